@@ -1,0 +1,50 @@
+"""Channel attention for image classifiers: train on a folder, find out honestly how good it is.
+
+Importing this imports neither torch nor anything else that is slow; each name below is loaded on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from excite.api import train as train
+    from excite.attention.squeeze_excitation import SqueezeExcitation as SqueezeExcitation
+    from excite.errors import ExciteError as ExciteError
+    from excite.models.catalogue import create_model as create_model
+    from excite.models.catalogue import list_models as list_models
+    from excite.runs.classifier import Classifier as Classifier
+    from excite.runs.run import Run as Run
+
+_HOMES = {
+    "Classifier": "excite.runs.classifier",
+    "ExciteError": "excite.errors",
+    "Run": "excite.runs.run",
+    "SqueezeExcitation": "excite.attention.squeeze_excitation",
+    "create_model": "excite.models.catalogue",
+    "list_models": "excite.models.catalogue",
+    "train": "excite.api",
+}
+
+__all__ = [
+    "Classifier",
+    "ExciteError",
+    "Run",
+    "SqueezeExcitation",
+    "create_model",
+    "list_models",
+    "train",
+]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'excite' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,47 @@
+"""The one exception type: what went wrong, where, and what to do next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+FAILED, BAD_USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+
+
+class ExciteError(Exception):
+    """An error that a user can act on; the command line prints it as one line.
+
+    Args:
+        what: what went wrong, in one sentence.
+        where: the file, option or step that it happened at.
+        hint: what to do next.
+        exit_code: what a process that ends on it returns: 1 failed, 2 bad usage, 130 interrupted,
+            143 terminated.
+    """
+
+    def __init__(
+        self, what: str, *, where: object = None, hint: str | None = None, exit_code: int = FAILED
+    ) -> None:
+        self.what = what
+        self.where = None if where is None else str(where)
+        self.hint = hint
+        self.exit_code = exit_code
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        advice = f" ({self.hint})" if self.hint else ""
+        return f"{place}{self.what}{advice}"
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str], *, where: object = None) -> ExciteError:
+    """The error for a name that is not in a table: it offers the nearest match, or the whole short list."""
+    choices = sorted(known)
+    near = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.5)
+    if near:
+        hint = f"did you mean {near[0]!r}?"
+    elif len(choices) <= 12:
+        hint = f"known: {', '.join(choices)}"
+    else:
+        hint = f"{len(choices)} are known, for example {', '.join(choices[:5])}"
+    return ExciteError(f"unknown {kind} {name!r}", where=where, hint=hint, exit_code=BAD_USAGE)
