@@ -1,0 +1,149 @@
+"""Squeeze-and-Excitation: squeeze, excite, scale; the one implementation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from excite.errors import BAD_USAGE, ExciteError, unknown_name
+
+SQUEEZES = ("avg", "max")
+GATES: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+}
+# The same curves, moved so that the gate of zero is exactly one.
+IDENTITY_GATES: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": lambda v: 2 * torch.sigmoid(v),
+    "tanh": lambda v: 1 + torch.tanh(v),
+    "relu": lambda v: torch.relu(1 + v),
+}
+
+
+class SqueezeExcitation(nn.Module):
+    """Weighs each channel by a gate computed from all channels: (N, C, H, W) -> (N, C, H, W).
+
+    z_c = mean over H x W of u_c (eq. 2); s = gate(W2 ReLU(W1 z)) (eq. 3); output_c = s_c u_c (eq. 4).
+    Squeeze and excitation run in float32 or wider, outside autocast; the output keeps the input's dtype
+    and memory format. ``fc1`` and ``fc2`` also take the weights of 1x1 convolutions, (out, in, 1, 1).
+
+    Args:
+        channels: C.
+        reduction: r; the hidden width is max(1, C // r).
+        divisor: above 1, the hidden width becomes the nearest multiple of it, at least one.
+        squeeze: ``avg``, or ``max`` as in the paper's ablation (table 11).
+        gate: ``sigmoid``, or ``tanh`` or ``relu`` as in the paper's ablation (table 12).
+        bias: whether the two linear layers have biases; they start at zero.
+        identity: start as the identity and learn from there. This departs from the paper, whose gates
+            start near one half: ``fc2`` starts at zero and the gate is 2 sigmoid(v), 1 + tanh(v) or
+            ReLU(1 + v), so that every gate is exactly one before the first step.
+
+    Raises:
+        ExciteError: for a width, reduction or divisor under 1, or an unknown squeeze or gate.
+
+    Paper: Squeeze-and-Excitation Networks, Hu et al., https://arxiv.org/abs/1709.01507.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 16,
+        *,
+        divisor: int = 1,
+        squeeze: str = "avg",
+        gate: str = "sigmoid",
+        bias: bool = True,
+        identity: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, value in (("channels", channels), ("reduction", reduction), ("divisor", divisor)):
+            if value < 1:
+                raise ExciteError(
+                    f"{name} must be at least 1, not {value}", where="SqueezeExcitation", exit_code=BAD_USAGE
+                )
+        if squeeze not in SQUEEZES:
+            raise unknown_name("squeeze", squeeze, SQUEEZES)
+        if gate not in GATES:
+            raise unknown_name("gate", gate, GATES)
+        hidden = max(1, channels // reduction)
+        if divisor > 1:
+            hidden = max(divisor, (hidden + divisor // 2) // divisor * divisor)
+        self.channels, self.hidden_channels = channels, hidden
+        self.squeeze_name, self.gate_name, self.identity = squeeze, gate, identity
+        self.fc1 = nn.Linear(channels, hidden, bias=bias)
+        self.fc2 = nn.Linear(hidden, channels, bias=bias)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Linear's own weights, zero biases; with ``identity`` a second layer of zeros."""
+        for layer in (self.fc1, self.fc2):
+            layer.reset_parameters()
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        if self.identity:
+            nn.init.zeros_(self.fc2.weight)
+
+    def squeeze(self, u: Tensor) -> Tensor:
+        """One number a channel (eq. 2): (N, C, H, W) -> (N, C), float32 or wider."""
+        wide = torch.promote_types(u.dtype, torch.float32)
+        if self.squeeze_name == "max":
+            return u.amax(dim=(2, 3)).to(wide)
+        # dtype= widens while summing: a sum of float16 activations overflows at 65504.
+        return u.mean(dim=(2, 3), dtype=wide)
+
+    def excite(self, z: Tensor) -> Tensor:
+        """The gates (eq. 3): (N, C) -> (N, C), in the wider of the dtypes of z and the weights."""
+        wide = torch.promote_types(z.dtype, self.fc1.weight.dtype)
+        gate = (IDENTITY_GATES if self.identity else GATES)[self.gate_name]
+        with _without_autocast(z.device.type):
+            hidden = torch.relu(_linear(self.fc1, z.to(wide)))
+            return gate(_linear(self.fc2, hidden))
+
+    def scale(self, u: Tensor, s: Tensor) -> Tensor:
+        """Each channel times its gate (eq. 4): (N, C, H, W), (N, C) -> (N, C, H, W), dtype of u."""
+        return u * s.to(u.dtype)[:, :, None, None]
+
+    def forward(self, u: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W), same dtype and memory format."""
+        return self.scale(u, self.excite(self.squeeze(u)))
+
+    def elementwise_multiply_adds(self, input_shape: Sequence[int]) -> int:
+        """Multiply-adds of squeeze and scale for one image of (..., C, H, W): one each an element.
+
+        The two linear layers are not among them: FLOP counters see those by themselves.
+        """
+        return 2 * math.prod(input_shape[-3:])
+
+    def extra_repr(self) -> str:
+        shift = ", identity=True" if self.identity else ""
+        return (
+            f"{self.channels}, hidden={self.hidden_channels}, squeeze={self.squeeze_name}, "
+            f"gate={self.gate_name}{shift}"
+        )
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for layer in ("fc1", "fc2"):
+            weight = state_dict.get(f"{prefix}{layer}.weight")
+            if weight is not None and weight.shape[2:] == (1, 1):
+                state_dict[f"{prefix}{layer}.weight"] = weight.flatten(1)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    """The layer in the dtype of x, so that a module in half precision still excites in full."""
+    bias = None if layer.bias is None else layer.bias.to(x.dtype)
+    return F.linear(x, layer.weight.to(x.dtype), bias)
+
+
+def _without_autocast(device: str) -> AbstractContextManager[Any]:
+    """Autocast off; nothing at all where it is off already, which keeps exported graphs clean."""
+    if device == "meta" or not torch.is_autocast_enabled(device):
+        return nullcontext()
+    return torch.autocast(device, enabled=False)

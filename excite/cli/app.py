@@ -1,0 +1,88 @@
+"""The command line: verbs, and how every error becomes one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+import typer
+
+from excite import __version__
+from excite.cli import doctor, evaluate, predict, summary, train
+from excite.errors import BAD_USAGE, FAILED, INTERRUPTED, ExciteError
+
+app = typer.Typer(
+    name="excite",
+    help="Channel attention for image classifiers: train on a folder of images, find out honestly how good "
+    "the model is, use it.",
+    epilog="Begin with: excite train digits",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (train, evaluate, predict, summary, doctor):
+    verb.add_to(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"excite {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+    debug: bool = typer.Option(False, "--debug", help="Show where in the code an error came from."),
+) -> None:
+    pass
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    if debug:  # understood before or after the verb
+        arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        result = app(arguments, prog_name="excite", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except ExciteError as error:
+        if debug:
+            raise
+        return _fail(str(error), error.exit_code)
+    except click.UsageError as error:
+        return _fail(error.format_message(), BAD_USAGE, _usage_hint(error))
+    except click.ClickException as error:
+        return _fail(error.format_message(), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has gone, as in excite ... | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        if debug:
+            raise
+        text = " ".join(str(error).split())
+        return _fail(
+            f"{type(error).__name__}: {text}", FAILED, "this is a fault of excite; --debug shows where"
+        )
+
+
+def _usage_hint(error: click.UsageError) -> str:
+    command = error.ctx.command_path if error.ctx else "excite"
+    return f"{command} --help"
+
+
+def _fail(message: str, code: int, hint: str | None = None) -> int:
+    """Print the one line; of several processes only the first speaks."""
+    if int(os.environ.get("RANK", "0")) == 0:
+        advice = f" ({hint})" if hint else ""
+        print(f"excite: error: {message}{advice}", file=sys.stderr, flush=True)
+    return code

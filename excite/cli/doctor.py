@@ -1,0 +1,102 @@
+"""excite doctor"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+from importlib import metadata
+from typing import Annotated, Any
+
+import typer
+
+from excite.cli.output import plain_table, print_json, print_table
+from excite.errors import ExciteError
+
+# What a verb needs, as module and distribution; all verbs stand on the core.
+CORE = {
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "timm": "timm",
+    "safetensors": "safetensors",
+    "PIL": "Pillow",
+    "numpy": "numpy",
+    "pandas": "pandas",
+    "sklearn": "scikit-learn",
+    "yaml": "PyYAML",
+    "matplotlib": "matplotlib",
+}
+NEEDS = {
+    "train": tuple(CORE),
+    "evaluate": tuple(CORE),
+    "predict": ("torch", "safetensors", "PIL", "numpy", "yaml"),
+    "summary": ("torch", "torchvision", "timm"),
+}
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("doctor")(doctor)
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Say what is installed, which device trains, and what is missing for which verb."""
+    packages = {name: _import(name) for name in CORE}
+    missing = {
+        verb: [CORE[name] for name in names if packages[name]["fault"]] for verb, names in NEEDS.items()
+    }
+    machine = _machine() if not packages["torch"]["fault"] else {}
+    if as_json:
+        print_json({"packages": packages, "machine": machine, "missing": missing})
+    else:
+        table = plain_table("what", "found")
+        table.add_row("python", platform.python_version())
+        for name, found in packages.items():
+            table.add_row(CORE[name], found["fault"] or found["version"])
+        for name, value in machine.items():
+            table.add_row(name, str(value))
+        for verb, names in missing.items():
+            table.add_row(f"excite {verb}", "missing: " + ", ".join(names) if names else "ready")
+        print_table(table)
+    if any(missing.values()):
+        names = sorted({name for several in missing.values() for name in several})
+        raise ExciteError("some verbs cannot work", hint=f"pip install {' '.join(names)}")
+
+
+def _import(module: str) -> dict[str, str | None]:
+    try:
+        importlib.import_module(module)
+        return {"version": metadata.version(CORE[module]), "fault": None}
+    except Exception as error:  # a broken build raises nearly anything on import
+        text = " ".join(str(error).split())
+        return {"version": None, "fault": f"{type(error).__name__}: {text}"}
+
+
+def _machine() -> dict[str, Any]:
+    import torch
+
+    from excite.data.cache import cache_directory
+    from excite.training.precision import choose_device, choose_precision
+
+    device = choose_device("auto")
+    name = platform.processor() or platform.machine()
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        name = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+    try:
+        cache = cache_directory()
+        place = f"{cache} ({shutil.disk_usage(cache).free / 2**30:.0f} GiB free)"
+    except ExciteError as error:
+        place = f"none: {error}"
+    compiler = next((found for found in map(shutil.which, ("g++", "clang++", "c++", "cl")) if found), None)
+    return {
+        "device": f"{device.type} ({name})",
+        "precision": f"{choose_precision('auto', device)} by default",
+        "threads": f"{torch.get_num_threads()} of {os.cpu_count()} processors",
+        "cache": place,
+        "--compile": compiler or "not available: no C++ compiler",
+        "torchrun": shutil.which("torchrun")
+        or "not on the path; python -m torch.distributed.run does the same",
+    }

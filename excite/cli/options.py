@@ -1,0 +1,68 @@
+"""Command-line options made from the fields of TrainConfig, so that each is declared once."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from excite.training.config import HINTS, TrainConfig
+
+
+def takes_config(*left_out: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: give a command an option for each field of TrainConfig, passed on as ``given``: a dict of
+    those that the user set. Mappings are set with ``--set name.key=value`` alone."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        fields = [
+            each
+            for each in dataclasses.fields(TrainConfig)
+            if each.name not in left_out and typing.get_origin(HINTS[each.name]) is not dict
+        ]
+        names = [each.name for each in fields]
+
+        def wrapped(**values: Any) -> Any:
+            given = {name: values.pop(name) for name in names}
+            return command(
+                **values, given={name: value for name, value in given.items() if value is not None}
+            )
+
+        own = [
+            parameter.replace(annotation=hint)
+            for parameter, hint in zip(
+                list(inspect.signature(command).parameters.values()),
+                typing.get_type_hints(command, include_extras=True).values(),
+                strict=False,
+            )
+            if parameter.name != "given"
+        ]
+        parameters = own + [_parameter(each) for each in fields]
+        wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        wrapped.__annotations__ = {each.name: each.annotation for each in parameters}
+        wrapped.__doc__ = command.__doc__
+        return wrapped
+
+    return decorate
+
+
+def _parameter(field: dataclasses.Field[Any]) -> inspect.Parameter:
+    hint = HINTS[field.name]
+    kind = typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint
+    flag = f"--{field.name.replace('_', '-')}"
+    help = field.metadata["help"]
+    if field.default not in (None, ""):
+        shown = str(field.default).lower() if kind is bool else field.default
+        help += f" [dim]\\[{shown}][/dim]"
+    option = typer.Option(
+        f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
+        help=help,
+        rich_help_panel=field.metadata["panel"],
+        show_default=False,
+    )
+    annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

@@ -1,0 +1,47 @@
+"""What several verbs print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+
+def print_json(document: Any) -> None:
+    """The one JSON document on standard output."""
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def print_table(table: Table) -> None:
+    """A table on standard output; into a file or a pipe it is not cut to the width of a screen."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=200)
+    console.print(table)
+
+
+def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    """A table without frames; the columns in ``right`` are aligned to the right."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def accuracy_line(figures: Mapping[str, Any]) -> str:
+    """Accuracy with what it was measured on, in one line."""
+    n, groups = figures["n"], figures["groups"]
+    behind = f"{n} images" + (f" of {groups} groups" if groups != n else "")
+    return (
+        f"accuracy {figures['accuracy']['value']:.2%} on {behind}, "
+        f"balanced {figures['balanced_accuracy']['value']:.2%}, log loss {figures['log_loss']['value']:.3f}"
+    )
+
+
+def percent(value: float | None) -> str:
+    """A share as a percentage; a dash where it is not defined."""
+    return "-" if value is None else f"{value:.1%}"

@@ -1,0 +1,107 @@
+"""excite predict"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from excite.cli.output import plain_table, print_json, print_table
+from excite.errors import BAD_USAGE, ExciteError, unknown_name
+
+if TYPE_CHECKING:
+    from excite.runs.classifier import Prediction
+
+FORMATS = ("table", "json", "csv")
+BATCH = 64
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(
+        "predict",
+        epilog="Examples: [bold]excite predict runs/photos new.jpg[/bold] · "
+        "[bold]excite predict runs/photos inbox/ --format csv > out.csv[/bold]",
+    )(predict)
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files, or folders of them.", show_default=False)
+    ],
+    format: Annotated[
+        str, typer.Option("--format", help="table, json or csv.", metavar="|".join(FORMATS))
+    ] = "table",
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps, auto.")] = "cpu",
+) -> None:
+    """Say what is in images.
+
+    A file that cannot be read is named on standard error; the others are answered, and the exit code is 1.
+    """
+    format = "json" if as_json else format
+    if format not in FORMATS:
+        raise unknown_name("format", format, FORMATS)
+    from excite.runs.classifier import Classifier
+
+    classifier = Classifier.load(run, device=device)
+    found: list[Prediction] = []
+    failed = 0
+    files = _files(images)
+    for start in range(0, len(files), BATCH):
+        try:
+            found += classifier.predict(files[start : start + BATCH])
+        except ExciteError:  # one of them is bad: find out which
+            for file in files[start : start + BATCH]:
+                try:
+                    found += classifier.predict(file)
+                except ExciteError as error:
+                    print(f"excite: error: {error}", file=sys.stderr)
+                    failed += 1
+    _print(found, format, classifier.classes)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _files(images: list[Path]) -> list[Path]:
+    from excite.data.decoding import IMAGE_SUFFIXES
+
+    files: list[Path] = []
+    for path in images:
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+            if not inside:
+                raise ExciteError("the folder holds no images", where=path, exit_code=BAD_USAGE)
+            files += inside
+        else:
+            files.append(path)
+    return files
+
+
+def _print(found: list[Prediction], format: str, classes: tuple[str, ...]) -> None:
+    if format == "json":
+        print_json(
+            [
+                {
+                    "path": p.path,
+                    "label": p.label,
+                    "probability": p.probability,
+                    "probabilities": dict(p.probabilities),
+                }
+                for p in found
+            ]
+        )
+    elif format == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(["path", "predicted", "probability", *(f"p:{name}" for name in classes)])
+        for p in found:
+            writer.writerow([p.path, p.label, p.probability, *(p.probabilities[name] for name in classes)])
+    elif found:
+        table = plain_table("image", "class", "probability", "next", right=("probability",))
+        for p in found:
+            second = sorted(p.probabilities, key=lambda name: -p.probabilities[name])[1]
+            table.add_row(p.path, p.label, f"{p.probability:.1%}", f"{second} {p.probabilities[second]:.1%}")
+        print_table(table)

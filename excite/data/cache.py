@@ -1,0 +1,47 @@
+"""Where excite keeps what it can make again: decoded pixels, remembered checks, the built-in digits."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from excite.errors import ExciteError
+
+
+def cache_directory() -> Path:
+    """The folder for decoded pixels and remembered checks, created where it is missing.
+
+    ``$EXCITE_CACHE``, else the platform's cache folder. There is no silent way out to the temporary
+    folder: that is often held in memory, and the cache takes gigabytes.
+
+    Raises:
+        ExciteError: when it cannot be written to.
+    """
+    folder = _chosen_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK | os.X_OK)
+        reason = "permission denied"
+    except OSError as error:
+        writable, reason = False, (error.strerror or str(error)).lower()
+    if not writable:
+        hint = "set EXCITE_CACHE to a folder that can be written to"
+        raise ExciteError(f"the cache folder cannot be used: {reason}", where=folder, hint=hint)
+    return folder
+
+
+def _chosen_folder() -> Path:
+    environment = os.environ
+    if chosen := environment.get("EXCITE_CACHE"):
+        return Path(chosen).expanduser().absolute()
+    if chosen := environment.get("XDG_CACHE_HOME"):
+        return Path(chosen).absolute() / "excite"
+    if sys.platform == "win32" and (chosen := environment.get("LOCALAPPDATA")):
+        return Path(chosen) / "excite" / "cache"
+    try:
+        home = Path.home()
+    except RuntimeError as error:
+        hint = "set EXCITE_CACHE to a folder that can be written to"
+        raise ExciteError("there is no home folder to keep the cache in", hint=hint) from error
+    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "excite"

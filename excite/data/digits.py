@@ -1,0 +1,52 @@
+"""Data that is always at hand: scikit-learn's 1,797 handwritten digits, as a folder of PNG files."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+IMAGES = 1797
+
+
+def digits_folder(cache: Path) -> Path:
+    """The folder ``cache/digits/<class>/<index>.png`` of 8 x 8 grey pictures, written on first use.
+
+    It is written under another name and then renamed, so it is whole or not there, and two processes may
+    do it at once.
+    """
+    folder = cache / "digits"
+    if _is_whole(folder):
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    temporary = cache / f".digits.{uuid.uuid4().hex}.tmp"
+    try:
+        _write(temporary)
+        try:
+            temporary.rename(folder)
+        except OSError:
+            # Another process was first, and the two are the same; or someone has taken files out.
+            if not _is_whole(folder):
+                shutil.rmtree(folder)
+                temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    return sum(1 for _ in folder.glob("[0-9]/*.png")) == IMAGES
+
+
+def _write(folder: Path) -> None:
+    from sklearn.datasets import load_digits  # costs a second; needed once per machine
+
+    digits = load_digits()
+    pictures = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    for index, (picture, label) in enumerate(zip(pictures, digits.target, strict=True)):
+        place = folder / str(label)
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(place / f"{index:04d}.png")

@@ -1,0 +1,155 @@
+"""Training batches whose order, augmentation and mixing depend on (seed, epoch, step) and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from excite.data.preprocessing import Preprocessing
+from excite.data.transforms import DRAWS, Augmentation, augment, draw_mixing, mix, normalise, to_float
+
+# A data set that takes less than this share of the accelerator's free memory is kept there as bytes.
+RESIDENT_SHARE = 0.25
+
+
+def derive_seed(*parts: int) -> int:
+    """One 63-bit seed from several numbers; sets of numbers that differ give independent streams."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+
+
+class PixelSource:
+    """Some rows of a (N, S, S, 3) uint8 array as tensors; a small set can live on the accelerator.
+
+    Args:
+        pixels: the array, in memory or mapped from a file.
+        rows: which of its rows, in which order; None: all.
+        device: where a small set is kept.
+    """
+
+    def __init__(
+        self, pixels: np.ndarray, rows: np.ndarray | None = None, *, device: torch.device | None = None
+    ) -> None:
+        self._pixels = pixels
+        self._rows = np.arange(len(pixels)) if rows is None else rows
+        self._resident: Tensor | None = None
+        if device is not None and device.type == "cuda":
+            size = len(self) * pixels[0].nbytes
+            if size < RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
+                self._resident = torch.from_numpy(pixels[self._rows]).to(device)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def part(self, start: int, stop: int) -> PixelSource:
+        """The images from ``start`` to ``stop``, off the accelerator."""
+        return PixelSource(self._pixels, self._rows[start:stop])
+
+    def take(self, indices: np.ndarray, device: torch.device) -> Tensor:
+        """(len(indices), S, S, 3) uint8 on the device; indices count from 0 to ``len(self)``."""
+        if self._resident is not None:
+            return self._resident[torch.from_numpy(indices).to(device)]
+        batch = torch.from_numpy(self._pixels[self._rows[indices]])
+        return batch.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else batch.to(device)
+
+
+def evaluation_batches(
+    source: PixelSource, preprocessing: Preprocessing, batch_size: int, device: torch.device
+) -> Iterator[Tensor]:
+    """Normalised images (<= batch_size, 3, S, S), in order."""
+    mean, std = (
+        torch.tensor(preprocessing.mean, device=device),
+        torch.tensor(preprocessing.std, device=device),
+    )
+    for start in range(0, len(source), batch_size):
+        indices = np.arange(start, min(start + batch_size, len(source)))
+        yield normalise(to_float(source.take(indices, device)), mean, std)
+
+
+class TrainingBatches:
+    """Batches of a training set; any part of any step of any epoch can be asked for, in any order.
+
+    A batch is cut into equal parts: one for each process and each accumulated piece. All parts of a step come
+    from the same draws, so that two processes see what one process sees.
+
+    Args:
+        source: N images.
+        targets: (N,) class indices.
+        classes: number of classes.
+        preprocessing: mean and std to normalise with.
+        batch_size: images of one optimiser step, over all parts.
+        parts: number of parts; must divide ``batch_size``.
+        augmentation: how pictures are changed.
+        seed: of order, augmentation and mixing.
+        sampling: (N,) probability of each image to be drawn, with replacement; None: each once an epoch.
+        device: where batches are made.
+    """
+
+    def __init__(
+        self,
+        source: PixelSource,
+        targets: np.ndarray,
+        *,
+        classes: int,
+        preprocessing: Preprocessing,
+        batch_size: int,
+        augmentation: Augmentation,
+        seed: int,
+        parts: int = 1,
+        sampling: np.ndarray | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        self.device = device or torch.device("cpu")
+        self.batch_size = batch_size
+        self.parts = parts
+        self.steps = max(1, len(source) // batch_size)  # the rest of an epoch's order is left out
+        self._source = source
+        self._targets = torch.from_numpy(np.asarray(targets, dtype=np.int64))
+        self._classes = classes
+        self._mean = torch.tensor(preprocessing.mean, device=self.device)
+        self._std = torch.tensor(preprocessing.std, device=self.device)
+        self._augmentation = augmentation
+        self._seed = seed
+        self._sampling = sampling
+        self._order: tuple[int, np.ndarray] | None = None  # the epoch in use and its order
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Indices of the images of an epoch, (steps * batch_size,), in order."""
+        if self._order is None or self._order[0] != epoch:
+            random = np.random.default_rng([self._seed, epoch])
+            count = self.steps * self.batch_size
+            if self._sampling is not None:
+                chosen = random.choice(len(self._source), size=count, p=self._sampling)
+            else:
+                chosen = random.permutation(len(self._source))
+                chosen = np.resize(chosen, count)  # a set smaller than a batch goes round
+            self._order = (epoch, chosen)
+        return self._order[1]
+
+    def load(self, epoch: int, step: int, part: int) -> tuple[Tensor, Tensor]:
+        """One part of a step's batch: images (B / parts, 3, S, S) and targets, (B / parts,) class indices or,
+        where images are mixed, (B / parts, classes) shares."""
+        batch = self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
+        generator = torch.Generator().manual_seed(derive_seed(self._seed, epoch, step))
+        draws = torch.rand(self.batch_size, DRAWS, generator=generator)
+        size = self.batch_size // self.parts
+        places = torch.arange(part * size, (part + 1) * size)
+        images, targets = self._take(batch, draws, places)
+        if self._augmentation.mixes:
+            mixing = draw_mixing(self.batch_size, self._augmentation, generator)
+            others, other_targets = self._take(batch, draws, mixing.partners[places])
+            images, targets = mix(
+                images, others, self._one_hot(targets), self._one_hot(other_targets), mixing
+            )
+        return normalise(images, self._mean, self._std), targets
+
+    def _take(self, batch: np.ndarray, draws: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        indices = batch[places.numpy()]
+        images = augment(self._source.take(indices, self.device), draws[places], self._augmentation)
+        return images, self._targets[torch.from_numpy(indices)].to(self.device, non_blocking=True)
+
+    def _one_hot(self, targets: Tensor) -> Tensor:
+        return F.one_hot(targets, self._classes).float()

@@ -1,0 +1,155 @@
+"""The data set as a table, one row an image; splitting, loading and metrics read it and nothing else."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from excite.errors import ExciteError, unknown_name
+from excite.files import replacing
+
+SPLITS = ("train", "val", "test")
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+TEXT_COLUMNS = ("path", "label", "group", "split", "sha256")
+NUMBER_COLUMNS = ("width", "height")
+COLUMNS = TEXT_COLUMNS + NUMBER_COLUMNS
+
+
+@dataclass(frozen=True, eq=False)
+class Manifest:
+    """Images with their labels; whatever table comes in, the columns below are complete, ordered and typed.
+
+    Args:
+        table: ``path`` (absolute), ``label``, ``group`` ("" when unknown), ``split`` ("", train, val or
+            test), ``sha256`` of the file ("" until checked), ``width`` and ``height`` in pixels as seen
+            upright (0 until checked), then any further columns of the user's own.
+        classes: class names; their order is the order of a model's outputs.
+        ignored: files that lay among the images and are none.
+
+    Raises:
+        ExciteError: when a label is not among the classes.
+    """
+
+    table: pd.DataFrame
+    classes: tuple[str, ...]
+    ignored: int = 0
+
+    def __post_init__(self) -> None:
+        table = self.table.reset_index(drop=True)
+        typed: dict[str, Any] = {}
+        for name in TEXT_COLUMNS:
+            column = table[name] if name in table or name in ("path", "label") else _filled("", len(table))
+            typed[name] = column.astype("object").where(column.notna(), "").astype(str)
+        for name in NUMBER_COLUMNS:
+            column = table[name] if name in table else _filled(0, len(table))
+            typed[name] = column.astype(np.int64)
+        further = {name: table[name] for name in table.columns if name not in typed}
+        object.__setattr__(self, "table", pd.DataFrame({**typed, **further}))
+        object.__setattr__(self, "classes", tuple(self.classes))
+        strangers = set(self.table["label"]) - set(self.classes)
+        if strangers:
+            raise unknown_name("class", min(strangers), self.classes)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Which of train, val and test hold images, in that order."""
+        present = set(self.table["split"])
+        return tuple(name for name in SPLITS if name in present)
+
+    def part(self, split: str) -> Manifest:
+        """The rows of one split; the classes stay."""
+        if split not in SPLITS:
+            raise unknown_name("split", split, SPLITS)
+        return replace(self, table=self.table[self.table["split"] == split])
+
+    def targets(self) -> np.ndarray:
+        """Each row's class as an index into ``classes``, (N,) int64."""
+        index = {name: number for number, name in enumerate(self.classes)}
+        return np.array([index[label] for label in self.table["label"]], dtype=np.int64)
+
+    def counts(self) -> dict[str, int]:
+        """Images per class, in the order of the classes."""
+        found = Counter(self.table["label"])
+        return {name: found[name] for name in self.classes}
+
+    def group_codes(self) -> np.ndarray:
+        """Each row's group as a number from 0, (N,) int64; an image without a group is one of its own."""
+        names = self.table["group"].to_numpy(dtype=object)
+        codes = np.asarray(pd.factorize(names)[0], dtype=np.int64)
+        alone = names == ""
+        codes[alone] = len(codes) + np.arange(alone.sum())
+        return np.unique(codes, return_inverse=True)[1].astype(np.int64)
+
+    def group_count(self) -> int:
+        """How many groups there are; an image without a group counts as one."""
+        return len(np.unique(self.group_codes()))
+
+    def with_columns(self, **columns: Any) -> Manifest:
+        """A copy with columns replaced or added; each is one value for all rows, or one a row."""
+        return replace(self, table=self.table.assign(**columns))
+
+    def save(self, path: str | Path) -> None:
+        """Write a CSV that ``read_manifest`` reads back as it was, further columns as text."""
+        with replacing(Path(path)) as file:
+            # RFC 4180's line ends: they make the writer quote a stray carriage return in a label.
+            self.table.to_csv(file, index=False, lineterminator="\r\n", encoding="utf-8", mode="wb")
+
+
+def check_classes(manifest: Manifest, *, where: object = None) -> None:
+    """Refuse data that no classifier can be trained and measured on.
+
+    Raises:
+        ExciteError: fewer than two classes, names that differ in case alone, a class with fewer than two
+            images, images without a split beside others with one, a class missing from a split.
+    """
+    if len(manifest.classes) < 2:
+        names = ", ".join(map(repr, manifest.classes)) or "none"
+        raise ExciteError(f"at least two classes are needed, found {names}", where=where)
+    spellings: dict[str, str] = {}
+    for name in manifest.classes:
+        other = spellings.setdefault(unicodedata.normalize("NFC", name).strip().casefold(), name)
+        if other != name:
+            hint = "give them one name, or two that differ"
+            raise ExciteError(
+                f"classes {other!r} and {name!r} differ in spelling alone", where=where, hint=hint
+            )
+    few = [(name, count) for name, count in manifest.counts().items() if count < 2]
+    if few:
+        name, count = few[0]
+        what = f"{len(few)} of {len(manifest.classes)} classes have fewer than two images: "
+        what += f"{name!r} has {count or 'none'}"
+        raise ExciteError(what, where=where, hint="add images, or leave the class out; are the labels right?")
+    if manifest.splits:
+        _check_splits(manifest, where)
+
+
+def _check_splits(manifest: Manifest, where: object) -> None:
+    table = manifest.table
+    without = table.loc[table["split"] == "", "path"]
+    if len(without):
+        what = f"{len(without)} of {len(table)} images have no split, the first is {without.iloc[0]}"
+        raise ExciteError(what, where=where, hint="name train, val or test for every image, or for none")
+    for split in manifest.splits:
+        missing = [name for name, count in manifest.part(split).counts().items() if count == 0]
+        if missing:
+            what = f"class {missing[0]!r} has no images in {split}"
+            more = f" ({len(missing)} classes miss there)" if len(missing) > 1 else ""
+            hint = "every class must be in every split; are the names spelt alike?"
+            raise ExciteError(what + more, where=where, hint=hint)
+
+
+def _filled(value: str | int, length: int) -> pd.Series:
+    return pd.Series([value] * length, dtype="object")

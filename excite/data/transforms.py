@@ -1,0 +1,211 @@
+"""Augmentation of whole batches on the device, as a pure function of pixels and random numbers.
+
+Every draw is a row of uniform numbers in [0, 1), one row an image. Nothing here keeps a random state, so the
+same numbers give the same batch on one process or many, and after a resume.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+DRAWS = 11  # uniform numbers that one image uses up
+
+# Luma weights of ITU-R BT.601, as in Pillow's conversion to grey.
+GREY = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How much each picture may be changed in training.
+
+    Args:
+        area: smallest share of the picture's area that a random resized crop keeps.
+        aspect: largest ratio of the crop's sides, either way.
+        horizontal_flip, vertical_flip: probability of each.
+        rotation: largest angle, in degrees, either way.
+        brightness, contrast, saturation: largest relative change, either way.
+        erase: probability of blanking one random rectangle (arXiv 1708.04896).
+        mixup, cutmix: parameter of the Beta distribution of the mixing share (arXiv 1710.09412, 1905.04899);
+            0 is off; where both are on, each batch takes one of them at random.
+    """
+
+    area: float = 1.0
+    aspect: float = 1.0
+    horizontal_flip: float = 0.0
+    vertical_flip: float = 0.0
+    rotation: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    erase: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    @property
+    def moves(self) -> bool:
+        """Whether pictures are resampled; flips alone are cheaper."""
+        return self.area < 1 or self.aspect > 1 or self.rotation > 0
+
+    @property
+    def recolours(self) -> bool:
+        return max(self.brightness, self.contrast, self.saturation) > 0
+
+    @property
+    def mixes(self) -> bool:
+        return max(self.mixup, self.cutmix) > 0
+
+
+PRESETS = {
+    "none": Augmentation(),
+    "quick": Augmentation(area=0.7, aspect=1.15),
+    "standard": Augmentation(
+        area=0.5, aspect=4 / 3, rotation=15, brightness=0.2, contrast=0.2, saturation=0.2
+    ),
+    "best": Augmentation(
+        area=0.35,
+        aspect=4 / 3,
+        rotation=20,
+        brightness=0.3,
+        contrast=0.3,
+        saturation=0.3,
+        erase=0.1,
+        mixup=0.2,
+        cutmix=1.0,
+    ),
+}
+
+
+def to_float(pixels: Tensor) -> Tensor:
+    """Pixels (N, H, W, 3) uint8 -> images (N, 3, H, W) float32 in [0, 1], channels-last in memory."""
+    return pixels.permute(0, 3, 1, 2).to(torch.float32).div_(255)
+
+
+def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Images (N, 3, H, W) in [0, 1] -> (image - mean) / std, in place; mean and std (3,)."""
+    return images.sub_(mean.view(1, 3, 1, 1)).div_(std.view(1, 3, 1, 1))
+
+
+def augment(pixels: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
+    """Pixels (N, H, W, 3) uint8 and draws (N, DRAWS) -> images (N, 3, H, W) float32 in [0, 1]."""
+    draws = draws.to(pixels.device)
+    if not how.moves:  # flips alone need no interpolation, and are cheapest on bytes
+        pixels = _flip(pixels, draws[:, 4] < how.horizontal_flip, 2)
+        pixels = _flip(pixels, draws[:, 5] < how.vertical_flip, 1)
+    images = to_float(pixels)
+    if how.moves:
+        images = _resample(images, draws[:, :6], how)
+    if how.recolours:
+        images = _recolour(images, draws[:, 6:9], how)
+    if how.erase > 0:
+        images = _erase(images, draws[:, 9:], how)
+    return images
+
+
+def _flip(pixels: Tensor, chosen: Tensor, axis: int) -> Tensor:
+    if not chosen.any():
+        return pixels
+    return torch.where(chosen.view(-1, 1, 1, 1), pixels.flip(axis), pixels)
+
+
+def _resample(images: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
+    """Crop, stretch, rotate and flip in one bilinear sampling, so that pixels are interpolated once."""
+    height, width = images.shape[-2:]
+    area = 1 - draws[:, 0] * (1 - how.area)
+    stretch = torch.exp((2 * draws[:, 1] - 1) * math.log(how.aspect) / 2)
+    # Half sides of the crop in units where the picture is [-1, 1]; a crop never exceeds the picture.
+    half_w, half_h = (area.sqrt() * stretch).clamp(max=1), (area.sqrt() / stretch).clamp(max=1)
+    centre_x, centre_y = (2 * draws[:, 2] - 1) * (1 - half_w), (2 * draws[:, 3] - 1) * (1 - half_h)
+    flip_x = 1 - 2 * (draws[:, 4] < how.horizontal_flip).float()
+    flip_y = 1 - 2 * (draws[:, 5] < how.vertical_flip).float()
+    # The angle shares the draw of the aspect: its low digits are independent of its high ones.
+    angle = ((draws[:, 1] * 4096).frac() * 2 - 1) * math.radians(how.rotation)
+    cos, sin = angle.cos(), angle.sin()
+    tall = height / width
+    matrix = torch.stack(
+        [
+            torch.stack([cos * half_w * flip_x, -sin * half_h * flip_y * tall, centre_x], dim=1),
+            torch.stack([sin * half_w * flip_x / tall, cos * half_h * flip_y, centre_y], dim=1),
+        ],
+        dim=1,
+    )
+    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def _recolour(images: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
+    """Saturation, contrast and brightness, all linear in a pixel and its grey level, in one expression."""
+    limits = torch.tensor([how.brightness, how.contrast, how.saturation], device=images.device)
+    factors = 1 + (2 * draws - 1) * limits
+    brightness, contrast, saturation = factors.view(-1, 3, 1, 1, 1).unbind(dim=1)
+    red, green, blue = images.split(1, dim=1)
+    grey = (red * GREY[0]).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2])
+    level = grey.mean(dim=(2, 3), keepdim=True)  # saturation leaves the mean grey level as it is
+    scale = brightness * contrast
+    grey.mul_(scale * (1 - saturation)).add_(brightness * (1 - contrast) * level)
+    return torch.addcmul(grey, images, scale * saturation).clamp_(0, 1)
+
+
+def _erase(images: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
+    height, width = images.shape[-2:]
+    chosen = draws[:, 0] < how.erase
+    side = 0.15 + 0.35 * (draws[:, 0] / how.erase)  # uniform in [0.15, 0.5), given that the image is chosen
+    top, left = draws[:, 1] * (1 - side), (draws[:, 1] * 4096).frac() * (1 - side)
+    for index in chosen.nonzero()[:, 0].tolist():
+        rows = slice(int(top[index] * height), int((top[index] + side[index]) * height))
+        columns = slice(int(left[index] * width), int((left[index] + side[index]) * width))
+        images[index, :, rows, columns] = 0.5
+    return images
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """How one batch is mixed: partners, the share that each image keeps of itself, and CutMix's box.
+
+    Args:
+        partners: (B,) for each place of the whole batch, the place that it is mixed with.
+        share: what an image keeps of itself, in [0, 1].
+        box: (top, bottom, left, right) as shares of the sides for CutMix; None for mixup.
+    """
+
+    partners: Tensor
+    share: float
+    box: tuple[float, float, float, float] | None
+
+
+def draw_mixing(size: int, how: Augmentation, generator: torch.Generator) -> Mixing:
+    """Draw the mixing of a batch of ``size`` images."""
+    partners = torch.randperm(size, generator=generator)
+    coin, u, v = torch.rand(3, generator=generator).tolist()
+    cut = how.cutmix > 0 and (how.mixup == 0 or coin < 0.5)
+    alpha = how.cutmix if cut else how.mixup
+    # Beta(a, a) from two gamma draws; torch's own generator keeps this independent of global state.
+    gammas = torch._standard_gamma(torch.full((2,), alpha, dtype=torch.float64), generator=generator)
+    total = float(gammas.sum())
+    share = float(gammas[0]) / total if total > 0 else 0.5
+    if not cut:
+        return Mixing(partners, share, None)
+    half = math.sqrt(1 - share) / 2
+    box = (max(0.0, u - half), min(1.0, u + half), max(0.0, v - half), min(1.0, v + half))
+    return Mixing(partners, share, box)
+
+
+def mix(
+    images: Tensor, others: Tensor, targets: Tensor, other_targets: Tensor, how: Mixing
+) -> tuple[Tensor, Tensor]:
+    """Mix images (N, 3, H, W) and one-hot targets (N, C) with their partners', by the same share."""
+    share = how.share
+    if how.box is None:
+        mixed = torch.lerp(others, images, share)
+    else:
+        height, width = images.shape[-2:]
+        top, bottom = round(how.box[0] * height), round(how.box[1] * height)
+        left, right = round(how.box[2] * width), round(how.box[3] * width)
+        mixed = images.clone()
+        mixed[:, :, top:bottom, left:right] = others[:, :, top:bottom, left:right]
+        share = 1 - (bottom - top) * (right - left) / (height * width)
+    return mixed, share * targets + (1 - share) * other_targets

@@ -1,0 +1,173 @@
+"""A model layer by layer: output shapes, parameters, multiply-adds; computed without computing."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from excite.errors import ExciteError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One module.
+
+    Args:
+        name: its path in the model; empty for the model itself.
+        output_shape: for one image, without the batch axis, at its first call; None if the module was not
+            called or returned no tensor.
+        parameters: those that no earlier row has counted.
+        multiply_adds: for one image, over all its calls.
+    """
+
+    name: str
+    type: str
+    output_shape: tuple[int, ...] | None
+    parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Rows in call order; the totals are the sums of the rows.
+
+    There is a row for each module without children (but for nn.Identity), one for each attention module
+    with everything in it, and one for any other module that owns parameters or work besides its
+    children's (a class token, the products inside self-attention).
+    """
+
+    image_size: int
+    in_chans: int
+    rows: tuple[Row, ...]
+
+    @property
+    def parameters(self) -> int:
+        return sum(row.parameters for row in self.rows)
+
+    @property
+    def multiply_adds(self) -> int:
+        return sum(row.multiply_adds for row in self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: the fields, the rows as dictionaries, the totals."""
+        return {**asdict(self), "parameters": self.parameters, "multiply_adds": self.multiply_adds}
+
+
+def summarise(model: nn.Module, image_size: int, in_chans: int = 3) -> Summary:
+    """Counts what one image of (in_chans, image_size, image_size) costs.
+
+    Multiply-adds are those of convolutions, linear layers and matrix products, as PyTorch's FLOP counter
+    sees them, halved; attention modules add their squeeze and scale by ``elementwise_multiply_adds``.
+    Norms, activations and pooling are not counted, as in the papers. A copy of the model runs in eval mode
+    on the meta device: no memory, no arithmetic, and the model stays as it was.
+
+    Raises:
+        ExciteError: if the model does not take images of this size.
+    """
+    model = _on_meta(model)
+    image = torch.empty(1, in_chans, image_size, image_size, device="meta")
+    try:
+        with (
+            torch.no_grad(),
+            FlopCounterMode(display=False) as counter,
+            _recording(model, counter) as calls,
+        ):
+            model(image)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        shape = f"({in_chans}, {image_size}, {image_size})"
+        reason = str(error).partition("\n")[0]
+        raise ExciteError(f"the model does not take images of {shape}: {reason}", where="summary") from error
+    return Summary(image_size, in_chans, tuple(_rows(model, calls)))
+
+
+@dataclass
+class _Call:
+    """What the hooks saw of one module; ``own`` leaves out what its children did."""
+
+    output_shape: tuple[int, ...] | None = None
+    own: int = 0
+
+
+@contextmanager
+def _recording(model: nn.Module, counter: FlopCounterMode) -> Iterator[dict[str, _Call]]:
+    """Watches every unit of the model; the dictionary fills in call order."""
+    calls: dict[str, _Call] = {}
+    open_calls: list[tuple[int, list[int]]] = []  # operations at the start, and those of each child
+
+    def enter(name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        calls.setdefault(name, _Call())
+        open_calls.append((counter.get_total_flops(), []))
+
+    def leave(name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        start, children = open_calls.pop()
+        spent = counter.get_total_flops() - start
+        if open_calls:
+            open_calls[-1][1].append(spent)
+        call = calls[name]
+        call.own += (spent - sum(children)) // 2
+        if _is_attention(module):
+            call.own += module.elementwise_multiply_adds(inputs[0].shape)  # type: ignore[operator]
+        if call.output_shape is None and isinstance(output, Tensor):
+            call.output_shape = tuple(output.shape[1:])
+
+    handles = []
+    for name, module in _units(model):
+        handles.append(module.register_forward_pre_hook(partial(enter, name)))
+        handles.append(module.register_forward_hook(partial(leave, name)))
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _rows(model: nn.Module, calls: dict[str, _Call]) -> Iterator[Row]:
+    """Rows for what was called, in that order, then for parameters that no call reached."""
+    units = dict(_units(model))
+    counted: set[int] = set()
+    for name in [*calls, *(name for name in units if name not in calls)]:
+        module, call = units[name], calls.get(name, _Call())
+        parameters = 0
+        for parameter in module.parameters(recurse=_is_attention(module)):
+            if id(parameter) not in counted:
+                counted.add(id(parameter))
+                parameters += parameter.numel()
+        leaf = _is_attention(module) or not any(module.children())
+        shown = name in calls and leaf and not isinstance(module, nn.Identity)
+        if shown or parameters or call.own:
+            yield Row(name, type(module).__name__, call.output_shape, parameters, call.own)
+
+
+def _is_attention(module: nn.Module) -> bool:
+    return hasattr(module, "elementwise_multiply_adds")
+
+
+def _units(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Every module once, with its name, from the outside in; attention modules are not looked into."""
+    inside: set[nn.Module] = set()
+    for name, module in model.named_modules():
+        if _is_attention(module):
+            inside.update(list(module.modules())[1:])
+        if module not in inside:
+            yield name, module
+
+
+def _on_meta(model: nn.Module) -> nn.Module:
+    """A copy in eval mode whose tensors have shapes only; the originals are never duplicated."""
+    tensors: list[Tensor] = []
+    for module in model.modules():
+        for held in (vars(module), module._parameters, module._buffers):
+            tensors += [value for value in held.values() if isinstance(value, Tensor)]
+    memo: dict[int, Any] = {}
+    for tensor in tensors:
+        empty = torch.empty_like(tensor, device="meta", requires_grad=False)
+        memo[id(tensor)] = nn.Parameter(empty, False) if isinstance(tensor, nn.Parameter) else empty
+    return copy.deepcopy(model, memo).eval()

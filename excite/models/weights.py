@@ -1,0 +1,114 @@
+"""Weights from a safetensors file into a model, by name, with a report of what did not fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from excite.errors import ExciteError
+
+# Batch norm's count of steps: it changes no output, and files from other frameworks never have it.
+_UNIMPORTANT = "num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class WeightsReport:
+    """What became of the names in a file and in a model: parameters and buffers alike.
+
+    Args:
+        loaded: names that now hold the file's values.
+        missing: names of the model that the file does not have; they keep their values. Batch norm's
+            ``num_batches_tracked`` is not counted.
+        unexpected: names of the file that the model does not have.
+        mismatched: (name, shape in the file, shape in the model); these keep their values too.
+    """
+
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every tensor of the model came from the file."""
+        return not self.missing and not self.mismatched
+
+    def __str__(self) -> str:
+        counts = [f"{len(self.loaded)} of {self._wanted} tensors loaded"]
+        for label in ("missing", "unexpected", "mismatched"):
+            if names := getattr(self, label):
+                counts.append(f"{len(names)} {label}")
+        return ", ".join(counts)
+
+    @property
+    def _wanted(self) -> int:
+        return len(self.loaded) + len(self.missing) + len(self.mismatched)
+
+    def details(self) -> str:
+        """One line for each name that did not fit; empty where all did."""
+        lines = [f"missing     {name}" for name in self.missing]
+        lines += [f"unexpected  {name}" for name in self.unexpected]
+        lines += [
+            f"mismatched  {name}: {in_file} in the file, {in_model} in the model"
+            for name, in_file, in_model in self.mismatched
+        ]
+        return "\n".join(lines)
+
+
+def load_weights(model: nn.Module, path: str | Path) -> WeightsReport:
+    """Copies what fits, by name and shape, from a safetensors file into the model.
+
+    The kernel of a 1x1 convolution also fits a linear layer, and the other way round: they are one map.
+
+    Raises:
+        ExciteError: if the file is not there, not safetensors or broken, or if nothing in it fits.
+    """
+    path = Path(path)
+    found = _read(path)
+    wanted = model.state_dict(keep_vars=True)
+    fitting: dict[str, Tensor] = {}
+    mismatched = []
+    for name in wanted.keys() & found.keys():
+        shape, target = tuple(found[name].shape), tuple(wanted[name].shape)
+        if _as_kernel(shape) == _as_kernel(target):
+            fitting[name] = found[name].reshape(target)
+        else:
+            mismatched.append((name, shape, target))
+    if not fitting:
+        hint = "are the file and the model of the same architecture?"
+        raise ExciteError(f"no tensor fits: {len(found)} in the file", where=path, hint=hint)
+    model.load_state_dict(fitting, strict=False)
+
+    # A tensor with two names (tied weights) is stored under one of them.
+    held = {id(wanted[name]) for name in fitting}
+    missing = [
+        name
+        for name, tensor in wanted.items()
+        if name not in found and id(tensor) not in held and not name.endswith(_UNIMPORTANT)
+    ]
+    return WeightsReport(
+        loaded=tuple(name for name in wanted if name in fitting),
+        missing=tuple(missing),
+        unexpected=tuple(sorted(found.keys() - wanted.keys())),
+        mismatched=tuple(sorted(mismatched)),
+    )
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if path.suffix != ".safetensors":
+        hint = "convert it with safetensors.torch.save_file; pickled weights can run code and are never read"
+        raise ExciteError("only .safetensors files are read", where=path, hint=hint)
+    if not path.is_file():
+        raise ExciteError("no such weights file", where=path)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ExciteError(f"not a readable safetensors file: {error}", where=path) from error
+
+
+def _as_kernel(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (*shape, 1, 1) if len(shape) == 2 else shape

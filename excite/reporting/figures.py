@@ -1,0 +1,132 @@
+"""Figures of a run: learning curves, confusion matrix, sample predictions."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from excite.data.decoding import decode
+from excite.errors import ExciteError
+from excite.files import write_bytes
+from excite.runs.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from excite.runs.evaluate import Evaluation
+
+BLUE, ORANGE, RED, GREY = "#1f5fa8", "#d97706", "#b91c1c", "#6b7280"
+SAMPLES = 24
+SHOWN_CLASSES = 30  # above this many the cells of a confusion matrix cannot hold a number
+
+
+def draw_figures(run: Run) -> None:
+    """Write ``figures/*.png`` of a finished run. The sample grid shows test images: mind whose they are."""
+    test = run.metrics["test"]
+    save(learning_curves(run.history), run.figures / "learning_curves.png")
+    confusion = np.array(test["confusion"])
+    save(confusion_matrix(confusion, list(test["classes"])), run.figures / "confusion_matrix.png")
+    save(sample_grid(run.predictions), run.figures / "samples.png")
+
+
+def write_evaluation(result: Evaluation, folder: Path) -> None:
+    """Write an evaluation's ``metrics.json``, ``predictions.csv`` and ``confusion_matrix.png``."""
+    target = Run(folder)
+    target.write_json("metrics.json", {result.split: result.figures})
+    target.write_table("predictions.csv", result.predictions)
+    confusion = np.array(result.figures["confusion"])
+    save(confusion_matrix(confusion, list(result.figures["classes"])), folder / "confusion_matrix.png")
+
+
+def learning_curves(history: pd.DataFrame) -> Figure:
+    """Loss and accuracy over the epochs, in training and validation."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        axes.plot(history["epoch"], history[f"train_{name}"], color=BLUE, label="training")
+        axes.plot(
+            history["epoch"], history[f"val_{name}"], color=ORANGE, label="validation, averaged weights"
+        )
+        axes.set(xlabel="epoch", ylabel=name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    best = history.iloc[int(history["val_accuracy"].argmax())]
+    axes.annotate(
+        f"{best['val_accuracy']:.1%}",
+        (best["epoch"], best["val_accuracy"]),
+        xytext=(0, -14),
+        textcoords="offset points",
+        color=ORANGE,
+        ha="center",
+    )
+    axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
+def confusion_matrix(counts: np.ndarray, classes: list[str]) -> Figure:
+    """Counts (C, C), truth in rows; shades show the share of the row."""
+    side = min(14.0, max(3.6, 1.6 + 0.5 * len(classes)))
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axes = figure.subplots()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, ax=axes, label="share of the class", shrink=0.8)
+    axes.set(xlabel="predicted", ylabel="truth", title=f"{counts.trace()} of {counts.sum()} right")
+    ticks = range(len(classes))
+    axes.set_xticks(ticks, classes, rotation=90 if max(map(len, classes)) > 3 else 0)
+    axes.set_yticks(ticks, classes)
+    if len(classes) <= SHOWN_CLASSES:
+        for row, column in np.ndindex(*counts.shape):
+            if counts[row, column]:
+                shade = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=shade)
+    return figure
+
+
+def sample_grid(predictions: pd.DataFrame, count: int = SAMPLES) -> Figure:
+    """Test images with what was said of them: half of them mistakes, if there are so many, surest first."""
+    columns = [name for name in predictions.columns if name.startswith("p:")]
+    table = predictions.assign(probability=predictions[columns].max(axis=1))
+    wrong = table[table["label"] != table["predicted"]].sort_values("probability", ascending=False)
+    right = table[table["label"] == table["predicted"]].sample(frac=1, random_state=0)
+    mistakes = wrong.head(max(count // 2, count - len(right)))
+    shown = pd.concat([mistakes, right.head(count - len(mistakes))])
+    width = 8
+    height = -(-len(shown) // width)
+    figure = Figure(figsize=(1.5 * width, 1.85 * height + 0.4), layout="constrained")
+    figure.suptitle(
+        f"{len(mistakes)} mistakes and {len(shown) - len(mistakes)} right answers of {len(table)}"
+    )
+    grid = figure.subplots(height, width, squeeze=False).ravel()
+    for axes in grid:
+        axes.axis("off")
+    for axes, row in zip(grid, shown.to_dict("records"), strict=False):
+        _show(axes, str(row["path"]))
+        correct = row["label"] == row["predicted"]
+        text = f"{row['predicted']} {row['probability']:.0%}" + ("" if correct else f"\nis {row['label']}")
+        axes.set_title(text, fontsize=8, color=GREY if correct else RED)
+    return figure
+
+
+def _show(axes: Axes, path: str) -> None:
+    try:
+        picture = decode(path)
+    except ExciteError:
+        axes.text(0.5, 0.5, "file is gone", ha="center", fontsize=8)
+        return
+    picture.thumbnail((160, 160))
+    axes.imshow(picture, interpolation="nearest" if max(picture.size) < 64 else None)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, without the global state of pyplot."""
+    FigureCanvasAgg(figure)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    write_bytes(path, picture.getvalue())

@@ -1,0 +1,154 @@
+"""Classifier: weights, architecture, class names and preprocessing, ready to use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from excite.data.decoding import MAX_PIXELS, decode, upright
+from excite.data.loading import PixelSource
+from excite.data.preprocessing import Preprocessing
+from excite.errors import ExciteError
+from excite.files import sha256_of
+from excite.models.catalogue import create_model
+from excite.models.weights import load_weights
+from excite.runs.run import Run
+from excite.training.checkpoint import save_tensors
+from excite.training.inference import predict_logits
+from excite.training.precision import choose_device
+
+FORMAT = 1  # of classifier.json
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the classifier says of one image.
+
+    Args:
+        path: of the image; empty for a picture from memory.
+        label: the most probable class.
+        probability: its probability.
+        probabilities: of every class, by name.
+    """
+
+    path: str
+    label: str
+    probability: float
+    probabilities: Mapping[str, float]
+
+
+class Classifier:
+    """A trained network with all that turns a picture into a class.
+
+    Args:
+        model: the network; kept in evaluation mode.
+        architecture: the arguments of ``create_model`` that rebuild it.
+        classes: names, in the order of the network's outputs.
+        preprocessing: how pictures become input.
+        temperature: logits are divided by it before the softmax.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        architecture: Mapping[str, Any],
+        classes: Sequence[str],
+        preprocessing: Preprocessing,
+        temperature: float = 1.0,
+    ) -> None:
+        self.model = model.eval()
+        self.architecture = dict(architecture)
+        self.classes = tuple(classes)
+        self.preprocessing = preprocessing
+        self.temperature = temperature
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @classmethod
+    def load(cls, run: str | Path | Run, *, device: str = "cpu") -> Classifier:
+        """The classifier of a run.
+
+        Raises: ExciteError if the run is not finished, damaged, or was changed since it was written.
+        """
+        run = run if isinstance(run, Run) else Run.open(run)
+        facts = run.read_json("classifier.json")
+        if facts.get("format") != FORMAT:
+            raise ExciteError(
+                f"has format {facts.get('format')}; this excite reads {FORMAT}",
+                where=run.path / "classifier.json",
+            )
+        if not run.weights.is_file() or sha256_of(run.weights) != facts["sha256"]["model.safetensors"]:
+            raise ExciteError("is missing or not the file that the training wrote", where=run.weights)
+        model = create_model(**facts["architecture"])
+        report = load_weights(model, run.weights)
+        if not report.complete or report.unexpected:
+            raise ExciteError(f"does not fit the network: {report}", where=run.weights)
+        model.to(choose_device(device)).to(memory_format=torch.channels_last)
+        preprocessing = Preprocessing(**facts["preprocessing"])
+        return cls(model, facts["architecture"], facts["classes"], preprocessing, facts["temperature"])
+
+    def save(self, run: Run) -> None:
+        """Write ``model.safetensors`` and ``classifier.json``."""
+        save_tensors(run.weights, self.model.state_dict())
+        files = (run.weights, run.path / "manifest.csv")
+        run.write_json(
+            "classifier.json",
+            {
+                "format": FORMAT,
+                "architecture": self.architecture,
+                "classes": list(self.classes),
+                "preprocessing": self.preprocessing.to_dict(),
+                "temperature": self.temperature,
+                "sha256": {path.name: sha256_of(path) for path in files},
+            },
+        )
+
+    def predict(
+        self,
+        images: str | Path | Image.Image | Iterable[str | Path | Image.Image],
+        *,
+        batch_size: int = 64,
+        max_pixels: int = MAX_PIXELS,
+    ) -> list[Prediction]:
+        """Predictions for one or more files or PIL images, in order.
+
+        Raises: ExciteError for a file that cannot be decoded.
+        """
+        several = [images] if isinstance(images, str | Path | Image.Image) else list(images)
+        found: list[Prediction] = []
+        for start in range(0, len(several), batch_size):
+            batch = several[start : start + batch_size]
+            pixels = np.stack([self._pixels(image, max_pixels) for image in batch])
+            for image, row in zip(batch, self.probabilities(PixelSource(pixels)), strict=True):
+                path = "" if isinstance(image, Image.Image) else str(image)
+                best = int(row.argmax())
+                named = dict(zip(self.classes, map(float, row), strict=True))
+                found.append(Prediction(path, self.classes[best], float(row[best]), named))
+        return found
+
+    def probabilities(self, source: PixelSource, batch_size: int = 64) -> np.ndarray:
+        """(N, C) float64 probabilities of preprocessed images."""
+        logits = predict_logits(
+            self.model, source, self.preprocessing, device=self.device, batch_size=batch_size
+        )
+        return softmax(logits / self.temperature)
+
+    def _pixels(self, image: str | Path | Image.Image, max_pixels: int) -> np.ndarray:
+        if isinstance(image, Image.Image):
+            return self.preprocessing.pixels(upright(image))
+        return self.preprocessing.pixels(decode(image, max_pixels=max_pixels))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Rows (N, C) of logits as probabilities, in float64."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)

@@ -1,0 +1,245 @@
+"""From a configuration to a finished run: check, split, fit, evaluate. Nothing else trains."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from excite.data.cache import cache_directory
+from excite.data.checking import check_files, refuse_bad
+from excite.data.loading import PixelSource, TrainingBatches
+from excite.data.manifest import Manifest
+from excite.data.pixels import cached_pixels
+from excite.data.reading import read_manifest
+from excite.data.split import split_manifest
+from excite.errors import BAD_USAGE, ExciteError
+from excite.evaluation.metrics import classification_metrics
+from excite.models.catalogue import create_model
+from excite.models.weights import load_weights
+from excite.runs.classifier import Classifier
+from excite.runs.evaluate import prediction_rows
+from excite.runs.run import Run, environment, new_run_folder, newest_run
+from excite.runs.settle import (
+    architecture_of,
+    augmentation_of,
+    class_shares,
+    preprocessing_of,
+    settle,
+)
+from excite.training.config import TrainConfig
+from excite.training.distributed import World, world
+from excite.training.loop import BEST, Trainer, Validation
+from excite.training.precision import choose_device
+from excite.training.progress import Display
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that is ready to be trained: its folder, settled options and checked, split images."""
+
+    run: Run
+    config: TrainConfig
+    manifest: Manifest
+
+
+def run_experiment(config: TrainConfig, *, resume: bool = False, display: Display | None = None) -> Run:
+    """Train and evaluate as configured; on several processes every one of them calls this.
+
+    Args:
+        config: the options; what they leave open is settled here.
+        resume: go on with the run in ``config.out`` (or the default folder) where it stopped; its own
+            options count.
+        display: what a person sees meanwhile.
+
+    Returns:
+        the run, its model and figures written.
+
+    Raises:
+        ExciteError: for data or options that cannot be trained on, and when a signal stops the training.
+    """
+    display = display or Display()
+    folder = run_folder(config, resume=resume)
+    device_type = choose_device(Run.open(folder).config.device if resume else config.device).type
+    with world(device_type) as here, contextlib.closing(display):
+        shown = display if here.first else Display()
+        plan = _reopen(folder, shown) if resume else _prepare(config, folder, here, shown)
+        if not plan.run.finished:
+            _train(plan, here, shown)
+        here.wait()
+    return plan.run
+
+
+def run_folder(config: TrainConfig, *, resume: bool) -> Path:
+    """``config.out``, else ``runs/`` and the data's name; to resume, the newest run of that name."""
+    if config.out:
+        return Path(config.out)
+    data = Path(config.data)
+    name = data.stem if data.suffix.lower() == ".csv" else data.resolve().name
+    return newest_run(Path("runs") / name) if resume else Path("runs") / name
+
+
+def _prepare(config: TrainConfig, folder: Path, here: World, display: Display) -> Plan:
+    """Check and split the data, settle the options, begin the run folder. The first process goes ahead, so
+    that the others find its work in the cache."""
+    manifest = _first_alone(here, lambda: _checked(config, display))
+    config, reasons = settle(config, manifest)
+    manifest = split_manifest(
+        manifest,
+        method=config.split,
+        fractions=(1 - config.val_fraction - config.test_fraction, config.val_fraction, config.test_fraction),
+        seed=config.seed,
+        group_pattern=config.group_pattern,
+    )
+    pieces = here.size * config.accumulate
+    if config.batch_size % pieces or config.batch_size < pieces:
+        raise ExciteError(
+            f"{config.batch_size} images cannot be cut into {pieces} equal pieces "
+            f"({here.size} processes x accumulate {config.accumulate})",
+            where="batch_size",
+            exit_code=BAD_USAGE,
+        )
+    augmentation_of(config)  # wrong options are refused before anything is written
+    path = here.share(new_run_folder(folder) if here.first else folder)
+    run = Run(path)
+    config = config.replace(out=str(path))
+    if here.first:
+        manifest.save(path / "manifest.csv")
+        facts = environment(config.device, torch.get_num_threads(), here.size, config.seed)
+        run.write_json("environment.json", facts)
+        (path / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+    for reason in reasons:
+        display.note(reason)
+    return Plan(run, config, manifest)
+
+
+def _first_alone(here: World, work: Callable[[], T]) -> T:
+    """Have the first process do the work and fill the cache, then the others."""
+    result = work() if here.first else None
+    here.wait()
+    return work() if result is None else result
+
+
+def _checked(config: TrainConfig, display: Display) -> Manifest:
+    manifest = read_manifest(
+        config.data,
+        path_column=config.path_column,
+        label_column=config.label_column,
+        group_column=config.group_column,
+        split_column=config.split_column,
+    )
+    checked, bad = check_files(
+        manifest,
+        max_pixels=config.max_pixels,
+        cache=cache_directory(),
+        progress=display.stage("checking images"),
+    )
+    for file in bad:
+        display.note(f"left out: {file.path}: {file.reason}")
+    refuse_bad(bad, len(manifest), config.max_bad)
+    return checked
+
+
+def _reopen(folder: Path, display: Display) -> Plan:
+    run = Run.open(folder)
+    before = run.manifest
+    now, bad = check_files(before, max_pixels=run.config.max_pixels, cache=cache_directory())
+    if bad:
+        raise ExciteError(f"the data has changed: {bad[0].reason}", where=bad[0].path, hint="train anew")
+    changed = before.table["path"][before.table["sha256"] != now.table["sha256"]]
+    if len(changed):
+        raise ExciteError(
+            "is not the image that the run began with", where=changed.iloc[0], hint="train anew"
+        )
+    return Plan(run, run.config, before)
+
+
+def _train(plan: Plan, here: World, display: Display) -> None:
+    run, config, manifest = plan.run, plan.config, plan.manifest
+    device = choose_device(config.device, here.local_rank)
+    preprocessing = preprocessing_of(config)
+    pixels = _first_alone(
+        here,
+        lambda: cached_pixels(
+            manifest, preprocessing, cache_directory(), progress=display.stage("decoding images")
+        ),
+    )
+    rows = {split: np.flatnonzero(manifest.table["split"] == split) for split in ("train", "val", "test")}
+    training, validation = manifest.part("train"), manifest.part("val")
+    display.note(
+        f"{len(training)} images to train on, {len(validation)} to validate, {len(rows['test'])} to test; "
+        f"{len(manifest.classes)} classes"
+    )
+    torch.manual_seed(config.seed)
+    model = _start(config, len(manifest.classes), display).to(device)
+    weights = class_shares(training)
+    targets = training.targets()
+    batches = TrainingBatches(
+        PixelSource(pixels, rows["train"], device=device),
+        targets,
+        classes=len(manifest.classes),
+        preprocessing=preprocessing,
+        batch_size=config.batch_size,
+        augmentation=augmentation_of(config),
+        seed=config.seed,
+        parts=here.size * config.accumulate,
+        sampling=weights.numpy()[targets] / len(targets) if config.balance == "sampling" else None,
+        device=device,
+    )
+    trainer = Trainer(
+        model,
+        batches,
+        Validation(PixelSource(pixels, rows["val"]), validation.targets(), preprocessing),
+        config,
+        folder=run.checkpoints,
+        device=device,
+        here=here,
+        display=display,
+        class_weights=weights.to(device) if config.balance == "weights" else None,
+        on_epoch=lambda counters: run.write_table("metrics.csv", counters.history),
+    )
+    trainer.resume()
+    counters = trainer.run()
+    if here.first:
+        display.note(f"{counters.finished}; epoch {counters.best_epoch} is the best and kept")
+        _evaluate(plan, pixels, rows, device)
+
+
+def _start(config: TrainConfig, classes: int, display: Display) -> nn.Module:
+    """The network with the weights to start from."""
+    architecture = architecture_of(config, classes)
+    model = create_model(**architecture, pretrained=config.pretrained)
+    if config.weights:
+        report = load_weights(model, Path(config.weights))
+        display.note(f"{config.weights}: {report}")
+        if details := report.details():
+            display.note(details)
+    return model
+
+
+def _evaluate(plan: Plan, pixels: np.ndarray, rows: dict[str, np.ndarray], device: torch.device) -> None:
+    """Write the best averaged weights as the classifier, and what it makes of the validation and test set."""
+    run, config, manifest = plan.run, plan.config, plan.manifest
+    architecture = architecture_of(config, len(manifest.classes))
+    model = create_model(**architecture).to(device)
+    load_weights(model, run.checkpoints / BEST)
+    classifier = Classifier(model, architecture, manifest.classes, preprocessing_of(config))
+    classifier.save(run)
+    figures = {}
+    for split in ("val", "test"):
+        part = manifest.part(split)
+        probabilities = classifier.probabilities(PixelSource(pixels, rows[split]))
+        figures[split] = classification_metrics(
+            probabilities, part.targets(), manifest.classes, part.group_count()
+        )
+        if split == "test":
+            run.write_table("predictions.csv", prediction_rows(part, probabilities))
+    run.write_json("metrics.json", figures)

@@ -1,0 +1,139 @@
+"""Options left open (``auto``, None) become what the data and the machine suggest, each with its reason."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+
+from excite.data.manifest import Manifest
+from excite.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from excite.data.transforms import PRESETS, Augmentation
+from excite.errors import unknown_name
+from excite.models.catalogue import LARGEST_FOR_CIFAR_STEM, input_statistics
+from excite.models.densenet import VARIANTS
+from excite.training.config import TrainConfig
+from excite.training.optimisation import DEFAULTS
+from excite.training.precision import choose_device, choose_precision
+
+# Largest input by default, in pixels. The networks were made for 224; on a CPU half of that trains four times
+# as fast, which for a few thousand images is the difference between minutes and an hour.
+LARGEST_SIZE = {"cuda": 224, "mps": 224, "cpu": 112}
+SMALL_MODEL, LARGE_MODEL = "densenet_bc_40_12", "densenet121"
+
+
+def settle(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[str]]:
+    """The configuration with nothing left open, and a line for each choice that a user may want to change."""
+    reasons: list[str] = []
+
+    def choose(name: str, value: Any, reason: str) -> None:
+        nonlocal config
+        config = config.replace(**{name: value})
+        reasons.append(f"{name} {value}: {reason}")
+
+    device = choose_device(config.device)
+    if config.device == "auto":
+        choose("device", device.type, "the fastest that this machine has")
+    if config.precision == "auto":
+        reason = {
+            "bfloat16": "this machine multiplies it faster than float32",
+            "float16": "this GPU has no bfloat16",
+            "float32": "this machine gains nothing from less",
+        }
+        precision = choose_precision("auto", device)
+        choose("precision", precision, reason[precision])
+    else:
+        choose_precision(config.precision, device)
+    if config.split == "auto":
+        choose("split", *_split(config, manifest))
+    if config.image_size is None:
+        choose("image_size", *_image_size(manifest, device.type))
+    assert config.image_size is not None
+    small = config.image_size <= LARGEST_FOR_CIFAR_STEM and not config.pretrained
+    if config.model == "auto":
+        choose("model", SMALL_MODEL if small else LARGE_MODEL, f"for images of {config.image_size} pixels")
+    variant = VARIANTS.get(config.model.removeprefix("excite:"))
+    if config.attention == "auto":
+        config = config.replace(attention="se" if variant else "none")
+    if config.stem == "auto" and variant:
+        config = config.replace(stem="cifar" if small else variant.stem)
+    if config.flips == "auto":
+        config = config.replace(flips="none" if config.data == "digits" else "horizontal")
+    if config.normalisation == "auto":
+        config = config.replace(normalisation=_normalisation(config))
+    if config.lr is None:
+        config = config.replace(lr=DEFAULTS[config.optimizer].lr)
+    if config.weight_decay is None:
+        config = config.replace(weight_decay=DEFAULTS[config.optimizer].weight_decay)
+    return config, reasons
+
+
+def architecture_of(config: TrainConfig, classes: int) -> dict[str, Any]:
+    """The arguments of ``create_model`` for a settled configuration."""
+    architecture: dict[str, Any] = {
+        "name": config.model,
+        "num_classes": classes,
+        "image_size": config.image_size,
+        **config.model_options,
+    }
+    if config.attention != "none":
+        architecture |= {
+            "attention": config.attention,
+            "placement": config.placement,
+            "attention_options": config.attention_options,
+        }
+    if config.stem != "auto":
+        architecture["stem"] = config.stem
+    return architecture
+
+
+def preprocessing_of(config: TrainConfig) -> Preprocessing:
+    """The preprocessing of a settled configuration."""
+    assert config.image_size is not None
+    if config.normalisation == "imagenet":
+        return Preprocessing(config.image_size, config.fit, IMAGENET_MEAN, IMAGENET_STD)
+    return Preprocessing(config.image_size, config.fit, (0.5,) * 3, (0.5,) * 3)
+
+
+def augmentation_of(config: TrainConfig) -> Augmentation:
+    """The preset with flips and the user's changes. Raises: ExciteError for a change that is none."""
+    names = [field.name for field in dataclasses.fields(Augmentation)]
+    for name in config.augment_options:
+        if name not in names:
+            raise unknown_name("augmentation", name, names, where="augment_options")
+    flips = {"horizontal_flip": 0.5 if config.flips in ("horizontal", "both") else 0.0}
+    flips |= {"vertical_flip": 0.5 if config.flips == "both" else 0.0}
+    return dataclasses.replace(PRESETS[config.augment], **(flips | config.augment_options))
+
+
+def class_shares(manifest: Manifest) -> torch.Tensor:
+    """(C,) weights that make classes count alike, with mean 1 over the images."""
+    counts = np.bincount(manifest.targets(), minlength=len(manifest.classes))
+    return torch.tensor(len(manifest) / (len(manifest.classes) * counts), dtype=torch.float32)
+
+
+def _split(config: TrainConfig, manifest: Manifest) -> tuple[str, str]:
+    if manifest.table["split"].ne("").any():
+        return "folder", "the data says which image belongs where"
+    if config.group_pattern is not None:
+        return "grouped", "the file names hold groups"
+    if manifest.table["group"].ne("").any():
+        return "grouped", "the data says which images belong together"
+    return "random", "nothing is known of which images belong together"
+
+
+def _image_size(manifest: Manifest, device: str) -> tuple[int, str]:
+    side = float(np.median(np.minimum(manifest.table["width"], manifest.table["height"])))
+    size = max(16, 16 * round(side / 16 + 0.499))
+    if size > LARGEST_SIZE[device]:
+        return LARGEST_SIZE[device], f"the largest by default on {device}; the pictures have {side:.0f}"
+    return size, f"the pictures have {side:.0f}"
+
+
+def _normalisation(config: TrainConfig) -> str:
+    if not (config.pretrained or config.weights):
+        return "imagenet"
+    mean, _ = input_statistics(config.model)
+    return "half" if mean == (0.5, 0.5, 0.5) else "imagenet"

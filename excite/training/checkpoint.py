@@ -1,0 +1,71 @@
+"""Checkpoints: tensors and facts in one file, checked by hash when read, the one before kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from excite.errors import ExciteError
+from excite.files import sync_folder, write_bytes
+
+LAST, PREVIOUS = "last.safetensors", "previous.safetensors"
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> None:
+    """Write tensors as safetensors, whole or not at all. Raises: ExciteError if the disk is full."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, save(plain, metadata=dict(header or {})))
+
+
+def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write tensors and JSON facts as ``last.safetensors``; what was last becomes ``previous``."""
+    text = json.dumps(facts)
+    fresh = folder / f"next-{LAST}"
+    save_tensors(fresh, tensors, {"facts": text, "sha256": _digest(tensors, text)})
+    if (folder / LAST).exists():  # a crash between these two renames leaves previous, which is enough
+        (folder / LAST).replace(folder / PREVIOUS)
+    fresh.replace(folder / LAST)
+    sync_folder(folder)
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The newest sound checkpoint; None if there is none. A damaged one is passed over with a warning.
+
+    Raises: ExciteError if there are checkpoints and all are damaged.
+    """
+    found = [path for path in (folder / LAST, folder / PREVIOUS) if path.exists()]
+    for path in found:
+        try:
+            return _read(path)
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            warnings.warn(f"{path}: damaged checkpoint passed over ({error})", stacklevel=2)
+    if found:
+        raise ExciteError("every checkpoint is damaged", where=folder, hint="start again without --resume")
+    return None
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    if _digest(tensors, header["facts"]) != header["sha256"]:
+        raise ValueError("its content does not match its hash")
+    return tensors, json.loads(header["facts"])
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

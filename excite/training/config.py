@@ -1,0 +1,245 @@
+"""TrainConfig: every option of a training, its limits and its help, in one place. Imports no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from excite.errors import BAD_USAGE, ExciteError, unknown_name
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an option may be: one of ``choices``, or a number from ``low`` to ``high``."""
+
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+
+    def check(self, name: str, value: Any) -> None:
+        """Raises: ExciteError with the option's name and what it may be."""
+        if value is None:
+            return
+        if self.choices and value not in self.choices:
+            raise unknown_name("value", value, self.choices, where=name)
+        if self.low is not None and not value >= self.low:
+            raise ExciteError(f"must be at least {self.low}, not {value}", where=name, exit_code=BAD_USAGE)
+        if self.high is not None and not value <= self.high:
+            raise ExciteError(f"must be at most {self.high}, not {value}", where=name, exit_code=BAD_USAGE)
+
+
+def option(
+    default: Any,
+    panel: str,
+    help: str,
+    *,
+    choices: tuple[str, ...] = (),
+    low: float | None = None,
+    high: float | None = None,
+) -> Any:
+    """A field of the configuration with its help, its group in ``--help`` and its limits."""
+    metadata = {"help": help, "panel": panel, "limits": Limits(choices, low, high)}
+    if isinstance(default, Mapping):
+        return field(default_factory=lambda: dict(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+DATA, MODEL, IMAGES, LEARNING, MACHINE, RUN = "Data", "Model", "Images", "Learning", "Machine", "Run"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Options of one training. ``None`` and ``auto`` are settled from the data and the machine at the start;
+    a run's ``config.yaml`` holds what they became."""
+
+    data: str = option("", DATA, "Folder of class folders, folder with train/val/test, CSV, or 'digits'.")
+    split: str = option(
+        "auto",
+        DATA,
+        "How images are parted: as the data says (folder), whole groups (grouped), or each for itself "
+        "(random). auto takes the first of these that the data allows.",
+        choices=("auto", "random", "grouped", "folder"),
+    )
+    val_fraction: float = option(0.1, DATA, "Share of the images for validation.", low=0.01, high=0.9)
+    test_fraction: float = option(0.2, DATA, "Share of the images for the test.", low=0.01, high=0.9)
+    group_pattern: str | None = option(
+        None, DATA, "Regular expression on the file name; what its first bracket matches is the group."
+    )
+    path_column: str = option("path", DATA, "CSV column of the image's path.")
+    label_column: str = option("label", DATA, "CSV column of the class.")
+    group_column: str = option("group", DATA, "CSV column of the group, such as the patient.")
+    split_column: str = option("split", DATA, "CSV column that says train, val or test.")
+    max_bad: float = option(0.01, DATA, "Largest share of unreadable files to go on with.", low=0.0, high=1.0)
+    max_pixels: int = option(100_000_000, DATA, "Pictures with more pixels are refused.", low=1)
+
+    model: str = option("auto", MODEL, "Network by name: excite's, timm's or torchvision's.")
+    attention: str = option("auto", MODEL, "Channel attention, or none; auto: se in excite's own networks.")
+    placement: str = option(
+        "final", MODEL, "Where attention sits in a DenseNet: final, layer, block, transition; join with +."
+    )
+    stem: str = option(
+        "auto",
+        MODEL,
+        "First layers of a DenseNet: cifar for small images, imagenet for others; auto: by image size.",
+        choices=("auto", "imagenet", "cifar"),
+    )
+    pretrained: bool = option(False, MODEL, "Start from published weights, downloaded from the hub.")
+    weights: str | None = option(None, MODEL, "Start from the weights in this .safetensors file.")
+    model_options: dict[str, Any] = option({}, MODEL, "Further options of the network.")
+    attention_options: dict[str, Any] = option({}, MODEL, "Options of the attention, such as reduction.")
+
+    image_size: int | None = option(None, IMAGES, "Side of the network's input, in pixels.", low=1, high=4096)
+    fit: str = option(
+        "crop",
+        IMAGES,
+        "How a picture becomes a square: cut its middle out, squash it, or pad it.",
+        choices=("crop", "squash", "pad"),
+    )
+    normalisation: str = option(
+        "auto",
+        IMAGES,
+        "Mean and deviation to normalise with: imagenet's, half (0.5 and 0.5), or auto: what the weights to "
+        "start from expect.",
+        choices=("auto", "imagenet", "half"),
+    )
+    augment: str = option(
+        "quick",
+        IMAGES,
+        "Augmentation: none, quick (crops), standard (and rotation, colour), best (and erasing, mixing).",
+        choices=("none", "quick", "standard", "best"),
+    )
+    flips: str = option(
+        "auto",
+        IMAGES,
+        "Which mirror images are the same class; auto: horizontal, none for digits.",
+        choices=("auto", "none", "horizontal", "both"),
+    )
+    augment_options: dict[str, Any] = option({}, IMAGES, "Changes to the preset, such as rotation.")
+
+    epochs: int = option(20, LEARNING, "Passes over the training images.", low=1)
+    time_budget: float | None = option(
+        None, LEARNING, "Minutes after which training ends, its schedule run down to the end.", low=0.01
+    )
+    batch_size: int = option(32, LEARNING, "Images of one optimiser step, over all processes.", low=2)
+    accumulate: int = option(1, LEARNING, "Pieces that each process cuts its batch into, for memory.", low=1)
+    optimizer: str = option("adamw", LEARNING, "AdamW or SGD with momentum.", choices=("adamw", "sgd"))
+    lr: float | None = option(None, LEARNING, "Peak learning rate; adamw: 0.001, sgd: 0.05.", low=0.0)
+    weight_decay: float | None = option(
+        None, LEARNING, "Weight decay; adamw: 0.05, sgd: 0.0005.", low=0.0, high=1.0
+    )
+    momentum: float = option(0.9, LEARNING, "Momentum of SGD.", low=0.0, high=0.999)
+    warmup: float = option(0.1, LEARNING, "Share of the training that warms up.", low=0.0, high=0.9)
+    label_smoothing: float = option(0.0, LEARNING, "Label smoothing.", low=0.0, high=0.9)
+    balance: str = option(
+        "none",
+        LEARNING,
+        "For unequal classes: weight the loss, or draw all classes equally often.",
+        choices=("none", "weights", "sampling"),
+    )
+    ema: float = option(1.0, LEARNING, "Epochs that the averaged weights reach back; 0: no average.", low=0.0)
+    clip: float = option(1.0, LEARNING, "Largest norm of the gradient; 0: no limit.", low=0.0)
+    patience: int | None = option(None, LEARNING, "Stop after so many epochs without a better one.", low=1)
+
+    device: str = option("auto", MACHINE, "cpu, cuda, cuda:1, mps; auto: the fastest that is there.")
+    precision: str = option(
+        "auto",
+        MACHINE,
+        "Arithmetic of the network; auto: bfloat16 where the machine multiplies it fast, float16 on older "
+        "GPUs, float32 elsewhere.",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    channels_last: bool = option(True, MACHINE, "Keep channels together in memory, which is faster.")
+    compile: bool = option(False, MACHINE, "Compile the network with torch.compile first.")
+    seed: int = option(0, MACHINE, "Seed of everything random.", low=0)
+
+    out: str | None = option(None, RUN, "Run folder; default: runs/NAME of the data.")
+
+    def __post_init__(self) -> None:
+        for each in dataclasses.fields(self):
+            value = getattr(self, each.name)
+            object.__setattr__(self, each.name, _typed(each.name, value, HINTS[each.name]))
+            each.metadata["limits"].check(each.name, getattr(self, each.name))
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ExciteError("val_fraction and test_fraction leave nothing to train on", exit_code=BAD_USAGE)
+        if self.pretrained and self.weights:
+            raise ExciteError(
+                "pretrained and weights both say where to start from",
+                hint="give one of them",
+                exit_code=BAD_USAGE,
+            )
+
+    def replace(self, **changes: Any) -> TrainConfig:
+        """A configuration with some options changed. Raises: ExciteError for a name that is none."""
+        for name in changes:
+            if name not in HINTS:
+                raise unknown_name("option", name, HINTS)
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> TrainConfig:
+        """The configuration in a YAML file; options that it does not name keep their defaults."""
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            reason = " ".join(str(getattr(error, "problem", None) or error).split())
+            raise ExciteError(
+                f"not a readable YAML file: {reason}", where=path, exit_code=BAD_USAGE
+            ) from error
+        if not isinstance(values or {}, dict):
+            raise ExciteError("does not hold options as 'name: value'", where=path, exit_code=BAD_USAGE)
+        return cls().replace(**{str(name): value for name, value in (values or {}).items()})
+
+
+HINTS: dict[str, Any] = typing.get_type_hints(TrainConfig)
+
+
+def with_setting(config: TrainConfig, setting: str) -> TrainConfig:
+    """Apply one ``name=value`` or ``name.key=value``; the value is read as YAML."""
+    name, equals, text = setting.partition("=")
+    if not equals:
+        raise ExciteError("is not of the form name=value", where=f"--set {setting}", exit_code=BAD_USAGE)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ExciteError("the value is not YAML", where=f"--set {setting}", exit_code=BAD_USAGE) from error
+    name, dot, key = name.strip().partition(".")
+    if name not in HINTS:
+        raise unknown_name("option", name, HINTS, where=f"--set {setting}")
+    if dot:
+        inner = getattr(config, name)
+        if not isinstance(inner, dict):
+            raise ExciteError(f"{name} has no parts", where=f"--set {setting}", exit_code=BAD_USAGE)
+        value = {**inner, key: value}
+    return config.replace(**{name: value})
+
+
+def _typed(name: str, value: Any, hint: Any) -> Any:
+    """The value as the option's type: YAML reads 1e-3 as text and 1 as an integer."""
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in kinds:
+        return None
+    kind = typing.get_origin(kinds[0]) or kinds[0]
+    if kind is str and isinstance(value, Path):
+        return str(value)
+    if kind is float and not isinstance(value, bool):
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            pass
+    elif isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+        return value
+    words = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a mapping"}
+    raise ExciteError(f"must be {words[kind]}, not {value!r}", where=name, exit_code=BAD_USAGE)

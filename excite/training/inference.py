@@ -1,0 +1,44 @@
+"""Pixels to logits, on one process or many."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from excite.data.loading import PixelSource, evaluation_batches
+from excite.data.preprocessing import Preprocessing
+from excite.training.distributed import World
+from excite.training.precision import autocast
+
+
+@torch.inference_mode()
+def predict_logits(
+    model: nn.Module,
+    source: PixelSource,
+    preprocessing: Preprocessing,
+    *,
+    device: torch.device,
+    precision: str = "float32",
+    batch_size: int = 64,
+    here: World | None = None,
+) -> np.ndarray:
+    """Logits (N, C) float32 of N images; each process takes a share and gets the whole.
+
+    The model is left in the mode that it was in.
+    """
+    here = here or World()
+    bounds = np.linspace(0, len(source), here.size + 1).astype(int)
+    mine = source.part(bounds[here.rank], bounds[here.rank + 1])
+    was_training = model.training
+    model.eval()
+    parts = []
+    try:
+        for images in evaluation_batches(mine, preprocessing, batch_size, device):
+            with autocast(device, precision):
+                logits = model(images)
+            parts.append(logits.float().cpu().numpy())
+    finally:
+        model.train(was_training)
+    gathered = here.gather(np.concatenate(parts) if parts else None)
+    return np.concatenate([part for part in gathered if part is not None])

@@ -1,0 +1,92 @@
+"""Optimiser, schedule, averaged weights and loss."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class OptimizerDefaults:
+    lr: float
+    weight_decay: float
+
+
+DEFAULTS = {"adamw": OptimizerDefaults(1e-3, 0.05), "sgd": OptimizerDefaults(0.05, 5e-4)}
+
+
+def build_optimizer(
+    model: nn.Module, name: str, *, weight_decay: float, momentum: float = 0.9
+) -> torch.optim.Optimizer:
+    """AdamW or SGD (``name``), whose learning rate the loop sets; one-dimensional parameters, which are norms
+    and biases, are not decayed."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    fused = all(p.device.type in ("cpu", "cuda") for p in parameters)  # one pass over the weights, not six
+    if name == "sgd":
+        return torch.optim.SGD(groups, lr=1.0, momentum=momentum, nesterov=momentum > 0, fused=fused)
+    return torch.optim.AdamW(groups, lr=1.0, fused=fused)
+
+
+def learning_rate(progress: float, *, peak: float, warmup: float) -> float:
+    """Linear warm-up, then a half cosine down to zero (arXiv 1608.03983, eq. 5, without restarts).
+
+    Args:
+        progress: share of the training that is done, in [0, 1].
+        peak: the largest rate.
+        warmup: share of the training that warms up.
+    """
+    if progress < warmup:
+        return peak * max(progress / warmup, 0.01)
+    rest = (progress - warmup) / (1 - warmup)
+    return peak * 0.5 * (1 + math.cos(math.pi * min(rest, 1.0)))
+
+
+class AveragedModel:
+    """An exponential moving average of weights and statistics, which is what is evaluated and kept.
+
+    It reaches back about ``horizon`` steps; at the start, where there are fewer, a tenth of those there are.
+    """
+
+    def __init__(self, model: nn.Module, horizon: float) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.horizon = horizon
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Take in the weights after step number ``step``, counted from 1."""
+        decay = min(1 - 1 / self.horizon if self.horizon > 1 else 0.0, (step + 1) / (step + 10))
+        mine, theirs = list(self.model.state_dict().values()), list(model.state_dict().values())
+        moving = [index for index, tensor in enumerate(mine) if tensor.is_floating_point()]
+        torch._foreach_lerp_([mine[i] for i in moving], [theirs[i] for i in moving], 1 - decay)
+        for index in set(range(len(mine))) - set(moving):
+            mine[index].copy_(theirs[index])
+
+
+def classification_loss(
+    logits: Tensor, targets: Tensor, *, smoothing: float = 0.0, weights: Tensor | None = None
+) -> Tensor:
+    """Cross-entropy, averaged over images.
+
+    Weights multiply each image's loss and are not divided out again, so that the average over processes and
+    accumulated parts equals that over the whole batch; with weights whose mean over the training set is 1 the
+    scale of the loss stays what it was.
+
+    Args:
+        logits: (N, C).
+        targets: (N,) class indices or (N, C) shares.
+        smoothing: label smoothing (arXiv 1512.00567, section 7).
+        weights: (C,).
+    """
+    losses = F.cross_entropy(
+        logits.float(), targets, weight=weights, label_smoothing=smoothing, reduction="none"
+    )
+    return losses.mean()

@@ -1,0 +1,70 @@
+"""Which device trains, and in which arithmetic."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import AbstractContextManager
+
+import torch
+
+from excite.errors import BAD_USAGE, ExciteError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_device(name: str, local_rank: int = 0) -> torch.device:
+    """The device by name; ``auto`` takes a GPU if there is one. Raises: ExciteError if it is not there."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", local_rank)
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ExciteError(
+            f"unknown device {name!r}", where="device", hint="cpu, cuda, cuda:1, mps", exit_code=BAD_USAGE
+        ) from error
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(device.type, False):
+        raise ExciteError(
+            f"this machine or this PyTorch has no {device.type}", where="device", hint="--device cpu"
+        )
+    if device.type == "cuda":
+        index = local_rank if device.index is None else device.index
+        if index >= torch.cuda.device_count():
+            raise ExciteError(
+                f"there are {torch.cuda.device_count()} GPUs, counted from 0", where=f"device cuda:{index}"
+            )
+        return torch.device("cuda", index)
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """The arithmetic by name; ``auto`` takes what the device multiplies fast without losing range."""
+    if name != "auto":
+        if name == "float16" and device.type == "cpu":
+            raise ExciteError(
+                "float16 training needs a GPU",
+                where="precision",
+                hint="bfloat16 or float32",
+                exit_code=BAD_USAGE,
+            )
+        return name
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    if device.type == "cpu" and has_matrix_unit():
+        return "bfloat16"
+    return "float32"
+
+
+def has_matrix_unit() -> bool:
+    """Whether the CPU has AMX tiles, with which bfloat16 convolutions outrun float32 ones."""
+    probe = getattr(torch.cpu, "_is_amx_tile_supported", None)  # PyTorch has no public name for it
+    return bool(probe and probe())
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """The context in which the network's forward pass runs."""
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, DTYPES[precision])

@@ -1,0 +1,103 @@
+"""Everything that a training has come to, and how it goes into a checkpoint and out of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from excite.errors import ExciteError
+from excite.training.optimisation import AveragedModel
+
+
+@dataclass
+class Counters:
+    """Where the training stands.
+
+    Args:
+        epoch: epochs finished.
+        step: steps of the current epoch that are done.
+        seconds: time spent, earlier sessions counted in.
+        best_epoch: the epoch (from 1) whose weights are kept; 0 before the first.
+        best_score: its (validation accuracy, -validation loss).
+        history: one row an epoch.
+        finished: whether there is nothing left to do, and why.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    best_epoch: int = 0
+    best_score: list[float] = field(default_factory=lambda: [-1.0, 0.0])
+    history: list[dict[str, float]] = field(default_factory=list)
+    finished: str = ""
+
+
+class TrainingState:
+    """Model, averaged model, optimiser, loss scaler, counters and the running sums of the epoch.
+
+    Random state is no part of it: every draw is a function of seed, epoch and step.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        average: AveragedModel,
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+    ) -> None:
+        self.model = model
+        self.average = average
+        self.optimizer = optimizer
+        self.scaler = scaler
+        self.counters = Counters()
+        device = next(model.parameters()).device
+        self.sums = torch.zeros(3, device=device)  # loss, right answers and images of the epoch so far
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors, by name."""
+        named = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        named |= {f"average.{name}": value for name, value in self.average.model.state_dict().items()}
+        for index, slots in self.optimizer.state_dict()["state"].items():
+            named |= {f"optimizer.{index}.{slot}": value for slot, value in slots.items()}
+        return named | {"sums": self.sums}
+
+    def facts(self) -> dict[str, Any]:
+        """All that is not a tensor, for JSON."""
+        return {"counters": asdict(self.counters), "scaler": self.scaler.state_dict()}
+
+    def load(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Take up a checkpoint. Raises: ExciteError if it is another network's."""
+        try:
+            self.model.load_state_dict(_under("model.", tensors))
+            self.average.model.load_state_dict(_under("average.", tensors))
+        except RuntimeError as error:
+            raise ExciteError(
+                "the checkpoint belongs to another network", hint="start again without --resume"
+            ) from error
+        optimizer = self.optimizer.state_dict()
+        for name, value in _under("optimizer.", tensors).items():
+            index, slot = name.split(".")
+            optimizer["state"].setdefault(int(index), {})[slot] = value
+        self._lay_out(optimizer["state"])
+        self.optimizer.load_state_dict(optimizer)
+        self.sums.copy_(tensors["sums"])
+        self.scaler.load_state_dict(facts["scaler"])
+        known = {each.name for each in fields(Counters)}
+        self.counters = Counters(
+            **{name: value for name, value in facts["counters"].items() if name in known}
+        )
+
+    def _lay_out(self, slots: dict[int, dict[str, Tensor]]) -> None:
+        """Give each moment its parameter's memory layout: fused optimisers walk both in one order."""
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for index, values in slots.items():
+            for name, value in values.items():
+                if value.shape == parameters[index].shape:
+                    values[name] = torch.empty_like(parameters[index]).copy_(value)
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

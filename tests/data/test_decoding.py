@@ -1,0 +1,237 @@
+"""Pictures of every kind come out upright in RGB; what is no whole picture is refused with its reason."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile, ImageOps
+
+from excite.data.decoding import decode, decode_and_hash, upright
+from excite.errors import ExciteError
+
+RANDOM = np.random.default_rng(0)
+SMOOTH = np.add.outer(np.arange(24), 3 * np.arange(40)).astype(np.uint8)  # not symmetric in any way
+COLOUR = np.stack([SMOOTH, SMOOTH[::-1], SMOOTH[:, ::-1]], axis=2)
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds next to nothing."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_is_followed_once(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.fromarray(COLOUR), kind, exif=exif)
+    picture = decode(data)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    np.testing.assert_array_equal(np.asarray(picture), np.asarray(expected.convert("RGB")))
+    assert picture.size == ((40, 24) if orientation < 5 else (24, 40))
+    np.testing.assert_array_equal(np.asarray(upright(picture)), np.asarray(picture))
+    opened = Image.open(io.BytesIO(data))
+    np.testing.assert_array_equal(np.asarray(upright(opened)), np.asarray(picture))
+
+
+def test_turning_agrees_with_numpy() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise
+    data = encoded(Image.fromarray(COLOUR), "PNG", exif=exif)
+    np.testing.assert_array_equal(np.asarray(decode(data)), np.rot90(COLOUR, -1))
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_a_damaged_exif_tag_is_no_bad_picture() -> None:
+    data = encoded(Image.fromarray(COLOUR), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff nonsense")
+    assert decode(data).size == (40, 24)
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "P", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "I", "F"]
+)
+def test_every_mode_becomes_rgb(mode: str) -> None:
+    grey = Image.fromarray(SMOOTH)
+    if mode == "LAB":
+        neutral = np.stack([SMOOTH, 0 * SMOOTH, 0 * SMOOTH], axis=2)
+        image = Image.frombytes("LAB", (40, 24), neutral.tobytes())
+    elif mode == "I;16":
+        image = Image.fromarray(SMOOTH.astype(np.uint16) * 257)
+    else:
+        image = grey.convert(mode)
+    before = image.tobytes()
+    result = upright(image)
+    assert (result.mode, result.size) == ("RGB", (40, 24))
+    assert image.tobytes() == before
+    pixels = np.asarray(result).astype(int)
+    if mode not in ("1", "LAB"):
+        assert np.abs(pixels - SMOOTH[..., None]).max() <= 3  # CMYK and YCbCr round
+    if mode == "LAB":
+        assert np.ptp(pixels, axis=2).max() <= 6  # neutral stays neutral
+
+
+def test_sixteen_bits_keep_their_upper_eight() -> None:
+    deep = RANDOM.integers(0, 65536, (9, 7), dtype=np.uint16)
+    for kind in ("PNG", "TIFF"):
+        pixels = np.asarray(decode(encoded(Image.fromarray(deep), kind)))
+        np.testing.assert_array_equal(pixels, np.repeat((deep // 256)[..., None], 3, axis=2))
+    pgm = b"P5 7 9 65535\n" + deep.astype(">u2").tobytes()
+    np.testing.assert_array_equal(np.asarray(decode(pgm))[..., 0], deep // 256)
+
+
+def test_floating_point_grey_is_read_as_shares_or_as_bytes() -> None:
+    share = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
+    expected = np.rint(share * 255)
+    np.testing.assert_array_equal(
+        np.asarray(decode(encoded(Image.fromarray(share), "TIFF")))[..., 0], expected
+    )
+    byte = share * 300 - 20
+    pixels = np.asarray(decode(encoded(Image.fromarray(byte), "TIFF")))[..., 1]
+    np.testing.assert_array_equal(pixels, np.rint(np.clip(byte, 0, 255)))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_is_laid_over_white(mode: str) -> None:
+    alpha = np.tile(np.array([0, 128, 255], np.uint8), (2, 1))
+    image = Image.merge("LA", [Image.new("L", (3, 2), 40), Image.fromarray(alpha)])
+    if mode == "P":
+        image = Image.fromarray(np.tile(np.arange(3, dtype=np.uint8), (2, 1)), "P")
+        image.putpalette([40] * 9)
+        data = encoded(image, "PNG", transparency=bytes([0, 128, 255]))
+    else:
+        data = encoded(image.convert(mode), "PNG")
+    expected = 40 * (alpha / 255) + 255 * (1 - alpha / 255)
+    assert np.abs(np.asarray(decode(data))[..., 0] - expected).max() <= 1
+
+
+def test_a_transparent_colour_is_laid_over_white() -> None:
+    image = Image.new("RGB", (2, 1), (10, 20, 30))
+    image.putpixel((1, 0), (200, 0, 0))
+    data = encoded(image, "PNG", transparency=(10, 20, 30))
+    assert np.asarray(decode(data)).tolist() == [[[255, 255, 255], [200, 0, 0]]]
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_an_animation_the_first_frame_is_taken(kind: str) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
+    first = np.asarray(decode(data)).reshape(-1, 3).mean(axis=0)
+    assert np.abs(first - (255, 0, 0)).max() < 8
+
+
+KINDS = ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_content_counts_and_not_the_suffix(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "picture.gif"
+    path.write_bytes(encoded(Image.fromarray(COLOUR), kind))
+    expected = np.asarray(Image.open(path).convert("RGB"))
+    for source in (path, str(path), path.read_bytes(), io.BytesIO(path.read_bytes())):
+        np.testing.assert_array_equal(np.asarray(decode(source)), expected)
+    with path.open("rb") as file:
+        assert decode(file).size == (40, 24)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "progressive"])
+def test_half_a_file_is_refused_though_other_code_allows_it(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = Image.fromarray(RANDOM.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    data = encoded(noise, "JPEG", progressive=True) if kind == "progressive" else encoded(noise, kind)
+    path = tmp_path / "cut.jpg"
+    for share in (0.02, 0.3, 0.6, 0.95):
+        path.write_bytes(data[: max(1, int(len(data) * share))])
+        monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+        with pytest.raises(ExciteError) as caught:
+            decode(path)
+        assert caught.value.where == str(path)
+        assert "\n" not in caught.value.what
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "is empty"),
+        (b"<!doctype html><html><body>404 not found</body></html>", "not an image but text"),
+        ("Grüße, kein Bild".encode(), "not an image but text"),
+        (bytes(4096), "holds zeros"),
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\x00\x01", "not an image of a known format"),
+        (b"8BPS\x00\x01" + bytes(20), "not an image of a known format"),
+        (b"\0\0\0\x20ftypheic" + bytes(40), "HEIC"),
+        (b"\x89PNG\r\n\x1a\n" + b"\xfe" * 100, "damaged|truncated"),
+        (b"\xff\xd8\xff" + b"\0" * 100, "damaged|truncated"),
+        (png_header(0, 5), "no pixels|damaged"),
+        (png_header(60_000, 60_000), r"too large: 60000 x 60000 pixels, the limit is 89,478,485"),
+        (png_header(10_000, 10_000), r"too large: 10000 x 10000 pixels"),
+        (b"P6 60000 60000 255\n" + bytes(10), "too large"),
+    ],
+)
+def test_what_is_no_picture_is_refused_with_a_reason(tmp_path: Path, data: bytes, reason: str) -> None:
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(data)
+    with pytest.raises(ExciteError, match=reason) as caught:
+        decode(path)
+    assert caught.value.where == str(path)
+    assert caught.value.exit_code == 1
+
+
+def test_the_pixel_limit_is_the_callers() -> None:
+    data = encoded(Image.new("RGB", (20, 30)), "PNG")
+    assert decode(data, max_pixels=600).size == (20, 30)
+    with pytest.raises(ExciteError, match="20 x 30"):
+        decode(data, max_pixels=599)
+
+
+def test_pillows_own_limit_neither_hinders_nor_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    assert decode(encoded(Image.new("L", (20, 30)), "PNG")).size == (20, 30)
+    assert Image.MAX_IMAGE_PIXELS == 10
+
+
+def test_missing_files_folders_and_pipes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExciteError, match="there is no such file"):
+        decode(tmp_path / "gone.png")
+    with pytest.raises(ExciteError, match="is not a file"):
+        decode(tmp_path)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.png")
+        with pytest.raises(ExciteError, match="is not a file"):
+            decode(tmp_path / "pipe.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "secret.png"
+    path.write_bytes(b"x")
+    path.chmod(0)
+    with pytest.raises(ExciteError, match="permission denied"):
+        decode(path)
+
+
+def test_the_hash_is_of_the_files_bytes(tmp_path: Path) -> None:
+    import hashlib
+
+    path = tmp_path / "x.png"
+    path.write_bytes(encoded(Image.fromarray(COLOUR), "PNG"))
+    picture, digest = decode_and_hash(path)
+    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    np.testing.assert_array_equal(np.asarray(picture), COLOUR)

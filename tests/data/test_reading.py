@@ -1,0 +1,271 @@
+"""Folders and tables as people keep them are read, or refused with one line that says how to put it right."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from excite.data.cache import cache_directory
+from excite.data.digits import digits_folder
+from excite.data.reading import read_manifest
+from excite.errors import ExciteError
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+
+
+def touch(root: Path, *names: str) -> Path:
+    """Empty files; reading looks at names alone."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def pairs(root: Path, **options: object) -> list[tuple[str, str]]:
+    table = read_manifest(root, **options).table
+    return [
+        (str(Path(path).relative_to(root)), label)
+        for path, label in zip(table["path"], table["label"], strict=True)
+    ]
+
+
+def test_class_folders_are_read_to_any_depth_in_a_fixed_order(tmp_path: Path) -> None:
+    touch(tmp_path, "dog/2.PNG", "dog/10.png", "cat/b/x.jpeg", "cat/a/deep/er/y.webp", "cat/z.tif")
+    expected = ["cat/a/deep/er/y.webp", "cat/b/x.jpeg", "cat/z.tif", "dog/10.png", "dog/2.PNG"]
+    assert pairs(tmp_path) == [(name, name.split("/")[0]) for name in expected]
+    assert read_manifest(tmp_path).splits == ()
+    assert all(Path(path).is_absolute() for path in read_manifest(os.path.relpath(tmp_path)).table["path"])
+
+
+def test_clutter_is_left_out_and_other_files_are_counted(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.png", "a/2.png", "b/1.png", "b/2.png", "a/notes.txt", "readme.md")
+    touch(tmp_path, ".git/x.png", "__MACOSX/a/._1.png", "a/.hidden.png", "a/Thumbs.db", "b/.DS_Store")
+    made = read_manifest(tmp_path)
+    assert (len(made), made.classes, made.ignored) == (4, ("a", "b"), 2)
+
+
+@pytest.mark.parametrize(("val", "test"), [("val", "test"), ("Valid", "TEST"), ("validation", "Testing")])
+def test_split_folders_fill_the_split_column(tmp_path: Path, val: str, test: str) -> None:
+    names = [f"{part}/{name}/{i}.jpg" for part in ("Train", val, test) for name in "ab" for i in range(2)]
+    made = read_manifest(touch(tmp_path, *names, "labels.csv"))
+    assert made.splits == ("train", "val", "test")
+    assert made.classes == ("a", "b")
+    for row in made.table.itertuples():
+        folder = Path(row.path).relative_to(tmp_path).parts[0]
+        assert row.split == {"Train": "train", val: "val", test: "test"}[folder]
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{name}/{i}.jpg" for name in ("train", "plane", "ship") for i in range(2)))
+    made = read_manifest(tmp_path)
+    assert (made.classes, made.splits) == (("plane", "ship", "train"), ())
+
+
+def test_links_to_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    touch(tmp_path / "elsewhere", "3.png")
+    touch(tmp_path / "data", "a/1.png", "a/2.png", "b/1.png", "b/2.png")
+    (tmp_path / "data/a/more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data/a/up").symlink_to(tmp_path / "data")
+    (tmp_path / "data/b/self").symlink_to(tmp_path / "data/b")
+    (tmp_path / "data/b/gone.png").symlink_to(tmp_path / "nowhere.png")
+    assert read_manifest(tmp_path / "data").counts() == {"a": 3, "b": 3}  # a broken link is for the check
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "the folder is empty"),
+        (["notes.txt"], "holds no images, only 1 other files"),
+        (["1.png", "2.png"], "2 images lie in the folder itself, without a class .*<class>/<image>"),
+        (["train/1.png", "test/2.png"], "without a class"),
+        (["a/1.png", "a/2.png"], "at least two classes"),
+        (["a/1.png", "a/2.png", "b/list.txt"], "b: the class folder holds no images, only 1 other files"),
+        (["A/1.png", "A/2.png", "a/1.png", "a/2.png"], "'A' and 'a' differ in spelling alone"),
+        (
+            ["train/a/1.png", "train/b/1.png", "val/a/1.png", "val/c/1.png"],
+            "2 of 3 classes have fewer than two images: 'b' has 1",
+        ),
+        (["train/a/1.png", "train/b/1.png", "train/b/2.png", "val/a/1.png"], "'b' has no images in val"),
+        (
+            ["train/a/1.png", "train/b/1.png", *(f"test/{n}/{i}.png" for n in "abc" for i in range(2))],
+            "class 'c' has no images in train",
+        ),
+        (["train/a/1.png", "val/a/1.png", "valid/a/1.png"], "'val' and 'valid' mean the same split"),
+        (["train/a/1.png", "val/a/1.png", "extra/a/1.png"], "'extra' holds images but is none of train"),
+    ],
+)
+def test_folders_that_cannot_be_used_are_refused(tmp_path: Path, names: list[str], message: str) -> None:
+    with pytest.raises(ExciteError, match=message) as caught:
+        read_manifest(touch(tmp_path, *names))
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    assert caught.value.exit_code == 1
+
+
+def test_a_place_that_is_not_there_is_answered_with_the_nearest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "flowers/a/1.png")
+    with pytest.raises(ExciteError, match=r"no such file or folder \(did you mean '.*flowers'") as caught:
+        read_manifest(tmp_path / "flower")
+    assert caught.value.exit_code == 2
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ExciteError, match="did you mean 'digits'"):
+        read_manifest("digit")
+
+
+def test_one_picture_is_no_data_set(tmp_path: Path) -> None:
+    touch(tmp_path, "x.jpg")
+    with pytest.raises(ExciteError, match="is a single image") as caught:
+        read_manifest(tmp_path / "x.jpg")
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.png", "b/1.png")
+    (tmp_path / "b").chmod(0)
+    try:
+        with pytest.raises(ExciteError, match="b: the folder cannot be read: permission denied"):
+            read_manifest(tmp_path)
+    finally:
+        (tmp_path / "b").chmod(0o700)
+
+
+def table(root: Path, text: str, encoding: str = "utf-8") -> Path:
+    path = root / "data.csv"
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def test_a_csv_file_gives_paths_labels_groups_splits_and_more(tmp_path: Path) -> None:
+    text = "age,path,label,group,split\n41,img/1.png,01,p1,Train\n,/abs/2.png,NA,p2,validation\n"
+    text += "7,img/../3.png,01,,test\n"
+    made = read_manifest(table(tmp_path, text), complete=False)
+    rows = made.table[["path", "label", "group", "split", "age"]].to_numpy().tolist()
+    assert rows == [
+        [str(tmp_path / "img/1.png"), "01", "p1", "train", "41"],
+        ["/abs/2.png", "NA", "p2", "val", ""],
+        [str(tmp_path / "3.png"), "01", "", "test", "7"],
+    ]
+    assert made.classes == ("01", "NA")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_what_spreadsheets_write_is_read(tmp_path: Path, encoding: str, separator: str) -> None:
+    lines = ["path,label", "1.png,a", "2.png,a", "", '3.png,"b"', "4.png,b", ""]
+    made = read_manifest(table(tmp_path, "\r\n".join(lines).replace(",", separator), encoding))
+    assert made.counts() == {"a": 2, "b": 2}
+
+
+def test_columns_may_have_other_names(tmp_path: Path) -> None:
+    text = "file,label,diagnosis,patient\n1.png,x,a,p\n2.png,x,a,p\n3.png,y,b,q\n4.png,y,b,q\n"
+    made = read_manifest(
+        table(tmp_path, text), path_column="file", label_column="diagnosis", group_column="patient"
+    )
+    assert made.classes == ("a", "b")
+    assert made.group_count() == 2
+    assert made.table["label_original"].tolist() == ["x", "x", "y", "y"]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("", {}, "is an empty file"),
+        ("path,label\n", {}, "has a header but no rows"),
+        ("file,label\n1.png,a\n", {}, "has no column 'path'; it has: file, label"),
+        ("path,labels\n1.png,a\n", {}, "has no column 'label'.*did you mean 'labels'.*--label-column"),
+        ("path,label\n1.png,a\n", {"group_column": "patient"}, "has no column 'patient'"),
+        ("path,label\n1.png,a\n2.png\n", {}, "line 3 has 1 fields, the header has 2"),
+        ('path,label\n1.png,"a\n', {}, "is not a CSV file that can be read"),
+        ("path,label\n1.png,a\nx/../1.png,b\n", {}, "listed more than once, the first is .*1.png"),
+        ("path,label\n1.png,a\n,b\n", {}, "1 of 2 rows have no path, the first is row 2"),
+        ("path,label\n1.png,\n2.png,b\n", {}, "1 of 2 rows have no label, the first is row 1"),
+        ("path,label,split\n1.png,a,trian\n", {}, "unknown split 'trian'.*did you mean 'train'"),
+        ("path,label,path\n1.png,a,b\n", {}, "two columns of the same name"),
+        ("path,label\n1.png,a\n2.png,a\n", {}, "at least two classes"),
+    ],
+)
+def test_tables_that_cannot_be_used_are_refused(
+    tmp_path: Path, text: str, options: dict, message: str
+) -> None:
+    with pytest.raises(ExciteError, match=message) as caught:
+        read_manifest(table(tmp_path, text), **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_table_in_another_encoding_or_an_archive_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExciteError, match="neither a folder nor a CSV file in UTF-8"):
+        read_manifest(table(tmp_path, "path,label\n1.png,Käfer\n", "latin-1"))
+    (tmp_path / "data.zip").write_bytes(b"PK\x03\x04\xff\xfe\x00\x99")
+    with pytest.raises(ExciteError, match="unpack an archive first"):
+        read_manifest(tmp_path / "data.zip")
+
+
+def test_column_names_for_a_folder_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.png", "b/1.png")
+    with pytest.raises(ExciteError, match="'patient' was named, but the data is a folder") as caught:
+        read_manifest(tmp_path, group_column="patient")
+    assert caught.value.exit_code == 2
+
+
+def test_the_digits_are_scikit_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.datasets import load_digits
+
+    monkeypatch.setenv("EXCITE_CACHE", str(tmp_path))
+    made = read_manifest("digits")
+    digits = load_digits()
+    assert len(made) == len(digits.target) == 1797
+    for path, label in zip(made.table["path"][::97], made.table["label"][::97], strict=True):
+        index = int(Path(path).stem)
+        assert int(label) == digits.target[index]
+        pixels = np.asarray(Image.open(path))
+        assert pixels.shape == (8, 8)
+        assert np.abs(pixels - digits.images[index] * 255 / 16).max() <= 0.5
+    stamps = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.png")}
+    read_manifest("digits")
+    assert stamps == {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.png")}
+
+
+def test_digits_with_a_file_missing_are_written_anew(tmp_path: Path) -> None:
+    first = digits_folder(tmp_path)
+    (first / "3" / "0003.png").unlink()
+    assert len(list(digits_folder(tmp_path).rglob("*.png"))) == 1797
+    assert [entry.name for entry in tmp_path.iterdir()] == ["digits"]
+
+
+def test_two_processes_may_write_the_digits_at_once(tmp_path: Path) -> None:
+    code = "import sys, pathlib; from excite.data.digits import digits_folder; "
+    code += "print(len(list(digits_folder(pathlib.Path(sys.argv[1])).rglob('*.png'))))"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate()[0].strip() for process in both] == ["1797", "1797"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["digits"]
+
+
+def test_the_cache_is_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.delenv("EXCITE_CACHE", raising=False)
+    assert cache_directory() == tmp_path / "xdg" / "excite"
+    monkeypatch.setenv("EXCITE_CACHE", str(tmp_path / "own"))
+    assert cache_directory() == tmp_path / "own"
+    assert (tmp_path / "own").is_dir()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("EXCITE_CACHE", str(tmp_path / "file" / "below"))
+    with pytest.raises(ExciteError, match="set EXCITE_CACHE"):
+        cache_directory()
+
+
+@pytest.mark.skipif(not (DATA / "hymenoptera").is_dir(), reason="shared data is not here")
+def test_a_real_folder_with_train_and_val() -> None:
+    made = read_manifest(DATA / "hymenoptera")
+    assert (len(made.part("train")), len(made.part("val"))) == (245, 153)
+    assert made.classes == ("ants", "bees")

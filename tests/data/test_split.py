@@ -1,0 +1,256 @@
+"""No group is torn apart, no part lacks a class, and the shares are met as near as the groups allow."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedShuffleSplit
+
+from excite.data.manifest import SPLITS, Manifest
+from excite.data.reading import read_manifest
+from excite.data.split import apply_group_pattern, folds, split_manifest
+from excite.errors import ExciteError
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+PATIENT = r"^(N?M\d+)_"
+
+
+def manifest(labels: list[str], groups: list[str] | None = None, splits: list[str] | None = None) -> Manifest:
+    table = pd.DataFrame({"path": [f"/data/{i:05d}.png" for i in range(len(labels))], "label": labels})
+    table["group"] = groups if groups is not None else ""
+    table["split"] = splits if splits is not None else ""
+    return Manifest(table, tuple(sorted(set(labels))))
+
+
+def grouped(sizes: dict[str, list[int]]) -> Manifest:
+    """Groups of one class each, of the sizes given."""
+    rows = [
+        (name, f"{name}-{i}") for name, many in sizes.items() for i, n in enumerate(many) for _ in range(n)
+    ]
+    return manifest([label for label, _ in rows], [group for _, group in rows])
+
+
+def assert_whole(made: Manifest) -> None:
+    homes = defaultdict(set)
+    for row in made.table.itertuples():
+        homes[row.group].add(row.split)
+    assert all(len(parts) == 1 for parts in homes.values())
+
+
+def assert_complete(made: Manifest) -> None:
+    assert set(made.table["split"]) == set(SPLITS)
+    for name in SPLITS:
+        assert min(made.part(name).counts().values()) >= 1
+
+
+class_sizes = st.lists(st.integers(3, 60), min_size=2, max_size=6)
+group_sizes = st.dictionaries(
+    st.sampled_from("abcd"), st.lists(st.integers(1, 20), min_size=3, max_size=25), min_size=2
+)
+shares = st.tuples(st.integers(1, 10), st.integers(1, 10), st.integers(1, 10)).map(
+    lambda parts: tuple(part / sum(parts) for part in parts)
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes=class_sizes, fractions=shares, seed=st.integers(0, 9))
+def test_random_splits_meet_the_share_of_every_class(
+    sizes: list[int], fractions: tuple[float, ...], seed: int
+) -> None:
+    data = manifest([f"c{c}" for c, size in enumerate(sizes) for _ in range(size)])
+    made = split_manifest(data, method="random", fractions=fractions, seed=seed)
+    assert_complete(made)
+    for name, share in zip(SPLITS, fractions, strict=True):
+        for size, count in zip(sizes, made.part(name).counts().values(), strict=True):
+            # within one image; more only where the two other parts were owed their single image
+            assert abs(count - share * size) < 2
+    pd.testing.assert_frame_equal(made.table.drop(columns="split"), data.table.drop(columns="split"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes=group_sizes, fractions=shares, seed=st.integers(0, 9))
+def test_grouped_splits_keep_groups_whole_and_every_class_everywhere(
+    sizes: dict[str, list[int]], fractions: tuple[float, ...], seed: int
+) -> None:
+    data = grouped(sizes)
+    made = split_manifest(data, method="grouped", fractions=fractions, seed=seed)
+    assert_whole(made)
+    assert_complete(made)
+    for name, share in zip(SPLITS, fractions, strict=True):
+        for label, count in made.part(name).counts().items():
+            assert abs(count - share * sum(sizes[label])) <= 2 * max(sizes[label]) + 2
+    again = split_manifest(data, method="grouped", fractions=fractions, seed=seed)
+    pd.testing.assert_frame_equal(again.table, made.table)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    members=st.lists(st.tuples(st.integers(0, 14), st.sampled_from("ab")), min_size=30, max_size=120),
+    seed=st.integers(0, 9),
+)
+def test_groups_with_several_classes_stay_whole_or_are_refused(members: list, seed: int) -> None:
+    data = manifest([label for _, label in members], [f"g{group}" for group, _ in members])
+    try:
+        made = split_manifest(data, method="grouped", seed=seed)
+    except ExciteError as error:
+        assert "groups" in str(error)  # noqa: PT017
+        return
+    assert_whole(made)
+    assert_complete(made)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    sizes=group_sizes,
+    k=st.integers(2, 3),
+    seed=st.integers(0, 9),
+    method=st.sampled_from(["random", "grouped"]),
+)
+def test_folds_hold_every_image_once_and_every_class(sizes: dict, k: int, seed: int, method: str) -> None:
+    data = grouped(sizes)
+    number = folds(data, k, seed=seed, method=method)
+    assert number.shape == (len(data),)
+    for fold in range(k):
+        assert set(data.table["label"][number == fold]) == set(data.classes)
+    if method == "grouped":
+        assert len(set(zip(data.table["group"], number, strict=True))) == data.group_count()
+    else:
+        for label in data.classes:
+            counts = Counter(number[data.table["label"] == label].tolist())
+            assert max(counts.values()) - min(counts.values()) <= 1
+
+
+def test_class_counts_agree_with_scikit_learn() -> None:
+    labels = ["a"] * 613 + ["b"] * 207 + ["c"] * 45
+    made = split_manifest(manifest(labels), method="random", fractions=(0.75, 0.05, 0.2), seed=3)
+    theirs = StratifiedShuffleSplit(1, test_size=0.2, random_state=0)
+    _, test = next(theirs.split(np.zeros(len(labels)), labels))
+    expected = Counter(np.array(labels)[test].tolist())
+    for label, count in made.part("test").counts().items():
+        assert abs(count - expected[label]) <= 1
+
+
+def test_many_small_classes_still_meet_the_overall_shares() -> None:
+    made = split_manifest(manifest([f"c{i % 50:02d}" for i in range(50 * 12)]), method="random", seed=0)
+    assert [len(made.part(name)) for name in SPLITS] == [420, 60, 120]
+
+
+@pytest.mark.parametrize("method", ["random", "grouped"])
+def test_the_seed_decides_and_nothing_else(method: str) -> None:
+    data = grouped({"a": [3, 4, 5, 6, 7, 8] * 3, "b": [2, 9, 4] * 5})
+    first = split_manifest(data, method=method, seed=1).table["split"]
+    assert split_manifest(data, method=method, seed=1).table["split"].equals(first)
+    others = [split_manifest(data, method=method, seed=seed).table["split"] for seed in range(2, 8)]
+    assert not any(other.equals(first) for other in others)
+    assert not np.array_equal(folds(data, 3, seed=1, method=method), folds(data, 3, seed=2, method=method))
+
+
+def test_images_without_a_group_are_drawn_alone() -> None:
+    data = manifest(list("ab") * 30, ["p"] * 10 + [""] * 50)
+    made = split_manifest(data, method="grouped", seed=0)
+    assert len(set(made.table["split"][:10])) == 1
+    assert set(made.table["split"][10:]) == set(SPLITS)
+
+
+def test_too_few_groups_are_refused_with_the_number() -> None:
+    data = grouped({"a": [5] * 6, "b": [9, 9]})
+    with pytest.raises(ExciteError, match="class 'b' has 2 groups; 3 parts need at least 3"):
+        split_manifest(data, method="grouped", seed=0)
+    with pytest.raises(ExciteError, match="class 'b' has 2 groups; 5 parts need at least 5"):
+        folds(data, 5, seed=0, method="grouped")
+    with pytest.raises(ExciteError, match="class 'b' has 2 images; 3 parts"):
+        split_manifest(manifest(["a"] * 9 + ["b"] * 2), method="random", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "groupd"}, "unknown split method 'groupd' .did you mean 'grouped'"),
+        ({"method": "grouped"}, "no groups to keep together"),
+        ({"method": "random", "fractions": (0.7, 0.3, 0.0)}, "three numbers above 0 that sum to 1"),
+        ({"method": "random", "fractions": (0.7, 0.2, 0.2)}, "not 0.7, 0.2, 0.2"),
+        ({"method": "random", "fractions": (70, 10, 20)}, "sum to 1"),
+        ({"method": "random", "group_pattern": "("}, "is not a regular expression"),
+        (
+            {"method": "grouped", "group_pattern": r"x(\d+)"},
+            "/data/00000.png: .*does not match 60 of 60 file names",
+        ),
+        ({"method": "grouped", "group_pattern": r"^(0+)"}, "puts all images into one group"),
+        ({"method": "grouped", "group_pattern": r"\d+"}, "makes every image a group of its own"),
+    ],
+)
+def test_wrong_use_is_refused(options: dict, message: str) -> None:
+    labels = list("ab") * 30
+    data = manifest(labels)
+    if options.get("group_pattern") == r"^(0+)":
+        data = data.with_columns(path=[f"/data/0{'a' * (i + 1)}.png" for i in range(60)])
+    with pytest.raises(ExciteError, match=message) as caught:
+        split_manifest(data, seed=0, **options)
+    assert caught.value.exit_code == 2
+
+
+def test_the_groups_come_from_the_name_not_from_the_folder() -> None:
+    data = manifest(list("abab")).with_columns(
+        path=["/M9_/M1_a.png", "/M9_/M1_b.png", "/M9_/M2_a.png", "/M2_c.png"]
+    )
+    assert apply_group_pattern(data, PATIENT).table["group"].tolist() == ["M1", "M1", "M2", "M2"]
+    assert apply_group_pattern(data, r"^M\d").table["group"].tolist() == ["M1", "M1", "M2", "M2"]
+
+
+def test_the_datas_own_split_is_kept() -> None:
+    data = manifest(list("ab") * 30, splits=["train"] * 30 + ["val"] * 20 + ["test"] * 10)
+    assert split_manifest(data, method="folder", seed=0).table["split"].equals(data.table["split"])
+
+
+@pytest.mark.parametrize(
+    ("given_splits", "sizes"),
+    [
+        (["train"] * 160 + ["test"] * 40, {"train": 140, "val": 20, "test": 40}),
+        (["train"] * 180 + ["val"] * 20, {"train": 140, "val": 20, "test": 40}),
+        (["train"] * 200, {"train": 140, "val": 20, "test": 40}),
+    ],
+)
+def test_a_missing_part_is_drawn_out_of_train(given_splits: list[str], sizes: dict[str, int]) -> None:
+    data = manifest(list("ab") * 100, splits=given_splits)
+    made = split_manifest(data, method="folder", seed=0)
+    assert {name: len(made.part(name)) for name in SPLITS} == sizes
+    kept = data.table["split"] != "train"
+    assert made.table["split"][kept].equals(data.table["split"][kept])
+
+
+def test_a_missing_part_keeps_the_groups_of_train_whole() -> None:
+    data = manifest(list("ab") * 60, [f"p{i // 6}" for i in range(120)], ["train"] * 120)
+    made = split_manifest(data, method="folder", seed=0)
+    assert_whole(made)
+    assert_complete(made)
+
+
+def test_data_without_train_cannot_be_completed() -> None:
+    with pytest.raises(ExciteError, match="names no images for train"):
+        split_manifest(manifest(list("ab") * 30), method="folder", seed=0)
+    partly = manifest(list("ab") * 30, splits=["train"] * 50 + [""] * 10)
+    with pytest.raises(ExciteError, match="10 of 60 images have no split"):
+        split_manifest(partly, method="folder", seed=0)
+
+
+@pytest.mark.skipif(not (DATA / "mpox").is_dir(), reason="shared data is not here")
+def test_no_patient_of_the_mpox_photos_is_in_two_parts() -> None:
+    data = read_manifest(DATA / "mpox")
+    made = split_manifest(data, method="grouped", fractions=(0.7, 0.1, 0.2), seed=0, group_pattern=PATIENT)
+    homes = defaultdict(set)
+    for row in made.table.itertuples():
+        homes[Path(row.path).name.split("_")[0]].add(row.split)
+    assert len(homes) == made.group_count()
+    assert all(len(parts) == 1 for parts in homes.values())
+    totals = data.counts()
+    for name, share in zip(SPLITS, (0.7, 0.1, 0.2), strict=True):
+        for label, count in made.part(name).counts().items():
+            assert abs(count / totals[label] - share) < 0.02
+    number = folds(made, 5, seed=0, method="grouped")
+    assert len(set(zip(made.table["group"], number, strict=True))) == made.group_count()
