@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import stat
 from pathlib import Path
 
 import pandas as pd
@@ -48,13 +49,11 @@ def read_manifest(
     else:
         place = Path(os.path.normpath(Path(source).expanduser().absolute()))
     try:
-        is_folder, exists = place.is_dir(), place.stat() is not None
-    except FileNotFoundError:
-        is_folder = exists = False
+        is_folder = stat.S_ISDIR(place.stat().st_mode)
+    except FileNotFoundError as error:
+        raise _no_such_place(source, place) from error
     except OSError as error:
         raise ExciteError(f"cannot be read: {(error.strerror or '').lower()}", where=place) from error
-    if not exists:
-        raise _no_such_place(source, place)
     if is_folder:
         renamed = [name for role, name in columns.items() if name != role]
         if renamed:
@@ -108,9 +107,7 @@ def _read_folder(root: Path) -> Manifest:
             images, other = _images(folder, seen)
             direct = []
             if images:
-                what = (
-                    f"folder {folder.name!r} holds images but is none of train, val and test, as others are"
-                )
+                what = f"folder {folder.name!r} holds images but is none of train, val and test"
                 raise ExciteError(what, where=root, hint="move it elsewhere")
         elif not classes:
             raise _no_class_folders(folder, direct)

@@ -151,7 +151,7 @@ class Trainer:
         state.scaler.step(state.optimizer)
         state.scaler.update()
         state.optimizer.zero_grad(set_to_none=True)
-        state.average.update(state.model, counters.epoch * self.batches.steps + counters.step + 1)
+        state.average.update(counters.epoch * self.batches.steps + counters.step + 1)
         state.sums += sums
 
     def save(self) -> None:

@@ -59,16 +59,18 @@ class AveragedModel:
     def __init__(self, model: nn.Module, horizon: float) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self.horizon = horizon
+        # Collected once: walking a DenseNet's modules takes as long as averaging its weights.
+        pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
+        self._moving = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._counts = [pair for pair in pairs if not pair[0].is_floating_point()]
 
     @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        """Take in the weights after step number ``step``, counted from 1."""
+    def update(self, step: int) -> None:
+        """Take in the model's weights after step number ``step``, counted from 1."""
         decay = min(1 - 1 / self.horizon if self.horizon > 1 else 0.0, (step + 1) / (step + 10))
-        mine, theirs = list(self.model.state_dict().values()), list(model.state_dict().values())
-        moving = [index for index, tensor in enumerate(mine) if tensor.is_floating_point()]
-        torch._foreach_lerp_([mine[i] for i in moving], [theirs[i] for i in moving], 1 - decay)
-        for index in set(range(len(mine))) - set(moving):
-            mine[index].copy_(theirs[index])
+        torch._foreach_lerp_([mine for mine, _ in self._moving], [its for _, its in self._moving], 1 - decay)
+        for mine, its in self._counts:
+            mine.copy_(its)
 
 
 def classification_loss(
