@@ -9,6 +9,7 @@ from excite.reporting.figures import draw_figures
 from excite.runs.experiment import run_experiment
 from excite.runs.run import Run
 from excite.training.config import TrainConfig
+from excite.training.distributed import first_process
 from excite.training.progress import ConsoleDisplay, Display
 
 
@@ -30,5 +31,6 @@ def train(data: str | Path, *, resume: bool = False, quiet: bool = False, **opti
 def train_as_configured(config: TrainConfig, *, resume: bool = False, quiet: bool = False) -> Run:
     """``train`` with its options in one configuration."""
     run = run_experiment(config, resume=resume, display=Display() if quiet else ConsoleDisplay())
-    draw_figures(run)
+    if first_process():
+        draw_figures(run)
     return run

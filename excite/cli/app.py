@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-import click
 import typer
 
 from excite import __version__
@@ -47,6 +47,9 @@ def options(
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    first = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
+    if not first:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (open until the process ends)
     debug = "--debug" in arguments
     if debug:  # understood before or after the verb
         arguments = [argument for argument in arguments if argument != "--debug"]
@@ -56,33 +59,26 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except ExciteError as error:
         if debug:
             raise
-        return _fail(str(error), error.exit_code)
-    except click.UsageError as error:
-        return _fail(error.format_message(), BAD_USAGE, _usage_hint(error))
-    except click.ClickException as error:
-        return _fail(error.format_message(), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+        return _fail(str(error), error.exit_code) if first else error.exit_code  # all meet the same errors
+    except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has gone, as in excite ... | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:
+        if hasattr(error, "format_message"):  # wrong usage; where its class comes from varies with typer
+            message = error.format_message()
+            context = getattr(error, "ctx", None)
+            command = context.command_path if context else "excite"
+            return _fail(message, BAD_USAGE, f"{command} --help") if message else BAD_USAGE
         if debug:
             raise
-        text = " ".join(str(error).split())
-        return _fail(
-            f"{type(error).__name__}: {text}", FAILED, "this is a fault of excite; --debug shows where"
-        )
-
-
-def _usage_hint(error: click.UsageError) -> str:
-    command = error.ctx.command_path if error.ctx else "excite"
-    return f"{command} --help"
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return _fail(text, FAILED, "this is a fault of excite; --debug shows where")
 
 
 def _fail(message: str, code: int, hint: str | None = None) -> int:
-    """Print the one line; of several processes only the first speaks."""
-    if int(os.environ.get("RANK", "0")) == 0:
-        advice = f" ({hint})" if hint else ""
-        print(f"excite: error: {message}{advice}", file=sys.stderr, flush=True)
+    """Print the one line."""
+    advice = f" ({hint})" if hint else ""
+    print(f"excite: error: {message}{advice}", file=sys.stderr, flush=True)
     return code

@@ -78,7 +78,7 @@ def _machine() -> dict[str, Any]:
     import torch
 
     from excite.data.cache import cache_directory
-    from excite.training.precision import choose_device, choose_precision
+    from excite.training.precision import choose_device, choose_precision, find_compiler
 
     device = choose_device("auto")
     name = platform.processor() or platform.machine()
@@ -90,13 +90,12 @@ def _machine() -> dict[str, Any]:
         place = f"{cache} ({shutil.disk_usage(cache).free / 2**30:.0f} GiB free)"
     except ExciteError as error:
         place = f"none: {error}"
-    compiler = next((found for found in map(shutil.which, ("g++", "clang++", "c++", "cl")) if found), None)
     return {
         "device": f"{device.type} ({name})",
         "precision": f"{choose_precision('auto', device)} by default",
         "threads": f"{torch.get_num_threads()} of {os.cpu_count()} processors",
         "cache": place,
-        "--compile": compiler or "not available: no C++ compiler",
+        "--compile": find_compiler() or "not available: no C++ compiler",
         "torchrun": shutil.which("torchrun")
         or "not on the path; python -m torch.distributed.run does the same",
     }

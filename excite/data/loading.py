@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,8 +18,10 @@ RESIDENT_SHARE = 0.25
 
 
 def derive_seed(*parts: int) -> int:
-    """One 63-bit seed from several numbers; sets of numbers that differ give independent streams."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+    """One 63-bit seed from several whole numbers; other numbers, or more of them, give another seed."""
+    # Not numpy's SeedSequence: it pads with zeros, so (1,) and (1, 0) would share one stream.
+    digest = hashlib.sha256(",".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8]) >> 1
 
 
 class PixelSource:
@@ -119,7 +122,7 @@ class TrainingBatches:
     def order(self, epoch: int) -> np.ndarray:
         """Indices of the images of an epoch, (steps * batch_size,), in order."""
         if self._order is None or self._order[0] != epoch:
-            random = np.random.default_rng([self._seed, epoch])
+            random = np.random.default_rng(derive_seed(self._seed, epoch))
             count = self.steps * self.batch_size
             if self._sampling is not None:
                 chosen = random.choice(len(self._source), size=count, p=self._sampling)

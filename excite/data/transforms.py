@@ -13,10 +13,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from excite.errors import BAD_USAGE, ExciteError
+
 DRAWS = 11  # uniform numbers that one image uses up
 
 # Luma weights of ITU-R BT.601, as in Pillow's conversion to grey.
 GREY = (0.299, 0.587, 0.114)
+
+# The least and the most that each part of an augmentation may be.
+LIMITS = {
+    "area": (0.01, 1.0),
+    "aspect": (1.0, 10.0),
+    "horizontal_flip": (0.0, 1.0),
+    "vertical_flip": (0.0, 1.0),
+    "rotation": (0.0, 180.0),
+    "brightness": (0.0, 1.0),
+    "contrast": (0.0, 1.0),
+    "saturation": (0.0, 1.0),
+    "erase": (0.0, 1.0),
+    "mixup": (0.0, 100.0),
+    "cutmix": (0.0, 100.0),
+}
 
 
 @dataclass(frozen=True)
@@ -24,8 +41,9 @@ class Augmentation:
     """How much each picture may be changed in training.
 
     Args:
-        area: smallest share of the picture's area that a random resized crop keeps.
-        aspect: largest ratio of the crop's sides, either way.
+        area: smallest share of the picture's area that a random resized crop keeps; a crop that stretching
+            would make larger than the picture is cut to it, and keeps at least 1 / aspect.
+        aspect: largest ratio of the crop's sides, either way, where the picture's own is 1.
         horizontal_flip, vertical_flip: probability of each.
         rotation: largest angle, in degrees, either way.
         brightness, contrast, saturation: largest relative change, either way.
@@ -45,6 +63,21 @@ class Augmentation:
     erase: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in LIMITS.items():
+            given = getattr(self, name)
+            try:
+                value = float(given)  # YAML reads 1e-3 as text
+            except (TypeError, ValueError):
+                value = math.nan
+            if not low <= value <= high:
+                raise ExciteError(
+                    f"must be a number from {low:g} to {high:g}, not {given!r}",
+                    where=name,
+                    exit_code=BAD_USAGE,
+                )
+            object.__setattr__(self, name, value)
 
     @property
     def moves(self) -> bool:

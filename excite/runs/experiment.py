@@ -21,6 +21,7 @@ from excite.data.reading import read_manifest
 from excite.data.split import split_manifest
 from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.metrics import classification_metrics
+from excite.files import write_text
 from excite.models.catalogue import create_model
 from excite.models.weights import load_weights
 from excite.runs.classifier import Classifier
@@ -44,11 +45,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Plan:
-    """A run that is ready to be trained: its folder, settled options and checked, split images."""
+    """A run that is ready to be trained: its folder, settled options, checked and split images, network."""
 
     run: Run
     config: TrainConfig
     manifest: Manifest
+    model: nn.Module
 
 
 def run_experiment(config: TrainConfig, *, resume: bool = False, display: Display | None = None) -> Run:
@@ -107,7 +109,11 @@ def _prepare(config: TrainConfig, folder: Path, here: World, display: Display) -
             where="batch_size",
             exit_code=BAD_USAGE,
         )
-    augmentation_of(config)  # wrong options are refused before anything is written
+    augmentation_of(config)
+    for reason in reasons:
+        display.note(reason)
+    model = _start(config, len(manifest.classes), display)
+    # From here on something is written: all that can be wrong with the options has been found.
     path = here.share(new_run_folder(folder) if here.first else folder)
     run = Run(path)
     config = config.replace(out=str(path))
@@ -115,10 +121,8 @@ def _prepare(config: TrainConfig, folder: Path, here: World, display: Display) -
         manifest.save(path / "manifest.csv")
         facts = environment(config.device, torch.get_num_threads(), here.size, config.seed)
         run.write_json("environment.json", facts)
-        (path / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
-    for reason in reasons:
-        display.note(reason)
-    return Plan(run, config, manifest)
+        write_text(path / "config.yaml", config.to_yaml())
+    return Plan(run, config, manifest, model)
 
 
 def _first_alone(here: World, work: Callable[[], T]) -> T:
@@ -159,7 +163,8 @@ def _reopen(folder: Path, display: Display) -> Plan:
         raise ExciteError(
             "is not the image that the run began with", where=changed.iloc[0], hint="train anew"
         )
-    return Plan(run, run.config, before)
+    architecture = architecture_of(run.config, len(before.classes))
+    return Plan(run, run.config, before, create_model(**architecture))
 
 
 def _train(plan: Plan, here: World, display: Display) -> None:
@@ -178,8 +183,6 @@ def _train(plan: Plan, here: World, display: Display) -> None:
         f"{len(training)} images to train on, {len(validation)} to validate, {len(rows['test'])} to test; "
         f"{len(manifest.classes)} classes"
     )
-    torch.manual_seed(config.seed)
-    model = _start(config, len(manifest.classes), display).to(device)
     weights = class_shares(training)
     targets = training.targets()
     batches = TrainingBatches(
@@ -195,7 +198,7 @@ def _train(plan: Plan, here: World, display: Display) -> None:
         device=device,
     )
     trainer = Trainer(
-        model,
+        plan.model.to(device),
         batches,
         Validation(PixelSource(pixels, rows["val"]), validation.targets(), preprocessing),
         config,
@@ -215,8 +218,8 @@ def _train(plan: Plan, here: World, display: Display) -> None:
 
 def _start(config: TrainConfig, classes: int, display: Display) -> nn.Module:
     """The network with the weights to start from."""
-    architecture = architecture_of(config, classes)
-    model = create_model(**architecture, pretrained=config.pretrained)
+    torch.manual_seed(config.seed)
+    model = create_model(**architecture_of(config, classes), pretrained=config.pretrained)
     if config.weights:
         report = load_weights(model, Path(config.weights))
         display.note(f"{config.weights}: {report}")

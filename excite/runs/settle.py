@@ -16,7 +16,7 @@ from excite.models.catalogue import LARGEST_FOR_CIFAR_STEM, input_statistics
 from excite.models.densenet import VARIANTS
 from excite.training.config import TrainConfig
 from excite.training.optimisation import DEFAULTS
-from excite.training.precision import choose_device, choose_precision
+from excite.training.precision import check_compiler, choose_device, choose_precision
 
 # Largest input by default, in pixels. The networks were made for 224; on a CPU half of that trains four times
 # as fast, which for a few thousand images is the difference between minutes and an hour.
@@ -46,6 +46,8 @@ def settle(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[s
         choose("precision", precision, reason[precision])
     else:
         choose_precision(config.precision, device)
+    if config.compile:
+        check_compiler()
     if config.split == "auto":
         choose("split", *_split(config, manifest))
     if config.image_size is None:

@@ -35,6 +35,8 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[
         (folder / LAST).replace(folder / PREVIOUS)
     fresh.replace(folder / LAST)
     sync_folder(folder)
+    for leftover in folder.glob(f".{fresh.name}.*.tmp"):  # of a process killed while it wrote
+        leftover.unlink(missing_ok=True)
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

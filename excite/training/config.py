@@ -218,6 +218,8 @@ def with_setting(config: TrainConfig, setting: str) -> TrainConfig:
     name, dot, key = name.strip().partition(".")
     if name not in HINTS:
         raise unknown_name("option", name, HINTS, where=f"--set {setting}")
+    if dot and not key:
+        raise ExciteError(f"names no part of {name}", where=f"--set {setting}", exit_code=BAD_USAGE)
     if dot:
         inner = getattr(config, name)
         if not isinstance(inner, dict):

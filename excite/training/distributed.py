@@ -17,6 +17,12 @@ from excite.errors import ExciteError
 
 T = TypeVar("T")
 
+
+def first_process() -> bool:
+    """Whether this process is the one that writes and speaks; holds before the processes are joined, too."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 # The first process checks and decodes the whole data set while the others wait for it.
 PATIENCE = timedelta(hours=12)
 
@@ -105,6 +111,9 @@ def world(device: str) -> Iterator[World]:
         )
     here = World(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
     if device == "cuda":
+        wanted, there = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+        if wanted > there:
+            raise ExciteError(f"{wanted} processes need a GPU each and there are {there}", exit_code=2)
         torch.cuda.set_device(here.local_rank)
     dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=PATIENCE)
     _CONTROL[:] = [cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=PATIENCE))]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -288,11 +287,3 @@ def tally(loss: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
     right = (logits.argmax(dim=1) == truth).sum()
     images = torch.full_like(loss, len(targets))
     return torch.stack([loss.detach() * images, right.to(loss.dtype), images])
-
-
-def check_compiler(device: torch.device) -> None:
-    """Raises: ExciteError if torch.compile has no C++ compiler to work with."""
-    if not any(shutil.which(name) for name in ("g++", "clang++", "c++", "cl")):
-        raise ExciteError(
-            "--compile needs a C++ compiler and there is none on the path", hint="install g++ or leave it out"
-        )

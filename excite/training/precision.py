@@ -1,8 +1,9 @@
-"""Which device trains, and in which arithmetic."""
+"""Which device trains, in which arithmetic, and whether it can compile."""
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 from contextlib import AbstractContextManager
 
 import torch
@@ -15,17 +16,14 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 def choose_device(name: str, local_rank: int = 0) -> torch.device:
     """The device by name; ``auto`` takes a GPU if there is one. Raises: ExciteError if it is not there."""
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda", local_rank)
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        name = next(kind for kind in ("cuda", "mps", "cpu") if _is_there(kind))
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise ExciteError(
             f"unknown device {name!r}", where="device", hint="cpu, cuda, cuda:1, mps", exit_code=BAD_USAGE
         ) from error
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(device.type, False):
+    if not _is_there(device.type):
         raise ExciteError(
             f"this machine or this PyTorch has no {device.type}", where="device", hint="--device cpu"
         )
@@ -37,6 +35,11 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
             )
         return torch.device("cuda", index)
     return device
+
+
+def _is_there(kind: str) -> bool:
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return there.get(kind, False)
 
 
 def choose_precision(name: str, device: torch.device) -> str:
@@ -68,3 +71,18 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, DTYPES[precision])
+
+
+def find_compiler() -> str | None:
+    """The C++ compiler that torch.compile would use; None if there is none on the path."""
+    return next((found for found in map(shutil.which, ("g++", "clang++", "c++", "cl")) if found), None)
+
+
+def check_compiler() -> None:
+    """Raises: ExciteError if torch.compile has no C++ compiler to work with."""
+    if find_compiler() is None:
+        raise ExciteError(
+            "needs a C++ compiler and there is none on the path",
+            where="compile",
+            hint="install g++ or leave it out",
+        )

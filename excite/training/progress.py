@@ -61,7 +61,7 @@ class ConsoleDisplay(Display):
         self._task: TaskID | None = None
 
     def note(self, text: str) -> None:
-        self.console.print(text, markup=False, soft_wrap=True)
+        self.console.print(text, markup=False, emoji=False, soft_wrap=True)
 
     def stage(self, name: str) -> Callable[[int, int], None]:
         began = time.monotonic()

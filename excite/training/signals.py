@@ -11,7 +11,7 @@ from types import FrameType
 
 from excite.errors import INTERRUPTED, TERMINATED
 
-EXIT_CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
+EXIT_CODES: dict[int, int] = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
 
 
 @dataclass
@@ -25,18 +25,19 @@ class StopRequest:
 def stop_requests() -> Iterator[StopRequest]:
     """Collect signals inside the block; a second one of a kind acts at once, as it would outside."""
     request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():  # Python allows handlers in no other
+        yield request
+        return
     before = {number: signal.getsignal(number) for number in EXIT_CODES}
 
     def note(number: int, frame: FrameType | None) -> None:
-        request.exit_code = EXIT_CODES[signal.Signals(number)]
-        signal.signal(number, before[signal.Signals(number)])
+        request.exit_code = EXIT_CODES[number]
+        signal.signal(number, before[number])
 
-    if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
-        for number in EXIT_CODES:
-            signal.signal(number, note)
+    for number in EXIT_CODES:
+        signal.signal(number, note)
     try:
         yield request
     finally:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,115 @@
+"""The square that a network sees, against slices and Pillow calls written out by hand."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from excite.data.preprocessing import FITS, Preprocessing
+from excite.errors import BAD_USAGE, ExciteError
+
+
+def picture(width: int, height: int) -> Image.Image:
+    random = np.random.default_rng(0)
+    return Image.fromarray(random.integers(1, 256, (height, width, 3), dtype=np.uint8))
+
+
+def bilinear(image: Image.Image, width: int, height: int) -> np.ndarray:
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    size=st.integers(1, 40), width=st.integers(1, 90), height=st.integers(1, 90), fit=st.sampled_from(FITS)
+)
+def test_any_picture_becomes_a_square_of_bytes(size: int, width: int, height: int, fit: str) -> None:
+    pixels = Preprocessing(size, fit).pixels(picture(width, height))
+    assert pixels.shape == (size, size, 3)
+    assert pixels.dtype == np.uint8
+    if fit != "pad":
+        assert pixels.min() > 0  # no border
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_a_square_of_the_right_size_stays_as_it_is(fit: str) -> None:
+    image = picture(16, 16)
+    assert np.array_equal(Preprocessing(16, fit).pixels(image), np.asarray(image))
+
+
+def test_crop_cuts_the_middle_out() -> None:
+    wide, tall = picture(20, 10), picture(10, 20)
+    crop = Preprocessing(10, "crop")
+    assert np.array_equal(crop.pixels(wide), np.asarray(wide)[:, 5:15])
+    assert np.array_equal(crop.pixels(tall), np.asarray(tall)[5:15])
+
+
+@pytest.mark.parametrize(("width", "height"), [(60, 40), (41, 97), (7, 5)])
+def test_crop_scales_as_pillow_scales_the_cut_out_middle(width: int, height: int) -> None:
+    image = picture(width, height)
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    cut = bilinear(image.crop((left, top, left + side, top + side)), 24, 24)
+    ours = Preprocessing(24, "crop").pixels(image)
+    # At the cut, Pillow's filter sees the neighbours beyond it where the whole picture is at hand.
+    inside = np.s_[6:-6, 6:-6]
+    assert np.abs(ours[inside].astype(int) - cut[inside]).max() <= 1
+
+
+def test_squash_scales_both_sides() -> None:
+    image = picture(61, 30)
+    assert np.array_equal(Preprocessing(24, "squash").pixels(image), bilinear(image, 24, 24))
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "inner"), [(40, 20, (24, 12)), (20, 40, (12, 24)), (30, 20, (24, 16)), (300, 2, (24, 1))]
+)
+def test_pad_keeps_the_whole_picture_in_the_middle_of_black(
+    width: int, height: int, inner: tuple[int, int]
+) -> None:
+    image = picture(width, height)
+    pixels = Preprocessing(24, "pad").pixels(image)
+    left, top = (24 - inner[0]) // 2, (24 - inner[1]) // 2
+    inside = np.s_[top : top + inner[1], left : left + inner[0]]
+    assert np.array_equal(pixels[inside], bilinear(image, *inner))
+    border = np.ones((24, 24), dtype=bool)
+    border[inside] = False
+    assert not pixels[border].any()
+
+
+def test_shrinking_averages_over_all_pixels() -> None:
+    """A fine chequerboard becomes grey, not a pattern of its own."""
+    board = (np.indices((96, 96)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    pixels = Preprocessing(8).pixels(Image.fromarray(board).convert("RGB"))
+    assert np.abs(pixels.astype(int) - 127).max() <= 3
+
+
+def test_it_survives_json_with_equal_values() -> None:
+    before = Preprocessing(64, "pad", mean=(0.1, 0.2, 0.3), std=(1, 2, 3))
+    assert Preprocessing(**json.loads(json.dumps(before.to_dict()))) == before
+
+
+def test_the_geometry_names_what_the_pixels_depend_on() -> None:
+    names = {Preprocessing(size, fit).geometry for size in (1, 11, 111) for fit in FITS}
+    assert len(names) == 9
+    assert Preprocessing(64, std=(1, 1, 1)).geometry == Preprocessing(64).geometry
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"fit": "crp"}, "did you mean 'crop'"),
+        ({"image_size": 0}, "at least 1, not 0"),
+        ({"mean": (0.5, 0.5)}, "three numbers"),
+        ({"std": (0.5,) * 4}, "three numbers"),
+        ({"std": (0.5, 0, 0.5)}, "above 0"),
+    ],
+)
+def test_wrong_values_are_refused(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ExciteError, match=message) as raised:
+        Preprocessing(**({"image_size": 8} | wrong))
+    assert raised.value.exit_code == BAD_USAGE
