@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.models import densenet
+from excite.models.hub import library_errors
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 # Images up to this side lose too much to the ImageNet stem, which shrinks them fourfold at once.
@@ -109,7 +109,7 @@ def _load_hub_weights(model: densenet.DenseNet, name: str, in_chans: int) -> Non
         raise ExciteError("there are no pretrained weights for it", where=name, hint=f"there are for {have}")
     import timm
 
-    with _library_errors(name):
+    with library_errors(name, fetching=True):
         found = timm.create_model(name, pretrained=True, in_chans=in_chans).state_dict()
     wanted = {key: tensor for key, tensor in model.state_dict().items() if "attention" not in key}
     for key in ("classifier.weight", "classifier.bias"):
@@ -139,7 +139,7 @@ def _from_timm(
     declared = timm.models.get_pretrained_cfg(name)
     if image_size is not None and declared and declared.fixed_input_size:
         options = {"img_size": image_size, **options}
-    with _library_errors(name):
+    with library_errors(name, fetching=pretrained):
         return timm.create_model(
             name, pretrained=pretrained, num_classes=num_classes, in_chans=in_chans, **options
         )
@@ -167,7 +167,7 @@ def _from_torchvision(
     if image_size is not None and name.startswith("maxvit"):
         options = {"input_size": (image_size, image_size), **options}
     weights = "DEFAULT" if pretrained else None
-    with _library_errors(name):
+    with library_errors(name):
         if not pretrained:
             return torchvision.models.get_model(name, weights=weights, num_classes=num_classes, **options)
         model = torchvision.models.get_model(name, weights=weights, **options)
@@ -223,25 +223,3 @@ def _find(name: str) -> tuple[str, str]:
             return candidate, bare
     choices = known if library else {full.partition(":")[2] for full in known}
     raise unknown_name("model", name, choices)
-
-
-@contextmanager
-def _library_errors(name: str) -> Iterator[None]:
-    """Says in one line what a library could not build or fetch."""
-    try:
-        yield
-    except Exception as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        if _is_from_the_network(error):
-            hint = "take them from a file instead: --weights FILE.safetensors"
-            raise ExciteError(
-                f"could not fetch the pretrained weights: {reason}", where=name, hint=hint
-            ) from error
-        raise ExciteError(f"could not build the model: {reason}", where=name, exit_code=BAD_USAGE) from error
-
-
-def _is_from_the_network(error: Exception) -> bool:
-    # By package, because the HTTP library under the hubs has changed before: requests, httpx, httpx2.
-    packages = {ancestor.__module__.partition(".")[0] for ancestor in type(error).__mro__}
-    clients = {"urllib", "urllib3", "http", "requests", "httpx", "httpx2", "httpcore", "huggingface_hub"}
-    return isinstance(error, OSError) or bool(packages & clients)

@@ -45,26 +45,18 @@ def write_evaluation(result: Evaluation, folder: Path) -> None:
 
 
 def learning_curves(history: pd.DataFrame) -> Figure:
-    """Loss and accuracy over the epochs, in training and validation."""
+    """Loss and accuracy over the epochs, in training and validation, and which epoch's weights were kept."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
+    order = history.sort_values(["val_accuracy", "val_loss"], ascending=[False, True], kind="stable")
+    kept = int(order["epoch"].iloc[0])
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        axes.axvline(kept, color=GREY, linestyle=":", linewidth=1, label=f"kept: epoch {kept}")
         axes.plot(history["epoch"], history[f"train_{name}"], color=BLUE, label="training")
-        axes.plot(
-            history["epoch"], history[f"val_{name}"], color=ORANGE, label="validation, averaged weights"
-        )
+        axes.plot(history["epoch"], history[f"val_{name}"], color=ORANGE, label="validation (averaged)")
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    best = history.iloc[int(history["val_accuracy"].argmax())]
-    axes.annotate(
-        f"{best['val_accuracy']:.1%}",
-        (best["epoch"], best["val_accuracy"]),
-        xytext=(0, -14),
-        textcoords="offset points",
-        color=ORANGE,
-        ha="center",
-    )
     axes.legend(frameon=False, loc="lower right")
     return figure
 
@@ -109,7 +101,7 @@ def sample_grid(predictions: pd.DataFrame, count: int = SAMPLES) -> Figure:
     for axes, row in zip(grid, shown.to_dict("records"), strict=False):
         _show(axes, str(row["path"]))
         correct = row["label"] == row["predicted"]
-        text = f"{row['predicted']} {row['probability']:.0%}" + ("" if correct else f"\nis {row['label']}")
+        text = f"{row['predicted']} {row['probability']:.0%}" + ("\n" if correct else f"\nis {row['label']}")
         axes.set_title(text, fontsize=8, color=GREY if correct else RED)
     return figure
 

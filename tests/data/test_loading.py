@@ -105,7 +105,7 @@ def test_any_step_can_be_asked_for_in_any_order_and_again(mode: str) -> None:
 def test_the_global_random_state_is_neither_read_nor_moved() -> None:
     batches = batches_of(noise(24), augmentation=PRESETS["best"])
     torch.manual_seed(1)
-    np.random.seed(1)  # noqa: NPY002
+    np.random.seed(1)
     one = batches.load(0, 0, 0)[0]
     after = torch.rand(1)
     torch.manual_seed(1)
@@ -188,4 +188,14 @@ def test_neither_trailing_zeros_nor_large_seeds_share_a_stream() -> None:
     assert derive_seed(5, 1) != derive_seed(5 + 2**32)
     assert derive_seed(1, 23) != derive_seed(12, 3)
     assert derive_seed(3, np.int64(4)) == derive_seed(3, 4)
-    assert len({derive_seed(seed, epoch, step) for seed in range(20) for epoch in range(20) for step in range(20)}) == 8000
+    assert (
+        len(
+            {
+                derive_seed(seed, epoch, step)
+                for seed in range(20)
+                for epoch in range(20)
+                for step in range(20)
+            }
+        )
+        == 8000
+    )

@@ -66,7 +66,8 @@ def test_squash_scales_both_sides() -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "inner"), [(40, 20, (24, 12)), (20, 40, (12, 24)), (30, 20, (24, 16)), (300, 2, (24, 1))]
+    ("width", "height", "inner"),
+    [(40, 20, (24, 12)), (20, 40, (12, 24)), (30, 20, (24, 16)), (300, 2, (24, 1))],
 )
 def test_pad_keeps_the_whole_picture_in_the_middle_of_black(
     width: int, height: int, inner: tuple[int, int]

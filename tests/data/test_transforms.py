@@ -37,9 +37,9 @@ def noise(count: int = 4, height: int = 12, width: int = 16, seed: int = 0) -> t
 
 def draws_with(count: int = 1, **columns: float) -> torch.Tensor:
     """Draws that change nothing, but for the named ones."""
-    names = "area aspect x y horizontal vertical brightness contrast saturation erase place".split()
-    neutral = {"area": 0.0, "horizontal": ALMOST, "vertical": ALMOST, "erase": ALMOST}
-    return torch.tensor([[columns.get(name, neutral.get(name, HALF)) for name in names]] * count)
+    neutral = {"area": 0.0, "aspect": HALF, "x": HALF, "y": HALF, "horizontal": ALMOST, "vertical": ALMOST}
+    neutral |= {"brightness": HALF, "contrast": HALF, "saturation": HALF, "erase": ALMOST, "place": HALF}
+    return torch.tensor([list((neutral | columns).values())] * count)
 
 
 def in_numpy(pixels: torch.Tensor) -> np.ndarray:
@@ -248,7 +248,7 @@ def test_erasing_blanks_one_square_inside_the_picture_as_often_as_asked() -> Non
         rows, columns = image.any(dim=1).sum(), image.any(dim=0).sum()
         assert rows * columns == image.sum()  # one filled rectangle
         sides += [int(rows) / 40, int(columns) / 40]
-    assert 0.1 <= min(sides)
+    assert min(sides) >= 0.1
     assert max(sides) <= 0.525
     assert np.mean(sides) == pytest.approx(0.325, abs=0.02)
 
@@ -264,7 +264,9 @@ def test_preset_names_are_those_of_the_configuration() -> None:
 @pytest.mark.parametrize("value", ["below", "above", "text", None, math.nan, math.inf, [1]])
 def test_a_wrong_amount_is_refused_by_name(name: str, value: object) -> None:
     low, high = LIMITS[name]
-    wrong = {"below": low - 0.001, "above": high + 0.001}.get(value, value) if isinstance(value, str) else value
+    wrong = (
+        {"below": low - 0.001, "above": high + 0.001}.get(value, value) if isinstance(value, str) else value
+    )
     with pytest.raises(ExciteError, match=f"^{name}: must be a number from") as raised:
         Augmentation(**{name: wrong})
     assert raised.value.exit_code == BAD_USAGE

@@ -36,6 +36,10 @@ def tensors_of(number: int) -> dict[str, torch.Tensor]:
     return {"weights": torch.randn(3, 4, generator=random), "step": torch.tensor(float(number))}
 
 
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def save_two(folder: Path) -> None:
     for number in (1, 2):
         save_checkpoint(folder, tensors_of(number), {"epoch": number})
@@ -73,30 +77,23 @@ def test_without_one_there_is_none(tmp_path: Path) -> None:
 def test_the_last_two_are_kept_and_nothing_else(tmp_path: Path) -> None:
     for number in range(4):
         save_checkpoint(tmp_path / "checkpoints", tensors_of(number), {"epoch": number})
-    assert sorted(os.listdir(tmp_path / "checkpoints")) == [LAST, PREVIOUS]
+    assert names_in(tmp_path / "checkpoints") == [LAST, PREVIOUS]
     loaded = load_checkpoint(tmp_path / "checkpoints")
     assert loaded is not None
     assert loaded[1] == {"epoch": 3}
     assert same(loaded[0], tensors_of(3))
 
 
-def test_any_single_changed_bit_in_the_last_is_noticed_and_the_one_before_is_taken(tmp_path: Path) -> None:
+def test_a_changed_bit_anywhere_is_noticed_and_the_one_before_is_taken(tmp_path: Path) -> None:
     save_two(tmp_path)
     sound = (tmp_path / LAST).read_bytes()
     for place in range(len(sound)):  # header, hash, facts and tensors
         damage(tmp_path / LAST, place)
-        try:
-            with pytest.warns(UserWarning, match="last.safetensors: damaged checkpoint passed over"):
-                loaded = load_checkpoint(tmp_path)
-        except BaseException:
-            # Such as a space of the header's padding that became another sort of space: all the same in it.
+        with pytest.warns(UserWarning, match=r"last.safetensors: damaged checkpoint passed over"):
             loaded = load_checkpoint(tmp_path)
-            assert loaded is not None
-            assert same(loaded[0], tensors_of(2))
-            loaded = None
-        if loaded is not None:
-            assert loaded[1] == {"epoch": 1}
-            assert same(loaded[0], tensors_of(1))
+        assert loaded is not None
+        assert loaded[1] == {"epoch": 1}
+        assert same(loaded[0], tensors_of(1))
         (tmp_path / LAST).write_bytes(sound)
 
 
@@ -125,7 +122,7 @@ def test_where_both_are_damaged_nothing_is_made_up(tmp_path: Path) -> None:
     damage(tmp_path / PREVIOUS)
     with (
         pytest.warns(UserWarning, match="passed over"),
-        pytest.raises(ExciteError, match="every checkpoint is damaged .*--resume"),
+        pytest.raises(ExciteError, match=r"every checkpoint is damaged .*--resume"),
     ):
         load_checkpoint(tmp_path)
 
@@ -150,7 +147,7 @@ def test_a_crash_between_the_two_renames_leaves_the_one_before(
     assert loaded is not None
     assert loaded[1] == {"epoch": 2}
     save_checkpoint(tmp_path, tensors_of(4), {"epoch": 4})
-    assert sorted(os.listdir(tmp_path)) == [LAST, PREVIOUS]
+    assert names_in(tmp_path) == [LAST, PREVIOUS]
 
 
 def test_a_full_disk_leaves_the_checkpoints_as_they_were(
@@ -165,7 +162,7 @@ def test_a_full_disk_leaves_the_checkpoints_as_they_were(
     with pytest.raises(ExciteError, match="no space left on device"):
         save_checkpoint(tmp_path, tensors_of(3), {"epoch": 3})
     monkeypatch.undo()
-    assert sorted(os.listdir(tmp_path)) == [LAST, PREVIOUS]
+    assert names_in(tmp_path) == [LAST, PREVIOUS]
     loaded = load_checkpoint(tmp_path)
     assert loaded is not None
     assert loaded[1] == {"epoch": 2}
@@ -201,13 +198,13 @@ def test_kill_9_at_any_moment_leaves_a_sound_checkpoint(tmp_path: Path) -> None:
         last = number + 1
     for number in (100, 101):
         save_checkpoint(tmp_path, tensors_of(number), {})
-    assert sorted(os.listdir(tmp_path)) == [LAST, PREVIOUS]
+    assert names_in(tmp_path) == [LAST, PREVIOUS]
 
 
 def test_a_killed_writers_leftover_goes_with_the_next_save(tmp_path: Path) -> None:
     (tmp_path / f".next-{LAST}.0123abc.tmp").write_bytes(b"half")
     save_two(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == [LAST, PREVIOUS]
+    assert names_in(tmp_path) == [LAST, PREVIOUS]
 
 
 def test_saved_weights_are_plain_safetensors(tmp_path: Path) -> None:
