@@ -143,7 +143,11 @@ class TrainingBatches:
         images, targets = self._take(batch, draws, places)
         if self._augmentation.mixes:
             mixing = draw_mixing(self.batch_size, self._augmentation, generator)
-            others, other_targets = self._take(batch, draws, mixing.partners[places])
+            partners = mixing.partners[places]
+            if self.parts == 1:  # the partners are at hand
+                others, other_targets = images[partners], targets[partners]
+            else:
+                others, other_targets = self._take(batch, draws, partners)
             images, targets = mix(
                 images, others, self._one_hot(targets), self._one_hot(other_targets), mixing
             )

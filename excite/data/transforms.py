@@ -188,10 +188,10 @@ def _erase(images: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
     chosen = draws[:, 0] < how.erase
     side = 0.15 + 0.35 * (draws[:, 0] / how.erase)  # uniform in [0.15, 0.5), given that the image is chosen
     top, left = draws[:, 1] * (1 - side), (draws[:, 1] * 4096).frac() * (1 - side)
-    for index in chosen.nonzero()[:, 0].tolist():
-        rows = slice(int(top[index] * height), int((top[index] + side[index]) * height))
-        columns = slice(int(left[index] * width), int((left[index] + side[index]) * width))
-        images[index, :, rows, columns] = 0.5
+    places = torch.stack([top, top + side, left, left + side], dim=1)
+    for image, erased, (y0, y1, x0, x1) in zip(images, chosen.tolist(), places.tolist(), strict=True):
+        if erased:
+            image[:, int(y0 * height) : int(y1 * height), int(x0 * width) : int(x1 * width)] = 0.5
     return images
 
 

@@ -58,7 +58,8 @@ def settle(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[s
         choose("model", SMALL_MODEL if small else LARGE_MODEL, f"for images of {config.image_size} pixels")
     variant = VARIANTS.get(config.model.removeprefix("excite:"))
     if config.attention == "auto":
-        config = config.replace(attention="se" if variant else "none")
+        reason = "Squeeze-and-Excitation" if variant else "this network is trained as it is"
+        choose("attention", "se" if variant else "none", reason)
     if config.stem == "auto" and variant:
         config = config.replace(stem="cifar" if small else variant.stem)
     if config.flips == "auto":

@@ -216,7 +216,7 @@ class Trainer:
             counters = self.state.counters
             raise ExciteError(
                 f"stopped after {counters.epoch} epochs and {counters.step} steps; nothing is lost",
-                hint="go on with --resume",
+                hint=f"go on with: excite train --resume --out {self.folder.parent}",
                 exit_code=exit_code,
             )
 

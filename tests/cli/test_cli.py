@@ -13,7 +13,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,13 +26,13 @@ QUICK = ("--epochs", 2, "--batch-size", 8, "--device", "cpu")
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with pictures and a run made of them by the command line."""
     place = tmp_path_factory.mktemp("cli")
     make_pictures(place / "pictures")
     arguments = ["train", "pictures", *map(str, QUICK), "--out", "run"]
     subprocess.run([sys.executable, "-m", "excite", *arguments], cwd=place, check=True, capture_output=True)
-    yield place
+    return place
 
 
 def image_of(place: Path) -> Path:

@@ -55,6 +55,9 @@ def test_pretrained_weights_out_of_reach_name_the_way_out(
 
 
 def test_other_errors_are_wrong_usage() -> None:
-    with pytest.raises(ExciteError, match="could not build the model: no such thing") as raised, library_errors("x"):
+    with (
+        pytest.raises(ExciteError, match="could not build the model: no such thing") as raised,
+        library_errors("x"),
+    ):
         raise TypeError("no such thing\nand much more")
     assert raised.value.exit_code == BAD_USAGE
