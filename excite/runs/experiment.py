@@ -34,6 +34,7 @@ from excite.runs.settle import (
     preprocessing_of,
     settle,
 )
+from excite.training.checkpoint import has_checkpoint
 from excite.training.config import TrainConfig
 from excite.training.distributed import World, world
 from excite.training.loop import BEST, Trainer, Validation
@@ -163,8 +164,12 @@ def _reopen(folder: Path, display: Display) -> Plan:
         raise ExciteError(
             "is not the image that the run began with", where=changed.iloc[0], hint="train anew"
         )
-    architecture = architecture_of(run.config, len(before.classes))
-    return Plan(run, run.config, before, create_model(**architecture))
+    classes = len(before.classes)
+    if has_checkpoint(run.checkpoints):  # then where it started from is of no interest, and may be gone
+        model = create_model(**architecture_of(run.config, classes))
+    else:
+        model = _start(run.config, classes, display)
+    return Plan(run, run.config, before, model)
 
 
 def _train(plan: Plan, here: World, display: Display) -> None:

@@ -22,6 +22,11 @@ from excite.training.precision import check_compiler, choose_device, choose_prec
 # as fast, which for a few thousand images is the difference between minutes and an hour.
 LARGEST_SIZE = {"cuda": 224, "mps": 224, "cpu": 112}
 SMALL_MODEL, LARGE_MODEL = "densenet_bc_40_12", "densenet121"
+PRECISION_REASONS = {
+    "bfloat16": "this machine multiplies it faster than float32",
+    "float16": "this GPU has no bfloat16",
+    "float32": "this machine gains nothing from less",
+}
 
 
 def settle(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[str]]:
@@ -37,13 +42,8 @@ def settle(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[s
     if config.device == "auto":
         choose("device", device.type, "the fastest that this machine has")
     if config.precision == "auto":
-        reason = {
-            "bfloat16": "this machine multiplies it faster than float32",
-            "float16": "this GPU has no bfloat16",
-            "float32": "this machine gains nothing from less",
-        }
         precision = choose_precision("auto", device)
-        choose("precision", precision, reason[precision])
+        choose("precision", precision, PRECISION_REASONS[precision])
     else:
         choose_precision(config.precision, device)
     if config.compile:

@@ -39,6 +39,11 @@ def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[
         leftover.unlink(missing_ok=True)
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Whether there is a checkpoint, sound or not."""
+    return any((folder / name).exists() for name in (LAST, PREVIOUS))
+
+
 def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """The newest sound checkpoint; None if there is none. A damaged one is passed over with a warning.
 

@@ -238,6 +238,23 @@ def test_a_killed_training_goes_on_to_the_same_weights(place: Path, number: int,
     )  # finished: says so, changes nothing
 
 
+@pytest.mark.slow
+def test_a_training_killed_before_its_first_checkpoint_begins_again_as_it_began(place: Path) -> None:
+    options = ("--epochs", 2, "--batch-size", 8, "--seed", 11)
+    process = start(place, "train", "pictures", *options, "--out", "early")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "images to train on" in line:
+            break
+    process.kill()
+    process.communicate(timeout=60)
+    assert not (place / "early" / "checkpoints").exists()
+    assert start(place, "train", "--out", "early", "--resume").wait(timeout=60) == 0
+    assert start(place, "train", "pictures", *options, "--out", "undisturbed").wait(timeout=60) == 0
+    one, other = (load_file(place / name / "model.safetensors") for name in ("early", "undisturbed"))
+    assert all(one[name].equal(other[name]) for name in one)
+
+
 def test_changed_images_stop_a_resume(tmp_path: Path) -> None:
     make_pictures(tmp_path / "pictures")
     process = start(tmp_path, "train", "pictures", "--epochs", 50, "--batch-size", 8, "--out", "run")
