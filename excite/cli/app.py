@@ -65,6 +65,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as in excite ... | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except OSError as error:
+        if debug:
+            raise
+        return _fail(f"{error.filename or 'file system'}: {(error.strerror or str(error)).lower()}", FAILED)
     except Exception as error:
         if hasattr(error, "format_message"):  # wrong usage; where its class comes from varies with typer
             message = error.format_message()

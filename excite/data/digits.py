@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from excite.errors import ExciteError
+
 IMAGES = 1797
 
 
@@ -17,11 +19,13 @@ def digits_folder(cache: Path) -> Path:
 
     It is written under another name and then renamed, so it is whole or not there, and two processes may
     do it at once.
+
+    Raises:
+        ExciteError: when they cannot be written.
     """
     folder = cache / "digits"
     if _is_whole(folder):
         return folder
-    cache.mkdir(parents=True, exist_ok=True)
     temporary = cache / f".digits.{uuid.uuid4().hex}.tmp"
     try:
         _write(temporary)
@@ -32,6 +36,10 @@ def digits_folder(cache: Path) -> Path:
             if not _is_whole(folder):
                 shutil.rmtree(folder)
                 temporary.rename(folder)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        hint = "free some space, or set EXCITE_CACHE to another folder"
+        raise ExciteError(f"the digits cannot be written: {reason}", where=cache, hint=hint) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder

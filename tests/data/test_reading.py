@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -240,6 +241,16 @@ def test_digits_with_a_file_missing_are_written_anew(tmp_path: Path) -> None:
     (first / "3" / "0003.png").unlink()
     assert len(list(digits_folder(tmp_path).rglob("*.png"))) == 1797
     assert [entry.name for entry in tmp_path.iterdir()] == ["digits"]
+
+
+def test_a_full_disk_is_told_and_left_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full_disk(*args: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full_disk)
+    with pytest.raises(ExciteError, match="digits cannot be written: no space left on device .*EXCITE_CACHE"):
+        digits_folder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_processes_may_write_the_digits_at_once(tmp_path: Path) -> None:
