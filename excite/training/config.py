@@ -130,7 +130,7 @@ class TrainConfig:
     batch_size: int = option(32, LEARNING, "Images of one optimiser step, over all processes.", low=2)
     accumulate: int = option(1, LEARNING, "Pieces that each process cuts its batch into, for memory.", low=1)
     optimizer: str = option("adamw", LEARNING, "AdamW or SGD with momentum.", choices=("adamw", "sgd"))
-    lr: float | None = option(None, LEARNING, "Peak learning rate; adamw: 0.001, sgd: 0.05.", low=0.0)
+    lr: float | None = option(None, LEARNING, "Peak learning rate; adamw: 0.0005, sgd: 0.05.", low=0.0)
     weight_decay: float | None = option(
         None, LEARNING, "Weight decay; adamw: 0.05, sgd: 0.0005.", low=0.0, high=1.0
     )

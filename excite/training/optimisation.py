@@ -17,7 +17,7 @@ class OptimizerDefaults:
     weight_decay: float
 
 
-DEFAULTS = {"adamw": OptimizerDefaults(1e-3, 0.05), "sgd": OptimizerDefaults(0.05, 5e-4)}
+DEFAULTS = {"adamw": OptimizerDefaults(5e-4, 0.05), "sgd": OptimizerDefaults(0.05, 5e-4)}
 
 
 def build_optimizer(

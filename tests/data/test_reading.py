@@ -248,7 +248,7 @@ def test_a_full_disk_is_told_and_left_clean(tmp_path: Path, monkeypatch: pytest.
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full_disk)
-    with pytest.raises(ExciteError, match="digits cannot be written: no space left on device .*EXCITE_CACHE"):
+    with pytest.raises(ExciteError, match=r"cannot be written: no space left on device .*EXCITE_CACHE"):
         digits_folder(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
