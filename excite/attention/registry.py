@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from torch import nn
 
+from excite.attention.cbam import CBAM
+from excite.attention.channel_variants import ECA, EffectiveSE, GatedChannelTransformation
+from excite.attention.gather_excite import GatherExcite
+from excite.attention.spatial_variants import ConcurrentSE, CoordinateAttention, SimAM, SpatialSE
 from excite.attention.squeeze_excitation import SqueezeExcitation
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 
@@ -37,17 +41,32 @@ def attention_names() -> list[str]:
     return sorted(_FACTORIES)
 
 
+def factory_of(name: str) -> Callable[..., nn.Module]:
+    """What makes the attention called ``name``. Raises: ExciteError for an unknown name, with the nearest."""
+    if name not in _FACTORIES:
+        raise unknown_name("attention", name, _FACTORIES)
+    return _FACTORIES[name]
+
+
 def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
     """The attention module called ``name`` for (N, channels, H, W).
 
     Raises:
         ExciteError: for an unknown name or option, with the nearest match.
     """
-    if name not in _FACTORIES:
-        raise unknown_name("attention", name, _FACTORIES)
-    factory = _FACTORIES[name]
+    factory = factory_of(name)
     refuse_unknown_options(factory, options, except_for=("channels",), where=f"attention {name!r}")
     return factory(channels, **options)
+
+
+def can_be_identity(name: str, options: Mapping[str, Any]) -> bool:
+    """Whether this attention can start with every gate at one. Raises: as ``create_attention``."""
+    create_attention(name, 64, **options)
+    try:
+        create_attention(name, 64, **{**options, "identity": True})
+    except ExciteError:
+        return False
+    return True
 
 
 def refuse_unknown_options(
@@ -71,4 +90,19 @@ def refuse_unknown_options(
             raise unknown_name("option", option, known, where=where)
 
 
-register("se")(SqueezeExcitation)
+_OWN: dict[str, Callable[..., nn.Module]] = {
+    "se": SqueezeExcitation,
+    "ese": EffectiveSE,
+    # The channel branch of scSE is SE, under another name and with a reduction of 2 in its paper.
+    "cse": SqueezeExcitation,
+    "sse": SpatialSE,
+    "scse": ConcurrentSE,
+    "eca": ECA,
+    "cbam": CBAM,
+    "ge": GatherExcite,
+    "gct": GatedChannelTransformation,
+    "simam": SimAM,
+    "coordatt": CoordinateAttention,
+}
+for _name, _factory in _OWN.items():
+    register(_name)(_factory)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.attention import parts
+from excite.errors import unknown_name
 
 SQUEEZES = ("avg", "max")
 GATES: Mapping[str, Callable[[Tensor], Tensor]] = {
@@ -63,18 +62,13 @@ class SqueezeExcitation(nn.Module):
         identity: bool = False,
     ) -> None:
         super().__init__()
-        for name, value in (("channels", channels), ("reduction", reduction), ("divisor", divisor)):
-            if value < 1:
-                raise ExciteError(
-                    f"{name} must be at least 1, not {value}", where="SqueezeExcitation", exit_code=BAD_USAGE
-                )
+        sizes = {"channels": channels, "reduction": reduction, "divisor": divisor}
+        parts.require_positive("SqueezeExcitation", **sizes)
         if squeeze not in SQUEEZES:
             raise unknown_name("squeeze", squeeze, SQUEEZES)
         if gate not in GATES:
             raise unknown_name("gate", gate, GATES)
-        hidden = max(1, channels // reduction)
-        if divisor > 1:
-            hidden = max(divisor, (hidden + divisor // 2) // divisor * divisor)
+        hidden = parts.hidden_width(channels, reduction, divisor)
         self.channels, self.hidden_channels = channels, hidden
         self.squeeze_name, self.gate_name, self.identity = squeeze, gate, identity
         self.fc1 = nn.Linear(channels, hidden, bias=bias)
@@ -92,7 +86,7 @@ class SqueezeExcitation(nn.Module):
 
     def squeeze(self, u: Tensor) -> Tensor:
         """One number a channel (eq. 2): (N, C, H, W) -> (N, C), float32 or wider."""
-        wide = torch.promote_types(u.dtype, torch.float32)
+        wide = parts.wide_dtype(u)
         if self.squeeze_name == "max":
             return u.amax(dim=(2, 3)).to(wide)
         # dtype= widens while summing: a sum of float16 activations overflows at 65504.
@@ -100,11 +94,8 @@ class SqueezeExcitation(nn.Module):
 
     def excite(self, z: Tensor) -> Tensor:
         """The gates (eq. 3): (N, C) -> (N, C), in the wider of the dtypes of z and the weights."""
-        wide = torch.promote_types(z.dtype, self.fc1.weight.dtype)
         gate = (IDENTITY_GATES if self.identity else GATES)[self.gate_name]
-        with _without_autocast(z.device.type):
-            hidden = torch.relu(_linear(self.fc1, z.to(wide)))
-            return gate(_linear(self.fc2, hidden))
+        return gate(parts.apply(self.fc2, torch.relu(parts.apply(self.fc1, z))))
 
     def scale(self, u: Tensor, s: Tensor) -> Tensor:
         """Each channel times its gate (eq. 4): (N, C, H, W), (N, C) -> (N, C, H, W), dtype of u."""
@@ -134,16 +125,3 @@ class SqueezeExcitation(nn.Module):
             if weight is not None and weight.shape[2:] == (1, 1):
                 state_dict[f"{prefix}{layer}.weight"] = weight.flatten(1)
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    """The layer in the dtype of x, so that a module in half precision still excites in full."""
-    bias = None if layer.bias is None else layer.bias.to(x.dtype)
-    return F.linear(x, layer.weight.to(x.dtype), bias)
-
-
-def _without_autocast(device: str) -> AbstractContextManager[Any]:
-    """Autocast off; nothing at all where it is off already, which keeps exported graphs clean."""
-    if device == "meta" or not torch.is_autocast_enabled(device):
-        return nullcontext()
-    return torch.autocast(device, enabled=False)

@@ -1,0 +1,110 @@
+"""CBAM: weigh channels, then positions.
+
+timm's always has a batch norm that is not in the paper's equations; why it is written here stands in
+``channel_variants``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from excite.attention import parts
+from excite.attention.channel_variants import squeeze
+from excite.attention.parts import GatedModule
+from excite.errors import BAD_USAGE, ExciteError
+
+
+class CBAMChannel(GatedModule):
+    """The first half of CBAM: s = sigmoid(W1 ReLU(W0 avg(u)) + W1 ReLU(W0 max(u))) (eq. 2)."""
+
+    passes = 3  # two squeezes, one scale
+
+    def __init__(self, channels: int, hidden: int, *, bias: bool, identity: bool) -> None:
+        super().__init__(channels)
+        self.identity = identity
+        self.fc1 = nn.Conv2d(channels, hidden, 1, bias=bias)
+        self.fc2 = nn.Conv2d(hidden, channels, 1, bias=bias)
+        if identity:
+            parts.zero(self.fc2)
+
+    def gates(self, u: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, 1, 1)."""
+        largest = u.amax(dim=(2, 3), keepdim=True).to(parts.wide_dtype(u))
+        return parts.gate(self._mlp(squeeze(u)) + self._mlp(largest), self.identity)
+
+    def _mlp(self, z: Tensor) -> Tensor:
+        return parts.apply(self.fc2, torch.relu(parts.apply(self.fc1, z)))
+
+
+class CBAMSpatial(GatedModule):
+    """The second half of CBAM: s = sigmoid(conv_k([avg over channels, max over channels])) (eq. 3)."""
+
+    passes = 3  # two squeezes, one scale
+
+    def __init__(self, channels: int, kernel_size: int, *, norm: bool, identity: bool) -> None:
+        super().__init__(channels)
+        self.identity = identity
+        self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
+        self.norm = parts.BatchNorm(1) if norm else nn.Identity()
+        if identity:
+            parts.zero(self.norm if norm else self.conv)
+
+    def gates(self, u: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, 1, H, W)."""
+        wide = parts.wide_dtype(u)
+        z = torch.cat([u.mean(dim=1, keepdim=True, dtype=wide), u.amax(dim=1, keepdim=True).to(wide)], dim=1)
+        return parts.gate(parts.normalise(self.norm, parts.apply(self.conv, z)), self.identity)
+
+
+class CBAM(nn.Module):
+    """Convolutional block attention module: weighs channels, then positions of the result (eq. 1).
+
+    The halves are ``channel`` and ``spatial``; their equations stand there.
+
+    Args:
+        reduction: r; the hidden width is max(1, C // r).
+        kernel_size: of the spatial half, odd.
+        norm: batch norm after the spatial convolution. Eq. 3 has none; the authors' code and timm's do.
+        bias: whether the two channel layers have biases. Eq. 2 and timm have none; the authors' code does.
+        divisor: as in SqueezeExcitation.
+        identity: start as the identity: ``fc2`` and the spatial convolution (with ``norm`` the norm's scale
+            and shift) at zero and both gates doubled.
+
+    Raises:
+        ExciteError: for channels, reduction, kernel or divisor under 1, or an even kernel.
+
+    Paper: CBAM, Woo et al., https://arxiv.org/abs/1807.06521.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 16,
+        *,
+        kernel_size: int = 7,
+        norm: bool = False,
+        bias: bool = False,
+        divisor: int = 1,
+        identity: bool = False,
+    ) -> None:
+        super().__init__()
+        sizes = {"reduction": reduction, "kernel_size": kernel_size, "divisor": divisor}
+        parts.require_positive("CBAM", channels=channels, **sizes)
+        if kernel_size % 2 == 0:
+            what = f"kernel_size must be odd, not {kernel_size}"
+            raise ExciteError(what, where="CBAM", exit_code=BAD_USAGE)
+        hidden = parts.hidden_width(channels, reduction, divisor)
+        self.channels, self.identity = channels, identity
+        self.channel = CBAMChannel(channels, hidden, bias=bias, identity=identity)
+        self.spatial = CBAMSpatial(channels, kernel_size, norm=norm, identity=identity)
+
+    def forward(self, u: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W), same dtype and memory format."""
+        return self.spatial(self.channel(u))
+
+    def elementwise_multiply_adds(self, input_shape: Sequence[int]) -> int:
+        """Those of both halves: six an element."""
+        return sum(half.elementwise_multiply_adds(input_shape) for half in (self.channel, self.spatial))

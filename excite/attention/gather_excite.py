@@ -1,0 +1,130 @@
+"""Gather-excite: pool over neighbourhoods, send the gates back to every position.
+
+Written here: timm's module raises as soon as it is to have parameters (``*dd`` where ``**dd`` is meant), and
+it has no ReLU between gather and excite, which the authors' networks have.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from excite.attention import parts
+from excite.attention.channel_variants import squeeze
+from excite.attention.parts import GatedModule
+from excite.errors import BAD_USAGE, ExciteError, unknown_name
+
+FORMS = ("theta-", "theta", "theta+")
+
+
+class GatherExcite(GatedModule):
+    """output = u sigmoid(resize(gather(u))), resized to the map by nearest neighbour.
+
+    The gather of GE-theta- is the mean over (2e - 1) x (2e - 1) with stride e; that of GE-theta a depthwise
+    3x3 convolution of stride 2 with batch norm for each factor two of e, ReLU between them; GE-theta+ adds
+    ReLU and the bottleneck of SE, as 1x1 convolutions. The global extent means the whole map: its mean, or
+    one depthwise convolution as large as the map, with batch norm.
+
+    Args:
+        reduction: r of GE-theta+'s bottleneck, max(1, C // r) wide; the other forms have none.
+        form: ``theta-`` without parameters, ``theta``, or ``theta+``.
+        extent: e, a power of two from 2 on; None is global, the paper's best.
+        feature_size: height and width of the map, or one number for both; needed by, and only by, a global
+            extent with parameters.
+        divisor: as in SqueezeExcitation.
+        identity: start as the identity, with the gate doubled: GE-theta+ with its last layer at zero,
+            GE-theta with scale and shift of its last norm at zero. GE-theta- has no parameters and refuses.
+
+    Raises:
+        ExciteError: for a size under 1, an unknown form, an extent that is no power of two, a feature size
+            that is missing or has no use, or ``identity`` without parameters.
+
+    Paper: Gather-Excite, Hu et al., https://arxiv.org/abs/1810.12348.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 16,
+        *,
+        form: str = "theta-",
+        extent: int | None = None,
+        feature_size: int | tuple[int, int] | None = None,
+        divisor: int = 1,
+        identity: bool = False,
+    ) -> None:
+        super().__init__(channels, reduction=reduction, divisor=divisor)
+        if form not in FORMS:
+            raise unknown_name("form of gather-excite", form, FORMS)
+        if form == "theta-" and identity:
+            raise parts.refuse_identity("GatherExcite")
+        size = (feature_size, feature_size) if isinstance(feature_size, int) else feature_size
+        _check_extent(form, extent, size)
+        self.form, self.extent, self.identity = form, extent, identity
+        # FLOP counters see the gather where it is a convolution.
+        self.passes = 2 if form == "theta-" else 1
+        self.gather = nn.Sequential() if form == "theta-" else _convolutions(channels, extent, size)
+        if form == "theta+":
+            hidden = parts.hidden_width(channels, reduction, divisor)
+            self.fc1 = nn.Conv2d(channels, hidden, 1)
+            self.fc2 = nn.Conv2d(hidden, channels, 1)
+        if identity:
+            parts.zero(self.fc2 if form == "theta+" else self.gather[-1])
+
+    def gates(self, u: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W), or (N, C, 1, 1) with a global extent."""
+        v = self._gather(u)
+        if self.form == "theta+":
+            v = parts.apply(self.fc2, torch.relu(parts.apply(self.fc1, torch.relu(v))))
+        s = parts.gate(v, self.identity)
+        return s if self.extent is None else F.interpolate(s, size=u.shape[2:], mode="nearest")
+
+    def _gather(self, u: Tensor) -> Tensor:
+        if self.form == "theta-" and self.extent is None:
+            return squeeze(u)
+        u = u.to(parts.wide_dtype(u))
+        if self.form == "theta-":
+            e = self.extent
+            return F.avg_pool2d(u, 2 * e - 1, e, e - 1, count_include_pad=False)  # type: ignore[operator]
+        for layer in self.gather:
+            if isinstance(layer, nn.Conv2d):
+                u = parts.apply(layer, u)
+            elif isinstance(layer, nn.BatchNorm2d):
+                u = parts.normalise(layer, u)
+            else:
+                u = layer(u)
+        return u
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, form={self.form}, extent={self.extent or 'global'}"
+
+
+def _convolutions(channels: int, extent: int | None, size: tuple[int, int] | None) -> nn.Sequential:
+    """The gather with parameters: it ends with a batch norm."""
+
+    def depthwise(kernel: int | tuple[int, int], stride: int, padding: int) -> nn.Conv2d:
+        return nn.Conv2d(channels, channels, kernel, stride, padding, groups=channels, bias=False)
+
+    if extent is None:
+        assert size is not None
+        return nn.Sequential(depthwise(size, 1, 0), parts.BatchNorm(channels))
+    layers: list[nn.Module] = []
+    for _ in range(extent.bit_length() - 1):
+        layers += [depthwise(3, 2, 1), parts.BatchNorm(channels), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def _check_extent(form: str, extent: int | None, size: tuple[int, int] | None) -> None:
+    def refuse(what: str, hint: str) -> ExciteError:
+        return ExciteError(what, where="GatherExcite", hint=hint, exit_code=BAD_USAGE)
+
+    if extent is not None and (extent < 2 or extent & (extent - 1)):
+        raise refuse(f"extent must be a power of two from 2 on, not {extent}", "None is the whole map")
+    needed = extent is None and form != "theta-"
+    if needed and size is None:
+        raise refuse(f"{form} with a global extent needs feature_size", "or give an extent such as 8")
+    if size is not None:
+        if not needed:
+            raise refuse("feature_size has no use here", "only a global extent with parameters takes it")
+        parts.require_positive("GatherExcite", feature_height=size[0], feature_width=size[1])

@@ -1,0 +1,145 @@
+"""What the attention modules share: checks, hidden width, gates, arithmetic in float32 or wider.
+
+Functions that look at dtypes, devices or sizes are leaves for ``torch.fx``: it keeps each as one call. It
+finds them only as ``parts.name(...)``, so that is how they are called.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from excite.errors import BAD_USAGE, ExciteError
+
+Layer = nn.Linear | nn.Conv1d | nn.Conv2d
+
+
+class GatedModule(nn.Module):
+    """Multiplies a feature map by gates computed from it: (N, C, H, W) -> (N, C, H, W).
+
+    A variant defines ``gates``, and ``passes``: how often it reads the map to pool it or multiplies the map
+    by something, which is what FLOP counters do not see.
+
+    Raises:
+        ExciteError: if ``channels`` or a keyword is under 1.
+    """
+
+    passes = 2  # one squeeze, one scale
+
+    def __init__(self, channels: int, **at_least_one: int) -> None:
+        super().__init__()
+        require_positive(type(self).__name__, channels=channels, **at_least_one)
+        self.channels = channels
+
+    def gates(self, u: Tensor) -> Tensor:
+        """(N, C, H, W) -> float32 or wider, of a shape that broadcasts to it."""
+        raise NotImplementedError
+
+    def forward(self, u: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W), same dtype and memory format."""
+        return u * self.gates(u).to(u.dtype)
+
+    def elementwise_multiply_adds(self, input_shape: Sequence[int]) -> int:
+        """Multiply-adds of pooling and scaling for one image of (..., C, H, W).
+
+        The rule: one an element for each pass over the map that pools or scales it, whatever is computed on
+        the way. Adding and comparing maps, activations and norms count nothing, as elsewhere; convolutions
+        and linear layers are left to FLOP counters.
+        """
+        return self.passes * math.prod(input_shape[-3:])
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}{', identity=True' if getattr(self, 'identity', False) else ''}"
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm in its own dtype; where a channel has one value in the batch, with the running statistics.
+
+    One value has no variance, so PyTorch's refuses it; but the last batch of an epoch may be one image.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.to(self.weight.dtype)
+        if self.training and x.numel() == x.shape[1]:
+            mean, var = self.running_mean, self.running_var
+            return F.batch_norm(x, mean, var, self.weight, self.bias, False, 0.0, self.eps)
+        return super().forward(x)
+
+
+def require_positive(where: str, **values: int) -> None:
+    """Raises: ExciteError: if one of the values is under 1."""
+    for name, value in values.items():
+        if value < 1:
+            raise ExciteError(f"{name} must be at least 1, not {value}", where=where, exit_code=BAD_USAGE)
+
+
+def refuse_identity(where: str) -> ExciteError:
+    """The error for ``identity=True`` where there is no parameter that could hold the gate at one."""
+    return ExciteError(
+        "there are no parameters to start as the identity",
+        where=where,
+        hint="leave identity out, or take a variant with parameters",
+        exit_code=BAD_USAGE,
+    )
+
+
+def hidden_width(channels: int, reduction: int, divisor: int = 1) -> int:
+    """max(1, C // r); with a divisor above 1 the nearest multiple of it, at least one."""
+    hidden = max(1, channels // reduction)
+    return hidden if divisor == 1 else max(divisor, (hidden + divisor // 2) // divisor * divisor)
+
+
+def gate(v: Tensor, identity: bool) -> Tensor:
+    """sigmoid(v); with ``identity`` 2 sigmoid(v), which is exactly one at zero."""
+    return 2 * torch.sigmoid(v) if identity else torch.sigmoid(v)
+
+
+def zero(*layers: nn.Module) -> None:
+    """Weights and biases at zero, so that convolutions and norms answer zero."""
+    for layer in layers:
+        for parameter in layer.parameters():
+            nn.init.zeros_(parameter)
+
+
+def wide_dtype(u: Tensor) -> torch.dtype:
+    """float32, or the dtype of u if that is wider."""
+    return torch.promote_types(u.dtype, torch.float32)
+
+
+def apply(layer: Layer, x: Tensor) -> Tensor:
+    """What the layer computes, outside autocast, in the widest of float32 and the dtypes of x and weights."""
+    wide = torch.promote_types(wide_dtype(x), layer.weight.dtype)
+    x, weight = x.to(wide), layer.weight.to(wide)
+    bias = None if layer.bias is None else layer.bias.to(wide)
+    with _without_autocast(x.device.type):
+        if isinstance(layer, nn.Linear):
+            return F.linear(x, weight, bias)
+        convolve = F.conv1d if isinstance(layer, nn.Conv1d) else F.conv2d
+        return convolve(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+
+
+def at_least_one(count: int) -> int:
+    """max(1, count)."""
+    return max(1, count)
+
+
+def normalise(norm: nn.Module, x: Tensor) -> Tensor:
+    """The norm as one call for ``torch.fx``, because a batch norm's path depends on the size of the batch."""
+    return norm(x)
+
+
+def _without_autocast(device: str) -> AbstractContextManager[Any]:
+    """Autocast off; nothing at all where it is off already, which keeps exported graphs clean."""
+    if device == "meta" or not torch.is_autocast_enabled(device):
+        return nullcontext()
+    return torch.autocast(device, enabled=False)
+
+
+for _leaf in ("wide_dtype", "apply", "at_least_one", "normalise"):
+    torch.fx.wrap(_leaf)
