@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from excite.errors import ExciteError
+from excite.insertion.insert import convert
 
 T = TypeVar("T")
 
@@ -131,7 +132,7 @@ def synchronise_batch_norm(model: nn.Module, here: World, device: torch.device) 
         return model
     from timm.layers import convert_sync_batchnorm  # unlike torch's own it knows timm's norms
 
-    return convert_sync_batchnorm(model)
+    return convert(model, convert_sync_batchnorm)
 
 
 def wrap(model: nn.Module, here: World, device: torch.device) -> nn.Module:

@@ -1,0 +1,123 @@
+"""A module that attends: the same object, of a subclass of its class, with attention beside its parameters.
+
+Wrapping a module would rename its parameters, and a hook is lost in a traced graph. So a module that gets
+attention stays where it is and becomes an instance of a subclass, which calls the plain forward and then the
+attention. Every name, value, buffer, mode and hook stays; the new parameters are ``<module>.attention.*``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor, nn
+from torch.fx import Proxy
+
+CHILD = "attention"
+RECORD = "insertion"  # what the attention remembers of how it came here
+
+# To the type checker an attended module is a module; at run time its plain class comes after this one.
+if TYPE_CHECKING:
+    _Module = nn.Module
+else:
+    _Module = object
+
+_CLASSES: dict[tuple[type[nn.Module], str], type[Any]] = {}
+
+
+class Attended(_Module):
+    """What an attended module has beside its own class: the class that it was made from."""
+
+    plain: ClassVar[type[nn.Module]]
+    way: ClassVar[str]
+    attention: nn.Module
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        # The class is made at run time, so pickles and deep copies name what it is made from.
+        return _blank, (type(self).plain, type(self).way), self.__getstate__()
+
+
+class After(Attended):
+    """Attention on the output, channels first: (N, C, H, W)."""
+
+    def forward(self, *inputs: Any, **options: Any) -> Tensor:
+        return _gated(self.attention, super().forward(*inputs, **options))
+
+
+class AfterLast(Attended):
+    """Attention on the output, channels last: (N, H, W, C)."""
+
+    def forward(self, *inputs: Any, **options: Any) -> Tensor:
+        out = super().forward(*inputs, **options)
+        return _gated(self.attention, out.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class Before(Attended):
+    """Attention on the first input: (N, C, H, W)."""
+
+    def forward(self, x: Tensor, *inputs: Any, **options: Any) -> Tensor:
+        return super().forward(_gated(self.attention, x), *inputs, **options)
+
+
+class Shortcut(nn.Identity):
+    """Stands where a block has None for a bare shortcut, and carries the attention."""
+
+
+WAYS: Mapping[str, type[Attended]] = {
+    "after": After,
+    "after, channels last": AfterLast,
+    "before": Before,
+    "on the bare shortcut": After,
+}
+
+
+def attend(model: nn.Module, path: str, attention: nn.Module, way: str) -> None:
+    """Puts attention at the module called ``path``, in place; there is none at it yet."""
+    parent, name = _parent(model, path)
+    if way == "on the bare shortcut":
+        setattr(parent, name, Shortcut().train(parent.training))
+    host = getattr(parent, name)
+    host.__class__ = _attended(type(host), way)
+    host.attention = attention.train(host.training)
+
+
+def unattend(model: nn.Module, path: str) -> nn.Module:
+    """Takes the attention at the module called ``path`` out again, in place, and returns it."""
+    parent, name = _parent(model, path)
+    host = getattr(parent, name)
+    attention: nn.Module = host.attention
+    del host.attention
+    host.__class__ = host.plain
+    if isinstance(host, Shortcut):
+        delattr(parent, name)
+        setattr(parent, name, None)
+    return attention
+
+
+def _parent(model: nn.Module, path: str) -> tuple[nn.Module, str]:
+    above, _, name = path.rpartition(".")
+    return model.get_submodule(above), name
+
+
+def _attended(plain: type[nn.Module], way: str) -> type[Any]:
+    """The subclass; in its plain class's module, so that torch.fx goes into it exactly if it went in before.
+
+    A layer of torch.nn stays one node of a graph, and its attention is inside of it: batch norm in training
+    cannot be traced through.
+    """
+    if (plain, way) in _CLASSES:
+        return _CLASSES[plain, way]
+    space = {"plain": plain, "way": way, "__module__": plain.__module__, "__doc__": plain.__doc__}
+    made = type(f"Attended{plain.__name__}", (WAYS[way], plain), space)
+    return _CLASSES.setdefault((plain, way), made)
+
+
+def _blank(plain: type[nn.Module], way: str) -> nn.Module:
+    return object.__new__(_attended(plain, way))
+
+
+def _gated(attention: nn.Module, x: Tensor) -> Tensor:
+    if isinstance(x, Proxy):
+        # One node, as for a layer of torch.nn: attention may look at dtypes, which a proxy does not have.
+        return x.tracer.create_proxy("call_module", x.tracer.path_of_module(attention), (x,), {})
+    return attention(x)

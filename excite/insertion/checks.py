@@ -1,0 +1,95 @@
+"""What insertion refuses, each with one clear error."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from excite.attention import registry
+from excite.errors import BAD_USAGE, ExciteError
+from excite.insertion.attended import CHILD
+from excite.insertion.finder import HOW_TO_NAME
+from excite.insertion.table import SiteTable
+
+# A forward that reads these runs every child that it has, attention too.
+OWN_CHILDREN = frozenset({"children", "named_children", "modules", "named_modules", "_modules"})
+
+
+def check_attention(attention: str, settings: Mapping[str, Any]) -> None:
+    """That the name and the options are known, and that it can start as the identity where that is asked."""
+    factory = registry.factory_of(attention)
+    if "identity" in settings and "identity" not in inspect.signature(factory).parameters:
+        makes = {name: registry.factory_of(name) for name in registry.attention_names()}
+        able = [name for name, make in makes.items() if "identity" in inspect.signature(make).parameters]
+        raise ExciteError(
+            f"attention {attention!r} cannot start as the identity",
+            where="identity",
+            hint=f"leave it out, or take one of {', '.join(able)}",
+            exit_code=BAD_USAGE,
+        )
+    registry.refuse_unknown_options(
+        factory, settings, except_for=("channels",), where=f"attention {attention!r}"
+    )
+
+
+def check_sites(model: nn.Module, table: SiteTable, attention: str, settings: Mapping[str, Any]) -> None:
+    """That each site is free, has channels, and enough of them for the reduction."""
+    taken = [site for site in table if site.has_attention]
+    if taken:
+        raise ExciteError(
+            f"{len(taken)} of {len(table)} sites have attention already",
+            where=taken[0].path,
+            hint="choose other sites with where= or stages=, or remove what is there first",
+            exit_code=BAD_USAGE,
+        )
+    parameter = inspect.signature(registry.factory_of(attention)).parameters.get("reduction")
+    reduction = settings.get("reduction", parameter.default if parameter else 1)
+    for site in table:
+        if not site.channels:
+            what = "its features have no channels, (N, C, H, W), or the model could not be run to count them"
+            raise ExciteError(what, where=site.path, hint=HOW_TO_NAME, exit_code=BAD_USAGE)
+        if reduction > site.channels:
+            raise ExciteError(
+                f"reduction {reduction} is larger than the {site.channels} channels here",
+                where=site.path,
+                hint=f"give a reduction of at most {min(other.channels for other in table)}",
+                exit_code=BAD_USAGE,
+            )
+        if site.way != "on the bare shortcut":
+            _check_host(model.get_submodule(site.path), site.path)
+
+
+def _check_host(host: nn.Module, path: str) -> None:
+    """That the module can carry attention as a child of its own."""
+    hint = "name a module inside of it, or the one that follows it"
+    if hasattr(host, CHILD):
+        raise ExciteError(
+            f"{type(host).__name__} has an attribute {CHILD!r} of its own", where=path, hint=hint
+        )
+    code = getattr(type(host).forward, "__code__", None)
+    containers = nn.Sequential | nn.ModuleList | nn.ModuleDict
+    if isinstance(host, containers) or OWN_CHILDREN & set(code.co_names if code else ()):
+        what = f"{type(host).__name__} runs its children one by one, and would run attention as one of them"
+        raise ExciteError(what, where=path, hint=hint)
+
+
+def refuse_finished(model: nn.Module) -> None:
+    """What was traced, compiled, wrapped or quantised has its forward fixed elsewhere than in its modules."""
+    for path, module in model.named_modules():
+        origin = type(module).__module__
+        if isinstance(module, torch.jit.ScriptModule | torch.fx.GraphModule):
+            state, remedy = "was traced", "insert before tracing"
+        elif origin.startswith("torch._dynamo"):
+            state, remedy = "was compiled", "insert before compiling"
+        elif isinstance(module, nn.parallel.DistributedDataParallel | nn.DataParallel):
+            state, remedy = "is wrapped for parallel training", "insert before wrapping"
+        elif ".quantized" in origin and not isinstance(module, torch.ao.nn.quantized.FloatFunctional):
+            state, remedy = "was quantised", "insert before quantising"
+        else:
+            continue
+        where = path or type(module).__name__
+        raise ExciteError(f"this model {state}", where=where, hint=remedy, exit_code=BAD_USAGE)

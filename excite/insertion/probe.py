@@ -1,0 +1,100 @@
+"""The shapes inside a model, found without computing anything."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+# Sides to try: what most ImageNet nets are made for, what Inception needs, and what small ones are made for.
+SIDES = (224, 299, 32)
+
+
+def probe(model: nn.Module) -> tuple[Shapes, Shapes]:
+    """Shapes of the first input and the output of every module, by its path, for a pair of square images.
+
+    A skeleton of the model, without weights, runs on the meta device; the model itself is not touched.
+    A module that is called more than once is listed with its last call. Where the model does not take images,
+    both are empty.
+    """
+    skeleton = _skeleton(model)
+    for channels, side in _image_sizes(model):
+        inputs: dict[str, tuple[int, ...]] = {}
+        outputs: dict[str, tuple[int, ...]] = {}
+        handles = [
+            module.register_forward_hook(partial(_note, path, inputs, outputs))
+            for path, module in skeleton.named_modules()
+        ]
+        try:
+            with torch.no_grad():
+                skeleton(torch.empty(2, channels, side, side, device="meta", dtype=_dtype(model)))
+            return inputs, outputs
+        except Exception:  # whatever a foreign model raises at a size that it was not made for
+            continue
+        finally:
+            for handle in handles:
+                handle.remove()
+    return {}, {}
+
+
+def stage_of(shape: Sequence[int], shapes: tuple[Shapes, Shapes]) -> int | None:
+    """The level of resolution of (N, C, H, W) features: one more each time that the height halves.
+
+    Counted as the paper counts a ResNet's: its stem, at half of the image, is 1, layer1 to layer4 are 2 to 5.
+    Nets that compute at the full size first, as VGG and CIFAR nets do, begin with 1 there. Unpadded
+    convolutions shave a few rows off, so the number is rounded.
+    """
+    inputs, outputs = shapes
+    image = inputs.get("", ())
+    if len(shape) != 4 or len(image) != 4:
+        return None
+    full = any(len(s) == 4 and s[1] > image[1] and s[2] * 1.4 > image[2] for s in outputs.values())
+    return round(math.log2(image[2] / shape[2])) + full
+
+
+def _skeleton(model: nn.Module) -> nn.Module:
+    """The model's structure in evaluation mode, on the meta device, without the caller's hooks."""
+    memo: dict[int, Any] = {}
+    for parameter in model.parameters():
+        memo[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
+    for buffer in model.buffers():
+        memo[id(buffer)] = buffer.detach().to("meta")
+    skeleton = copy.deepcopy(model, memo)
+    for module in skeleton.modules():
+        module._forward_hooks.clear()
+        module._forward_pre_hooks.clear()
+    return skeleton.eval()
+
+
+def _image_sizes(model: nn.Module) -> list[tuple[int, int]]:
+    """(channels, side) to try: what timm declares, else the first convolution's channels at usual sides."""
+    convolutions = (module for module in model.modules() if isinstance(module, nn.Conv2d))
+    channels = next((convolution.in_channels for convolution in convolutions), 3)
+    declared = getattr(model, "pretrained_cfg", None) or {}
+    size = declared.get("input_size", (channels, SIDES[0], SIDES[0]))
+    return [(channels, size[-1]), *((channels, side) for side in SIDES)]
+
+
+def _dtype(model: nn.Module) -> torch.dtype:
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+
+
+def _note(
+    path: str,
+    inputs: dict[str, tuple[int, ...]],
+    outputs: dict[str, tuple[int, ...]],
+    _module: nn.Module,
+    arguments: tuple[Any, ...],
+    output: Any,
+) -> None:
+    if arguments and isinstance(arguments[0], Tensor):
+        inputs[path] = tuple(arguments[0].shape)
+    if isinstance(output, Tensor):
+        outputs[path] = tuple(output.shape)

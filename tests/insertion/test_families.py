@@ -1,0 +1,111 @@
+"""Every family: what stays, what comes, and that it goes again."""
+
+import json
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import nn
+
+from excite.insertion.insert import insert, inserted_sites, insertions, remove
+from excite.insertion.sites import sites
+from tests.insertion.nets import NETS, PLACED, build, images, logits
+
+
+def kinds(model: nn.Module) -> list[tuple[str, type]]:
+    return [(path, type(module)) for path, module in model.named_modules()]
+
+
+@pytest.mark.parametrize(("name", "strategy"), PLACED)
+def test_a_network_keeps_what_it_had_and_gets_it_back(name, strategy):
+    model = build(name)
+    before, had = kinds(model), {key: value.clone() for key, value in model.state_dict().items()}
+    table = sites(model, strategy=strategy)
+    assert len(table) == NETS[name][1]
+    assert all(site.channels > 0 and site.stage for site in table)
+
+    gated = insert(model, "se", strategy=strategy, reduction=4, identity=True)
+    assert kinds(model) == before
+    state = gated.state_dict()
+    new = [key for key in state if key not in had]
+    assert all(torch.equal(state[key], value) for key, value in had.items())
+    assert len(new) == 4 * len(table)
+    assert {key.rpartition(".attention.")[0] for key in new} == {site.path for site in table}
+    assert [key for key in state if key in had] == list(had)
+
+    x = images(name)
+    expected = logits(model, x)
+    assert torch.equal(logits(gated, x), expected)
+    assert [site.path for site in inserted_sites(gated)] == [
+        key.partition(".attention.")[0] for key in new[::4]
+    ]
+
+    plain = remove(gated)
+    assert kinds(plain) == before
+    assert list(plain.state_dict()) == list(had)
+    assert torch.equal(logits(plain, x), expected)
+
+    (arguments,) = insertions(gated)
+    random = insert(model, **{**json.loads(json.dumps(arguments)), "identity": False})
+    assert list(random.state_dict()) == list(state)
+    assert not torch.allclose(logits(random, x), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [("timm:mobilenetv3_small_100", 9), ("timm:efficientnet_b0", 16), ("timm:regnety_002", 13)],
+)
+def test_blocks_with_attention_of_their_own_say_so(name, own):
+    table = sites(build(name))
+    assert sum(site.has_attention for site in table) == own
+    assert "yes" in str(table)
+
+
+def test_the_table_reads_as_one():
+    lines = str(sites(build("torchvision:resnet18"), stages=5)).splitlines()
+    assert lines[0].split() == ["module", "way", "block", "stage", "channels", "attention"]
+    assert lines[1].split() == ["layer4.0.bn2", "after", "BasicBlock", "5", "512", "-"]
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("timm:resnet50", [2] * 3 + [3] * 4 + [4] * 6 + [5] * 3),
+        ("timm:vgg11_bn", [1, 2, 3, 3, 4, 4, 5, 5]),
+        ("torchvision:googlenet", [3] * 2 + [4] * 5 + [5] * 2),
+        ("timm:mobilenetv1_100", [1, 2, 2, 3, 3] + [4] * 6 + [5] * 2),
+        ("torchvision:convnext_tiny", [2] * 3 + [3] * 3 + [4] * 9 + [5] * 3),
+        ("timm:convnext_tiny", [2] * 3 + [3] * 3 + [4] * 9 + [5] * 3),
+    ],
+)
+def test_stages_are_levels_of_resolution(name, found):
+    assert [site.stage for site in sites(build(name))] == found
+
+
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+@pytest.mark.parametrize(("bias", "total"), [(False, 28_071_976), (True, 28_088_024)])
+def test_se_resnet50_has_the_published_number_of_parameters(library, bias, total):
+    with torch.device("meta"):
+        model = timm.create_model("resnet50") if library == "timm" else torchvision.models.resnet50()
+    gated = insert(model, "se", reduction=16, bias=bias)
+    assert sum(p.numel() for p in gated.parameters()) == total
+
+
+@pytest.mark.parametrize("reduction", [2, 4, 8, 16, 32])
+def test_new_parameters_follow_equation_5(reduction):
+    """(2 / r) sum of N_s C_s^2, without biases, arXiv 1709.01507."""
+    with torch.device("meta"):
+        model = torchvision.models.resnet50()
+    gated = insert(model, reduction=reduction, bias=False)
+    blocks = {256: 3, 512: 4, 1024: 6, 2048: 3}
+    expected = sum(2 * number * width**2 // reduction for width, number in blocks.items())
+    assert sum(p.numel() for p in gated.parameters()) - sum(p.numel() for p in model.parameters()) == expected
+
+
+def test_mobilenet_grows_from_4_2_to_4_7_million():
+    with torch.device("meta"):
+        model = timm.create_model("mobilenetv1_100")
+    plain, gated = (sum(p.numel() for p in net.parameters()) / 1e6 for net in (model, insert(model)))
+    assert (round(plain, 1), round(gated, 1)) == (4.2, 4.7)

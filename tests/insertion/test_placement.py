@@ -1,0 +1,101 @@
+"""Where attention meets a block, against blocks written by hand and against the SE networks of timm."""
+
+import re
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import nn
+
+from excite.insertion.insert import insert
+from tests.insertion.nets import logits, unsettle
+
+
+def by_hand(block: nn.Module, gates: nn.Module, strategy: str, x: torch.Tensor) -> torch.Tensor:
+    """A basic block of the paper's figure 5, and table 15's gate inside the branch."""
+    relu = torch.relu
+    shortcut = block.downsample(x) if block.downsample is not None else x
+    branch = block.bn1(block.conv1(gates(x) if strategy == "pre" else x))
+    if strategy == "inner":
+        branch = gates(branch)
+    branch = block.bn2(block.conv2(relu(branch)))
+    if strategy == "standard":
+        branch = gates(branch)
+    if strategy == "identity":
+        shortcut = gates(shortcut)
+    out = relu(branch + shortcut)
+    return gates(out) if strategy == "post" else out
+
+
+SITE = {"standard": "bn2", "pre": "conv1", "post": "", "inner": "bn1"}
+
+
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+@pytest.mark.parametrize("block", ["layer1.0", "layer2.0"])
+@pytest.mark.parametrize("strategy", ["standard", "pre", "post", "identity", "inner"])
+def test_each_strategy_is_the_papers(library, block, strategy):
+    model = timm.create_model("resnet18") if library == "timm" else torchvision.models.resnet18()
+    unsettle(model)
+    gated = insert(model.eval(), where=block, strategy=strategy, reduction=4)
+    site = {**SITE, "identity": "downsample.1" if block == "layer2.0" else "downsample"}[strategy]
+    gates = gated.get_submodule(f"{block}.{site}.attention".replace("..", "."))
+    x = torch.randn(2, 64, 12, 12)
+    with torch.no_grad():
+        found = gated.get_submodule(block)(x.clone())
+        torch.testing.assert_close(found, by_hand(model.get_submodule(block), gates, strategy, x))
+
+
+def in_our_names(state: dict[str, torch.Tensor], theirs: str) -> dict[str, torch.Tensor]:
+    return {
+        re.sub(r"^layer0\.", "", key).replace("last_linear", "fc").replace(theirs, "bn3.attention."): value
+        for key, value in state.items()
+    }
+
+
+@pytest.mark.parametrize("name", ["seresnet50", "seresnext50_32x4d", "legacy_seresnet50"])
+def test_timms_se_network_and_the_plain_one_with_its_weights_agree(name):
+    torch.manual_seed(0)
+    theirs = timm.create_model(name).eval()
+    unsettle(theirs)
+    plain = timm.create_model("resnext50_32x4d" if "next" in name else "resnet50").eval()
+    if "legacy" in name:
+        # Caffe's form: the stride in the first 1x1 convolution, and a pool that rounds up.
+        plain.maxpool = nn.MaxPool2d(3, 2, ceil_mode=True)
+        for block in (plain.layer2[0], plain.layer3[0], plain.layer4[0]):
+            block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+    ours = insert(plain, "se", reduction=16)
+    ours.load_state_dict(in_our_names(theirs.state_dict(), "se_module." if "legacy" in name else "se."))
+    # In double precision, where only a difference in structure is left to be seen.
+    x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    torch.testing.assert_close(logits(ours.double(), x), logits(theirs.double(), x), rtol=0, atol=1e-9)
+    x = x.float()
+    found, expected = logits(ours.float(), x), logits(theirs.float(), x)
+    assert (found - expected).abs().max() < 1e-5 * expected.abs().max().clamp(min=1)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_convnext_is_gated_before_layer_scale(last):
+    model = timm.create_model("convnext_atto", conv_mlp=not last).eval()
+    unsettle(model)
+    gated = insert(model, where="stages.0.blocks.0", reduction=4)
+    block, x = model.stages[0].blocks[0], torch.randn(1, 40, 8, 8)
+    gates = gated.get_submodule("stages.0.blocks.0.mlp.attention")
+    with torch.no_grad():
+        branch = block.conv_dw(x)
+        if last:
+            branch = block.mlp(block.norm(branch.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+        else:
+            branch = block.mlp(block.norm(branch))
+        expected = gates(branch) * block.gamma.reshape(1, -1, 1, 1) + x
+        torch.testing.assert_close(gated.stages[0].blocks[0](x), expected)
+
+
+def test_inception_resnet_is_gated_before_the_scaled_addition():
+    model = timm.create_model("inception_resnet_v2").eval()
+    gated = insert(model, where="repeat.0")
+    block, x = model.repeat[0], torch.randn(1, 320, 5, 5)
+    gates = gated.get_submodule("repeat.0.conv2d.attention")
+    with torch.no_grad():
+        branch = block.conv2d(torch.cat([block.branch0(x), block.branch1(x), block.branch2(x)], 1))
+        torch.testing.assert_close(gated.repeat[0](x), torch.relu(gates(branch) * block.scale + x))

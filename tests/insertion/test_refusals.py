@@ -1,0 +1,161 @@
+"""Wrong inputs: one clear error each, and the model as it was."""
+
+import re
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from excite.attention import registry
+from excite.errors import ExciteError
+from excite.insertion.insert import insert, insertions, remove
+from excite.insertion.sites import sites
+
+
+@pytest.fixture(scope="module")
+def resnet() -> nn.Module:
+    return torchvision.models.resnet18().eval()
+
+
+class Mlp(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(12, 4))
+
+
+class Gathering(nn.Module):
+    """Runs whatever children it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 8, 1), nn.Conv2d(3, 8, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([child(x) for child in self.children()], 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"attention": "sse2"}, r"unknown attention 'sse2' \(did you mean 'sse'\?\)"),
+        ({"strategy": "standrad"}, r"unknown strategy 'standrad' \(did you mean 'standard'\?\)"),
+        ({"reductoin": 4}, r"unknown option 'reductoin' \(did you mean 'reduction'\?\)"),
+        ({"stages": 6}, r"stages: no site is on stage 6 \(there are 2, 3, 4, 5\)"),
+        ({"stages": [2, 1]}, r"no site is on stage 1"),
+        ({"reduction": 128}, r"layer1.0.bn2: reduction 128 is larger than the 64 channels here .*at most 64"),
+        ({"reduction": 0}, r"reduction must be at least 1"),
+        ({"where": "layer1.0.bn3"}, r"no module is called 'layer1.0.bn3' \(did you mean 'layer1.0.bn"),
+        ({"where": lambda path, module: False}, r"no module fits <lambda>"),
+        ({"where": nn.Conv3d}, r"no module fits Conv3d"),
+        ({"where": 3}, r"where takes no int"),
+        ({"where": "fc"}, r"fc: its features have no channels"),
+        ({"where": "layer1.0.conv1", "strategy": "identity"}, r"Conv2d has no place for strategy 'identity'"),
+    ],
+)
+def test_wrong_arguments(resnet, options, message):
+    names = list(resnet.state_dict())
+    with pytest.raises(ExciteError, match=message):
+        insert(resnet, **options)
+    assert list(resnet.state_dict()) == names
+
+
+def test_an_empty_where_is_refused(resnet):
+    with pytest.raises(ExciteError, match="name modules with where="):
+        sites(resnet, where=[])
+
+
+def test_attention_without_the_identity(resnet, monkeypatch):
+    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
+    registry.register("plain")(
+        type("Plain", (nn.Identity,), {"__init__": lambda self, channels: nn.Identity.__init__(self)})
+    )
+    insert(resnet, "plain")
+    with pytest.raises(ExciteError, match=r"'plain' cannot start as the identity .*\bse\b"):
+        insert(resnet, "plain", identity=True)
+
+
+def test_twice_at_a_site_and_where_the_architecture_has_its_own(resnet):
+    once = insert(resnet, stages=5)
+    with pytest.raises(ExciteError, match=r"layer4.0.bn2: 2 of 8 sites have attention already"):
+        insert(once)
+    both = insert(once, stages=[2, 3, 4])
+    assert insertions(both) == [
+        {
+            "attention": "se",
+            "strategy": "standard",
+            "where": [f"layer{n}.{b}.bn2" for n in range(1, 5) for b in (0, 1)],
+        }
+    ]
+    beside = insert(once, strategy="pre", stages=5)
+    assert set(remove(beside).state_dict()) == set(resnet.state_dict())
+
+    own = torchvision.models.mobilenet_v3_small()
+    with pytest.raises(
+        ExciteError, match=r"features.1.block.1: 9 of 11 sites have attention already .*where="
+    ):
+        insert(own)
+    insert(own, where=["features.2", "features.3"], reduction=8)
+
+
+def test_a_model_of_no_known_block():
+    for ask in (sites, insert):
+        with pytest.raises(ExciteError, match=r"no block of Mlp is known here \(name modules with where="):
+            ask(Mlp())
+
+
+def test_nothing_to_remove(resnet):
+    with pytest.raises(ExciteError, match="nothing was inserted"):
+        remove(resnet)
+
+
+def test_a_family_without_the_place():
+    with torch.device("meta"):
+        vgg = torchvision.models.vgg11()
+    with pytest.raises(ExciteError, match=r"VGG has no place for strategy 'post' \(it has standard"):
+        sites(vgg, strategy="post")
+
+
+def test_modules_that_would_run_attention_as_one_of_their_layers():
+    model = nn.Sequential(Gathering(), nn.Conv2d(16, 16, 1))
+    with pytest.raises(ExciteError, match=r"0: Gathering runs its children one by one"):
+        insert(model, where="0")
+    insert(model, where="0.one", reduction=4)
+
+
+def test_a_module_with_attention_of_its_own_by_that_name():
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.attention = nn.Conv2d(3, 8, 1), None
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.conv(x)
+
+    with pytest.raises(ExciteError, match="0: Own has an attribute 'attention' of its own"):
+        insert(nn.Sequential(Own()), where="0", reduction=4)
+
+
+@pytest.mark.parametrize(
+    ("finish", "message"),
+    [
+        (
+            lambda model: torch.jit.trace(model, torch.randn(1, 3, 32, 32)),
+            "was traced .insert before tracing",
+        ),
+        (torch.fx.symbolic_trace, "was traced .insert before tracing"),
+        (lambda model: torch.compile(model, backend="eager"), "was compiled .insert before compiling"),
+        (nn.DataParallel, "is wrapped for parallel training"),
+    ],
+)
+def test_finished_models(resnet, finish, message):
+    with pytest.raises(ExciteError, match=message):
+        insert(finish(resnet))
+
+
+def test_a_quantised_model():
+    model = torchvision.models.quantization.mobilenet_v2(quantize=False)
+    model.classifier[1] = torch.ao.nn.quantized.dynamic.Linear(1280, 10)
+    with pytest.raises(
+        ExciteError, match=re.escape("classifier.1: this model was quantised (insert before quantising)")
+    ):
+        insert(model)

@@ -1,0 +1,169 @@
+"""What a user does with a model afterwards: copy, save, trace, compile, export, train."""
+
+import copy
+import io
+import pickle
+import time
+
+import pytest
+import timm
+import torch
+import torch.distributed as dist
+import torchvision
+from torch import nn
+
+from excite.errors import ExciteError
+from excite.insertion.insert import convert, insert, inserted_sites, remove
+from tests.insertion.nets import build, images, logits, unsettle
+
+STRATEGIES = ["standard", "pre", "post", "identity", "inner"]
+
+
+def resnet(strategy: str = "standard", **options: object) -> nn.Module:
+    torch.manual_seed(0)
+    model = torchvision.models.resnet18(num_classes=5)
+    unsettle(model)
+    return insert(model.eval(), strategy=strategy, **options)
+
+
+X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_copies_and_pickles_compute_the_same(strategy):
+    model = resnet(strategy)
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model)), torch.load(file, weights_only=False)]  # noqa: S301
+    for other in copies:
+        assert [type(module) for module in other.modules()] == [type(module) for module in model.modules()]
+        assert inserted_sites(other) == inserted_sites(model)
+        assert torch.equal(logits(other, X), logits(model, X))
+        assert len(list(remove(other).parameters())) == 62
+
+
+def test_weights_load_into_a_model_that_was_attended_anew():
+    model, fresh = resnet(), insert(torchvision.models.resnet18(num_classes=5)).eval()
+    fresh.load_state_dict(model.state_dict())
+    assert torch.equal(logits(fresh, X), logits(model, X))
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_fx_traces_it(strategy, training):
+    model = resnet(strategy).train(training)
+    graph = torch.fx.symbolic_trace(model)
+    expected = copy.deepcopy(model)(X)
+    torch.testing.assert_close(copy.deepcopy(graph)(X), expected)
+    assert set(graph.state_dict()) == set(model.state_dict())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_export_takes_it(strategy):
+    model = resnet(strategy)
+    program = torch.export.export(model, (X,))
+    torch.testing.assert_close(program.module()(X), logits(model, X))
+    assert set(program.state_dict) == set(model.state_dict())
+
+
+@pytest.mark.parametrize("name", ["timm:convnext_atto", "timm:vgg11_bn"])
+def test_export_takes_other_families(name):
+    model, x = insert(build(name), reduction=4), images(name)
+    torch.testing.assert_close(torch.export.export(model, (x,)).module()(x), logits(model, x))
+
+
+@pytest.mark.parametrize("strategy", ["standard", "identity"])
+def test_compile_takes_it_in_one_graph(strategy):
+    torch._dynamo.reset()
+    model = resnet(strategy)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    torch.testing.assert_close(logits(compiled, X), logits(model, X))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_new_parameter_learns_by_the_second_step(strategy):
+    model = resnet(strategy, identity=True, reduction=4).train()
+    before = {name: p.detach().clone() for name, p in model.named_parameters() if ".attention." in name}
+    optimiser = torch.optim.SGD(model.parameters(), lr=1e-3)
+    for _ in range(2):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(model(X), torch.tensor([0, 1])).backward()
+        optimiser.step()
+    assert before
+    for name, parameter in model.named_parameters():
+        if name in before:
+            assert parameter.grad is not None
+            assert parameter.grad.abs().sum() > 0, name
+
+
+def test_distributed_training_takes_it(tmp_path):
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'meet'}", rank=0, world_size=1)
+    try:
+        model = nn.parallel.DistributedDataParallel(resnet().train())
+        for _ in range(2):
+            model(X).sum().backward()
+        assert model.module.layer1[0].bn2.attention.fc1.weight.grad is not None
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("library", ["torch", "timm"])
+def test_synchronised_batch_norm_keeps_the_attention(library):
+    model = resnet()
+    keys, expected = list(model.state_dict()), logits(model, X)
+    change = (
+        nn.SyncBatchNorm.convert_sync_batchnorm if library == "torch" else timm.layers.convert_sync_batchnorm
+    )
+    changed = convert(copy.deepcopy(model), change)
+    assert isinstance(changed.layer1[0].bn2, nn.SyncBatchNorm)
+    assert list(changed.state_dict()) == keys
+    torch.testing.assert_close(logits(changed, X), expected)
+    with pytest.raises(
+        ExciteError, match=r"layer1.0.bn2: the attention here is never called, since SyncBatchNorm"
+    ):
+        inserted_sites(change(copy.deepcopy(model)))
+
+
+def test_hooks_modes_dtypes_devices_and_frozen_weights_stay():
+    model = torchvision.models.resnet18().to(torch.bfloat16).eval()
+    seen = []
+    model.layer1[0].bn2.register_forward_hook(lambda module, inputs, output: seen.append(module))
+    model.layer1[0].conv1.weight.requires_grad = False
+    model.layer2.train()
+    gated = insert(model)
+    assert {p.dtype for p in gated.parameters()} == {torch.bfloat16}
+    assert gated(X.bfloat16()).dtype == torch.bfloat16
+    assert seen == [gated.layer1[0].bn2]
+    assert not gated.layer1[0].conv1.weight.requires_grad
+    modes = {path: module.training for path, module in model.named_modules()}
+    for path, module in gated.named_modules():
+        assert module.training == modes.get(path.partition(".attention")[0])
+    assert next(insert(model.to("meta")).layer1[0].bn2.attention.parameters()).is_meta
+
+
+def test_the_callers_random_numbers_stay_and_decide():
+    model = torchvision.models.resnet18()
+    torch.manual_seed(3)
+    first = insert(model)
+    after = torch.rand(())
+    torch.manual_seed(3)
+    assert torch.equal(torch.rand(()), after)
+    torch.manual_seed(3)
+    again = insert(model).state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in first.state_dict().items())
+    torch.manual_seed(4)
+    other = insert(model)
+    assert not torch.equal(other.layer1[0].bn2.attention.fc1.weight, first.layer1[0].bn2.attention.fc1.weight)
+    assert not torch.equal(first.layer1[0].bn2.attention.fc1.weight, first.layer1[1].bn2.attention.fc1.weight)
+
+
+def test_resnet152_takes_less_than_two_seconds():
+    model = torchvision.models.resnet152()
+    values = [parameter.data_ptr() for parameter in model.parameters()]
+    start = time.perf_counter()
+    gated = insert(model)
+    assert time.perf_counter() - start < 2
+    assert [parameter.data_ptr() for parameter in model.parameters()] == values
+    assert len(inserted_sites(gated)) == 50
+    assert not inserted_sites(model)
