@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from excite.api import train as train
     from excite.attention.squeeze_excitation import SqueezeExcitation as SqueezeExcitation
     from excite.errors import ExciteError as ExciteError
+    from excite.insertion.insert import insert as insert
+    from excite.insertion.insert import remove as remove
+    from excite.insertion.sites import sites as sites
     from excite.models.catalogue import create_model as create_model
     from excite.models.catalogue import list_models as list_models
     from excite.runs.classifier import Classifier as Classifier
@@ -23,7 +26,10 @@ _HOMES = {
     "Run": "excite.runs.run",
     "SqueezeExcitation": "excite.attention.squeeze_excitation",
     "create_model": "excite.models.catalogue",
+    "insert": "excite.insertion.insert",
     "list_models": "excite.models.catalogue",
+    "remove": "excite.insertion.insert",
+    "sites": "excite.insertion.sites",
     "train": "excite.api",
 }
 
@@ -33,7 +39,10 @@ __all__ = [
     "Run",
     "SqueezeExcitation",
     "create_model",
+    "insert",
     "list_models",
+    "remove",
+    "sites",
     "train",
 ]
 

@@ -16,6 +16,7 @@ FLOORS = {
     "attention": 0,
     "errors": 0,
     "files": 0,
+    "insertion": 1,
     "models": 1,
     "data": 1,
     "training": 2,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
-from excite.models import densenet
+from excite.insertion.insert import insert
+from excite.insertion.selection import Where
 from excite.models.hub import library_errors
+from excite.models.own import OWN
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 # Images up to this side lose too much to the ImageNet stem, which shrinks them fourfold at once.
@@ -26,7 +28,9 @@ def create_model(
     in_chans: int = 3,
     image_size: int | None = None,
     attention: str | None = None,
-    placement: str | Sequence[str] = "final",
+    placement: str | Sequence[str] | None = None,
+    where: Where | None = None,
+    stages: int | Sequence[int] | None = None,
     attention_options: Mapping[str, Any] | None = None,
     pretrained: bool = False,
     **model_options: Any,
@@ -39,30 +43,50 @@ def create_model(
         image_size: side of the images in pixels. Up to 64 it chooses the ``cifar`` stem for excite's own
             DenseNets, unless ``stem`` is given or the weights are pretrained; models built for one size
             are built for this one.
-        attention, placement, attention_options: as in ``DenseNet``; only for excite's own models.
+        attention: a name in ``excite.attention.registry``; excite's own DenseNets are built with it, in all
+            other networks it is inserted.
+        placement: in excite's DenseNets as in ``DenseNet``, ``final`` by default; in others a strategy of
+            ``excite.insert``, ``standard`` by default.
+        where, stages: as in ``excite.insert``; not for excite's DenseNets.
+        attention_options: such as ``reduction`` or ``identity``.
         pretrained: start from ImageNet weights, fetched from the library's hub.
         model_options: options of the model itself, such as ``drop_rate``.
 
     Raises:
-        ExciteError: for an unknown name or option, for images too small, for weights that are not to be had.
+        ExciteError: for an unknown name or option, for images too small, for weights that are not to be had,
+            for a network in which there is no known place for attention.
     """
     library, bare = _find(name)
-    if library == "excite":
-        options = dict(
-            model_options, attention=attention, placement=placement, attention_options=attention_options
-        )
-        model = _own(bare, num_classes, in_chans, image_size, pretrained, options)
-    else:
-        if attention is not None:
-            hint = "only the DenseNets of excite take attention=...; leave it out for others"
-            raise ExciteError("attention is not available for this network", where=name, hint=hint)
-        build = _from_timm if library == "timm" else _from_torchvision
-        model = build(bare, num_classes, in_chans, image_size, pretrained, model_options)
+    dense = takes_attention(name)
+    if dense:
+        if where is not None or stages is not None:
+            hint = "say placement; or insert into timm's or torchvision's form, timm:densenet121"
+            raise ExciteError("its places have names", where=name, hint=hint, exit_code=BAD_USAGE)
+        model_options |= {
+            "attention": attention,
+            "placement": placement or "final",
+            "attention_options": attention_options,
+        }
+    build = {"excite": _own, "timm": _from_timm, "torchvision": _from_torchvision}[library]
+    model = build(bare, num_classes, in_chans, image_size, pretrained, model_options)
     smallest = getattr(model, "min_image_size", 1)
     if image_size is not None and image_size < smallest:
         what = f"image size {image_size} is too small: this network needs at least {smallest} pixels a side"
         raise ExciteError(what, where=name, exit_code=BAD_USAGE)
-    return model
+    if dense or attention is None:
+        return model
+    strategy = "standard" if placement is None else placement
+    if not isinstance(strategy, str):
+        raise ExciteError("takes one placement", where=name, exit_code=BAD_USAGE)
+    return insert(
+        model, attention, where=where, stages=stages, strategy=strategy, **(attention_options or {})
+    )
+
+
+def takes_attention(name: str) -> bool:
+    """Whether the network is built with attention: excite's DenseNets are. Elsewhere it is inserted."""
+    library, bare = _find(name)
+    return library == "excite" and OWN[bare].dense
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -93,19 +117,19 @@ def _own(
     pretrained: bool,
     options: dict[str, Any],
 ) -> nn.Module:
-    if image_size is not None and image_size <= LARGEST_FOR_CIFAR_STEM and not pretrained:
+    small = image_size is not None and image_size <= LARGEST_FOR_CIFAR_STEM
+    if OWN[name].dense and small and not pretrained:
         options = {"stem": "cifar", **options}
-    build: Callable[..., densenet.DenseNet] = getattr(densenet, name)
-    model = build(num_classes=num_classes, in_chans=in_chans, **options)
+    model = OWN[name].build(num_classes=num_classes, in_chans=in_chans, **options)
     if pretrained:
         _load_hub_weights(model, name, in_chans)
     return model
 
 
-def _load_hub_weights(model: densenet.DenseNet, name: str, in_chans: int) -> None:
+def _load_hub_weights(model: nn.Module, name: str, in_chans: int) -> None:
     """timm's ImageNet weights of the same name; the classifier's only where the classes are as many."""
-    if not densenet.VARIANTS[name].pretrained:
-        have = ", ".join(variant for variant, facts in densenet.VARIANTS.items() if facts.pretrained)
+    if not OWN[name].pretrained:
+        have = ", ".join(other for other, row in OWN.items() if row.pretrained)
         raise ExciteError("there are no pretrained weights for it", where=name, hint=f"there are for {have}")
     import timm
 
@@ -205,7 +229,7 @@ def _all_names() -> list[str]:
     import timm
     import torchvision
 
-    names = [f"excite:{name}" for name in densenet.VARIANTS]
+    names = [f"excite:{name}" for name in OWN]
     names += [f"timm:{name}" for name in timm.list_models()]
     names += [f"torchvision:{name}" for name in torchvision.models.list_models(module=torchvision.models)]
     return names
@@ -214,7 +238,7 @@ def _all_names() -> list[str]:
 def _find(name: str) -> tuple[str, str]:
     """The library and its own name for a model; timm's may end in a tag, ``resnet50.a1_in1k``."""
     library, _, bare = name.rpartition(":")
-    if bare in densenet.VARIANTS and library in ("", "excite"):
+    if bare in OWN and library in ("", "excite"):
         return "excite", bare
     known = _all_names()
     for candidate in ("timm", "torchvision"):

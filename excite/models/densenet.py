@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from excite.attention.registry import create_attention, refuse_unknown_options
-from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.errors import unknown_name
+from excite.models.network import Network, feature, require
 
 STEMS = ("imagenet", "cifar")
 PLACEMENTS = ("final", "layer", "block", "transition")
@@ -76,7 +77,7 @@ class Transition(nn.Sequential):
             self.attention = attend(out_channels)
 
 
-class DenseNet(nn.Module):
+class DenseNet(Network):
     """DenseNet-BC: images (N, in_chans, H, W) -> logits (N, num_classes).
 
     Args:
@@ -123,7 +124,6 @@ class DenseNet(nn.Module):
         _require(min(counts) >= 1, "widths, depths and channels must be at least 1")
         _require(0 < compression <= 1, f"compression must be above 0 and at most 1, not {compression}")
         _require(0 <= drop_rate < 1, f"drop_rate must be at least 0 and below 1, not {drop_rate}")
-        _require(num_classes >= 0, f"num_classes must be at least 0, not {num_classes}")
         if stem not in STEMS:
             raise unknown_name("stem", stem, STEMS)
         sites = _sites(placement)
@@ -133,7 +133,7 @@ class DenseNet(nn.Module):
 
         self.features = _stem(stem, in_chans, init_channels)
         tap, stride = ("norm0", 2) if stem == "imagenet" else ("conv0", 1)
-        self.feature_info = [_feature(tap, init_channels, stride)]
+        self.feature_info = [feature(f"features.{tap}", init_channels, stride)]
         channels, stride = init_channels, stride**2
         last = len(block_config)
         for number, depth in enumerate(block_config, start=1):
@@ -148,18 +148,16 @@ class DenseNet(nn.Module):
                 tap = f"attention{number}"
                 self.features.add_module(tap, attend(channels))
             if number < last:
-                self.feature_info.append(_feature(tap, channels, stride))
+                self.feature_info.append(feature(f"features.{tap}", channels, stride))
                 kept = max(1, int(channels * compression))
                 transition = Transition(channels, kept, attend if "transition" in sites else None)
                 self.features.add_module(f"transition{number}", transition)
                 channels, stride = kept, stride * 2
         # Always norm5, however many blocks there are: it is the name in everybody's weights.
         self.features.add_module("norm5", nn.BatchNorm2d(channels))
-        self.feature_info.append(_feature("norm5", channels, stride))
+        self.feature_info.append(feature("features.norm5", channels, stride))
 
-        self.num_features = channels
-        self.num_classes = num_classes
-        self.classifier = _classifier(channels, num_classes)
+        self._finish(channels, num_classes)
         for name, module in self.features.named_modules():
             if isinstance(module, nn.Conv2d) and "attention" not in name:
                 nn.init.kaiming_normal_(module.weight)
@@ -167,26 +165,6 @@ class DenseNet(nn.Module):
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, in_chans, H, W) -> (N, num_features, h, w), after the last norm and ReLU."""
         return F.relu(self.features(x))
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """(N, num_features, h, w) -> (N, num_classes); with ``pre_logits`` (N, num_features)."""
-        x = F.adaptive_avg_pool2d(x, 1).flatten(1)
-        return x if pre_logits else self.classifier(x)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in_chans, H, W) -> (N, num_classes)."""
-        return self.forward_head(self.forward_features(x))
-
-    def get_classifier(self) -> nn.Module:
-        """The last layer: a Linear, or an Identity where ``num_classes`` is 0."""
-        return self.classifier
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """A fresh last layer for another number of classes, on the same device; 0 leaves it out."""
-        _require(num_classes >= 0, f"num_classes must be at least 0, not {num_classes}")
-        like = next(self.parameters())
-        self.num_classes = num_classes
-        self.classifier = _classifier(self.num_features, num_classes).to(like.device, like.dtype)
 
     @property
     def min_image_size(self) -> int:
@@ -196,9 +174,7 @@ class DenseNet(nn.Module):
         return after_stem if "pool0" not in dict(self.features.named_children()) else 4 * (after_stem - 1) + 1
 
 
-def _require(holds: bool, rule: str) -> None:
-    if not holds:
-        raise ExciteError(rule, where="DenseNet", exit_code=BAD_USAGE)
+_require = partial(require, where="DenseNet")
 
 
 def _sites(placement: str | Sequence[str]) -> frozenset[str]:
@@ -232,24 +208,13 @@ def _stem(stem: str, in_chans: int, channels: int) -> nn.Sequential:
     return features
 
 
-def _classifier(channels: int, num_classes: int) -> nn.Module:
-    if num_classes == 0:
-        return nn.Identity()
-    classifier = nn.Linear(channels, num_classes)
-    nn.init.zeros_(classifier.bias)
-    return classifier
-
-
-def _feature(name: str, channels: int, reduction: int) -> dict[str, Any]:
-    return {"num_chs": channels, "reduction": reduction, "module": f"features.{name}"}
-
-
 @dataclass(frozen=True)
 class Variant:
     """A named configuration and the facts declared of it, which tests hold against the model.
 
     Args:
-        parameters: with ``num_classes`` classes and no attention.
+        parameters, multiply_adds: with ``num_classes`` classes and no attention, for an image of 224 pixels,
+            or 32 with the CIFAR stem.
         pretrained: whether timm's hub has ImageNet weights under this name.
     """
 
@@ -257,6 +222,7 @@ class Variant:
     block_config: tuple[int, ...]
     init_channels: int
     parameters: int
+    multiply_adds: int
     stem: str = "imagenet"
     num_classes: int = 1000
     pretrained: bool = False
@@ -265,15 +231,15 @@ class Variant:
 _cifar = partial(Variant, stem="cifar", num_classes=10)
 
 VARIANTS: Mapping[str, Variant] = {
-    "densenet121": Variant(32, (6, 12, 24, 16), 64, 7_978_856, pretrained=True),
-    "densenet161": Variant(48, (6, 12, 36, 24), 96, 28_681_000, pretrained=True),
-    "densenet169": Variant(32, (6, 12, 32, 32), 64, 14_149_480, pretrained=True),
-    "densenet201": Variant(32, (6, 12, 48, 32), 64, 20_013_928, pretrained=True),
-    "densenet264": Variant(32, (6, 12, 64, 48), 64, 33_337_704),
-    "densenet_bc_40_12": _cifar(12, (6,) * 3, 24, 176_122),
-    "densenet_bc_100_12": _cifar(12, (16,) * 3, 24, 769_162),
-    "densenet_bc_190_40": _cifar(40, (31,) * 3, 80, 25_624_430),
-    "densenet_bc_250_24": _cifar(24, (41,) * 3, 48, 15_324_406),
+    "densenet121": Variant(32, (6, 12, 24, 16), 64, 7_978_856, 2_834_161_664, pretrained=True),
+    "densenet161": Variant(48, (6, 12, 36, 24), 96, 28_681_000, 7_727_907_072, pretrained=True),
+    "densenet169": Variant(32, (6, 12, 32, 32), 64, 14_149_480, 3_359_843_328, pretrained=True),
+    "densenet201": Variant(32, (6, 12, 48, 32), 64, 20_013_928, 4_291_365_888, pretrained=True),
+    "densenet264": Variant(32, (6, 12, 64, 48), 64, 33_337_704, 5_751_653_376),
+    "densenet_bc_40_12": _cifar(12, (6,) * 3, 24, 176_122, 72_365_352),
+    "densenet_bc_100_12": _cifar(12, (16,) * 3, 24, 769_162, 287_929_692),
+    "densenet_bc_190_40": _cifar(40, (31,) * 3, 80, 25_624_430, 9_301_945_740),
+    "densenet_bc_250_24": _cifar(24, (41,) * 3, 48, 15_324_406, 5_418_785_724),
 }
 
 

@@ -22,6 +22,7 @@ from excite.data.split import split_manifest
 from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.metrics import classification_metrics
 from excite.files import write_text
+from excite.insertion.insert import inserted_sites
 from excite.models.catalogue import create_model
 from excite.models.weights import load_weights
 from excite.runs.classifier import Classifier
@@ -225,6 +226,9 @@ def _start(config: TrainConfig, classes: int, display: Display) -> nn.Module:
     """The network with the weights to start from."""
     torch.manual_seed(config.seed)
     model = create_model(**architecture_of(config, classes), pretrained=config.pretrained)
+    if sites := inserted_sites(model):
+        ends = f"{sites[0].path} to {sites[-1].path}" if len(sites) > 1 else sites[0].path
+        display.note(f"{config.attention} inserted at {len(sites)} sites, {ends}")
     if config.weights:
         report = load_weights(model, Path(config.weights))
         display.note(f"{config.weights}: {report}")
@@ -239,6 +243,8 @@ def _evaluate(plan: Plan, pixels: np.ndarray, rows: dict[str, np.ndarray], devic
     architecture = architecture_of(config, len(manifest.classes))
     model = create_model(**architecture).to(device)
     load_weights(model, run.checkpoints / BEST)
+    if sites := inserted_sites(model):  # by path: a later table of families may choose others
+        architecture |= {"where": [site.path for site in sites], "stages": None}
     classifier = Classifier(model, architecture, manifest.classes, preprocessing_of(config))
     classifier.save(run)
     figures = {}

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from excite.attention.registry import can_be_identity
 from excite.data.manifest import Manifest
 from excite.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from excite.data.transforms import PRESETS, Augmentation
-from excite.errors import unknown_name
+from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.models.catalogue import LARGEST_FOR_CIFAR_STEM, input_statistics
 from excite.models.densenet import VARIANTS
 from excite.training.config import TrainConfig
@@ -59,8 +60,20 @@ def settle(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[s
         choose("model", SMALL_MODEL if small else LARGE_MODEL, f"for images of {config.image_size} pixels")
     variant = VARIANTS.get(config.model.removeprefix("excite:"))
     if config.attention == "auto":
-        reason = "Squeeze-and-Excitation" if variant else "this network is trained as it is"
+        reason = "Squeeze-and-Excitation" if variant else "this network is trained as it is; or say which"
         choose("attention", "se" if variant else "none", reason)
+    if config.attention == "none":
+        _refuse_to_place_nothing(config)
+    else:
+        if config.placement == "auto":
+            config = config.replace(placement="final" if variant else "standard")
+        if config.identity is None:
+            trained = bool(config.pretrained or config.weights)
+            able = can_be_identity(config.attention, config.attention_options)
+            config = config.replace(identity=trained and able)
+            if trained:
+                reason = "the weights keep their worth" if able else f"{config.attention} cannot start so"
+                reasons.append(f"identity {str(able).lower()}: {reason}")
     if config.stem == "auto" and variant:
         config = config.replace(stem="cifar" if small else variant.stem)
     if config.flips == "auto":
@@ -83,14 +96,33 @@ def architecture_of(config: TrainConfig, classes: int) -> dict[str, Any]:
         **config.model_options,
     }
     if config.attention != "none":
+        options = dict(config.attention_options)
         architecture |= {
             "attention": config.attention,
             "placement": config.placement,
-            "attention_options": config.attention_options,
+            "attention_options": options | ({"identity": True} if config.identity else {}),
         }
+        if config.where is not None:
+            architecture["where"] = module_paths(config.where)
+        if config.stages is not None:
+            architecture["stages"] = stage_numbers(config.stages)
     if config.stem != "auto":
         architecture["stem"] = config.stem
     return architecture
+
+
+def module_paths(text: str) -> list[str]:
+    """Globs on module paths as given on the command line, separated by commas."""
+    return [path.strip() for path in text.split(",")]
+
+
+def stage_numbers(text: str) -> list[int]:
+    """Stages as given on the command line: numbers separated by commas."""
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        hint = "such as 4,5; excite sites MODEL lists them"
+        raise ExciteError(f"not stages: {text!r}", where="stages", hint=hint, exit_code=BAD_USAGE) from None
 
 
 def preprocessing_of(config: TrainConfig) -> Preprocessing:
@@ -116,6 +148,18 @@ def class_shares(manifest: Manifest) -> torch.Tensor:
     """(C,) weights that make classes count alike, with mean 1 over the images."""
     counts = np.bincount(manifest.targets(), minlength=len(manifest.classes))
     return torch.tensor(len(manifest) / (len(manifest.classes) * counts), dtype=torch.float32)
+
+
+def _refuse_to_place_nothing(config: TrainConfig) -> None:
+    """Raises: ExciteError for options of attention where there is none."""
+    for name, default in (("where", None), ("stages", None), ("identity", None), ("placement", "auto")):
+        if getattr(config, name) != default:
+            raise ExciteError(
+                "there is no attention to place",
+                where=f"--{name}",
+                hint=f"{config.model} is trained as it is unless you say which, such as --attention se",
+                exit_code=BAD_USAGE,
+            )
 
 
 def _split(config: TrainConfig, manifest: Manifest) -> tuple[str, str]:

@@ -80,9 +80,22 @@ class TrainConfig:
     max_pixels: int = option(100_000_000, DATA, "Pictures with more pixels are refused.", low=1)
 
     model: str = option("auto", MODEL, "Network by name: excite's, timm's or torchvision's.")
-    attention: str = option("auto", MODEL, "Channel attention, or none; auto: se in excite's own networks.")
+    attention: str = option("auto", MODEL, "Channel attention, or none; auto: se in excite's own DenseNets.")
     placement: str = option(
-        "final", MODEL, "Where attention sits in a DenseNet: final, layer, block, transition; join with +."
+        "auto",
+        MODEL,
+        "Where attention sits: in excite's DenseNets final, layer, block, transition, joined with +; in "
+        "other networks standard, pre, post, identity, inner. auto: final, standard.",
+    )
+    where: str | None = option(
+        None, MODEL, "Modules to put attention in, not all: paths with * and **, separated by commas."
+    )
+    stages: str | None = option(None, MODEL, "Stages to put attention in, not all: numbers such as 4,5.")
+    identity: bool | None = option(
+        None,
+        MODEL,
+        "Attention starts with every gate at one, which leaves a trained network as it is; by default so "
+        "where training starts from weights.",
     )
     stem: str = option(
         "auto",

@@ -90,7 +90,7 @@ def test_neither_help_nor_import_loads_torch() -> None:
         (["predict", "norun", "x.jpg"], 1, "norun: there is no such run"),
         (["predict", "norun"], 2, "images"),
         (["summary", "resnt50"], 2, "did you mean 'resnet50'?"),
-        (["summary", "densenet121", "--attention", "sa"], 2, "did you mean 'se'?"),
+        (["summary", "densenet121", "--attention", "eac"], 2, "did you mean 'eca'?"),
         (["summary", "densenet121", "--image-size", "5"], 2, "needs at least"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
@@ -265,3 +265,32 @@ def test_changed_images_stop_a_resume(tmp_path: Path) -> None:
     again = start(tmp_path, "train", "pictures", "--out", "run", "--resume")
     assert "is not the image that the run began with" in again.communicate(timeout=60)[1]
     assert again.returncode == 1
+
+
+def test_sites_lists_where_attention_can_go(excite_command: Command) -> None:
+    done = excite_command("sites", "resnet18", "--stages", "4,5", "--strategy", "post")
+    assert done.stdout.splitlines()[1].split() == ["layer3.0", "after", "BasicBlock", "4", "256", "-"]
+    assert done.stdout.splitlines()[-1] == "resnet18: 4 sites, 4 of them free"
+    document = json.loads(excite_command("sites", "resnet18", "--where", "layer4.*", "--json").stdout)
+    assert [site["path"] for site in document] == ["layer4.0.bn2", "layer4.1.bn2"]
+    refused = excite_command("sites", "vit_tiny_patch16_224")
+    assert refused.returncode == 2
+    assert "name modules with where=" in refused.stderr
+
+
+def test_summary_counts_inserted_attention(excite_command: Command) -> None:
+    # SE-ResNet-50 of the paper: 2/16 sum N C^2, and with biases C + C/16 more a site.
+    sites = [256] * 3 + [512] * 4 + [1024] * 6 + [2048] * 3
+    more = sum(2 * width * width // 16 + width + width // 16 for width in sites)
+    document = json.loads(excite_command("summary", "resnet50", "--attention", "se", "--json").stdout)
+    assert document["parameters"] == 25_557_032 + more == 28_088_024
+
+
+def test_summary_of_all_networks_of_the_papers(excite_command: Command) -> None:
+    lines = excite_command("summary", "--table").stdout.splitlines()
+    row = next(line for line in lines if line.startswith("ResNet-50"))
+    figures = "25,557,032 25.6 M 28,088,024 28.1 M 3.858 3.86 3.872 3.87 24.8 23.29"
+    assert row.split()[1:] == figures.split()
+    refused = excite_command("summary", "resnet50", "--stages", "5")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "there is no attention to place" in refused.stderr

@@ -9,9 +9,13 @@ from torch import nn
 
 from excite.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from excite.errors import ExciteError
+from excite.insertion.insert import inserted_sites
 from excite.models.catalogue import create_model, input_statistics, list_models, replace_head
-from excite.models.densenet import VARIANTS, DenseNet
+from excite.models.densenet import VARIANTS
+from excite.models.own import OWN
+from excite.models.summary import summarise
 
+OTHER_OWN = [name for name, row in OWN.items() if not row.dense]
 REAL_TIMM = timm.create_model
 
 
@@ -40,9 +44,32 @@ def test_attention_goes_into_own_models_with_options_and_placement():
     assert model.features.attention1.fc1.out_features == (24 + 6 * 12) // 4
 
 
-def test_attention_is_refused_for_other_networks():
-    with pytest.raises(ExciteError, match=r"resnet18: .*only the DenseNets of excite take attention="):
-        create_model("resnet18", attention="se")
+def test_attention_is_inserted_into_other_networks():
+    model = create_model(
+        "resnet18", num_classes=3, attention="se", stages=[5], attention_options={"reduction": 8}
+    )
+    assert [site.path for site in inserted_sites(model)] == ["layer4.0.bn2", "layer4.1.bn2"]
+    assert model.layer4[0].bn2.attention.fc1.out_features == 512 // 8
+
+
+def test_the_same_seed_gives_the_same_network_with_attention_and_without():
+    torch.manual_seed(0)
+    plain = create_model("resnet18", num_classes=3).eval()
+    torch.manual_seed(0)
+    attended = create_model("resnet18", num_classes=3, attention="se", attention_options={"identity": True})
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.equal(plain(images), attended.eval()(images))
+
+
+def test_places_of_one_kind_of_network_are_refused_for_the_other():
+    with pytest.raises(ExciteError, match="unknown strategy 'final'"):
+        create_model("resnet18", attention="se", placement="final")
+    with pytest.raises(ExciteError, match="unknown placement 'standard'"):
+        create_model("densenet121", attention="se", placement="standard")
+    with pytest.raises(ExciteError, match="densenet121: its places have names"):
+        create_model("densenet121", attention="se", stages=[5])
+    with pytest.raises(ExciteError, match="no block of VisionTransformer is known"):
+        create_model("vit_tiny_patch16_224", attention="se")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +147,7 @@ def test_an_unknown_option_is_one_line(name):
 def test_list_models_covers_all_libraries_and_filters():
     names = list_models()
     assert names == sorted(set(names))
-    assert set(VARIANTS) <= set(names)
+    assert set(OWN) <= set(names)
     assert {"resnet50", "shufflenet_v2_x0_5", "vit_base_patch16_224"} <= set(names)
     assert "fasterrcnn_resnet50_fpn" not in names  # a detector
     assert list_models("densenet_bc_*") == sorted(name for name in VARIANTS if "_bc_" in name)
@@ -245,6 +272,48 @@ def test_replace_head_keeps_a_head_that_fits():
     assert model.fc is head
 
 
-def test_every_own_name_builds():
+def test_own_models_have_timms_surface():
+    image = torch.empty(2, 3, 64, 64, device="meta")
+    for name in ["densenet_bc_40_12", *OTHER_OWN]:
+        with torch.device("meta"):
+            model = create_model(name, num_classes=5).eval()
+        features = model.forward_features(image)
+        assert features.shape[:2] == (2, model.num_features), name
+        assert model.forward_head(features, pre_logits=True).shape == (2, model.num_features), name
+        assert model(image).shape == (2, 5) == (2, model.num_classes), name
+        model.reset_classifier(3)
+        assert model.get_classifier().out_features == 3 == model(image).shape[1], name
+        model.reset_classifier(0)
+        assert model(image).shape == (2, model.num_features), name
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_own_feature_info_tells_where_the_feature_maps_are(name):
     with torch.device("meta"):
-        assert all(isinstance(create_model(name), DenseNet) for name in VARIANTS)
+        model = create_model(name).eval()
+    size, seen = OWN[name].image_size, []
+    for info in model.feature_info:
+        model.get_submodule(info["module"]).register_forward_hook(
+            lambda module, inputs, output: seen.append(output.shape)
+        )
+    model(torch.empty(1, 3, size, size, device="meta"))
+    assert [tuple(shape[1:]) for shape in seen] == [
+        (info["num_chs"], size // info["reduction"], size // info["reduction"]) for info in model.feature_info
+    ]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_own_models_cost_what_is_declared(name):
+    declared = OWN[name]
+    with torch.device("meta"):
+        model = create_model(name, num_classes=declared.num_classes)
+    cost = summarise(model, declared.image_size)
+    assert (cost.parameters, cost.multiply_adds) == (declared.parameters, declared.multiply_adds)
+
+
+@pytest.mark.parametrize("name", OTHER_OWN)
+def test_own_models_refuse_what_they_do_not_take(name):
+    with pytest.raises(ExciteError, match=rf"{name}: unknown option 'in_chan' .did you mean 'in_chans'"):
+        create_model(name, in_chan=1)
+    with pytest.raises(ExciteError, match=r"no pretrained weights for it .there are for densenet121, "):
+        create_model(name, pretrained=True)

@@ -54,7 +54,7 @@ def test_the_run_folder_holds_what_is_promised(trained: Run) -> None:
 
 def test_every_option_is_settled(trained: Run) -> None:
     config = yaml.safe_load((trained.path / "config.yaml").read_text())
-    may_be_open = {"group_pattern", "weights", "time_budget", "patience"}
+    may_be_open = {"group_pattern", "weights", "where", "stages", "time_budget", "patience"}
     assert {name for name, value in config.items() if value is None} <= may_be_open
     assert "auto" not in config.values()
     assert config["image_size"] == 32  # the pictures are 24 x 20

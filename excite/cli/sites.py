@@ -1,0 +1,49 @@
+"""excite sites"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from excite.cli.output import print_json
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(
+        "sites",
+        epilog="Examples: [bold]excite sites resnet50[/bold] · "
+        "[bold]excite sites efficientnet_b0 --stages 4,5 --strategy post[/bold] · "
+        "[bold]excite sites vit_tiny_patch16_224 --where 'patch_embed.*'[/bold]",
+    )(sites)
+
+
+def sites(
+    model: Annotated[str, typer.Argument(help="Network by name.", show_default=False)],
+    strategy: Annotated[
+        str, typer.Option("--strategy", help="standard, pre, post, identity or inner.")
+    ] = "standard",
+    where: Annotated[
+        str | None,
+        typer.Option("--where", help="Only these modules: paths with * and **, separated by commas."),
+    ] = None,
+    stages: Annotated[str | None, typer.Option("--stages", help="Only these stages, such as 4,5.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Where attention can go in a network: what --where, --stages and --placement choose from."""
+    from excite.insertion.sites import sites as find_sites
+    from excite.models.catalogue import create_model
+    from excite.runs.settle import module_paths, stage_numbers
+
+    found = find_sites(
+        create_model(model),
+        where=None if where is None else module_paths(where),
+        stages=None if stages is None else stage_numbers(stages),
+        strategy=strategy,
+    )
+    if as_json:
+        print_json([asdict(site) for site in found])
+        return
+    typer.echo(found)
+    typer.echo(f"\n{model}: {len(found)} sites, {sum(not site.has_attention for site in found)} of them free")

@@ -1,0 +1,163 @@
+"""The small ResNets for 32-pixel images, with shortcuts that have no parameters.
+
+Read from top to bottom: shortcut, the two blocks, net, entry points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from excite.attention.registry import refuse_unknown_options
+from excite.models.network import Network, feature, require, start_convolutions
+
+
+class PaddedShortcut(nn.Module):
+    """Option A: every stride-th pixel, and zeros for the new channels.
+
+    (N, C, H, W) -> (N, out, ceil(H / stride), ceil(W / stride)); half of the zeros come before the channels.
+    """
+
+    def __init__(self, channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.before = (out_channels - channels) // 2
+        self.after = out_channels - channels - self.before
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.after))
+
+
+def _shortcut(channels: int, out_channels: int, stride: int) -> nn.Module:
+    if (channels, stride) == (out_channels, 1):
+        return nn.Identity()
+    return PaddedShortcut(channels, out_channels, stride)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions: (N, C, H, W) -> (N, width, H / stride, W / stride)."""
+
+    expansion = 1
+
+    def __init__(self, channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.shortcut = _shortcut(channels, width, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch = F.relu(self.bn1(self.conv1(x)))
+        branch = self.bn2(self.conv2(branch))
+        return F.relu(branch + self.shortcut(x))
+
+
+class PreactBottleneck(nn.Module):
+    """1x1, 3x3, 1x1, each after its norm and ReLU: (N, C, H, W) -> (N, 4 width, H / stride, W / stride).
+
+    Where the shape changes, the shortcut starts after the first ReLU, as in the authors' code.
+    """
+
+    expansion = 4
+
+    def __init__(self, channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        out_channels = self.expansion * width
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv1 = nn.Conv2d(channels, width, 1, stride, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn3 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
+        self.shortcut = _shortcut(channels, out_channels, stride)
+        self.shape_changes = isinstance(self.shortcut, PaddedShortcut)
+
+    def forward(self, x: Tensor) -> Tensor:
+        active = F.relu(self.bn1(x))
+        branch = self.conv1(active)
+        branch = self.conv2(F.relu(self.bn2(branch)))
+        branch = self.conv3(F.relu(self.bn3(branch)))
+        return branch + self.shortcut(active if self.shape_changes else x)
+
+
+class CifarResNet(Network):
+    """A ResNet of three stages: images (N, in_chans, H, W) -> logits (N, num_classes).
+
+    Args:
+        depth: layers with weights: 6n + 2 with basic blocks, 9n + 2 with bottlenecks; n blocks a stage.
+        preactivation: bottlenecks that normalise before they convolve, instead of basic blocks.
+        num_classes: 0 leaves the classifier out: (N, num_features).
+        in_chans: channels of the images.
+
+    Raises:
+        ExciteError: for a depth that is not of that form, or a count out of range.
+
+    Papers: Deep Residual Learning, He et al., https://arxiv.org/abs/1512.03385, section 4.2; for
+    pre-activation Identity Mappings in Deep Residual Networks, https://arxiv.org/abs/1603.05027.
+    """
+
+    head_name = "linear"
+    min_image_size = 4  # under that, the last stage sees more padding than image
+    layer1: nn.Module
+    layer2: nn.Module
+    layer3: nn.Module
+
+    def __init__(
+        self, *, depth: int = 20, preactivation: bool = False, num_classes: int = 10, in_chans: int = 3
+    ) -> None:
+        super().__init__()
+        layers = 9 if preactivation else 6  # of one block in each stage
+        blocks = (depth - 2) // layers
+        rule = f"depth must be {layers}n + 2, for example {layers + 2}, not {depth}"
+        require(blocks >= 1 and depth == layers * blocks + 2, rule, where="CifarResNet")
+        require(in_chans >= 1, f"in_chans must be at least 1, not {in_chans}", where="CifarResNet")
+        block = PreactBottleneck if preactivation else BasicBlock
+
+        self.preactivation = preactivation
+        self.conv1 = nn.Conv2d(in_chans, 16, 3, padding=1, bias=False)
+        if not preactivation:
+            self.bn1 = nn.BatchNorm2d(16)
+        self.feature_info = []
+        channels = 16
+        for number, (width, stride) in enumerate([(16, 1), (32, 2), (64, 2)], start=1):
+            stage = nn.Sequential()
+            for index in range(blocks):
+                stage.append(block(channels, width, stride if index == 0 else 1))
+                channels = block.expansion * width
+            self.add_module(f"layer{number}", stage)
+            self.feature_info.append(feature(f"layer{number}", channels, 2 ** (number - 1)))
+        if preactivation:
+            self.bn2 = nn.BatchNorm2d(channels)
+            self.feature_info[-1]["module"] = "bn2"
+        self._finish(channels, num_classes)
+        start_convolutions(self)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(N, in_chans, H, W) -> (N, num_features, ceil(H / 4), ceil(W / 4)), after the last ReLU."""
+        x = self.conv1(x)
+        if not self.preactivation:
+            x = F.relu(self.bn1(x))
+        x = self.layer3(self.layer2(self.layer1(x)))
+        return F.relu(self.bn2(x)) if self.preactivation else x
+
+
+def _entry_point(depth: int, preactivation: bool = False) -> Callable[..., CifarResNet]:
+    name = f"cifar_resnet{depth}"
+
+    def build(**options: Any) -> CifarResNet:
+        refuse_unknown_options(CifarResNet, options, except_for=("depth", "preactivation"), where=name)
+        return CifarResNet(depth=depth, preactivation=preactivation, **options)
+
+    build.__name__ = build.__qualname__ = name
+    build.__doc__ = f"{name}, with other options of ``CifarResNet`` changed by name."
+    return build
+
+
+cifar_resnet20 = _entry_point(20)
+cifar_resnet56 = _entry_point(56)
+cifar_resnet110 = _entry_point(110)
+cifar_resnet164 = _entry_point(164, preactivation=True)
