@@ -105,6 +105,10 @@ class CBAM(nn.Module):
         """(N, C, H, W) -> (N, C, H, W), same dtype and memory format."""
         return self.spatial(self.channel(u))
 
+    def gates(self, u: Tensor) -> Tensor:
+        """The product of both halves' gates: (N, C, H, W) -> (N, C, H, W)."""
+        return self.channel.gates(u) * self.spatial.gates(self.channel(u))
+
     def elementwise_multiply_adds(self, input_shape: Sequence[int]) -> int:
         """Those of both halves: six an element."""
         return sum(half.elementwise_multiply_adds(input_shape) for half in (self.channel, self.spatial))

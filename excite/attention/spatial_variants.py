@@ -93,8 +93,14 @@ class ConcurrentSE(GatedModule):
         """(N, C, H, W) -> (N, C, H, W), same dtype and memory format."""
         if self.combine == "max":
             return torch.maximum(self.cse(u), self.sse(u))
-        s = self.cse.excite(self.cse.squeeze(u))[:, :, None, None] + self.sse.gates(u)
-        return u * (s / 2 if self.identity else s).to(u.dtype)
+        return super().forward(u)
+
+    def gates(self, u: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H, W); of the larger output where u is negative it is the smaller gate."""
+        c, s = self.cse.gates(u), self.sse.gates(u)
+        if self.combine == "max":
+            return torch.where(u >= 0, torch.maximum(c, s), torch.minimum(c, s))
+        return (c + s) / 2 if self.identity else c + s
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, combine={self.combine}"

@@ -97,6 +97,10 @@ class SqueezeExcitation(nn.Module):
         gate = (IDENTITY_GATES if self.identity else GATES)[self.gate_name]
         return gate(parts.apply(self.fc2, torch.relu(parts.apply(self.fc1, z))))
 
+    def gates(self, u: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, 1, 1): squeeze, then excite."""
+        return self.excite(self.squeeze(u))[:, :, None, None]
+
     def scale(self, u: Tensor, s: Tensor) -> Tensor:
         """Each channel times its gate (eq. 4): (N, C, H, W), (N, C) -> (N, C, H, W), dtype of u."""
         return u * s.to(u.dtype)[:, :, None, None]

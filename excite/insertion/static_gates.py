@@ -1,0 +1,240 @@
+"""Attention that does nothing should cost nothing: gates that hardly vary go into neighbouring weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from excite.attention.parts import GatedModule
+from excite.errors import BAD_USAGE, ExciteError
+from excite.insertion.attended import CHILD, Attended, unattend
+from excite.insertion.neighbours import HOMOGENEOUS, scale_input, scale_output, scale_output_before
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class GateStatistics:
+    """What one attention module's gates are over a set of images.
+
+    Args:
+        path: of the attention module in the model.
+        mean: (C,) the gate of each channel, averaged over images and positions, float64.
+        deviation: (C,) its standard deviation over both.
+        variation: root mean square of the deviations over that of the means: the relative error that fixing
+            the gates at their means makes in what passes through them. 0 for gates that never move.
+    """
+
+    path: str
+    mean: Tensor
+    deviation: Tensor
+    variation: float
+
+
+@dataclass(frozen=True)
+class Folding:
+    """A model whose static gates are gone, and what that changed.
+
+    Args:
+        model: a copy; what it was made from is as it was.
+        gates: all gates as they were measured, in the order of the model.
+        folded: paths of the attention that went into neighbouring weights and costs nothing any more.
+        fixed: paths of the attention that became one number a channel, where no neighbour could take it.
+        images: how many images the accuracies were measured on.
+        accuracy_before, accuracy_after: shares of them, between 0 and 1.
+        largest_change: the largest change of any logit.
+    """
+
+    model: nn.Module
+    gates: tuple[GateStatistics, ...]
+    folded: tuple[str, ...]
+    fixed: tuple[str, ...]
+    images: int
+    accuracy_before: float
+    accuracy_after: float
+    largest_change: float
+
+    def __str__(self) -> str:
+        kept = len(self.gates) - len(self.folded) - len(self.fixed)
+        return (
+            f"{len(self.folded)} of {len(self.gates)} gates folded, {len(self.fixed)} fixed, {kept} kept; "
+            f"accuracy {self.accuracy_before:.2%} before, {self.accuracy_after:.2%} after on {self.images} "
+            f"images, logits changed by at most {self.largest_change:.3g}"
+        )
+
+
+class FixedGate(GatedModule):
+    """Attention that has come to rest: each channel times one number that no image changes."""
+
+    passes = 1
+
+    def __init__(self, gate: Tensor) -> None:
+        super().__init__(len(gate))
+        self.gate: Tensor
+        self.register_buffer("gate", gate)
+
+    def gates(self, u: Tensor) -> Tensor:
+        """(C,) -> (1, C, 1, 1)."""
+        return self.gate[None, :, None, None]
+
+
+def measure_gates(model: nn.Module, loader: Batches) -> list[GateStatistics]:
+    """How much each gate varies between images; the model is left as it is.
+
+    Args:
+        model: with attention in it, inserted or its own, that has a method ``gates``; all of excite's has.
+        loader: batches of images (N, ...) and targets (N,), as the model takes them. Statistics are streamed:
+            memory does not grow with the number of images.
+
+    Raises:
+        ExciteError: if there is no attention with gates, or the loader has no images.
+    """
+    return _measure(model, loader)[0]
+
+
+def fold_static(
+    model: nn.Module, loader: Batches, tolerance: float = 0.01, *, test: Batches | None = None
+) -> Folding:
+    """Folds every gate whose variation is at most ``tolerance`` into the weights beside it.
+
+    The output of ``s * conv(x)`` is that of a convolution with weights and bias times s, likewise for batch
+    norm. Where neither is beside the gate it becomes a ``FixedGate``, which saves squeeze and excitation.
+
+    Args:
+        model: as in ``measure_gates``; left untouched.
+        loader: images to measure the gates on, as in ``measure_gates``.
+        tolerance: largest ``GateStatistics.variation`` of a gate that is folded; 0.01 is 1 % of a channel.
+        test: other images for the accuracies before and after; by default those of ``loader``. Read twice.
+
+    Raises:
+        ExciteError: as ``measure_gates``, or if the batches can be read only once.
+    """
+    if not tolerance >= 0:
+        raise ExciteError(f"must be at least 0, not {tolerance}", where="tolerance", exit_code=BAD_USAGE)
+    gates, logits, targets = _measure(model, loader)
+    checked = loader if test is None else test
+    if iter(checked) is checked:
+        hint = "give a list or a DataLoader, not a generator"
+        raise ExciteError("the batches can be read only once", where="loader", hint=hint, exit_code=BAD_USAGE)
+    if test is not None:
+        logits, targets = _logits(model, test)
+    changed = copy.deepcopy(model)
+    folded: list[str] = []
+    fixed: list[str] = []
+    for gate in gates:
+        if gate.variation <= tolerance:
+            (folded if _fold(changed, gate) else fixed).append(gate.path)
+    after, _ = _logits(changed, checked)
+    return Folding(
+        changed,
+        tuple(gates),
+        tuple(folded),
+        tuple(fixed),
+        len(targets),
+        _accuracy(logits, targets),
+        _accuracy(after, targets),
+        float((after - logits).abs().max()),
+    )
+
+
+class _Moments:
+    """Streaming sums of a module's gates, per channel, in float64."""
+
+    def __init__(self) -> None:
+        self.count, self.sum, self.squares = 0.0, torch.zeros(()), torch.zeros(())
+
+    def add(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        u = inputs[0]
+        s = module.gates(u).detach().double()  # type: ignore[operator]
+        s = s.expand(-1, u.shape[1], -1, -1)
+        self.count += s.numel() / u.shape[1]
+        self.sum = self.sum.to(s.device) + s.sum(dim=(0, 2, 3))
+        self.squares = self.squares.to(s.device) + s.square().sum(dim=(0, 2, 3))
+
+    def statistics(self, path: str) -> GateStatistics:
+        mean = self.sum / self.count
+        variance = (self.squares / self.count - mean.square()).clamp(min=0)
+        rest = mean.square().mean()
+        variation = float((variance.mean() / rest).sqrt()) if rest > 0 else float(variance.mean() > 0)
+        return GateStatistics(path, mean, variance.sqrt(), variation)
+
+
+def _measure(model: nn.Module, loader: Batches) -> tuple[list[GateStatistics], Tensor, Tensor]:
+    attention = {path: module for path, module in model.named_modules() if hasattr(module, "gates")}
+    # The parts of attention that is made of others are measured as one.
+    outermost = [path for path in attention if not any(path.startswith(f"{other}.") for other in attention)]
+    moments = {path: _Moments() for path in outermost if not isinstance(attention[path], FixedGate)}
+    if not moments:
+        raise ExciteError("there are no gates in this model", hint="excite.insert puts some in")
+    handles = [attention[path].register_forward_pre_hook(held.add) for path, held in moments.items()]
+    try:
+        logits, targets = _logits(model, loader)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [held.statistics(path) for path, held in moments.items() if held.count], logits, targets
+
+
+@torch.no_grad()
+def _logits(model: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
+    """(N, classes) float32 logits in evaluation mode and (N,) targets, on the CPU."""
+    like = next(iter(model.parameters()), torch.zeros(()))
+    was_training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        pairs = [(model(images.to(like.device)).float().cpu(), targets.cpu()) for images, targets in batches]
+    finally:
+        for module in was_training:
+            module.training = True
+    if not pairs:
+        raise ExciteError("there are no images to measure on", where="loader", exit_code=BAD_USAGE)
+    return torch.cat([logits for logits, _ in pairs]), torch.cat([targets for _, targets in pairs])
+
+
+def _accuracy(logits: Tensor, targets: Tensor) -> float:
+    return float((logits.argmax(dim=1) == targets).float().mean())
+
+
+@torch.no_grad()
+def _fold(model: nn.Module, gate: GateStatistics) -> bool:
+    """Replaces one attention module, in place; True where the neighbouring weights took its gates."""
+    path, _, name = gate.path.rpartition(".")
+    parent = model.get_submodule(path)
+    if isinstance(parent, Attended) and name == CHILD:
+        if _fold_inserted(model, path, parent, gate.mean):
+            unattend(model, path)
+            return True
+    elif isinstance(parent, nn.Sequential) and _fold_in_sequence(parent, name, gate.mean):
+        setattr(parent, name, nn.Identity())
+        return True
+    like = next(parent.get_submodule(name).parameters(), gate.mean)
+    fixed = FixedGate(gate.mean.to(like.device, torch.float32))
+    setattr(parent, name, fixed.train(parent.training))
+    return False
+
+
+def _fold_inserted(model: nn.Module, path: str, host: Attended, gate: Tensor) -> bool:
+    if host.way == "before":
+        return scale_input(host, gate)
+    if host.way != "after":
+        return False
+    if scale_output(host, gate):
+        return True
+    above, _, name = path.rpartition(".")
+    sequence = model.get_submodule(above)
+    homogeneous = issubclass(host.plain, HOMOGENEOUS) and bool((gate >= 0).all())
+    return isinstance(sequence, nn.Sequential) and homogeneous and scale_output_before(sequence, name, gate)
+
+
+def _fold_in_sequence(sequence: nn.Sequential, name: str, gate: Tensor) -> bool:
+    """Into the layer before it, else into the one behind it."""
+    if scale_output_before(sequence, name, gate):
+        return True
+    layers = list(sequence.named_children())
+    behind = [own for own, _ in layers].index(name) + 1
+    return behind < len(layers) and scale_input(layers[behind][1], gate)
