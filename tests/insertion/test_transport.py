@@ -3,7 +3,10 @@
 import copy
 import io
 import pickle
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import timm
@@ -167,3 +170,26 @@ def test_resnet152_takes_less_than_two_seconds():
     assert [parameter.data_ptr() for parameter in model.parameters()] == values
     assert len(inserted_sites(gated)) == 50
     assert not inserted_sites(model)
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux's /proc"
+)
+def test_insertion_needs_no_memory_beyond_the_copy_and_the_new_parameters():
+    code = """
+from pathlib import Path
+import torchvision
+from excite.insertion.insert import insert
+def status(key):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
+insert(torchvision.models.resnet18())  # what is imported and allocated once
+model = torchvision.models.resnet152()
+Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+before = status("VmRSS")
+attended = insert(model)
+size = sum(tensor.numel() * tensor.element_size() for tensor in attended.state_dict().values())
+print((status("VmHWM") - before) / size)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0.9 < float(done.stdout) < 1.1
