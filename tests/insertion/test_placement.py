@@ -9,6 +9,7 @@ import torchvision
 from torch import nn
 
 from excite.insertion.insert import insert
+from excite.models.catalogue import create_model
 from tests.insertion.nets import logits, unsettle
 
 
@@ -53,19 +54,48 @@ def in_our_names(state: dict[str, torch.Tensor], theirs: str) -> dict[str, torch
     }
 
 
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
 @pytest.mark.parametrize("name", ["seresnet50", "seresnext50_32x4d", "legacy_seresnet50"])
-def test_timms_se_network_and_the_plain_one_with_its_weights_agree(name):
+def test_timms_se_network_and_the_plain_one_with_its_weights_agree(name, library):
     torch.manual_seed(0)
     theirs = timm.create_model(name).eval()
     unsettle(theirs)
-    plain = timm.create_model("resnext50_32x4d" if "next" in name else "resnet50").eval()
+    plain = create_model(f"{library}:{'resnext50_32x4d' if 'next' in name else 'resnet50'}").eval()
     if "legacy" in name:
-        # Caffe's form: the stride in the first 1x1 convolution, and a pool that rounds up.
-        plain.maxpool = nn.MaxPool2d(3, 2, ceil_mode=True)
-        for block in (plain.layer2[0], plain.layer3[0], plain.layer4[0]):
-            block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+        as_in_caffe(plain)
     ours = insert(plain, "se", reduction=16)
     ours.load_state_dict(in_our_names(theirs.state_dict(), "se_module." if "legacy" in name else "se."))
+    assert_same_logits(ours, theirs)
+
+
+def test_monais_se_network_and_the_plain_one_with_its_weights_agree():
+    nets = pytest.importorskip("monai.networks.nets", reason="MONAI is not installed")
+    torch.manual_seed(0)
+    theirs = nets.SEResNet50(spatial_dims=2, in_channels=3, num_classes=1000).eval()
+    unsettle(theirs)
+    plain = timm.create_model("resnet50").eval()
+    as_in_caffe(plain)
+    ours = insert(plain, "se", reduction=16)
+    state = in_our_names(theirs.state_dict(), "se_layer.")
+    state = {re.sub(r"project\.conv", "downsample.0", key): value for key, value in state.items()}
+    state = {re.sub(r"project\.adn\.N", "downsample.1", key): value for key, value in state.items()}
+    state = {re.sub(r"conv(\d)\.adn\.N", r"bn\1", key): value for key, value in state.items()}
+    state = {re.sub(r"(conv\d)\.conv", r"\1", key): value for key, value in state.items()}
+    layers = {"attention.fc.0": "attention.fc1", "attention.fc.2": "attention.fc2"}
+    for old, new in layers.items():
+        state = {key.replace(old, new): value for key, value in state.items()}
+    ours.load_state_dict(state)
+    assert_same_logits(ours, theirs)
+
+
+def as_in_caffe(resnet: nn.Module) -> None:
+    """The stride in the first 1x1 convolution, and a pool that rounds up without padding."""
+    resnet.maxpool = nn.MaxPool2d(3, 2, ceil_mode=True)
+    for block in (resnet.layer2[0], resnet.layer3[0], resnet.layer4[0]):
+        block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+
+
+def assert_same_logits(ours: nn.Module, theirs: nn.Module) -> None:
     # In double precision, where only a difference in structure is left to be seen.
     x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     torch.testing.assert_close(logits(ours.double(), x), logits(theirs.double(), x), rtol=0, atol=1e-9)
