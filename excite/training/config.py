@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -213,7 +214,11 @@ class TrainConfig:
             ) from error
         if not isinstance(values or {}, dict):
             raise ExciteError("does not hold options as 'name: value'", where=path, exit_code=BAD_USAGE)
-        return cls().replace(**{str(name): value for name, value in (values or {}).items()})
+        try:
+            return cls().replace(**{str(name): value for name, value in (values or {}).items()})
+        except ExciteError as error:
+            where = f"{path}: {error.where}" if error.where else path
+            raise ExciteError(error.what, where=where, hint=error.hint, exit_code=BAD_USAGE) from None
 
 
 HINTS: dict[str, Any] = typing.get_type_hints(TrainConfig)
@@ -251,7 +256,8 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
         return str(value)
     if kind is float and not isinstance(value, bool):
         try:
-            return float(value)
+            if math.isfinite(float(value)):
+                return float(value)
         except (TypeError, ValueError):
             pass
     elif isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):

@@ -42,7 +42,7 @@ def wrong_values() -> list[tuple[str, Any]]:
         wrong += [(name, "some text")] if kind is not str or limits.choices else []
         wrong += [(name, 1.5), (name, True)] if kind is int else []
         wrong += [(name, 1), (name, "yes")] if kind is bool else []
-        wrong += [(name, True), (name, math.nan)] if kind is float else []
+        wrong += [(name, True), (name, math.nan), (name, math.inf)] if kind is float else []
         wrong += [(name, 1), (name, True)] if kind is str else []
         wrong += [(name, None)] if type(None) not in typing.get_args(HINTS[name]) else []
         wrong += [(name, limits.low - step)] if limits.low is not None else []
@@ -145,6 +145,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | No
         (tmp_path / "x.yaml").write_bytes(content)
     with pytest.raises(ExciteError, match=r"x.yaml: not a readable YAML file"):
         TrainConfig.from_yaml(tmp_path / "x.yaml")
+
+
+def test_a_wrong_value_in_a_file_is_told_with_the_file_and_the_option(tmp_path: Path) -> None:
+    with pytest.raises(ExciteError, match=r"config.yaml: epochs: must be at least 1, not 0"):
+        load(tmp_path, "epochs: 0\n")
+    with pytest.raises(ExciteError, match=r"config.yaml: lr: must be a number, not inf"):
+        load(tmp_path, "lr: .inf\n")
 
 
 def test_an_unknown_option_answers_with_the_nearest(tmp_path: Path) -> None:
