@@ -85,7 +85,7 @@ def values_of(name: str) -> st.SearchStrategy[Any]:
         values = st.sampled_from(limits.choices)
     elif kind is float:
         high = 0.45 if name.endswith("_fraction") else limits.high
-        values = st.floats(limits.low, high, allow_infinity=high is None)
+        values = st.floats(limits.low, high, allow_infinity=False, allow_nan=False)
     elif kind is int:
         values = st.integers(limits.low, limits.high)
     elif kind is dict:
