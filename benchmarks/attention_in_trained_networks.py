@@ -56,7 +56,7 @@ TASKS = [
         "CIFAR-10 ResNet-56",
         "cifar10.csv",
         "cifar10_resnet56",
-        {"model": "cifar_resnet56", "epochs": 4, "augment": "quick", **SGD},
+        {"model": "cifar_resnet56", "epochs": 2, "augment": "quick", **SGD},
     ),
     Task(
         "hymenoptera MobileNet",

@@ -124,7 +124,7 @@ class TrainConfig:
         choices=("auto", "imagenet", "half"),
     )
     augment: str = option(
-        "quick",
+        "standard",
         IMAGES,
         "Augmentation: none, quick (crops), standard (and rotation, colour), best (and erasing, mixing).",
         choices=("none", "quick", "standard", "best"),
@@ -137,7 +137,7 @@ class TrainConfig:
     )
     augment_options: dict[str, Any] = option({}, IMAGES, "Changes to the preset, such as rotation.")
 
-    epochs: int = option(20, LEARNING, "Passes over the training images.", low=1)
+    epochs: int = option(40, LEARNING, "Passes over the training images.", low=1)
     time_budget: float | None = option(
         None, LEARNING, "Minutes after which training ends, its schedule run down to the end.", low=0.01
     )
