@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from excite.api import audit as audit
     from excite.api import train as train
     from excite.attention.squeeze_excitation import SqueezeExcitation as SqueezeExcitation
     from excite.errors import ExciteError as ExciteError
@@ -25,6 +26,7 @@ _HOMES = {
     "ExciteError": "excite.errors",
     "Run": "excite.runs.run",
     "SqueezeExcitation": "excite.attention.squeeze_excitation",
+    "audit": "excite.api",
     "create_model": "excite.models.catalogue",
     "insert": "excite.insertion.insert",
     "list_models": "excite.models.catalogue",
@@ -38,6 +40,7 @@ __all__ = [
     "ExciteError",
     "Run",
     "SqueezeExcitation",
+    "audit",
     "create_model",
     "insert",
     "list_models",

@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from excite.data.audit import Audit
+from excite.data.audit import audit as run_audit
+from excite.data.audit_reading import read_images
+from excite.data.cache import cache_directory
+from excite.data.decoding import MAX_PIXELS
 from excite.reporting.figures import draw_figures
 from excite.runs.experiment import run_experiment
 from excite.runs.run import Run
@@ -26,6 +31,36 @@ def train(data: str | Path, *, resume: bool = False, quiet: bool = False, **opti
         ExciteError: for data or options that cannot be trained on.
     """
     return train_as_configured(TrainConfig().replace(data=str(data), **options), resume=resume, quiet=quiet)
+
+
+def audit(
+    data: str | Path,
+    *,
+    photos: bool | None = None,
+    decisions: str | Path | None = None,
+    group_pattern: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    **columns: str,
+) -> Audit:
+    """Find out what a data set hides, as ``excite audit`` does; nothing is written.
+
+    Args:
+        data: as for ``train``, or a folder that holds nothing but images.
+        photos: look for crops, turns and recoloured copies; by default up to 20,000 images.
+        decisions: a person's ``decisions.csv`` of an earlier audit.
+        group_pattern: regular expression on the file name; what its first bracket matches is the group.
+        columns: ``path_column``, ``label_column``, ``group_column``, ``split_column`` of a CSV.
+
+    Raises:
+        ExciteError: for data or decisions that cannot be read.
+    """
+    return run_audit(
+        read_images(data, group_pattern=group_pattern, **columns),
+        photos=photos,
+        max_pixels=max_pixels,
+        cache=cache_directory(),
+        decisions=[] if decisions is None else [Path(decisions)],
+    )
 
 
 def train_as_configured(config: TrainConfig, *, resume: bool = False, quiet: bool = False) -> Run:

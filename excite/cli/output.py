@@ -36,6 +36,8 @@ def accuracy_line(figures: Mapping[str, Any]) -> str:
     """Accuracy with what it was measured on, in one line."""
     n, groups = figures["n"], figures["groups"]
     behind = f"{n} images" + (f" of {groups} groups" if groups != n else "")
+    if copies := figures.get("siblings_in_train"):
+        behind += f" ({copies} with a sibling in train)"
     return (
         f"accuracy {figures['accuracy']['value']:.2%} on {behind}, "
         f"balanced {figures['balanced_accuracy']['value']:.2%}, log loss {figures['log_loss']['value']:.3f}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import PurePath
 
 import numpy as np
@@ -50,13 +50,25 @@ def folds(manifest: Manifest, k: int, *, seed: int, method: str) -> np.ndarray:
     """A fold number from 0 to k - 1 for every image, (N,) int64; ``random`` by image or ``grouped``.
 
     Raises:
-        ExciteError: when a class has fewer images or groups than there are folds.
+        ExciteError: when a class has fewer images or groups than there are folds, or a group is larger than
+            a fold.
     """
     if method not in METHODS[:2]:
         raise unknown_name("fold method", method, METHODS[:2])
     if k < 2:
         raise ExciteError(f"at least 2 folds are needed, not {k}", exit_code=BAD_USAGE)
-    return _draw(manifest, [1 / k] * k, seed, grouped=method == "grouped")
+    return _draw(manifest, [1 / k] * k, seed, grouped=method == "grouped", guard=_check_largest_group)
+
+
+def repeated_folds(manifest: Manifest, k: int, repeats: int, *, seed: int, method: str) -> np.ndarray:
+    """Fold numbers of every image, (N, repeats) int64; column r holds the folds of ``seed + r``.
+
+    Raises:
+        ExciteError: as ``folds`` does.
+    """
+    if repeats < 1:
+        raise ExciteError(f"at least 1 repeat is needed, not {repeats}", exit_code=BAD_USAGE)
+    return np.stack([folds(manifest, k, seed=seed + r, method=method) for r in range(repeats)], axis=1)
 
 
 def apply_group_pattern(manifest: Manifest, pattern: str) -> Manifest:
@@ -89,6 +101,20 @@ def apply_group_pattern(manifest: Manifest, pattern: str) -> Manifest:
     return manifest.with_columns(group=groups)
 
 
+def _check_largest_group(manifest: Manifest, units: np.ndarray, k: int) -> None:
+    """Refuse folds that the largest group overflows: their sizes, and so their figures, would differ much."""
+    sizes = np.bincount(units)
+    largest, n = int(sizes.max()), len(manifest)
+    if largest <= -(-n // k):
+        return
+    name = manifest.table["group"].iloc[int(np.flatnonzero(units == sizes.argmax())[0])]
+    what = (
+        f"group {name!r} holds {largest} of {n} images, more than one of {k} folds: {n} / {k} = {n / k:.1f}"
+    )
+    fewer = f"make at most {n // largest} folds, or " if n // largest >= 2 else ""
+    raise ExciteError(what, hint=f"{fewer}look whether that group is one", exit_code=BAD_USAGE)
+
+
 def _check_fractions(fractions: Sequence[float]) -> None:
     if len(fractions) != 3 or not all(share > 0 for share in fractions) or abs(sum(fractions) - 1) > 1e-6:
         given = ", ".join(f"{share:g}" for share in fractions)
@@ -113,9 +139,17 @@ def _completed(manifest: Manifest, fractions: Sequence[float], seed: int) -> Man
 
 
 def _draw(
-    manifest: Manifest, shares: Sequence[float] | np.ndarray, seed: int, *, grouped: bool
+    manifest: Manifest,
+    shares: Sequence[float] | np.ndarray,
+    seed: int,
+    *,
+    grouped: bool,
+    guard: Callable[[Manifest, np.ndarray, int], None] | None = None,
 ) -> np.ndarray:
-    """A part number for every image, (N,): whole units are drawn, an image or a group each."""
+    """A part number for every image, (N,): whole units are drawn, an image or a group each.
+
+    ``guard`` takes the manifest, the units and the number of parts, and may refuse them.
+    """
     if grouped and not manifest.table["group"].any():
         hint = "give a group column or a group pattern, or split at random"
         raise ExciteError("the images have no groups to keep together", hint=hint, exit_code=BAD_USAGE)
@@ -129,6 +163,8 @@ def _draw(
             noun = "groups" if grouped else "images"
             what = f"class {name!r} has {count} {noun}; {len(shares)} parts need at least {len(shares)}"
             raise ExciteError(what, hint="add images, leave the class out, or make fewer parts")
+    if guard is not None and len(manifest):
+        guard(manifest, units, len(shares))
     wanted = _wanted(np.array(list(manifest.counts().values())), np.asarray(shares))
     sizes = np.array([sum(unit.values()) for unit in content])
     generator = np.random.default_rng(seed)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -30,8 +31,7 @@ def draw_figures(run: Run) -> None:
     """Write ``figures/*.png`` of a finished run. The sample grid shows test images: mind whose they are."""
     test = run.metrics["test"]
     save(learning_curves(run.history), run.figures / "learning_curves.png")
-    confusion = np.array(test["confusion"])
-    save(confusion_matrix(confusion, list(test["classes"])), run.figures / "confusion_matrix.png")
+    save(confusion_matrix(test), run.figures / "confusion_matrix.png")
     save(sample_grid(run.predictions), run.figures / "samples.png")
 
 
@@ -40,8 +40,7 @@ def write_evaluation(result: Evaluation, folder: Path) -> None:
     target = Run(folder)
     target.write_json("metrics.json", {result.split: result.figures})
     target.write_table("predictions.csv", result.predictions)
-    confusion = np.array(result.figures["confusion"])
-    save(confusion_matrix(confusion, list(result.figures["classes"])), folder / "confusion_matrix.png")
+    save(confusion_matrix(result.figures), folder / "confusion_matrix.png")
 
 
 def learning_curves(history: pd.DataFrame) -> Figure:
@@ -61,8 +60,9 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     return figure
 
 
-def confusion_matrix(counts: np.ndarray, classes: list[str]) -> Figure:
-    """Counts (C, C), truth in rows; shades show the share of the row."""
+def confusion_matrix(figures: Mapping[str, Any]) -> Figure:
+    """The counts (C, C) of one set's figures, truth in rows; shades show the share of the row."""
+    counts, classes = np.array(figures["confusion"]), list(figures["classes"])
     side = min(14.0, max(3.6, 1.6 + 0.5 * len(classes)))
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = figure.subplots()
@@ -70,6 +70,8 @@ def confusion_matrix(counts: np.ndarray, classes: list[str]) -> Figure:
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, label="share of the class", shrink=0.8)
     axes.set(xlabel="predicted", ylabel="truth", title=f"{counts.trace()} of {counts.sum()} right")
+    if copies := figures.get("siblings_in_train"):  # the stamp of a split that flatters
+        axes.set_title(f"{axes.get_title()}\n{copies} have a sibling in train", color=RED)
     ticks = range(len(classes))
     axes.set_xticks(ticks, classes, rotation=90 if max(map(len, classes)) > 3 else 0)
     axes.set_yticks(ticks, classes)

@@ -17,6 +17,7 @@ from excite.data.reading import read_manifest
 from excite.data.split import apply_group_pattern
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.metrics import classification_metrics
+from excite.runs.audited import siblings_in_train
 from excite.runs.run import Run
 from excite.training.progress import Display
 
@@ -87,6 +88,7 @@ def evaluate_run(
     figures = classification_metrics(
         probabilities, checked.targets(), classifier.classes, checked.group_count()
     )
+    figures["siblings_in_train"] = 0 if data else siblings_in_train(before, chosen)
     return Evaluation(chosen, figures, prediction_rows(checked, probabilities))
 
 

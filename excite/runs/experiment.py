@@ -13,11 +13,10 @@ import torch
 from torch import nn
 
 from excite.data.cache import cache_directory
-from excite.data.checking import check_files, refuse_bad
+from excite.data.checking import check_files
 from excite.data.loading import PixelSource, TrainingBatches
 from excite.data.manifest import Manifest
 from excite.data.pixels import cached_pixels
-from excite.data.reading import read_manifest
 from excite.data.split import split_manifest
 from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.metrics import classification_metrics
@@ -25,6 +24,7 @@ from excite.files import write_text
 from excite.insertion.insert import inserted_sites
 from excite.models.catalogue import create_model
 from excite.models.weights import load_weights
+from excite.runs.audited import audited, siblings_in_train
 from excite.runs.classifier import Classifier
 from excite.runs.evaluate import prediction_rows
 from excite.runs.run import Run, environment, new_run_folder, newest_run
@@ -94,15 +94,18 @@ def run_folder(config: TrainConfig, *, resume: bool) -> Path:
 def _prepare(config: TrainConfig, folder: Path, here: World, display: Display) -> Plan:
     """Check and split the data, settle the options, begin the run folder. The first process goes ahead, so
     that the others find its work in the cache."""
-    manifest = _first_alone(here, lambda: _checked(config, display))
+    manifest = _first_alone(here, lambda: audited(config, display))
     config, reasons = settle(config, manifest)
     manifest = split_manifest(
         manifest,
         method=config.split,
         fractions=(1 - config.val_fraction - config.test_fraction, config.val_fraction, config.test_fraction),
         seed=config.seed,
-        group_pattern=config.group_pattern,
     )
+    for split in ("val", "test"):
+        if copies := siblings_in_train(manifest, split):
+            n = len(manifest.part(split))
+            display.note(f"{copies} of {n} {split} images have a sibling in train: their figures flatter")
     pieces = here.size * config.accumulate
     if config.batch_size % pieces or config.batch_size < pieces:
         raise ExciteError(
@@ -132,26 +135,6 @@ def _first_alone(here: World, work: Callable[[], T]) -> T:
     result = work() if here.first else None
     here.wait()
     return work() if result is None else result
-
-
-def _checked(config: TrainConfig, display: Display) -> Manifest:
-    manifest = read_manifest(
-        config.data,
-        path_column=config.path_column,
-        label_column=config.label_column,
-        group_column=config.group_column,
-        split_column=config.split_column,
-    )
-    checked, bad = check_files(
-        manifest,
-        max_pixels=config.max_pixels,
-        cache=cache_directory(),
-        progress=display.stage("checking images"),
-    )
-    for file in bad:
-        display.note(f"left out: {file.path}: {file.reason}")
-    refuse_bad(bad, len(manifest), config.max_bad)
-    return checked
 
 
 def _reopen(folder: Path, display: Display) -> Plan:
@@ -254,6 +237,7 @@ def _evaluate(plan: Plan, pixels: np.ndarray, rows: dict[str, np.ndarray], devic
         figures[split] = classification_metrics(
             probabilities, part.targets(), manifest.classes, part.group_count()
         )
+        figures[split]["siblings_in_train"] = siblings_in_train(manifest, split)
         if split == "test":
             run.write_table("predictions.csv", prediction_rows(part, probabilities))
     run.write_json("metrics.json", figures)

@@ -168,8 +168,8 @@ def _split(config: TrainConfig, manifest: Manifest) -> tuple[str, str]:
     if config.group_pattern is not None:
         return "grouped", "the file names hold groups"
     if manifest.table["group"].ne("").any():
-        return "grouped", "the data says which images belong together"
-    return "random", "nothing is known of which images belong together"
+        return "grouped", "some images belong together"
+    return "random", "no images are known to belong together"
 
 
 def _image_size(config: TrainConfig, manifest: Manifest, device: str) -> tuple[int, str]:

@@ -73,6 +73,11 @@ class TrainConfig:
     group_pattern: str | None = option(
         None, DATA, "Regular expression on the file name; what its first bracket matches is the group."
     )
+    photos: bool | None = option(
+        None, DATA, "Look for crops, turns and recoloured copies too; by default up to 20,000 images."
+    )
+    decisions: str | None = option(None, DATA, "A person's decisions.csv of excite audit, obeyed.")
+    allow_leaks: bool = option(False, DATA, "Train on a given split that has copies on both sides.")
     path_column: str = option("path", DATA, "CSV column of the image's path.")
     label_column: str = option("label", DATA, "CSV column of the class.")
     group_column: str = option("group", DATA, "CSV column of the group, such as the patient.")

@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedShuffleSplit
 
 from excite.data.manifest import SPLITS, Manifest
 from excite.data.reading import read_manifest
-from excite.data.split import apply_group_pattern, folds, split_manifest
+from excite.data.split import apply_group_pattern, folds, repeated_folds, split_manifest
 from excite.errors import ExciteError
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
@@ -114,6 +114,17 @@ def test_groups_with_several_classes_stay_whole_or_are_refused(members: list, se
 )
 def test_folds_hold_every_image_once_and_every_class(sizes: dict, k: int, seed: int, method: str) -> None:
     data = grouped(sizes)
+    largest = max(size for many in sizes.values() for size in many)
+    if (
+        method == "grouped"
+        and largest > -(-len(data) // k)
+        and all(len(many) >= k for many in sizes.values())
+    ):
+        with pytest.raises(
+            ExciteError, match=f"holds {largest} of {len(data)} images, more than one of {k} folds"
+        ):
+            folds(data, k, seed=seed, method=method)
+        return
     number = folds(data, k, seed=seed, method=method)
     assert number.shape == (len(data),)
     for fold in range(k):
@@ -166,6 +177,28 @@ def test_too_few_groups_are_refused_with_the_number() -> None:
         folds(data, 5, seed=0, method="grouped")
     with pytest.raises(ExciteError, match="class 'b' has 2 images; 3 parts"):
         split_manifest(manifest(["a"] * 9 + ["b"] * 2), method="random", seed=0)
+
+
+def test_a_group_larger_than_a_fold_is_refused_with_the_arithmetic() -> None:
+    data = grouped({"a": [41, *[3] * 10], "b": [2] * 15})  # 101 images
+    with pytest.raises(
+        ExciteError, match=r"'a-0' holds 41 of 101 images, more than one of 5 folds: 101 / 5 = 20.2"
+    ):
+        folds(data, 5, seed=0, method="grouped")
+    assert len(folds(data, 2, seed=0, method="grouped")) == 101
+    assert len(folds(data, 5, seed=0, method="random")) == 101
+
+
+@pytest.mark.parametrize("method", ["random", "grouped"])
+def test_repeated_folds_are_those_of_one_seed_after_the_other(method: str) -> None:
+    data = grouped({"a": [3, 4, 5] * 5, "b": [2, 6] * 6})
+    many = repeated_folds(data, 3, 4, seed=7, method=method)
+    assert many.shape == (len(data), 4)
+    for r in range(4):
+        assert np.array_equal(many[:, r], folds(data, 3, seed=7 + r, method=method))
+    assert len({tuple(column) for column in many.T}) == 4
+    with pytest.raises(ExciteError, match="at least 1 repeat"):
+        repeated_folds(data, 3, 0, seed=7, method=method)
 
 
 @pytest.mark.parametrize(

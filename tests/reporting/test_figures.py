@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,10 +49,21 @@ def test_a_training_of_one_epoch_can_be_drawn(tmp_path: Path) -> None:
     save(learning_curves(history(1)), tmp_path / "one.png")
 
 
+def figures_of(counts: np.ndarray, classes: list[str], copies: int = 0) -> dict[str, Any]:
+    return {"confusion": counts.tolist(), "classes": dict.fromkeys(classes), "siblings_in_train": copies}
+
+
+def test_a_split_that_flatters_is_stamped_on_the_matrix() -> None:
+    counts = np.array([[3, 1], [0, 2]])
+    stamped, clean = (confusion_matrix(figures_of(counts, ["a", "b"], copies)) for copies in (5, 0))
+    assert "5 have a sibling in train" in stamped.axes[0].get_title()
+    assert "sibling" not in clean.axes[0].get_title()
+
+
 @pytest.mark.parametrize("classes", [2, 30, 31])
 def test_the_matrix_says_every_count_while_there_is_room(tmp_path: Path, classes: int) -> None:
     counts = np.arange(classes**2).reshape(classes, classes)
-    figure = confusion_matrix(counts, [f"class {number}" for number in range(classes)])
+    figure = confusion_matrix(figures_of(counts, [f"class {number}" for number in range(classes)]))
     written = {text.get_text() for text in figure.axes[0].texts}
     assert written == ({str(count) for count in counts.ravel() if count} if classes <= 30 else set())
     assert f"{counts.trace()} of {counts.sum()} right" in figure.axes[0].get_title()
@@ -61,7 +73,7 @@ def test_the_matrix_says_every_count_while_there_is_room(tmp_path: Path, classes
 
 def test_a_class_without_images_does_not_divide_by_zero(tmp_path: Path) -> None:
     with np.errstate(all="raise"):
-        save(confusion_matrix(np.array([[3, 1], [0, 0]]), ["a", "b"]), tmp_path / "matrix.png")
+        save(confusion_matrix(figures_of(np.array([[3, 1], [0, 0]]), ["a", "b"])), tmp_path / "matrix.png")
 
 
 @pytest.mark.parametrize(

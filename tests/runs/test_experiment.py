@@ -54,7 +54,8 @@ def test_the_run_folder_holds_what_is_promised(trained: Run) -> None:
 
 def test_every_option_is_settled(trained: Run) -> None:
     config = yaml.safe_load((trained.path / "config.yaml").read_text())
-    may_be_open = {"group_pattern", "weights", "where", "stages", "time_budget", "patience"}
+    may_be_open = {"group_pattern", "photos", "decisions", "weights", "where", "stages"}
+    may_be_open |= {"time_budget", "patience"}
     assert {name for name, value in config.items() if value is None} <= may_be_open
     assert "auto" not in config.values()
     assert config["image_size"] == 32  # the pictures are 24 x 20
@@ -191,7 +192,7 @@ def test_wrong_options_leave_nothing_behind(pictures: Path, tmp_path: Path) -> N
         {"placement": "finally"},
         {"augment_options": {"rotate": 3}},
         {"attention_options": {"reductoin": 3}},
-        {"model": "resnet18", "attention": "se"},
+        {"model": "resnet18", "attention": "se", "placement": "final"},
         {"group_pattern": "("},
         {"weights": str(tmp_path / "none.safetensors")},
         {"batch_size": 9, "accumulate": 2},

@@ -1,0 +1,225 @@
+"""excite split"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from excite.cli.audit import refuse_inside_data
+from excite.cli.output import plain_table, print_json, print_table
+from excite.errors import BAD_USAGE, ExciteError, unknown_name
+
+if TYPE_CHECKING:
+    from excite.data.manifest import Manifest
+
+METHODS = ("auto", "random", "grouped")
+DATA, SPLIT, RESULT = "Data", "Split", "Result"
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(
+        "split",
+        epilog="Examples: [bold]excite split photos --out manifest.csv[/bold] · "
+        "[bold]excite split photos --out folds.csv --folds 5 --repeats 3[/bold] · "
+        "[bold]excite train manifest.csv[/bold]",
+    )(split)
+
+
+def split(
+    data: Annotated[
+        str, typer.Argument(help="Folder of class folders, CSV, or 'digits'.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The CSV to write.", rich_help_panel=RESULT)] = Path(
+        "manifest.csv"
+    ),
+    method: Annotated[
+        str,
+        typer.Option(
+            "--split",
+            help="Whole groups (grouped), each image for itself (random), or grouped where there are groups.",
+            metavar="|".join(METHODS),
+            rich_help_panel=SPLIT,
+        ),
+    ] = "auto",
+    found_groups: Annotated[
+        bool,
+        typer.Option(
+            "--found-groups/--no-found-groups",
+            help="Look for copies of one photo, and keep them together.",
+            rich_help_panel=SPLIT,
+        ),
+    ] = True,
+    photos: Annotated[
+        bool | None,
+        typer.Option(
+            "--photos/--no-photos",
+            help="Look for crops, turns and recoloured copies too. [dim]\\[up to 20,000 images][/dim]",
+            rich_help_panel=SPLIT,
+            show_default=False,
+        ),
+    ] = None,
+    decisions: Annotated[
+        Path | None,
+        typer.Option("--decisions", help="A decisions.csv of an audit, obeyed.", rich_help_panel=SPLIT),
+    ] = None,
+    val_fraction: Annotated[
+        float,
+        typer.Option("--val-fraction", help="Share for validation.", rich_help_panel=SPLIT),
+    ] = 0.1,
+    test_fraction: Annotated[
+        float, typer.Option("--test-fraction", help="Share for the test.", rich_help_panel=SPLIT)
+    ] = 0.2,
+    k: Annotated[
+        int, typer.Option("--folds", help="Number the images of so many folds too.", rich_help_panel=SPLIT)
+    ] = 0,
+    repeats: Annotated[
+        int, typer.Option("--repeats", help="Draw the folds so many times.", rich_help_panel=SPLIT)
+    ] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="What is drawn.", min=0, rich_help_panel=SPLIT)] = 0,
+    group_pattern: Annotated[
+        str | None,
+        typer.Option(
+            "--group-pattern",
+            help="Regular expression on the file name; what its first bracket matches is the group.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    path_column: Annotated[
+        str, typer.Option("--path-column", help="CSV column of the image's path.", rich_help_panel=DATA)
+    ] = "path",
+    label_column: Annotated[
+        str, typer.Option("--label-column", help="CSV column of the class.", rich_help_panel=DATA)
+    ] = "label",
+    group_column: Annotated[
+        str, typer.Option("--group-column", help="CSV column of the group.", rich_help_panel=DATA)
+    ] = "group",
+    max_pixels: Annotated[
+        int, typer.Option("--max-pixels", help="Larger pictures are refused.", min=1, rich_help_panel=DATA)
+    ] = 100_000_000,
+    max_bad: Annotated[
+        float,
+        typer.Option(
+            "--max-bad", help="Largest share of unreadable files.", min=0.0, max=1.0, rich_help_panel=DATA
+        ),
+    ] = 0.01,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the counts as one JSON document.", rich_help_panel=RESULT)
+    ] = False,
+) -> None:
+    """Write a table that says of every image whether it is for training, validation or test.
+
+    Classes are kept in proportion and groups whole: those that you name, and the copies that are found. The
+    columns path, label, group and split are for any tool; excite train reads the table back. With --folds
+    it has columns fold_0, fold_1 ... too, one a repeat: the fold in which each image is held out.
+    """
+    if method not in METHODS:
+        raise unknown_name("split method", method, METHODS, where="--split")
+    if repeats != 1 and k == 0:
+        raise ExciteError("--repeats repeats folds", hint="add --folds 5", exit_code=BAD_USAGE)
+    refuse_inside_data(out, data)
+    manifest = _grouped(
+        data,
+        found_groups=found_groups,
+        photos=photos,
+        decisions=decisions,
+        group_pattern=group_pattern,
+        columns={"path_column": path_column, "label_column": label_column, "group_column": group_column},
+        max_pixels=max_pixels,
+        max_bad=max_bad,
+    )
+    from excite.data.leaks import siblings
+    from excite.data.split import repeated_folds, split_manifest
+
+    if method == "auto":
+        method = "grouped" if manifest.table["group"].any() else "random"
+    shares = (1 - val_fraction - test_fraction, val_fraction, test_fraction)
+    made = split_manifest(manifest, method=method, seed=seed, fractions=shares)
+    if k:
+        numbers = repeated_folds(manifest, k, repeats, seed=seed, method=method)
+        made = made.with_columns(**{f"fold_{r}": numbers[:, r] for r in range(repeats)})
+    made.save(out)
+    counts = {name: made.part(name).counts() for name in made.splits}
+    torn = siblings(made.table["split"].tolist(), made.group_codes().tolist())
+    if as_json:
+        document = {"manifest": str(out), "method": method, "images": len(made), "groups": made.group_count()}
+        document["test_images_with_a_sibling_in_train"] = torn
+        print_json({**document, "splits": counts, "folds": k, "repeats": repeats if k else 0})
+        return
+    table = plain_table("split", "images", "groups", *made.classes, right=("images", "groups", *made.classes))
+    for name in made.splits:
+        part = made.part(name)
+        table.add_row(name, str(len(part)), str(part.group_count()), *map(str, counts[name].values()))
+    print_table(table)
+    if torn:
+        tested = len(made.part("test"))
+        typer.echo(
+            f"beware    {torn} of {tested} test images have a sibling in train; --split grouped parts them"
+        )
+    folds_text = f", {repeats} x {k} folds" if k else ""
+    typer.echo(f"written   {out}   ({method}, {made.group_count()} groups{folds_text})")
+    typer.echo(f"next      excite train {out}")
+
+
+def _grouped(
+    data: str,
+    *,
+    found_groups: bool,
+    photos: bool | None,
+    decisions: Path | None,
+    group_pattern: str | None,
+    columns: dict[str, str],
+    max_pixels: int,
+    max_bad: float,
+) -> Manifest:
+    """The good images with the groups that count: the user's own, with ``found_groups`` the copies too."""
+    from excite.data.audit import audit
+    from excite.data.audit_reading import read_images
+    from excite.data.cache import cache_directory
+    from excite.data.checking import check_files, refuse_bad
+    from excite.data.manifest import check_classes
+    from excite.training.progress import ConsoleDisplay
+
+    if not found_groups and (photos is not None or decisions is not None):
+        raise ExciteError(
+            "--photos and --decisions are about found groups, and --no-found-groups looks for none",
+            exit_code=BAD_USAGE,
+        )
+    # What the data says of splits is replaced: it need not even be complete.
+    manifest = read_images(data, group_pattern=group_pattern, **columns).with_columns(split="")
+    display = ConsoleDisplay()
+    cache = cache_directory()
+    try:
+        if found_groups:
+            files = [] if decisions is None else [decisions]
+            found = audit(
+                manifest,
+                photos=photos,
+                max_pixels=max_pixels,
+                cache=cache,
+                decisions=files,
+                progress=display.stage,
+            )
+            kept, bad = found.grouped(), found.files.bad
+            for number in found.linked.giant:
+                size = len(found.members[number])
+                display.note(
+                    f"group {number} holds {size} of {len(kept)} images: look at excite audit {data}"
+                )
+        else:
+            kept, several = check_files(
+                manifest,
+                max_pixels=max_pixels,
+                cache=cache,
+                progress=display.stage("checking images"),
+                complete=False,
+            )
+            bad = tuple(several)
+    finally:
+        display.close()
+    for file in bad:
+        display.note(f"left out: {file.path}: {file.reason}")
+    refuse_bad(bad, len(manifest), max_bad)
+    check_classes(kept, where=data)
+    return kept

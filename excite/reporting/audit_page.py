@@ -1,0 +1,238 @@
+"""audit.html: pairs side by side for a person to judge, in one file that works offline."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
+from excite.data.audit import Audit
+from excite.data.audit_table import audit_rows, headline
+from excite.data.decisions import write_decisions
+from excite.data.decoding import MAX_PIXELS, decode
+from excite.data.pairs import Pair
+from excite.errors import ExciteError
+from excite.files import write_text
+
+SIDE = 220  # pixels of a thumbnail's longer side: two fit beside each other on a phone of 400 pixels
+QUALITY = 78
+MOST_PAIRS = 200
+"""Pairs on the page: at 15 kB a thumbnail it comes to 6 MB at most, which a phone opens."""
+
+_SMALL = 64  # pixels of the longer side below which a picture is enlarged without smoothing
+_SHARE = 4  # one part in four of the page at most for conflicts, and for leaks, so that the rest is seen too
+
+
+@dataclass(frozen=True)
+class _Section:
+    title: str
+    text: str
+    pairs: list[Pair]
+    left_out: int
+
+
+def write_audit(
+    audit: Audit,
+    folder: Path,
+    *,
+    title: str = "",
+    max_pixels: int = MAX_PIXELS,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write ``audit.json``, ``audit.html`` and the form ``decisions.csv`` into a folder.
+
+    What a person has decided is carried over into the form.
+
+    Args:
+        title: what the data is called.
+        progress: called with (pairs drawn, pairs on the page).
+
+    Raises:
+        ExciteError: when one cannot be written.
+    """
+    write_decisions(folder / "decisions.csv", audit.manifest, audit.pairs, audit.decided)
+    document = json.dumps(audit.to_dict(), indent=2, ensure_ascii=False)
+    write_text(folder / "audit.json", document + "\n")
+    write_text(
+        folder / "audit.html", audit_page(audit, title=title, max_pixels=max_pixels, progress=progress)
+    )
+
+
+def audit_page(
+    audit: Audit,
+    *,
+    title: str = "",
+    most_pairs: int = MOST_PAIRS,
+    max_pixels: int = MAX_PIXELS,
+    progress: Callable[[int, int], None] | None = None,
+) -> str:
+    """The page as HTML; names of files and classes are escaped, whatever they hold.
+
+    Args:
+        most_pairs: how many pairs are shown; how many are not is said on the page.
+    """
+    sections = _sections(audit, most_pairs)
+    thumbnail = lru_cache(maxsize=256)(lambda path: _thumbnail(path, max_pixels))
+    view = _View(audit)
+    total = sum(len(section.pairs) for section in sections)
+    done = 0
+    shown = []
+    for section in sections:
+        cards = []
+        for pair in section.pairs:
+            cards.append(view.card(pair, thumbnail))
+            done += 1
+            if progress is not None:
+                progress(done, total)
+        shown.append({"title": section.title, "text": section.text, "cards": cards, "left": section.left_out})
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("audit.html").render(
+        title=title or "data set",
+        root=view.root,
+        headline=headline(audit),
+        giant=len(audit.linked.giant),
+        rows=audit_rows(audit),
+        figures=_figures(audit),
+        sections=shown,
+        total=len(audit.pairs),
+    )
+
+
+def _figures(audit: Audit) -> list[tuple[str, str, bool]]:
+    """(number, what it counts, whether it is bad news) for the head of the page."""
+    affected = sum(audit.leaks.images.values())
+    counts = [
+        (len(audit), "image", "images", False),
+        (len(audit.members), "group", "groups", False),
+        (len(audit.pairs), "pair", "pairs", False),
+        (affected, "image torn from a sibling by the split", "images torn from siblings by the split", True),
+        (len(audit.conflicts), "photo under two labels", "photos under two labels", True),
+        (len(audit.files.bad), "bad file", "bad files", True),
+    ]
+    return [
+        (f"{count:,}", one if count == 1 else many, bad and count > 0) for count, one, many, bad in counts
+    ]
+
+
+def _sections(audit: Audit, most: int) -> list[_Section]:
+    """What matters most first; inside each the least sure first, for there a person is needed."""
+    labels, splits = audit.manifest.table["label"].tolist(), audit.manifest.table["split"].tolist()
+    conflicts, leaks, rest = [], [], []
+    for pair in sorted(audit.pairs, key=lambda pair: (pair.confidence, pair.a, pair.b)):
+        if labels[pair.a] != labels[pair.b]:
+            conflicts.append(pair)
+        elif splits[pair.a] and splits[pair.b] and splits[pair.a] != splits[pair.b]:
+            leaks.append(pair)
+        else:
+            rest.append(pair)
+    kinds = [
+        ("Under two labels", "Either the pair is wrong, or one of the labels is.", conflicts),
+        ("Across the given split", "What a model has learnt by heart, and is then tested on.", leaks),
+        ("Further pairs", "Copies that belong in one group.", rest),
+    ]
+    # Each has its share; what one leaves free the others may use.
+    room = [min(len(pairs), max(most // _SHARE, 1)) for _, _, pairs in kinds]
+    for index in (0, 1, 2):
+        room[index] += max(0, min(len(kinds[index][2]) - room[index], most - sum(room)))
+    return [
+        _Section(title, text, pairs[:count], len(pairs) - count)
+        for (title, text, pairs), count in zip(kinds, room, strict=True)
+        if pairs
+    ]
+
+
+class _View:
+    """Rows of the audit as what a card shows."""
+
+    def __init__(self, audit: Audit) -> None:
+        table = audit.manifest.table
+        self.paths: list[str] = table["path"].tolist()
+        self.table = table
+        self.root = _common_folder(self.paths)
+        self.doubtful = set(audit.linked.doubtful)
+        self.decided = {
+            **dict.fromkeys(audit.decided.accepted, "accept"),
+            **dict.fromkeys(audit.decided.rejected, "reject"),
+        }
+
+    def card(self, pair: Pair, thumbnail: Callable[[str], str]) -> dict[str, Any]:
+        a, b = self._address(pair.a), self._address(pair.b)
+        decided = self.decided.get((pair.a, pair.b), "")
+        return {
+            "kind": pair.kind,
+            "percent": math.floor(100 * pair.confidence + 1e-9),  # only what is sure is called 100 %
+            "evidence": pair.evidence,
+            "doubtful": pair in self.doubtful and not decided,
+            "decided": decided,
+            "images": [self._image(row, thumbnail) for row in (pair.a, pair.b)],
+            "accept": _csv_line("accept", a, b),
+            "reject": _csv_line("reject", a, b),
+        }
+
+    def _address(self, row: int) -> str:
+        """What names an image in decisions.csv: its path, or its content where a page would change the path's
+        line ends."""
+        path = self.paths[row]
+        return path if path.isprintable() else str(self.table["sha256"].iloc[row])
+
+    def _image(self, row: int, thumbnail: Callable[[str], str]) -> dict[str, Any]:
+        facts = self.table.iloc[row]
+        path = str(facts["path"])
+        return {
+            "source": thumbnail(path),
+            "path": path,
+            "name": path.removeprefix(self.root),
+            "label": facts["label"],
+            "split": facts["split"],
+            "size": f"{facts['width']} x {facts['height']}",
+            "small": max(facts["width"], facts["height"]) < _SMALL,
+        }
+
+
+def _common_folder(paths: Sequence[str]) -> str:
+    """The folder that all lie in, with its last separator; "" where there is none."""
+    try:
+        common = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120 (text, not files)
+    except ValueError:  # none at all, or several drives
+        return ""
+    return common if common.endswith(os.sep) else common + os.sep
+
+
+def _thumbnail(path: str, max_pixels: int) -> str:
+    """A picture as a data URI, "" where it cannot be read any more. The original is only read."""
+    try:
+        picture = decode(path, max_pixels=max_pixels)
+    except ExciteError:
+        return ""
+    small = max(picture.size) < _SMALL
+    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    if small:
+        picture.save(stream, "PNG")
+    else:
+        picture.save(stream, "JPEG", quality=QUALITY)
+    text = base64.b64encode(stream.getvalue()).decode()
+    return f"data:image/{'png' if small else 'jpeg'};base64,{text}"
+
+
+def _csv_line(*values: str) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerow(values)
+    return text.getvalue().rstrip("\r\n")

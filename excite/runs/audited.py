@@ -1,0 +1,91 @@
+"""Training obeys the audit: copies of one photo stay together, a given split that tears them is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from excite.data.audit import Audit, audit
+from excite.data.cache import cache_directory
+from excite.data.checking import check_files, refuse_bad
+from excite.data.leaks import siblings
+from excite.data.manifest import Manifest
+from excite.data.reading import read_manifest
+from excite.data.split import apply_group_pattern
+from excite.errors import ExciteError
+from excite.training.config import TrainConfig
+from excite.training.progress import Display
+
+
+def audited(config: TrainConfig, display: Display) -> Manifest:
+    """The images to train on: checked, and in the groups that the user named and the audit found.
+
+    Raises:
+        ExciteError: for data that cannot be trained on, and for a given split with leaks unless
+            ``config.allow_leaks``.
+    """
+    manifest = read_manifest(
+        config.data,
+        path_column=config.path_column,
+        label_column=config.label_column,
+        group_column=config.group_column,
+        split_column=config.split_column,
+    )
+    checked, bad = check_files(
+        manifest,
+        max_pixels=config.max_pixels,
+        cache=cache_directory(),
+        progress=display.stage("checking images"),
+    )
+    for file in bad:
+        display.note(f"left out: {file.path}: {file.reason}")
+    refuse_bad(bad, len(manifest), config.max_bad)
+    if config.group_pattern is not None:
+        checked = apply_group_pattern(checked, config.group_pattern)
+    found = audit(
+        checked,
+        photos=config.photos,
+        max_pixels=config.max_pixels,
+        cache=cache_directory(),
+        decisions=[] if config.decisions is None else [Path(config.decisions)],
+        progress=display.stage,
+    )
+    display.note(_in_one_line(found))
+    _refuse_leaks(found, config, display)
+    return found.grouped()
+
+
+def siblings_in_train(manifest: Manifest, split: str) -> int:
+    """How many images of a split have a sibling, of the same group, among the training images."""
+    if split == "train" or "train" not in manifest.splits:
+        return 0
+    codes = [int(code) for code in manifest.group_codes()]
+    return siblings(manifest.table["split"].tolist(), codes, of=split)
+
+
+def _in_one_line(found: Audit) -> str:
+    looked = "same picture, same photo" if found.photos else "same picture"
+    joined = len(found) - len(found.members)
+    if not joined:
+        return f"audit: {len(found)} images, none of which belong together ({looked})"
+    text = f"audit: {len(found)} images are {len(found.members)} groups ({looked}"
+    text += ", groups of yours)" if found.manifest.table["group"].any() else ")"
+    if found.linked.giant:
+        text += f"; {len(found.linked.giant)} so large that they may be wrong: excite audit shows them"
+    if found.conflicts:
+        text += f"; {len(found.conflicts)} photos under two labels"
+    return text
+
+
+def _refuse_leaks(found: Audit, config: TrainConfig, display: Display) -> None:
+    if not found.leaks or config.split not in ("auto", "folder"):
+        return
+    told = ", ".join(
+        f"{count} of {found.leaks.totals[split]} {split} images"
+        for split, count in found.leaks.images.items()
+        if split != "train" and count
+    )
+    what = f"{told} have a copy in another part of the split that the data gives"
+    if not config.allow_leaks:
+        hint = f"excite audit {config.data} shows them; --split grouped splits anew; --allow-leaks trains"
+        raise ExciteError(what, where=config.data, hint=hint)
+    display.note(f"leaks allowed: {what}")
