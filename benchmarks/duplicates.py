@@ -2,7 +2,8 @@
 
 Run by hand: ``python benchmarks/duplicates.py [mpox] [hymenoptera] [cifar10] [changes]``. Every table names
 its images. The exercise's file names are the truth (``M<patient>_<photo>_<copy>``); they are hidden from the
-search by links with random names. imagehash (perceptual hash, distance at most 10 of 64, no flips) runs beside it in the same process.
+search by links with random names. imagehash (perceptual hash, distance at most 10 of 64, no flips) runs
+beside it in the same process.
 """
 
 from __future__ import annotations

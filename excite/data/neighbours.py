@@ -7,7 +7,8 @@ import numpy as np
 EXACT = 6000
 """Up to so many vectors all are compared; it takes a second. Beyond, cost a vector grows as sqrt(n)."""
 PROBES = 24
-"""Cells looked into for a query; on CIFAR-10's 60,000 they hold over 99 % of the true neighbours."""
+"""Cells looked into for a query. Of 1,500 pictures of CIFAR-10's 60,000 they held the nearest neighbour of
+87 %, and of all 125 whose nearest has a likeness of 0.9 or more."""
 _BLOCK = 1024
 
 

@@ -1,8 +1,8 @@
 """Two pictures laid over each other: SIFT matches, an affine map by RANSAC, and the pixels compared.
 
 Counting agreeing matches alone joins strangers now and then; comparing the pixels that come to lie on each
-other does not. Over 66,000 pairs of neighbours in the mpox set, 47,760 of them of different patients, the
-correlation of strangers never passed 0.2, and true copies have a median of 0.9.
+other does so less. Over 47,497 pairs of neighbours of different patients in the mpox set the largest
+correlation was 0.21; 14,099 pairs of one photo have a median of 0.93 and a tenth percentile of 0.76.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ def overlay(a: Features, b: Features, *, mirror: bool, thorough: bool = False) -
     agreeing, expected = _counterparts(a, b, likeness, matrix)
     if agreeing < FEWEST:
         return NOTHING
-    return Overlay(agreeing, expected, *pixels, mirror, a.noisy or b.noisy)
+    # Round blobs look the same in the mirror: the map tells, not which descriptors it was found by.
+    reflected = bool(np.linalg.det(matrix[:, :2]) < 0)
+    return Overlay(agreeing, expected, *pixels, reflected, a.noisy or b.noisy)
 
 
 def compare_pixels(a: np.ndarray, b: np.ndarray, matrix: np.ndarray) -> tuple[float, float, float]:

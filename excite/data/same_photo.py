@@ -19,12 +19,13 @@ from excite.data.photo_candidates import Candidate, candidates, descriptions
 from excite.data.photo_matching import Overlay, overlay
 
 NEIGHBOURS = 20
-"""Looked at for every picture, straight or mirrored. Twice as many take twice the time and make 2 more of the
-153 mpox photos whole; the second look finds those for less."""
+"""Looked at for every picture, straight or mirrored. Twice as many take twice the time and made 2 more of the
+153 mpox photos whole, before the second look was widened."""
 CORRELATION, NOISY_CORRELATION = 0.65, 0.4
-"""Of the pixels, at least; the lower one where either picture carries strong noise. No two pictures of
-different patients of the mpox set passed 0.2. The rest is room for pictures of one kind: simulated head scans
-of two patients that have half of their anatomy in common reach 0.61."""
+"""Of the pixels, at least; the lower one where either picture carries strong noise. Over 47,497 pairs of
+different patients of the mpox set the largest was 0.21. The rest is room for pictures of one kind, set on
+simulated head scans: of two patients with half of their anatomy in common they reach 0.61. With 70 % in
+common they reach 0.78 and are joined; real scans have not been tried."""
 AGREEING = 8
 SPREAD = 0.4
 """Share of the overlap that must agree: two pictures with one caption, ruler or frame stay apart."""
