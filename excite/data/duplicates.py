@@ -95,13 +95,15 @@ def _found(manifest: Manifest, photos: bool, max_pixels: int, progress: StagePro
     return sorted(pairs, key=lambda pair: (KINDS.index(pair.kind), pair.a, pair.b))
 
 
-def _look(file: tuple[str, str, int], *, photos: bool, max_pixels: int) -> tuple[Thumbnail, Features | None]:
-    path, expected, size = file
+def _look(
+    file: tuple[str, str, int, int], *, photos: bool, max_pixels: int
+) -> tuple[Thumbnail, Features | None]:
+    path, expected, width, height = file
     # A picture that passed the check under a higher limit passes here too.
-    image, sha256 = decode_and_hash(path, max_pixels=max(size, max_pixels))
+    image, sha256 = decode_and_hash(path, max_pixels=max(width * height, max_pixels))
     if sha256 != expected:
         raise ExciteError("has changed since it was checked", where=path, hint="start again")
-    if not photos:
+    if not photos or min(width, height) < SMALLEST:
         return thumbnail(image), None
     from excite.data.local_features import extract
 
