@@ -111,6 +111,7 @@ class Table:
                 self.left_out.overall[name],
                 method=method,
                 groups=self.sums.groups,
+                effective=self.sums.effective_groups,
             )
         return (np.nan, np.nan) if found.low is None or found.high is None else (found.low, found.high)
 

@@ -1,63 +1,151 @@
-"""Predictions into figures. Every figure comes with the number of images behind it."""
+"""What each figure is: formulas on counts and sums, for one set of images or for many resamples at once.
+
+scikit-learn's definitions where it has one; NaN here means "not defined", and ``measure`` says why.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from excite.errors import ExciteError
+OVERALL = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "mcc",
+    "kappa",
+    "auroc",
+    "average_precision",
+    "log_loss",
+    "brier",
+    "ece",
+    "ece_equal_mass",
+)
+PER_CLASS = ("sensitivity", "specificity", "ppv", "npv", "f1", "mcc", "auroc", "average_precision")
+PROPORTIONS = ("accuracy", "sensitivity", "specificity", "ppv", "npv")  # so many of so many: Wilson
+CALIBRATION_ERRORS = ("ece", "ece_equal_mass")
+LOWER_IS_BETTER = ("log_loss", "brier", *CALIBRATION_ERRORS)
+BINS = 15  # Guo et al. 2017, On calibration of modern neural networks
+
+NO_IMAGE, EVERY_IMAGE = "no image is of this class", "every image is of this class"
+ONE_CLASS = "all images are of one class"
+WHY_OVERALL = dict.fromkeys(("mcc", "kappa", "auroc"), ONE_CLASS)
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Counts and sums under B weightings of the images; C classes.
+
+    Args:
+        images: (B,) images.
+        true: (C, B) images of each class.
+        said: (C, B) images that were taken for each class.
+        right: (C, B) images of each class that were taken for it.
+        surprise: (B,) sum of -log of the true class's probability, in nats.
+        squares: (B,) sum over images and classes of (probability - truth)², halved.
+        gaps: kind of bins -> (bins, B) sum of confidence minus number of right answers in each bin.
+    """
+
+    images: np.ndarray
+    true: np.ndarray
+    said: np.ndarray
+    right: np.ndarray
+    surprise: np.ndarray
+    squares: np.ndarray
+    gaps: dict[str, np.ndarray]
+
+
+def surprises(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """(N,) -log of the true class's probability, clipped as scikit-learn's ``log_loss`` does: at most 36."""
+    likelihoods = probabilities[np.arange(len(targets)), targets]
+    return -np.log(likelihoods.clip(np.finfo(np.float64).eps, 1))
+
+
+def half_squares(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """(N,) half of the squared distance between probabilities and truth: between 0 and 1 for any C."""
+    truth = np.zeros_like(probabilities)
+    truth[np.arange(len(targets)), targets] = 1
+    return ((probabilities - truth) ** 2).sum(axis=1) / 2
+
+
+def overall(sums: Sums) -> dict[str, np.ndarray]:
+    """Name -> (B,), all of ``OVERALL`` but the two that need a ranking."""
+    n, true, said, right = sums.images, sums.true, sums.said, sums.right
+    hits = right.sum(axis=0)
+    chance = (true * said).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread_true, spread_said = n**2 - (true**2).sum(axis=0), n**2 - (said**2).sum(axis=0)
+        # Gorodkin 2004; 0 where all images are taken for one class, as in scikit-learn.
+        mcc = (hits * n - chance) / np.sqrt(np.where(spread_said > 0, spread_true * spread_said, np.inf))
+        values = {
+            "accuracy": hits / n,
+            "balanced_accuracy": mean_of_defined(right / true),
+            # A class that no image is of does not count, even if images are taken for it.
+            "macro_f1": mean_of_defined(np.where(true > 0, 2 * right / (true + said), np.nan)),
+            "mcc": np.where(spread_true > 0, mcc, np.nan),
+            "kappa": np.where(spread_true > 0, (hits * n - chance) / (n**2 - chance), np.nan),
+            "log_loss": sums.surprise / n,
+            "brier": sums.squares / n,
+        }
+        return values | {name: np.abs(gaps).sum(axis=0) / n for name, gaps in sums.gaps.items()}
+
+
+def per_class(sums: Sums) -> dict[str, np.ndarray]:
+    """Name -> (C, B), all of ``PER_CLASS`` but the two that need a ranking."""
+    n, true, said, right = sums.images, sums.true, sums.said, sums.right
+    others, refused = n - true, n - said
+    rejected = n - true - said + right
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = true * others * said * refused
+        mcc = (right * rejected - (said - right) * (true - right)) / np.sqrt(
+            np.where(said * refused > 0, spread, np.inf)
+        )
+        return {
+            "sensitivity": right / true,
+            "specificity": rejected / others,
+            "ppv": right / said,
+            "npv": rejected / refused,
+            "f1": 2 * right / (true + said),
+            "mcc": np.where(true * others > 0, mcc, np.nan),
+        }
+
+
+def mean_of_defined(values: np.ndarray) -> np.ndarray:
+    """Mean over the first axis of what is not NaN; NaN where nothing is left."""
+    defined = ~np.isnan(values)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(defined, values, 0).sum(axis=0) / defined.sum(axis=0)
+
+
+def why_undefined(name: str, images: int, true: int, said: int) -> str:
+    """Why a figure of one class has no value, from the counts of all images, the class, and the guesses."""
+    if name == "ppv":
+        return "no image was taken for this class"
+    if name == "npv":
+        return "every image was taken for this class"
+    if name == "f1":
+        return "no image is of this class or was taken for it"
+    return NO_IMAGE if true == 0 else EVERY_IMAGE
+
+
+def confusion(targets: np.ndarray, guesses: np.ndarray, classes: int) -> np.ndarray:
+    """(C, C) counts; rows are the truth."""
+    return np.bincount(targets * classes + guesses, minlength=classes**2).reshape(classes, classes)
 
 
 def classification_metrics(
     probabilities: np.ndarray, targets: np.ndarray, classes: Sequence[str], groups: int
 ) -> dict[str, Any]:
-    """The figures of one set of images, as they stand in ``metrics.json``.
+    """Figures without intervals; ``measure`` has them with."""
+    from excite.evaluation.measure import measure
+    from excite.evaluation.predictions import Predictions
 
-    Args:
-        probabilities: (N, C), rows that sum to 1.
-        targets: (N,) class indices.
-        classes: C names.
-        groups: number of independent groups, such as patients, that the images come from.
-
-    Returns:
-        ``n``, ``groups``; ``accuracy``, ``balanced_accuracy`` (mean sensitivity of the classes that occur),
-        ``macro_f1`` (of the same classes) and ``log_loss`` (nats; at most 36 an image), each
-        ``{"value": v}``; ``classes``: name -> ``n``, ``sensitivity`` and ``ppv``, None where there is nothing
-        to divide by; ``confusion``: (C, C) counts, rows are the truth.
-    """
-    if len(targets) == 0:
-        raise ExciteError("there are no images to measure on")
-    every = np.arange(len(classes))
-    guesses = probabilities.argmax(axis=1)
-    confusion = confusion_matrix(targets, guesses, labels=every)
-    ppv, sensitivity, f1, support = precision_recall_fscore_support(
-        targets, guesses, labels=every, zero_division=0.0
-    )
-    present = support > 0
-    guessed = confusion.sum(axis=0) > 0
-    # Not scikit-learn's log_loss: it warns of, or refuses, rows that sum to 1 no closer than float32 can.
-    likelihoods = probabilities[np.arange(len(targets)), targets].astype(np.float64)
-    figures = {
-        "accuracy": float((guesses == targets).mean()),
-        "balanced_accuracy": float(sensitivity[present].mean()),
-        "macro_f1": float(f1[present].mean()),
-        "log_loss": float(np.log(1 / likelihoods.clip(np.finfo(np.float64).eps, 1)).mean()),
+    figures = measure(Predictions(targets, probabilities, tuple(classes)), intervals=False)
+    plain = {
+        name: {key: row[key] if key == "n" else row[key]["value"] for key in ("n", "sensitivity", "ppv")}
+        for name, row in figures["classes"].items()
     }
-    per_class = {
-        name: {
-            "n": int(support[index]),
-            "sensitivity": float(sensitivity[index]) if present[index] else None,
-            "ppv": float(ppv[index]) if guessed[index] else None,
-        }
-        for index, name in enumerate(classes)
-    }
-    return {
-        "n": len(targets),
-        "groups": groups,
-        **{name: {"value": value} for name, value in figures.items()},
-        "classes": per_class,
-        "confusion": confusion.tolist(),
-    }
+    return figures | {"groups": groups, "classes": plain}

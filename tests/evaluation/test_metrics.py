@@ -1,4 +1,4 @@
-"""Figures against loops that count images one by one, and against scikit-learn."""
+"""Figures against scikit-learn's on the same arrays, and against loops that count images one by one."""
 
 from __future__ import annotations
 
@@ -11,116 +11,185 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
+from sklearn import metrics as sk
 
 from excite.errors import ExciteError
-from excite.evaluation.metrics import classification_metrics
+from excite.evaluation.measure import measure
+from excite.evaluation.metrics import OVERALL, PER_CLASS, classification_metrics
+from excite.evaluation.predictions import Predictions
+from tests.evaluation.simulated import messy
+
+TABLES = {
+    "images": st.integers(1, 40),
+    "classes": st.integers(1, 6),
+    "present": st.integers(1, 6),
+    "levels": st.sampled_from([1, 2, 1000]),
+    "seed": st.integers(0, 10_000),
+}
 
 
-def counted(probabilities: np.ndarray, targets: np.ndarray, classes: int) -> dict[str, Any]:
-    """The figures by counting."""
-    confusion = [[0] * classes for _ in range(classes)]
-    loss = 0.0
-    for row, truth in zip(probabilities.tolist(), targets.tolist(), strict=True):
-        guess = row.index(max(row))  # of equals the first
-        confusion[truth][guess] += 1
-        loss -= math.log(max(row[truth], np.finfo(np.float64).eps))
-    n = len(targets)
-    sensitivities, ppvs, f1s = [], [], []
-    for c in range(classes):
-        right, truths = confusion[c][c], sum(confusion[c])
-        guesses = sum(confusion[t][c] for t in range(classes))
-        sensitivities.append(right / truths if truths else None)
-        ppvs.append(right / guesses if guesses else None)
-        f1s.append(2 * right / (truths + guesses) if truths else None)
-    there = [value for value in sensitivities if value is not None]
+def ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
+
+
+def counted(probabilities: np.ndarray, targets: np.ndarray, c: int) -> dict[str, float | None]:
+    """Proportions of one class by counting."""
+    guesses = [row.index(max(row)) for row in probabilities.tolist()]  # of equals the first
+    pairs = [(truth == c, guess == c) for truth, guess in zip(targets.tolist(), guesses, strict=True)]
+    tp, fn, fp, tn = (
+        pairs.count(one) for one in ((True, True), (True, False), (False, True), (False, False))
+    )
     return {
-        "accuracy": sum(confusion[c][c] for c in range(classes)) / n,
-        "balanced_accuracy": sum(there) / len(there),
-        "macro_f1": sum(value for value in f1s if value is not None) / len(there),
-        "log_loss": loss / n,
-        "sensitivity": sensitivities,
-        "ppv": ppvs,
-        "confusion": confusion,
+        "sensitivity": ratio(tp, tp + fn),
+        "specificity": ratio(tn, tn + fp),
+        "ppv": ratio(tp, tp + fp),
+        "npv": ratio(tn, tn + fn),
+        "f1": ratio(2 * tp, 2 * tp + fp + fn),
     }
 
 
 @settings(max_examples=150, deadline=None)
-@given(
-    images=st.integers(1, 30),
-    classes=st.integers(2, 6),
-    present=st.integers(1, 6),
-    levels=st.sampled_from([1, 2, 1000]),
-    seed=st.integers(0, 10_000),
-)
-def test_every_figure_is_what_counting_gives(
+@given(**TABLES)
+def test_every_figure_is_scikit_learns(
     images: int, classes: int, present: int, levels: int, seed: int
 ) -> None:
     """Few levels of probability make ties; few classes that are present leave some without an image."""
-    random = np.random.default_rng(seed)
-    probabilities = random.integers(1, levels + 1, (images, classes)).astype(np.float64)
-    probabilities = (probabilities / probabilities.sum(axis=1, keepdims=True)).astype(np.float32)
-    targets = random.choice(classes, min(present, classes), replace=False)[
-        random.integers(0, min(present, classes), images)
-    ]
-    names = [f"class {c}" for c in range(classes)]
+    probabilities, targets = messy(
+        np.random.default_rng(seed), images, classes, present=present, levels=levels
+    )
+    names = tuple(f"class {c}" for c in range(classes))
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # nobody has to read scikit-learn's
-        result = classification_metrics(probabilities, targets, names, groups=3)
-    expected = counted(probabilities, targets, classes)
-    for name in ("accuracy", "balanced_accuracy", "macro_f1", "log_loss"):
-        assert result[name]["value"] == pytest.approx(expected[name], rel=1e-6), name
-    assert result["confusion"] == expected["confusion"]
-    assert (result["n"], result["groups"]) == (images, 3)
-    assert list(result["classes"]) == names
+        warnings.simplefilter("error")
+        result = measure(Predictions(targets, probabilities, names), intervals=False)
+    json.dumps(result, allow_nan=False)  # plain numbers alone
+    guesses = probabilities.argmax(axis=1)
+    here = np.unique(targets)
+    every = list(range(classes))
+    expected: dict[str, float] = {
+        "accuracy": sk.accuracy_score(targets, guesses),
+        "balanced_accuracy": sk.recall_score(targets, guesses, labels=here, average="macro", zero_division=0),
+        "macro_f1": sk.f1_score(targets, guesses, labels=here, average="macro", zero_division=0),
+        "average_precision": np.mean(
+            [sk.average_precision_score(targets == c, probabilities[:, c]) for c in here]
+        ),
+    }
+    if classes > 1:
+        expected["log_loss"] = sk.log_loss(targets, probabilities, labels=every)
+        if len(here) > 1:
+            expected["mcc"] = sk.matthews_corrcoef(targets, guesses)
+            expected["kappa"] = sk.cohen_kappa_score(targets, guesses, labels=every)
+            expected["auroc"] = np.mean([sk.roc_auc_score(targets == c, probabilities[:, c]) for c in here])
+        truth = np.eye(classes)[targets]
+        expected["brier"] = ((probabilities - truth) ** 2).sum(axis=1).mean() / 2
+    for name, value in expected.items():
+        assert result[name]["value"] == pytest.approx(value, abs=1e-9), name
+    if len(here) == 1:
+        for name in ("mcc", "kappa", "auroc"):
+            assert result[name] == {"value": None, "why": "all images are of one class"}
+    assert (np.array(result["confusion"]) == sk.confusion_matrix(targets, guesses, labels=every)).all()
     for c, row in enumerate(result["classes"].values()):
         assert row["n"] == (targets == c).sum()
-        assert row["sensitivity"] == pytest.approx(expected["sensitivity"][c])
-        assert row["ppv"] == pytest.approx(expected["ppv"][c])
-    json.dumps(result)  # plain numbers alone
+        figures = dict(counted(probabilities, targets, c))
+        if 0 < row["n"] < images:
+            positive, scores = targets == c, probabilities[:, c]
+            figures["mcc"] = sk.matthews_corrcoef(positive, guesses == c)
+            figures["auroc"] = sk.roc_auc_score(positive, scores)
+            figures["average_precision"] = sk.average_precision_score(positive, scores)
+        for name, known in figures.items():
+            assert row[name]["value"] == pytest.approx(known, abs=1e-9), name
+        for name in PER_CLASS:
+            assert (row[name]["value"] is None) == ("why" in row[name])
 
 
-def test_means_over_classes_are_scikit_learns_over_those_that_occur() -> None:
-    random = np.random.default_rng(0)
-    probabilities, targets = random.dirichlet(np.ones(5), 100), random.integers(0, 4, 100)
-    result = classification_metrics(probabilities, targets, list("abcde"), groups=100)
-    guesses = probabilities.argmax(axis=1)
-    f1 = f1_score(targets, guesses, labels=range(4), average="macro")
-    assert result["macro_f1"]["value"] == pytest.approx(f1)
-    with pytest.warns(UserWarning, match="y_pred contains classes not in y_true"):
-        balanced = balanced_accuracy_score(targets, guesses)
-    assert result["balanced_accuracy"]["value"] == pytest.approx(balanced)
-    assert result["log_loss"]["value"] == pytest.approx(log_loss(targets, probabilities, labels=range(5)))
+def test_the_brier_score_of_two_classes_is_scikit_learns() -> None:
+    probabilities, targets = messy(np.random.default_rng(0), 50, 2)
+    result = measure(Predictions(targets, probabilities, ("a", "b")), intervals=False)
+    assert result["brier"]["value"] == pytest.approx(
+        sk.brier_score_loss(targets, probabilities[:, 1]), abs=1e-12
+    )
+
+
+def test_macro_auroc_is_scikit_learns_one_against_rest() -> None:
+    probabilities, targets = messy(np.random.default_rng(0), 200, 4)
+    result = measure(Predictions(targets, probabilities, tuple("abcd")), intervals=False)
+    assert result["auroc"]["value"] == pytest.approx(
+        sk.roc_auc_score(targets, probabilities, multi_class="ovr"), abs=1e-12
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(**TABLES)
+def test_no_table_crashes_the_intervals_and_none_has_a_bound_without_sense(
+    images: int, classes: int, present: int, levels: int, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    probabilities, targets = messy(random, images, classes, present=present, levels=levels)
+    groups = random.integers(0, random.integers(1, images + 1), images).astype(str)
+    names = tuple(f"class {c}" for c in range(classes))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = measure(Predictions(targets, probabilities, names, groups), resamples=60)
+    json.dumps(result, allow_nan=False)
+    assert result["groups"] == len(set(groups))
+    rows: list[dict[str, Any]] = [result[name] for name in OVERALL if not name.startswith("ece")]
+    rows += [row[name] for row in result["classes"].values() for name in PER_CLASS]
+    for row in rows:
+        if row["value"] is None:
+            assert set(row) == {"value", "why"}
+        elif row["low"] is None:
+            assert row["why"]
+        else:
+            assert row["low"] <= row["high"]
+            assert row["method"] in ("wilson", "bca")
+            if row["method"] == "wilson":
+                assert 0 <= row["low"] <= row["value"] <= row["high"] <= 1
+    for name in ("ece", "ece_equal_mass"):
+        assert result[name]["calibrated"]["low"] <= result[name]["calibrated"]["high"]
+
+
+def test_one_image() -> None:
+    result = measure(Predictions(np.array([2]), np.array([[0.2, 0.5, 0.3]]), ("a", "b", "c")))
+    assert result["accuracy"]["value"] == 0
+    assert result["accuracy"]["high"] == pytest.approx(0.7935, abs=1e-4)  # Wilson: z² / (1 + z²)
+    assert result["log_loss"]["value"] == pytest.approx(-math.log(0.3))
+    assert result["log_loss"]["low"] is None
+    assert result["log_loss"]["why"] == "1 groups are too few to resample; 10 are needed"
+    assert result["classes"]["a"]["sensitivity"] == {"value": None, "why": "no image is of this class"}
+    assert result["classes"]["a"]["ppv"] == {"value": None, "why": "no image was taken for this class"}
+    assert result["classes"]["a"]["f1"]["why"] == "no image is of this class or was taken for it"
+    assert result["classes"]["c"]["auroc"] == {"value": None, "why": "every image is of this class"}
+    assert result["confusion"] == [[0, 0, 0], [0, 0, 0], [0, 1, 0]]
+
+
+def test_a_constant_answer_has_no_correlation_with_the_truth() -> None:
+    result = measure(Predictions(np.array([0, 0, 0, 1]), np.full((4, 2), 0.5), ("a", "b")), intervals=False)
+    assert result["confusion"] == [[3, 0], [1, 0]]  # a tie goes to the first class
+    assert result["mcc"]["value"] == result["kappa"]["value"] == 0
+    assert result["auroc"]["value"] == 0.5
 
 
 def test_float32_rows_that_sum_to_a_little_more_than_1_are_measured() -> None:
     probabilities = np.array([[np.nextafter(np.float32(1), np.float32(2)), 1e-9]], dtype=np.float32)
-    result = classification_metrics(probabilities, np.array([0]), ["a", "b"], groups=1)
+    result = measure(Predictions(np.array([0]), probabilities, ("a", "b")), intervals=False)
     assert result["log_loss"]["value"] == 0
 
 
-def test_one_image() -> None:
-    result = classification_metrics(np.array([[0.2, 0.5, 0.3]]), np.array([2]), ["a", "b", "c"], groups=1)
-    assert result["accuracy"]["value"] == result["macro_f1"]["value"] == 0
-    assert result["log_loss"]["value"] == pytest.approx(-math.log(0.3))
-    assert result["classes"] == {
-        "a": {"n": 0, "sensitivity": None, "ppv": None},
-        "b": {"n": 0, "sensitivity": None, "ppv": 0.0},
-        "c": {"n": 1, "sensitivity": 0.0, "ppv": None},
-    }
-    assert result["confusion"] == [[0, 0, 0], [0, 0, 0], [0, 1, 0]]
-
-
-def test_a_tie_goes_to_the_first_class() -> None:
-    result = classification_metrics(np.full((4, 2), 0.5), np.array([0, 0, 0, 1]), ["a", "b"], groups=4)
-    assert result["confusion"] == [[3, 0], [1, 0]]
-
-
 def test_certainty_in_the_wrong_class_costs_much_but_not_infinitely_much() -> None:
-    result = classification_metrics(np.eye(2, dtype=np.float32), np.array([1, 0]), ["a", "b"], groups=2)
+    result = measure(Predictions(np.array([1, 0]), np.eye(2), ("a", "b")), intervals=False)
     assert 30 < result["log_loss"]["value"] < 40
 
 
 def test_no_images_are_an_error() -> None:
     with pytest.raises(ExciteError, match="no images to measure on"):
         classification_metrics(np.empty((0, 2)), np.empty(0, dtype=int), ["a", "b"], groups=0)
+
+
+def test_the_same_figures_without_intervals_in_their_former_shape() -> None:
+    probabilities, targets = messy(np.random.default_rng(0), 30, 3)
+    result = classification_metrics(probabilities, targets, list("abc"), groups=5)
+    assert result["groups"] == 5
+    assert result["classes"]["a"] == {
+        "n": (targets == 0).sum(),
+        "sensitivity": pytest.approx(counted(probabilities, targets, 0)["sensitivity"]),
+        "ppv": pytest.approx(counted(probabilities, targets, 0)["ppv"]),
+    }

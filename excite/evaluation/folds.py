@@ -1,0 +1,156 @@
+"""Cross-validation: predictions of all folds as one set, and how far a mean over folds can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtr, stdtrit
+
+from excite.errors import BAD_USAGE, ExciteError
+from excite.evaluation.intervals import LEVEL, RESAMPLES, bootstrap_interval
+from excite.evaluation.metrics import CALIBRATION_ERRORS, OVERALL, WHY_OVERALL
+from excite.evaluation.pairing import shared_images
+from excite.evaluation.predictions import Predictions
+from excite.evaluation.resampling import GroupSums, Values, bootstrap, jackknife
+
+
+def pool(folds: Sequence[Predictions]) -> Predictions:
+    """The test predictions of all folds of one repeat: each image once, by a model that never saw its group.
+
+    Raises:
+        ExciteError: no folds, other classes, an image in two folds, a group that is torn apart by them.
+    """
+    if not folds:
+        raise ExciteError("there are no folds to pool")
+    first = folds[0]
+    owner: dict[str, int] = {}
+    for number, fold in enumerate(folds):
+        if fold.classes != first.classes:
+            raise ExciteError(f"fold {number + 1} has other classes than fold 1")
+        if (fold.paths is None) != (first.paths is None) or (fold.groups is None) != (first.groups is None):
+            raise ExciteError("paths and groups are needed in all folds, or in none")
+        for group in set() if fold.groups is None else set(fold.groups) - {""}:
+            if owner.setdefault(group, number) != number:
+                what = f"group {group!r} is in fold {owner[group] + 1} and in fold {number + 1}"
+                raise ExciteError(what, hint="split by group")
+    return Predictions(
+        np.concatenate([fold.targets for fold in folds]),
+        np.concatenate([fold.probabilities for fold in folds]),
+        first.classes,
+        None
+        if first.groups is None
+        else np.concatenate([fold.groups for fold in folds if fold.groups is not None]),
+        None if first.paths is None else tuple(path for fold in folds for path in fold.paths or ()),
+    )
+
+
+def measure_repeats(
+    repeats: Sequence[Predictions],
+    *,
+    method: str = "bca",
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Figures of pooled predictions, averaged over repeats of the cross-validation.
+
+    All repeats are of the same images, so a resample draws the same groups in each: repeats make the figure
+    steadier, not the number of images larger.
+
+    Args:
+        repeats: pooled predictions, as ``pool`` gives them, matched by path.
+
+    Returns:
+        ``n``, ``groups``, ``repeats``; each of ``metrics.OVERALL`` as ``{"value", "low", "high", "method"}``.
+
+    Raises:
+        ExciteError: no repeats, or repeats of other images.
+    """
+    if not repeats:
+        raise ExciteError("there are no repeats to average")
+    matched = [shared_images(repeats[0], other)[1] for other in repeats]
+    if any(len(one) != len(other) for one in matched for other in (repeats[0], *repeats)):
+        raise ExciteError("the repeats are not of the same images")
+    tables = [GroupSums(one) for one in matched]
+    points = [table.point() for table in tables]
+    resampled, left_out = bootstrap(tables, resamples, seed), jackknife(tables, seed)
+    groups = matched[0].group_count
+    result: dict[str, Any] = {"n": len(matched[0]), "groups": groups, "repeats": len(repeats)}
+    for name in OVERALL:
+        value = float(_mean(points, name)[0])
+        if np.isnan(value):
+            result[name] = {"value": None, "why": WHY_OVERALL[name]}
+        elif name in CALIBRATION_ERRORS:
+            result[name] = {"value": value}
+        else:
+            draws, left = _mean(resampled, name), _mean(left_out, name)
+            interval = bootstrap_interval(
+                value,
+                draws,
+                left,
+                method=method,
+                level=level,
+                groups=groups,
+                effective=tables[0].effective_groups,
+            )
+            source = {"why": interval.why} if interval.why else {"method": interval.method}
+            result[name] = {"value": value, "low": interval.low, "high": interval.high, **source}
+    return result
+
+
+@dataclass(frozen=True)
+class CorrectedMean:
+    """A mean over folds and repeats whose training sets overlap.
+
+    Args:
+        mean, deviation: of the values; the deviation is that of single values.
+        standard_error: of the mean, corrected.
+        low, high: interval of the mean.
+        p: two-sided p value of a mean of 0; for differences of two methods.
+        values: how many folds in all.
+    """
+
+    mean: float
+    deviation: float
+    standard_error: float
+    low: float
+    high: float
+    p: float
+    values: int
+
+
+def corrected_mean(
+    values: Sequence[float], *, train: float, test: float, level: float = LEVEL
+) -> CorrectedMean:
+    """Mean with the corrected resampled variance (Nadeau & Bengio 2003): (1/J + test/train) of the variance.
+
+    Folds share training images, so their figures are alike, and the plain variance of the mean, 1/J of
+    theirs, is too small.
+
+    Args:
+        values: J figures, or differences of two methods' figures, one a fold of each repeat.
+        train, test: images in a fold's training set and test set; their ratio counts.
+
+    Raises:
+        ExciteError: fewer than two values, values that are not finite, or sizes of 0.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    count = len(numbers)
+    if count < 2 or not np.isfinite(numbers).all():
+        raise ExciteError("a corrected variance needs two finite values or more", exit_code=BAD_USAGE)
+    if train <= 0 or test <= 0:
+        raise ExciteError(f"train {train:g} and test {test:g} must be above 0", exit_code=BAD_USAGE)
+    mean, deviation = float(numbers.mean()), float(numbers.std(ddof=1))
+    error = float(np.sqrt(1 / count + test / train)) * deviation
+    half = float(stdtrit(count - 1, 0.5 + level / 2)) * error
+    # Values that are all alike and not 0 leave no doubt; all 0, no difference.
+    certain = 1.0 if mean == 0 else 0.0
+    p = 2 * float(stdtr(count - 1, -abs(mean) / error)) if error > 0 else certain
+    return CorrectedMean(mean, deviation, error, mean - half, mean + half, p, count)
+
+
+def _mean(values: Sequence[Values], name: str) -> np.ndarray:
+    return np.mean([one.overall[name] for one in values], axis=0)

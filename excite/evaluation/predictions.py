@@ -1,0 +1,205 @@
+"""Predictions: what a classifier said of a set of images, beside the truth. Every figure is made from one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from excite.errors import BAD_USAGE, ExciteError, unknown_name
+
+PREFIX = "p:"  # a column of probabilities is named p:CLASS
+LARGEST_GAP = 0.01  # from a sum of 1: rows rounded to three decimals pass, percentages and logits do not
+ROUNDING = 1e-6  # below this a row is taken as it is; float32 softmax stays well under it
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """One row an image: the truth and a probability for each class.
+
+    Args:
+        targets: (N,) class indices.
+        probabilities: (N, C), rows that sum to 1; kept as float64. Rows that rounding has moved by up to
+            0.01 are divided by their sum.
+        classes: C names in the order of the columns.
+        groups: (N,) names of what must not be torn apart, such as patients; "" or None (missing): a group of
+            its own. None altogether: every image is.
+        paths: (N,) names of the images, each once.
+
+    Raises:
+        ExciteError: no images, shapes that do not fit, targets that are no class, probabilities that are
+            negative, not finite or do not sum to 1, a class or a path that occurs twice.
+    """
+
+    targets: np.ndarray
+    probabilities: np.ndarray
+    classes: tuple[str, ...]
+    groups: np.ndarray | None = None
+    paths: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        classes = tuple(str(name) for name in self.classes)
+        targets = np.asarray(self.targets)
+        probabilities = np.asarray(self.probabilities, dtype=np.float64)
+        paths = None if self.paths is None else tuple(str(path) for path in self.paths)
+        groups = None if self.groups is None else _group_names(self.groups)
+        if len(targets) == 0:
+            raise ExciteError("there are no images to measure on")
+        if probabilities.shape != (len(targets), len(classes)):
+            what = f"{len(targets)} targets and {len(classes)} classes need probabilities of shape"
+            raise _bad(f"{what} {(len(targets), len(classes))}, not {probabilities.shape}")
+        for name, values in (("group", groups), ("path", paths)):
+            if values is not None and len(values) != len(targets):
+                raise _bad(f"one {name} an image is needed: {len(values)} for {len(targets)} images")
+        if twice := _first_twice(classes):
+            raise _bad(f"class {twice!r} is named twice")
+        if paths is not None and (twice := _first_twice(paths)):
+            raise _bad(f"{twice} is there twice", "keep one row an image")
+        if targets.ndim != 1 or targets.dtype.kind not in "iu":
+            raise _bad("targets are whole numbers, one an image")
+        outside = np.flatnonzero((targets < 0) | (targets >= len(classes)))
+        if len(outside):
+            place = _place(paths, outside[0])
+            raise _bad(f"{place}: target {targets[outside[0]]} is none of the {len(classes)} classes")
+        object.__setattr__(self, "targets", targets.astype(np.int64))
+        object.__setattr__(self, "probabilities", _checked_rows(probabilities, paths))
+        object.__setattr__(self, "classes", classes)
+        object.__setattr__(self, "groups", groups)
+        object.__setattr__(self, "paths", paths)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @cached_property
+    def guesses(self) -> np.ndarray:
+        """(N,) the likeliest class of each image; of equals the first."""
+        return self.probabilities.argmax(axis=1)
+
+    @cached_property
+    def confidences(self) -> np.ndarray:
+        """(N,) the probability of the likeliest class."""
+        return self.probabilities.max(axis=1)
+
+    @cached_property
+    def correct(self) -> np.ndarray:
+        """(N,) whether the likeliest class is the true one."""
+        return self.guesses == self.targets
+
+    @cached_property
+    def group_codes(self) -> np.ndarray:
+        """(N,) each image's group as a number from 0; an image without a group is one of its own."""
+        if self.groups is None:
+            return np.arange(len(self))
+        codes = np.asarray(pd.factorize(self.groups)[0], dtype=np.int64)
+        alone = self.groups == ""
+        codes[alone] = len(codes) + np.arange(alone.sum())
+        return np.unique(codes, return_inverse=True)[1].astype(np.int64)
+
+    @property
+    def group_count(self) -> int:
+        return int(self.group_codes.max()) + 1
+
+    def class_index(self, name: str) -> int:
+        """Where a class stands in ``classes``. Raises: ExciteError with the nearest name."""
+        if name not in self.classes:
+            raise unknown_name("class", name, self.classes)
+        return self.classes.index(name)
+
+    def take(self, rows: np.ndarray) -> Predictions:
+        """The rows of a mask (N,) or of indices; the classes stay."""
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+        groups = None if self.groups is None else self.groups[rows]
+        paths = None if self.paths is None else tuple(self.paths[row] for row in rows)
+        return Predictions(self.targets[rows], self.probabilities[rows], self.classes, groups, paths)
+
+
+def read_predictions(path: str | Path, *, group: str = "group") -> Predictions:
+    """Read a table of predictions: ``path``, ``label`` and ``p:CLASS`` for each class, one row an image.
+
+    Args:
+        path: a CSV file in UTF-8. Columns beside those above are left alone.
+        group: the column with the groups; a table may be without the standard one.
+
+    Raises:
+        ExciteError: one line that names the file: unreadable, columns missing, a label outside the classes,
+            and whatever ``Predictions`` refuses.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except OSError as error:
+        raise _bad(f"cannot be read: {(error.strerror or str(error)).lower()}", where=path) from error
+    except (ValueError, pd.errors.ParserError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "no table"
+        raise _bad(f"is no table in CSV: {reason}", where=path) from error
+    needed = ["path", "label"] if group == "group" else ["path", "label", group]
+    missing = [name for name in needed if name not in table]
+    columns = [name for name in table.columns if name.startswith(PREFIX)]
+    if missing or not columns:
+        names = [repr(name) for name in missing] + ([] if columns else ["'p:CLASS' for each class"])
+        hint = "a run's predictions.csv shows the form: path, label and a column p:CLASS for each class"
+        raise _bad(f"columns missing: {', '.join(names)}", hint, where=path)
+    classes = tuple(name.removeprefix(PREFIX) for name in columns)
+    paths = tuple(table["path"])
+    index = {name: number for number, name in enumerate(classes)}
+    strangers = np.flatnonzero(~table["label"].isin(classes).to_numpy())
+    if len(strangers):
+        label = table["label"].iloc[strangers[0]]
+        hint = f"classes with a column: {', '.join(classes[:12])}"
+        raise _bad(f"{_place(paths, strangers[0])}: label {label!r} has no column 'p:{label}'", hint, path)
+    numbers = table[columns].apply(pd.to_numeric, errors="coerce")
+    bad = np.argwhere(numbers.isna().to_numpy())
+    if len(bad):
+        row, column = bad[0]
+        text = table[columns].iloc[row, column]
+        raise _bad(f"{_place(paths, row)}: {columns[column]} is {text!r}, not a number", where=path)
+    targets = np.array([index[label] for label in table["label"]], dtype=np.int64)
+    groups = table[group].to_numpy(dtype=object) if group in table else None
+    try:
+        return Predictions(targets, numbers.to_numpy(dtype=np.float64), classes, groups, paths)
+    except ExciteError as error:
+        raise ExciteError(error.what, where=path, hint=error.hint, exit_code=BAD_USAGE) from None
+
+
+def _checked_rows(probabilities: np.ndarray, paths: Sequence[str] | None) -> np.ndarray:
+    """The rows, each summing to 1 as closely as the reader of a table may expect."""
+    wrong = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
+    if len(wrong):
+        raise _bad(f"{_place(paths, wrong[0])}: a probability is not a finite number")
+    wrong = np.flatnonzero((probabilities < 0).any(axis=1))
+    if len(wrong):
+        hint = "are these logits? softmax makes probabilities of them"
+        raise _bad(f"{_place(paths, wrong[0])}: probability {probabilities[wrong[0]].min():g}", hint)
+    sums = probabilities.sum(axis=1)
+    gaps = np.abs(sums - 1)
+    if gaps.max() > LARGEST_GAP:
+        worst = int(gaps.argmax())
+        what = f"{_place(paths, worst)}: the probabilities sum to {sums[worst]:.4g}, not to 1"
+        count = int((gaps > LARGEST_GAP).sum())
+        raise _bad(what + (f" ({count} such rows)" if count > 1 else ""), "is a class missing?")
+    return np.where(gaps[:, None] > ROUNDING, probabilities / sums[:, None], probabilities)
+
+
+def _group_names(groups: Iterable[Any]) -> np.ndarray:
+    """(N,) text; "" for what is missing: None, pandas' NA, and NaN, which does not equal itself."""
+    names = ["" if name is None or name is pd.NA or name != name else str(name) for name in groups]
+    return np.array(names, dtype=object)
+
+
+def _first_twice(names: Sequence[str]) -> str | None:
+    if len(set(names)) == len(names):
+        return None
+    return next(name for name, count in Counter(names).items() if count > 1)
+
+
+def _place(paths: Sequence[str] | None, row: int) -> str:
+    return f"row {row + 1}" if paths is None else f"row {row + 1} ({paths[row]})"
+
+
+def _bad(what: str, hint: str | None = None, where: object = None) -> ExciteError:
+    return ExciteError(what, where=where, hint=hint, exit_code=BAD_USAGE)

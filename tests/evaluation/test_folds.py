@@ -1,0 +1,106 @@
+"""Folds are pooled once and whole, and their spread is not mistaken for that of independent trials."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from excite.errors import ExciteError
+from excite.evaluation.folds import corrected_mean, measure_repeats, pool
+from excite.evaluation.measure import measure
+from excite.evaluation.metrics import OVERALL
+from excite.evaluation.predictions import Predictions
+from tests.evaluation.simulated import simulate
+
+
+def with_paths(predictions: Predictions) -> Predictions:
+    names = tuple(f"{row}.png" for row in range(len(predictions)))
+    return Predictions(
+        predictions.targets, predictions.probabilities, predictions.classes, predictions.groups, names
+    )
+
+
+def test_pooled_folds_are_all_images_once() -> None:
+    whole = with_paths(simulate(np.random.default_rng(0), 50, size=3))
+    folds = [whole.take(whole.group_codes % 5 == fold) for fold in range(5)]
+    together = pool(folds)
+    assert sorted(together.paths or ()) == sorted(whole.paths or ())
+    assert together.group_count == 50
+    plain, pooled = measure(whole, intervals=False), measure(together, intervals=False)
+    for name in OVERALL:
+        assert pooled[name]["value"] == pytest.approx(plain[name]["value"], abs=1e-12)
+
+
+def test_folds_that_share_images_or_tear_groups_are_refused() -> None:
+    whole = with_paths(simulate(np.random.default_rng(0), 20, size=3))
+    half = whole.group_codes < 10
+    with pytest.raises(ExciteError, match=r"group '\d+' is in fold 1 and in fold 2"):
+        pool([whole.take(np.arange(len(whole)) % 2 == 0), whole.take(np.arange(len(whole)) % 2 == 1)])
+    alone = Predictions(whole.targets, whole.probabilities, whole.classes, None, whole.paths)
+    with pytest.raises(ExciteError, match=r"0.png is there twice"):
+        pool([alone, alone.take(half)])
+    other = Predictions(whole.targets, whole.probabilities, ("b", "a"), whole.groups, whole.paths)
+    with pytest.raises(ExciteError, match="fold 2 has other classes"):
+        pool([whole, other])
+    with pytest.raises(ExciteError, match="in all folds, or in none"):
+        pool([whole.take(half), alone.take(~half)])
+    with pytest.raises(ExciteError, match="no folds"):
+        pool([])
+
+
+def test_repeats_are_averaged_and_count_no_image_twice() -> None:
+    one = with_paths(simulate(np.random.default_rng(0), 80, size=2))
+    order = np.random.default_rng(1).permutation(len(one))
+    same = measure_repeats([one, one.take(order), one], resamples=300)
+    single = measure(one, resamples=300)
+    json.dumps(same, allow_nan=False)
+    assert (same["n"], same["groups"], same["repeats"]) == (len(one), 80, 3)
+    for name in ("auroc", "log_loss", "mcc"):
+        assert same[name]["value"] == pytest.approx(single[name]["value"], abs=1e-12)
+        assert same[name]["low"] == pytest.approx(single[name]["low"], abs=1e-9)  # no narrower for repeats
+    flipped = Predictions(one.targets, 1 - one.probabilities, one.classes, one.groups, one.paths)
+    both = measure_repeats([one, flipped], resamples=50)
+    assert both["auroc"]["value"] == pytest.approx(0.5, abs=1e-12)
+    with pytest.raises(ExciteError, match="not of the same images"):
+        measure_repeats([one, one.take(order[:40])])
+    with pytest.raises(ExciteError, match="no repeats"):
+        measure_repeats([])
+
+
+def test_the_corrected_interval_is_students_with_a_larger_variance() -> None:
+    values = [0.81, 0.84, 0.79, 0.88, 0.83]
+    got = corrected_mean(values, train=80, test=20)
+    variance = (1 / 5 + 20 / 80) * np.var(values, ddof=1)
+    low, high = stats.t.interval(0.95, 4, loc=np.mean(values), scale=np.sqrt(variance))
+    assert (got.low, got.high) == pytest.approx((low, high), abs=1e-12)
+    assert got.standard_error == pytest.approx(np.sqrt(variance), abs=1e-12)
+    # With a test set of no size, Student's own interval and test.
+    plain = corrected_mean(values, train=1, test=1e-15)
+    assert (plain.low, plain.high) == pytest.approx(
+        stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))
+    )
+    assert plain.p == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+
+
+def test_folds_that_share_training_images_deceive_students_test_but_not_the_corrected_one() -> None:
+    """A null with the correlation that Nadeau and Bengio assume, test / (test + train), between folds."""
+    random = np.random.default_rng(0)
+    runs, folds, correlation = 4000, 10, 0.1
+    shared = random.normal(size=(runs, 1)) * np.sqrt(correlation)
+    values = shared + random.normal(size=(runs, folds)) * np.sqrt(1 - correlation)
+    corrected = np.mean([corrected_mean(row, train=0.9, test=0.1).p < 0.05 for row in values])
+    student = np.mean(stats.ttest_1samp(values, 0, axis=1).pvalue < 0.05)
+    assert corrected == pytest.approx(0.05, abs=0.01)
+    assert student > 0.12
+
+
+def test_values_that_do_not_vary() -> None:
+    assert corrected_mean([0, 0, 0], train=2, test=1).p == 1
+    assert corrected_mean([1, 1, 1], train=2, test=1).p == 0
+    with pytest.raises(ExciteError, match="two finite values"):
+        corrected_mean([0.5], train=2, test=1)
+    with pytest.raises(ExciteError, match="above 0"):
+        corrected_mean([0.5, 0.6], train=0, test=1)

@@ -1,0 +1,195 @@
+"""Intervals against statsmodels and scipy, and against what 95 % means: 95 of 100 hold the truth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from excite.errors import ExciteError
+from excite.evaluation.intervals import (
+    bootstrap_interval,
+    bootstrap_p_value,
+    grouped_wilson,
+    wilson,
+)
+from excite.evaluation.measure import measure
+from excite.evaluation.predictions import Predictions
+from excite.evaluation.resampling import GroupSums, bootstrap, jackknife
+from tests.evaluation.simulated import simulate
+
+
+@pytest.mark.parametrize("n", [1, 2, 17, 200, 5000])
+def test_wilson_is_statsmodels(n: int) -> None:
+    proportion = pytest.importorskip("statsmodels.stats.proportion")
+    for successes in {0, 1, n // 3, n - 1, n}:
+        for level in (0.9, 0.95):
+            expected = proportion.proportion_confint(successes, n, alpha=1 - level, method="wilson")
+            got = wilson(successes, n, level=level)
+            assert (got.low, got.high) == pytest.approx(expected, abs=1e-9)
+
+
+def test_wilson_is_scipys() -> None:
+    expected = stats.binomtest(42, 60).proportion_ci(method="wilson")
+    got = grouped_wilson((np.arange(60) < 42).astype(float), np.ones(60))
+    assert (got.low, got.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_images_of_a_group_that_are_all_alike_are_worth_one() -> None:
+    right = (np.arange(80) < 60).astype(float)
+    tenfold = grouped_wilson(right * 10, np.full(80, 10.0))
+    once = wilson(60, 80, quantile=float(stats.t.ppf(0.975, 79)))
+    assert tenfold.low == pytest.approx(once.low, abs=0.002)  # the variance has 79 in place of 80
+    assert tenfold.high == pytest.approx(once.high, abs=0.002)
+    perfect = grouped_wilson(np.full(80, 10.0), np.full(80, 10.0))
+    assert perfect.low == pytest.approx(wilson(80, 80, quantile=float(stats.t.ppf(0.975, 79))).low)
+    assert perfect.high == 1
+
+
+@pytest.mark.parametrize("method", ["percentile", "BCa"])
+@pytest.mark.parametrize("metric", ["log_loss", "auroc"])
+def test_bootstrap_is_scipys_on_the_same_resamples(method: str, metric: str) -> None:
+    predictions = simulate(np.random.default_rng(0), 90)
+    rows = np.arange(90)
+
+    def figure(index: np.ndarray, axis: int = -1) -> Any:
+        def one(some: np.ndarray) -> float:
+            some = some.astype(int)
+            if metric == "auroc":
+                return roc_auc_score(predictions.targets[some], predictions.probabilities[some, 1])
+            return float(-np.log(predictions.probabilities[some, predictions.targets[some]]).mean())
+
+        return np.apply_along_axis(one, axis, index)
+
+    expected = stats.bootstrap(
+        (rows,), figure, n_resamples=400, method=method, rng=np.random.default_rng(7), vectorized=True
+    )
+    table = GroupSums(predictions)
+    resampled, left_out = bootstrap([table], 400, seed=7)[0], jackknife([table], seed=0)[0]
+    assert np.allclose(
+        np.sort(resampled.overall[metric]), np.sort(expected.bootstrap_distribution), rtol=0, atol=1e-9
+    )
+    value = float(table.point().overall[metric][0])
+    got = bootstrap_interval(
+        value, resampled.overall[metric], left_out.overall[metric], method=method.lower()
+    )
+    assert got.low == pytest.approx(expected.confidence_interval.low, abs=1e-9)
+    assert got.high == pytest.approx(expected.confidence_interval.high, abs=1e-9)
+
+
+def test_the_p_value_is_the_level_at_which_the_interval_reaches_0() -> None:
+    random = np.random.default_rng(0)
+    sample = random.exponential(size=40) - 0.75
+    draws = sample[random.integers(0, 40, (20_000, 40))].mean(axis=1)
+    left = (sample.sum() - sample) / 39
+    for method in ("bca", "percentile"):
+        p = bootstrap_p_value(sample.mean(), draws, left, method=method, groups=40)
+        assert p is not None
+        at = bootstrap_interval(sample.mean(), draws, left, method=method, level=1 - p, groups=40)
+        assert min(abs(at.low or 0), abs(at.high or 0)) < 0.002
+
+
+def test_where_there_is_no_interval_it_says_why() -> None:
+    draws = np.linspace(0, 1, 100)
+    few = bootstrap_interval(0.5, draws, draws, groups=9)
+    assert few.low is None
+    assert few.why == "9 groups are too few to resample; 10 are needed"
+    rare = bootstrap_interval(0.5, np.where(draws < 0.2, np.nan, draws), draws)
+    assert rare.why == "not defined in too many resamples: there are too few images of a class"
+    same = bootstrap_interval(1.0, np.ones(100), draws)
+    assert same.why == "every resample gives the same value, so they tell nothing of its spread"
+    assert grouped_wilson(np.array([3.0]), np.array([5.0])).why == "all images are of one group"
+    assert wilson(0, 0).why == "there are no images to count"
+    with pytest.raises(ExciteError, match=r"unknown interval 'bcs' .*bca"):
+        bootstrap_interval(0.5, draws, draws, method="bcs")
+
+
+def test_a_perfect_result_still_has_a_lower_bound_for_its_accuracy() -> None:
+    targets = np.arange(60) % 2
+    result = measure(Predictions(targets, np.eye(2)[targets], ("a", "b")), resamples=100)
+    assert result["accuracy"]["low"] == pytest.approx(0.9398, abs=1e-4)  # 60 of 60 by Wilson
+    assert result["accuracy"]["high"] == 1
+    assert result["mcc"]["low"] is None
+
+
+def test_a_class_of_few_groups_has_no_resampled_interval_and_is_named() -> None:
+    one = simulate(np.random.default_rng(0), 100)
+    few = one.take(np.flatnonzero((one.targets == 0) | (np.cumsum(one.targets) <= 5)))
+    result = measure(few, resamples=100)
+    assert result["few_groups"] == ["a", "b"]  # what tells one from the other are the same 5 groups
+    assert result["classes"]["b"]["auroc"]["low"] is None
+    assert result["classes"]["b"]["auroc"]["why"] == "5 groups are too few to resample; 10 are needed"
+    assert result["classes"]["b"]["sensitivity"]["low"] is not None  # Wilson's is honest about 5
+    assert measure(one, resamples=20)["few_groups"] == []
+
+
+# What 95 % means. benchmarks/intervals.py has the full table; these are the same simulations, fewer of them.
+
+OF_IMAGES: dict[str, Any] = {"groups": 200}
+OF_GROUPS: dict[str, Any] = {"groups": 60, "size": 5, "alike": 1.2}
+RUNS = 800
+
+
+def truth(settings: dict[str, Any], names: tuple[str, ...]) -> dict[str, float]:
+    """The figures of so many groups that their own error is small beside an interval's width."""
+    table = GroupSums(simulate(np.random.default_rng(99), **(settings | {"groups": 200_000})))
+    return {name: float(table.point().overall[name][0]) for name in names}
+
+
+@pytest.mark.parametrize("settings", [OF_IMAGES, OF_GROUPS], ids=["200 images", "60 groups"])
+def test_wilsons_intervals_of_accuracy_hold_the_truth_95_times_of_100(settings: dict[str, Any]) -> None:
+    known = truth(settings, ("accuracy",))["accuracy"]
+    random = np.random.default_rng(1)
+    inside = 0
+    for _ in range(2000):
+        one = simulate(random, **settings)
+        right = np.bincount(one.group_codes, one.correct)
+        interval = grouped_wilson(right, np.bincount(one.group_codes).astype(float))
+        inside += (interval.low or 0) <= known <= (interval.high or 0)
+    assert inside / (2000) == pytest.approx(0.95, abs=0.015)
+
+
+@pytest.mark.parametrize("settings", [OF_IMAGES, OF_GROUPS], ids=["200 images", "60 groups"])
+def test_bootstrap_intervals_hold_the_truth_95_times_of_100(settings: dict[str, Any]) -> None:
+    names = ("balanced_accuracy", "macro_f1", "mcc", "kappa", "auroc", "log_loss", "brier")
+    known = truth(settings, names)
+    random = np.random.default_rng(1)
+    inside = dict.fromkeys(names, 0)
+    for run in range(RUNS):
+        table = GroupSums(simulate(random, **settings))
+        point = table.point()
+        resampled, left_out = bootstrap([table], 400, run)[0], jackknife([table], 0)[0]
+        for name in names:
+            interval = bootstrap_interval(
+                float(point.overall[name][0]),
+                resampled.overall[name],
+                left_out.overall[name],
+                groups=settings["groups"],
+                effective=table.effective_groups,
+            )
+            inside[name] += (interval.low or 0) <= known[name] <= (interval.high or 0)
+    for name in names:
+        assert inside[name] / RUNS == pytest.approx(0.95, abs=0.015), name
+
+
+def test_intervals_that_take_images_of_a_group_for_independent_hold_it_far_less_often() -> None:
+    known = truth(OF_GROUPS, ("accuracy", "brier"))
+    random = np.random.default_rng(1)
+    inside = dict.fromkeys(known, 0)
+    for run in range(200):
+        one = simulate(random, **OF_GROUPS)
+        alone = Predictions(one.targets, one.probabilities, one.classes)
+        table = GroupSums(alone, ranking=False)
+        interval = wilson(float(one.correct.sum()), len(one))
+        inside["accuracy"] += (interval.low or 0) <= known["accuracy"] <= (interval.high or 0)
+        resampled, left_out = bootstrap([table], 400, run)[0], jackknife([table], 0)[0]
+        value = float(table.point().overall["brier"][0])
+        interval = bootstrap_interval(
+            value, resampled.overall["brier"], left_out.overall["brier"], groups=len(one)
+        )
+        inside["brier"] += (interval.low or 0) <= known["brier"] <= (interval.high or 0)
+    for name in known:
+        assert inside[name] / 200 < 0.85, name

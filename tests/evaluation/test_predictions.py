@@ -1,0 +1,128 @@
+"""A table of predictions is taken as it stands, or refused in one line that names what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from excite.errors import BAD_USAGE, ExciteError
+from excite.evaluation.predictions import Predictions, read_predictions
+
+GOOD = """path,label,predicted,p:cat,p:dog,group
+a.png,cat,cat,0.75,0.25,x
+b.png,dog,cat,0.5,0.5,
+c.png,dog,dog,0,1,x
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "predictions.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_table_is_read_as_it_stands(tmp_path: Path) -> None:
+    found = read_predictions(written(tmp_path, GOOD))
+    assert found.classes == ("cat", "dog")
+    assert found.paths == ("a.png", "b.png", "c.png")
+    assert found.targets.tolist() == [0, 1, 1]
+    assert found.probabilities.tolist() == [[0.75, 0.25], [0.5, 0.5], [0, 1]]
+    assert found.guesses.tolist() == [0, 0, 1]  # of equals the first
+    assert found.confidences.tolist() == [0.75, 0.5, 1]
+    assert found.correct.tolist() == [True, False, True]
+    codes = found.group_codes
+    assert found.group_count == 2  # an image without a group is one of its own
+    assert codes[0] == codes[2] != codes[1]
+
+
+def test_a_table_without_groups_has_one_a_row_and_another_column_may_hold_them(tmp_path: Path) -> None:
+    bare = GOOD.replace(",group", "").replace(",x\n", "\n").replace("0.5,\n", "0.5\n")
+    assert read_predictions(written(tmp_path, bare)).group_count == 3
+    named = written(tmp_path, GOOD.replace("group", "patient"))
+    assert read_predictions(named, group="patient").group_count == 2
+    with pytest.raises(ExciteError, match="columns missing: 'patient'"):
+        read_predictions(written(tmp_path, GOOD), group="patient")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD.replace("label", "truth"), "columns missing: 'label'"),
+        ("path,label\na.png,cat\n", "columns missing: 'p:CLASS' for each class"),
+        ("a,b\n1,2\n", "columns missing: 'path', 'label', 'p:CLASS' for each class"),
+        (GOOD.replace("0.75", "0.8"), r"row 1 \(a.png\): the probabilities sum to 1.05, not to 1"),
+        (GOOD.replace("0.75", "1.75").replace("0,1", "0,3"), r"row 3 .* sum to 3, not to 1 \(2 such rows\)"),
+        (GOOD.replace("0.75,0.25", "1.5,-0.5"), r"row 1 \(a.png\): probability -0.5 \(are these logits"),
+        (GOOD.replace("0.75", "much"), r"row 1 \(a.png\): p:cat is 'much', not a number"),
+        (GOOD.replace("0.75", ""), r"row 1 \(a.png\): p:cat is '', not a number"),
+        (GOOD.replace("0.75", "inf"), r"row 1 \(a.png\): a probability is not a finite number"),
+        (GOOD.replace("c.png", "a.png"), r"a.png is there twice"),
+        (GOOD.replace("c.png,dog", "c.png,cow"), r"row 3 \(c.png\): label 'cow' has no column 'p:cow'"),
+        (GOOD.splitlines()[0], "there are no images to measure on"),
+        ("", "is no table in CSV"),
+        ('path,label,p:a\n"x', "is no table in CSV"),
+    ],
+)
+def test_a_bad_table_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(ExciteError, match=message) as caught:
+        read_predictions(path)
+    line = str(caught.value)
+    assert line.startswith(str(path))
+    assert "\n" not in line
+    assert caught.value.exit_code == BAD_USAGE
+
+
+def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExciteError, match=r"cannot be read: no such file"):
+        read_predictions(tmp_path / "none.csv")
+    (tmp_path / "x.csv").write_bytes(bytes(range(256)))
+    with pytest.raises(ExciteError, match="is no table in CSV"):
+        read_predictions(tmp_path / "x.csv")
+
+
+def test_rounded_rows_are_divided_by_their_sum_and_float32_rows_left_alone() -> None:
+    rounded = Predictions(np.array([0]), np.array([[0.333, 0.333, 0.333]]), ("a", "b", "c"))
+    assert rounded.probabilities[0] == pytest.approx([1 / 3] * 3, abs=1e-12)
+    row = np.array([[0.1, 0.9]], dtype=np.float32)
+    assert (Predictions(np.array([0]), row, ("a", "b")).probabilities == row.astype(np.float64)).all()
+
+
+@pytest.mark.parametrize(
+    ("targets", "classes", "extra", "message"),
+    [
+        ([0, 2], ("a", "b"), {}, "row 2: target 2 is none of the 2 classes"),
+        ([0, -1], ("a", "b"), {}, "row 2: target -1"),
+        ([0.0, 1.0], ("a", "b"), {}, "whole numbers"),
+        ([0, 1], ("a", "b", "c"), {}, r"shape \(2, 3\), not \(2, 2\)"),
+        ([0, 1], ("a", "a"), {}, "class 'a' is named twice"),
+        ([0, 1], ("a", "b"), {"groups": np.array(["x"])}, "one group an image is needed: 1 for 2"),
+        ([0, 1], ("a", "b"), {"paths": ("x",)}, "one path an image is needed: 1 for 2"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(
+    targets: list[float], classes: tuple[str, ...], extra: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ExciteError, match=message):
+        Predictions(np.array(targets), np.full((2, 2), 0.5), classes, **extra)  # type: ignore[arg-type]
+
+
+def test_numbers_and_missing_values_serve_as_groups() -> None:
+    groups = np.array([1, None, float("nan"), 1], dtype=object)
+    found = Predictions(np.zeros(4, dtype=int), np.ones((4, 1)), ("a",), groups)
+    assert found.group_count == 3
+    part = found.take(np.array([True, False, False, True]))
+    assert (len(part), part.group_count) == (2, 1)
+
+
+def test_a_long_table_is_read_in_a_moment(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    rows = random.dirichlet(np.ones(6), 5000)
+    table = pd.DataFrame(rows, columns=[f"p:{c}" for c in range(6)])
+    table.insert(0, "label", random.integers(0, 6, 5000).astype(str))
+    table.insert(0, "path", [f"{i}.png" for i in range(5000)])
+    table.to_csv(tmp_path / "p.csv", index=False)
+    assert np.allclose(read_predictions(tmp_path / "p.csv").probabilities, rows, rtol=0, atol=1e-12)
