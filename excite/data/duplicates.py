@@ -77,7 +77,7 @@ def _found(manifest: Manifest, photos: bool, max_pixels: int, progress: StagePro
     thumbnails = [one for one, _ in looked]
     same = identical_pairs(table["sha256"].tolist(), thumbnails)
     repeated = {pair.b for pair in same}
-    short = np.minimum(table["width"], table["height"]).to_numpy()
+    short = table[["width", "height"]].min(axis=1).to_numpy()
     distinct = [row for row in range(len(files)) if row not in repeated and short[row] >= SMALLEST]
     near = near_pairs(thumbnails, distinct)
     pairs = same + near
