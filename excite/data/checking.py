@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from excite.data.decoding import MAX_PIXELS, decode_and_hash
 from excite.data.manifest import Manifest, check_classes
 from excite.errors import BAD_USAGE, ExciteError
@@ -74,7 +76,7 @@ def check_files(
         width=[finding.width for finding in findings],
         height=[finding.height for finding in findings],
     )
-    kept = replace(filled, table=filled.table[good])
+    kept = replace(filled, table=filled.table[np.array(good, dtype=bool)])
     bad = [BadFile(finding.path, finding.reason) for finding in findings if finding.reason]
     if complete:
         _check_remaining(kept, bad)

@@ -6,11 +6,13 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from excite.data import checking
 from excite.data.checking import BadFile, check_files, in_threads, refuse_bad
+from excite.data.manifest import Manifest
 from excite.data.reading import read_manifest
 from excite.errors import ExciteError
 
@@ -159,3 +161,9 @@ def test_only_a_batch_is_held_at_once() -> None:
     for expected, result in enumerate(results):
         assert result == expected
         assert len(started) <= expected + 10
+
+
+def test_no_images_at_all_are_no_mishap() -> None:
+    nothing = Manifest(pd.DataFrame({"path": [], "label": []}), ())
+    kept, bad = check_files(nothing, complete=False)
+    assert (len(kept), bad) == (0, [])
