@@ -7,10 +7,19 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from excite.training.signals import stop_requests
+
+
+@pytest.fixture(autouse=True)
+def _python_minds_ctrl_c() -> Iterator[None]:
+    """A shell's background jobs, and what they start, ignore Ctrl-C; these tests need Python's own handler."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
