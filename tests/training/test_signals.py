@@ -16,7 +16,7 @@ from excite.training.signals import stop_requests
 
 @pytest.fixture(autouse=True)
 def _python_minds_ctrl_c() -> Iterator[None]:
-    """A shell's background jobs, and what they start, ignore Ctrl-C; these tests need Python's own handler."""
+    """A shell's background jobs ignore Ctrl-C, and so does what they start; these tests need the handler."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
