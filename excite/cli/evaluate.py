@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from excite.cli.output import accuracy_line, percent, plain_table, print_json, print_table
+from excite.cli.figures import print_figures
+from excite.cli.output import print_json
+from excite.errors import BAD_USAGE, ExciteError
+
+if TYPE_CHECKING:
+    from excite.evaluation.judge import Questions
+    from excite.runs.run import Run
+
+ASKED, FOUND = "What to measure", "Data"
 
 
 def add_to(app: typer.Typer) -> None:
     app.command(
         "evaluate",
         epilog="Examples: [bold]excite evaluate runs/photos[/bold] · "
-        "[bold]excite evaluate runs/photos other-photos --out judged[/bold]",
+        "[bold]excite evaluate runs/photos other-photos --map Chickenpox=Others --out judged[/bold]",
     )(evaluate)
 
 
@@ -25,12 +33,91 @@ def evaluate(
         typer.Argument(help="Folder or CSV of labelled images; left out: the run's own test images."),
     ] = None,
     split: Annotated[
-        str | None, typer.Option("--split", help="train, val, test or all; default: test where there is one.")
+        str | None,
+        typer.Option(
+            "--split",
+            help="train, val, test or all; default: test where there is one.",
+            rich_help_panel=FOUND,
+        ),
+    ] = None,
+    same: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            help="A class of the data that is another of the run's; may be given several times.",
+            metavar="THEIRS=OURS",
+            rich_help_panel=FOUND,
+        ),
+    ] = None,
+    path_column: Annotated[
+        str, typer.Option(help="CSV column of the image's path.", rich_help_panel=FOUND)
+    ] = "path",
+    label_column: Annotated[
+        str, typer.Option(help="CSV column of the class.", rich_help_panel=FOUND)
+    ] = "label",
+    group_column: Annotated[
+        str, typer.Option(help="CSV column of the group, such as the patient.", rich_help_panel=FOUND)
+    ] = "group",
+    split_column: Annotated[
+        str, typer.Option(help="CSV column that says train, val or test.", rich_help_panel=FOUND)
+    ] = "split",
+    max_bad: Annotated[
+        float,
+        typer.Option(
+            "--max-bad", help="Largest share of unreadable files.", min=0.0, max=1.0, rich_help_panel=FOUND
+        ),
+    ] = 0.01,
+    positive: Annotated[
+        str | None,
+        typer.Option("--positive", help="The class that is to be found.", rich_help_panel=ASKED),
+    ] = None,
+    sensitivity: Annotated[
+        float | None,
+        typer.Option(
+            "--sensitivity",
+            help="Choose the threshold that finds this share of the positive validation images.",
+            min=0.01,
+            max=1.0,
+            rich_help_panel=ASKED,
+        ),
+    ] = None,
+    specificity: Annotated[
+        float | None,
+        typer.Option(
+            "--specificity",
+            help="The same, sparing this share of the others.",
+            min=0.01,
+            max=1.0,
+            rich_help_panel=ASKED,
+        ),
+    ] = None,
+    not_sure_below: Annotated[
+        float | None,
+        typer.Option(
+            "--not-sure-below",
+            help='Answer "not sure" below this confidence.',
+            min=0.0,
+            max=1.0,
+            rich_help_panel=ASKED,
+        ),
+    ] = None,
+    sure_accuracy: Annotated[
+        float | None,
+        typer.Option(
+            "--sure-accuracy",
+            help='Answer "not sure" below the confidence from which so many validation answers are right.',
+            min=0.01,
+            max=1.0,
+            rich_help_panel=ASKED,
+        ),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by", help="Columns whose values are measured apart, as site,camera.", rich_help_panel=ASKED
+        ),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps, auto.")] = "auto",
-    max_bad: Annotated[
-        float, typer.Option("--max-bad", help="Largest share of unreadable files.", min=0.0, max=1.0)
-    ] = 0.01,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder for metrics.json, predictions.csv and the confusion matrix."),
@@ -39,25 +126,73 @@ def evaluate(
 ) -> None:
     """Measure a trained classifier on labelled images.
 
-    Classes are matched by name; images of a class that the run does not know are refused.
+    Classes are matched by name; images of a class that the run does not know are refused. Thresholds are
+    chosen on the run's validation images; what is not asked here is asked as in the training.
     """
     from excite.reporting.figures import write_evaluation
     from excite.runs.evaluate import evaluate_run
     from excite.runs.run import Run
     from excite.training.progress import ConsoleDisplay
 
+    opened = Run.open(run)
     result = evaluate_run(
-        Run.open(run), data, split=split, device=device, max_bad=max_bad, display=ConsoleDisplay()
+        opened,
+        data,
+        split=split,
+        questions=_questions(opened, positive, sensitivity, specificity, not_sure_below, sure_accuracy, by),
+        mapping=_mapping(same or []),
+        columns={
+            "path_column": path_column,
+            "label_column": label_column,
+            "group_column": group_column,
+            "split_column": split_column,
+        },
+        device=device,
+        max_bad=max_bad,
+        display=ConsoleDisplay(),
     )
     if out is not None:
         write_evaluation(result, out)
     if as_json:
         print_json({result.split: result.figures})
         return
-    typer.echo(f"{result.split:<10}{accuracy_line(result.figures)}")
-    table = plain_table("class", "images", "sensitivity", "ppv", right=("images", "sensitivity", "ppv"))
-    for name, figures in result.figures["classes"].items():
-        table.add_row(name, str(figures["n"]), percent(figures["sensitivity"]), percent(figures["ppv"]))
-    print_table(table)
+    print_figures(result.split, result.figures)
     if out is not None:
         typer.echo(f"written   {out}")
+
+
+def _questions(
+    run: Run,
+    positive: str | None,
+    sensitivity: float | None,
+    specificity: float | None,
+    not_sure_below: float | None,
+    sure_accuracy: float | None,
+    by: str | None,
+) -> Questions:
+    """The training's questions, changed by the flags; one wish for a threshold replaces the other."""
+    from excite.runs.predictions import questions_of
+
+    config = run.config
+    changes: dict[str, Any] = {"positive": positive, "by": by}
+    for one, other in ((sensitivity, specificity), (not_sure_below, sure_accuracy)):
+        if one is not None and other is not None:
+            raise ExciteError("two wishes for one threshold", hint="give one of them", exit_code=BAD_USAGE)
+    if sensitivity is not None or specificity is not None:
+        config = config.replace(sensitivity=None, specificity=None)
+        changes |= {"sensitivity": sensitivity, "specificity": specificity}
+    if not_sure_below is not None or sure_accuracy is not None:
+        config = config.replace(not_sure_below=None, sure_accuracy=None)
+        changes |= {"not_sure_below": not_sure_below, "sure_accuracy": sure_accuracy}
+    config = config.replace(**{name: value for name, value in changes.items() if value is not None})
+    if config.positive is None and (config.sensitivity is not None or config.specificity is not None):
+        raise ExciteError("which class is to be found?", where="--positive", exit_code=BAD_USAGE)
+    return questions_of(config)
+
+
+def _mapping(texts: list[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    for text, (theirs, _, ours) in zip(texts, pairs, strict=True):
+        if not theirs or not ours:
+            raise ExciteError("is not of the form THEIRS=OURS", where=f"--map {text}", exit_code=BAD_USAGE)
+    return {theirs: ours for theirs, _, ours in pairs}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import typer
@@ -30,20 +29,3 @@ def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return table
-
-
-def accuracy_line(figures: Mapping[str, Any]) -> str:
-    """Accuracy with what it was measured on, in one line."""
-    n, groups = figures["n"], figures["groups"]
-    behind = f"{n} images" + (f" of {groups} groups" if groups != n else "")
-    if copies := figures.get("siblings_in_train"):
-        behind += f" ({copies} with a sibling in train)"
-    return (
-        f"accuracy {figures['accuracy']['value']:.2%} on {behind}, "
-        f"balanced {figures['balanced_accuracy']['value']:.2%}, log loss {figures['log_loss']['value']:.3f}"
-    )
-
-
-def percent(value: float | None) -> str:
-    """A share as a percentage; a dash where it is not defined."""
-    return "-" if value is None else f"{value:.1%}"

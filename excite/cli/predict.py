@@ -89,6 +89,7 @@ def _print(found: list[Prediction], format: str, classes: tuple[str, ...]) -> No
                     "path": p.path,
                     "label": p.label,
                     "probability": p.probability,
+                    "sure": p.sure,
                     "probabilities": dict(p.probabilities),
                 }
                 for p in found
@@ -96,12 +97,14 @@ def _print(found: list[Prediction], format: str, classes: tuple[str, ...]) -> No
         )
     elif format == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(["path", "predicted", "probability", *(f"p:{name}" for name in classes)])
+        writer.writerow(["path", "predicted", "probability", "sure", *(f"p:{name}" for name in classes)])
         for p in found:
-            writer.writerow([p.path, p.label, p.probability, *(p.probabilities[name] for name in classes)])
+            shares = (p.probabilities[name] for name in classes)
+            writer.writerow([p.path, p.label, p.probability, str(p.sure).lower(), *shares])
     elif found:
         table = plain_table("image", "class", "probability", "next", right=("probability",))
         for p in found:
             second = sorted(p.probabilities, key=lambda name: -p.probabilities[name])[1]
-            table.add_row(p.path, p.label, f"{p.probability:.1%}", f"{second} {p.probabilities[second]:.1%}")
+            label = p.label if p.sure else f"not sure: {p.label}?"
+            table.add_row(p.path, label, f"{p.probability:.1%}", f"{second} {p.probabilities[second]:.1%}")
         print_table(table)

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from excite.cli.figures import accuracy_line
 from excite.cli.options import takes_config
-from excite.cli.output import accuracy_line, print_json
+from excite.cli.output import print_json
 from excite.errors import BAD_USAGE, ExciteError
 from excite.training.config import RUN, TrainConfig, with_setting
 

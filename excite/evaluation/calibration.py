@@ -116,12 +116,15 @@ def logits_of(predictions: Predictions) -> np.ndarray:
     return np.log(predictions.probabilities.clip(SMALLEST))
 
 
-def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
+def fit_temperature(logits: np.ndarray, targets: np.ndarray, *, smoothing: bool = True) -> float:
     """The temperature T that makes softmax(logits / T) likeliest (Guo et al. 2017), for validation images.
 
     Args:
         logits: (N, C), of the validation set: fitted on the test set, the test set's figures would be none.
         targets: (N,) class indices.
+        smoothing: count each true class for (N + 1) / (N + C) of an image and each other class for the rest
+            (Platt 1999, section 2.2): twenty images that are all right do not prove that every answer is,
+            and without it their temperature would be 0. It fades as N grows.
 
     Returns:
         T between 0.05 and 20; above 1 where the classifier is too sure of itself.
@@ -134,10 +137,13 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
         raise ExciteError("there are no images to fit a temperature on")
     if not np.isfinite(logits).all():
         raise ExciteError("a temperature needs finite logits", exit_code=BAD_USAGE)
-    rows = np.arange(len(targets))
+    images, classes = logits.shape
+    other = 1 / (images + classes) if smoothing else 0.0
+    truth = np.full(logits.shape, other)
+    truth[np.arange(images), targets] = 1 - (classes - 1) * other
 
     def loss(log_inverse: float) -> float:
-        return -float(log_softmax(logits * np.exp(log_inverse), axis=1)[rows, targets].mean())
+        return -float((truth * log_softmax(logits * np.exp(log_inverse), axis=1)).sum(axis=1).mean())
 
     # Convex in 1 / T, so one valley in its logarithm, too.
     found = minimize_scalar(

@@ -5,9 +5,7 @@ scikit-learn's definitions where it has one; NaN here means "not defined", and `
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -134,18 +132,3 @@ def why_undefined(name: str, images: int, true: int, said: int) -> str:
 def confusion(targets: np.ndarray, guesses: np.ndarray, classes: int) -> np.ndarray:
     """(C, C) counts; rows are the truth."""
     return np.bincount(targets * classes + guesses, minlength=classes**2).reshape(classes, classes)
-
-
-def classification_metrics(
-    probabilities: np.ndarray, targets: np.ndarray, classes: Sequence[str], groups: int
-) -> dict[str, Any]:
-    """Figures without intervals; ``measure`` has them with."""
-    from excite.evaluation.measure import measure
-    from excite.evaluation.predictions import Predictions
-
-    figures = measure(Predictions(targets, probabilities, tuple(classes)), intervals=False)
-    plain = {
-        name: {key: row[key] if key == "n" else row[key]["value"] for key in ("n", "sensitivity", "ppv")}
-        for name, row in figures["classes"].items()
-    }
-    return figures | {"groups": groups, "classes": plain}

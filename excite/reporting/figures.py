@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from excite.data.decoding import decode
 from excite.errors import ExciteError
 from excite.files import write_bytes
+from excite.runs.predictions import prediction_rows
 from excite.runs.run import Run
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def write_evaluation(result: Evaluation, folder: Path) -> None:
     """Write an evaluation's ``metrics.json``, ``predictions.csv`` and ``confusion_matrix.png``."""
     target = Run(folder)
     target.write_json("metrics.json", {result.split: result.figures})
-    target.write_table("predictions.csv", result.predictions)
+    target.write_table("predictions.csv", prediction_rows(result.predictions))
     save(confusion_matrix(result.figures), folder / "confusion_matrix.png")
 
 

@@ -16,8 +16,8 @@ from excite.training.config import TrainConfig
 from excite.training.progress import Display
 
 
-def audited(config: TrainConfig, display: Display) -> Manifest:
-    """The images to train on: checked, and in the groups that the user named and the audit found.
+def audited(config: TrainConfig, display: Display) -> Audit:
+    """The images to train on, checked, and what the audit found; its ``grouped()`` are trained on.
 
     Raises:
         ExciteError: for data that cannot be trained on, and for a given split with leaks unless
@@ -51,7 +51,7 @@ def audited(config: TrainConfig, display: Display) -> Manifest:
     )
     display.note(_in_one_line(found))
     _refuse_leaks(found, config, display)
-    return found.grouped()
+    return found
 
 
 def siblings_in_train(manifest: Manifest, split: str) -> int:
@@ -77,7 +77,7 @@ def _in_one_line(found: Audit) -> str:
 
 
 def _refuse_leaks(found: Audit, config: TrainConfig, display: Display) -> None:
-    if not found.leaks or config.split not in ("auto", "folder"):
+    if not found.leaks or config.split not in ("auto", "folder") or config.folds is not None:
         return
     told = ", ".join(
         f"{count} of {found.leaks.totals[split]} {split} images"

@@ -24,7 +24,7 @@ from excite.training.checkpoint import save_tensors
 from excite.training.inference import predict_logits
 from excite.training.precision import choose_device
 
-FORMAT = 1  # of classifier.json
+FORMAT = 2  # of classifier.json
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,14 @@ class Prediction:
         label: the most probable class.
         probability: its probability.
         probabilities: of every class, by name.
+        sure: whether the probability reaches the confidence that the classifier was trained to ask for.
     """
 
     path: str
     label: str
     probability: float
     probabilities: Mapping[str, float]
+    sure: bool = True
 
 
 class Classifier:
@@ -53,6 +55,7 @@ class Classifier:
         classes: names, in the order of the network's outputs.
         preprocessing: how pictures become input.
         temperature: logits are divided by it before the softmax.
+        not_sure_below: confidence under which an answer is "not sure".
     """
 
     def __init__(
@@ -62,12 +65,14 @@ class Classifier:
         classes: Sequence[str],
         preprocessing: Preprocessing,
         temperature: float = 1.0,
+        not_sure_below: float = 0.0,
     ) -> None:
         self.model = model.eval()
         self.architecture = dict(architecture)
         self.classes = tuple(classes)
         self.preprocessing = preprocessing
         self.temperature = temperature
+        self.not_sure_below = not_sure_below
 
     @property
     def device(self) -> torch.device:
@@ -94,7 +99,14 @@ class Classifier:
             raise ExciteError(f"does not fit the network: {report}", where=run.weights)
         model.to(choose_device(device)).to(memory_format=torch.channels_last)
         preprocessing = Preprocessing(**facts["preprocessing"])
-        return cls(model, facts["architecture"], facts["classes"], preprocessing, facts["temperature"])
+        return cls(
+            model,
+            facts["architecture"],
+            facts["classes"],
+            preprocessing,
+            facts["temperature"],
+            facts["not_sure_below"],
+        )
 
     def save(self, run: Run) -> None:
         """Write ``model.safetensors`` and ``classifier.json``."""
@@ -108,6 +120,7 @@ class Classifier:
                 "classes": list(self.classes),
                 "preprocessing": self.preprocessing.to_dict(),
                 "temperature": self.temperature,
+                "not_sure_below": self.not_sure_below,
                 "sha256": {path.name: sha256_of(path) for path in files},
             },
         )
@@ -132,15 +145,19 @@ class Classifier:
                 path = "" if isinstance(image, Image.Image) else str(image)
                 best = int(row.argmax())
                 named = dict(zip(self.classes, map(float, row), strict=True))
-                found.append(Prediction(path, self.classes[best], float(row[best]), named))
+                sure = bool(row[best] >= self.not_sure_below)
+                found.append(Prediction(path, self.classes[best], float(row[best]), named, sure))
         return found
 
-    def probabilities(self, source: PixelSource, batch_size: int = 64) -> np.ndarray:
-        """(N, C) float64 probabilities of preprocessed images."""
-        logits = predict_logits(
+    def logits(self, source: PixelSource, batch_size: int = 64) -> np.ndarray:
+        """(N, C) outputs of the network for preprocessed images."""
+        return predict_logits(
             self.model, source, self.preprocessing, device=self.device, batch_size=batch_size
         )
-        return softmax(logits / self.temperature)
+
+    def probabilities(self, source: PixelSource, batch_size: int = 64) -> np.ndarray:
+        """(N, C) float64 probabilities of preprocessed images, calibrated."""
+        return softmax(self.logits(source, batch_size) / self.temperature)
 
     def _pixels(self, image: str | Path | Image.Image, max_pixels: int) -> np.ndarray:
         if isinstance(image, Image.Image):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from excite.data.cache import cache_directory
 from excite.data.checking import check_files, refuse_bad
@@ -16,9 +14,12 @@ from excite.data.pixels import cached_pixels
 from excite.data.reading import read_manifest
 from excite.data.split import apply_group_pattern
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
-from excite.evaluation.metrics import classification_metrics
+from excite.evaluation.judge import Questions, judge
+from excite.evaluation.predictions import Predictions
 from excite.runs.audited import siblings_in_train
+from excite.runs.predictions import predictions_of, questions_of
 from excite.runs.run import Run
+from excite.runs.seen import seen_in_training
 from excite.training.progress import Display
 
 
@@ -29,12 +30,12 @@ class Evaluation:
     Args:
         split: what the set is called: test, val, train, or all.
         figures: as in ``metrics.json``.
-        predictions: one row an image.
+        predictions: what was said of each image.
     """
 
     split: str
     figures: dict[str, Any]
-    predictions: list[dict[str, object]]
+    predictions: Predictions
 
 
 def evaluate_run(
@@ -42,6 +43,9 @@ def evaluate_run(
     data: str | None = None,
     *,
     split: str | None = None,
+    questions: Questions | None = None,
+    mapping: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
     device: str = "cpu",
     max_bad: float = 0.01,
     display: Display | None = None,
@@ -51,6 +55,9 @@ def evaluate_run(
     Args:
         data: a folder or CSV as for training; None: the run's own images.
         split: which part of it; None: ``test`` where the data has one, else all.
+        questions: what is asked beside the usual figures; None: what the training was asked.
+        mapping: classes of the data that are another one of the run's, such as Chickenpox -> Others.
+        columns: ``path_column``, ``label_column``, ``group_column``, ``split_column`` of a CSV.
         max_bad: largest share of unreadable files to go on with.
 
     Raises:
@@ -58,15 +65,19 @@ def evaluate_run(
     """
     display = display or Display()
     classifier = run.classifier(device)
-    before = run.manifest if data is None else read_manifest(data, complete=False)
-    manifest = _aligned(before, classifier.classes, data)
+    config = run.config
+    questions = questions or questions_of(config)
+    before = run.manifest if data is None else read_manifest(data, complete=False, **(columns or {}))
+    manifest = _aligned(before, classifier.classes, mapping or {}, data or run.path)
+    for name in questions.by:
+        if name not in manifest.table:
+            raise unknown_name("column", name, list(manifest.table.columns), where="--by")
     chosen = split or ("test" if "test" in manifest.splits else "all")
     if chosen != "all":
         if chosen not in manifest.splits:
             known = (*manifest.splits, "all")
             raise unknown_name("split", chosen, known, where=data or run.path)
         manifest = manifest.part(chosen)
-    config = run.config
     checked, bad = check_files(
         manifest,
         max_pixels=config.max_pixels,
@@ -84,43 +95,43 @@ def evaluate_run(
     pixels = cached_pixels(
         checked, classifier.preprocessing, cache_directory(), progress=display.stage("decoding images")
     )
-    probabilities = classifier.probabilities(PixelSource(pixels))
-    figures = classification_metrics(
-        probabilities, checked.targets(), classifier.classes, checked.group_count()
+    predictions = predictions_of(checked, classifier.probabilities(PixelSource(pixels)))
+    figures = judge(
+        predictions,
+        questions,
+        temperature=classifier.temperature,
+        validation=run.predicted("val") if questions.need_validation else None,
+        columns={name: checked.table[name].tolist() for name in questions.by},
     )
-    figures["siblings_in_train"] = 0 if data else siblings_in_train(before, chosen)
-    return Evaluation(chosen, figures, prediction_rows(checked, probabilities))
+    if data is None:
+        figures["siblings_in_train"] = siblings_in_train(before, chosen)
+    else:
+        figures["siblings_in_train"] = _warned(run, checked, display)
+    return Evaluation(chosen, figures, predictions)
 
 
-def prediction_rows(part: Manifest, probabilities: np.ndarray) -> list[dict[str, object]]:
-    """One row an image: path, label, predicted, and ``p:CLASS`` for each class."""
-    columns = [f"p:{name}" for name in part.classes]
-    rows = zip(
-        part.table["path"],
-        part.table["label"],
-        probabilities.argmax(axis=1),
-        probabilities.tolist(),
-        strict=True,
-    )
-    return [
-        {
-            "path": path,
-            "label": label,
-            "predicted": part.classes[guess],
-            **dict(zip(columns, row, strict=True)),
-        }
-        for path, label, guess, row in rows
-    ]
+def _warned(run: Run, images: Manifest, display: Display) -> int:
+    """How many images the training has seen; a person is told of them."""
+    seen = seen_in_training(run, images, display)
+    if seen.any():
+        first = images.table["path"].iloc[int(seen.argmax())]
+        text = f"{seen.sum()} of {len(images)} images were trained on, as they are or as other copies"
+        display.note(f"{text}: their figures flatter; the first is {first}")
+    return int(seen.sum())
 
 
-def _aligned(manifest: Manifest, classes: tuple[str, ...], data: str | Path | None) -> Manifest:
+def _aligned(
+    manifest: Manifest, classes: tuple[str, ...], mapping: Mapping[str, str], where: object
+) -> Manifest:
     """The manifest with the run's classes in the run's order."""
-    strangers = sorted(set(manifest.classes) - set(classes))
-    if strangers:
-        raise ExciteError(
-            f"class {strangers[0]!r} is none of the run's: {', '.join(classes[:12])}",
-            where=data,
-            hint="rename its folder, or leave it out",
-            exit_code=BAD_USAGE,
-        )
-    return Manifest(manifest.table, classes, manifest.ignored)
+    for theirs, ours in mapping.items():
+        if theirs not in manifest.classes:
+            raise unknown_name("class", theirs, manifest.classes, where=f"--map {theirs}={ours}")
+        if ours not in classes:
+            raise unknown_name("class", ours, classes, where=f"--map {theirs}={ours}")
+    labels = [mapping.get(label, label) for label in manifest.table["label"]]
+    if strangers := sorted(set(labels) - set(classes)):
+        hint = f"say what it is with --map '{strangers[0]}={classes[-1]}', or leave it out"
+        what = f"class {strangers[0]!r} is none of the run's: {', '.join(classes[:12])}"
+        raise ExciteError(what, where=where, hint=hint, exit_code=BAD_USAGE)
+    return Manifest(manifest.table.assign(label=labels), classes, manifest.ignored)

@@ -19,14 +19,12 @@ from excite.data.manifest import Manifest
 from excite.data.pixels import cached_pixels
 from excite.data.split import split_manifest
 from excite.errors import BAD_USAGE, ExciteError
-from excite.evaluation.metrics import classification_metrics
 from excite.files import write_text
 from excite.insertion.insert import inserted_sites
 from excite.models.catalogue import create_model
 from excite.models.weights import load_weights
 from excite.runs.audited import audited, siblings_in_train
-from excite.runs.classifier import Classifier
-from excite.runs.evaluate import prediction_rows
+from excite.runs.conclusion import conclude
 from excite.runs.run import Run, environment, new_run_folder, newest_run
 from excite.runs.settle import (
     architecture_of,
@@ -38,7 +36,7 @@ from excite.runs.settle import (
 from excite.training.checkpoint import has_checkpoint
 from excite.training.config import TrainConfig
 from excite.training.distributed import World, world
-from excite.training.loop import BEST, Trainer, Validation
+from excite.training.loop import Trainer, Validation
 from excite.training.precision import choose_device
 from excite.training.progress import Display
 
@@ -55,7 +53,14 @@ class Plan:
     model: nn.Module
 
 
-def run_experiment(config: TrainConfig, *, resume: bool = False, display: Display | None = None) -> Run:
+def run_experiment(
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    display: Display | None = None,
+    images: Manifest | None = None,
+    here: World | None = None,
+) -> Run:
     """Train and evaluate as configured; on several processes every one of them calls this.
 
     Args:
@@ -63,6 +68,8 @@ def run_experiment(config: TrainConfig, *, resume: bool = False, display: Displa
         resume: go on with the run in ``config.out`` (or the default folder) where it stopped; its own
             options count.
         display: what a person sees meanwhile.
+        images: checked and audited images, such as a fold's; by default those of ``config.data`` are.
+        here: the processes that train this together; by default all that torchrun started.
 
     Returns:
         the run, its model and figures written.
@@ -73,9 +80,10 @@ def run_experiment(config: TrainConfig, *, resume: bool = False, display: Displa
     display = display or Display()
     folder = run_folder(config, resume=resume)
     device_type = choose_device(Run.open(folder).config.device if resume else config.device).type
-    with world(device_type) as here, contextlib.closing(display):
+    together = world(device_type) if here is None else contextlib.nullcontext(here)
+    with together as here, contextlib.closing(display):
         shown = display if here.first else Display()
-        plan = _reopen(folder, shown) if resume else _prepare(config, folder, here, shown)
+        plan = _reopen(folder, shown) if resume else _prepare(config, folder, here, shown, images)
         if not plan.run.finished:
             _train(plan, here, shown)
         here.wait()
@@ -91,10 +99,14 @@ def run_folder(config: TrainConfig, *, resume: bool) -> Path:
     return newest_run(Path("runs") / name) if resume else Path("runs") / name
 
 
-def _prepare(config: TrainConfig, folder: Path, here: World, display: Display) -> Plan:
+def _prepare(
+    config: TrainConfig, folder: Path, here: World, display: Display, images: Manifest | None
+) -> Plan:
     """Check and split the data, settle the options, begin the run folder. The first process goes ahead, so
     that the others find its work in the cache."""
-    manifest = _first_alone(here, lambda: audited(config, display))
+    found = first_alone(here, lambda: audited(config, display)) if images is None else None
+    manifest = images if found is None else found.grouped()
+    assert manifest is not None
     config, reasons = settle(config, manifest)
     manifest = split_manifest(
         manifest,
@@ -124,13 +136,15 @@ def _prepare(config: TrainConfig, folder: Path, here: World, display: Display) -
     config = config.replace(out=str(path))
     if here.first:
         manifest.save(path / "manifest.csv")
+        if found is not None:
+            run.write_json("audit.json", found.to_dict())
         facts = environment(config.device, torch.get_num_threads(), here.size, config.seed)
         run.write_json("environment.json", facts)
         write_text(path / "config.yaml", config.to_yaml())
     return Plan(run, config, manifest, model)
 
 
-def _first_alone(here: World, work: Callable[[], T]) -> T:
+def first_alone(here: World, work: Callable[[], T]) -> T:
     """Have the first process do the work and fill the cache, then the others."""
     result = work() if here.first else None
     here.wait()
@@ -160,7 +174,7 @@ def _train(plan: Plan, here: World, display: Display) -> None:
     run, config, manifest = plan.run, plan.config, plan.manifest
     device = choose_device(config.device, here.local_rank)
     preprocessing = preprocessing_of(config)
-    pixels = _first_alone(
+    pixels = first_alone(
         here,
         lambda: cached_pixels(
             manifest, preprocessing, cache_directory(), progress=display.stage("decoding images")
@@ -202,7 +216,7 @@ def _train(plan: Plan, here: World, display: Display) -> None:
     counters = trainer.run()
     if here.first:
         display.note(f"{counters.finished}; epoch {counters.best_epoch} is the best and kept")
-        _evaluate(plan, pixels, rows, device)
+        conclude(run, config, manifest, pixels, device)
 
 
 def _start(config: TrainConfig, classes: int, display: Display) -> nn.Module:
@@ -218,26 +232,3 @@ def _start(config: TrainConfig, classes: int, display: Display) -> nn.Module:
         if details := report.details():
             display.note(details)
     return model
-
-
-def _evaluate(plan: Plan, pixels: np.ndarray, rows: dict[str, np.ndarray], device: torch.device) -> None:
-    """Write the best averaged weights as the classifier, and what it makes of the validation and test set."""
-    run, config, manifest = plan.run, plan.config, plan.manifest
-    architecture = architecture_of(config, len(manifest.classes))
-    model = create_model(**architecture).to(device)
-    load_weights(model, run.checkpoints / BEST)
-    if sites := inserted_sites(model):  # by path: a later table of families may choose others
-        architecture |= {"where": [site.path for site in sites], "stages": None}
-    classifier = Classifier(model, architecture, manifest.classes, preprocessing_of(config))
-    classifier.save(run)
-    figures = {}
-    for split in ("val", "test"):
-        part = manifest.part(split)
-        probabilities = classifier.probabilities(PixelSource(pixels, rows[split]))
-        figures[split] = classification_metrics(
-            probabilities, part.targets(), manifest.classes, part.group_count()
-        )
-        figures[split]["siblings_in_train"] = siblings_in_train(manifest, split)
-        if split == "test":
-            run.write_table("predictions.csv", prediction_rows(part, probabilities))
-    run.write_json("metrics.json", figures)

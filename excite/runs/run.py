@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from excite.data.manifest import Manifest
+    from excite.evaluation.predictions import Predictions
     from excite.runs.classifier import Classifier
 
 LIBRARIES = ("torch", "torchvision", "timm", "safetensors", "Pillow", "numpy", "pandas", "scikit-learn")
@@ -84,7 +85,7 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """The figures of ``metrics.json``: split -> name -> ``{"value": v}``."""
+        """The figures of ``metrics.json``: split -> name -> ``{"value", "low", "high"}``."""
         return self.read_json("metrics.json")
 
     @property
@@ -94,8 +95,20 @@ class Run:
 
     @property
     def predictions(self) -> pd.DataFrame:
-        """One row a test image: path, label, predicted and a probability for each class."""
+        """One row a test image: path, label, group, predicted and a probability for each class."""
         return self._table("predictions.csv")
+
+    def predicted(self, split: str = "test") -> Predictions:
+        """What was said of the test or the validation images, as figures are made from it."""
+        from excite.evaluation.predictions import read_predictions
+
+        return read_predictions(
+            self.path / ("predictions.csv" if split == "test" else f"{split}_predictions.csv")
+        )
+
+    def fold(self, repeat: int, fold: int) -> Run:
+        """One training of a cross-validation."""
+        return Run(self.path / f"repeat-{repeat}" / f"fold-{fold}")
 
     def classifier(self, device: str = "cpu") -> Classifier:
         """The trained classifier."""
@@ -108,6 +121,10 @@ class Run:
             return json.loads((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             hint = "the training has not finished; go on with excite train --resume --out " + str(self.path)
+            if self.config.folds and self.finished:
+                hint = "a cross-validation trains one for each fold: name one, such as " + str(
+                    self.fold(0, 0).path
+                )
             raise ExciteError(f"has no {name}", where=self.path, hint=hint) from error
         except (OSError, ValueError) as error:
             raise ExciteError(f"cannot be read: {error}", where=self.path / name) from error
@@ -126,7 +143,7 @@ class Run:
     def _table(self, name: str) -> pd.DataFrame:
         import pandas as pd
 
-        text = {"path": str, "label": str, "predicted": str}
+        text = {"path": str, "label": str, "group": str, "predicted": str}
         try:
             return pd.read_csv(self.path / name, dtype=text, keep_default_na=False)
         except (OSError, ValueError) as error:

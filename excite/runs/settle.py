@@ -16,6 +16,7 @@ from excite.data.transforms import PRESETS, Augmentation
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.models.catalogue import LARGEST_FOR_CIFAR_STEM, input_statistics
 from excite.models.densenet import VARIANTS
+from excite.runs.predictions import column_names
 from excite.training.config import TrainConfig
 from excite.training.optimisation import DEFAULTS
 from excite.training.precision import check_compiler, choose_device, choose_precision
@@ -50,6 +51,7 @@ def settle(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[s
         choose_precision(config.precision, device)
     if config.compile:
         check_compiler()
+    _check_folds(config)
     if config.split == "auto":
         choose("split", *_split(config, manifest))
     if config.image_size is None:
@@ -80,6 +82,10 @@ def settle(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[s
         config = config.replace(flips="none" if config.data == "digits" else "horizontal")
     if config.normalisation == "auto":
         config = config.replace(normalisation=_normalisation(config))
+    if config.positive is None and len(manifest.classes) == 2:
+        rarer = min(manifest.classes, key=lambda name: manifest.counts()[name])
+        choose("positive", rarer, "the rarer of two classes; a threshold is chosen for it")
+    _check_questions(config, manifest)
     if config.lr is None:
         config = config.replace(lr=DEFAULTS[config.optimizer].lr)
     if config.weight_decay is None:
@@ -150,6 +156,29 @@ def class_shares(manifest: Manifest) -> torch.Tensor:
     return torch.tensor(len(manifest) / (len(manifest.classes) * counts), dtype=torch.float32)
 
 
+def _check_folds(config: TrainConfig) -> None:
+    """Raises: ExciteError for options of a cross-validation where there is none, and the other way round."""
+    if config.folds is not None and config.split == "folder":
+        what = "folds are drawn, and not what the data says"
+        raise ExciteError(what, where="--split", hint="grouped, random or auto", exit_code=BAD_USAGE)
+    for name in ("repeats", "jobs"):
+        if config.folds is None and getattr(config, name) > 1:
+            what = "belongs to a cross-validation"
+            raise ExciteError(what, where=f"--{name}", hint="add --folds 5", exit_code=BAD_USAGE)
+
+
+def _check_questions(config: TrainConfig, manifest: Manifest) -> None:
+    """Raises: ExciteError for a class or a column that the data does not have, before anything is trained."""
+    if config.positive is None and (config.sensitivity is not None or config.specificity is not None):
+        what = f"which of {len(manifest.classes)} classes is to be found?"
+        raise ExciteError(what, where="--positive", hint="name it", exit_code=BAD_USAGE)
+    if config.positive is not None and config.positive not in manifest.classes:
+        raise unknown_name("class", config.positive, manifest.classes, where="--positive")
+    for name in column_names(config.by):
+        if name not in manifest.table:
+            raise unknown_name("column", name, list(manifest.table.columns), where="--by")
+
+
 def _refuse_to_place_nothing(config: TrainConfig) -> None:
     """Raises: ExciteError for options of attention where there is none."""
     for name, default in (("where", None), ("stages", None), ("identity", None), ("placement", "auto")):
@@ -163,7 +192,7 @@ def _refuse_to_place_nothing(config: TrainConfig) -> None:
 
 
 def _split(config: TrainConfig, manifest: Manifest) -> tuple[str, str]:
-    if manifest.table["split"].ne("").any():
+    if manifest.table["split"].ne("").any() and config.folds is None:
         return "folder", "the data says which image belongs where"
     if config.group_pattern is not None:
         return "grouped", "the file names hold groups"

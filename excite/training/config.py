@@ -3,56 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import types
 import typing
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.training.option import option, typed
+
+DATA, MODEL, IMAGES, LEARNING = "Data", "Model", "Images", "Learning"
+MACHINE, EVALUATION, RUN = "Machine", "Evaluation", "Run"
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What an option may be: one of ``choices``, or a number from ``low`` to ``high``."""
-
-    choices: tuple[str, ...] = ()
-    low: float | None = None
-    high: float | None = None
-
-    def check(self, name: str, value: Any) -> None:
-        """Raises: ExciteError with the option's name and what it may be."""
-        if value is None:
-            return
-        if self.choices and value not in self.choices:
-            raise unknown_name("value", value, self.choices, where=name)
-        if self.low is not None and not value >= self.low:
-            raise ExciteError(f"must be at least {self.low}, not {value}", where=name, exit_code=BAD_USAGE)
-        if self.high is not None and not value <= self.high:
-            raise ExciteError(f"must be at most {self.high}, not {value}", where=name, exit_code=BAD_USAGE)
-
-
-def option(
-    default: Any,
-    panel: str,
-    help: str,
-    *,
-    choices: tuple[str, ...] = (),
-    low: float | None = None,
-    high: float | None = None,
-) -> Any:
-    """A field of the configuration with its help, its group in ``--help`` and its limits."""
-    metadata = {"help": help, "panel": panel, "limits": Limits(choices, low, high)}
-    if isinstance(default, Mapping):
-        return field(default_factory=lambda: dict(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-DATA, MODEL, IMAGES, LEARNING, MACHINE, RUN = "Data", "Model", "Images", "Learning", "Machine", "Run"
+EITHER = (
+    ("pretrained", "weights", "where to start from"),
+    ("sensitivity", "specificity", "what threshold is wished"),
+    ("not_sure_below", "sure_accuracy", "when to answer not sure"),
+)
 
 
 @dataclass(frozen=True)
@@ -178,21 +147,55 @@ class TrainConfig:
     compile: bool = option(False, MACHINE, "Compile the network with torch.compile first.")
     seed: int = option(0, MACHINE, "Seed of everything random.", low=0)
 
+    positive: str | None = option(
+        None,
+        EVALUATION,
+        "The class that is to be found, such as the disease; of two classes, by default the rarer one.",
+    )
+    sensitivity: float | None = option(
+        None,
+        EVALUATION,
+        "Call an image positive from the threshold that finds this share of the positive validation images; "
+        "0.95 where there is a positive class and nothing else is said.",
+        low=0.01,
+        high=1.0,
+    )
+    specificity: float | None = option(
+        None, EVALUATION, "The same, sparing this share of the others instead.", low=0.01, high=1.0
+    )
+    not_sure_below: float | None = option(
+        None, EVALUATION, 'Answer "not sure" below this confidence.', low=0.0, high=1.0
+    )
+    sure_accuracy: float | None = option(
+        None,
+        EVALUATION,
+        'Answer "not sure" below the confidence from which so many validation answers are right.',
+        low=0.01,
+        high=1.0,
+    )
+    by: str | None = option(
+        None, EVALUATION, "Columns of the data, separated by commas, whose values are measured apart."
+    )
+
+    folds: int | None = option(
+        None, RUN, "Cross-validate: train so many times, each image tested once.", low=2, high=100
+    )
+    repeats: int = option(1, RUN, "Draw the folds so many times anew.", low=1, high=100)
+    jobs: int = option(1, RUN, "Folds that are trained at once, each with its share of the threads.", low=1)
     out: str | None = option(None, RUN, "Run folder; default: runs/NAME of the data.")
 
     def __post_init__(self) -> None:
         for each in dataclasses.fields(self):
             value = getattr(self, each.name)
-            object.__setattr__(self, each.name, _typed(each.name, value, HINTS[each.name]))
+            object.__setattr__(self, each.name, typed(each.name, value, HINTS[each.name]))
             each.metadata["limits"].check(each.name, getattr(self, each.name))
         if self.val_fraction + self.test_fraction >= 1:
             raise ExciteError("val_fraction and test_fraction leave nothing to train on", exit_code=BAD_USAGE)
-        if self.pretrained and self.weights:
-            raise ExciteError(
-                "pretrained and weights both say where to start from",
-                hint="give one of them",
-                exit_code=BAD_USAGE,
-            )
+        for one, other, both in EITHER:
+            first, second = getattr(self, one), getattr(self, other)
+            if first is not None and first is not False and second is not None:
+                what = f"{one} and {other} both say {both}"
+                raise ExciteError(what, hint="give one of them", exit_code=BAD_USAGE)
 
     def replace(self, **changes: Any) -> TrainConfig:
         """A configuration with some options changed. Raises: ExciteError for a name that is none."""
@@ -249,23 +252,3 @@ def with_setting(config: TrainConfig, setting: str) -> TrainConfig:
             raise ExciteError(f"{name} has no parts", where=f"--set {setting}", exit_code=BAD_USAGE)
         value = {**inner, key: value}
     return config.replace(**{name: value})
-
-
-def _typed(name: str, value: Any, hint: Any) -> Any:
-    """The value as the option's type: YAML reads 1e-3 as text and 1 as an integer."""
-    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if value is None and type(None) in kinds:
-        return None
-    kind = typing.get_origin(kinds[0]) or kinds[0]
-    if kind is str and isinstance(value, Path):
-        return str(value)
-    if kind is float and not isinstance(value, bool):
-        try:
-            if math.isfinite(float(value)):
-                return float(value)
-        except (TypeError, ValueError):
-            pass
-    elif isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
-        return value
-    words = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a mapping"}
-    raise ExciteError(f"must be {words[kind]}, not {value!r}", where=name, exit_code=BAD_USAGE)

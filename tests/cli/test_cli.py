@@ -117,7 +117,7 @@ def test_train_prints_figures_with_their_n_and_what_to_do_next(place: Path) -> N
     arguments = ["train", "pictures", *map(str, QUICK), "--out", "second"]
     command = [sys.executable, "-m", "excite"]
     done = subprocess.run([*command, *arguments], cwd=place, capture_output=True, text=True, check=True)
-    assert re.search(r"accuracy \d+\.\d\d% on 12 images", done.stdout)
+    assert re.search(r"accuracy \d+\.\d\d% \(\d+\.\d\d-\d+\.\d\d\) on 12 images", done.stdout)
     following = done.stdout.splitlines()[-1].split()
     assert following[:2] == ["next", "excite"]
     again = subprocess.run([*command, *following[2:]], cwd=place, capture_output=True, text=True, check=True)

@@ -132,7 +132,7 @@ def test_the_temperature_is_where_the_slope_of_the_loss_is_0() -> None:
         return float((expected - logits[rows, predictions.targets]).mean())
 
     best = 1 / brentq(slope, 0.05, 20, xtol=1e-12)
-    assert fit_temperature(logits, predictions.targets) == pytest.approx(best, rel=1e-6)
+    assert fit_temperature(logits, predictions.targets, smoothing=False) == pytest.approx(best, rel=1e-6)
 
 
 def test_the_temperature_is_netcals() -> None:
@@ -142,7 +142,8 @@ def test_the_temperature_is_netcals() -> None:
     torch.manual_seed(0)
     oracle = scaling.TemperatureScaling()
     oracle.fit(predictions.probabilities, predictions.targets)
-    ours = with_temperature(predictions, fit_temperature(logits_of(predictions), predictions.targets))
+    temperature = fit_temperature(logits_of(predictions), predictions.targets, smoothing=False)
+    ours = with_temperature(predictions, temperature)
     assert ours.probabilities == pytest.approx(oracle.transform(predictions.probabilities), abs=2e-3)
 
 
@@ -165,9 +166,18 @@ def test_a_temperature_from_validation_mends_the_test_set_and_keeps_its_answers(
         assert result["before"][name]["value"] == pytest.approx(plain[name]["value"], abs=1e-12)
 
 
-def test_a_perfect_validation_set_makes_the_classifier_surer_within_bounds() -> None:
-    assert 0.05 <= fit_temperature(np.eye(3) * 5, np.arange(3)) < 0.2
-    sure = Predictions(np.arange(3), np.eye(3), ("a", "b", "c"))  # probabilities of exactly 0 and 1
+@pytest.mark.parametrize("images", [3, 20, 200])
+def test_a_perfect_validation_set_does_not_make_the_classifier_certain(images: int) -> None:
+    """So many right of so many: Laplace's rule of succession expects (N + 1) / (N + 2) of the next."""
+    targets = np.arange(images) % 2
+    logits = 4.0 * np.eye(2)[targets]
+    surest = softmax(logits / fit_temperature(logits, targets)).max()
+    assert surest == pytest.approx((images + 1) / (images + 2), abs=1e-6)
+    assert fit_temperature(logits, targets, smoothing=False) < 0.1  # as cold as it may
+
+
+def test_probabilities_of_exactly_0_and_1_can_be_fitted() -> None:
+    sure = Predictions(np.arange(3), np.eye(3), ("a", "b", "c"))
     cooled = with_temperature(sure, fit_temperature(logits_of(sure), sure.targets))
     assert np.isfinite(cooled.probabilities).all()
 

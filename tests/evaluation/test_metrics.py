@@ -15,7 +15,7 @@ from sklearn import metrics as sk
 
 from excite.errors import ExciteError
 from excite.evaluation.measure import measure
-from excite.evaluation.metrics import OVERALL, PER_CLASS, classification_metrics
+from excite.evaluation.metrics import OVERALL, PER_CLASS
 from excite.evaluation.predictions import Predictions
 from tests.evaluation.simulated import messy
 
@@ -181,15 +181,4 @@ def test_certainty_in_the_wrong_class_costs_much_but_not_infinitely_much() -> No
 
 def test_no_images_are_an_error() -> None:
     with pytest.raises(ExciteError, match="no images to measure on"):
-        classification_metrics(np.empty((0, 2)), np.empty(0, dtype=int), ["a", "b"], groups=0)
-
-
-def test_the_same_figures_without_intervals_in_their_former_shape() -> None:
-    probabilities, targets = messy(np.random.default_rng(0), 30, 3)
-    result = classification_metrics(probabilities, targets, list("abc"), groups=5)
-    assert result["groups"] == 5
-    assert result["classes"]["a"] == {
-        "n": (targets == 0).sum(),
-        "sensitivity": pytest.approx(counted(probabilities, targets, 0)["sensitivity"]),
-        "ppv": pytest.approx(counted(probabilities, targets, 0)["ppv"]),
-    }
+        measure(Predictions(np.empty(0, dtype=int), np.empty((0, 2)), ("a", "b")))

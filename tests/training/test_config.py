@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from excite.errors import BAD_USAGE, ExciteError
-from excite.training.config import HINTS, TrainConfig, with_setting
+from excite.training.config import EITHER, HINTS, TrainConfig, with_setting
 
 FIELDS = {field.name: field for field in dataclasses.fields(TrainConfig)}
 
@@ -102,7 +102,9 @@ def values_of(name: str) -> st.SearchStrategy[Any]:
 def test_every_configuration_survives_its_yaml_file(
     options: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    options["pretrained"] = options["pretrained"] and not options["weights"]
+    options["pretrained"] = options["pretrained"] and options["weights"] is None
+    for one, other, _ in EITHER[1:]:
+        options[other] = None if options[one] is not None else options[other]
     config = TrainConfig(**options)
     path = tmp_path_factory.mktemp("config") / "config.yaml"
     path.write_text(config.to_yaml(), encoding="utf-8")
@@ -218,6 +220,10 @@ def test_options_that_contradict_each_other_are_refused() -> None:
         TrainConfig(val_fraction=0.5, test_fraction=0.5)
     with pytest.raises(ExciteError, match="pretrained and weights"):
         TrainConfig(pretrained=True, weights="a.safetensors")
+    with pytest.raises(ExciteError, match="sensitivity and specificity"):
+        TrainConfig(sensitivity=0.9, specificity=0.9)
+    with pytest.raises(ExciteError, match="not_sure_below and sure_accuracy"):
+        TrainConfig(not_sure_below=0.0, sure_accuracy=0.9)
 
 
 def test_a_path_is_text() -> None:

@@ -1,0 +1,74 @@
+"""Figures of a set of images, as a person reads them on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+from excite.cli.output import plain_table, print_table
+
+
+def accuracy_line(figures: Mapping[str, Any]) -> str:
+    """Accuracy with its interval and what it was measured on, in one line."""
+    n, groups = figures["n"], figures["groups"]
+    behind = f"{n} images" + (f" of {groups} groups" if groups != n else "")
+    if copies := figures.get("siblings_in_train"):
+        behind += f" ({copies} with a sibling in train)"
+    return (
+        f"accuracy {with_interval(figures['accuracy'], 2)} on {behind}, "
+        f"balanced {with_interval(figures['balanced_accuracy'], 2)}, "
+        f"log loss {figures['log_loss']['value']:.3f}"
+    )
+
+
+def with_interval(figure: Mapping[str, Any], digits: int = 1) -> str:
+    """A share as a percentage with its 95 % interval; a dash where it is not defined."""
+    if figure["value"] is None:
+        return "-"
+    text = f"{figure['value']:.{digits}%}"
+    if figure.get("low") is None:
+        return text
+    return f"{text} ({100 * figure['low']:.{digits}f}-{100 * figure['high']:.{digits}f})"
+
+
+def print_figures(split: str, figures: dict[str, Any]) -> None:
+    """The figures of a set of images, as a person reads them."""
+    typer.echo(f"{split:<10}{accuracy_line(figures)}")
+    names = ("sensitivity", "specificity", "ppv", "auroc")
+    table = plain_table("class", "images", *names, right=("images", *names))
+    for name, row in figures["classes"].items():
+        table.add_row(name, str(row["n"]), *(with_interval(row[figure]) for figure in names))
+    print_table(table)
+    error, expected = figures["ece"]["value"], figures["ece"]["calibrated"]
+    text = f"calibration error {error:.1%} (a calibrated classifier shows "
+    text += f"{expected['low']:.1%} to {expected['high']:.1%})"
+    if calibration := figures.get("calibration"):
+        before = calibration["before"]["ece"]["value"]
+        text += f", {before:.1%} before the temperature of {calibration['temperature']:.2f}"
+    typer.echo(text)
+    if point := figures.get("operating_point"):
+        chosen, found = point["chosen"], point["test"]
+        typer.echo(
+            f"{chosen['label']} from {chosen['threshold']:.3f} (for a {chosen['wished']} of "
+            f"{chosen['level']:.0%} on {chosen['n']} validation images): "
+            f"sensitivity {with_interval(found['sensitivity'])}, "
+            f"specificity {with_interval(found['specificity'])}"
+        )
+    if abstention := figures.get("abstention"):
+        typer.echo(
+            f"sure of {with_interval(abstention['coverage'])}, "
+            f"from a confidence of {abstention['threshold']:.3f}: "
+            f"accuracy {with_interval(abstention['accuracy'])} on {abstention['answered']} images"
+        )
+    for part in figures.get("subgroups", []):
+        shown = ("accuracy", "balanced_accuracy", "auroc")
+        table = plain_table(
+            part["column"], "images", "groups", *shown, "", right=("images", "groups", *shown)
+        )
+        for row in part["rows"]:
+            cells = (with_interval(row[name]) for name in shown)
+            remark = "few groups" if row["small"] else ""
+            table.add_row(row["value"], str(row["n"]), str(row["groups"]), *cells, remark)
+        print_table(table)

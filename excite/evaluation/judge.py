@@ -1,0 +1,99 @@
+"""All that is asked of one set of predictions: figures, calibration, threshold, abstention, subgroups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from excite.errors import BAD_USAGE, ExciteError
+from excite.evaluation.abstention import choose_confidence, with_abstention
+from excite.evaluation.calibration import before_and_after, with_temperature
+from excite.evaluation.measure import measure
+from excite.evaluation.operating_point import at_threshold, choose_threshold
+from excite.evaluation.predictions import Predictions
+from excite.evaluation.subgroups import subgroups
+
+SENSITIVITY = 0.95  # wished where there is a positive class and nothing else is said
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What a user asks beside the figures that everybody gets.
+
+    Args:
+        positive: the class that is to be found; None: no threshold is chosen.
+        sensitivity, specificity: the wish that the threshold is to meet; neither: a sensitivity of 0.95.
+        not_sure_below: confidence under which the answer is "not sure".
+        sure_accuracy: the same, chosen on validation: how many of its answers are to be right.
+        by: columns whose values are measured apart.
+    """
+
+    positive: str | None = None
+    sensitivity: float | None = None
+    specificity: float | None = None
+    not_sure_below: float | None = None
+    sure_accuracy: float | None = None
+    by: tuple[str, ...] = ()
+
+    @property
+    def need_validation(self) -> bool:
+        """Whether something is to be chosen on validation images."""
+        return self.positive is not None or self.sure_accuracy is not None
+
+
+def judge(
+    predictions: Predictions,
+    questions: Questions,
+    *,
+    temperature: float = 1.0,
+    validation: Predictions | None = None,
+    columns: Mapping[str, Sequence[object]] | None = None,
+) -> dict[str, Any]:
+    """The figures of one set of images, as they stand under its name in ``metrics.json``.
+
+    Args:
+        predictions: with the temperature applied.
+        temperature: that one, for the calibration before and after it.
+        validation: predictions of the validation images, likewise: thresholds are chosen there.
+        columns: the values (N,) of each of ``questions.by``.
+
+    Returns:
+        what ``measure`` returns, ``calibration`` (see ``before_and_after``), and where they were asked for:
+        ``operating_point`` with ``chosen`` on validation and ``test`` here, ``abstention``, ``subgroups``.
+
+    Raises:
+        ExciteError: for a class, column or wish that cannot be had, and for a wish without validation.
+    """
+    if validation is None and questions.need_validation:
+        what = "a threshold is chosen on validation images, and there are no predictions of them"
+        raise ExciteError(what, hint="train anew, or name a confidence", exit_code=BAD_USAGE)
+    figures = measure(predictions)
+    figures["calibration"] = before_and_after(with_temperature(predictions, 1 / temperature), temperature)
+    if questions.positive is not None and validation is not None:
+        figures["operating_point"] = _operating_point(predictions, validation, questions)
+    threshold = questions.not_sure_below
+    if questions.sure_accuracy is not None and validation is not None:
+        threshold = choose_confidence(validation, questions.sure_accuracy)
+    if threshold is not None:
+        figures["abstention"] = with_abstention(predictions, threshold)
+    if questions.by:
+        values = columns or {}
+        figures["subgroups"] = [subgroups(predictions, values[name], name=name) for name in questions.by]
+    return figures
+
+
+def _operating_point(
+    predictions: Predictions, validation: Predictions, questions: Questions
+) -> dict[str, Any]:
+    assert questions.positive is not None
+    sensitivity = questions.sensitivity
+    if sensitivity is None and questions.specificity is None:
+        sensitivity = SENSITIVITY
+    chosen = choose_threshold(
+        validation, questions.positive, sensitivity=sensitivity, specificity=questions.specificity
+    )
+    return {
+        "chosen": asdict(chosen),
+        "test": at_threshold(predictions, questions.positive, chosen.threshold),
+    }

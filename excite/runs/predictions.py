@@ -1,0 +1,59 @@
+"""From a classifier's probabilities to the table that every figure is made of."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from excite.data.manifest import Manifest
+from excite.evaluation.judge import Questions
+from excite.evaluation.predictions import PREFIX, Predictions
+from excite.training.config import TrainConfig
+
+
+def predictions_of(part: Manifest, probabilities: np.ndarray) -> Predictions:
+    """What was said (N, C) of the N images of a manifest, in its order."""
+    groups = part.table["group"].to_numpy(dtype=object)
+    return Predictions(part.targets(), probabilities, part.classes, groups, tuple(part.table["path"]))
+
+
+def prediction_rows(predictions: Predictions) -> list[dict[str, object]]:
+    """One row an image: path, label, group, predicted, and ``p:CLASS`` for each class."""
+    names = predictions.classes
+    columns = [PREFIX + name for name in names]
+    assert predictions.paths is not None
+    assert predictions.groups is not None
+    rows = zip(
+        predictions.paths,
+        predictions.targets,
+        predictions.groups,
+        predictions.guesses,
+        predictions.probabilities.tolist(),
+        strict=True,
+    )
+    return [
+        {
+            "path": path,
+            "label": names[target],
+            "group": group,
+            "predicted": names[guess],
+            **dict(zip(columns, row, strict=True)),
+        }
+        for path, target, group, guess, row in rows
+    ]
+
+
+def questions_of(config: TrainConfig) -> Questions:
+    """What a configuration asks of an evaluation."""
+    return Questions(
+        config.positive,
+        config.sensitivity,
+        config.specificity,
+        config.not_sure_below,
+        config.sure_accuracy,
+        column_names(config.by),
+    )
+
+
+def column_names(text: str | None) -> tuple[str, ...]:
+    """Columns as given on the command line, separated by commas."""
+    return tuple(name.strip() for name in text.split(",")) if text else ()

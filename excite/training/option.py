@@ -1,0 +1,69 @@
+"""What an option is: its default, its help, its group in ``--help``, its limits and its type."""
+
+from __future__ import annotations
+
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from excite.errors import BAD_USAGE, ExciteError, unknown_name
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an option may be: one of ``choices``, or a number from ``low`` to ``high``."""
+
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+
+    def check(self, name: str, value: Any) -> None:
+        """Raises: ExciteError with the option's name and what it may be."""
+        if value is None:
+            return
+        if self.choices and value not in self.choices:
+            raise unknown_name("value", value, self.choices, where=name)
+        if self.low is not None and not value >= self.low:
+            raise ExciteError(f"must be at least {self.low}, not {value}", where=name, exit_code=BAD_USAGE)
+        if self.high is not None and not value <= self.high:
+            raise ExciteError(f"must be at most {self.high}, not {value}", where=name, exit_code=BAD_USAGE)
+
+
+def option(
+    default: Any,
+    panel: str,
+    help: str,
+    *,
+    choices: tuple[str, ...] = (),
+    low: float | None = None,
+    high: float | None = None,
+) -> Any:
+    """A field of the configuration with its help, its group in ``--help`` and its limits."""
+    metadata = {"help": help, "panel": panel, "limits": Limits(choices, low, high)}
+    if isinstance(default, Mapping):
+        return field(default_factory=lambda: dict(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def typed(name: str, value: Any, hint: Any) -> Any:
+    """The value as the option's type: YAML reads 1e-3 as text and 1 as an integer."""
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in kinds:
+        return None
+    kind = typing.get_origin(kinds[0]) or kinds[0]
+    if kind is str and isinstance(value, Path):
+        return str(value)
+    if kind is float and not isinstance(value, bool):
+        try:
+            if math.isfinite(float(value)):
+                return float(value)
+        except (TypeError, ValueError):
+            pass
+    elif isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+        return value
+    words = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a mapping"}
+    raise ExciteError(f"must be {words[kind]}, not {value!r}", where=name, exit_code=BAD_USAGE)
