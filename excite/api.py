@@ -11,7 +11,8 @@ from excite.data.audit_reading import read_images
 from excite.data.cache import cache_directory
 from excite.data.decoding import MAX_PIXELS
 from excite.reporting.figures import draw_figures
-from excite.runs.experiment import run_experiment
+from excite.runs.cross_validation import cross_validate
+from excite.runs.experiment import run_experiment, run_folder
 from excite.runs.run import Run
 from excite.training.config import TrainConfig
 from excite.training.distributed import first_process
@@ -64,8 +65,11 @@ def audit(
 
 
 def train_as_configured(config: TrainConfig, *, resume: bool = False, quiet: bool = False) -> Run:
-    """``train`` with its options in one configuration."""
-    run = run_experiment(config, resume=resume, display=Display() if quiet else ConsoleDisplay())
+    """``train`` with its options in one configuration; with ``folds``, all of them."""
+    display = Display() if quiet else ConsoleDisplay()
+    begun = Run.open(run_folder(config, resume=True)).config if resume else config
+    work = run_experiment if begun.folds is None else cross_validate
+    run = work(config, resume=resume, display=display)
     if first_process():
         draw_figures(run)
     return run

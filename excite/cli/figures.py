@@ -10,6 +10,21 @@ import typer
 from excite.cli.output import plain_table, print_table
 
 
+def print_folds(metrics: Mapping[str, Any]) -> None:
+    """What each fold of a cross-validation gave, and the mean of single trainings."""
+    names = ("accuracy", "balanced_accuracy", "auroc")
+    table = plain_table("repeat", "fold", "images", "groups", *names, right=("images", "groups", *names))
+    for row in metrics["folds"]:
+        counts = (row[name] for name in ("repeat", "fold", "n", "groups"))
+        table.add_row(*map(str, counts), *(with_interval({"value": row[name]}) for name in names))
+    print_table(table)
+    mean = metrics["corrected"]["accuracy"]
+    typer.echo(
+        f"one training's accuracy: mean {mean['mean']:.1%} of {mean['values']} folds, 95 % interval "
+        f"{100 * mean['low']:.1f}-{100 * mean['high']:.1f} (corrected: folds share training images)"
+    )
+
+
 def accuracy_line(figures: Mapping[str, Any]) -> str:
     """Accuracy with its interval and what it was measured on, in one line."""
     n, groups = figures["n"], figures["groups"]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from excite.cli.figures import accuracy_line
+from excite.cli.figures import print_figures, print_folds
 from excite.cli.options import takes_config
 from excite.cli.output import print_json
 from excite.errors import BAD_USAGE, ExciteError
@@ -79,9 +79,12 @@ def train(
     if as_json:
         print_json({"run": str(run.path), **run.metrics})
         return
-    typer.echo(f"test      {accuracy_line(run.metrics['test'])}")
+    print_figures("test", run.metrics["test"])
+    if run.config.folds is not None:
+        print_folds(run.metrics)
     typer.echo(f"run       {run.path}   (figures in {run.figures})")
-    typer.echo(f"next      excite predict {run.path} {run.predictions['path'].iloc[0]}")
+    trained = run if run.config.folds is None else run.fold(0, 0)
+    typer.echo(f"next      excite predict {trained.path} {run.predictions['path'].iloc[0]}")
 
 
 def _refuse_changes(options: TrainConfig, given: dict[str, Any], settings: list[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from excite.errors import BAD_USAGE, ExciteError
@@ -41,12 +41,16 @@ class Questions:
         """Whether something is to be chosen on validation images."""
         return self.positive is not None or self.sure_accuracy is not None
 
+    def without_validation(self) -> Questions:
+        """Those of them that need no validation images."""
+        return replace(self, positive=None, sure_accuracy=None)
+
 
 def judge(
     predictions: Predictions,
     questions: Questions,
     *,
-    temperature: float = 1.0,
+    temperature: float | None = None,
     validation: Predictions | None = None,
     columns: Mapping[str, Sequence[object]] | None = None,
 ) -> dict[str, Any]:
@@ -54,12 +58,12 @@ def judge(
 
     Args:
         predictions: with the temperature applied.
-        temperature: that one, for the calibration before and after it.
+        temperature: that one, for the calibration before and after it; None where there is not one.
         validation: predictions of the validation images, likewise: thresholds are chosen there.
         columns: the values (N,) of each of ``questions.by``.
 
     Returns:
-        what ``measure`` returns, ``calibration`` (see ``before_and_after``), and where they were asked for:
+        what ``measure`` returns, and where they can be had: ``calibration`` (see ``before_and_after``),
         ``operating_point`` with ``chosen`` on validation and ``test`` here, ``abstention``, ``subgroups``.
 
     Raises:
@@ -69,7 +73,9 @@ def judge(
         what = "a threshold is chosen on validation images, and there are no predictions of them"
         raise ExciteError(what, hint="train anew, or name a confidence", exit_code=BAD_USAGE)
     figures = measure(predictions)
-    figures["calibration"] = before_and_after(with_temperature(predictions, 1 / temperature), temperature)
+    if temperature is not None:
+        plain = with_temperature(predictions, 1 / temperature)
+        figures["calibration"] = before_and_after(plain, temperature)
     if questions.positive is not None and validation is not None:
         figures["operating_point"] = _operating_point(predictions, validation, questions)
     threshold = questions.not_sure_below

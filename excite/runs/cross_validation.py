@@ -1,0 +1,204 @@
+"""Cross-validation: one training for each fold, and every image tested once by a model that never saw it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from excite.data.manifest import Manifest
+from excite.data.split import repeated_folds
+from excite.evaluation.folds import corrected_mean, measure_repeats, pool
+from excite.evaluation.judge import judge
+from excite.evaluation.predictions import Predictions
+from excite.files import write_text
+from excite.runs.audited import audited
+from excite.runs.cells import helpers, take_cells
+from excite.runs.experiment import run_experiment, run_folder
+from excite.runs.predictions import prediction_rows, questions_of
+from excite.runs.run import Run, environment, new_run_folder
+from excite.runs.settle import settle
+from excite.training.config import TrainConfig
+from excite.training.distributed import World, world
+from excite.training.precision import choose_device
+from excite.training.progress import Display
+
+CORRECTED = ("accuracy", "balanced_accuracy", "auroc", "mcc", "log_loss", "brier")
+HELPER = "import sys; from excite.runs.cross_validation import help_with; help_with(sys.argv[1])"
+
+
+def cross_validate(config: TrainConfig, *, resume: bool = False, display: Display | None = None) -> Run:
+    """Train all folds of all repeats and measure their test predictions together.
+
+    Under torchrun each process trains other folds; so do ``config.jobs`` processes of this machine.
+
+    Args:
+        resume: go on with the cross-validation in ``config.out``: finished folds are kept, a begun one is
+            resumed.
+
+    Returns:
+        the run; its folds are ``run.fold(repeat, fold)``.
+
+    Raises:
+        ExciteError: for data or options that cannot be trained on, and when a signal stops it.
+    """
+    display = display or Display()
+    folder = run_folder(config, resume=resume)
+    device_type = choose_device(Run.open(folder).config.device if resume else config.device).type
+    with world(device_type) as here, contextlib.closing(display):
+        shown = display if here.first else Display()
+        if resume:
+            run = Run.open(folder)
+        else:
+            run = Run(here.share(_begin(config, folder, shown) if here.first else folder))
+            here.wait()
+        jobs = run.config.jobs
+        if jobs > 1:
+            shown.note(f"{jobs} folds at once; the others' progress is in {run.path}/helper-*.log")
+        with helpers(jobs - 1, HELPER, run.path), _threads(jobs):
+            _train_folds(run, World(local_rank=here.local_rank), shown)
+        if here.first and not run.finished:
+            _conclude(run)
+        here.wait()
+    return run
+
+
+def help_with(folder: str) -> None:
+    """Train folds of a cross-validation that another process began, as long as there are free ones."""
+    from excite.training.progress import ConsoleDisplay
+
+    run = Run.open(folder)
+    with _threads(run.config.jobs):
+        _train_folds(run, World(), ConsoleDisplay())
+
+
+def _begin(config: TrainConfig, folder: Path, display: Display) -> Path:
+    """Audit the data, settle the options, draw the folds, and write them down for every process."""
+    assert config.folds is not None
+    config = config.replace(test_fraction=1 / config.folds)
+    found = audited(config, display)
+    images = found.grouped()
+    config, reasons = settle(config, images)
+    assert config.folds is not None
+    numbers = repeated_folds(images, config.folds, config.repeats, seed=config.seed, method=config.split)
+    if images.splits:
+        display.note("the data's own split is not used: every image is tested in one of the folds")
+    for reason in reasons:
+        display.note(reason)
+    columns = {f"fold_{repeat}": numbers[:, repeat] for repeat in range(config.repeats)}
+    path = new_run_folder(folder)
+    run = Run(path)
+    images.with_columns(split="", **columns).save(path / "manifest.csv")
+    run.write_json("audit.json", found.to_dict())
+    run.write_json(
+        "environment.json", environment(config.device, torch.get_num_threads(), config.jobs, config.seed)
+    )
+    write_text(path / "config.yaml", config.replace(out=str(path)).to_yaml())
+    return path
+
+
+def _train_folds(run: Run, here: World, display: Display) -> None:
+    config, images = run.config, _images(run)
+    assert config.folds is not None
+    cells = [(repeat, fold) for repeat in range(config.repeats) for fold in range(config.folds)]
+
+    def train(index: int) -> None:
+        repeat, fold = cells[index]
+        display.note(f"repeat {repeat}, fold {fold}: {index + 1} of {len(cells)}")
+        cell = run.fold(repeat, fold)
+        parts = _parts(images, repeat, fold)
+        # A fold can be trained again by itself: its data are its own manifest.
+        options = config.replace(
+            data=str(cell.path / "manifest.csv"),
+            out=str(cell.path),
+            seed=config.seed + repeat,
+            split="folder",
+            folds=None,
+            repeats=1,
+            jobs=1,
+        )
+        begun = (cell.path / "config.yaml").is_file()
+        run_experiment(options, resume=begun, display=display, images=parts, here=here)
+
+    take_cells([run.fold(*cell) for cell in cells], train)
+
+
+def _images(run: Run) -> Manifest:
+    """All images, in the order of classes that every fold's network has."""
+    from excite.data.reading import read_manifest
+
+    return read_manifest(run.path / "manifest.csv", complete=False)
+
+
+def _parts(images: Manifest, repeat: int, fold: int) -> Manifest:
+    """One fold as test; the rest as train, of which the experiment takes its validation images."""
+    held_out = images.table[f"fold_{repeat}"].astype(int) == fold
+    return images.with_columns(split=np.where(held_out, "test", "train"))
+
+
+def _conclude(run: Run) -> None:
+    """Pool the folds' test predictions and measure them; write figures of all folds."""
+    config = run.config
+    assert config.folds is not None
+    pooled: list[Predictions] = []
+    rows: list[dict[str, Any]] = []
+    for repeat in range(config.repeats):
+        folds = [run.fold(repeat, fold) for fold in range(config.folds)]
+        tested = [fold.predicted() for fold in folds]
+        pooled.append(pool(tested))
+        rows += [_row(run, fold, repeat, number) for number, fold in enumerate(folds)]
+        name = "predictions.csv" if repeat == 0 else f"repeat-{repeat}/predictions.csv"
+        numbers = [number for number, part in enumerate(tested) for _ in range(len(part))]
+        together = zip(prediction_rows(pooled[-1]), numbers, strict=True)
+        run.write_table(name, [{**row, "fold": number} for row, number in together])
+    questions = questions_of(config)
+    table = _images(run).table.set_index("path")
+    columns = {name: table.loc[list(pooled[0].paths or ()), name].tolist() for name in questions.by}
+    figures = judge(pooled[0], questions.without_validation(), temperature=None, columns=columns)
+    if config.repeats > 1:
+        figures |= measure_repeats(pooled)
+    figures["siblings_in_train"] = sum(row["siblings_in_train"] for row in rows[: config.folds])
+    run.write_json("metrics.json", {"test": figures, "folds": rows, "corrected": _corrected(rows)})
+
+
+def _row(run: Run, fold: Run, repeat: int, number: int) -> dict[str, Any]:
+    test = fold.metrics["test"]
+    return {
+        "repeat": repeat,
+        "fold": number,
+        "run": str(fold.path.relative_to(run.path)),
+        "train": len(fold.manifest.part("train")),
+        "n": test["n"],
+        "groups": test["groups"],
+        "siblings_in_train": test["siblings_in_train"],
+        **{name: test[name]["value"] for name in CORRECTED},
+    }
+
+
+def _corrected(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means over folds with the variance of Nadeau and Bengio; of figures that every fold has."""
+    train, test = (float(np.mean([row[size] for row in rows])) for size in ("train", "n"))
+    found = {}
+    for name in CORRECTED:
+        values = [row[name] for row in rows]
+        if None not in values:
+            found[name] = asdict(corrected_mean(values, train=train, test=test))
+    return found
+
+
+@contextlib.contextmanager
+def _threads(jobs: int) -> Iterator[None]:
+    """Each of several jobs takes its share of the threads."""
+    before = torch.get_num_threads()
+    if jobs > 1:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

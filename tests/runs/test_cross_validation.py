@@ -1,0 +1,161 @@
+"""Cross-validation: each image tested once, groups whole; neither processes nor interruptions matter."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.torch import load_file
+from sklearn.metrics import balanced_accuracy_score, log_loss
+
+import excite
+from excite.errors import ExciteError
+from excite.runs.run import Run
+
+from ..conftest import Command, make_pictures
+
+QUICK = {"epochs": 1, "batch_size": 8, "quiet": True, "device": "cpu", "model": "cifar_resnet20"}
+QUICK |= {"precision": "float32"}
+FLAGS = ("--epochs", 1, "--batch-size", 8, "--model", "cifar_resnet20", "--precision", "float32")
+PATTERN = r"^(p\d+)_"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_pictures(tmp_path_factory.mktemp("data") / "pictures", classes=2)
+
+
+@pytest.fixture(scope="module")
+def crossed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    out = tmp_path_factory.mktemp("runs") / "crossed"
+    return excite.train(data, out=str(out), folds=3, repeats=2, group_pattern=PATTERN, **QUICK)
+
+
+def test_every_image_is_tested_once_in_each_repeat_and_no_group_is_on_both_sides(crossed: Run) -> None:
+    images = crossed.manifest.table
+    for repeat in range(2):
+        tested: list[str] = []
+        for fold in range(3):
+            parts = crossed.fold(repeat, fold).manifest.table
+            assert set(parts["path"]) == set(images["path"])
+            groups = parts.groupby("group")["split"].nunique()
+            assert (groups == 1).all()
+            assert set(parts["split"]) == {"train", "val", "test"}
+            tested += list(parts.loc[parts["split"] == "test", "path"])
+        assert sorted(tested) == sorted(images["path"])
+    assert (images["fold_0"] != images["fold_1"]).any()
+
+
+def test_pooled_figures_are_scikit_learns(crossed: Run) -> None:
+    test = crossed.metrics["test"]
+    repeats = [crossed.predictions, pd.read_csv(crossed.path / "repeat-1" / "predictions.csv")]
+    assert [len(table) for table in repeats] == [40, 40]
+    for name, figure in (
+        ("accuracy", lambda table: (table["label"] == table["predicted"]).mean()),
+        ("balanced_accuracy", lambda table: balanced_accuracy_score(table["label"], table["predicted"])),
+        ("log_loss", lambda table: log_loss(table["label"], table[["p:a", "p:b"]].to_numpy())),
+    ):
+        expected = np.mean([figure(table) for table in repeats])
+        assert test[name]["value"] == pytest.approx(expected, abs=1e-9), name
+        assert test[name]["low"] <= expected <= test[name]["high"]
+    assert (test["n"], test["groups"], test["repeats"], test["siblings_in_train"]) == (40, 10, 2, 0)
+
+
+def test_the_mean_over_folds_has_nadeau_and_bengios_variance(crossed: Run) -> None:
+    rows = crossed.metrics["folds"]
+    assert [(row["repeat"], row["fold"]) for row in rows] == [(r, f) for r in range(2) for f in range(3)]
+    for row in rows:
+        assert row["log_loss"] == Run(crossed.path / row["run"]).metrics["test"]["log_loss"]["value"]
+    losses = np.array([row["log_loss"] for row in rows])
+    ratio = sum(row["n"] for row in rows) / sum(row["train"] for row in rows)
+    error = np.sqrt((1 / 6 + ratio) * losses.var(ddof=1))
+    assert crossed.metrics["corrected"]["log_loss"]["mean"] == pytest.approx(losses.mean())
+    assert crossed.metrics["corrected"]["log_loss"]["standard_error"] == pytest.approx(error)
+
+
+def test_a_fold_can_be_trained_again_from_its_own_configuration(crossed: Run, tmp_path: Path) -> None:
+    fold = crossed.fold(1, 2)
+    options = fold.config.to_dict() | {"out": str(tmp_path / "again"), "quiet": True}
+    again = excite.train(options.pop("data"), **options)
+    for name, value in load_file(fold.weights).items():
+        assert (load_file(again.weights)[name] == value).all(), name
+
+
+def test_a_cross_validation_has_no_classifier_and_says_which_has(crossed: Run) -> None:
+    with pytest.raises(ExciteError, match=r"one for each fold: name one, such as .*repeat-0/fold-0"):
+        excite.Classifier.load(crossed)
+    assert excite.Classifier.load(crossed.fold(0, 0)).classes == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"repeats": 2}, "--repeats: belongs to a cross-validation"),
+        ({"jobs": 2}, "--jobs: belongs to a cross-validation"),
+        ({"folds": 2, "split": "folder"}, "folds are drawn"),
+        ({"folds": 11, "group_pattern": PATTERN}, "class 'a' has 10 groups; 11 parts need at least 11"),
+        ({"folds": 2, "val_fraction": 0.5}, "leave nothing to train on"),
+    ],
+)
+def test_what_cannot_be_crossed_is_refused_before_anything_is_written(
+    data: Path, tmp_path: Path, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ExciteError, match=message):
+        excite.train(data, out=str(tmp_path / "run"), **(QUICK | options))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_splits_of_the_data_are_left_aside(data: Path, tmp_path: Path) -> None:
+    rows = [(str(path), path.parent.name, "test") for path in sorted(data.rglob("*.png"))]
+    for number in range(0, len(rows), 2):
+        rows[number] = (*rows[number][:2], "train")
+    table = tmp_path / "data.csv"
+    pd.DataFrame(rows, columns=["path", "label", "split"]).to_csv(table, index=False)
+    run = excite.train(table, out=str(tmp_path / "run"), folds=2, **QUICK)
+    assert run.metrics["test"]["n"] == len(rows)
+
+
+@pytest.mark.slow
+def test_two_jobs_torchrun_and_a_kill_all_end_in_the_same_figures(
+    excite_command: Command, data: Path, tmp_path: Path
+) -> None:
+    def crossed(name: str, *more: object, launcher: tuple[str, ...] = ()) -> str:
+        done = excite_command(
+            "train", data, "--out", tmp_path / name, *FLAGS, "--folds", 3, *more, launcher=launcher
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("accuracy:") == 1  # one process speaks
+        return (tmp_path / name / "predictions.csv").read_text()
+
+    alone = crossed("alone")
+    assert crossed("jobs", "--jobs", 2) == alone
+    assert "Error" not in (tmp_path / "jobs" / "helper-1.log").read_text()
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
+    assert crossed("torchrun", launcher=launcher) == alone
+
+    killed = tmp_path / "killed"
+    arguments = ["train", data, "--out", killed, *FLAGS, "--folds", 3]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "excite", *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.DEVNULL,
+    )
+    second = killed / "repeat-0" / "fold-1" / "config.yaml"
+    waited = time.monotonic()
+    while not second.exists() and time.monotonic() - waited < 120:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert (killed / "repeat-0" / "fold-0" / "metrics.json").is_file()
+    first = (killed / "repeat-0" / "fold-0" / "metrics.json").stat().st_mtime_ns
+    done = excite_command("train", "--resume", "--out", killed)
+    assert done.returncode == 0, done.stderr
+    assert (killed / "predictions.csv").read_text() == alone
+    assert (killed / "repeat-0" / "fold-0" / "metrics.json").stat().st_mtime_ns == first  # kept, not trained
