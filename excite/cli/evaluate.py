@@ -10,10 +10,10 @@ import typer
 from excite.cli.figures import print_figures
 from excite.cli.output import print_json
 from excite.errors import BAD_USAGE, ExciteError
+from excite.training.config import EITHER, TrainConfig
 
 if TYPE_CHECKING:
     from excite.evaluation.judge import Questions
-    from excite.runs.run import Run
 
 ASKED, FOUND = "What to measure", "Data"
 
@@ -27,7 +27,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
+    run: Annotated[
+        Path,
+        typer.Argument(help="Run folder, or a table of anybody's predictions (CSV).", show_default=False),
+    ],
     data: Annotated[
         str | None,
         typer.Argument(help="Folder or CSV of labelled images; left out: the run's own test images."),
@@ -111,6 +114,14 @@ def evaluate(
             rich_help_panel=ASKED,
         ),
     ] = None,
+    validation: Annotated[
+        Path | None,
+        typer.Option(
+            "--validation",
+            help="For a table of predictions: another one, of validation images, to choose thresholds with.",
+            rich_help_panel=ASKED,
+        ),
+    ] = None,
     by: Annotated[
         str | None,
         typer.Option(
@@ -130,27 +141,41 @@ def evaluate(
     chosen on the run's validation images; what is not asked here is asked as in the training.
     """
     from excite.reporting.figures import write_evaluation
-    from excite.runs.evaluate import evaluate_run
+    from excite.runs.evaluate import evaluate_run, evaluate_table
     from excite.runs.run import Run
     from excite.training.progress import ConsoleDisplay
 
-    opened = Run.open(run)
-    result = evaluate_run(
-        opened,
-        data,
-        split=split,
-        questions=_questions(opened, positive, sensitivity, specificity, not_sure_below, sure_accuracy, by),
-        mapping=_mapping(same or []),
-        columns={
-            "path_column": path_column,
-            "label_column": label_column,
-            "group_column": group_column,
-            "split_column": split_column,
-        },
-        device=device,
-        max_bad=max_bad,
-        display=ConsoleDisplay(),
-    )
+    wishes = {
+        "positive": positive,
+        "sensitivity": sensitivity,
+        "specificity": specificity,
+        "not_sure_below": not_sure_below,
+        "sure_accuracy": sure_accuracy,
+        "by": by,
+    }
+    if run.suffix.lower() == ".csv":
+        _refuse(run, {"DATA": data, "--split": split, "--map": same})
+        questions = _questions(TrainConfig(), wishes)
+        result = evaluate_table(run, questions, validation=validation, group_column=group_column)
+    else:
+        _refuse(run, {"--validation": validation})
+        opened = Run.open(run)
+        result = evaluate_run(
+            opened,
+            data,
+            split=split,
+            questions=_questions(opened.config, wishes),
+            mapping=_mapping(same or []),
+            columns={
+                "path_column": path_column,
+                "label_column": label_column,
+                "group_column": group_column,
+                "split_column": split_column,
+            },
+            device=device,
+            max_bad=max_bad,
+            display=ConsoleDisplay(),
+        )
     if out is not None:
         write_evaluation(result, out)
     if as_json:
@@ -161,33 +186,26 @@ def evaluate(
         typer.echo(f"written   {out}")
 
 
-def _questions(
-    run: Run,
-    positive: str | None,
-    sensitivity: float | None,
-    specificity: float | None,
-    not_sure_below: float | None,
-    sure_accuracy: float | None,
-    by: str | None,
-) -> Questions:
-    """The training's questions, changed by the flags; one wish for a threshold replaces the other."""
+def _questions(asked: TrainConfig, wishes: dict[str, Any]) -> Questions:
+    """What was asked before, changed by the flags; one wish for a threshold replaces the other."""
     from excite.runs.predictions import questions_of
 
-    config = run.config
-    changes: dict[str, Any] = {"positive": positive, "by": by}
-    for one, other in ((sensitivity, specificity), (not_sure_below, sure_accuracy)):
-        if one is not None and other is not None:
-            raise ExciteError("two wishes for one threshold", hint="give one of them", exit_code=BAD_USAGE)
-    if sensitivity is not None or specificity is not None:
-        config = config.replace(sensitivity=None, specificity=None)
-        changes |= {"sensitivity": sensitivity, "specificity": specificity}
-    if not_sure_below is not None or sure_accuracy is not None:
-        config = config.replace(not_sure_below=None, sure_accuracy=None)
-        changes |= {"not_sure_below": not_sure_below, "sure_accuracy": sure_accuracy}
-    config = config.replace(**{name: value for name, value in changes.items() if value is not None})
-    if config.positive is None and (config.sensitivity is not None or config.specificity is not None):
+    given = {name: value for name, value in wishes.items() if value is not None}
+    for one, other, _ in EITHER:
+        if one in wishes and (one in given or other in given):
+            asked = asked.replace(**{one: None, other: None})
+    asked = asked.replace(**given)
+    if asked.positive is None and (asked.sensitivity is not None or asked.specificity is not None):
         raise ExciteError("which class is to be found?", where="--positive", exit_code=BAD_USAGE)
-    return questions_of(config)
+    return questions_of(asked)
+
+
+def _refuse(run: Path, options: dict[str, Any]) -> None:
+    """Raises: ExciteError for what says nothing of such a source."""
+    for name, value in options.items():
+        if value:
+            what = "is a table of predictions" if run.suffix.lower() == ".csv" else "is a run"
+            raise ExciteError(f"{what}, of which {name} says nothing", where=run, exit_code=BAD_USAGE)
 
 
 def _mapping(texts: list[str]) -> dict[str, str]:

@@ -71,7 +71,7 @@ def judge(
     """
     if validation is None and questions.need_validation:
         what = "a threshold is chosen on validation images, and there are no predictions of them"
-        raise ExciteError(what, hint="train anew, or name a confidence", exit_code=BAD_USAGE)
+        raise ExciteError(what, hint="name them with --validation", exit_code=BAD_USAGE)
     figures = measure(predictions)
     if temperature is not None:
         plain = with_temperature(predictions, 1 / temperature)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from excite.data.cache import cache_directory
 from excite.data.checking import check_files, refuse_bad
@@ -15,9 +18,9 @@ from excite.data.reading import read_manifest
 from excite.data.split import apply_group_pattern
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.judge import Questions, judge
-from excite.evaluation.predictions import Predictions
+from excite.evaluation.predictions import Predictions, read_predictions
 from excite.runs.audited import siblings_in_train
-from excite.runs.predictions import predictions_of, questions_of
+from excite.runs.predictions import column_names, predictions_of, questions_of
 from excite.runs.run import Run
 from excite.runs.seen import seen_in_training
 from excite.training.progress import Display
@@ -69,9 +72,7 @@ def evaluate_run(
     questions = questions or questions_of(config)
     before = run.manifest if data is None else read_manifest(data, complete=False, **(columns or {}))
     manifest = _aligned(before, classifier.classes, mapping or {}, data or run.path)
-    for name in questions.by:
-        if name not in manifest.table:
-            raise unknown_name("column", name, list(manifest.table.columns), where="--by")
+    questions = _answerable(questions, manifest, column_names(config.by) if data else (), display)
     chosen = split or ("test" if "test" in manifest.splits else "all")
     if chosen != "all":
         if chosen not in manifest.splits:
@@ -108,6 +109,43 @@ def evaluate_run(
     else:
         figures["siblings_in_train"] = _warned(run, checked, display)
     return Evaluation(chosen, figures, predictions)
+
+
+def _answerable(
+    questions: Questions, manifest: Manifest, asked_in_training: Collection[str], display: Display
+) -> Questions:
+    """The questions without columns that only the training's data have; others must be there."""
+    missing = [name for name in questions.by if name not in manifest.table]
+    for name in missing:
+        if name not in asked_in_training:
+            raise unknown_name("column", name, list(manifest.table.columns), where="--by")
+        display.note(f"there is no column {name!r} in this data: its values are not measured apart")
+    return replace(questions, by=tuple(name for name in questions.by if name not in missing))
+
+
+def evaluate_table(
+    file: Path, questions: Questions, *, validation: Path | None = None, group_column: str = "group"
+) -> Evaluation:
+    """Measure anybody's predictions: a table with path, label and a column p:CLASS for each class.
+
+    Args:
+        validation: such a table of validation images, which thresholds are chosen with.
+
+    Raises:
+        ExciteError: as ``read_predictions`` and ``judge``, and for a column that the table does not have.
+    """
+    predictions = read_predictions(file, group=group_column)
+    columns = {}
+    if questions.by:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        for name in questions.by:
+            if name not in table:
+                raise unknown_name("column", name, list(table.columns), where="--by")
+            columns[name] = table[name].tolist()
+    held = None if validation is None else read_predictions(validation, group=group_column)
+    if held is not None and held.classes != predictions.classes:
+        raise ExciteError("has other classes than the table to be measured", where=validation)
+    return Evaluation("table", judge(predictions, questions, validation=held, columns=columns), predictions)
 
 
 def _warned(run: Run, images: Manifest, display: Display) -> int:

@@ -21,11 +21,11 @@ def prediction_rows(predictions: Predictions) -> list[dict[str, object]]:
     names = predictions.classes
     columns = [PREFIX + name for name in names]
     assert predictions.paths is not None
-    assert predictions.groups is not None
+    groups = predictions.groups
     rows = zip(
         predictions.paths,
         predictions.targets,
-        predictions.groups,
+        [""] * len(predictions) if groups is None else groups,
         predictions.guesses,
         predictions.probabilities.tolist(),
         strict=True,

@@ -1,0 +1,100 @@
+"""excite compare"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from excite.cli.figures import with_interval
+from excite.cli.output import plain_table, print_json, print_table
+
+SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision", "ece", "ece_equal_mass")
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(
+        "compare",
+        epilog="Examples: [bold]excite compare runs/plain runs/se[/bold] · "
+        "[bold]excite compare runs/* --metrics accuracy,mcc[/bold]",
+    )(compare)
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Run folders, or tables of predictions (CSV). The first is compared to."),
+    ],
+    metrics: Annotated[
+        str | None, typer.Option("--metrics", help="Figures, separated by commas.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all as one JSON document.")] = False,
+) -> None:
+    """Put runs side by side, with the difference of each from the first.
+
+    Differences are taken on the test images that both have, paired: the interval and p resample groups of
+    images, the same ones for both runs. For figures of error, such as log loss, less is better.
+    """
+    from excite.runs.comparison import METRICS, compare_runs
+    from excite.runs.predictions import column_names
+
+    chosen = column_names(metrics) or METRICS
+    found = compare_runs(runs, chosen)
+    if as_json:
+        print_json(found)
+        return
+    table = plain_table("run", "images", "groups", *chosen, right=("images", "groups", *chosen))
+    for row in found["runs"]:
+        cells = (_figure(name, row[name]) for name in chosen)
+        table.add_row(row["run"], str(row["n"]), str(row["groups"]), *cells)
+    print_table(table)
+    for pair in found["differences"]:
+        typer.echo(f"\n{pair['second']} minus {pair['first']}")
+        _print_difference(pair)
+
+
+def _print_difference(pair: dict[str, Any]) -> None:
+    if "why" in pair:
+        typer.echo(f"not compared: {pair['why']}")
+        return
+    table = plain_table(
+        "figure", "difference", "95 % interval", "p", right=("difference", "95 % interval", "p")
+    )
+    for name, one in pair["metrics"].items():
+        if one["value"] is None:
+            table.add_row(name, "-", one["why"] or "not defined", "")
+            continue
+        scale, unit = (100, " points") if name in SHARES else (1, "")
+        value = f"{scale * one['value']:+.{2 if unit else 3}f}{unit}"
+        bounds = one["why"] or ""
+        if one["low"] is not None:
+            digits = 2 if unit else 3
+            bounds = f"{scale * one['low']:+.{digits}f} to {scale * one['high']:+.{digits}f}"
+        table.add_row(name, value, bounds, "" if one["p"] is None else _p(one["p"]))
+    print_table(table)
+    test = pair["mcnemar"]
+    behind = f"{pair['n']} shared images" + (
+        f" of {pair['groups']} groups" if pair["groups"] != pair["n"] else ""
+    )
+    caution = "" if test["independent"] else "; too small, as images of a group are not independent"
+    typer.echo(
+        f"{behind}; right only in the first: {test['first_only']}, only in the second: {test['second_only']} "
+        f"(McNemar exact p {_p(test['p'], '= ')}{caution})"
+    )
+    area = pair.get("delong", {})
+    if area.get("p") is not None:
+        typer.echo(f"DeLong: AUROC {100 * area['value']:+.2f} points, p {_p(area['p'], '= ')}")
+
+
+def _p(value: float, equals: str = "") -> str:
+    return "< 0.001" if value < 0.001 else f"{equals}{value:.3f}"
+
+
+def _figure(name: str, figure: dict[str, Any]) -> str:
+    if name in SHARES:
+        return with_interval(figure)
+    if figure["value"] is None:
+        return "-"
+    bounds = "" if figure.get("low") is None else f" ({figure['low']:.3f}-{figure['high']:.3f})"
+    return f"{figure['value']:.3f}{bounds}"

@@ -1,0 +1,219 @@
+"""excite evaluate: new data, other names of classes, images the training has seen, anybody's predictions."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import excite
+from excite.cli.app import run as excite_cli
+from excite.errors import ExciteError
+from excite.evaluation.judge import Questions
+from excite.runs.evaluate import evaluate_run
+from excite.runs.run import Run
+
+from .test_audited import scene
+
+QUICK = {"epochs": 2, "batch_size": 8, "quiet": True, "device": "cpu", "model": "cifar_resnet20"}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two classes of scenes; a column of the table says which camera took them."""
+    place = tmp_path_factory.mktemp("trained")
+    rows = []
+    for number in range(40):
+        pixels = scene(number, 48)
+        pixels[:, :, number % 2] //= 3
+        path = place / f"{number}.png"
+        Image.fromarray(pixels).save(path)
+        rows.append((path.name, "ab"[number % 2], ("old", "new")[number // 2 % 2]))
+    pd.DataFrame(rows, columns=["path", "label", "camera"]).to_csv(place / "data.csv", index=False)
+    return excite.train(place / "data.csv", out=str(place / "run"), by="camera", **QUICK)
+
+
+def test_the_training_answers_what_was_asked(trained: Run) -> None:
+    test = trained.metrics["test"]
+    (cameras,) = test["subgroups"]
+    truth = trained.predictions.merge(trained.manifest.table[["path", "camera"]], on="path")
+    for row in cameras["rows"]:
+        rows = truth[truth["camera"] == row["value"]]
+        assert row["n"] == len(rows)
+        assert row["accuracy"]["value"] == pytest.approx((rows["label"] == rows["predicted"]).mean())
+    point = test["operating_point"]  # two equal classes: the first is called positive
+    assert (point["chosen"]["label"], point["chosen"]["wished"], point["chosen"]["level"]) == (
+        "a",
+        "sensitivity",
+        0.95,
+    )
+    held = trained.predicted("val")
+    called = held.probabilities[:, 0] >= point["chosen"]["threshold"]
+    assert called[held.targets == 0].mean() >= 0.95
+    called = trained.predicted("test").probabilities[:, 0] >= point["test"]["threshold"]
+    assert called.sum() == point["test"]["tp"] + point["test"]["fp"]
+
+
+def test_the_saved_temperature_makes_validation_likelier_than_none(trained: Run) -> None:
+    facts = json.loads((trained.path / "classifier.json").read_text())
+    calibration = trained.metrics["test"]["calibration"]
+    assert facts["temperature"] == calibration["temperature"] != 1
+    assert trained.metrics["test"]["log_loss"]["value"] == pytest.approx(
+        calibration["after"]["log_loss"]["value"]
+    )
+
+
+def test_other_wishes_can_be_asked_later(trained: Run) -> None:
+    questions = Questions(positive="b", specificity=0.9, not_sure_below=0.6)
+    figures = evaluate_run(trained, questions=questions).figures
+    assert figures["operating_point"]["chosen"]["wished"] == "specificity"
+    confidences = trained.predicted("test").confidences
+    assert figures["abstention"]["answered"] == (confidences >= 0.6).sum()
+    assert "subgroups" not in figures
+
+
+def test_a_classifier_that_may_doubt_says_so(trained: Run, tmp_path: Path) -> None:
+    options = trained.config.to_dict() | {"not_sure_below": 0.99, "out": str(tmp_path / "run"), "quiet": True}
+    run = excite.train(options.pop("data"), **options)
+    said = excite.Classifier.load(run).predict(list(run.predictions["path"]))
+    assert {one.sure for one in said} >= {False}
+    for one in said:
+        assert one.sure == (one.probability >= 0.99)
+    assert run.metrics["test"]["abstention"]["answered"] == sum(one.sure for one in said)
+
+
+@pytest.fixture
+def foreign(trained: Run, tmp_path: Path) -> Path:
+    """New scenes under other names of classes, and among them three that were trained on: a file, a mirrored
+    copy, and a smaller one."""
+    place = tmp_path / "foreign"
+    for name in ("a", "measles"):
+        (place / name).mkdir(parents=True)
+    for number in range(100, 110):
+        pixels = scene(number, 48)
+        Image.fromarray(pixels).save(place / ("a", "measles")[number % 2] / f"{number}.png")
+    table = trained.manifest.table
+    known = table.loc[(table["split"] == "train") & (table["label"] == "a"), "path"].tolist()[:3]
+    shutil.copy(known[0], place / "a" / "same.png")
+    with Image.open(known[1]) as picture:
+        picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(place / "a" / "mirrored.png")
+    with Image.open(known[2]) as picture:
+        picture.resize((40, 40)).save(place / "a" / "smaller.png")
+    return place
+
+
+def test_classes_are_mapped_and_seen_images_are_counted(
+    trained: Run, foreign: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["evaluate", str(trained.path), str(foreign), "--map", "measles=b", "--json"]
+    assert excite_cli(arguments) == 0
+    said = capsys.readouterr()
+    figures = json.loads(said.out)["all"]
+    assert figures["n"] == 13
+    assert figures["classes"]["b"]["n"] == 5
+    assert figures["siblings_in_train"] == 3
+    assert "3 of 13 images were trained on" in said.err
+
+
+def test_copies_of_images_that_are_gone_are_known_by_content(
+    trained: Run, foreign: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(trained.path, moved)
+    manifest = moved / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace(str(trained.path.parent), str(tmp_path / "gone")))
+    figures = evaluate_run(Run(moved), str(foreign), mapping={"measles": "b"}).figures
+    assert figures["siblings_in_train"] == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ([], "class 'measles' is none of the run's: a, b (say what it is with --map 'measles=b'"),
+        (["--map", "measels=b"], "did you mean 'measles'?"),
+        (["--map", "measles=c"], "unknown class 'c'"),
+        (["--map", "measles"], "is not of the form THEIRS=OURS"),
+        (["--map", "measles=b", "--by", "lens"], "--by: unknown column 'lens'"),
+        (["--map", "measles=b", "--positive", "c"], "unknown class 'c'"),
+        (["--sensitivity", "0.9", "--specificity", "0.9"], "sensitivity and specificity both say"),
+        (["--validation", "x.csv"], "is a run, of which --validation says nothing"),
+    ],
+)
+def test_what_cannot_be_evaluated_gets_one_line(
+    trained: Run, foreign: Path, capsys: pytest.CaptureFixture[str], more: list[str], says: str
+) -> None:
+    assert excite_cli(["evaluate", str(trained.path), str(foreign), *more]) != 0
+    errors = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert len(errors) == 1
+    assert says in errors[0]
+
+
+def good_table() -> pd.DataFrame:
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 2, 30)
+    shares = np.clip(0.5 + (truth - 0.5) * 0.6 + random.normal(0, 0.2, 30), 0, 1)
+    return pd.DataFrame(
+        {
+            "path": [f"{number}.png" for number in range(30)],
+            "label": np.array(["no", "yes"])[truth],
+            "p:no": 1 - shares,
+            "p:yes": shares,
+            "site": ["x", "y", "z"] * 10,
+        }
+    )
+
+
+def test_anybodys_predictions_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = good_table()
+    table.to_csv(tmp_path / "said.csv", index=False)
+    arguments = [
+        "evaluate",
+        str(tmp_path / "said.csv"),
+        "--by",
+        "site",
+        "--json",
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    more = ["--validation", str(tmp_path / "said.csv"), "--positive", "yes", "--sensitivity", "0.8"]
+    assert excite_cli([*arguments, *more]) == 0
+    figures = json.loads(capsys.readouterr().out)["table"]
+    guesses = np.where(table["p:yes"] > table["p:no"], "yes", "no")
+    assert figures["accuracy"]["value"] == pytest.approx((guesses == table["label"]).mean())
+    assert [row["n"] for row in figures["subgroups"][0]["rows"]] == [10, 10, 10]
+    assert figures["operating_point"]["test"]["sensitivity"]["value"] >= 0.8
+    assert json.loads((tmp_path / "o" / "metrics.json").read_text())["table"] == figures
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (lambda table: table.drop(columns="label"), "columns missing: 'label'"),
+        (lambda table: table.assign(**{"p:no": 0.9}), "the probabilities sum to"),
+        (lambda table: pd.concat([table, table[:1]]), "0.png is there twice"),
+        (lambda table: table.assign(label="maybe"), "label 'maybe' has no column 'p:maybe'"),
+    ],
+)
+def test_a_faulty_table_gets_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], harm: object, says: str
+) -> None:
+    harm(good_table()).to_csv(tmp_path / "said.csv", index=False)  # type: ignore[operator]
+    assert excite_cli(["evaluate", str(tmp_path / "said.csv")]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
+
+
+def test_a_table_has_no_parts(tmp_path: Path) -> None:
+    good_table().to_csv(tmp_path / "said.csv", index=False)
+    assert excite_cli(["evaluate", str(tmp_path / "said.csv"), "--split", "val"]) == 2
+
+
+def test_the_data_must_be_there(trained: Run) -> None:
+    with pytest.raises(ExciteError, match="no such file or folder"):
+        evaluate_run(trained, "nowhere")
