@@ -45,6 +45,14 @@ def summary(
     reduction: Annotated[
         int | None, typer.Option("--reduction", help="Reduction of the attention.", min=1)
     ] = None,
+    identity: Annotated[
+        bool | None,
+        typer.Option(
+            "--identity",
+            help="Attention that starts with every gate at one; refused where its kind cannot.",
+            show_default=False,
+        ),
+    ] = None,
     classes: Annotated[int | None, typer.Option("--classes", help="Number of classes.", min=1)] = None,
     image_size: Annotated[int | None, typer.Option("--image-size", help="Side of the input.", min=1)] = None,
     table: Annotated[
@@ -53,7 +61,8 @@ def summary(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """A network layer by layer: output shapes, parameters and multiply-adds for one image."""
-    placing = {"placement": placement, "where": where, "stages": stages, "reduction": reduction}
+    placing: dict[str, Any] = {"placement": placement, "where": where, "stages": stages}
+    placing |= {"reduction": reduction, "identity": identity}
     given = [f"--{name}" for name, value in placing.items() if value is not None]
     if attention == "none" and given:
         raise ExciteError("there is no attention to place", where=given[0], exit_code=BAD_USAGE)
@@ -108,8 +117,8 @@ def _build(
             options["where"] = module_paths(placing["where"])
         if placing["stages"] is not None:
             options["stages"] = stage_numbers(placing["stages"])
-        if placing["reduction"] is not None:
-            options["attention_options"] = {"reduction": placing["reduction"]}
+        own = {name: placing[name] for name in ("reduction", "identity") if placing[name] is not None}
+        options["attention_options"] = own
     return create_model(name, image_size=image_size, **options)
 
 
