@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import pytest
-from PIL import Image
+# Before anything imports torch: test processes run beside each other, and each has one thread.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from PIL import Image  # noqa: E402
 
 REAL_DATA = Path(__file__).parents[1].parent / "shared" / "data"
 
@@ -51,25 +57,44 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def excite_command(tmp_path: Path) -> Command:
-    """Runs ``python -m excite ...`` in an empty folder, with one thread."""
+def excite_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs ``excite ...`` in an empty folder: inside this process, which has imported all it needs, or in one
+    of its own with one thread where a ``launcher`` is named or ``alone`` is said."""
     place = tmp_path / "work"
     place.mkdir()
+    monkeypatch.setenv("COLUMNS", "100")
 
     def run(
-        *arguments: object, launcher: tuple[str, ...] = (), **options: object
+        *arguments: object, launcher: tuple[str, ...] = (), alone: bool = False
     ) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, *launcher, "-m", "excite", *map(str, arguments)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+        texts = list(map(str, arguments))
+        if not launcher and not alone:
+            return inside(texts, place, monkeypatch)
         return subprocess.run(
-            command,
+            [sys.executable, *launcher, "-m", "excite", *texts],
             cwd=place,
-            env=environment,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
             timeout=300,
             check=False,
-            **options,
         )
 
     return run
+
+
+def inside(
+    arguments: list[str], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> subprocess.CompletedProcess[str]:
+    """The command in this process, as if it were one of its own."""
+    from excite.cli.app import run
+
+    out, err = io.StringIO(), io.StringIO()
+    with monkeypatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.chdir(place)
+        try:
+            code = run(arguments)
+        except Exception:  # with --debug
+            traceback.print_exc(file=err)
+            code = 1
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
