@@ -14,9 +14,9 @@ from pathlib import Path
 # Before anything imports torch: test processes run beside each other, and each has one thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
-from PIL import Image  # noqa: E402
+import numpy as np
+import pytest
+from PIL import Image
 
 REAL_DATA = Path(__file__).parents[1].parent / "shared" / "data"
 
