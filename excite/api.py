@@ -11,6 +11,7 @@ from excite.data.audit_reading import read_images
 from excite.data.cache import cache_directory
 from excite.data.decoding import MAX_PIXELS
 from excite.reporting.figures import draw_figures
+from excite.reporting.report import write_report
 from excite.runs.cross_validation import cross_validate
 from excite.runs.experiment import run_experiment, run_folder
 from excite.runs.run import Run
@@ -72,4 +73,5 @@ def train_as_configured(config: TrainConfig, *, resume: bool = False, quiet: boo
     run = work(config, resume=resume, display=display)
     if first_process():
         draw_figures(run)
+        write_report(run, thumbnails=run.config.thumbnails)
     return run

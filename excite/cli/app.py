@@ -10,7 +10,18 @@ from pathlib import Path
 import typer
 
 from excite import __version__
-from excite.cli import audit, compare, doctor, evaluate, predict, sites, split, summary, train
+from excite.cli import (
+    audit,
+    compare,
+    doctor,
+    evaluate,
+    predict,
+    report,
+    sites,
+    split,
+    summary,
+    train,
+)
 from excite.errors import BAD_USAGE, FAILED, INTERRUPTED, ExciteError
 
 app = typer.Typer(
@@ -24,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (audit, split, train, evaluate, compare, predict, summary, sites, doctor):
+for verb in (audit, split, train, evaluate, report, compare, predict, summary, sites, doctor):
     verb.add_to(app)
 
 

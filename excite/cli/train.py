@@ -82,7 +82,8 @@ def train(
     print_figures("test", run.metrics["test"])
     if run.config.folds is not None:
         print_folds(run.metrics)
-    typer.echo(f"run       {run.path}   (figures in {run.figures})")
+    typer.echo(f"run       {run.path}")
+    typer.echo(f"report    {run.path / 'report.html'}")
     trained = run if run.config.folds is None else run.fold(0, 0)
     typer.echo(f"next      excite predict {trained.path} {run.predictions['path'].iloc[0]}")
 

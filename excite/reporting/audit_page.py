@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
 import math
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from PIL import Image
-
 from excite.data.audit import Audit
 from excite.data.audit_table import audit_rows, headline
 from excite.data.decisions import write_decisions
-from excite.data.decoding import MAX_PIXELS, decode
+from excite.data.decoding import MAX_PIXELS
 from excite.data.pairs import Pair
-from excite.errors import ExciteError
 from excite.files import write_text
+from excite.reporting.page import SIDE as SIDE
+from excite.reporting.page import SMALL, common_folder, template, thumbnail
 
-SIDE = 220  # pixels of a thumbnail's longer side: two fit beside each other on a phone of 400 pixels
-QUALITY = 78
 MOST_PAIRS = 200
 """Pairs on the page: at 15 kB a thumbnail it comes to 6 MB at most, which a phone opens."""
 
-_SMALL = 64  # pixels of the longer side below which a picture is enlarged without smoothing
 _SHARE = 4  # one part in four of the page at most for conflicts, and for leaks, so that the rest is seen too
 
 
@@ -83,7 +76,7 @@ def audit_page(
         most_pairs: how many pairs are shown; how many are not is said on the page.
     """
     sections = _sections(audit, most_pairs)
-    thumbnail = lru_cache(maxsize=256)(lambda path: _thumbnail(path, max_pixels))
+    small = lru_cache(maxsize=256)(lambda path: thumbnail(path, max_pixels))
     view = _View(audit)
     total = sum(len(section.pairs) for section in sections)
     done = 0
@@ -91,19 +84,12 @@ def audit_page(
     for section in sections:
         cards = []
         for pair in section.pairs:
-            cards.append(view.card(pair, thumbnail))
+            cards.append(view.card(pair, small))
             done += 1
             if progress is not None:
                 progress(done, total)
         shown.append({"title": section.title, "text": section.text, "cards": cards, "left": section.left_out})
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("audit.html").render(
+    return template("audit.html").render(
         title=title or "data set",
         root=view.root,
         headline=headline(audit),
@@ -165,7 +151,7 @@ class _View:
         table = audit.manifest.table
         self.paths: list[str] = table["path"].tolist()
         self.table = table
-        self.root = _common_folder(self.paths)
+        self.root = common_folder(self.paths)
         self.doubtful = set(audit.linked.doubtful)
         self.decided = {
             **dict.fromkeys(audit.decided.accepted, "accept"),
@@ -202,34 +188,8 @@ class _View:
             "label": facts["label"],
             "split": facts["split"],
             "size": f"{facts['width']} x {facts['height']}",
-            "small": max(facts["width"], facts["height"]) < _SMALL,
+            "small": max(facts["width"], facts["height"]) < SMALL,
         }
-
-
-def _common_folder(paths: Sequence[str]) -> str:
-    """The folder that all lie in, with its last separator; "" where there is none."""
-    try:
-        common = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120 (text, not files)
-    except ValueError:  # none at all, or several drives
-        return ""
-    return common if common.endswith(os.sep) else common + os.sep
-
-
-def _thumbnail(path: str, max_pixels: int) -> str:
-    """A picture as a data URI, "" where it cannot be read any more. The original is only read."""
-    try:
-        picture = decode(path, max_pixels=max_pixels)
-    except ExciteError:
-        return ""
-    small = max(picture.size) < _SMALL
-    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    if small:
-        picture.save(stream, "PNG")
-    else:
-        picture.save(stream, "JPEG", quality=QUALITY)
-    text = base64.b64encode(stream.getvalue()).decode()
-    return f"data:image/{'png' if small else 'jpeg'};base64,{text}"
 
 
 def _csv_line(*values: str) -> str:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from excite.data.decoding import decode
 from excite.errors import ExciteError
 from excite.files import write_bytes
+from excite.reporting.charts import kept_epoch
 from excite.runs.predictions import prediction_rows
 from excite.runs.run import Run
 
@@ -48,8 +49,7 @@ def write_evaluation(result: Evaluation, folder: Path) -> None:
 def learning_curves(history: pd.DataFrame) -> Figure:
     """Loss and accuracy over the epochs, in training and validation, and which epoch's weights were kept."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
-    order = history.sort_values(["val_accuracy", "val_loss"], ascending=[False, True], kind="stable")
-    kept = int(order["epoch"].iloc[0])
+    kept = kept_epoch(history)
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         axes.axvline(kept, color=GREY, linestyle=":", linewidth=1, label=f"kept: epoch {kept}")
         axes.plot(history["epoch"], history[f"train_{name}"], color=BLUE, label="training")

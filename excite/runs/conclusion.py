@@ -58,6 +58,7 @@ def conclude(
     }
     for split, those in figures.items():
         those["siblings_in_train"] = siblings_in_train(manifest, split)
+        those["leaks_allowed"] = config.allow_leaks and bool(those["siblings_in_train"])
     run.write_table("val_predictions.csv", prediction_rows(validation))
     run.write_table("predictions.csv", prediction_rows(test))
     run.write_json("metrics.json", figures)

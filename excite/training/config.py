@@ -182,6 +182,9 @@ class TrainConfig:
     )
     repeats: int = option(1, RUN, "Draw the folds so many times anew.", low=1, high=100)
     jobs: int = option(1, RUN, "Folds that are trained at once, each with its share of the threads.", low=1)
+    thumbnails: bool = option(
+        False, RUN, "Show the worst mistakes as pictures in report.html: mind whose they are."
+    )
     out: str | None = option(None, RUN, "Run folder; default: runs/NAME of the data.")
 
     def __post_init__(self) -> None:

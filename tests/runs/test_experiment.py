@@ -47,6 +47,8 @@ def test_the_run_folder_holds_what_is_promised(trained: Run) -> None:
         "audit.json",
         "predictions.csv",
         "val_predictions.csv",
+        "report.html",
+        "model_card.md",
         "metrics.json",
         "figures/learning_curves.png",
         "figures/confusion_matrix.png",

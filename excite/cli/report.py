@@ -1,0 +1,36 @@
+"""excite report"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(
+        "report",
+        epilog="Examples: [bold]excite report runs/photos --thumbnails[/bold] · "
+        "[bold]excite report runs/photos/repeat-0/fold-2[/bold]",
+    )(report)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
+    thumbnails: Annotated[
+        bool, typer.Option("--thumbnails", help="Show the worst mistakes as pictures: mind whose they are.")
+    ] = False,
+) -> None:
+    """Write a run's report.html, model_card.md and figures anew.
+
+    Every training does so at its end; a fold of a cross-validation only when asked here.
+    """
+    from excite.reporting.figures import draw_figures
+    from excite.reporting.report import write_report
+    from excite.runs.run import Run
+
+    opened = Run.open(run)
+    write_report(opened, thumbnails=thumbnails)
+    draw_figures(opened)
+    typer.echo(f"written   {run / 'report.html'}, {run / 'model_card.md'}, {opened.figures}")

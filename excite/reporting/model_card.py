@@ -1,0 +1,105 @@
+"""model_card.md: the run in the form of Mitchell et al. 2019, for people and for hubs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from excite.evaluation.metrics import OVERALL, PER_CLASS
+from excite.reporting.page import template
+from excite.reporting.report_facts import RunFacts
+from excite.reporting.report_setup import audit_rows, command, setup_rows
+from excite.reporting.report_words import (
+    baseline,
+    disjointness,
+    headline,
+    intended_use,
+    limits,
+    warnings,
+)
+from excite.reporting.tables import NAMES, figure_text, fold_table
+
+_MARKUP = re.compile(r"([\\`*_\[\]<>#|~&$])")
+
+
+def model_card_of(facts: RunFacts) -> str:
+    """The card as Markdown with YAML front matter; names are escaped, whatever they hold."""
+    test = facts.test
+    point = test.get("operating_point")
+    folds = fold_table(facts.folds, facts.metrics.get("corrected", {})) if facts.folds else None
+    return template("model_card.md", md=markdown_text, code=code_block).render(
+        front=yaml.safe_dump(_front(facts), sort_keys=False, allow_unicode=True),
+        title=facts.name,
+        verdict=headline(facts),
+        baseline=baseline(facts),
+        disjoint=disjointness(facts).text,
+        warnings=[said.text for said in warnings(facts)],
+        use=intended_use(facts),
+        limits=limits(facts),
+        setup=setup_rows(facts),
+        counts=facts.counts,
+        audit=audit_rows(facts.audit) if facts.audit else [],
+        overall=[(NAMES[name][0], figure_text(test[name], name)) for name in OVERALL if name in test],
+        class_columns=[NAMES[name][0] for name in PER_CLASS],
+        classes=[
+            (label, row["n"], row["groups"], [figure_text(row[name], name) for name in PER_CLASS])
+            for label, row in facts.by_class["classes"].items()
+        ],
+        folds=folds,
+        size=f"{test['n']:,} images of {test['groups']:,} groups",
+        calibration=test.get("calibration"),
+        ece=figure_text(test["ece"]),
+        point=point,
+        point_rows=[
+            (NAMES[name][0], figure_text(point["test"][name], name))
+            for name in ("sensitivity", "specificity", "ppv", "npv", "accuracy")
+        ]
+        if point
+        else [],
+        command=command(facts.config),
+        load="RUN/repeat-0/fold-0" if facts.folds else "RUN",
+    )
+
+
+def markdown_text(text: object) -> str:
+    """Text that Markdown shows as it is, on one line: in a heading, a list or a table's cell."""
+    return _MARKUP.sub(r"\\\1", " ".join(str(text).split())).replace("\\<", "&lt;").replace("\\>", "&gt;")
+
+
+def code_block(text: str) -> str:
+    """Text as a block of code; its fence is longer than any in it."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{text}\n{fence}"
+
+
+def _front(facts: RunFacts) -> dict[str, Any]:
+    """What model hubs read: the task and the figures."""
+    test = facts.test
+    shown = ("accuracy", "balanced_accuracy", "auroc", "log_loss")
+    metrics = [
+        {"type": name, "value": round(test[name]["value"], 6), "name": f"{NAMES[name][0]} (test)"}
+        for name in shown
+        if name in test and test[name]["value"] is not None
+    ]
+    dataset = {
+        "type": "imagefolder",
+        "name": str(facts.config.data),
+        "split": "out of fold" if facts.folds else "test",
+    }
+    return {
+        "library_name": "excite",
+        "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "excite", str(facts.config.model)],
+        "metrics": [metric["type"] for metric in metrics],
+        "model-index": [
+            {
+                "name": facts.name,
+                "results": [
+                    {"task": {"type": "image-classification"}, "dataset": dataset, "metrics": metrics}
+                ],
+            }
+        ],
+    }

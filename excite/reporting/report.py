@@ -1,0 +1,112 @@
+"""report.html and model_card.md: a training, or a cross-validation, as a reviewer wants to read it."""
+
+from __future__ import annotations
+
+from excite.files import write_text
+from excite.reporting.chart import Chart
+from excite.reporting.charts import (
+    benefit_chart,
+    coverage_chart,
+    learning_charts,
+    ranking_charts,
+    reliability_chart,
+)
+from excite.reporting.mistakes import confusion_view, worst_mistakes
+from excite.reporting.model_card import model_card_of
+from excite.reporting.page import template
+from excite.reporting.report_facts import RunFacts
+from excite.reporting.report_setup import audit_rows, command, setup_rows, typed_command
+from excite.reporting.report_words import (
+    baseline,
+    disjointness,
+    headline,
+    intended_use,
+    limits,
+    warnings,
+)
+from excite.reporting.tables import (
+    class_table,
+    fold_table,
+    overall_table,
+    point_table,
+    subgroup_table,
+    tiles,
+)
+from excite.runs.run import Run
+
+
+def write_report(run: Run, *, thumbnails: bool = False) -> None:
+    """Write ``report.html`` and ``model_card.md`` into the folder of a finished run.
+
+    Args:
+        thumbnails: show the worst mistakes as small pictures: mind whose they are.
+
+    Raises:
+        ExciteError: when the run is not finished, a file of it is damaged, or one cannot be written.
+    """
+    facts = RunFacts.of(run)
+    write_text(run.path / "report.html", _page(facts, thumbnails))
+    write_text(run.path / "model_card.md", model_card_of(facts))
+
+
+def report_page(run: Run, *, thumbnails: bool = False) -> str:
+    """The report as HTML: one file without a script that asks for nothing from anywhere.
+
+    Names of files, classes and groups are escaped, whatever they hold.
+    """
+    return _page(RunFacts.of(run), thumbnails)
+
+
+def model_card(run: Run) -> str:
+    """The model card as Markdown with YAML front matter."""
+    return model_card_of(RunFacts.of(run))
+
+
+def _page(facts: RunFacts, thumbnails: bool) -> str:
+    test = facts.test
+    point = test.get("operating_point")
+    parts, counts = facts.counts
+    return template("report.html").render(
+        title=facts.name,
+        finished=facts.finished,
+        verdict=headline(facts),
+        baseline=baseline(facts),
+        disjoint=disjointness(facts),
+        warnings=warnings(facts),
+        tiles=tiles(test),
+        use=intended_use(facts),
+        limits=limits(facts),
+        overall=overall_table(test, facts.val),
+        classes=class_table(facts.by_class["classes"], facts.by_class.get("few_groups") or ()),
+        repeats=test.get("repeats", 1),
+        folds=fold_table(facts.folds, facts.metrics.get("corrected", {})) if facts.folds else None,
+        confusion=confusion_view(facts.by_class),
+        mistakes=worst_mistakes(facts.predictions, thumbnails=thumbnails, max_pixels=facts.config.max_pixels),
+        learning=[] if facts.folds or facts.history is None else learning_charts(facts.history),
+        ranking=ranking_charts(facts.predictions, facts.by_class["classes"], facts.positive),
+        reliability=[reliability_chart(*each) for each in facts.calibration],
+        calibration=test.get("calibration"),
+        ece=test["ece"],
+        point=point_table(point["chosen"], point["test"]) if point else None,
+        chosen=point,
+        benefit=_benefit(facts),
+        coverage=coverage_chart(facts.predictions),
+        abstention=test.get("abstention"),
+        subgroups=[subgroup_table(found) for found in test.get("subgroups") or ()],
+        setup=setup_rows(facts),
+        parts=parts,
+        counts=counts,
+        audit=audit_rows(facts.audit) if facts.audit else None,
+        command=command(facts.config),
+        typed=typed_command(facts.environment),
+        out=str(facts.run.path),
+        interval=test.get("interval", {}),
+    )
+
+
+def _benefit(facts: RunFacts) -> Chart | None:
+    """The decision curve; none where no class is acted on, or the test has no image of it, or no other."""
+    if facts.acted_on is None:
+        return None
+    positive = facts.predictions.targets == facts.predictions.class_index(facts.acted_on)
+    return None if positive.all() or not positive.any() else benefit_chart(facts.predictions, facts.acted_on)

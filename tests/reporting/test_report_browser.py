@@ -1,0 +1,161 @@
+"""The report in a real browser: quiet, offline, accessible, and never wider than the screen."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from excite.reporting.report import write_report
+from tests.reporting.run_folders import write_cross_validation, write_run
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+AWKWARD = (
+    "<script>alert(1)</script>",
+    "a\"b'c&d",
+    "</title>",
+    "</svg>",
+    "=1",
+    "a very long name of a class " * 3,
+    *(f"class {number}" for number in range(10)),
+)
+PHONE, DESK = 360, 1280  # pixels
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A page of two classes, one of many with awkward names, one of a cross-validation."""
+    place = tmp_path_factory.mktemp("runs")
+    runs = {
+        "two": write_run(place / "two"),
+        "awkward": write_run(place / "awkward", AWKWARD, groups=200, size=1, extras={"siblings_in_train": 3}),
+        "folds": write_cross_validation(place / "folds"),
+    }
+    for run in runs.values():
+        write_report(run)
+    return {name: run.path / "report.html" for name, run in runs.items()}
+
+
+@pytest.mark.parametrize("name", ["two", "awkward", "folds"])
+def test_it_is_quiet_offline_and_fits_the_screen(browser: Any, reports: dict[str, Path], name: str) -> None:
+    page = browser.new_page(viewport={"width": PHONE, "height": 740})
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("dialog", lambda dialog: said.append(dialog.message))
+    page.on("request", lambda request: said.append(request.url))
+    page.goto(reports[name].as_uri())
+    for width in (PHONE, DESK):
+        page.set_viewport_size({"width": width, "height": 740})
+        for opened in (False, True):  # tables of data unfolded too
+            page.eval_on_selector_all(
+                "details", f"all => all.forEach(each => each.open = {str(opened).lower()})"
+            )
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert said == [reports[name].as_uri()]
+    assert page.title() == f"Report of {name}"
+    page.close()
+
+
+@pytest.mark.parametrize("name", ["two", "awkward", "folds"])
+def test_it_has_no_serious_accessibility_faults(browser: Any, reports: dict[str, Path], name: str) -> None:
+    page = browser.new_page(viewport={"width": PHONE, "height": 740}, color_scheme="light")
+    page.goto(reports[name].as_uri())
+    page.eval_on_selector("details", "first => first.open = true")
+    assert grave_faults(page, looked=10) == []
+    if name == "two":  # the others have the same colours
+        page.emulate_media(color_scheme="dark")
+        assert grave_faults(page, looked=1, runOnly=["color-contrast"]) == []
+    page.close()
+
+
+def grave_faults(page: Any, looked: int, context: str | None = None, **options: Any) -> list[tuple[str, str]]:
+    """Rule and first place of each serious or critical fault that axe finds with at least so many rules."""
+    found = axe.Axe().run(page, context=context, options={"resultTypes": ["violations"], **options}).response
+    assert len(found["passes"]) >= looked
+    grave = [fault for fault in found["violations"] if fault["impact"] in ("serious", "critical")]
+    return [(fault["id"], fault["nodes"][0]["html"]) for fault in grave]
+
+
+def test_a_fault_would_be_found(browser: Any, reports: dict[str, Path]) -> None:
+    page = browser.new_page()
+    page.goto(reports["two"].as_uri())
+    assert grave_faults(page, 1, context=".verdict") == []
+    page.evaluate("document.querySelector('.what').style.color = '#eee'")
+    assert {rule for rule, _ in grave_faults(page, 1, context=".verdict")} == {"color-contrast"}
+    page.close()
+
+
+def test_the_picture_of_a_large_matrix_shows_its_squares(browser: Any, reports: dict[str, Path]) -> None:
+    page = browser.new_page(viewport={"width": DESK, "height": 740})
+    page.goto(reports["awkward"].as_uri())
+    frame = page.locator("#confusion-matrix .frame").bounding_box()
+    last = page.locator("#confusion-matrix .square").last.bounding_box()
+    assert frame["width"] / len(AWKWARD) == pytest.approx(last["width"], rel=0.1)
+    assert last["height"] == pytest.approx(last["width"], rel=0.1)
+    page.close()
+
+
+def test_a_chart_is_announced_and_its_data_downloads(
+    browser: Any, reports: dict[str, Path], tmp_path: Path
+) -> None:
+    page = browser.new_page()
+    page.goto(reports["awkward"].as_uri())
+    assert page.get_by_role("img", name="ROC curves, each class against the rest").count() == 1
+    for chart, columns in (("roc", ["class", "false_positive_rate", "sensitivity"]), ("coverage", None)):
+        with page.expect_download() as waiting:
+            page.click(f"#{chart} a[download]")
+        assert waiting.value.suggested_filename == f"{chart}.csv"
+        waiting.value.save_as(tmp_path / "saved.csv")
+        with (tmp_path / "saved.csv").open(newline="", encoding="utf-8") as stream:
+            header, *rows = csv.reader(stream)
+        page.click(f"#{chart} summary")
+        shown = page.eval_on_selector_all(
+            f"#{chart} tbody tr", "rows => rows.map(row => [...row.cells].map(cell => cell.textContent))"
+        )
+        assert shown == [[*row] for row in rows[: len(shown)]]
+        assert len(shown) > 20
+        if columns:
+            assert header == columns
+            assert {row[0] for row in rows} == set(AWKWARD)
+    page.close()
+
+
+def test_the_dark_page_is_dark_and_paper_is_white(browser: Any, reports: dict[str, Path]) -> None:
+    page = browser.new_page(color_scheme="dark")
+    page.goto(reports["two"].as_uri())
+    ground = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(ground) == "rgb(18, 22, 28)"
+    curve = "getComputedStyle(document.querySelector('#roc .line.s0')).stroke"
+    dark = page.evaluate(curve)
+    page.emulate_media(media="print")
+    assert page.evaluate(ground) == "rgb(255, 255, 255)"
+    assert page.evaluate(curve) != dark
+    assert not page.is_visible("nav")
+    assert page.is_visible("#roc svg.plot")
+    page.close()
