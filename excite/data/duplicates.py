@@ -20,6 +20,7 @@ from excite.data.linking import Linked as Linked
 from excite.data.linking import link as link
 from excite.data.manifest import Manifest
 from excite.data.pairs import KINDS, Pair
+from excite.data.realigned import realigned_pairs
 from excite.data.same_picture import identical_pairs, near_pairs
 from excite.data.thumbnails import Thumbnail, thumbnail
 from excite.errors import ExciteError
@@ -28,7 +29,7 @@ from excite.files import replacing
 if TYPE_CHECKING:
     from excite.data.local_features import Features
 
-_VERSION = 2
+_VERSION = 3
 
 SMALLEST = 24
 """Short side in pixels from which pictures can be told apart by more than identical pixels. At 8 pixels two
@@ -80,6 +81,10 @@ def _found(manifest: Manifest, photos: bool, max_pixels: int, progress: StagePro
     short = table[["width", "height"]].min(axis=1).to_numpy()
     distinct = [row for row in range(len(files)) if row not in repeated and short[row] >= SMALLEST]
     near = near_pairs(thumbnails, distinct)
+    small = [row for row in distinct if not (thumbnails[row].blank or thumbnails[row].fine)]
+    known = {(pair.a, pair.b) for pair in near}
+    moved = realigned_pairs(thumbnails, small, progress("comparing small images") if small else None)
+    near += [pair for pair in moved if (pair.a, pair.b) not in known]
     pairs = same + near
     if photos:
         from excite.data.same_photo import SURE_CONFIDENCE, photo_pairs

@@ -25,9 +25,9 @@ def nearest(
     """
     k = min(k, len(vectors))
     if len(vectors) <= EXACT:
-        return _exact(vectors, queries, k)
+        return nearest_exactly(vectors, queries, k)
     cells, centres = _cells(vectors, seed)
-    probes = _exact(centres, queries, PROBES)[0]
+    probes = nearest_exactly(centres, queries, PROBES)[0]
     rows = np.full((len(queries), k), -1, dtype=np.int64)
     likeness = np.full((len(queries), k), -1, dtype=np.float32)
     order = np.argsort(probes, axis=None, kind="stable")
@@ -38,14 +38,15 @@ def nearest(
             continue
         for start in range(0, len(asking), _BLOCK):
             who = asking[start : start + _BLOCK]
-            near, how = _exact(vectors[members], queries[who], min(k, len(members)))
+            near, how = nearest_exactly(vectors[members], queries[who], min(k, len(members)))
             rows[who], likeness[who] = _best(
                 np.hstack([rows[who], members[near]]), np.hstack([likeness[who], how]), k
             )
     return rows, likeness
 
 
-def _exact(vectors: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def nearest_exactly(vectors: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """As ``nearest``, by comparing all."""
     rows = np.empty((len(queries), k), dtype=np.int64)
     likeness = np.empty((len(queries), k), dtype=np.float32)
     every = np.arange(len(vectors))
@@ -72,11 +73,11 @@ def _cells(vectors: np.ndarray, seed: int) -> tuple[list[np.ndarray], np.ndarray
     sample = vectors[random.choice(len(vectors), min(len(vectors), 32 * count), replace=False)]
     centres = sample[:count].copy()
     for _ in range(4):
-        cell = _exact(centres, sample, 1)[0][:, 0]
+        cell = nearest_exactly(centres, sample, 1)[0][:, 0]
         sums = np.zeros_like(centres)
         np.add.at(sums, cell, sample)
         norms = np.linalg.norm(sums, axis=1, keepdims=True)
         centres = np.where(norms > 0, sums / np.maximum(norms, 1e-9), centres)
-    cell = _exact(centres, vectors, 1)[0][:, 0]
+    cell = nearest_exactly(centres, vectors, 1)[0][:, 0]
     order = np.argsort(cell, kind="stable")
     return np.split(order, np.searchsorted(cell[order], np.arange(1, count))), centres

@@ -17,6 +17,7 @@ from excite.data.neighbours import nearest
 from excite.data.pairs import Pair
 from excite.data.photo_candidates import Candidate, candidates, descriptions
 from excite.data.photo_matching import Overlay, overlay
+from excite.data.strangers import SHARE, sampled_strangers
 
 NEIGHBOURS = 20
 """Looked at for every picture, straight or mirrored. Twice as many take twice the time and made 2 more of the
@@ -24,8 +25,9 @@ NEIGHBOURS = 20
 CORRELATION, NOISY_CORRELATION = 0.65, 0.4
 """Of the pixels, at least; the lower one where either picture carries strong noise. Over 47,497 pairs of
 different patients of the mpox set the largest was 0.21. The rest is room for pictures of one kind, set on
-simulated head scans: of two patients with half of their anatomy in common they reach 0.61. With 70 % in
-common they reach 0.78 and are joined; real scans have not been tried."""
+simulated scans: of two patients with half of their anatomy in common they reach 0.61."""
+MARGIN = 0.35
+"""Fisher's z by which pixels must agree better than those of strangers in the same set do."""
 AGREEING = 8
 SPREAD = 0.4
 """Share of the overlap that must agree: two pictures with one caption, ruler or frame stay apart."""
@@ -58,23 +60,28 @@ def photo_pairs(
         for a, b in known:
             sure.join(a, b)
         straight, flipped = descriptions(features)
+        least = _least_correlation(features, straight)
         found: dict[tuple[int, int], Overlay] = {}
         first = candidates(straight, flipped, NEIGHBOURS)
-        _look(features, first, sure, found, thorough=False, progress=progress)
+        _look(features, first, sure, found, least, thorough=False, progress=progress)
         second = _second_candidates(straight, flipped, sure)
-        _look(features, second, sure, found, thorough=True, progress=progress)
+        _look(features, second, sure, found, least, thorough=True, progress=progress)
     return [
-        Pair(a, b, "same photo", evidence(seen), 1 - 2 ** -strength(seen))
+        Pair(a, b, "same photo", evidence(seen), 1 - 2 ** -strength(seen, least))
         for (a, b), seen in sorted(found.items())
     ]
 
 
-def strength(seen: Overlay) -> float:
+def strength(seen: Overlay, least: float = CORRELATION) -> float:
     """Evidence in bits, 0 to 10: the product of how well the pixels agree, how many features, and where.
 
     At the threshold of correlation 16 features that agree are 2 bits: one picture may join a group.
+
+    Args:
+        least: the correlation that pictures without strong noise need in this set.
     """
-    least = NOISY_CORRELATION if seen.noisy else CORRELATION
+    if seen.noisy:
+        least = 1 - (1 - NOISY_CORRELATION) * (1 - least) / (1 - CORRELATION)
     if seen.correlation < least or seen.agreeing < AGREEING or seen.spread < SPREAD or seen.overlap < OVERLAP:
         return 0.0
     pixels = 2 + 3 * (seen.correlation - least) / (1 - least)
@@ -87,11 +94,23 @@ def evidence(seen: Overlay) -> str:
     return words + (", mirrored" if seen.mirror else "")
 
 
+def _least_correlation(features: Sequence[Features], straight: np.ndarray) -> float:
+    """``CORRELATION``, or more in a set whose pictures look alike, as scans do."""
+    ends = list(zip(*sampled_strangers(straight), strict=True))
+    seen = in_threads(lambda pair: overlay(features[pair[0]], features[pair[1]], mirror=False), ends)
+    correlations = [one.correlation for one in seen]
+    if not correlations:
+        return CORRELATION
+    usual = min(float(np.quantile(correlations, SHARE)), 0.999)
+    return max(CORRELATION, float(np.tanh(np.arctanh(usual) + MARGIN)))
+
+
 def _look(
     features: Sequence[Features],
     wanted: Sequence[Candidate],
     sure: UnionFind,
     found: dict[tuple[int, int], Overlay],
+    least: float,
     *,
     thorough: bool,
     progress: Progress | None,
@@ -107,8 +126,8 @@ def _look(
         batch = wanted[start : start + _BATCH]
         open_ = [item for item in batch if sure.find(item[1]) != sure.find(item[2])]
         for (_, a, b, _), seen in zip(open_, in_threads(lay, open_), strict=True):
-            value = strength(seen)
-            if value > 0 and ((a, b) not in found or value > strength(found[a, b])):
+            value = strength(seen, least)
+            if value > 0 and ((a, b) not in found or value > strength(found[a, b], least)):
                 found[a, b] = seen
             if value >= SURE:
                 sure.join(a, b)

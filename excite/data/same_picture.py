@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from excite.data.neighbours import nearest
 from excite.data.pairs import Pair
+from excite.data.strangers import agreement, needed, sampled_strangers
 from excite.data.thumbnails import Thumbnail, coarse, spectra, unoriented
 
 LIKENESS = 0.9
@@ -66,13 +67,15 @@ def near_pairs(thumbnails: Sequence[Thumbnail], rows: Sequence[int]) -> list[Pai
     if len(rows) < 2:
         return []
     waves = spectra(np.stack([coarse(thumbnails[row].luma) for row in rows]))
-    a, b = _candidates(unoriented(waves))
+    keys = unoriented(waves)
+    least = _least(thumbnails, rows, waves, keys)
+    a, b = _candidates(keys)
     likeness, orientation = best_orientation(waves, a, b)
     close = likeness >= LIKENESS
     pairs = []
     for one, two, value, turn in zip(a[close], b[close], likeness[close], orientation[close], strict=True):
-        detail = _detail(thumbnails[rows[one]], thumbnails[rows[two]], int(turn))
-        if detail >= DETAIL:
+        detail, significance = _detail(thumbnails[rows[one]], thumbnails[rows[two]], int(turn))
+        if detail >= DETAIL and significance >= least:
             # 2 bits of evidence at the threshold, 10 where the thumbnails are equal.
             sure = min((value - LIKENESS) / (1 - LIKENESS), 2 * (detail - DETAIL) / (1 - DETAIL), 1.0)
             words = f"thumbnails correlate {value:.2f}, their details {detail:.2f}"
@@ -110,8 +113,19 @@ def _candidates(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return pairs[:, 0], pairs[:, 1]
 
 
-def _detail(one: Thumbnail, two: Thumbnail, orientation: int) -> float:
-    """Correlation of what is finer than an eighth of the thumbnails, where both show the photo, -1 to 1."""
+def _least(
+    thumbnails: Sequence[Thumbnail], rows: Sequence[int], waves: np.ndarray, keys: np.ndarray
+) -> float:
+    """The significance that the details of a pair need, given how much alike strangers of the set are."""
+    a, b = sampled_strangers(keys)
+    _, turns = best_orientation(waves, a, b)
+    ends = zip(a, b, turns, strict=True)
+    seen = [_detail(thumbnails[rows[one]], thumbnails[rows[two]], int(turn))[1] for one, two, turn in ends]
+    return needed(np.array(seen), 0.0)
+
+
+def _detail(one: Thumbnail, two: Thumbnail, orientation: int) -> tuple[float, float]:
+    """``agreement`` of what is finer than an eighth of the thumbnails, where both show the photo."""
     if len(one.luma) == len(two.luma):
         pair, outside = (one.luma, two.luma), (one.shown_outside(), two.shown_outside())
     else:
@@ -119,9 +133,8 @@ def _detail(one: Thumbnail, two: Thumbnail, orientation: int) -> float:
     left, right = oriented(pair[0][None], orientation)[0], pair[1]
     both = ~(oriented(outside[0][None], orientation)[0] | outside[1])
     if np.count_nonzero(both) < both.size / 4:
-        return 0.0
+        return 0.0, 0.0
     sigma = len(left) / 16
     left = (left - ndimage.gaussian_filter(left.astype(np.float32), sigma)) * both
     right = (right - ndimage.gaussian_filter(right.astype(np.float32), sigma)) * both
-    length = float(np.sqrt((left * left).sum() * (right * right).sum()))
-    return float((left * right).sum()) / length if length > 0 else 0.0
+    return agreement(left, right)

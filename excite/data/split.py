@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import PurePath
 
 import numpy as np
@@ -22,7 +22,6 @@ def split_manifest(
     method: str,
     seed: int,
     fractions: Sequence[float] = FRACTIONS,
-    group_pattern: str | None = None,
 ) -> Manifest:
     """The manifest with every image in train, val or test, and every class in each of them.
 
@@ -30,7 +29,6 @@ def split_manifest(
         method: ``random`` draws images; ``grouped`` draws whole groups; ``folder`` keeps what the data
             says, and draws a val or test that it lacks out of its train, by groups where it has any.
         fractions: shares of train, val and test; met as near as whole images or groups allow.
-        group_pattern: takes the groups from the file names, see ``apply_group_pattern``.
 
     Raises:
         ExciteError: when no such split exists, with the reason.
@@ -38,8 +36,6 @@ def split_manifest(
     if method not in METHODS:
         raise unknown_name("split method", method, METHODS)
     _check_fractions(fractions)
-    if group_pattern is not None:
-        manifest = apply_group_pattern(manifest, group_pattern)
     if method == "folder":
         return _completed(manifest, fractions, seed)
     parts = _draw(manifest, fractions, seed, grouped=method == "grouped")
@@ -57,7 +53,7 @@ def folds(manifest: Manifest, k: int, *, seed: int, method: str) -> np.ndarray:
         raise unknown_name("fold method", method, METHODS[:2])
     if k < 2:
         raise ExciteError(f"at least 2 folds are needed, not {k}", exit_code=BAD_USAGE)
-    return _draw(manifest, [1 / k] * k, seed, grouped=method == "grouped", guard=_check_largest_group)
+    return _draw(manifest, [1 / k] * k, seed, grouped=method == "grouped")
 
 
 def repeated_folds(manifest: Manifest, k: int, repeats: int, *, seed: int, method: str) -> np.ndarray:
@@ -101,18 +97,21 @@ def apply_group_pattern(manifest: Manifest, pattern: str) -> Manifest:
     return manifest.with_columns(group=groups)
 
 
-def _check_largest_group(manifest: Manifest, units: np.ndarray, k: int) -> None:
-    """Refuse folds that the largest group overflows: their sizes, and so their figures, would differ much."""
+def _check_largest_group(manifest: Manifest, units: np.ndarray, shares: np.ndarray) -> None:
+    """Refuse parts of which even the largest is overflown by a group: the others would starve in silence."""
     sizes = np.bincount(units)
-    largest, n = int(sizes.max()), len(manifest)
-    if largest <= -(-n // k):
+    largest, n, share = int(sizes.max()), len(manifest), float(shares.max())
+    if largest <= np.ceil(share * n - 1e-9):
         return
     name = manifest.table["group"].iloc[int(np.flatnonzero(units == sizes.argmax())[0])]
-    what = (
-        f"group {name!r} holds {largest} of {n} images, more than one of {k} folds: {n} / {k} = {n / k:.1f}"
-    )
-    fewer = f"make at most {n // largest} folds, or " if n // largest >= 2 else ""
-    raise ExciteError(what, hint=f"{fewer}look whether that group is one", exit_code=BAD_USAGE)
+    k = len(shares)
+    if np.allclose(shares, share):
+        more, fewer = f"one of {k} folds: {n} / {k} = {n / k:.1f}", n // largest
+    else:
+        more, fewer = f"the largest part may: {share:.2f} * {n} = {share * n:.1f}", 0
+    advice = f"make at most {fewer} folds, or " if fewer >= 2 else ""
+    what = f"group {name!r} holds {largest} of {n} images, more than {more}"
+    raise ExciteError(what, hint=f"{advice}look whether that group is one", exit_code=BAD_USAGE)
 
 
 def _check_fractions(fractions: Sequence[float]) -> None:
@@ -144,12 +143,8 @@ def _draw(
     seed: int,
     *,
     grouped: bool,
-    guard: Callable[[Manifest, np.ndarray, int], None] | None = None,
 ) -> np.ndarray:
-    """A part number for every image, (N,): whole units are drawn, an image or a group each.
-
-    ``guard`` takes the manifest, the units and the number of parts, and may refuse them.
-    """
+    """A part number for every image, (N,): whole units are drawn, an image or a group each."""
     if grouped and not manifest.table["group"].any():
         hint = "give a group column or a group pattern, or split at random"
         raise ExciteError("the images have no groups to keep together", hint=hint, exit_code=BAD_USAGE)
@@ -163,8 +158,8 @@ def _draw(
             noun = "groups" if grouped else "images"
             what = f"class {name!r} has {count} {noun}; {len(shares)} parts need at least {len(shares)}"
             raise ExciteError(what, hint="add images, leave the class out, or make fewer parts")
-    if guard is not None and len(manifest):
-        guard(manifest, units, len(shares))
+    if grouped:
+        _check_largest_group(manifest, units, np.asarray(shares))
     wanted = _wanted(np.array(list(manifest.counts().values())), np.asarray(shares))
     sizes = np.array([sum(unit.values()) for unit in content])
     generator = np.random.default_rng(seed)

@@ -37,6 +37,11 @@ class Thumbnail:
     outside: np.ndarray
     blank: bool
 
+    @property
+    def fine(self) -> bool:
+        """Whether the picture has the pixels for the larger of the two sides."""
+        return len(self.luma) == FINE_SIDE
+
     def shown_outside(self) -> np.ndarray:
         """``outside`` as (S, S) bool."""
         return np.unpackbits(self.outside, axis=1).astype(bool)

@@ -17,6 +17,7 @@ from excite.data import audit as audit_module
 from excite.data.audit import audit, decision_files
 from excite.data.audit_reading import read_images
 from excite.data.audit_table import audit_rows, headline
+from excite.data.decisions import write_decisions
 from excite.data.manifest import Manifest
 from excite.data.pairs import Pair
 from excite.errors import ExciteError
@@ -266,6 +267,30 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
     found = audit(read_images(tmp_path))
     assert [Path(file.path).name for file in found.files.bad] == ["self.png"]
     assert len(found) == 2
+
+
+def test_names_with_any_characters_are_audited_and_come_back_in_decisions(tmp_path: Path) -> None:
+    names = [
+        "two\nlines.png",
+        "tab\t.png",
+        "a,b;c.png",
+        'it\'s "so".png',
+        "[red]%s{0}.png",
+        "🐝 ü.png",
+        "-rf.png",
+    ]
+    for number, name in enumerate(names):
+        save(tmp_path / "data", f"a/{name}", number)
+        save(tmp_path / "data", f"b & c/{name}", number)  # a copy of each
+    found = audit(read_images(tmp_path / "data"), photos=False)
+    assert len(found.pairs) == len(found.conflicts) == len(names)
+    assert json.loads(json.dumps(found.to_dict()))["images"] == 2 * len(names)
+    form = tmp_path / "decisions.csv"
+    write_decisions(form, found.manifest, found.pairs, found.decided)
+    form.write_bytes(form.read_bytes().replace(b"\n,", b"\nreject,").replace(b"\r\n,", b"\r\nreject,"))
+    again = audit(read_images(tmp_path / "data"), photos=False, decisions=[form])
+    assert len(again.decided.rejected) == len(names)
+    assert again.conflicts == ()
 
 
 @pytest.mark.parametrize("flat", [True, False])

@@ -111,6 +111,20 @@ def test_one_caption_on_two_photos_joins_nothing(originals: list[Features]) -> N
     assert photo_pairs(pictures) == []
 
 
+def test_slices_of_strangers_who_share_most_of_their_anatomy_stay_apart() -> None:
+    random = np.random.default_rng(0)
+
+    def anatomy() -> np.ndarray:
+        return sum(ndimage.zoom(random.standard_normal((n, n)), 64 / n, order=1) for n in (4, 8, 16, 32))
+
+    common = anatomy()
+    slices = [0.8**0.5 * common + 0.2**0.5 * anatomy() for _ in range(100)]
+    slices += [slices[seed] + 0.1 * anatomy() for seed in range(4)]  # the next slice of four of them
+    shown = [Image.fromarray(np.uint8(np.clip(one * 20 + 120, 0, 255))).convert("RGB") for one in slices]
+    pairs = photo_pairs([extract(picture) for picture in shown])
+    assert {(pair.a, pair.b) for pair in pairs} == {(seed, 100 + seed) for seed in range(4)}
+
+
 def test_mirrored_descriptors_are_those_of_the_mirrored_picture() -> None:
     picture = scene(3)
     straight, mirror = extract(picture), extract(ImageOps.mirror(picture))

@@ -114,7 +114,7 @@ def checked(root: Path) -> Manifest:
 
 
 def test_identical_files_and_pixels_are_told_apart(tmp_path: Path) -> None:
-    one, other = scene(0), scene(1)
+    one, other = scene(0, (80, 70)), scene(1, (80, 70))
     files = {"a/0.png": one, "a/1.png": one, "b/2.bmp": one, "b/3.png": other, "b/4.png": one}
     pairs = found_in(folder(tmp_path / "d", files))
     assert [(pair.a, pair.b, pair.kind) for pair in pairs] == [
@@ -126,7 +126,7 @@ def test_identical_files_and_pixels_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_many_identical_files_make_few_pairs(tmp_path: Path) -> None:
-    root = folder(tmp_path / "d", {f"{'ab'[i % 2]}/{i}.png": scene(0) for i in range(40)})
+    root = folder(tmp_path / "d", {f"{'ab'[i % 2]}/{i}.png": scene(0, (60, 50)) for i in range(40)})
     pairs = found_in(root)
     assert len(pairs) == 39
     assert len(set(link(40, pairs).groups)) == 1
