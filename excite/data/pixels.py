@@ -45,7 +45,7 @@ def cached_pixels(
     if not len(manifest) or "" in set(manifest.table["sha256"]):
         raise ExciteError("only checked images can be decoded into the cache", hint="call check_files first")
     shape = (len(manifest), preprocessing.image_size, preprocessing.image_size, 3)
-    path = cache / "pixels" / f"{_key(manifest, preprocessing)}.npy"
+    path = cache / "pixels" / f"{pixels_key(manifest, preprocessing)}.npy"
     found = _mapped(path, shape)
     if found is None:
         _build(path, shape, manifest, preprocessing, progress)
@@ -55,7 +55,8 @@ def cached_pixels(
     return found
 
 
-def _key(manifest: Manifest, preprocessing: Preprocessing) -> str:
+def pixels_key(manifest: Manifest, preprocessing: Preprocessing) -> str:
+    """What decoded pixels depend on, as a hash: the pictures in order, and how they are resized."""
     # Pillow is part of it: another version may round a pixel differently.
     digest = hashlib.sha256(f"{_VERSION} {PIL.__version__} {preprocessing.geometry}".encode())
     for sha256 in manifest.table["sha256"]:

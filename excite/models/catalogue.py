@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.insertion.insert import insert
 from excite.insertion.selection import Where
+from excite.models.head import replace_head
 from excite.models.hub import library_errors
 from excite.models.own import OWN
+from excite.models.truncate import truncate
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 # Images up to this side lose too much to the ImageNet stem, which shrinks them fourfold at once.
@@ -32,6 +34,7 @@ def create_model(
     where: Where | None = None,
     stages: int | Sequence[int] | None = None,
     attention_options: Mapping[str, Any] | None = None,
+    cut_after: str | None = None,
     pretrained: bool = False,
     **model_options: Any,
 ) -> nn.Module:
@@ -49,6 +52,7 @@ def create_model(
             ``excite.insert``, ``standard`` by default.
         where, stages: as in ``excite.insert``; not for excite's DenseNets.
         attention_options: such as ``reduction`` or ``identity``.
+        cut_after: path of the last module that counts: the head follows it, see ``truncate``.
         pretrained: start from ImageNet weights, fetched from the library's hub.
         model_options: options of the model itself, such as ``drop_rate``.
 
@@ -73,6 +77,8 @@ def create_model(
     if image_size is not None and image_size < smallest:
         what = f"image size {image_size} is too small: this network needs at least {smallest} pixels a side"
         raise ExciteError(what, where=name, exit_code=BAD_USAGE)
+    if cut_after is not None:
+        truncate(model, cut_after, num_classes=num_classes)
     if dense or attention is None:
         return model
     strategy = "standard" if placement is None else placement
@@ -200,28 +206,6 @@ def _from_torchvision(
         model.aux_logits, model.AuxLogits = False, None
     replace_head(model, num_classes)
     return model
-
-
-def replace_head(model: nn.Module, num_classes: int) -> None:
-    """A fresh last layer, in place, unless it has that many outputs already.
-
-    The last layer is the last Linear, or 1x1 convolution as in SqueezeNet, in the order of registration.
-    """
-    layers = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-    name = layers[-1]
-    old = model.get_submodule(name)
-    fresh: nn.Module
-    if isinstance(old, nn.Linear):
-        if old.out_features == num_classes:
-            return
-        fresh = nn.Linear(old.in_features, num_classes)
-    else:
-        assert isinstance(old, nn.Conv2d)
-        if old.out_channels == num_classes:
-            return
-        fresh = nn.Conv2d(old.in_channels, num_classes, 1)
-    parent, _, leaf = name.rpartition(".")
-    setattr(model.get_submodule(parent), leaf, fresh)
 
 
 def _all_names() -> list[str]:

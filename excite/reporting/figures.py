@@ -32,7 +32,7 @@ SHOWN_CLASSES = 30  # above this many the cells of a confusion matrix cannot hol
 def draw_figures(run: Run) -> None:
     """Write ``figures/*.png`` of a finished run. The sample grid shows test images: mind whose they are."""
     test = run.metrics["test"]
-    if run.config.folds is None:
+    if run.has_epochs:
         save(learning_curves(run.history), run.figures / "learning_curves.png")
     save(confusion_matrix(test), run.figures / "confusion_matrix.png")
     save(sample_grid(run.predictions), run.figures / "samples.png")

@@ -55,7 +55,7 @@ class RunFacts:
             optional("audit.json"),
             optional("classifier.json"),
             optional("environment.json"),
-            run.history if (run.path / "metrics.csv").is_file() else None,
+            run.history if run.has_epochs else None,
         )
 
     @property

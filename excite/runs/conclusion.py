@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+from torch import nn
 
 from excite.data.loading import PixelSource
 from excite.data.manifest import Manifest
@@ -12,7 +15,6 @@ from excite.evaluation.calibration import fit_temperature
 from excite.evaluation.judge import judge
 from excite.evaluation.measure import measure
 from excite.insertion.insert import inserted_sites
-from excite.models.catalogue import create_model
 from excite.models.weights import load_weights
 from excite.runs.audited import siblings_in_train
 from excite.runs.classifier import Classifier, softmax
@@ -20,41 +22,47 @@ from excite.runs.predictions import prediction_rows, predictions_of, questions_o
 from excite.runs.run import Run
 from excite.runs.settle import architecture_of, preprocessing_of
 from excite.training.config import TrainConfig
+from excite.training.inference import predict_logits
 from excite.training.loop import BEST
 
 
-def conclude(
-    run: Run, config: TrainConfig, manifest: Manifest, pixels: np.ndarray, device: torch.device
-) -> None:
+@dataclass(frozen=True)
+class Outputs:
+    """What a network says of images that it was not fitted to.
+
+    Args:
+        validation: the images that temperature and thresholds are chosen with.
+        validation_logits, test_logits: (N, C) for those, and for the test images.
+    """
+
+    validation: Manifest
+    validation_logits: np.ndarray
+    test_logits: np.ndarray
+
+
+def conclude(run: Run, config: TrainConfig, manifest: Manifest, model: nn.Module, outputs: Outputs) -> None:
     """Write the classifier, what it says of the validation and the test images, and the figures of both.
 
     Temperature and thresholds are chosen on the validation images, as the best epoch was: their own figures
     flatter, and the test's do not.
 
     Args:
-        manifest: all images; the rows of ``pixels`` are in its order.
+        manifest: all images.
+        model: with its final weights.
     """
-    classifier = _best(run, config, manifest, device)
-    parts = {split: manifest.part(split) for split in ("val", "test")}
-    sources = {
-        split: PixelSource(pixels, np.flatnonzero(manifest.table["split"] == split)) for split in parts
-    }
-    logits = classifier.logits(sources["val"])
-    classifier.temperature = fit_temperature(logits, parts["val"].targets())
-    validation = predictions_of(parts["val"], softmax(logits / classifier.temperature))
-    if config.not_sure_below is not None:
-        classifier.not_sure_below = config.not_sure_below
-    elif config.sure_accuracy is not None:
-        classifier.not_sure_below = choose_confidence(validation, config.sure_accuracy)
-    classifier.save(run)
-    test = predictions_of(parts["test"], classifier.probabilities(sources["test"]))
+    temperature = fit_temperature(outputs.validation_logits, outputs.validation.targets())
+    part = manifest.part("test")
+    validation = predictions_of(outputs.validation, softmax(outputs.validation_logits / temperature))
+    test = predictions_of(part, softmax(outputs.test_logits / temperature))
+    not_sure_below = config.not_sure_below or 0.0
+    if config.sure_accuracy is not None:
+        not_sure_below = choose_confidence(validation, config.sure_accuracy)
+    _classifier(model, config, manifest, temperature, not_sure_below).save(run)
     questions = questions_of(config)
-    columns = {name: parts["test"].table[name].tolist() for name in questions.by}
+    columns = {name: part.table[name].tolist() for name in questions.by}
     figures = {
         "val": measure(validation),
-        "test": judge(
-            test, questions, temperature=classifier.temperature, validation=validation, columns=columns
-        ),
+        "test": judge(test, questions, temperature=temperature, validation=validation, columns=columns),
     }
     for split, those in figures.items():
         those["siblings_in_train"] = siblings_in_train(manifest, split)
@@ -64,11 +72,33 @@ def conclude(
     run.write_json("metrics.json", figures)
 
 
-def _best(run: Run, config: TrainConfig, manifest: Manifest, device: torch.device) -> Classifier:
-    """The classifier of the best averaged weights, not calibrated yet."""
-    architecture = architecture_of(config, len(manifest.classes))
-    model = create_model(**architecture).to(device)
+def outputs_of_best(
+    run: Run,
+    config: TrainConfig,
+    manifest: Manifest,
+    model: nn.Module,
+    pixels: np.ndarray,
+    device: torch.device,
+) -> Outputs:
+    """Give a network the best averaged weights of its training, and ask it.
+
+    Args:
+        manifest: all images; the rows of ``pixels`` are in its order.
+    """
     load_weights(model, run.checkpoints / BEST)
+
+    def logits(split: str) -> np.ndarray:
+        rows = np.flatnonzero(manifest.table["split"] == split)
+        return predict_logits(model, PixelSource(pixels, rows), preprocessing_of(config), device=device)
+
+    return Outputs(manifest.part("val"), logits("val"), logits("test"))
+
+
+def _classifier(
+    model: nn.Module, config: TrainConfig, manifest: Manifest, temperature: float, not_sure_below: float
+) -> Classifier:
+    architecture = architecture_of(config, len(manifest.classes))
     if sites := inserted_sites(model):  # by path: a later table of families may choose others
         architecture |= {"where": [site.path for site in sites], "stages": None}
-    return Classifier(model, architecture, manifest.classes, preprocessing_of(config))
+    preprocessing = preprocessing_of(config)
+    return Classifier(model, architecture, manifest.classes, preprocessing, temperature, not_sure_below)

@@ -24,7 +24,8 @@ from excite.insertion.insert import inserted_sites
 from excite.models.catalogue import create_model
 from excite.models.weights import load_weights
 from excite.runs.audited import audited, siblings_in_train
-from excite.runs.conclusion import conclude
+from excite.runs.conclusion import conclude, outputs_of_best
+from excite.runs.probing import probe
 from excite.runs.run import Run, environment, new_run_folder, newest_run
 from excite.runs.settle import (
     architecture_of,
@@ -180,12 +181,27 @@ def _train(plan: Plan, here: World, display: Display) -> None:
             manifest, preprocessing, cache_directory(), progress=display.stage("decoding images")
         ),
     )
-    rows = {split: np.flatnonzero(manifest.table["split"] == split) for split in ("train", "val", "test")}
+    parts = {split: manifest.part(split) for split in ("train", "val", "test")}
+    counts = f"{len(parts['train'])} images to train on, {len(parts['val'])} to validate, "
+    display.note(f"{counts}{len(parts['test'])} to test; {len(manifest.classes)} classes")
+    if config.recipe == "probe":
+        if here.first:
+            outputs = probe(run, config, manifest, plan.model, pixels, device, display)
+            conclude(run, config, manifest, plan.model, outputs)
+        return
+    _fit(plan, pixels, device, here, display)
+    if here.first:
+        model = create_model(**architecture_of(config, len(manifest.classes))).to(device)
+        outputs = outputs_of_best(run, config, manifest, model, pixels, device)
+        conclude(run, config, manifest, model, outputs)
+
+
+def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, here: World, display: Display) -> None:
+    """The loop, from its newest checkpoint to its end."""
+    run, config, manifest = plan.run, plan.config, plan.manifest
+    preprocessing = preprocessing_of(config)
     training, validation = manifest.part("train"), manifest.part("val")
-    display.note(
-        f"{len(training)} images to train on, {len(validation)} to validate, {len(rows['test'])} to test; "
-        f"{len(manifest.classes)} classes"
-    )
+    rows = {split: np.flatnonzero(manifest.table["split"] == split) for split in ("train", "val")}
     weights = class_shares(training)
     targets = training.targets()
     batches = TrainingBatches(
@@ -214,9 +230,7 @@ def _train(plan: Plan, here: World, display: Display) -> None:
     )
     trainer.resume()
     counters = trainer.run()
-    if here.first:
-        display.note(f"{counters.finished}; epoch {counters.best_epoch} is the best and kept")
-        conclude(run, config, manifest, pixels, device)
+    display.note(f"{counters.finished}; epoch {counters.best_epoch} is the best and kept")
 
 
 def _start(config: TrainConfig, classes: int, display: Display) -> nn.Module:

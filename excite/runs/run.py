@@ -89,8 +89,13 @@ class Run:
         return self.read_json("metrics.json")
 
     @property
+    def has_epochs(self) -> bool:
+        """Whether it was trained epoch by epoch: a cross-validation and a probe were not."""
+        return self.config.folds is None and self.config.recipe != "probe"
+
+    @property
     def history(self) -> pd.DataFrame:
-        """One row an epoch."""
+        """One row an epoch; of a probe, one for each strength that was tried."""
         return self._table("metrics.csv")
 
     @property

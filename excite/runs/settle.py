@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ from excite.data.manifest import Manifest
 from excite.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from excite.data.transforms import PRESETS, Augmentation
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
-from excite.models.catalogue import LARGEST_FOR_CIFAR_STEM, input_statistics
+from excite.models.catalogue import LARGEST_FOR_CIFAR_STEM, create_model, input_statistics
 from excite.models.densenet import VARIANTS
+from excite.models.truncate import last_whole_block
+from excite.models.weights import load_weights
 from excite.runs.predictions import column_names
 from excite.training.config import TrainConfig
 from excite.training.optimisation import DEFAULTS
@@ -54,6 +57,11 @@ def settle(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[s
     _check_folds(config)
     if config.split == "auto":
         choose("split", *_split(config, manifest))
+    _check_recipe(config)
+    if config.recipe == "auto":
+        trained = bool(config.pretrained or config.weights)
+        reason = "there are weights to start from" if trained else "there are no weights to start from"
+        choose("recipe", "finetune" if trained else "scratch", reason)
     if config.image_size is None:
         choose("image_size", *_image_size(config, manifest, device.type))
     assert config.image_size is not None
@@ -86,6 +94,8 @@ def settle(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[s
         rarer = min(manifest.classes, key=lambda name: manifest.counts()[name])
         choose("positive", rarer, "the rarer of two classes; a threshold is chosen for it")
     _check_questions(config, manifest)
+    if config.weights and config.cut_after is None and (block := _last_whole_block(config)) is not None:
+        choose("cut_after", block, "the last block that has all its weights")
     if config.lr is None:
         config = config.replace(lr=DEFAULTS[config.optimizer].lr)
     if config.weight_decay is None:
@@ -112,6 +122,8 @@ def architecture_of(config: TrainConfig, classes: int) -> dict[str, Any]:
             architecture["where"] = module_paths(config.where)
         if config.stages is not None:
             architecture["stages"] = stage_numbers(config.stages)
+    if config.cut_after is not None:
+        architecture["cut_after"] = config.cut_after
     if config.stem != "auto":
         architecture["stem"] = config.stem
     return architecture
@@ -154,6 +166,29 @@ def class_shares(manifest: Manifest) -> torch.Tensor:
     """(C,) weights that make classes count alike, with mean 1 over the images."""
     counts = np.bincount(manifest.targets(), minlength=len(manifest.classes))
     return torch.tensor(len(manifest) / (len(manifest.classes) * counts), dtype=torch.float32)
+
+
+def _check_recipe(config: TrainConfig) -> None:
+    """Raises: ExciteError for a recipe that lacks what it begins with, or has what it does without."""
+    trained = bool(config.pretrained or config.weights)
+    if config.recipe in ("probe", "finetune") and not trained:
+        what, hint = f"{config.recipe} begins with trained weights", "add --pretrained or --weights FILE"
+    elif config.recipe == "scratch" and trained:
+        what, hint = "scratch begins with random weights", "leave out --recipe, or the weights"
+    else:
+        return
+    raise ExciteError(what, where="--recipe", hint=hint, exit_code=BAD_USAGE)
+
+
+def _last_whole_block(config: TrainConfig) -> str | None:
+    """Where a network is cut whose weights lack some: behind the last block that has all of its own."""
+    assert config.weights is not None
+    options = {"image_size": config.image_size, **config.model_options}
+    if config.stem != "auto":
+        options["stem"] = config.stem
+    model = create_model(config.model, num_classes=2, **options)
+    report = load_weights(model, Path(config.weights))
+    return last_whole_block(model, report.missing)
 
 
 def _check_folds(config: TrainConfig) -> None:

@@ -78,6 +78,12 @@ class TrainConfig:
         "First layers of a DenseNet: cifar for small images, imagenet for others; auto: by image size.",
         choices=("auto", "imagenet", "cifar"),
     )
+    cut_after: str | None = option(
+        None,
+        MODEL,
+        "Path of the last module that counts, such as layer3: the head follows it. By default, where weights "
+        "are missing, the last block that has all of its own.",
+    )
     pretrained: bool = option(False, MODEL, "Start from published weights, downloaded from the hub.")
     weights: str | None = option(None, MODEL, "Start from the weights in this .safetensors file.")
     model_options: dict[str, Any] = option({}, MODEL, "Further options of the network.")
@@ -111,6 +117,13 @@ class TrainConfig:
     )
     augment_options: dict[str, Any] = option({}, IMAGES, "Changes to the preset, such as rotation.")
 
+    recipe: str = option(
+        "auto",
+        LEARNING,
+        "scratch: all from random weights; finetune: all from trained ones; probe: a linear head on features "
+        "of trained weights, in seconds. auto: finetune where there are weights to start from.",
+        choices=("auto", "scratch", "finetune", "probe"),
+    )
     epochs: int = option(40, LEARNING, "Passes over the training images.", low=1)
     time_budget: float | None = option(
         None, LEARNING, "Minutes after which training ends, its schedule run down to the end.", low=0.01
