@@ -69,7 +69,13 @@ def our_trainer(
     pixels[:] = random.integers(0, 256, pixels.shape, dtype=np.uint8)
     targets = random.integers(0, CLASSES, IMAGES)
     config = TrainConfig().replace(
-        lr=1e-3, weight_decay=0.05, precision=precision, device=device.type, batch_size=batch, augment=augment
+        lr=1e-3,
+        weight_decay=0.05,
+        layer_decay=1.0,
+        precision=precision,
+        device=device.type,
+        batch_size=batch,
+        augment=augment,
     )
     preprocessing = Preprocessing(size)
     batches = TrainingBatches(

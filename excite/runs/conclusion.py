@@ -15,7 +15,6 @@ from excite.evaluation.calibration import fit_temperature
 from excite.evaluation.judge import judge
 from excite.evaluation.measure import measure
 from excite.insertion.insert import inserted_sites
-from excite.models.weights import load_weights
 from excite.runs.audited import siblings_in_train
 from excite.runs.classifier import Classifier, softmax
 from excite.runs.predictions import prediction_rows, predictions_of, questions_of
@@ -23,7 +22,6 @@ from excite.runs.run import Run
 from excite.runs.settle import architecture_of, preprocessing_of
 from excite.training.config import TrainConfig
 from excite.training.inference import predict_logits
-from excite.training.loop import BEST
 
 
 @dataclass(frozen=True)
@@ -72,20 +70,14 @@ def conclude(run: Run, config: TrainConfig, manifest: Manifest, model: nn.Module
     run.write_json("metrics.json", figures)
 
 
-def outputs_of_best(
-    run: Run,
-    config: TrainConfig,
-    manifest: Manifest,
-    model: nn.Module,
-    pixels: np.ndarray,
-    device: torch.device,
+def outputs_of(
+    model: nn.Module, config: TrainConfig, manifest: Manifest, pixels: np.ndarray, device: torch.device
 ) -> Outputs:
-    """Give a network the best averaged weights of its training, and ask it.
+    """What a trained network says of the validation and the test images.
 
     Args:
         manifest: all images; the rows of ``pixels`` are in its order.
     """
-    load_weights(model, run.checkpoints / BEST)
 
     def logits(split: str) -> np.ndarray:
         rows = np.flatnonzero(manifest.table["split"] == split)

@@ -22,9 +22,11 @@ from excite.errors import BAD_USAGE, ExciteError
 from excite.files import write_text
 from excite.insertion.insert import inserted_sites
 from excite.models.catalogue import create_model
+from excite.models.head import head_of
 from excite.models.weights import load_weights
 from excite.runs.audited import audited, siblings_in_train
-from excite.runs.conclusion import conclude, outputs_of_best
+from excite.runs.conclusion import conclude, outputs_of
+from excite.runs.finetuning import blend, keep_start, start_from_probe
 from excite.runs.probing import probe
 from excite.runs.run import Run, environment, new_run_folder, newest_run
 from excite.runs.settle import (
@@ -37,7 +39,7 @@ from excite.runs.settle import (
 from excite.training.checkpoint import has_checkpoint
 from excite.training.config import TrainConfig
 from excite.training.distributed import World, world
-from excite.training.loop import Trainer, Validation
+from excite.training.loop import BEST, Trainer, Validation
 from excite.training.precision import choose_device
 from excite.training.progress import Display
 
@@ -46,12 +48,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Plan:
-    """A run that is ready to be trained: its folder, settled options, checked and split images, network."""
+    """A run that is ready to be trained.
+
+    Args:
+        run: its folder.
+        config: settled options.
+        manifest: checked and split images.
+        model: the network, with the weights that it starts from.
+        new_head: whether its last layer is not among them.
+    """
 
     run: Run
     config: TrainConfig
     manifest: Manifest
     model: nn.Module
+    new_head: bool
 
 
 def run_experiment(
@@ -130,7 +141,7 @@ def _prepare(
     augmentation_of(config)
     for reason in reasons:
         display.note(reason)
-    model = _start(config, len(manifest.classes), display)
+    model, new_head = _start(config, len(manifest.classes), display)
     # From here on something is written: all that can be wrong with the options has been found.
     path = here.share(new_run_folder(folder) if here.first else folder)
     run = Run(path)
@@ -142,7 +153,7 @@ def _prepare(
         facts = environment(config.device, torch.get_num_threads(), here.size, config.seed)
         run.write_json("environment.json", facts)
         write_text(path / "config.yaml", config.to_yaml())
-    return Plan(run, config, manifest, model)
+    return Plan(run, config, manifest, model, new_head)
 
 
 def first_alone(here: World, work: Callable[[], T]) -> T:
@@ -165,10 +176,10 @@ def _reopen(folder: Path, display: Display) -> Plan:
         )
     classes = len(before.classes)
     if has_checkpoint(run.checkpoints):  # then where it started from is of no interest, and may be gone
-        model = create_model(**architecture_of(run.config, classes))
+        model, new_head = create_model(**architecture_of(run.config, classes)), False
     else:
-        model = _start(run.config, classes, display)
-    return Plan(run, run.config, before, model)
+        model, new_head = _start(run.config, classes, display)
+    return Plan(run, run.config, before, model, new_head)
 
 
 def _train(plan: Plan, here: World, display: Display) -> None:
@@ -192,7 +203,11 @@ def _train(plan: Plan, here: World, display: Display) -> None:
     _fit(plan, pixels, device, here, display)
     if here.first:
         model = create_model(**architecture_of(config, len(manifest.classes))).to(device)
-        outputs = outputs_of_best(run, config, manifest, model, pixels, device)
+        load_weights(model, run.checkpoints / BEST)
+        if config.recipe == "finetune":
+            source = PixelSource(pixels, np.flatnonzero(manifest.table["split"] == "val"))
+            blend(model, run.checkpoints, config, parts["val"], source, device, display)
+        outputs = outputs_of(model, config, manifest, pixels, device)
         conclude(run, config, manifest, model, outputs)
 
 
@@ -216,8 +231,15 @@ def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, here: World, disp
         sampling=weights.numpy()[targets] / len(targets) if config.balance == "sampling" else None,
         device=device,
     )
+    model = plan.model.to(device)
+    if config.recipe == "finetune" and not has_checkpoint(run.checkpoints):
+        if plan.new_head:
+            source = PixelSource(pixels, rows["train"])
+            start_from_probe(model, config, training, source, device, display)
+        if here.first:
+            keep_start(model, run.checkpoints)
     trainer = Trainer(
-        plan.model.to(device),
+        model,
         batches,
         Validation(PixelSource(pixels, rows["val"]), validation.targets(), preprocessing),
         config,
@@ -233,16 +255,18 @@ def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, here: World, disp
     display.note(f"{counters.finished}; epoch {counters.best_epoch} is the best and kept")
 
 
-def _start(config: TrainConfig, classes: int, display: Display) -> nn.Module:
-    """The network with the weights to start from."""
+def _start(config: TrainConfig, classes: int, display: Display) -> tuple[nn.Module, bool]:
+    """The network with the weights to start from, and whether its head is a new one."""
     torch.manual_seed(config.seed)
     model = create_model(**architecture_of(config, classes), pretrained=config.pretrained)
     if sites := inserted_sites(model):
         ends = f"{sites[0].path} to {sites[-1].path}" if len(sites) > 1 else sites[0].path
         display.note(f"{config.attention} inserted at {len(sites)} sites, {ends}")
+    new_head = True
     if config.weights:
         report = load_weights(model, Path(config.weights))
+        new_head = f"{head_of(model)}.weight" not in report.loaded
         display.note(f"{config.weights}: {report}")
         if details := report.details():
             display.note(details)
-    return model
+    return model, new_head

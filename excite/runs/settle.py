@@ -27,6 +27,7 @@ from excite.training.precision import check_compiler, choose_device, choose_prec
 # Largest input by default, in pixels. The networks were made for 224, and trained weights were trained at it;
 # from scratch on a CPU 96 trains five times as fast, which is minutes instead of an hour.
 FULL_SIZE, CPU_SIZE = 224, 96
+FINETUNE_SHARE, FINETUNE_LAYER_DECAY = 0.2, 0.75
 SMALL_MODEL, LARGE_MODEL = "densenet_bc_40_12", "densenet121"
 PRECISION_REASONS = {
     "bfloat16": "this machine multiplies it faster than float32",
@@ -97,7 +98,11 @@ def settle(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[s
     if config.weights and config.cut_after is None and (block := _last_whole_block(config)) is not None:
         choose("cut_after", block, "the last block that has all its weights")
     if config.lr is None:
-        config = config.replace(lr=DEFAULTS[config.optimizer].lr)
+        # Trained weights are to be changed, not replaced.
+        share = FINETUNE_SHARE if config.recipe == "finetune" else 1.0
+        config = config.replace(lr=share * DEFAULTS[config.optimizer].lr)
+    if config.layer_decay is None:
+        config = config.replace(layer_decay=FINETUNE_LAYER_DECAY if config.recipe == "finetune" else 1.0)
     if config.weight_decay is None:
         config = config.replace(weight_decay=DEFAULTS[config.optimizer].weight_decay)
     return config, reasons
@@ -183,6 +188,8 @@ def _check_recipe(config: TrainConfig) -> None:
 def _last_whole_block(config: TrainConfig) -> str | None:
     """Where a network is cut whose weights lack some: behind the last block that has all of its own."""
     assert config.weights is not None
+    if not Path(config.weights).is_file():  # told when it is loaded
+        return None
     options = {"image_size": config.image_size, **config.model_options}
     if config.stem != "auto":
         options["stem"] = config.stem

@@ -131,9 +131,24 @@ class TrainConfig:
     batch_size: int = option(32, LEARNING, "Images of one optimiser step, over all processes.", low=2)
     accumulate: int = option(1, LEARNING, "Pieces that each process cuts its batch into, for memory.", low=1)
     optimizer: str = option("adamw", LEARNING, "AdamW or SGD with momentum.", choices=("adamw", "sgd"))
-    lr: float | None = option(None, LEARNING, "Peak learning rate; adamw: 0.0005, sgd: 0.05.", low=0.0)
+    lr: float | None = option(
+        None, LEARNING, "Peak learning rate; adamw: 0.0005, sgd: 0.05, a fifth to finetune.", low=0.0
+    )
     weight_decay: float | None = option(
         None, LEARNING, "Weight decay; adamw: 0.05, sgd: 0.0005.", low=0.0, high=1.0
+    )
+    layer_decay: float | None = option(
+        None,
+        LEARNING,
+        "Factor of the rate from each twelfth of the network to the one before; finetune: 0.75, else 1.",
+        low=0.01,
+        high=1.0,
+    )
+    batch_norm: str = option(
+        "adapted",
+        LEARNING,
+        "Whether batch norms take statistics of the training images, or keep those they have.",
+        choices=("adapted", "frozen"),
     )
     momentum: float = option(0.9, LEARNING, "Momentum of SGD.", low=0.0, high=0.999)
     warmup: float = option(0.1, LEARNING, "Share of the training that warms up.", low=0.0, high=0.9)

@@ -27,6 +27,7 @@ from excite.training.optimisation import (
     AveragedModel,
     build_optimizer,
     classification_loss,
+    freeze_norms,
     learning_rate,
 )
 from excite.training.precision import autocast
@@ -54,7 +55,7 @@ class Trainer:
         model: the network, on ``device``; it is trained in place.
         batches: the training set, made with ``parts`` = processes x ``config.accumulate``.
         validation: the validation set.
-        config: options, settled: ``lr`` and ``weight_decay`` are numbers, ``precision`` is none of ``auto``.
+        config: options, settled: rates and decays are numbers, ``precision`` is none of ``auto``.
         folder: where checkpoints go, among them ``best.safetensors``, the averaged weights of the best epoch.
         class_weights: (C,) weights of the loss, with mean 1 over the training set.
         on_epoch: called by the first process after each epoch.
@@ -76,13 +77,18 @@ class Trainer:
     ) -> None:
         assert config.lr is not None
         assert config.weight_decay is not None
+        assert config.layer_decay is not None
         self.batches, self.validation, self.config = batches, validation, config
         self.folder, self.device, self.here, self.display = folder, device, here, display
         self.peak, self.class_weights, self.on_epoch = config.lr, class_weights, on_epoch
         self.format = torch.channels_last if config.channels_last else torch.contiguous_format
         model = synchronise_batch_norm(model, here, device).to(memory_format=self.format)
         optimizer = build_optimizer(
-            model, config.optimizer, weight_decay=config.weight_decay, momentum=config.momentum
+            model,
+            config.optimizer,
+            weight_decay=config.weight_decay,
+            momentum=config.momentum,
+            layer_decay=config.layer_decay,
         )
         average = AveragedModel(model, config.ema * batches.steps)
         scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
@@ -108,6 +114,8 @@ class Trainer:
         with stop_requests() as request:
             while not counters.finished:
                 self.forward.train()
+                if self.config.batch_norm == "frozen":
+                    freeze_norms(self.state.model)
                 while counters.step < self.batches.steps and self.progress < 1:
                     with self._timed():
                         self.train_step()
@@ -130,7 +138,7 @@ class Trainer:
         counters, state, config = self.state.counters, self.state, self.config
         rate = learning_rate(self.progress, peak=self.peak, warmup=config.warmup)
         for group in state.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["lr_scale"]
         sums = torch.zeros_like(state.sums)
         for piece in range(config.accumulate):
             part = self.here.rank * config.accumulate + piece
@@ -259,7 +267,7 @@ class Trainer:
                 "train_accuracy": right / images,
                 "val_loss": val_loss,
                 "val_accuracy": val_accuracy,
-                "lr": state.optimizer.param_groups[0]["lr"],
+                "lr": state.optimizer.param_groups[-1]["lr"],
                 "images_per_second": images / (counters.seconds - earlier),
                 "seconds": counters.seconds,
             }

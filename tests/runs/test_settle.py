@@ -100,4 +100,4 @@ def test_weights_bring_their_normalisation() -> None:
 def test_choices_are_told_with_their_reason() -> None:
     _, reasons = settle(TrainConfig(), manifest(300, 200))
     told = [reason.split()[0] for reason in reasons]
-    assert told == ["device", "precision", "split", "image_size", "model", "attention", "positive"]
+    assert told == ["device", "precision", "split", "recipe", "image_size", "model", "attention", "positive"]

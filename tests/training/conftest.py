@@ -61,7 +61,14 @@ def make_trainer(
     display: Display | None = None,
     **options: Any,
 ) -> Trainer:
-    settled = {"lr": 0.01, "weight_decay": 0.05, "precision": "float32", "device": "cpu", "batch_size": 8}
+    settled = {
+        "lr": 0.01,
+        "weight_decay": 0.05,
+        "layer_decay": 1.0,
+        "precision": "float32",
+        "device": "cpu",
+        "batch_size": 8,
+    }
     config = TrainConfig().replace(**(settled | {"epochs": 3, "augment": augment} | options))
     here = here or World()
     pixels, targets = problem()

@@ -11,13 +11,17 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torchvision.models import resnet18
 
 from excite.training.config import TrainConfig
 from excite.training.optimisation import (
     DEFAULTS,
+    LAYERS,
     AveragedModel,
     build_optimizer,
     classification_loss,
+    freeze_norms,
+    layer_scales,
     learning_rate,
 )
 
@@ -201,3 +205,34 @@ def test_the_loss_of_half_precision_logits_is_computed_in_float32() -> None:
     loss = classification_loss(logits, targets)
     assert loss.dtype == torch.float32
     assert loss == F.cross_entropy(logits.float(), targets)
+
+
+def test_layers_near_the_image_change_least() -> None:
+    model = resnet18()
+    scales = layer_scales(model, 0.5)
+    assert scales["fc.weight"] == 1
+    order = [f"layer{stage}.{block}.conv1.weight" for stage in (1, 2, 3, 4) for block in (0, 1)]
+    falling = [scales["conv1.weight"], *(scales[name] for name in order), scales["fc.weight"]]
+    assert falling == sorted(falling)
+    assert falling[0] == 0.5**LAYERS
+    assert scales["layer3.0.conv1.weight"] == scales["layer3.0.downsample.1.bias"]
+    optimizer = build_optimizer(model, "adamw", weight_decay=0.1, layer_decay=0.5)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    assert len(parameters) == len({id(p) for p in parameters}) == len(list(model.parameters()))
+    held = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        assert held[id(parameter)]["lr_scale"] == scales[name]
+        assert held[id(parameter)]["weight_decay"] == (0.1 if parameter.ndim > 1 else 0.0)
+
+
+def test_without_decay_all_layers_have_one_rate() -> None:
+    assert set(layer_scales(resnet18(), 1.0).values()) == {1.0}
+
+
+def test_frozen_norms_keep_their_statistics_and_learn_their_weights() -> None:
+    norm = nn.BatchNorm2d(3).train()
+    freeze_norms(norm)
+    before = norm.running_mean.clone()
+    norm(torch.randn(4, 3, 2, 2) + 5).sum().backward()
+    assert norm.running_mean.equal(before)
+    assert norm.weight.grad is not None

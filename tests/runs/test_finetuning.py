@@ -1,0 +1,77 @@
+"""--recipe finetune: starts from the probe, and comes back towards it as far as validation images ask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import excite
+from excite.models.head import head_of
+from excite.runs.finetuning import START
+
+from ..conftest import make_pictures
+
+QUICK = {"quiet": True, "device": "cpu", "model": "cifar_resnet20", "image_size": 32, "precision": "float32"}
+QUICK |= {"epochs": 2, "batch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures, and weights without a head."""
+    place = tmp_path_factory.mktemp("finetuning")
+    make_pictures(place / "pictures")
+    torch.manual_seed(0)
+    model = excite.create_model("cifar_resnet20", num_classes=10)
+    kept = {name: value for name, value in model.state_dict().items() if not name.startswith(head_of(model))}
+    save_file(kept, place / "w.safetensors")
+    return place
+
+
+def test_the_start_is_the_probe_and_the_end_lies_between_start_and_best(place: Path) -> None:
+    run = excite.train(
+        place / "pictures", weights=str(place / "w.safetensors"), out=str(place / "run"), **QUICK
+    )
+    assert run.config.recipe == "finetune"
+    assert (run.config.lr, run.config.layer_decay) == (1e-4, 0.75)
+    given = load_file(place / "w.safetensors")
+    start, best = (load_file(run.checkpoints / name) for name in (START, "best.safetensors"))
+    ended = load_file(run.weights)
+    assert all(torch.equal(start[name], given[name]) for name in given if "num_batches" not in name)
+    probe = excite.train(
+        place / "pictures",
+        weights=str(place / "w.safetensors"),
+        out=str(place / "probe"),
+        **QUICK | {"recipe": "probe"},
+    )
+    assert probe.metrics["val"]["accuracy"]["value"] > 0.9
+    name = next(name for name in given if name.endswith("conv1.weight"))
+    moved = best[name] - start[name]
+    share = float(((ended[name] - start[name]) * moved).sum() / (moved * moved).sum())
+    assert share == pytest.approx(round(10 * share) / 10, abs=1e-3)  # a tenth of the way, or several
+    assert 0 <= round(share, 3) <= 1
+    assert ended[name].numpy() == pytest.approx((start[name] + share * moved).numpy(), abs=1e-6)
+
+
+def test_with_a_rate_of_zero_the_probe_is_what_comes_out(place: Path) -> None:
+    options = {"lr": 0.0, "weight_decay": 0.0, "batch_norm": "frozen", "out": str(place / "still")}
+    run = excite.train(place / "pictures", weights=str(place / "w.safetensors"), **QUICK | options)
+    start, ended = load_file(run.checkpoints / START), load_file(run.weights)
+    for name, value in start.items():
+        if "num_batches" not in name:
+            np.testing.assert_allclose(ended[name], value, atol=1e-6)
+    assert run.metrics["test"]["accuracy"]["value"] > 0.9
+
+
+def test_a_head_that_came_with_the_weights_stays(place: Path) -> None:
+    torch.manual_seed(3)
+    model = excite.create_model("cifar_resnet20", num_classes=3)
+    save_file(model.state_dict(), place / "whole.safetensors")
+    run = excite.train(
+        place / "pictures", weights=str(place / "whole.safetensors"), out=str(place / "kept"), **QUICK
+    )
+    start = load_file(run.checkpoints / START)
+    assert torch.equal(start[f"{head_of(model)}.weight"], model.state_dict()[f"{head_of(model)}.weight"])
