@@ -91,7 +91,7 @@ class Run:
     @property
     def has_epochs(self) -> bool:
         """Whether it was trained epoch by epoch: a cross-validation and a probe were not."""
-        return self.config.folds is None and self.config.recipe != "probe"
+        return (self.path / "metrics.csv").is_file() and "epoch" in self.history
 
     @property
     def history(self) -> pd.DataFrame:
