@@ -25,6 +25,7 @@ from excite.evaluation.intervals import bootstrap_interval, grouped_wilson, wils
 from excite.evaluation.measure import measure, proportion
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.resampling import GroupSums, Values, bootstrap, jackknife
+from excite.evaluation.worth import jackknife_interval
 
 RESAMPLED = (
     "balanced_accuracy",
@@ -45,6 +46,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "60 groups, 93 % right": {"groups": 60, "size": 5, "alike": 1.0, "signal": 2.6},
     "60 groups, 3 classes": {"groups": 60, "size": 5, "alike": 1.2, "signal": 2.0, "classes": 3},
     "200 groups": {"groups": 200, "size": 5, "alike": 1.2},
+    "uneven, 60 groups of 1 to 60": {"groups": 60, "alike": 1.2, "uneven": True},
+    "30 groups": {"groups": 30, "size": 5, "alike": 1.2},
+    "12 groups": {"groups": 12, "size": 5, "alike": 1.2},
 }
 
 
@@ -61,9 +65,16 @@ def simulate(
     size: int = 1,
     alike: float = 0.0,
     signal: float = 1.5,
+    uneven: bool = False,
 ) -> Predictions:
-    """Images in groups of 1 to 2 size - 1; ``alike``: how much they are easy or hard together."""
-    codes = np.repeat(np.arange(groups), random.integers(1, 2 * size, groups))
+    """Images in groups of 1 to 2 size - 1, or of very uneven sizes up to 60.
+
+    ``alike``: how much the images of a group are easy or hard together.
+    """
+    sizes = random.integers(1, 2 * size, groups)
+    if uneven:
+        sizes = np.ceil(random.lognormal(0.8, 1.1, groups)).clip(max=60).astype(int)
+    codes = np.repeat(np.arange(groups), sizes)
     targets = random.integers(0, classes, groups)[codes]
     logits = random.normal(size=(len(codes), classes))
     logits[np.arange(len(codes)), targets] += signal + alike * random.normal(size=groups)[codes]
@@ -104,6 +115,14 @@ class Table:
             found = grouped_wilson(*proportion(self.sums, name, 0))
         elif name == "accuracy":
             found = grouped_wilson(self.sums.right.sum(axis=0), self.sums.images)
+        elif method == "jackknife":
+            found = jackknife_interval(
+                name,
+                float(self.point.overall[name][0]),
+                self.left_out.overall[name],
+                groups=self.sums.groups,
+                effective=self.sums.effective_groups,
+            )
         else:
             found = bootstrap_interval(
                 float(self.point.overall[name][0]),
@@ -136,22 +155,25 @@ def coverage(runs: int, resamples: int, only: str) -> None:
                 tables["images"] = Table(ungrouped(predictions), resamples, run)
             for name, value in truth.items():
                 for kind, table in tables.items():
-                    methods = ("bca", "percentile") if kind == "grouped" and name in RESAMPLED else ("bca",)
+                    methods: tuple[str, ...] = ("jackknife",)
+                    if kind == "grouped" and name in RESAMPLED:
+                        methods = ("jackknife", "bca", "percentile")
                     for method in methods:
                         low, high = table.bounds(name, method)
                         inside[name, f"{kind} {method}"] += low <= value <= high
-                        missing[name] += bool(np.isnan(low)) and (kind, method) == ("grouped", "bca")
+                        missing[name] += bool(np.isnan(low)) and (kind, method) == ("grouped", "jackknife")
         print(f"\n{title}")
-        print(f"{'':20}{'truth':>8}{'wilson/bca':>12}{'percentile':>12}{'images':>9}{'missing':>9}")
+        print(f"{'':20}{'truth':>8}{'default':>9}{'bca':>9}{'percentile':>12}{'images':>9}{'missing':>9}")
         for name, value in truth.items():
             cells = [
                 f"{100 * inside[name, kind] / max(1, runs - missing[name]):.1f}"
                 if (name, kind) in inside
                 else "-"
-                for kind in ("grouped bca", "grouped percentile", "images bca")
+                for kind in ("grouped jackknife", "grouped bca", "grouped percentile", "images jackknife")
             ]
             print(
-                f"{name:20}{value:8.3f}{cells[0]:>12}{cells[1]:>12}{cells[2]:>9}{missing[name]:9}", flush=True
+                f"{name:20}{value:8.3f}{cells[0]:>9}{cells[1]:>9}{cells[2]:>12}{cells[3]:>9}{missing[name]:9}",
+                flush=True,
             )
 
 
@@ -203,9 +225,12 @@ def speed(resamples: int) -> None:
     random = np.random.default_rng(0)
     for classes, size in ((2, 1), (6, 1), (6, 10), (30, 1)):
         images = simulate(random, 10_000 // size, classes=classes, size=size, alike=1.0, signal=2.0)
-        spent = seconds(lambda images=images: measure(images, resamples=resamples))  # type: ignore[misc]
         sizes = f"{len(images)} images, {images.group_count} groups, {classes} classes"
-        print(f"all figures, {sizes}: {spent:.2f} s")
+        for method in ("jackknife", "bca"):
+            spent = seconds(
+                lambda images=images, method=method: measure(images, method=method, resamples=resamples)  # type: ignore[misc]
+            )
+            print(f"all figures, {sizes}, {method}: {spent:.2f} s")
     two = simulate(random, 10_000)
     right = two.correct.astype(float)
     spent = seconds(

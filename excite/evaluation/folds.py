@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from excite.errors import BAD_USAGE, ExciteError
-from excite.evaluation.intervals import LEVEL, RESAMPLES, bootstrap_interval
+from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.evaluation.intervals import LEVEL, METHODS, RESAMPLES
+from excite.evaluation.measure import WAYS, interval_of
 from excite.evaluation.metrics import CALIBRATION_ERRORS, OVERALL, WHY_OVERALL
 from excite.evaluation.pairing import shared_images
 from excite.evaluation.predictions import Predictions
@@ -50,7 +51,7 @@ def pool(folds: Sequence[Predictions]) -> Predictions:
 def measure_repeats(
     repeats: Sequence[Predictions],
     *,
-    method: str = "bca",
+    method: str = "jackknife",
     level: float = LEVEL,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -62,13 +63,16 @@ def measure_repeats(
 
     Args:
         repeats: pooled predictions, as ``pool`` gives them, matched by path.
+        method: as for ``measure``.
 
     Returns:
         ``n``, ``groups``, ``repeats``; each of ``metrics.OVERALL`` as ``{"value", "low", "high", "method"}``.
 
     Raises:
-        ExciteError: no repeats, or repeats of other images.
+        ExciteError: no repeats, repeats of other images, or an unknown method.
     """
+    if method not in WAYS:
+        raise unknown_name("interval", method, WAYS)
     if not repeats:
         raise ExciteError("there are no repeats to average")
     matched = [shared_images(repeats[0], other)[1] for other in repeats]
@@ -76,7 +80,8 @@ def measure_repeats(
         raise ExciteError("the repeats are not of the same images")
     tables = [GroupSums(one) for one in matched]
     points = [table.point() for table in tables]
-    resampled, left_out = bootstrap(tables, resamples, seed), jackknife(tables, seed)
+    resampled = bootstrap(tables, resamples, seed) if method in METHODS else None
+    left_out = jackknife(tables, seed)
     groups = matched[0].group_count
     result: dict[str, Any] = {"n": len(matched[0]), "groups": groups, "repeats": len(repeats)}
     for name in OVERALL:
@@ -86,11 +91,11 @@ def measure_repeats(
         elif name in CALIBRATION_ERRORS:
             result[name] = {"value": value}
         else:
-            draws, left = _mean(resampled, name), _mean(left_out, name)
-            interval = bootstrap_interval(
+            interval = interval_of(
+                name,
                 value,
-                draws,
-                left,
+                None if resampled is None else _mean(resampled, name),
+                _mean(left_out, name),
                 method=method,
                 level=level,
                 groups=groups,

@@ -55,9 +55,11 @@ def grouped_wilson(successes: np.ndarray, totals: np.ndarray, *, level: float = 
     """Wilson's interval for images that come in groups, with the number of independent images they are worth.
 
     Images of a group resemble each other: n of them are worth n / deff, where the design effect deff is the
-    variance of the proportion between groups over that of n independent images (Saha, Miller & Wang 2016);
-    Student's quantile replaces the normal one. At 0 or all successes nothing shows how alike a group's
-    images are, so they count as if quite alike. With one image a group it is Wilson's own interval.
+    variance of the proportion between groups over that of n independent images (Saha, Miller & Wang 2016).
+    That variance is the jackknife's, and Student's quantile for n² / sum m² groups of m images (Kish 1965)
+    replaces the normal one, so that uneven groups are not taken for many. At 0 or all successes nothing
+    shows how alike a group's images are, so they count as if quite alike. With one image a group it is
+    Wilson's own interval.
 
     Args:
         successes, totals: (G,) counts in each group; groups with a total of 0 do not count.
@@ -73,10 +75,11 @@ def grouped_wilson(successes: np.ndarray, totals: np.ndarray, *, level: float = 
         return Interval(why="all images are of one group")
     share = hits / n
     binomial = share * (1 - share) / n
-    between = groups / (groups - 1) * float(((successes - share * totals) ** 2).sum()) / n**2
+    # Each group's pull on the share if it were left out: large groups would else hide how far they pull.
+    between = float((((successes - share * totals) / (n - totals)) ** 2).sum())
     alike = float((totals**2).sum()) / n  # the design effect of groups of identical images
     effect = max(between / binomial, 1.0) if binomial > 0 else alike
-    quantile = float(stdtrit(groups - 1, 0.5 + level / 2))
+    quantile = float(stdtrit(max(n / alike - 1, 1.0), 0.5 + level / 2))
     worth = n / effect
     return wilson(share * worth, worth, level=level, quantile=quantile)
 

@@ -29,13 +29,16 @@ from excite.evaluation.metrics import (
 )
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.resampling import GroupSums, Values, bootstrap, jackknife
+from excite.evaluation.worth import jackknife_interval
+
+WAYS = ("jackknife", *METHODS)
 
 
 def measure(
     predictions: Predictions,
     *,
     intervals: bool = True,
-    method: str = "bca",
+    method: str = "jackknife",
     level: float = LEVEL,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -44,28 +47,32 @@ def measure(
 
     Args:
         intervals: False: the values alone, in a fraction of the time.
-        method: of the bootstrap: ``bca`` or ``percentile``. Proportions have Wilson's interval.
+        method: ``jackknife``, or the bootstrap's ``bca`` or ``percentile``, which hold the truth a little
+            less often. Proportions have Wilson's interval.
+        resamples: of the bootstrap.
 
     Returns:
-        ``n`` images, ``groups``, ``interval`` (level, method, resamples, seed); ``few_groups``, the classes
-        of so few groups that intervals of means over classes may be too narrow; each of
-        ``metrics.OVERALL`` as ``{"value", "low", "high", "method"}``, with ``why`` in place of what is not
-        defined; ``classes``: name -> ``n``, ``groups`` and each of ``metrics.PER_CLASS`` likewise;
+        ``n`` images, ``groups``, ``interval`` (level, method, seed, and ``resamples`` of a bootstrap);
+        ``few_groups``, the classes of so few groups that intervals of means over classes may be too narrow;
+        each of ``metrics.OVERALL`` as ``{"value", "low", "high", "method"}``, with ``why`` in place of what
+        is not defined; ``classes``: name -> ``n``, ``groups`` and each of ``metrics.PER_CLASS`` likewise;
         ``confusion``: (C, C) counts, rows are the truth. The two calibration errors have ``calibrated``
         instead of an interval: what a perfectly calibrated classifier would show.
 
     Raises:
         ExciteError: for an unknown method.
     """
-    if method not in METHODS:
-        raise unknown_name("interval", method, METHODS)
+    if method not in WAYS:
+        raise unknown_name("interval", method, WAYS)
     table = GroupSums(predictions)
     point = table.point()
     result: dict[str, Any] = {"n": len(predictions), "groups": predictions.group_count}
     bounds = None
     if intervals:
         bounds = _Bounds(table, point, method, level, resamples, seed)
-        result["interval"] = {"level": level, "method": method, "resamples": resamples, "seed": seed}
+        result["interval"] = {"level": level, "method": method, "seed": seed}
+        if method in METHODS:
+            result["interval"]["resamples"] = resamples
     for name in OVERALL:
         figure = _value(float(point.overall[name][0]), WHY_OVERALL.get(name, ""))
         if bounds and figure["value"] is not None:
@@ -92,21 +99,21 @@ def measure(
 
 
 class _Bounds:
-    """The intervals of one set of predictions, from one set of resamples."""
+    """The intervals of one set of predictions, all from the same groups left out, and the same resamples."""
 
     def __init__(
         self, table: GroupSums, point: Values, method: str, level: float, resamples: int, seed: int
     ) -> None:
         self.table, self.point, self.method, self.level = table, point, method, level
-        self.resampled = bootstrap([table], resamples, seed)[0]
+        self.resampled = bootstrap([table], resamples, seed)[0] if method in METHODS else None
         self.left_out = jackknife([table], seed)[0]
 
     def overall(self, name: str) -> Interval:
         if name in PROPORTIONS:
             hits = np.asarray(self.table.right.sum(axis=0))
             return grouped_wilson(hits, self.table.images, level=self.level)
-        value = float(self.point.overall[name][0])
-        return self._resampled(value, self.resampled.overall[name], self.left_out.overall[name])
+        draws = None if self.resampled is None else self.resampled.overall[name]
+        return self._resampled(name, self.point.overall[name][0], draws, self.left_out.overall[name])
 
     def of_class(self, name: str, index: int) -> Interval:
         if name in PROPORTIONS:
@@ -114,19 +121,40 @@ class _Bounds:
         beside = self.table.groups_beside(index)
         if beside < FEWEST_GROUPS:
             return Interval(why=too_few(beside))
-        value = float(self.point.classes[name][index, 0])
-        return self._resampled(value, self.resampled.classes[name][index], self.left_out.classes[name][index])
+        draws = None if self.resampled is None else self.resampled.classes[name][index]
+        left_out = self.left_out.classes[name][index]
+        return self._resampled(name, self.point.classes[name][index, 0], draws, left_out)
 
-    def _resampled(self, value: float, replicates: np.ndarray, left_out: np.ndarray) -> Interval:
-        return bootstrap_interval(
-            value,
-            replicates,
+    def _resampled(self, name: str, value: float, draws: np.ndarray | None, left_out: np.ndarray) -> Interval:
+        return interval_of(
+            name,
+            float(value),
+            draws,
             left_out,
             method=self.method,
             level=self.level,
             groups=self.table.groups,
             effective=self.table.effective_groups,
         )
+
+
+def interval_of(
+    name: str,
+    value: float,
+    draws: np.ndarray | None,
+    left_out: np.ndarray,
+    *,
+    method: str,
+    level: float,
+    groups: int,
+    effective: float,
+) -> Interval:
+    """The interval by ``jackknife``, or by the bootstrap of a figure's values (B,) in the resamples."""
+    if draws is None:
+        return jackknife_interval(name, value, left_out, level=level, groups=groups, effective=effective)
+    return bootstrap_interval(
+        value, draws, left_out, method=method, level=level, groups=groups, effective=effective
+    )
 
 
 def proportion(table: GroupSums, name: str, index: int) -> tuple[np.ndarray, np.ndarray]:

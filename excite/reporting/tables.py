@@ -27,7 +27,12 @@ NAMES = {
     "npv": ("NPV", "when it is not named, how often it is absent"),
     "f1": ("F1", "sensitivity and PPV in one"),
 }
-METHODS = {"wilson": "Wilson", "bca": "bootstrap, BCa", "percentile": "bootstrap, percentile"}
+METHODS = {
+    "wilson": "Wilson",
+    "jackknife": "jackknife",
+    "bca": "bootstrap, BCa",
+    "percentile": "bootstrap, percentile",
+}
 NOT_DEFINED = "not defined"
 
 

@@ -10,6 +10,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from excite.errors import ExciteError
+from excite.evaluation.delong import area_covariance
 from excite.evaluation.intervals import (
     bootstrap_interval,
     bootstrap_p_value,
@@ -19,6 +20,7 @@ from excite.evaluation.intervals import (
 from excite.evaluation.measure import measure
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.resampling import GroupSums, bootstrap, jackknife
+from excite.evaluation.worth import OF_PROBABILITIES, jackknife_interval
 from tests.evaluation.simulated import simulate
 
 
@@ -92,6 +94,46 @@ def test_the_p_value_is_the_level_at_which_the_interval_reaches_0() -> None:
         assert min(abs(at.low or 0), abs(at.high or 0)) < 0.002
 
 
+def test_the_jackknifes_interval_of_a_share_is_wilsons() -> None:
+    right = (np.arange(200) < 150).astype(float)
+    left = (right.sum() - right) / 199
+    got = jackknife_interval("balanced_accuracy", 0.75, left, groups=200)
+    variance = 0.75 * 0.25 / 200 * (200 / 199) ** 2
+    expected = wilson(
+        0.75 * (worth := 0.75 * 0.25 / variance), worth, quantile=float(stats.t.ppf(0.975, 199))
+    )
+    assert (got.low, got.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_the_jackknifes_spread_of_an_area_is_delongs_and_obuchowskis(size: int) -> None:
+    one = simulate(np.random.default_rng(0), 300, size=size, alike=1.0)
+    left = jackknife([GroupSums(one)], 0)[0].overall["auroc"]
+    _, covariance = area_covariance(one.probabilities[:, [1]].T, one.targets == 1, one.group_codes)
+    assert ((left - left.mean()) ** 2).sum() == pytest.approx(covariance[0, 0], rel=0.03)
+
+
+def test_few_images_that_carry_all_the_spread_make_the_interval_of_a_loss_wider() -> None:
+    # Satterthwaite: 10 of 100 groups vary, as if these were ten.
+    left = 0.5 + 0.001 * np.r_[np.resize([1, -1], 10), np.zeros(90)]
+    worth = 0.25 / (10 * 0.001**2)
+    expected = wilson(worth / 2, worth, quantile=float(stats.t.ppf(0.975, 2 / (1 / 10 - 1 / 100))))
+    got = jackknife_interval("brier", 0.5, left, groups=100)
+    assert (got.low, got.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_every_range_holds_its_bounds() -> None:
+    for name, value, lowest, highest in (
+        ("mcc", -0.99, -1, 1),
+        ("log_loss", 0.01, 0, 36.1),
+        ("auroc", 0.99, 0, 1),
+    ):
+        left = value + np.resize([0.01, -0.01], 40)
+        got = jackknife_interval(name, value, left, groups=40)
+        assert got.method == "jackknife"
+        assert lowest <= (got.low or 0) < value < (got.high or 0) <= highest
+
+
 def test_where_there_is_no_interval_it_says_why() -> None:
     draws = np.linspace(0, 1, 100)
     few = bootstrap_interval(0.5, draws, draws, groups=9)
@@ -99,6 +141,15 @@ def test_where_there_is_no_interval_it_says_why() -> None:
     assert few.why == "9 groups are too few to resample; 10 are needed"
     rare = bootstrap_interval(0.5, np.where(draws < 0.2, np.nan, draws), draws)
     assert rare.why == "not defined in too many resamples: there are too few images of a class"
+    for value, left, groups, why in (
+        (0.5, draws, 9, "9 groups are too few to resample; 10 are needed"),
+        (0.5, np.where(draws == 0, np.nan, draws), 100, "not defined without one of the groups"),
+        (0.9, np.full(100, 0.9), 100, "leaving out any group gives the same value"),
+        (1.0, draws, 100, "at the end of its range"),
+    ):
+        assert (jackknife_interval("auroc", value, left, groups=groups).why or "").startswith(why)
+    whole = jackknife_interval("auroc", 0.5, draws, groups=100, effective=1.5)
+    assert whole.why == "one group has nearly all of the images"
     same = bootstrap_interval(1.0, np.ones(100), draws)
     assert same.why == "every resample gives the same value, so they tell nothing of its spread"
     assert grouped_wilson(np.array([3.0]), np.array([5.0])).why == "all images are of one group"
@@ -118,24 +169,30 @@ def test_a_perfect_result_still_has_a_lower_bound_for_its_accuracy() -> None:
 def test_a_class_of_few_groups_has_no_resampled_interval_and_is_named() -> None:
     one = simulate(np.random.default_rng(0), 100)
     few = one.take(np.flatnonzero((one.targets == 0) | (np.cumsum(one.targets) <= 5)))
-    result = measure(few, resamples=100)
+    result = measure(few)
     assert result["few_groups"] == ["a", "b"]  # what tells one from the other are the same 5 groups
     assert result["classes"]["b"]["auroc"]["low"] is None
     assert result["classes"]["b"]["auroc"]["why"] == "5 groups are too few to resample; 10 are needed"
     assert result["classes"]["b"]["sensitivity"]["low"] is not None  # Wilson's is honest about 5
-    assert measure(one, resamples=20)["few_groups"] == []
+    assert measure(one)["few_groups"] == []
 
 
 # What 95 % means. benchmarks/intervals.py has the full table; these are the same simulations, fewer of them.
 
 OF_IMAGES: dict[str, Any] = {"groups": 200}
 OF_GROUPS: dict[str, Any] = {"groups": 60, "size": 5, "alike": 1.2}
-RUNS = 800
+SIMULATIONS: dict[str, dict[str, Any]] = {
+    "200 images": OF_IMAGES,
+    "60 groups": OF_GROUPS,
+    "60 groups, 93 % right": {"groups": 60, "size": 5, "alike": 1.0, "signal": 2.6},
+    "60 groups, 3 classes": {**OF_GROUPS, "signal": 2.0, "classes": 3},
+}
+RUNS = 1000
 
 
 def truth(settings: dict[str, Any], names: tuple[str, ...]) -> dict[str, float]:
     """The figures of so many groups that their own error is small beside an interval's width."""
-    table = GroupSums(simulate(np.random.default_rng(99), **(settings | {"groups": 200_000})))
+    table = GroupSums(simulate(np.random.default_rng(99), **(settings | {"groups": 100_000})))
     return {name: float(table.point().overall[name][0]) for name in names}
 
 
@@ -149,23 +206,23 @@ def test_wilsons_intervals_of_accuracy_hold_the_truth_95_times_of_100(settings: 
         right = np.bincount(one.group_codes, one.correct)
         interval = grouped_wilson(right, np.bincount(one.group_codes).astype(float))
         inside += (interval.low or 0) <= known <= (interval.high or 0)
-    assert inside / (2000) == pytest.approx(0.95, abs=0.015)
+    assert inside / 2000 == pytest.approx(0.95, abs=0.015)
 
 
-@pytest.mark.parametrize("settings", [OF_IMAGES, OF_GROUPS], ids=["200 images", "60 groups"])
-def test_bootstrap_intervals_hold_the_truth_95_times_of_100(settings: dict[str, Any]) -> None:
-    names = ("balanced_accuracy", "macro_f1", "mcc", "kappa", "auroc", "log_loss", "brier")
+@pytest.mark.parametrize("settings", SIMULATIONS.values(), ids=SIMULATIONS)
+def test_intervals_hold_the_truth_95_times_of_100(settings: dict[str, Any]) -> None:
+    """Monte-Carlo error of 1,000 runs: 0.7 points. BCa falls short at 93 % right and of 3 classes."""
+    names = ("balanced_accuracy", "macro_f1", "mcc", "kappa", *OF_PROBABILITIES)
     known = truth(settings, names)
     random = np.random.default_rng(1)
     inside = dict.fromkeys(names, 0)
-    for run in range(RUNS):
+    for _ in range(RUNS):
         table = GroupSums(simulate(random, **settings))
-        point = table.point()
-        resampled, left_out = bootstrap([table], 400, run)[0], jackknife([table], 0)[0]
+        point, left_out = table.point(), jackknife([table], 0)[0]
         for name in names:
-            interval = bootstrap_interval(
+            interval = jackknife_interval(
+                name,
                 float(point.overall[name][0]),
-                resampled.overall[name],
                 left_out.overall[name],
                 groups=settings["groups"],
                 effective=table.effective_groups,
@@ -179,17 +236,15 @@ def test_intervals_that_take_images_of_a_group_for_independent_hold_it_far_less_
     known = truth(OF_GROUPS, ("accuracy", "brier"))
     random = np.random.default_rng(1)
     inside = dict.fromkeys(known, 0)
-    for run in range(200):
+    for _ in range(200):
         one = simulate(random, **OF_GROUPS)
         alone = Predictions(one.targets, one.probabilities, one.classes)
         table = GroupSums(alone, ranking=False)
         interval = wilson(float(one.correct.sum()), len(one))
         inside["accuracy"] += (interval.low or 0) <= known["accuracy"] <= (interval.high or 0)
-        resampled, left_out = bootstrap([table], 400, run)[0], jackknife([table], 0)[0]
+        left_out = jackknife([table], 0)[0].overall["brier"]
         value = float(table.point().overall["brier"][0])
-        interval = bootstrap_interval(
-            value, resampled.overall["brier"], left_out.overall["brier"], groups=len(one)
-        )
+        interval = jackknife_interval("brier", value, left_out, groups=len(one))
         inside["brier"] += (interval.low or 0) <= known["brier"] <= (interval.high or 0)
     for name in known:
         assert inside[name] / 200 < 0.85, name
