@@ -122,9 +122,10 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray, *, smoothing: bool 
     Args:
         logits: (N, C), of the validation set: fitted on the test set, the test set's figures would be none.
         targets: (N,) class indices.
-        smoothing: count each true class for (N + 1) / (N + C) of an image and each other class for the rest
-            (Platt 1999, section 2.2): twenty images that are all right do not prove that every answer is,
-            and without it their temperature would be 0. It fades as N grows.
+        smoothing: as if one image more had been seen, of all classes in equal parts: each true class counts for
+            (N + 1/C) / (N + 1) of its image, and the others for the rest (Platt's idea, 1999, section 2.2,
+            with Perks' prior of 1947, for two classes Jeffreys'). Twenty images that are all right do not
+            prove that every answer is, and without it their temperature would be 0. It fades as N grows.
 
     Returns:
         T between 0.05 and 20; above 1 where the classifier is too sure of itself.
@@ -138,7 +139,7 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray, *, smoothing: bool 
     if not np.isfinite(logits).all():
         raise ExciteError("a temperature needs finite logits", exit_code=BAD_USAGE)
     images, classes = logits.shape
-    other = 1 / (images + classes) if smoothing else 0.0
+    other = 1 / (classes * (images + 1)) if smoothing else 0.0
     truth = np.full(logits.shape, other)
     truth[np.arange(images), targets] = 1 - (classes - 1) * other
 

@@ -168,11 +168,11 @@ def test_a_temperature_from_validation_mends_the_test_set_and_keeps_its_answers(
 
 @pytest.mark.parametrize("images", [3, 20, 200])
 def test_a_perfect_validation_set_does_not_make_the_classifier_certain(images: int) -> None:
-    """So many right of so many: Laplace's rule of succession expects (N + 1) / (N + 2) of the next."""
+    """So many right of so many: by Krichevsky and Trofimov's rule, (N + 1/2) / (N + 1) of the next are."""
     targets = np.arange(images) % 2
     logits = 4.0 * np.eye(2)[targets]
     surest = softmax(logits / fit_temperature(logits, targets)).max()
-    assert surest == pytest.approx((images + 1) / (images + 2), abs=1e-6)
+    assert surest == pytest.approx((images + 0.5) / (images + 1), abs=1e-6)
     assert fit_temperature(logits, targets, smoothing=False) < 0.1  # as cold as it may
 
 
