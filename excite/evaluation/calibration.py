@@ -122,7 +122,7 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray, *, smoothing: bool 
     Args:
         logits: (N, C), of the validation set: fitted on the test set, the test set's figures would be none.
         targets: (N,) class indices.
-        smoothing: as if one image more had been seen, of all classes in equal parts: each true class counts for
+        smoothing: as if one image more had been seen, of all classes in equal parts: a true class counts for
             (N + 1/C) / (N + 1) of its image, and the others for the rest (Platt's idea, 1999, section 2.2,
             with Perks' prior of 1947, for two classes Jeffreys'). Twenty images that are all right do not
             prove that every answer is, and without it their temperature would be 0. It fades as N grows.
