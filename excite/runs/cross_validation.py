@@ -163,6 +163,8 @@ def _conclude(run: Run) -> None:
     figures = judge(pooled[0], questions.without_validation(), temperature=None, columns=columns)
     if config.repeats > 1:
         figures |= measure_repeats(pooled)
+        if "photos" in figures:
+            figures["photos"] |= measure_repeats([repeat.by_photo() for repeat in pooled])
     figures["siblings_in_train"] = sum(row["siblings_in_train"] for row in rows[: config.folds])
     run.write_json("metrics.json", {"test": figures, "folds": rows, "corrected": _corrected(rows)})
 

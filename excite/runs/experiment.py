@@ -33,6 +33,7 @@ from excite.runs.settle import (
     architecture_of,
     augmentation_of,
     class_shares,
+    photo_shares,
     preprocessing_of,
     settle,
 )
@@ -217,7 +218,7 @@ def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, here: World, disp
     preprocessing = preprocessing_of(config)
     training, validation = manifest.part("train"), manifest.part("val")
     rows = {split: np.flatnonzero(manifest.table["split"] == split) for split in ("train", "val")}
-    weights = class_shares(training)
+    weights = class_shares(training, by_photo=config.copies == "one")
     targets = training.targets()
     batches = TrainingBatches(
         PixelSource(pixels, rows["train"], device=device),
@@ -228,7 +229,8 @@ def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, here: World, disp
         augmentation=augmentation_of(config),
         seed=config.seed,
         parts=here.size * config.accumulate,
-        sampling=weights.numpy()[targets] / len(targets) if config.balance == "sampling" else None,
+        sampling=_sampling(training, weights, config),
+        photos=training.photo_codes() if config.copies == "one" else None,
         device=device,
     )
     model = plan.model.to(device)
@@ -253,6 +255,16 @@ def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, here: World, disp
     trainer.resume()
     counters = trainer.run()
     display.note(f"{counters.finished}; epoch {counters.best_epoch} is the best and kept")
+
+
+def _sampling(training: Manifest, weights: torch.Tensor, config: TrainConfig) -> np.ndarray | None:
+    """(N,) probability of each training image to be drawn, where classes are balanced by drawing."""
+    if config.balance != "sampling":
+        return None
+    shares = weights.numpy()[training.targets()].astype(np.float64)
+    if config.copies == "one":
+        shares *= photo_shares(training)
+    return shares / shares.sum()
 
 
 def _start(config: TrainConfig, classes: int, display: Display) -> tuple[nn.Module, bool]:

@@ -89,6 +89,17 @@ def settle(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[s
         config = config.replace(stem="cifar" if small else variant.stem)
     if config.flips == "auto":
         config = config.replace(flips="none" if config.data == "digits" else "horizontal")
+    if config.views != "one" and config.flips == "none":
+        what = "a mirror image is another class here, and views are mirrored"
+        raise ExciteError(what, where="--views", hint="leave it out", exit_code=BAD_USAGE)
+    if config.copies == "auto":
+        one = manifest.has_copies and config.recipe == "finetune"
+        config = config.replace(copies="one" if one else "all")
+        if one:
+            photos = len(np.unique(manifest.photo_codes()))
+            reasons.append(
+                f"copies one: {len(manifest)} images are {photos} photos, of which each counts once"
+            )
     if config.normalisation == "auto":
         config = config.replace(normalisation=_normalisation(config))
     if config.positive is None and len(manifest.classes) == 2:
@@ -152,8 +163,8 @@ def preprocessing_of(config: TrainConfig) -> Preprocessing:
     """The preprocessing of a settled configuration."""
     assert config.image_size is not None
     if config.normalisation == "imagenet":
-        return Preprocessing(config.image_size, config.fit, IMAGENET_MEAN, IMAGENET_STD)
-    return Preprocessing(config.image_size, config.fit, (0.5,) * 3, (0.5,) * 3)
+        return Preprocessing(config.image_size, config.fit, IMAGENET_MEAN, IMAGENET_STD, config.views)
+    return Preprocessing(config.image_size, config.fit, (0.5,) * 3, (0.5,) * 3, config.views)
 
 
 def augmentation_of(config: TrainConfig) -> Augmentation:
@@ -167,10 +178,26 @@ def augmentation_of(config: TrainConfig) -> Augmentation:
     return dataclasses.replace(PRESETS[config.augment], **(flips | config.augment_options))
 
 
-def class_shares(manifest: Manifest) -> torch.Tensor:
-    """(C,) weights that make classes count alike, with mean 1 over the images."""
-    counts = np.bincount(manifest.targets(), minlength=len(manifest.classes))
-    return torch.tensor(len(manifest) / (len(manifest.classes) * counts), dtype=torch.float32)
+def class_shares(manifest: Manifest, *, by_photo: bool = False) -> torch.Tensor:
+    """(C,) weights that make classes count alike, with mean 1 over the images or over the photos."""
+    photos = photo_shares(manifest) if by_photo else None
+    counts = np.bincount(manifest.targets(), photos, len(manifest.classes))
+    return torch.tensor(counts.sum() / (len(manifest.classes) * counts), dtype=torch.float32)
+
+
+def image_shares(manifest: Manifest, balance: str) -> np.ndarray:
+    """(N,) weights with mean 1 that make photos count alike, however many copies each has, and with
+    ``balance`` classes too."""
+    shares = photo_shares(manifest)
+    if balance != "none":
+        shares *= class_shares(manifest, by_photo=True).numpy()[manifest.targets()]
+    return np.asarray(shares / shares.mean())
+
+
+def photo_shares(manifest: Manifest) -> np.ndarray:
+    """(N,) 1 over the number of copies of each image's photo: all photos count alike."""
+    codes = manifest.photo_codes()
+    return np.asarray(1 / np.bincount(codes)[codes])
 
 
 def _check_recipe(config: TrainConfig) -> None:

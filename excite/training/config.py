@@ -103,6 +103,13 @@ class TrainConfig:
         "start from expect.",
         choices=("auto", "imagenet", "half"),
     )
+    views: str = option(
+        "one",
+        IMAGES,
+        "What the answer is the mean of: the image alone (one), its mirror image too (flip), or five crops and "
+        "theirs as well (crops), which takes twelve times as long.",
+        choices=("one", "flip", "crops"),
+    )
     augment: str = option(
         "standard",
         IMAGES,
@@ -117,6 +124,13 @@ class TrainConfig:
     )
     augment_options: dict[str, Any] = option({}, IMAGES, "Changes to the preset, such as rotation.")
 
+    copies: str = option(
+        "auto",
+        LEARNING,
+        "Of a photo with several copies, such as a set that was augmented before, an epoch draws one, or it "
+        "takes all of them. auto: one to finetune.",
+        choices=("auto", "one", "all"),
+    )
     recipe: str = option(
         "auto",
         LEARNING,
