@@ -106,8 +106,8 @@ class TrainConfig:
     views: str = option(
         "one",
         IMAGES,
-        "What the answer is the mean of: the image alone (one), its mirror image too (flip), or five crops and "
-        "theirs as well (crops), which takes twelve times as long.",
+        "What the answer is the mean of: the image alone (one), its mirror image too (flip), or also five "
+        "crops and theirs (crops), which takes twelve times as long.",
         choices=("one", "flip", "crops"),
     )
     augment: str = option(
