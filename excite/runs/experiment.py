@@ -25,8 +25,9 @@ from excite.models.catalogue import create_model
 from excite.models.head import head_of
 from excite.models.weights import load_weights
 from excite.runs.audited import audited, siblings_in_train
+from excite.runs.blending import blend, under_shifts
 from excite.runs.conclusion import conclude, outputs_of
-from excite.runs.finetuning import blend, keep_start, start_from_probe
+from excite.runs.finetuning import keep_start, start_from_probe
 from excite.runs.probing import probe
 from excite.runs.run import Run, environment, new_run_folder, newest_run
 from excite.runs.settle import (
@@ -206,8 +207,13 @@ def _train(plan: Plan, here: World, display: Display) -> None:
         model = create_model(**architecture_of(config, len(manifest.classes))).to(device)
         load_weights(model, run.checkpoints / BEST)
         if config.recipe == "finetune":
-            source = PixelSource(pixels, np.flatnonzero(manifest.table["split"] == "val"))
-            blend(model, run.checkpoints, config, parts["val"], source, device, display)
+            folder = run.checkpoints
+            seen = {name: pixels[np.flatnonzero(manifest.table["split"] == name)] for name in ("val", "test")}
+            share = blend(model, folder, config, parts["val"], seen["val"], device, display)
+            run.write_json(
+                "shifts.json",
+                under_shifts(model, folder, share, config, parts["test"], seen["test"], device, display),
+            )
         outputs = outputs_of(model, config, manifest, pixels, device)
         conclude(run, config, manifest, model, outputs)
 
