@@ -95,7 +95,7 @@ def evidence(seen: Overlay) -> str:
 
 
 def _usual_correlation(features: Sequence[Features], straight: np.ndarray) -> float:
-    """What strangers reach: next to nothing among photos, much in a set whose pictures look alike, as scans."""
+    """What strangers reach: next to nothing among photos, much where pictures look alike, as scans do."""
     ends = list(zip(*sampled_strangers(straight), strict=True))
     seen = in_threads(lambda pair: overlay(features[pair[0]], features[pair[1]], mirror=False), ends)
     correlations = [max(0.0, one.correlation) for one in seen]

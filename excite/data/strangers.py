@@ -11,8 +11,8 @@ import numpy as np
 from excite.data.neighbours import nearest_exactly
 
 RANK, SHARE_OF_SET, FARTHEST = 50, 0.05, 500
-"""The neighbour that is taken for a stranger is the 50th, in a large set the one after a twentieth of it, up to
-the 500th: where more than 3 % of a set had more copies than that, they would pass for look-alikes."""
+"""The neighbour that is taken for a stranger: the 50th, in a large set the one after a twentieth of it, up to
+the 500th. Where more than 3 % of a set had more copies than that, they would pass for look-alikes."""
 FEWEST = 100
 """In smaller sets nobody can say who is a stranger."""
 SHARE, TIMES = 0.97, 2.0

@@ -167,12 +167,12 @@ def test_an_exported_program(resnet):
     program = torch.export.export(resnet, (torch.randn(1, 3, 32, 32),))
     with pytest.raises(ExciteError, match=r"not ExportedProgram \(insert before exporting"):
         insert(program)
-    with pytest.raises(ExciteError, match="was traced .insert before tracing"):
+    with pytest.raises(ExciteError, match=r"was traced \(insert before tracing"):
         insert(program.module())
 
 
 def test_looking_at_a_traced_model_says_why_nothing_is_known(resnet):
-    with pytest.raises(ExciteError, match="was traced .insert before tracing"):
+    with pytest.raises(ExciteError, match=r"was traced \(insert before tracing"):
         sites(torch.jit.trace(resnet, torch.randn(1, 3, 32, 32)))
 
 
