@@ -1,11 +1,11 @@
 """How many copies of a photo are found, and how many strangers are joined, beside imagehash and imagededup.
 
 Run by hand: ``python benchmarks/duplicates.py [mpox] [hymenoptera] [cifar10] [changes] [scans] [brains]``.
-Every table names its images. The exercise's file names are the truth (``M<patient>_<photo>_<copy>``); they are
-hidden from the search by links with random names. ``changes`` does to the photos of hymenoptera what copies
-suffer, ``scans`` and ``brains`` make slices of strangers who share much of what a scan shows. imagehash
-(perceptual hash, at most 10 of 64 bits apart) runs beside it in the same process, and imagededup's where it is
-installed. What it costs is measured by ``benchmarks/audit.py``.
+Every table names its images. The exercise's file names are the truth (``M<patient>_<photo>_<copy>``); they
+are hidden from the search by links with random names. ``changes`` does to the photos of hymenoptera what
+copies suffer, ``scans`` and ``brains`` make slices of strangers who share much of what a scan shows.
+imagehash (perceptual hash, at most 10 of 64 bits apart) runs beside it in the same process, and imagededup's
+where it is installed. What it costs is measured by ``benchmarks/audit.py``.
 """
 
 from __future__ import annotations
@@ -185,9 +185,7 @@ def report_scans(patients: int = 150, slices: int = 2) -> None:
 
 def report_brains(patients: int = 150, slices: int = 2, copies: int = 60) -> None:
     """Changed copies of the first slices of some patients have to be found, other patients left alone."""
-    print(
-        f"\n## One real brain bent into {patients} patients x {slices} slices, {copies} changed copies\n"
-    )
+    print(f"\n## One real brain bent into {patients} patients x {slices} slices, {copies} changed copies\n")
     print("| bent by | texture of their own | copies found | neighbours joined | strangers joined |")
     print("|---|---|---|---|---|")
     titles = [title for title in CHANGES if title != "brighter by 1.8, clipped"]  # leaves a white patch

@@ -79,10 +79,11 @@ def brains(patients: int, slices: int, warp: float, texture: float) -> Iterator[
 def _average_brain() -> np.ndarray:
     """ICBM 152, 1 mm, between 0 and 1; a NIfTI file: 352 bytes of header, then bytes in Fortran order."""
     spec = find_spec("nilearn")
-    if spec is None or spec.origin is None:
+    if spec is None or not spec.submodule_search_locations:
         raise SystemExit("install nilearn, which brings the average brain along")
+    folder = Path(spec.submodule_search_locations[0]) / "datasets" / "data"
     name = "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
-    raw = gzip.decompress((Path(spec.origin).parent / "datasets" / "data" / name).read_bytes())
+    raw = gzip.decompress((folder / name).read_bytes())
     shape = np.frombuffer(raw, "<i2", 3, offset=42)
     volume = np.frombuffer(raw, np.uint8, int(np.prod(shape)), offset=352).reshape(shape, order="F")
     return volume.astype(np.float32) / 255
