@@ -198,7 +198,8 @@ def _recipe(facts: RunFacts) -> str:
     strength = ""
     if not facts.folds and (facts.run.path / "metrics.csv").is_file():
         tried = facts.run.history
-        strength = f" (strength {tried['strength'][tried['val_loss'].idxmin()]:.3g})"
+        best = int(tried["val_loss"].to_numpy().argmin())
+        strength = f" (strength {float(tried['strength'].iloc[best]):.3g})"
     return f"probe: a linear head{strength} on features of the network, which stays as it was"
 
 

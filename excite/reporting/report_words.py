@@ -176,8 +176,8 @@ def validation(facts: RunFacts) -> str:
         return "The kept epoch was chosen with the validation images, so their figures flatter."
     return (
         f"Validation is here all {many(facts.val['n'], 'image')} that are not for the test, each predicted "
-        "by a probe that was fitted without it; the strength was chosen with them, so their figures flatter a "
-        "little."
+        "by a probe that was fitted without it; the strength was chosen with them, so their figures flatter "
+        "a little."
     )
 
 

@@ -316,7 +316,7 @@ def test_a_probe_tells_of_no_epochs_that_it_never_had(tmp_path: Path) -> None:
     (run.path / "metrics.csv").write_text(
         "strength,val_loss,val_accuracy\n0.1,0.5,0.8\n0.316,0.3,0.9\n1,0.4,0.9\n"
     )
-    text = Page(report_page(run)).text
+    text = Page(report_page(Run.open(run.path))).text
     assert "probe: a linear head (strength 0.316) on features of the network" in text
     assert f"all {run.metrics['val']['n']} images that are not for the test" in text
     for word in ("optimiser", "augmentation", "kept epoch"):
