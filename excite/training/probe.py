@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
+from threadpoolctl import threadpool_limits
 
 from excite.errors import ExciteError
 
@@ -36,6 +37,9 @@ class Probe:
     tried: tuple[tuple[float, float, float], ...]
 
 
+# Products of this size gain nothing from threads, and where other work runs, threads that wait for each other
+# take forty times as long.
+@threadpool_limits.wrap(limits=1)
 def fit_probe(
     features: np.ndarray,
     targets: np.ndarray,
