@@ -22,9 +22,11 @@ from excite.reporting.report_words import (
     headline,
     intended_use,
     limits,
+    photos_line,
     validation,
     warnings,
 )
+from excite.reporting.shift_table import shift_table
 from excite.reporting.tables import (
     class_table,
     fold_table,
@@ -72,6 +74,8 @@ def _page(facts: RunFacts, thumbnails: bool) -> str:
         finished=facts.finished,
         verdict=headline(facts),
         baseline=baseline(facts),
+        photos=photos_line(facts),
+        shifts=shift_table(facts.shifts) if facts.shifts else None,
         disjoint=disjointness(facts),
         warnings=warnings(facts),
         tiles=tiles(test),

@@ -39,6 +39,7 @@ class RunFacts:
     audit: Mapping[str, Any]
     classifier: Mapping[str, Any]
     environment: Mapping[str, Any]
+    shifts: Mapping[str, Any]
     history: pd.DataFrame | None
 
     @classmethod
@@ -55,6 +56,7 @@ class RunFacts:
             optional("audit.json"),
             optional("classifier.json"),
             optional("environment.json"),
+            optional("shifts.json"),
             run.history if run.has_epochs else None,
         )
 

@@ -55,6 +55,17 @@ def baseline(facts: RunFacts) -> str:
     return f"Who always says {label!r} is right in {100 * counts.max() / counts.sum():.1f} %."
 
 
+def photos_line(facts: RunFacts) -> str:
+    """How many whole photos are named rightly, where several images are copies of one."""
+    photos = facts.test.get("photos")
+    if photos is None:
+        return ""
+    figure, interval = photos["accuracy"], interval_text("accuracy", photos["accuracy"])
+    text = "Many of the images are copies of one photo. With what is said of a photo's copies averaged, "
+    text += f"{number_text('accuracy', figure['value'])} of {many(photos['n'], 'photo')} are named rightly"
+    return text + (f" ({interval})." if interval else ".")
+
+
 def folds_text(facts: RunFacts) -> str:
     count = len({fold["fold"] for fold in facts.folds})
     repeats = len({fold["repeat"] for fold in facts.folds})

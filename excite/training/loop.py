@@ -36,6 +36,7 @@ from excite.training.signals import StopRequest, stop_requests
 from excite.training.state import Counters, TrainingState
 
 BEST = "best.safetensors"
+LEAST_AVERAGED = 20  # steps that the averaged weights reach back at least: a small set's epochs are short
 LOOK_EVERY = 16  # steps between two looks at the losses: on a GPU each look waits for it
 
 
@@ -90,7 +91,7 @@ class Trainer:
             momentum=config.momentum,
             layer_decay=config.layer_decay,
         )
-        average = AveragedModel(model, config.ema * batches.steps)
+        average = AveragedModel(model, max(config.ema * batches.steps, LEAST_AVERAGED) if config.ema else 0)
         scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
         self.state = TrainingState(model, average, optimizer, scaler)
         compiled = cast(nn.Module, torch.compile(model)) if config.compile else model

@@ -24,6 +24,7 @@ from excite.reporting.curves import TOLERANCE, precision_recall_points, roc_poin
 from excite.reporting.model_card import markdown_text
 from excite.reporting.report import model_card
 from excite.reporting.report_setup import command
+from excite.reporting.shift_table import shift_table
 from excite.reporting.svg import round_steps
 from excite.reporting.tables import Notes, cell, figure_text, letter, number_text
 from excite.training.config import TrainConfig
@@ -201,3 +202,19 @@ def test_the_card_says_how_disjoint_how_good_and_how_to_load(tmp_path: Path) -> 
     assert 'excite.Classifier.load("RUN/repeat-0/fold-0")' in folds
     assert "mean (corrected interval)" in folds
     assert "Operating point" not in folds
+
+
+def test_shifts_say_which_weights_bear_them_better_and_what_they_are_on_the_mean() -> None:
+    def row(name: str, start: float, tuned: float) -> dict[str, object]:
+        figures = {"start": start, "tuned": tuned, "kept": (start + tuned) / 2}
+        return {"shift": name, **{kind: {"accuracy": 1 - v, "log_loss": v} for kind, v in figures.items()}}
+
+    rows = [row("as they are", 0.5, 0.3), row("darker", 0.4, 0.6), row("noisy", 0.2, 0.8)]
+    table = shift_table({"share": 0.25, "n": 40, "rows": rows})
+    assert "those that fine-tuning started from do better" in table.says
+    assert "as they are, it is the tuned weights" in table.says
+    assert "25% of the tuned and 75% of the start's" in table.says
+    assert table.rows[-1] == ("mean of the shifts", ("70.0 %, 0.300", "30.0 %, 0.700", "50.0 %, 0.500"))
+    agreed = shift_table({"share": 0.25, "n": 40, "rows": [rows[0], row("darker", 0.6, 0.4)]})
+    assert "the tuned weights do better" in agreed.says
+    assert "on the images as they are, too" in agreed.says
