@@ -12,7 +12,7 @@ from excite.data.manifest import Manifest
 from excite.errors import ExciteError
 from excite.models.head import head_of
 from excite.runs.features import features_of
-from excite.runs.settle import image_shares, preprocessing_of
+from excite.runs.settle import preprocessing_of
 from excite.training.checkpoint import save_tensors
 from excite.training.config import TrainConfig
 from excite.training.probe import fit_probe
@@ -49,14 +49,7 @@ def start_from_probe(
     features = features_of(model, source, preprocessing, device=device, progress=progress)
     targets, groups = training.targets(), training.group_codes()
     try:
-        fitted = fit_probe(
-            features,
-            targets,
-            groups,
-            classes=len(training.classes),
-            shares=image_shares(training, config.balance),
-            seed=config.seed,
-        )
+        fitted = fit_probe(features, targets, groups, classes=len(training.classes), seed=config.seed)
     except ExciteError as error:
         display.note(f"starts from a head of zeros: {error.what}")
         return

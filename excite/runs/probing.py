@@ -13,7 +13,7 @@ from excite.models.head import linear_head
 from excite.runs.conclusion import Outputs
 from excite.runs.features import cached_features
 from excite.runs.run import Run
-from excite.runs.settle import image_shares, preprocessing_of
+from excite.runs.settle import class_shares, preprocessing_of
 from excite.training.config import TrainConfig
 from excite.training.probe import fit_probe
 from excite.training.progress import Display
@@ -51,7 +51,7 @@ def probe(
         targets,
         part.group_codes(),
         classes=len(manifest.classes),
-        shares=image_shares(part, config.balance),
+        shares=class_shares(part).numpy()[targets] if config.balance != "none" else None,
         seed=config.seed,
     )
     head = linear_head(model)

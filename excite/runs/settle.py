@@ -95,6 +95,9 @@ def settle(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[s
         config = config.replace(patience=FINETUNE_PATIENCE)
     if config.best_by == "auto":
         config = config.replace(best_by="loss" if config.recipe == "finetune" else "accuracy")
+    if config.views == "auto":
+        mirrored = config.recipe == "probe" and config.flips != "none"
+        config = config.replace(views="flip" if mirrored else "one")
     if config.views != "one" and config.flips == "none":
         what = "a mirror image is another class here, and views are mirrored"
         raise ExciteError(what, where="--views", hint="leave it out", exit_code=BAD_USAGE)
@@ -191,15 +194,6 @@ def class_shares(manifest: Manifest, *, by_photo: bool = False) -> torch.Tensor:
     photos = photo_shares(manifest) if by_photo else None
     counts = np.bincount(manifest.targets(), photos, len(manifest.classes))
     return torch.tensor(counts.sum() / (len(manifest.classes) * counts), dtype=torch.float32)
-
-
-def image_shares(manifest: Manifest, balance: str) -> np.ndarray:
-    """(N,) weights with mean 1 that make photos count alike, however many copies each has, and with
-    ``balance`` classes too."""
-    shares = photo_shares(manifest)
-    if balance != "none":
-        shares *= class_shares(manifest, by_photo=True).numpy()[manifest.targets()]
-    return np.asarray(shares / shares.mean())
 
 
 def photo_shares(manifest: Manifest) -> np.ndarray:

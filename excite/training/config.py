@@ -104,11 +104,11 @@ class TrainConfig:
         choices=("auto", "imagenet", "half"),
     )
     views: str = option(
-        "one",
+        "auto",
         IMAGES,
         "What the answer is the mean of: the image alone (one), its mirror image too (flip), or also five "
-        "crops and theirs (crops), which takes twelve times as long.",
-        choices=("one", "flip", "crops"),
+        "crops and theirs (crops), which takes twelve times as long. auto: flip for a probe.",
+        choices=("auto", "one", "flip", "crops"),
     )
     augment: str = option(
         "auto",
