@@ -30,7 +30,8 @@ def labels_line(found: Mapping[str, Any]) -> str:
     units, count = found["units"], found["candidates"]
     if not count:
         return f"none of {units} {found['unit']} looks mislabelled to models that had not seen it"
-    return f"{count} of {units} {found['unit']} to look at: their labels may be wrong (label_candidates.csv)"
+    whose = "its label" if count == 1 else "their labels"
+    return f"{count} of {units} {found['unit']} to look at: {whose} may be wrong (label_candidates.csv)"
 
 
 def accuracy_line(figures: Mapping[str, Any]) -> str:

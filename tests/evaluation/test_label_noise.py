@@ -87,15 +87,16 @@ def test_every_candidate_follows_the_papers_words(seed: int) -> None:
     assert margins == sorted(margins)
 
 
-def test_planted_wrong_labels_are_found() -> None:
+@pytest.mark.parametrize(("sharpness", "share"), [(6.0, 0.9), (4.0, 0.7)])
+def test_planted_wrong_labels_are_found(sharpness: float, share: float) -> None:
     recalls, precisions = [], []
     for seed in range(10):
-        predictions, wrong = said(3, 600, flipped=30, sharpness=6.0, seed=seed)
+        predictions, wrong = said(3, 600, flipped=30, sharpness=sharpness, seed=seed)
         rows = first_rows(find_label_noise(predictions))
         recalls.append(wrong[rows].sum() / wrong.sum())
         precisions.append(wrong[rows].mean())
         assert wrong[rows[:10]].all()  # the strongest doubts are right
-    assert np.mean(recalls) > 0.9
+    assert np.mean(recalls) > share
     assert np.mean(precisions) > 0.95
 
 

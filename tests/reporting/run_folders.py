@@ -19,6 +19,7 @@ from excite.evaluation.measure import measure
 from excite.evaluation.operating_point import at_threshold, choose_threshold
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.subgroups import subgroups
+from excite.runs.label_noise import write_candidates
 from excite.runs.run import Run
 from excite.training.config import TrainConfig
 from tests.evaluation.simulated import softmax
@@ -130,7 +131,10 @@ def write_cross_validation(folder: Path, *, folds: int = 5, repeats: int = 1, re
     if repeats > 1:  # means of repeats have no classes and no matrix of their own
         figures = {key: value for key, value in figures.items() if key not in ("classes", "confusion")}
         figures |= measure_repeats([pooled] * repeats, resamples=resamples)
-    _write(folder, "metrics.json", {"test": figures, "folds": rows, "corrected": {"accuracy": asdict(mean)}})
+    doubts = write_candidates(Run(folder), pooled, manifest.table.set_index("path"))
+    ensemble = {"members": folds * repeats, "temperature": TEMPERATURE, "not_sure_below": 0.0}
+    found = {"test": figures, "folds": rows, "corrected": {"accuracy": asdict(mean)}}
+    _write(folder, "metrics.json", found | {"ensemble": ensemble, "label_noise": doubts})
     _save(pooled, folder / "predictions.csv", fold=pooled.group_codes % folds)
     _write(folder, "environment.json", ENVIRONMENT)
     _write(folder, "audit.json", AUDIT)

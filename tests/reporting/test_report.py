@@ -306,3 +306,27 @@ def test_a_training_that_has_not_finished_has_no_report(two: Run, tmp_path: Path
     with pytest.raises(ExciteError, match=r"has no metrics\.json"):
         write_report(run)
     assert not (run.path / "report.html").exists()
+
+
+def test_a_cross_validation_lists_doubted_labels_without_pictures_unless_asked(tmp_path: Path) -> None:
+    run = write_cross_validation(tmp_path / "folds")
+    page = Page(report_page(run))
+    with (run.path / "label_candidates.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == run.metrics["label_noise"]["candidates"] > 0
+    assert f"{len(rows)} of 60 groups are called another class" in page.text
+    assert "candidates for a person's eye, not verdicts" in page.text
+    for row in rows:
+        assert f"{Path(row['path']).name} and 2 more of its group" in page.text
+        assert f"{row['suggested']} {100 * float(row['p_suggested']):.1f} %" in page.text
+    assert "img" not in page.tags
+    assert "the mean of all 5 of them" in page.text
+    assert "file is gone" in Page(report_page(run, thumbnails=True)).text
+    (run.path / "label_candidates.csv").unlink()
+    with pytest.raises(ExciteError, match=r"label_candidates\.csv: cannot be read"):
+        report_page(run)
+
+
+def test_a_single_training_doubts_no_labels(page: Page) -> None:
+    assert "Labels to look at" not in page.text
+    assert "the mean of all" not in page.text
