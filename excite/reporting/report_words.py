@@ -179,9 +179,9 @@ def ensemble_text(facts: RunFacts) -> str:
         return ""
     return (
         f"This run's classifier is the mean of all {found['members']} of them. It has no figures of its own "
-        "either: most of its members have seen any of these images. Such a mean is usually more often right "
-        "than one member, and less sure; its temperature and thresholds were chosen on the out-of-fold "
-        "predictions, and so err on the side of doubt."
+        "either: most of its members have seen any of these images. Such a mean is usually at least as often "
+        "right as one member, and less sure; its temperature and thresholds were chosen on the out-of-fold "
+        "predictions, and so tend to the side of doubt."
     )
 
 

@@ -107,11 +107,18 @@ def write_run(
     return Run.open(folder)
 
 
-def write_cross_validation(folder: Path, *, folds: int = 5, repeats: int = 1, resamples: int = 200) -> Run:
+def write_cross_validation(
+    folder: Path,
+    *,
+    folds: int = 5,
+    repeats: int = 1,
+    resamples: int = 200,
+    pooled: Predictions | None = None,
+) -> Run:
     """A finished cross-validation: pooled predictions and a row a fold, no model and no history."""
     folder.mkdir(parents=True)
     classes = ("benign", "malignant")
-    pooled = simulated(classes, 60, 3)
+    pooled = pooled or simulated(classes, 60, 3)
     manifest = _manifest({"": pooled}).with_columns(fold_0=pooled.group_codes % folds)
     manifest.save(folder / "manifest.csv")
     (folder / "config.yaml").write_text(TrainConfig(data="/data", epochs=5).to_yaml())
