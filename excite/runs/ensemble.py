@@ -109,8 +109,9 @@ def write_ensemble(
     with.
 
     Temperature and thresholds are chosen on the out-of-fold predictions: each image by members that had not
-    seen it, one a repeat. The ensemble has more members than that, whose mean is less sure and usually
-    at least as often right, so what is chosen tends to the side of doubt. The figures of the cross-validation are not touched.
+    seen it, one a repeat. The ensemble has more members than that, whose mean is less sure and usually at
+    least as often right, so what is chosen tends to the side of doubt. The figures of the cross-validation
+    are not touched.
 
     Args:
         out_of_fold: the mean over repeats, as ``mean_of_repeats`` gives it.
