@@ -1,11 +1,11 @@
 """How many copies of a photo are found, and how many strangers are joined, beside imagehash and imagededup.
 
-Run by hand: ``python benchmarks/duplicates.py [mpox] [hymenoptera] [cifar10] [changes] [scans]``. Every table
-names its images. The exercise's file names are the truth (``M<patient>_<photo>_<copy>``); they are hidden
-from the search by links with random names. ``changes`` does to the photos of hymenoptera what copies suffer,
-``scans`` simulates slices of strangers who share much of what a scan shows. imagehash (perceptual hash, at
-most 10 of 64 bits apart) runs beside it in the same process, and imagededup's where it is installed. What it
-costs is measured by ``benchmarks/audit.py``.
+Run by hand: ``python benchmarks/duplicates.py [mpox] [hymenoptera] [cifar10] [changes] [scans] [brains]``.
+Every table names its images. The exercise's file names are the truth (``M<patient>_<photo>_<copy>``); they
+are hidden from the search by links with random names. ``changes`` does to the photos of hymenoptera what
+copies suffer, ``scans`` and ``brains`` make slices of strangers who share much of what a scan shows.
+imagehash (perceptual hash, at most 10 of 64 bits apart) runs beside it in the same process, and imagededup's
+where it is installed. What it costs is measured by ``benchmarks/audit.py``.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ import random
 import resource
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import imagehash
 import numpy as np
 import pandas as pd
-from changes import CHANGES  # beside this file
+import scans  # these two are beside this file
+from changes import CHANGES
 from PIL import Image
-from scipy import ndimage
 
 from excite.data.checking import check_files
 from excite.data.decoding import decode
@@ -171,49 +172,60 @@ def imagededup_pairs(folder: Path) -> set[tuple[int, int]]:
     return {(min(pair), max(pair)) for pair in ends}
 
 
-def report_scans(patients: int = 150, slices: int = 2, side: int = 192) -> None:
+def report_scans(patients: int = 150, slices: int = 2) -> None:
     print(f"\n## Simulated scans, {patients} patients x {slices} neighbouring slices\n")
     print("| shared anatomy | pairs of one patient | pairs of strangers joined | largest group |")
     print("|---|---|---|---|")
     for share in (0.3, 0.5, 0.7, 0.8):
-        with tempfile.TemporaryDirectory() as place:
-            files = []
-            for number, picture in enumerate(scans(patients, slices, share, side)):
-                files.append(Path(place) / f"{number:04d}.png")
-                picture.save(files[-1])
-            pairs, order, _ = search(files, photos=True)
-        linked = link(len(files), pairs)
-        patient = [int(file.stem) // slices for file in order]
-        true = sum(patient[p.a] == patient[p.b] for p in linked.used)
-        largest = max(linked.groups.count(group) for group in set(linked.groups))
-        print(f"| {share:.0%} | {true} | {len(linked.used) - true} | {largest} |", flush=True)
+        found = joined(list(scans.simulated(patients, slices, share)), [])
+        patient = np.arange(patients * slices) // slices
+        true = sum(patient[a] == patient[b] for a, b in found.used)
+        print(f"| {share:.0%} | {true} | {len(found.used) - true} | {found.largest} |", flush=True)
 
 
-def scans(patients: int, slices: int, share: float, side: int) -> Iterator[Image.Image]:
-    """Slices of a scan: an oval on black, of which ``share`` (of the variance) is the same in everybody.
-
-    A neighbouring slice of one patient keeps 95 % of what the patient shows, and has noise of its own.
-    """
-    random_ = np.random.default_rng(0)
-
-    def anatomy() -> np.ndarray:
-        layers = [
-            ndimage.gaussian_filter(random_.standard_normal((side, side)), s) * s for s in (2, 4, 8, 16)
+def report_brains(patients: int = 150, slices: int = 2, copies: int = 60) -> None:
+    """Changed copies of the first slices of some patients have to be found, other patients left alone."""
+    print(f"\n## One real brain bent into {patients} patients x {slices} slices, {copies} changed copies\n")
+    print("| bent by | texture of their own | copies found | neighbours joined | strangers joined |")
+    print("|---|---|---|---|---|")
+    titles = [title for title in CHANGES if title != "brighter by 1.8, clipped"]  # leaves a white patch
+    copied = random.Random(1).sample(range(patients), copies)
+    for warp, texture in ((5.0, 0.06), (2.0, 0.03), (1.0, 0.02)):
+        pictures = list(scans.brains(patients, slices, warp, texture))
+        made = [
+            CHANGES[titles[number % len(titles)]](pictures[slices * patient])
+            for number, patient in enumerate(copied)
         ]
-        total = sum(layers)
-        return total / total.std()
+        found = joined(pictures, made)
+        patient = [*(np.arange(patients * slices) // slices), *copied]
+        strangers = sum(patient[a] != patient[b] for a, b in found.used)
+        group = found.groups
+        near = sum(group[slices * one] == group[slices * one + 1] for one in range(patients))
+        seen = sum(group[slices * one] == group[patients * slices + n] for n, one in enumerate(copied))
+        cells = f"{warp:g} mm | {texture:.0%} | {seen} of {copies} | {near} of {patients} | {strangers}"
+        print(f"| {cells} |", flush=True)
 
-    common = anatomy()
-    y, x = np.mgrid[:side, :side] / side - 0.5
-    for _ in range(patients):
-        width, height = 0.4 + 0.02 * random_.standard_normal(2)
-        oval = (x / width) ** 2 + (y / (height + 0.05)) ** 2 < 1
-        place = random_.normal(0, side / 60, 2)
-        own = share**0.5 * ndimage.shift(common, place, order=1) + (1 - share) ** 0.5 * anatomy()
-        for _ in range(slices):
-            shown = (0.95**0.5 * own + 0.05**0.5 * anatomy()) * 30 + 110
-            shown += random_.normal(0, 2, shown.shape)
-            yield Image.fromarray(np.where(oval, np.clip(shown, 0, 255), 0).astype(np.uint8)).convert("RGB")
+
+class Joined(NamedTuple):
+    """What was joined, by the numbers of the pictures."""
+
+    used: list[tuple[int, int]]
+    groups: dict[int, int]
+    largest: int
+
+
+def joined(pictures: Sequence[Image.Image], copies: Sequence[Image.Image]) -> Joined:
+    with tempfile.TemporaryDirectory() as place:
+        files = []
+        for number, picture in enumerate([*pictures, *copies]):
+            files.append(Path(place) / f"{number:04d}.png")
+            picture.save(files[-1])
+        pairs, order, _ = search(files, photos=True)
+    linked = link(len(files), pairs)
+    numbers = [int(file.stem) for file in order]
+    used = [(numbers[pair.a], numbers[pair.b]) for pair in linked.used]
+    groups = dict(zip(numbers, linked.groups, strict=True))
+    return Joined(used, groups, max(Counter(linked.groups).values()))
 
 
 def main() -> None:
@@ -229,6 +241,7 @@ def main() -> None:
         "cifar10": lambda: report_cifar10(options.cifar10),
         "changes": lambda: report_changes(options.data / "hymenoptera", options.count),
         "scans": report_scans,
+        "brains": report_brains,
     }
     cores = len(os.sched_getaffinity(0))
     print(

@@ -34,10 +34,10 @@ def labels_line(found: Mapping[str, Any]) -> str:
     return f"{count} of {units} {found['unit']} to look at: {whose} may be wrong (label_candidates.csv)"
 
 
-def accuracy_line(figures: Mapping[str, Any]) -> str:
+def accuracy_line(figures: Mapping[str, Any], counted: str = "images") -> str:
     """Accuracy with its interval and what it was measured on, in one line."""
     n, groups = figures["n"], figures["groups"]
-    behind = f"{n} images" + (f" of {groups} groups" if groups != n else "")
+    behind = f"{n} {counted}" + (f" of {groups} groups" if groups != n else "")
     if copies := figures.get("siblings_in_train"):
         behind += f" ({copies} with a sibling in train)"
     return (
@@ -60,6 +60,8 @@ def with_interval(figure: Mapping[str, Any], digits: int = 1) -> str:
 def print_figures(split: str, figures: dict[str, Any]) -> None:
     """The figures of a set of images, as a person reads them."""
     typer.echo(f"{split:<10}{accuracy_line(figures)}")
+    if photos := figures.get("photos"):
+        typer.echo(f"{'by photo':<10}{accuracy_line(photos, 'photos, each the mean of its copies')}")
     names = ("sensitivity", "specificity", "ppv", "auroc")
     table = plain_table("class", "images", *names, right=("images", *names))
     for name, row in figures["classes"].items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -38,6 +38,7 @@ class Audit:
         photos: whether pass 3 was run.
         pairs: the evidence of passes 2 and 3.
         linked: the groups that come of it, joined with the user's own and with a person's decisions.
+        same_photo: the photo's number of each image: the groups without those that the user named.
         decided: those decisions.
         leaks: groups that straddle the split that the user gave.
         conflicts: photos under two labels or more.
@@ -49,6 +50,7 @@ class Audit:
     photos: bool
     pairs: tuple[Pair, ...]
     linked: Linked
+    same_photo: tuple[int, ...]
     decided: Decided
     leaks: Leaks
     conflicts: tuple[LabelConflict, ...]
@@ -91,24 +93,15 @@ class Audit:
         return {kind: counts[kind] for kind in KINDS}
 
     def grouped(self) -> Manifest:
-        """The manifest with the found groups in its group column; an image without a sibling has none.
+        """The manifest with the found groups and photos in their columns; an image alone has neither.
 
         A group keeps the name that the user gave it; where found copies join several, all of them.
         """
-        given = self.manifest.table["group"].tolist()
-        taken = set(given)
-        names = [""] * len(self)
-        for number, rows in self.members.items():
-            known = list(dict.fromkeys(given[row] for row in rows if given[row]))
-            name = "+".join(known)
-            if not known and len(rows) > 1:
-                name = f"photo-{number}"
-            while name and name not in known and name in taken:
-                name += "'"
-            taken.add(name)
-            for row in rows:
-                names[row] = name
-        return self.manifest.with_columns(group=names)
+        table = self.manifest.table
+        return self.manifest.with_columns(
+            group=_names(self.groups, table["group"].tolist()),
+            photo=_names(self.same_photo, table["photo"].tolist()),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The content of audit.json."""
@@ -183,7 +176,8 @@ def audit(
     if len(kept) > 1:
         pairs = find_pairs(kept, photos=photos, max_pixels=max_pixels, cache=cache, progress=progress)
     known = kept.table["group"].tolist()
-    join = partial(link, len(kept), pairs, rejected=decided.rejected, accepted=decided.accepted)
+    accepted = {*decided.accepted, *_chained(kept.table["photo"].tolist())}
+    join = partial(link, len(kept), pairs, rejected=decided.rejected, accepted=accepted)
     linked = join(known=known if any(known) else None)
     # Two photos of one patient may have two labels; one photo may not.
     alone = join() if any(known) else linked
@@ -195,10 +189,40 @@ def audit(
         photos=photos,
         pairs=tuple(pairs),
         linked=linked,
+        same_photo=alone.groups,
         decided=decided,
         leaks=find_leaks(kept.table["split"].tolist(), linked.groups),
         conflicts=tuple(label_conflicts(labels, alone.groups)),
     )
+
+
+def _names(numbers: Sequence[int], given: Sequence[str]) -> list[str]:
+    """A name for each image of what it shares with others; "" for what it shares with none."""
+    members = defaultdict(list)
+    for row, number in enumerate(numbers):
+        members[number].append(row)
+    taken = set(given)
+    names = [""] * len(numbers)
+    for number, rows in members.items():
+        known = list(dict.fromkeys(given[row] for row in rows if given[row]))
+        name = "+".join(known)
+        if not known and len(rows) > 1:
+            name = f"photo-{number}"
+        while name and name not in known and name in taken:
+            name += "'"
+        taken.add(name)
+        for row in rows:
+            names[row] = name
+    return names
+
+
+def _chained(photos: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Each image and the one before it of the same photo, as the user says."""
+    last: dict[str, int] = {}
+    for row, name in enumerate(photos):
+        if name and name in last:
+            yield last[name], row
+        last[name] = row
 
 
 def decision_files(folder: Path, named: Path | None = None) -> list[Path]:

@@ -29,7 +29,7 @@ from excite.files import replacing
 if TYPE_CHECKING:
     from excite.data.local_features import Features
 
-_VERSION = 3
+_VERSION = 4
 
 SMALLEST = 24
 """Short side in pixels from which pictures can be told apart by more than identical pixels. At 8 pixels two

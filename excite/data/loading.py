@@ -72,6 +72,26 @@ def evaluation_batches(
         yield normalise(to_float(source.take(indices, device)), mean, std)
 
 
+class _Copies:
+    """The images of each photo, to draw one of them.
+
+    Args:
+        photos: (N,) numbers from 0, each of them an image's photo.
+    """
+
+    def __init__(self, photos: np.ndarray) -> None:
+        self._rows = np.argsort(photos, kind="stable")
+        self._counts = np.bincount(photos)
+        self._starts = np.cumsum(self._counts) - self._counts
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def draw(self, photos: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """An image of each of these photos, all of its images alike."""
+        return self._rows[self._starts[photos] + random.integers(self._counts[photos])]
+
+
 class TrainingBatches:
     """Batches of a training set; any part of any step of any epoch can be asked for, in any order.
 
@@ -88,6 +108,7 @@ class TrainingBatches:
         augmentation: how pictures are changed.
         seed: of order, augmentation and mixing.
         sampling: (N,) probability of each image to be drawn, with replacement; None: each once an epoch.
+        photos: (N,) numbers of photos: an epoch draws one image of each; None: every image is a photo.
         device: where batches are made.
     """
 
@@ -103,12 +124,15 @@ class TrainingBatches:
         seed: int,
         parts: int = 1,
         sampling: np.ndarray | None = None,
+        photos: np.ndarray | None = None,
         device: torch.device | None = None,
     ) -> None:
         self.device = device or torch.device("cpu")
         self.batch_size = batch_size
         self.parts = parts
-        self.steps = max(1, len(source) // batch_size)  # the rest of an epoch's order is left out
+        self._copies = None if photos is None else _Copies(photos)
+        self._length = len(source) if self._copies is None else len(self._copies)
+        self.steps = max(1, self._length // batch_size)  # the rest of an epoch's order is left out
         self._source = source
         self._targets = torch.from_numpy(np.asarray(targets, dtype=np.int64))
         self._classes = classes
@@ -127,8 +151,10 @@ class TrainingBatches:
             if self._sampling is not None:
                 chosen = random.choice(len(self._source), size=count, p=self._sampling)
             else:
-                chosen = random.permutation(len(self._source))
+                chosen = random.permutation(self._length)
                 chosen = np.resize(chosen, count)  # a set smaller than a batch goes round
+                if self._copies is not None:
+                    chosen = self._copies.draw(chosen, random)
             self._order = (epoch, chosen)
         return self._order[1]
 

@@ -20,7 +20,7 @@ SPLIT_NAMES = {
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-TEXT_COLUMNS = ("path", "label", "group", "split", "sha256")
+TEXT_COLUMNS = ("path", "label", "group", "photo", "split", "sha256")
 NUMBER_COLUMNS = ("width", "height")
 COLUMNS = TEXT_COLUMNS + NUMBER_COLUMNS
 
@@ -30,9 +30,10 @@ class Manifest:
     """Images with their labels; whatever table comes in, the columns below are complete, ordered and typed.
 
     Args:
-        table: ``path`` (absolute), ``label``, ``group`` ("" when unknown), ``split`` ("", train, val or
-            test), ``sha256`` of the file ("" until checked), ``width`` and ``height`` in pixels as seen
-            upright (0 until checked), then any further columns of the user's own.
+        table: ``path`` (absolute), ``label``, ``group`` ("" when unknown), ``photo``, which all copies of
+            one photo share ("" where there is none but this), ``split`` ("", train, val or test), ``sha256``
+            of the file ("" until checked), ``width`` and ``height`` in pixels as seen upright (0 until
+            checked), then any further columns of the user's own.
         classes: class names; their order is the order of a model's outputs.
         ignored: files that lay among the images and are none.
 
@@ -87,11 +88,16 @@ class Manifest:
 
     def group_codes(self) -> np.ndarray:
         """Each row's group as a number from 0, (N,) int64; an image without a group is one of its own."""
-        names = self.table["group"].to_numpy(dtype=object)
-        codes = np.asarray(pd.factorize(names)[0], dtype=np.int64)
-        alone = names == ""
-        codes[alone] = len(codes) + np.arange(alone.sum())
-        return np.unique(codes, return_inverse=True)[1].astype(np.int64)
+        return codes_of(self.table["group"].to_numpy(dtype=object))
+
+    def photo_codes(self) -> np.ndarray:
+        """Each row's photo as a number from 0, (N,) int64: copies of one photo share it."""
+        return codes_of(self.table["photo"].to_numpy(dtype=object))
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether most images are one of several copies of a photo, as in a set that was augmented before."""
+        return 2 * len(np.unique(self.photo_codes())) < len(self)
 
     def group_count(self) -> int:
         """How many groups there are; an image without a group counts as one."""
@@ -106,6 +112,14 @@ class Manifest:
         with replacing(Path(path)) as file:
             # RFC 4180's line ends: they make the writer quote a stray carriage return in a label.
             self.table.to_csv(file, index=False, lineterminator="\r\n", encoding="utf-8", mode="wb")
+
+
+def codes_of(names: np.ndarray) -> np.ndarray:
+    """Names (N,) as numbers from 0, (N,) int64; each "" has a number of its own."""
+    codes = np.asarray(pd.factorize(names)[0], dtype=np.int64)
+    alone = names == ""
+    codes[alone] = len(codes) + np.arange(alone.sum())
+    return np.unique(codes, return_inverse=True)[1].astype(np.int64)
 
 
 def check_classes(manifest: Manifest, *, where: object = None) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 from excite.errors import ExciteError, unknown_name
 
 FITS = ("crop", "squash", "pad")
+VIEWS = ("one", "flip", "crops")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -25,16 +26,20 @@ class Preprocessing:
         fit: how a picture that is not square becomes one: ``crop`` scales the short side and cuts the
             middle out, ``squash`` scales both sides, ``pad`` scales the long side and adds black.
         mean, std: per channel (R, G, B), in units of [0, 1]; input = (pixel / 255 - mean) / std.
+        views: of which views of the input the logits are the mean; see ``excite.data.views``.
     """
 
     image_size: int
     fit: str = "crop"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    views: str = "one"
 
     def __post_init__(self) -> None:
         if self.fit not in FITS:
             raise unknown_name("fit", self.fit, FITS)
+        if self.views not in VIEWS:
+            raise unknown_name("views", self.views, VIEWS)
         if self.image_size < 1:
             raise ExciteError(f"image size must be at least 1, not {self.image_size}", exit_code=2)
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:

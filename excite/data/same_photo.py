@@ -26,7 +26,7 @@ CORRELATION, NOISY_CORRELATION = 0.65, 0.4
 """Of the pixels, at least; the lower one where either picture carries strong noise. Over 47,497 pairs of
 different patients of the mpox set the largest was 0.21. The rest is room for pictures of one kind, set on
 simulated scans: of two patients with half of their anatomy in common they reach 0.61."""
-MARGIN = 0.35
+MARGIN, NOISY_MARGIN = 0.35, 0.175
 """Fisher's z by which pixels must agree better than those of strangers in the same set do."""
 AGREEING = 8
 SPREAD = 0.4
@@ -39,7 +39,7 @@ SURE = 6.0
 SURE_CONFIDENCE = 1 - 2**-SURE
 
 _WIDER = 400  # neighbours for the second look
-_GROUPS, _MEMBERS = 64, 3  # groups that a lonely picture is held against, and members of each
+_GROUPS, _MEMBERS = 32, 12  # groups that a lonely picture is held against, and members of each
 _SECOND_LOOKS = 2  # for every picture of the set at most, on average
 _LONELY = 3  # images in a group that still looks for more
 _BATCH = 4096
@@ -60,28 +60,28 @@ def photo_pairs(
         for a, b in known:
             sure.join(a, b)
         straight, flipped = descriptions(features)
-        least = _least_correlation(features, straight)
+        usual = _usual_correlation(features, straight)
         found: dict[tuple[int, int], Overlay] = {}
         first = candidates(straight, flipped, NEIGHBOURS)
-        _look(features, first, sure, found, least, thorough=False, progress=progress)
+        _look(features, first, sure, found, usual, thorough=False, progress=progress)
         second = _second_candidates(straight, flipped, sure)
-        _look(features, second, sure, found, least, thorough=True, progress=progress)
+        _look(features, second, sure, found, usual, thorough=True, progress=progress)
     return [
-        Pair(a, b, "same photo", evidence(seen), 1 - 2 ** -strength(seen, least))
+        Pair(a, b, "same photo", evidence(seen), 1 - 2 ** -strength(seen, usual))
         for (a, b), seen in sorted(found.items())
     ]
 
 
-def strength(seen: Overlay, least: float = CORRELATION) -> float:
+def strength(seen: Overlay, usual: float = 0.0) -> float:
     """Evidence in bits, 0 to 10: the product of how well the pixels agree, how many features, and where.
 
     At the threshold of correlation 16 features that agree are 2 bits: one picture may join a group.
 
     Args:
-        least: the correlation that pictures without strong noise need in this set.
+        usual: the correlation that strangers of this set reach.
     """
-    if seen.noisy:
-        least = 1 - (1 - NOISY_CORRELATION) * (1 - least) / (1 - CORRELATION)
+    floor, margin = (NOISY_CORRELATION, NOISY_MARGIN) if seen.noisy else (CORRELATION, MARGIN)
+    least = max(floor, float(np.tanh(np.arctanh(usual) + margin)))
     if seen.correlation < least or seen.agreeing < AGREEING or seen.spread < SPREAD or seen.overlap < OVERLAP:
         return 0.0
     pixels = 2 + 3 * (seen.correlation - least) / (1 - least)
@@ -94,15 +94,12 @@ def evidence(seen: Overlay) -> str:
     return words + (", mirrored" if seen.mirror else "")
 
 
-def _least_correlation(features: Sequence[Features], straight: np.ndarray) -> float:
-    """``CORRELATION``, or more in a set whose pictures look alike, as scans do."""
+def _usual_correlation(features: Sequence[Features], straight: np.ndarray) -> float:
+    """What strangers reach: next to nothing among photos, much where pictures look alike, as scans do."""
     ends = list(zip(*sampled_strangers(straight), strict=True))
     seen = in_threads(lambda pair: overlay(features[pair[0]], features[pair[1]], mirror=False), ends)
-    correlations = [one.correlation for one in seen]
-    if not correlations:
-        return CORRELATION
-    usual = min(float(np.quantile(correlations, SHARE)), 0.999)
-    return max(CORRELATION, float(np.tanh(np.arctanh(usual) + MARGIN)))
+    correlations = [max(0.0, one.correlation) for one in seen]
+    return min(float(np.quantile(correlations, SHARE)), 0.999) if correlations else 0.0
 
 
 def _look(
@@ -110,7 +107,7 @@ def _look(
     wanted: Sequence[Candidate],
     sure: UnionFind,
     found: dict[tuple[int, int], Overlay],
-    least: float,
+    usual: float,
     *,
     thorough: bool,
     progress: Progress | None,
@@ -126,8 +123,8 @@ def _look(
         batch = wanted[start : start + _BATCH]
         open_ = [item for item in batch if sure.find(item[1]) != sure.find(item[2])]
         for (_, a, b, _), seen in zip(open_, in_threads(lay, open_), strict=True):
-            value = strength(seen, least)
-            if value > 0 and ((a, b) not in found or value > strength(found[a, b], least)):
+            value = strength(seen, usual)
+            if value > 0 and ((a, b) not in found or value > strength(found[a, b], usual)):
                 found[a, b] = seen
             if value >= SURE:
                 sure.join(a, b)

@@ -10,8 +10,9 @@ import numpy as np
 
 from excite.data.neighbours import nearest_exactly
 
-RANK = 50
-"""The neighbour that is taken for a stranger: pictures with more copies than that hide each other."""
+RANK, SHARE_OF_SET, FARTHEST = 50, 0.05, 500
+"""The neighbour that is taken for a stranger: the 50th, in a large set the one after a twentieth of it, up to
+the 500th. Where more than 3 % of a set had more copies than that, they would pass for look-alikes."""
 FEWEST = 100
 """In smaller sets nobody can say who is a stranger."""
 SHARE, TIMES = 0.97, 2.0
@@ -45,7 +46,8 @@ def sampled_strangers(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if n < FEWEST:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     some = np.sort(np.random.default_rng(0).choice(n, min(n, _SAMPLE), replace=False))
-    return some, nearest_exactly(keys, keys[some], RANK + 1)[0][:, RANK]
+    rank = min(max(RANK, int(SHARE_OF_SET * n)), FARTHEST)
+    return some, nearest_exactly(keys, keys[some], rank + 1)[0][:, rank]
 
 
 def needed(of_strangers: np.ndarray, least: float) -> float:

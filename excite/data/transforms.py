@@ -15,7 +15,7 @@ from torch import Tensor
 
 from excite.errors import BAD_USAGE, ExciteError
 
-DRAWS = 11  # uniform numbers that one image uses up
+DRAWS = 14  # uniform numbers that one image uses up
 
 # Luma weights of ITU-R BT.601, as in Pillow's conversion to grey.
 GREY = (0.299, 0.587, 0.114)
@@ -30,6 +30,7 @@ LIMITS = {
     "brightness": (0.0, 1.0),
     "contrast": (0.0, 1.0),
     "saturation": (0.0, 1.0),
+    "tint": (0.0, 1.0),
     "erase": (0.0, 1.0),
     "mixup": (0.0, 100.0),
     "cutmix": (0.0, 100.0),
@@ -47,6 +48,7 @@ class Augmentation:
         horizontal_flip, vertical_flip: probability of each.
         rotation: largest angle, in degrees, either way.
         brightness, contrast, saturation: largest relative change, either way.
+        tint: largest relative change of each of red, green and blue by itself, as another light makes it.
         erase: probability of blanking one random rectangle (arXiv 1708.04896).
         mixup, cutmix: parameter of the Beta distribution of the mixing share (arXiv 1710.09412, 1905.04899);
             0 is off; where both are on, each batch takes one of them at random.
@@ -60,6 +62,7 @@ class Augmentation:
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
+    tint: float = 0.0
     erase: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
@@ -99,6 +102,17 @@ PRESETS = {
     "standard": Augmentation(
         area=0.5, aspect=4 / 3, rotation=15, brightness=0.2, contrast=0.2, saturation=0.2
     ),
+    # Colour may be the diagnosis: light changes, hues do not turn.
+    "small": Augmentation(
+        area=0.3,
+        aspect=4 / 3,
+        rotation=20,
+        brightness=0.3,
+        contrast=0.3,
+        saturation=0.3,
+        tint=0.1,
+        mixup=0.4,
+    ),
     "best": Augmentation(
         area=0.35,
         aspect=4 / 3,
@@ -134,8 +148,10 @@ def augment(pixels: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
         images = _resample(images, draws[:, :6], how)
     if how.recolours:
         images = _recolour(images, draws[:, 6:9], how)
+    if how.tint > 0:
+        images = images.mul_(1 + how.tint * (2 * draws[:, 11:14, None, None] - 1)).clamp_(0, 1)
     if how.erase > 0:
-        images = _erase(images, draws[:, 9:], how)
+        images = _erase(images, draws[:, 9:11], how)
     return images
 
 

@@ -45,6 +45,9 @@ def pool(folds: Sequence[Predictions]) -> Predictions:
         if first.groups is None
         else np.concatenate([fold.groups for fold in folds if fold.groups is not None]),
         None if first.paths is None else tuple(path for fold in folds for path in fold.paths or ()),
+        None
+        if any(fold.photos is None for fold in folds)
+        else np.concatenate([fold.photos for fold in folds if fold.photos is not None]),
     )
 
 

@@ -63,7 +63,8 @@ def judge(
         columns: the values (N,) of each of ``questions.by``.
 
     Returns:
-        what ``measure`` returns, and where they can be had: ``calibration`` (see ``before_and_after``),
+        what ``measure`` returns, and where they can be had: ``photos``, the same of whole photos where
+        several images are copies of one, each counted once; ``calibration`` (see ``before_and_after``),
         ``operating_point`` with ``chosen`` on validation and ``test`` here, ``abstention``, ``subgroups``.
 
     Raises:
@@ -73,6 +74,8 @@ def judge(
         what = "a threshold is chosen on validation images, and there are no predictions of them"
         raise ExciteError(what, hint="name them with --validation", exit_code=BAD_USAGE)
     figures = measure(predictions)
+    if predictions.has_copies:
+        figures["photos"] = measure(predictions.by_photo())
     if temperature is not None:
         plain = with_temperature(predictions, 1 / temperature)
         figures["calibration"] = before_and_after(plain, temperature)

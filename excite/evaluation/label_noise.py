@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from excite.errors import ExciteError
 from excite.evaluation.predictions import Predictions
 
 ROUNDING = 1e-6  # a mean of equal numbers may come out a little above each of them
@@ -15,7 +13,7 @@ ROUNDING = 1e-6  # a mean of equal numbers may come out a little above each of t
 
 @dataclass(frozen=True)
 class Candidate:
-    """A photo, or a group, whose label is perhaps another class's.
+    """A photo whose label is perhaps another class's.
 
     Args:
         rows: its images among the predictions, the least like their label first.
@@ -39,7 +37,7 @@ class LabelNoise:
     """What confident learning finds in out-of-fold predictions.
 
     Args:
-        units: how many labels were judged: photos or groups, each counted once.
+        units: how many labels were judged: photos, each counted once.
         thresholds: (C,) each class's mean probability where it is the label; not finite where none has it.
         joint: (C, C) how many units with the label of the row are, by the estimate, of the column's class.
         candidates: those to look at, the strongest doubt first.
@@ -56,7 +54,7 @@ class LabelNoise:
         return float(self.joint.sum() - self.joint.trace())
 
 
-def find_label_noise(predictions: Predictions, photos: Sequence[str] | None = None) -> LabelNoise:
+def find_label_noise(predictions: Predictions) -> LabelNoise:
     """Labels that models which had not seen the images doubt (Northcutt et al. 2021, arXiv 1911.00068).
 
     The threshold of class j is its mean probability over the units with that label (their eq. 2). A unit is
@@ -69,12 +67,8 @@ def find_label_noise(predictions: Predictions, photos: Sequence[str] | None = No
 
     Args:
         predictions: out of fold: a model that was trained on a wrong label has learnt it.
-        photos: (N,) a name for each image's photo, "" where it is alone; None: the groups.
-
-    Raises:
-        ExciteError: if there is not one name an image.
     """
-    rows = _units(predictions, photos)
+    rows = _units(predictions)
     probabilities = np.stack([predictions.probabilities[unit].mean(axis=0) for unit in rows])
     labels = np.array([predictions.targets[unit[0]] for unit in rows])
     classes = probabilities.shape[1]
@@ -109,20 +103,11 @@ def find_label_noise(predictions: Predictions, photos: Sequence[str] | None = No
     )
 
 
-def _units(predictions: Predictions, photos: Sequence[str] | None) -> list[np.ndarray]:
-    """The rows of each photo, or group, under one label."""
-    codes = predictions.group_codes
-    if photos is not None:
-        if len(photos) != len(predictions):
-            raise ExciteError(f"one photo an image is needed: {len(photos)} for {len(predictions)} images")
-        named = np.array([str(name) for name in photos], dtype=object)
-        _, codes = np.unique(
-            np.where(named == "", [f"alone {row}" for row in range(len(named))], "photo " + named),
-            return_inverse=True,
-        )
-    keys = codes.astype(np.int64) * len(predictions.classes) + predictions.targets
-    _, first, of_unit = np.unique(keys, return_index=True, return_inverse=True)
-    by_unit = np.split(np.argsort(of_unit, kind="stable"), np.cumsum(np.bincount(of_unit))[:-1])
+def _units(predictions: Predictions) -> list[np.ndarray]:
+    """The rows of each photo under one label, in the order in which the photos come."""
+    codes = predictions.photo_codes
+    _, first = np.unique(codes, return_index=True)
+    by_unit = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
     return [by_unit[unit] for unit in np.argsort(first)]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from excite.errors import BAD_USAGE, ExciteError
@@ -9,7 +11,7 @@ from excite.evaluation.predictions import Predictions
 
 
 def shared_images(first: Predictions, second: Predictions) -> tuple[Predictions, Predictions]:
-    """Both on the images that both have, in the first's order, with the first's order of classes and groups.
+    """Both on the images that both have, with the first's order, order of classes, groups and photos.
 
     Images are matched by path; without paths the rows must correspond.
 
@@ -31,7 +33,7 @@ def shared_images(first: Predictions, second: Predictions) -> tuple[Predictions,
         raise ExciteError(f"{name} is {labels[0]!r} in one and {labels[1]!r} in the other")
     one = first.take(rows)
     probabilities = second.probabilities[others][:, order]
-    return one, Predictions(one.targets, probabilities, one.classes, one.groups, one.paths)
+    return one, replace(one, probabilities=probabilities)
 
 
 def _matched(first: Predictions, second: Predictions) -> tuple[np.ndarray, np.ndarray]:

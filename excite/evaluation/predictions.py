@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from excite.data.manifest import codes_of
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 
 PREFIX = "p:"  # a column of probabilities is named p:CLASS
@@ -31,6 +32,7 @@ class Predictions:
         groups: (N,) names of what must not be torn apart, such as patients; "" or None (missing): a group of
             its own. None altogether: every image is.
         paths: (N,) names of the images, each once.
+        photos: (N,) names of the photos that the images are copies of; "", None: no other image shows it.
 
     Raises:
         ExciteError: no images, shapes that do not fit, targets that are no class, probabilities that are
@@ -42,19 +44,21 @@ class Predictions:
     classes: tuple[str, ...]
     groups: np.ndarray | None = None
     paths: tuple[str, ...] | None = None
+    photos: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         classes = tuple(str(name) for name in self.classes)
         targets = np.asarray(self.targets)
         probabilities = np.asarray(self.probabilities, dtype=np.float64)
         paths = None if self.paths is None else tuple(str(path) for path in self.paths)
-        groups = None if self.groups is None else _group_names(self.groups)
+        groups = None if self.groups is None else _names(self.groups)
+        photos = None if self.photos is None else _names(self.photos)
         if len(targets) == 0:
             raise ExciteError("there are no images to measure on")
         if probabilities.shape != (len(targets), len(classes)):
             what = f"{len(targets)} targets and {len(classes)} classes need probabilities of shape"
             raise _bad(f"{what} {(len(targets), len(classes))}, not {probabilities.shape}")
-        for name, values in (("group", groups), ("path", paths)):
+        for name, values in (("group", groups), ("path", paths), ("photo", photos)):
             if values is not None and len(values) != len(targets):
                 raise _bad(f"one {name} an image is needed: {len(values)} for {len(targets)} images")
         if twice := _first_twice(classes):
@@ -72,6 +76,7 @@ class Predictions:
         object.__setattr__(self, "classes", classes)
         object.__setattr__(self, "groups", groups)
         object.__setattr__(self, "paths", paths)
+        object.__setattr__(self, "photos", photos)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -94,12 +99,7 @@ class Predictions:
     @cached_property
     def group_codes(self) -> np.ndarray:
         """(N,) each image's group as a number from 0; an image without a group is one of its own."""
-        if self.groups is None:
-            return np.arange(len(self))
-        codes = np.asarray(pd.factorize(self.groups)[0], dtype=np.int64)
-        alone = self.groups == ""
-        codes[alone] = len(codes) + np.arange(alone.sum())
-        return np.unique(codes, return_inverse=True)[1].astype(np.int64)
+        return np.arange(len(self)) if self.groups is None else codes_of(self.groups)
 
     @property
     def group_count(self) -> int:
@@ -116,11 +116,40 @@ class Predictions:
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
         groups = None if self.groups is None else self.groups[rows]
         paths = None if self.paths is None else tuple(self.paths[row] for row in rows)
-        return Predictions(self.targets[rows], self.probabilities[rows], self.classes, groups, paths)
+        photos = None if self.photos is None else self.photos[rows]
+        return Predictions(self.targets[rows], self.probabilities[rows], self.classes, groups, paths, photos)
+
+    @cached_property
+    def photo_codes(self) -> np.ndarray:
+        """(N,) each image's photo as a number from 0; copies under another label count as another photo."""
+        codes = np.arange(len(self)) if self.photos is None else codes_of(self.photos)
+        return np.unique(codes * len(self.classes) + self.targets, return_inverse=True)[1].astype(np.int64)
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether some of the images are copies of one photo."""
+        return int(self.photo_codes.max()) + 1 < len(self)
+
+    def by_photo(self) -> Predictions:
+        """One row a photo: the mean of what was said of its copies, under the path of the first of them.
+
+        Fourteen copies of a photo are one witness; what is said of all of them together is what a user
+        gets who asks about all of them.
+        """
+        codes = self.photo_codes
+        _, first = np.unique(codes, return_index=True)
+        sums = np.zeros((len(first), len(self.classes)))
+        np.add.at(sums, codes, self.probabilities)
+        means = sums / np.bincount(codes)[:, None]
+        rows = np.argsort(first)  # in the order in which they come
+        whole = self.take(first[rows])
+        return replace(whole, probabilities=means[rows])
 
 
 def read_predictions(path: str | Path, *, group: str = "group") -> Predictions:
     """Read a table of predictions: ``path``, ``label`` and ``p:CLASS`` for each class, one row an image.
+
+    Columns ``group`` and ``photo`` say which images belong together, and which are copies of one photo.
 
     Args:
         path: a CSV file in UTF-8. Columns beside those above are left alone.
@@ -160,8 +189,9 @@ def read_predictions(path: str | Path, *, group: str = "group") -> Predictions:
         raise _bad(f"{_place(paths, row)}: {columns[column]} is {text!r}, not a number", where=path)
     targets = np.array([index[label] for label in table["label"]], dtype=np.int64)
     groups = table[group].to_numpy(dtype=object) if group in table else None
+    photos = table["photo"].to_numpy(dtype=object) if "photo" in table else None
     try:
-        return Predictions(targets, numbers.to_numpy(dtype=np.float64), classes, groups, paths)
+        return Predictions(targets, numbers.to_numpy(dtype=np.float64), classes, groups, paths, photos)
     except ExciteError as error:
         raise ExciteError(error.what, where=path, hint=error.hint, exit_code=BAD_USAGE) from None
 
@@ -185,7 +215,7 @@ def _checked_rows(probabilities: np.ndarray, paths: Sequence[str] | None) -> np.
     return np.where(gaps[:, None] > ROUNDING, probabilities / sums[:, None], probabilities)
 
 
-def _group_names(groups: Iterable[Any]) -> np.ndarray:
+def _names(groups: Iterable[Any]) -> np.ndarray:
     """(N,) text; "" for what is missing: None, pandas' NA, and NaN, which does not equal itself."""
     names = ["" if name is None or name is pd.NA or name != name else str(name) for name in groups]
     return np.array(names, dtype=object)

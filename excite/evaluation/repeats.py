@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,4 +33,4 @@ def mean_of_repeats(repeats: Sequence[Predictions]) -> Predictions:
     ):
         raise ExciteError("the repeats are not of the same images")
     mean = np.mean([one.probabilities for one in matched], axis=0)
-    return Predictions(first.targets, mean, first.classes, first.groups, first.paths)
+    return replace(first, probabilities=mean)

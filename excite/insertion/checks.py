@@ -77,19 +77,41 @@ def _check_host(host: nn.Module, path: str) -> None:
         raise ExciteError(what, where=path, hint=hint)
 
 
+def require_module(model: object) -> None:
+    """That it is a network, and not its name, its weights or an exported program."""
+    if isinstance(model, nn.Module):
+        return
+    hint = "a network by name comes from excite.create_model"
+    if isinstance(model, torch.export.ExportedProgram):
+        hint = "insert before exporting"
+    elif isinstance(model, Mapping):
+        hint = "load weights into a network first"
+    what = f"a model is a torch.nn.Module, not {type(model).__name__}"
+    raise ExciteError(what, hint=hint, exit_code=BAD_USAGE)
+
+
 def refuse_finished(model: nn.Module) -> None:
     """What was traced, compiled, wrapped or quantised has its forward fixed elsewhere than in its modules."""
     for path, module in model.named_modules():
         origin = type(module).__module__
+        if type(module).__name__ == "FloatFunctional":  # an addition that may be quantised later
+            continue
         if isinstance(module, torch.jit.ScriptModule | torch.fx.GraphModule):
             state, remedy = "was traced", "insert before tracing"
         elif origin.startswith("torch._dynamo"):
             state, remedy = "was compiled", "insert before compiling"
         elif isinstance(module, nn.parallel.DistributedDataParallel | nn.DataParallel):
             state, remedy = "is wrapped for parallel training", "insert before wrapping"
-        elif ".quantized" in origin and not isinstance(module, torch.ao.nn.quantized.FloatFunctional):
+        elif ".quantized" in origin or any(map(_is_quantised, module.parameters(recurse=False))):
             state, remedy = "was quantised", "insert before quantising"
+        elif ".intrinsic" in origin or hasattr(module, "activation_post_process"):
+            state, remedy = "was fused or prepared for quantising", "insert before that"
         else:
             continue
         where = path or type(module).__name__
         raise ExciteError(f"this model {state}", where=where, hint=remedy, exit_code=BAD_USAGE)
+
+
+def _is_quantised(parameter: nn.Parameter) -> bool:
+    """torchao keeps layers as they are, and makes their weights tensors of another class."""
+    return type(parameter.data).__module__.partition(".")[0] == "torchao"

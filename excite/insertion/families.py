@@ -179,6 +179,11 @@ FAMILIES: Mapping[str, Family] = {
         "pre": before("conv"),
         "post": after("", "conv.-1"),
     },
+    "torchvision.models.mnasnet._InvertedResidual": {
+        "standard": after("layers.-3", "layers.-4"),
+        "pre": before("layers"),
+        "post": after("", "layers.-1"),
+    },
     "torchvision.models.mobilenetv3.InvertedResidual": _mobile,
     "torchvision.models.efficientnet.MBConv": _mobile,
     "torchvision.models.efficientnet.FusedMBConv": {**_mobile, "standard": _fused},

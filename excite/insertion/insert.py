@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from excite.attention import registry
 from excite.errors import BAD_USAGE, ExciteError
 from excite.insertion.attended import CHILD, RECORD, Attended, attend, unattend
-from excite.insertion.checks import check_attention, check_sites, refuse_finished
+from excite.insertion.checks import check_attention, check_sites, refuse_finished, require_module
 from excite.insertion.selection import Where
 from excite.insertion.sites import sites
 from excite.insertion.table import Site, SiteTable
@@ -61,6 +61,7 @@ def insert(
             that has no channels; a reduction above the channels; attention that cannot start as the identity;
             a model that was traced, compiled, wrapped for many processes or quantised.
     """
+    require_module(model)
     refuse_finished(model)
     settings = {**options, **({} if reduction is None else {"reduction": reduction})}
     if identity:
@@ -92,6 +93,7 @@ def remove(model: nn.Module) -> nn.Module:
     Raises:
         ExciteError: if there is none; attention that an architecture was built with stays.
     """
+    require_module(model)
     table = inserted_sites(model)
     if not table:
         hint = "attention that a model was built with is left out when it is built"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.insertion.checks import refuse_finished, require_module
 from excite.insertion.families import STRATEGIES, family_of
 from excite.insertion.finder import HOW_TO_NAME, Finder
 from excite.insertion.selection import Where, on_stages, select
@@ -34,12 +35,14 @@ def sites(
         ExciteError: for a model without known blocks and no ``where``, a ``where`` that nothing matches, an
             unknown strategy or one that a block has no place for, or a stage that the model does not have.
     """
+    require_module(model)
     if strategy not in STRATEGIES:
         raise unknown_name("strategy", strategy, STRATEGIES)
     finder = Finder(model, strategy)
     known = finder.family_sites()
     chosen = known if where is None else select(finder, known, where)
     if not chosen:
+        refuse_finished(model)
         what = f"no block of {type(model).__name__} is known here"
         raise ExciteError(what, where="sites", hint=HOW_TO_NAME, exit_code=BAD_USAGE)
     for site in chosen:

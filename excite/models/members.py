@@ -28,9 +28,9 @@ class Members(nn.Module):
         self.register_buffer("temperatures", torch.tensor(temperatures, dtype=torch.float32)[:, None])
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) -> (B, M, C) log probabilities of each member, in float32."""
+        """(B, 3, S, S) -> (B, M, C) logits of each member at its temperature, in float32."""
         outputs = [network(images).float().unflatten(1, (-1, self.classes)) for network in self.networks]
-        return F.log_softmax(torch.cat(outputs, dim=1) / self.temperatures, dim=2)
+        return torch.cat(outputs, dim=1) / self.temperatures
 
 
 class MeanOfMembers(nn.Module):
@@ -42,5 +42,5 @@ class MeanOfMembers(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, C) logarithms of the mean probabilities."""
-        each = self.members(images)
+        each = F.log_softmax(self.members(images), dim=2)
         return torch.logsumexp(each, dim=1) - math.log(each.shape[1])

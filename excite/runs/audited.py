@@ -72,7 +72,8 @@ def _in_one_line(found: Audit) -> str:
     if found.linked.giant:
         text += f"; {len(found.linked.giant)} so large that they may be wrong: excite audit shows them"
     if found.conflicts:
-        text += f"; {len(found.conflicts)} photos under two labels"
+        photos = "1 photo" if len(found.conflicts) == 1 else f"{len(found.conflicts)} photos"
+        text += f"; {photos} under two labels"
     return text
 
 

@@ -22,7 +22,8 @@ METRICS = ("accuracy", "balanced_accuracy", "auroc", "log_loss", "brier")
 def compare_runs(sources: Sequence[str | Path], metrics: Sequence[str] = METRICS) -> dict[str, Any]:
     """Figures of each run on its own test images, and the difference of each from the first on shared ones.
 
-    Images are the same where their paths are, or where no path is shared, their contents.
+    Images are the same where their paths are, or where no path is shared, their contents. Copies of one photo
+    are taken together: what is said of a photo is the mean over its copies, and it counts once.
 
     Args:
         sources: run folders, or tables of predictions; of a cross-validation, its first repeat counts.
@@ -44,7 +45,7 @@ def compare_runs(sources: Sequence[str | Path], metrics: Sequence[str] = METRICS
     sets = [_predictions(source) for source in sources]
     rows = []
     for source, one in zip(sources, sets, strict=True):
-        figures = measure(one)
+        figures = measure(one.by_photo())
         rows.append({"run": str(source), **{name: figures[name] for name in ("n", "groups", *metrics)}})
     differences = []
     for source, one in zip(sources[1:], sets[1:], strict=True):
@@ -63,6 +64,7 @@ def _difference(
         one, two = shared_images(first, second)
     except ExciteError as error:
         return {"why": error.what}
+    one, two = one.by_photo(), two.by_photo()
     found: dict[str, Any] = {"n": len(one), "groups": one.group_count}
     found["metrics"] = {name: asdict(value) for name, value in compare(one, two, metrics).items()}
     found["mcnemar"] = asdict(mcnemar(one, two))

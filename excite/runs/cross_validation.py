@@ -169,12 +169,14 @@ def _conclude(run: Run, display: Display) -> None:
     figures = judge(pooled[0], questions.without_validation(), temperature=None, columns=columns)
     if config.repeats > 1:
         figures |= measure_repeats(pooled)
+        if "photos" in figures:
+            figures["photos"] |= measure_repeats([repeat.by_photo() for repeat in pooled])
     figures["siblings_in_train"] = sum(row["siblings_in_train"] for row in rows[: config.folds])
     members = [Run(run.path / row["run"]) for row in rows]
     out_of_fold = mean_of_repeats(pooled)
     found = {"test": figures, "folds": rows, "corrected": _corrected(rows)}
     found["ensemble"] = write_ensemble(run, members, out_of_fold, display)
-    found["label_noise"] = write_candidates(run, out_of_fold, table)
+    found["label_noise"] = write_candidates(run, out_of_fold)
     run.write_json("metrics.json", found)
 
 

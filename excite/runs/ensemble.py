@@ -54,7 +54,12 @@ class Ensemble(Classifier):
         each = predict_logits(
             self.model.members, source, self.preprocessing, device=self.device, batch_size=batch_size
         )
-        return np.exp(each.astype(np.float64))
+        return softmax(each.reshape(-1, len(self.classes))).reshape(each.shape)
+
+    def probabilities(self, source: PixelSource, batch_size: int = 64) -> np.ndarray:
+        """(N, C) float64 mean of the members' probabilities, calibrated. Each member's logits are averaged
+        over the views of an image first, as its fold's own classifier does."""
+        return _tempered(self.member_probabilities(source, batch_size).mean(axis=1), self.temperature)
 
     def _answers(self, paths: Sequence[str], source: PixelSource) -> list[Prediction]:
         each = self.member_probabilities(source)

@@ -25,14 +25,16 @@ from excite.models.catalogue import create_model
 from excite.models.head import head_of
 from excite.models.weights import load_weights
 from excite.runs.audited import audited, siblings_in_train
+from excite.runs.blending import blend, under_shifts
 from excite.runs.conclusion import conclude, outputs_of
-from excite.runs.finetuning import blend, keep_start, start_from_probe
+from excite.runs.finetuning import keep_start, start_from_probe
 from excite.runs.probing import probe
 from excite.runs.run import Run, environment, new_run_folder, newest_run
 from excite.runs.settle import (
     architecture_of,
     augmentation_of,
     class_shares,
+    photo_shares,
     preprocessing_of,
     settle,
 )
@@ -205,8 +207,13 @@ def _train(plan: Plan, here: World, display: Display) -> None:
         model = create_model(**architecture_of(config, len(manifest.classes))).to(device)
         load_weights(model, run.checkpoints / BEST)
         if config.recipe == "finetune":
-            source = PixelSource(pixels, np.flatnonzero(manifest.table["split"] == "val"))
-            blend(model, run.checkpoints, config, parts["val"], source, device, display)
+            folder = run.checkpoints
+            seen = {name: pixels[np.flatnonzero(manifest.table["split"] == name)] for name in ("val", "test")}
+            share = blend(model, folder, config, parts["val"], seen["val"], device, display)
+            run.write_json(
+                "shifts.json",
+                under_shifts(model, folder, share, config, parts["test"], seen["test"], device, display),
+            )
         outputs = outputs_of(model, config, manifest, pixels, device)
         conclude(run, config, manifest, model, outputs)
 
@@ -217,7 +224,7 @@ def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, here: World, disp
     preprocessing = preprocessing_of(config)
     training, validation = manifest.part("train"), manifest.part("val")
     rows = {split: np.flatnonzero(manifest.table["split"] == split) for split in ("train", "val")}
-    weights = class_shares(training)
+    weights = class_shares(training, by_photo=config.copies == "one")
     targets = training.targets()
     batches = TrainingBatches(
         PixelSource(pixels, rows["train"], device=device),
@@ -228,7 +235,8 @@ def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, here: World, disp
         augmentation=augmentation_of(config),
         seed=config.seed,
         parts=here.size * config.accumulate,
-        sampling=weights.numpy()[targets] / len(targets) if config.balance == "sampling" else None,
+        sampling=_sampling(training, weights, config),
+        photos=training.photo_codes() if config.copies == "one" else None,
         device=device,
     )
     model = plan.model.to(device)
@@ -253,6 +261,16 @@ def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, here: World, disp
     trainer.resume()
     counters = trainer.run()
     display.note(f"{counters.finished}; epoch {counters.best_epoch} is the best and kept")
+
+
+def _sampling(training: Manifest, weights: torch.Tensor, config: TrainConfig) -> np.ndarray | None:
+    """(N,) probability of each training image to be drawn, where classes are balanced by drawing."""
+    if config.balance != "sampling":
+        return None
+    shares = weights.numpy()[training.targets()].astype(np.float64)
+    if config.copies == "one":
+        shares *= photo_shares(training)
+    return shares / shares.sum()
 
 
 def _start(config: TrainConfig, classes: int, display: Display) -> tuple[nn.Module, bool]:

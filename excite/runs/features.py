@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from excite.data.loading import PixelSource, evaluation_batches
 from excite.data.preprocessing import Preprocessing
+from excite.data.views import views_of
 from excite.files import replacing
 from excite.models.head import linear_head
 
@@ -28,18 +29,25 @@ def features_of(
     device: torch.device,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """(N, F): the input of the network's last layer for each image, in float32 as a classifier computes."""
+    """(N, F): the input of the network's last layer for each image, in float32 as a classifier computes.
+
+    Of several views it is the mean, whose logits are the mean of the views' logits.
+    """
     found: list[Tensor] = []
+    views: list[Tensor] = []
 
     def keep(_head: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        found.append(inputs[0].float().cpu())
+        views.append(inputs[0].float().cpu())
 
     handle = linear_head(model).register_forward_pre_hook(keep)
     training = model.training
     model.eval()
     try:
         for images in evaluation_batches(source, preprocessing, BATCH, device):
-            model(images.contiguous(memory_format=torch.channels_last))
+            for view in views_of(images, preprocessing.views):
+                model(view.contiguous(memory_format=torch.channels_last))
+            found.append(torch.stack(views).mean(dim=0))
+            views.clear()
             if progress is not None:
                 progress(min(len(found) * BATCH, len(source)), len(source))
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from excite.evaluation.label_noise import LabelNoise, find_label_noise
 from excite.evaluation.predictions import Predictions
@@ -15,24 +14,17 @@ FILE = "label_candidates.csv"
 COLUMNS = ("rank", "path", "label", "suggested", "p_label", "p_suggested", "margin", "images", "group")
 
 
-def write_candidates(run: Run, out_of_fold: Predictions, images: pd.DataFrame) -> dict[str, Any]:
-    """Write ``label_candidates.csv``, one row a photo where the data know photos, else one a group.
-
-    Args:
-        images: the manifest's table by path; its column ``photo``, where there is one, names each photo.
+def write_candidates(run: Run, out_of_fold: Predictions) -> dict[str, Any]:
+    """Write ``label_candidates.csv``, one row a photo.
 
     Returns:
-        for ``metrics.json``: ``unit`` (photos, groups or images), ``units``, ``candidates``, ``estimated``
-        wrong labels, ``thresholds`` by class, and the estimated ``joint`` of labels (rows) and truth.
+        for ``metrics.json``: ``unit`` (photos, or images where none has copies), ``units``, ``candidates``,
+        ``estimated`` wrong labels, ``thresholds`` by class, and the estimated ``joint`` of labels (rows) and
+        truth.
     """
-    photos = None
-    if "photo" in images:
-        own = images.loc[list(out_of_fold.paths or ()), ["group", "photo"]].fillna("").astype(str)
-        # A photo's name may be used again in another group.
-        photos = [f"{group}\0{photo}" if photo else group for group, photo in own.itertuples(index=False)]
-    found = find_label_noise(out_of_fold, photos)
+    found = find_label_noise(out_of_fold)
     run.write_table(FILE, _rows(found, out_of_fold), COLUMNS)
-    unit = "images" if found.units == len(out_of_fold) else "groups" if photos is None else "photos"
+    unit = "photos" if out_of_fold.has_copies else "images"
     thresholds = zip(out_of_fold.classes, found.thresholds.tolist(), strict=True)
     return {
         "unit": unit,

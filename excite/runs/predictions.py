@@ -12,20 +12,22 @@ from excite.training.config import TrainConfig
 
 def predictions_of(part: Manifest, probabilities: np.ndarray) -> Predictions:
     """What was said (N, C) of the N images of a manifest, in its order."""
-    groups = part.table["group"].to_numpy(dtype=object)
-    return Predictions(part.targets(), probabilities, part.classes, groups, tuple(part.table["path"]))
+    groups, photos = (part.table[name].to_numpy(dtype=object) for name in ("group", "photo"))
+    paths = tuple(part.table["path"])
+    return Predictions(part.targets(), probabilities, part.classes, groups, paths, photos)
 
 
 def prediction_rows(predictions: Predictions) -> list[dict[str, object]]:
-    """One row an image: path, label, group, predicted, and ``p:CLASS`` for each class."""
+    """One row an image: path, label, group, photo, predicted, and ``p:CLASS`` for each class."""
     names = predictions.classes
     columns = [PREFIX + name for name in names]
     assert predictions.paths is not None
-    groups = predictions.groups
+    nothing = [""] * len(predictions)
     rows = zip(
         predictions.paths,
         predictions.targets,
-        [""] * len(predictions) if groups is None else groups,
+        nothing if predictions.groups is None else predictions.groups,
+        nothing if predictions.photos is None else predictions.photos,
         predictions.guesses,
         predictions.probabilities.tolist(),
         strict=True,
@@ -35,10 +37,11 @@ def prediction_rows(predictions: Predictions) -> list[dict[str, object]]:
             "path": path,
             "label": names[target],
             "group": group,
+            "photo": photo,
             "predicted": names[guess],
             **dict(zip(columns, row, strict=True)),
         }
-        for path, target, group, guess, row in rows
+        for path, target, group, photo, guess, row in rows
     ]
 
 

@@ -13,7 +13,7 @@ from excite.models.head import linear_head
 from excite.runs.conclusion import Outputs
 from excite.runs.features import cached_features
 from excite.runs.run import Run
-from excite.runs.settle import class_shares, preprocessing_of
+from excite.runs.settle import image_shares, preprocessing_of
 from excite.training.config import TrainConfig
 from excite.training.probe import fit_probe
 from excite.training.progress import Display
@@ -46,13 +46,12 @@ def probe(
     known = manifest.table["split"].isin(["train", "val"]).to_numpy()
     part = Manifest(manifest.table[known], manifest.classes)
     targets = part.targets()
-    shares = class_shares(part).numpy()[targets] if config.balance != "none" else None
     fitted = fit_probe(
         features[known],
         targets,
         part.group_codes(),
         classes=len(manifest.classes),
-        shares=shares,
+        shares=image_shares(part, config.balance),
         seed=config.seed,
     )
     head = linear_head(model)

@@ -146,7 +146,7 @@ class Run:
     def _table(self, name: str) -> pd.DataFrame:
         import pandas as pd
 
-        text = {"path": str, "label": str, "group": str, "predicted": str}
+        text = {"path": str, "label": str, "group": str, "photo": str, "predicted": str}
         try:
             return pd.read_csv(self.path / name, dtype=text, keep_default_na=False)
         except (OSError, ValueError) as error:

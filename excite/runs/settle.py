@@ -26,8 +26,10 @@ from excite.training.precision import check_compiler, choose_device, choose_prec
 
 # Largest input by default, in pixels. The networks were made for 224, and trained weights were trained at it;
 # from scratch on a CPU 96 trains five times as fast, which is minutes instead of an hour.
-FULL_SIZE, CPU_SIZE = 224, 96
-FINETUNE_SHARE, FINETUNE_LAYER_DECAY = 0.2, 0.75
+# A little more than that shows trained weights more (Touvron et al. 2019, arXiv 1906.06423).
+FULL_SIZE, TRAINED_SIZE, CPU_SIZE = 224, 288, 96
+FINETUNE_FROM = 500  # groups; with 111 and with 245 fine-tuning gained nothing over a probe (docs/mpox.md)
+FINETUNE_SHARE, FINETUNE_LAYER_DECAY, FINETUNE_PATIENCE = 0.6, 0.65, 10
 SMALL_MODEL, LARGE_MODEL = "densenet_bc_40_12", "densenet121"
 PRECISION_REASONS = {
     "bfloat16": "this machine multiplies it faster than float32",
@@ -60,9 +62,7 @@ def settle(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[s
         choose("split", *_split(config, manifest))
     _check_recipe(config)
     if config.recipe == "auto":
-        trained = bool(config.pretrained or config.weights)
-        reason = "there are weights to start from" if trained else "there are no weights to start from"
-        choose("recipe", "finetune" if trained else "scratch", reason)
+        choose("recipe", *_recipe(config, manifest, device.type))
     if config.image_size is None:
         choose("image_size", *_image_size(config, manifest, device.type))
     assert config.image_size is not None
@@ -89,6 +89,23 @@ def settle(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[s
         config = config.replace(stem="cifar" if small else variant.stem)
     if config.flips == "auto":
         config = config.replace(flips="none" if config.data == "digits" else "horizontal")
+    if config.augment == "auto":
+        config = config.replace(augment="small" if config.recipe == "finetune" else "standard")
+    if config.patience is None and config.recipe == "finetune":
+        config = config.replace(patience=FINETUNE_PATIENCE)
+    if config.best_by == "auto":
+        config = config.replace(best_by="loss" if config.recipe == "finetune" else "accuracy")
+    if config.views != "one" and config.flips == "none":
+        what = "a mirror image is another class here, and views are mirrored"
+        raise ExciteError(what, where="--views", hint="leave it out", exit_code=BAD_USAGE)
+    if config.copies == "auto":
+        one = manifest.has_copies and config.recipe == "finetune"
+        config = config.replace(copies="one" if one else "all")
+        if one:
+            photos = len(np.unique(manifest.photo_codes()))
+            reasons.append(
+                f"copies one: {len(manifest)} images are {photos} photos, of which each counts once"
+            )
     if config.normalisation == "auto":
         config = config.replace(normalisation=_normalisation(config))
     if config.positive is None and len(manifest.classes) == 2:
@@ -152,8 +169,8 @@ def preprocessing_of(config: TrainConfig) -> Preprocessing:
     """The preprocessing of a settled configuration."""
     assert config.image_size is not None
     if config.normalisation == "imagenet":
-        return Preprocessing(config.image_size, config.fit, IMAGENET_MEAN, IMAGENET_STD)
-    return Preprocessing(config.image_size, config.fit, (0.5,) * 3, (0.5,) * 3)
+        return Preprocessing(config.image_size, config.fit, IMAGENET_MEAN, IMAGENET_STD, config.views)
+    return Preprocessing(config.image_size, config.fit, (0.5,) * 3, (0.5,) * 3, config.views)
 
 
 def augmentation_of(config: TrainConfig) -> Augmentation:
@@ -163,14 +180,32 @@ def augmentation_of(config: TrainConfig) -> Augmentation:
         if name not in names:
             raise unknown_name("augmentation", name, names, where="augment_options")
     flips = {"horizontal_flip": 0.5 if config.flips in ("horizontal", "both") else 0.0}
+    if config.flips == "both" and config.augment in ("small", "best"):
+        flips |= {"rotation": 180.0}
     flips |= {"vertical_flip": 0.5 if config.flips == "both" else 0.0}
     return dataclasses.replace(PRESETS[config.augment], **(flips | config.augment_options))
 
 
-def class_shares(manifest: Manifest) -> torch.Tensor:
-    """(C,) weights that make classes count alike, with mean 1 over the images."""
-    counts = np.bincount(manifest.targets(), minlength=len(manifest.classes))
-    return torch.tensor(len(manifest) / (len(manifest.classes) * counts), dtype=torch.float32)
+def class_shares(manifest: Manifest, *, by_photo: bool = False) -> torch.Tensor:
+    """(C,) weights that make classes count alike, with mean 1 over the images or over the photos."""
+    photos = photo_shares(manifest) if by_photo else None
+    counts = np.bincount(manifest.targets(), photos, len(manifest.classes))
+    return torch.tensor(counts.sum() / (len(manifest.classes) * counts), dtype=torch.float32)
+
+
+def image_shares(manifest: Manifest, balance: str) -> np.ndarray:
+    """(N,) weights with mean 1 that make photos count alike, however many copies each has, and with
+    ``balance`` classes too."""
+    shares = photo_shares(manifest)
+    if balance != "none":
+        shares *= class_shares(manifest, by_photo=True).numpy()[manifest.targets()]
+    return np.asarray(shares / shares.mean())
+
+
+def photo_shares(manifest: Manifest) -> np.ndarray:
+    """(N,) 1 over the number of copies of each image's photo: all photos count alike."""
+    codes = manifest.photo_codes()
+    return np.asarray(1 / np.bincount(codes)[codes])
 
 
 def _check_recipe(config: TrainConfig) -> None:
@@ -183,6 +218,19 @@ def _check_recipe(config: TrainConfig) -> None:
     else:
         return
     raise ExciteError(what, where="--recipe", hint=hint, exit_code=BAD_USAGE)
+
+
+def _recipe(config: TrainConfig, manifest: Manifest, device: str) -> tuple[str, str]:
+    if not (config.pretrained or config.weights):
+        return "scratch", "there are no weights to start from"
+    groups = manifest.group_count()
+    if config.attention not in ("auto", "none"):
+        return "finetune", f"{config.attention} is to be learnt"
+    if device == "cpu":
+        return "probe", "there are weights to start from and no GPU; --recipe finetune changes them, too"
+    if groups < FINETUNE_FROM:
+        return "probe", f"there are weights to start from, and {groups} groups are few to change them with"
+    return "finetune", f"there are weights to start from, a GPU and {groups} groups"
 
 
 def _last_whole_block(config: TrainConfig) -> str | None:
@@ -247,7 +295,7 @@ def _image_size(config: TrainConfig, manifest: Manifest, device: str) -> tuple[i
     side = float(np.median(np.minimum(manifest.table["width"], manifest.table["height"])))
     size = max(16, 16 * math.ceil(side / 16))
     from_scratch = not (config.pretrained or config.weights)
-    largest = CPU_SIZE if device == "cpu" and from_scratch else FULL_SIZE
+    largest = (CPU_SIZE if device == "cpu" else FULL_SIZE) if from_scratch else TRAINED_SIZE
     if size > largest:
         what = f"from scratch on {device}" if from_scratch else "for trained weights"
         return largest, f"the largest by default {what}; the pictures have {side:.0f}"

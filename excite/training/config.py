@@ -103,25 +103,42 @@ class TrainConfig:
         "start from expect.",
         choices=("auto", "imagenet", "half"),
     )
-    augment: str = option(
-        "standard",
+    views: str = option(
+        "one",
         IMAGES,
-        "Augmentation: none, quick (crops), standard (and rotation, colour), best (and erasing, mixing).",
-        choices=("none", "quick", "standard", "best"),
+        "What the answer is the mean of: the image alone (one), its mirror image too (flip), or also five "
+        "crops and theirs (crops), which takes twelve times as long.",
+        choices=("one", "flip", "crops"),
+    )
+    augment: str = option(
+        "auto",
+        IMAGES,
+        "Augmentation: none, quick (crops), standard (and rotation, colour), small (stronger, and mixup: for "
+        "few images), best (and erasing, CutMix). auto: small to finetune, else standard.",
+        choices=("auto", "none", "quick", "standard", "small", "best"),
     )
     flips: str = option(
         "auto",
         IMAGES,
-        "Which mirror images are the same class; auto: horizontal, none for digits.",
+        "Which mirror images are the same class; auto: horizontal, none for digits. both: the pictures have "
+        "no up, and are turned by any angle.",
         choices=("auto", "none", "horizontal", "both"),
     )
     augment_options: dict[str, Any] = option({}, IMAGES, "Changes to the preset, such as rotation.")
 
+    copies: str = option(
+        "auto",
+        LEARNING,
+        "Of a photo with several copies, such as a set that was augmented before, an epoch draws one, or it "
+        "takes all of them. auto: one to finetune.",
+        choices=("auto", "one", "all"),
+    )
     recipe: str = option(
         "auto",
         LEARNING,
         "scratch: all from random weights; finetune: all from trained ones; probe: a linear head on features "
-        "of trained weights, in seconds. auto: finetune where there are weights to start from.",
+        "of trained weights, in seconds. auto: where there are weights, probe on a CPU or for few groups, "
+        "else finetune.",
         choices=("auto", "scratch", "finetune", "probe"),
     )
     epochs: int = option(40, LEARNING, "Passes over the training images.", low=1)
@@ -132,7 +149,7 @@ class TrainConfig:
     accumulate: int = option(1, LEARNING, "Pieces that each process cuts its batch into, for memory.", low=1)
     optimizer: str = option("adamw", LEARNING, "AdamW or SGD with momentum.", choices=("adamw", "sgd"))
     lr: float | None = option(
-        None, LEARNING, "Peak learning rate; adamw: 0.0005, sgd: 0.05, a fifth to finetune.", low=0.0
+        None, LEARNING, "Peak learning rate; adamw: 0.0005, sgd: 0.05; 0.6 of it to finetune.", low=0.0
     )
     weight_decay: float | None = option(
         None, LEARNING, "Weight decay; adamw: 0.05, sgd: 0.0005.", low=0.0, high=1.0
@@ -140,7 +157,7 @@ class TrainConfig:
     layer_decay: float | None = option(
         None,
         LEARNING,
-        "Factor of the rate from each twelfth of the network to the one before; finetune: 0.75, else 1.",
+        "Factor of the rate from each twelfth of the network to the one before; finetune: 0.65, else 1.",
         low=0.01,
         high=1.0,
     )
@@ -161,7 +178,15 @@ class TrainConfig:
     )
     ema: float = option(1.0, LEARNING, "Epochs that the averaged weights reach back; 0: no average.", low=0.0)
     clip: float = option(1.0, LEARNING, "Largest norm of the gradient; 0: no limit.", low=0.0)
-    patience: int | None = option(None, LEARNING, "Stop after so many epochs without a better one.", low=1)
+    best_by: str = option(
+        "auto",
+        LEARNING,
+        "Which epoch is kept: that of the best validation accuracy, or loss. auto: loss to finetune.",
+        choices=("auto", "accuracy", "loss"),
+    )
+    patience: int | None = option(
+        None, LEARNING, "Stop after so many epochs without a better one; finetune: 10.", low=1
+    )
 
     device: str = option("auto", MACHINE, "cpu, cuda, cuda:1, mps; auto: the fastest that is there.")
     precision: str = option(

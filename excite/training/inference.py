@@ -8,6 +8,7 @@ from torch import nn
 
 from excite.data.loading import PixelSource, evaluation_batches
 from excite.data.preprocessing import Preprocessing
+from excite.data.views import views_of
 from excite.training.distributed import World
 from excite.training.precision import autocast
 
@@ -23,7 +24,7 @@ def predict_logits(
     batch_size: int = 64,
     here: World | None = None,
 ) -> np.ndarray:
-    """Logits (N, C) float32 of N images; each process takes a share and gets the whole.
+    """Logits (N, C) float32 of N images, means over their views; each process takes a share and gets all.
 
     The model is left in the mode that it was in.
     """
@@ -36,8 +37,8 @@ def predict_logits(
     try:
         for images in evaluation_batches(mine, preprocessing, batch_size, device):
             with autocast(device, precision):
-                logits = model(images)
-            parts.append(logits.float().cpu().numpy())
+                views = [model(view) for view in views_of(images, preprocessing.views)]
+            parts.append(torch.stack(views).float().mean(dim=0).cpu().numpy())
     finally:
         model.train(was_training)
     gathered = here.gather(np.concatenate(parts) if parts else None)

@@ -274,8 +274,10 @@ class Trainer:
         )
         counters.epoch, counters.step = counters.epoch + 1, 0
         state.sums.zero_()
-        if [val_accuracy, -val_loss] > counters.best_score:
-            counters.best_score, counters.best_epoch = [val_accuracy, -val_loss], counters.epoch
+        score = [val_accuracy, -val_loss]
+        score = score[::-1] if self.config.best_by == "loss" else score
+        if score > counters.best_score:
+            counters.best_score, counters.best_epoch = score, counters.epoch
             if self.here.first:
                 save_tensors(self.folder / BEST, state.average.model.state_dict())
 

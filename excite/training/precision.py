@@ -55,15 +55,20 @@ def choose_precision(name: str, device: torch.device) -> str:
         return name
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    if device.type == "cpu" and has_matrix_unit():
+    if device.type == "cpu" and multiplies_bfloat16():
         return "bfloat16"
     return "float32"
 
 
-def has_matrix_unit() -> bool:
-    """Whether the CPU has AMX tiles, with which bfloat16 convolutions outrun float32 ones."""
-    probe = getattr(torch.cpu, "_is_amx_tile_supported", None)  # PyTorch has no public name for it
-    return bool(probe and probe())
+def multiplies_bfloat16() -> bool:
+    """Whether the CPU has AMX tiles or AVX-512's bfloat16 products, with which it outruns float32.
+
+    A training step of a MobileNet at 224 pixels, batch 24, takes 1.3 s of a Zen 5 core in float32 and 0.67 s
+    in bfloat16.
+    """
+    # PyTorch has no public names for them.
+    probes = (getattr(torch.cpu, f"_is_{unit}_supported", None) for unit in ("amx_tile", "avx512_bf16"))
+    return any(probe() for probe in probes if probe)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:

@@ -21,7 +21,7 @@ class Counters:
         step: steps of the current epoch that are done.
         seconds: time spent, earlier sessions counted in.
         best_epoch: the epoch (from 1) whose weights are kept; 0 before the first.
-        best_score: its (validation accuracy, -validation loss).
+        best_score: its validation accuracy and -loss, what it is chosen by first; empty before there is one.
         history: one row an epoch.
         finished: whether there is nothing left to do, and why.
     """
@@ -30,7 +30,7 @@ class Counters:
     step: int = 0
     seconds: float = 0.0
     best_epoch: int = 0
-    best_score: list[float] = field(default_factory=lambda: [-1.0, 0.0])
+    best_score: list[float] = field(default_factory=list)
     history: list[dict[str, float]] = field(default_factory=list)
     finished: str = ""
 

@@ -15,10 +15,11 @@ from scipy import ndimage
 from excite.data.checking import check_files
 from excite.data.content import content_mask
 from excite.data.duplicates import find_pairs, link
+from excite.data.linking import UnionFind
 from excite.data.local_features import Features, extract, mirrored, noise_level
-from excite.data.photo_matching import overlay
+from excite.data.photo_matching import Overlay, overlay
 from excite.data.reading import read_manifest
-from excite.data.same_photo import photo_pairs, strength
+from excite.data.same_photo import _second_candidates, photo_pairs, strength
 from excite.errors import ExciteError
 
 COUNT = 8
@@ -123,6 +124,30 @@ def test_slices_of_strangers_who_share_most_of_their_anatomy_stay_apart() -> Non
     shown = [Image.fromarray(np.uint8(np.clip(one * 20 + 120, 0, 255))).convert("RGB") for one in slices]
     pairs = photo_pairs([extract(picture) for picture in shown])
     assert {(pair.a, pair.b) for pair in pairs} == {(seed, 100 + seed) for seed in range(4)}
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_the_more_strangers_agree_the_better_copies_have_to(noisy: bool) -> None:
+    seen = [Overlay(60, 100, value, 1.0, 1.0, mirror=False, noisy=noisy) for value in (0.45, 0.7, 0.95)]
+    assert [strength(one) > 0 for one in seen] == [noisy, True, True]
+    assert [strength(one, usual=0.7) > 0 for one in seen] == [False, False, True]
+    for usual in (0.2, 0.5, 0.8):  # whatever reaches the threshold agrees better than strangers do
+        values = np.linspace(0, 0.99, 200)
+        found = [strength(Overlay(60, 100, v, 1.0, 1.0, mirror=False, noisy=noisy), usual) for v in values]
+        assert values[np.array(found) > 0].min() > usual
+        assert found == sorted(found)
+
+
+def test_a_lonely_picture_is_held_against_every_copy_in_a_small_group() -> None:
+    random = np.random.default_rng(0)
+    straight = random.standard_normal((40, 16)).astype(np.float32)
+    straight[1:11] = straight[0] + random.normal(0, 0.5, (10, 16))  # the lonely one is 0, its group 1 to 10
+    straight /= np.linalg.norm(straight, axis=1, keepdims=True)
+    groups = UnionFind(40)
+    for row in range(2, 11):
+        groups.join(1, row)
+    wanted = {(a, b) for _, a, b, _ in _second_candidates(straight, -straight, groups)}
+    assert {(0, row) for row in range(1, 11)} <= wanted
 
 
 def test_mirrored_descriptors_are_those_of_the_mirrored_picture() -> None:

@@ -257,7 +257,15 @@ def test_preset_names_are_those_of_the_configuration() -> None:
     from excite.training.config import TrainConfig
 
     limits = TrainConfig.__dataclass_fields__["augment"].metadata["limits"]
-    assert tuple(PRESETS) == limits.choices
+    assert ("auto", *PRESETS) == limits.choices
+
+
+def test_a_tint_scales_each_channel_by_its_own_draw() -> None:
+    pixels = noise(2) // 2
+    draws = rand(2)
+    changed = augment(pixels, draws, Augmentation(tint=0.2))
+    factors = 1 + 0.2 * (2 * draws[:, 11:14] - 1)
+    torch.testing.assert_close(changed, to_float(pixels) * factors[:, :, None, None], atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("name", LIMITS)

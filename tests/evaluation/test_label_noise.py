@@ -7,7 +7,6 @@ import pytest
 from cleanlab.count import compute_confident_joint, get_confident_thresholds
 from cleanlab.filter import find_label_issues
 
-from excite.errors import ExciteError
 from excite.evaluation.label_noise import LabelNoise, find_label_noise
 from excite.evaluation.predictions import Predictions
 
@@ -109,8 +108,8 @@ def test_a_photo_with_many_copies_counts_once() -> None:
     single, _ = said(2, 200, flipped=20, sharpness=1.5)
     times = np.random.default_rng(1).integers(1, 15, len(single))
     rows = np.repeat(np.arange(len(single)), times)
-    groups = np.array([f"photo {row}" for row in rows], dtype=object)
-    copies = Predictions(single.targets[rows], single.probabilities[rows], single.classes, groups)
+    photos = np.array([f"photo {row}" for row in rows], dtype=object)
+    copies = Predictions(single.targets[rows], single.probabilities[rows], single.classes, photos=photos)
     alone, together = find_label_noise(single), find_label_noise(copies)
     assert together.units == 200
     assert together.joint == pytest.approx(alone.joint)
@@ -118,16 +117,11 @@ def test_a_photo_with_many_copies_counts_once() -> None:
     assert [len(one.rows) for one in together.candidates] == [times[row] for row in first_rows(alone)]
 
 
-def test_photos_are_units_where_they_are_named_and_two_labels_make_two() -> None:
-    patients = np.array(["m"] * 4 + ["n"] * 4, dtype=object)
+def test_a_photo_under_two_labels_is_judged_under_each() -> None:
+    photos = np.array(["m1", "m1", "m2", "m2", "n1", "n1", "n1", "n1"], dtype=object)
     shares = np.array([0.9, 0.9, 0.2, 0.2, 0.3, 0.3, 0.3, 0.3])
     targets = np.array([0, 0, 0, 0, 1, 1, 1, 0])
-    predictions = Predictions(targets, np.stack([shares, 1 - shares], axis=1), ("a", "b"), patients)
-    by_patient = find_label_noise(predictions)
-    assert by_patient.units == 3  # patient n has images of both labels
-    by_photo = find_label_noise(predictions, ["m1", "m1", "m2", "m2", "n1", "n1", "n1", "n1"])
-    assert by_photo.units == 4
-    assert {one.rows for one in by_photo.candidates} == {(7,), (2, 3)}
-    assert find_label_noise(predictions, [""] * 8).units == 8
-    with pytest.raises(ExciteError, match="one photo an image is needed: 1 for 8 images"):
-        find_label_noise(predictions, ["m1"])
+    said = Predictions(targets, np.stack([shares, 1 - shares], axis=1), ("a", "b"), photos=photos)
+    found = find_label_noise(said)
+    assert found.units == 4
+    assert {one.rows for one in found.candidates} == {(7,), (2, 3)}

@@ -126,3 +126,46 @@ def test_a_long_table_is_read_in_a_moment(tmp_path: Path) -> None:
     table.insert(0, "path", [f"{i}.png" for i in range(5000)])
     table.to_csv(tmp_path / "p.csv", index=False)
     assert np.allclose(read_predictions(tmp_path / "p.csv").probabilities, rows, rtol=0, atol=1e-12)
+
+
+def test_a_photo_is_the_mean_of_its_copies() -> None:
+    table = pd.DataFrame(
+        {
+            "path": list("abcdef"),
+            "photo": ["x", "", "x", "y", "", "y"],
+            "group": ["g", "", "g", "g", "h", "g"],
+            "target": [0, 1, 0, 1, 1, 1],
+            "p": [0.9, 0.2, 0.4, 0.3, 0.6, 0.1],
+        }
+    )
+    told = Predictions(
+        table["target"].to_numpy(),
+        np.stack([table["p"], 1 - table["p"]], axis=1),
+        ("one", "two"),
+        table["group"].to_numpy(),
+        tuple(table["path"]),
+        table["photo"].to_numpy(),
+    )
+    assert told.has_copies
+    photos = told.by_photo()
+    key = table["photo"].where(table["photo"] != "", table["path"])
+    expected = table.groupby(key, sort=False).agg({"path": "first", "p": "mean", "target": "first"})
+    assert photos.paths == tuple(expected["path"])
+    assert photos.probabilities[:, 0] == pytest.approx(expected["p"].to_numpy())
+    assert photos.targets.tolist() == expected["target"].tolist()
+    assert photos.group_count == 3  # g, h, and the image without a group
+    assert not photos.has_copies
+
+
+def test_copies_under_two_labels_are_two_photos() -> None:
+    said = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8]])
+    told = Predictions(np.array([0, 1, 1]), said, ("a", "b"), photos=np.array(["x", "x", "x"]))
+    photos = told.by_photo()
+    assert photos.targets.tolist() == [0, 1]
+    assert photos.probabilities[:, 0] == pytest.approx([0.9, 0.45])
+
+
+def test_without_photos_every_image_is_one() -> None:
+    told = Predictions(np.array([0, 1]), np.array([[0.9, 0.1], [0.7, 0.3]]), ("a", "b"))
+    assert not told.has_copies
+    assert told.by_photo().probabilities == pytest.approx(told.probabilities)

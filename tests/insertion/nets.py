@@ -14,9 +14,16 @@ from excite.models.catalogue import create_model
 # name -> (side of the image, attention sites by the table)
 NETS = {
     "excite:densenet_bc_40_12": (32, 18),
+    "excite:cifar_resnet20": (32, 9),
+    "excite:cifar_resnet164": (32, 54),
+    "excite:bn_inception": (64, 10),
+    "excite:shufflenet_v1_x1_0": (64, 16),
+    "excite:resnet50_v1": (64, 16),
     "timm:resnet50": (64, 16),
+    "timm:resnext50_32x4d": (64, 16),
     "timm:res2net50_14w_8s": (64, 16),
     "timm:regnetx_002": (64, 13),
+    "timm:vgg11": (32, 8),
     "timm:vgg11_bn": (32, 8),
     "timm:inception_v3": (96, 11),
     "timm:inception_v4": (96, 16),
@@ -29,9 +36,13 @@ NETS = {
     "timm:convnext_tiny": (64, 18),
     "torchvision:resnet18": (64, 8),
     "torchvision:regnet_x_400mf": (64, 22),
+    "torchvision:resnext50_32x4d": (64, 16),
+    "torchvision:wide_resnet50_2": (64, 16),
     "torchvision:vgg11": (32, 8),
+    "torchvision:vgg11_bn": (32, 8),
     "torchvision:googlenet": (64, 9),
     "torchvision:inception_v3": (96, 11),
+    "torchvision:mnasnet0_5": (64, 16),
     "torchvision:mobilenet_v2": (64, 17),
     "torchvision:shufflenet_v2_x0_5": (64, 16),
     "torchvision:densenet121": (64, 58),
@@ -66,9 +77,9 @@ def build(name: str) -> nn.Module:
         else:
             options = {"aux_logits": False, "init_weights": False} if "v3" in bare or "goog" in bare else {}
             model = torchvision.models.get_model(bare, weights=None, num_classes=7, **options)
-        if bare == "vgg11_bn":
+        if library == "timm" and bare.startswith("vgg"):
             model.pre_logits = nn.Conv2d(512, 4096, 1)
-        elif bare == "vgg11":
+        elif bare.startswith("vgg"):
             model.classifier = nn.Linear(512 * 49, 7)
     model = model.to_empty(device="cpu")
     unsettle(model)

@@ -8,6 +8,7 @@ import torch
 import torchvision
 from torch import nn
 
+from excite.insertion.families import STRATEGIES
 from excite.insertion.insert import insert, inserted_sites, insertions, remove
 from excite.insertion.sites import sites
 from tests.insertion.nets import NETS, PLACED, build, images, logits
@@ -50,6 +51,57 @@ def test_a_network_keeps_what_it_had_and_gets_it_back(name, strategy):
     random = insert(model, **{**json.loads(json.dumps(arguments)), "identity": False})
     assert list(random.state_dict()) == list(state)
     assert not torch.allclose(logits(random, x), expected)
+
+
+# timm's name, torchvision's name, strategies that the family has
+BOTH = [
+    *((name, name, STRATEGIES) for name in ("resnet50", "resnext50_32x4d", "wide_resnet50_2")),
+    ("regnetx_032", "regnet_x_3_2gf", STRATEGIES),
+    ("regnety_032", "regnet_y_3_2gf", STRATEGIES),
+    *((name, name, ["standard"]) for name in ("vgg16", "vgg16_bn", "inception_v3")),
+    ("densenet121", "densenet121", ["standard", "pre"]),
+    ("convnext_tiny", "convnext_tiny", ["standard", "pre", "post"]),
+    ("mobilenetv2_100", "mobilenet_v2", ["standard", "pre", "post"]),
+    ("mobilenetv3_large_100", "mobilenet_v3_large", ["standard", "pre", "post"]),
+    ("mobilenetv3_small_100", "mobilenet_v3_small", ["standard", "pre", "post"]),
+    ("efficientnet_b0", "efficientnet_b0", ["standard", "pre", "post"]),
+]
+
+
+@pytest.mark.parametrize(("in_timm", "in_torchvision", "strategies"), BOTH)
+def test_one_architecture_has_the_same_sites_in_both_libraries(in_timm, in_torchvision, strategies):
+    with torch.device("meta"):
+        ours = timm.create_model(in_timm)
+    theirs = torchvision.models.get_model(in_torchvision, weights=None)
+    for strategy in strategies:
+        one, other = (
+            [(site.channels, site.stage, site.has_attention) for site in sites(model, strategy=strategy)]
+            for model in (ours, theirs)
+        )
+        assert one == other, strategy
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "timm:mobilenetv3_small_100",
+        "timm:efficientnet_b0",
+        "timm:tf_efficientnetv2_b0",
+        "torchvision:mobilenet_v3_small",
+        "torchvision:efficientnet_b0",
+        "torchvision:efficientnet_v2_s",
+        "torchvision:regnet_y_400mf",
+    ],
+)
+def test_attention_goes_beside_a_blocks_own_where_its_place_is_named(name):
+    model = build(name)
+    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    expected, had = logits(model, x), list(model.state_dict())
+    places = [site.path for site in sites(model, strategy="post")]
+    gated = insert(model, "eca", where=places, strategy="post", identity=True)
+    assert [site.path for site in inserted_sites(gated)] == places
+    assert torch.equal(logits(gated, x), expected)
+    assert list(remove(gated).state_dict()) == had
 
 
 @pytest.mark.parametrize(

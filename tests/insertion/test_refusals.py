@@ -1,5 +1,6 @@
 """Wrong inputs: one clear error each, and the model as it was."""
 
+import copy
 import re
 
 import pytest
@@ -150,6 +151,50 @@ def test_a_module_with_attention_of_its_own_by_that_name():
 def test_finished_models(resnet, finish, message):
     with pytest.raises(ExciteError, match=message):
         insert(finish(resnet))
+
+
+@pytest.mark.parametrize(
+    ("model", "hint"),
+    [("resnet18", "excite.create_model"), (None, "excite.create_model"), ({}, "load weights into a network")],
+)
+@pytest.mark.parametrize("ask", [sites, insert, remove])
+def test_what_is_no_network(ask, model, hint):
+    with pytest.raises(ExciteError, match=rf"a model is a torch.nn.Module, not \w+ \(.*{hint}"):
+        ask(model)
+
+
+def test_an_exported_program(resnet):
+    program = torch.export.export(resnet, (torch.randn(1, 3, 32, 32),))
+    with pytest.raises(ExciteError, match=r"not ExportedProgram \(insert before exporting"):
+        insert(program)
+    with pytest.raises(ExciteError, match=r"was traced \(insert before tracing"):
+        insert(program.module())
+
+
+def test_looking_at_a_traced_model_says_why_nothing_is_known(resnet):
+    with pytest.raises(ExciteError, match=r"was traced \(insert before tracing"):
+        sites(torch.jit.trace(resnet, torch.randn(1, 3, 32, 32)))
+
+
+def test_a_network_that_is_being_quantised():
+    model = torchvision.models.quantization.resnet18(weights=None, quantize=False).eval()
+    insert(model)  # it is an ordinary network yet
+    prepared = copy.deepcopy(model)
+    model.fuse_model()
+    prepared.qconfig = torch.ao.quantization.default_qconfig
+    for one in (model, torch.ao.quantization.prepare(prepared)):
+        with pytest.raises(ExciteError, match="conv1: this model was fused or prepared for quantising"):
+            insert(one)
+
+
+def test_weights_that_torchao_quantised():
+    pytest.importorskip("torchao", reason="torchao is not installed")
+    from torchao.quantization import Int8WeightOnlyConfig, quantize_
+
+    model = torchvision.models.resnet18().eval()
+    quantize_(model, Int8WeightOnlyConfig())
+    with pytest.raises(ExciteError, match="fc: this model was quantised"):
+        insert(model)
 
 
 def test_a_quantised_model():

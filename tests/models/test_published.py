@@ -1,6 +1,7 @@
 import pytest
 
 from excite.attention.squeeze_excitation import SqueezeExcitation
+from excite.insertion.insert import insert
 from excite.models.published import PUBLISHED, measure, measure_all, se_parameters
 
 ROWS = {row.title: row for row in PUBLISHED}
@@ -11,14 +12,53 @@ RESNET50 = [256] * 3 + [512] * 4 + [1024] * 6 + [2048] * 3
 MOBILENET = [64, 128, 128, 256, 256, *[512] * 6, 1024, 1024]
 
 
+def bottlenecks(*blocks):
+    return [width for width, count in zip((256, 512, 1024, 2048), blocks, strict=True) for _ in range(count)]
+
+
+def in_three_stages(first, blocks):
+    return [first * 2**stage for stage in range(3) for _ in range(blocks)]
+
+
+SITES = {
+    "ResNet-50": RESNET50,
+    "ResNet-101": bottlenecks(3, 4, 23, 3),
+    "ResNet-152": bottlenecks(3, 8, 36, 3),
+    "ResNeXt-50 (32x4d)": RESNET50,
+    "ResNeXt-101 (32x4d)": bottlenecks(3, 4, 23, 3),
+    "VGG-16 (BN)": [64] * 2 + [128] * 2 + [256] * 3 + [512] * 6,
+    "BN-Inception": [256, 320, 576, 576, 576, 608, 608, 1056, 1024, 1024],
+    "Inception-ResNet-v2": [320] * 10 + [1088] * 20 + [2080] * 10,
+    "MobileNet": MOBILENET,
+    # Units at stride 2 are concatenated with their 24, 240 and 480 channels of input.
+    "ShuffleNet": [240 - 24, *[240] * 3, 480 - 240, *[480] * 7, 960 - 480, *[960] * 3],
+    "ResNet-20": in_three_stages(16, 3),
+    "ResNet-56": in_three_stages(16, 9),
+    "ResNet-110": in_three_stages(16, 18),
+    "ResNet-164": in_three_stages(64, 18),
+}
+
+
 @pytest.fixture(scope="module")
 def measured():
-    return {row.published.title: row for row in measure_all()}
+    """What ``excite summary --table`` prints."""
+    return {row.published.title: row for row in measure_all(insert)}
 
 
 @pytest.mark.parametrize("row", [row for row in THE_PAPERS if row.gmacs], ids=lambda row: row.title)
 def test_multiply_adds_are_the_published_ones(measured, row):
     assert measured[row.title].multiply_adds / 1e9 == pytest.approx(row.gmacs, rel=0.01)
+
+
+@pytest.mark.parametrize("row", [row for row in THE_PAPERS if row.se_gmacs], ids=lambda row: row.title)
+def test_multiply_adds_with_se_are_the_published_ones(measured, row):
+    assert measured[row.title].se_multiply_adds / 1e9 == pytest.approx(row.se_gmacs, rel=0.01)
+
+
+@pytest.mark.parametrize("title", [row.title for row in PUBLISHED if not row.built_in])
+def test_se_adds_what_the_closed_formula_says(measured, title):
+    row = measured[title]
+    assert row.se_parameters - row.parameters == se_parameters(SITES[title])
 
 
 @pytest.mark.parametrize("row", [row for row in THE_PAPERS if row.parameters], ids=lambda row: row.title)
@@ -67,8 +107,9 @@ def test_an_inserted_model_fills_the_se_columns():
     assert row.se_parameters - row.parameters == se_parameters(RESNET50)
 
 
-def test_without_an_insertion_the_se_columns_stay_empty(measured):
-    assert measured["ResNet-50"].se_parameters is None is measured["ResNet-50"].se_multiply_adds
+def test_without_an_insertion_the_se_columns_stay_empty():
+    row = measure(ROWS["ResNet-20"])
+    assert row.se_parameters is None is row.se_multiply_adds
 
 
 @pytest.mark.parametrize("reduction", [2, 4, 8, 16, 32])

@@ -138,7 +138,7 @@ def write_cross_validation(
     if repeats > 1:  # means of repeats have no classes and no matrix of their own
         figures = {key: value for key, value in figures.items() if key not in ("classes", "confusion")}
         figures |= measure_repeats([pooled] * repeats, resamples=resamples)
-    doubts = write_candidates(Run(folder), pooled, manifest.table.set_index("path"))
+    doubts = write_candidates(Run(folder), pooled)
     ensemble = {"members": folds * repeats, "temperature": TEMPERATURE, "not_sure_below": 0.0}
     found = {"test": figures, "folds": rows, "corrected": {"accuracy": asdict(mean)}}
     _write(folder, "metrics.json", found | {"ensemble": ensemble, "label_noise": doubts})

@@ -311,17 +311,19 @@ def test_a_training_that_has_not_finished_has_no_report(two: Run, tmp_path: Path
 def test_a_cross_validation_lists_doubted_labels_without_pictures_unless_asked(tmp_path: Path) -> None:
     right = simulated(("benign", "malignant"), 60, 3)
     targets = np.where(np.arange(180) < 12, 1 - right.targets, right.targets)  # four groups are mislabelled
-    flipped = Predictions(targets, right.probabilities, right.classes, right.groups, right.paths)
+    flipped = Predictions(
+        targets, right.probabilities, right.classes, right.groups, right.paths, right.groups
+    )
     run = write_cross_validation(tmp_path / "folds", pooled=flipped)
     page = Page(report_page(run))
     with (run.path / "label_candidates.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == run.metrics["label_noise"]["candidates"] > 0
     assert {row["group"] for row in rows} <= {f"test-{number}" for number in range(4)}
-    assert f"{len(rows)} of 60 groups {'is' if len(rows) == 1 else 'are'} called another class" in page.text
+    assert f"{len(rows)} of 60 photos {'is' if len(rows) == 1 else 'are'} called another class" in page.text
     assert "candidates for a person's eye, not verdicts" in page.text
     for row in rows:
-        assert f"{Path(row['path']).name} and 2 more of its group" in page.text
+        assert f"{Path(row['path']).name} and 2 more of its photo" in page.text
         assert f"{row['suggested']} {100 * float(row['p_suggested']):.1f} %" in page.text
     assert "img" not in page.tags
     assert "the mean of all 5 of them" in page.text

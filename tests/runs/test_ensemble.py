@@ -242,22 +242,20 @@ def test_a_picture_in_the_wrong_folder_is_the_first_candidate(
     assert f"next      excite predict {probed.path} " in lines[-1]
 
 
-def test_photos_are_judged_where_the_data_name_them(tmp_path: Path) -> None:
-    paths = [f"{number}.jpg" for number in range(8)]
-    images = pd.DataFrame({"path": paths, "group": ["m"] * 4 + ["n"] * 4})
+def test_photos_are_judged_and_not_their_copies(tmp_path: Path) -> None:
     shares = np.array([0.9, 0.9, 0.2, 0.2, 0.3, 0.3, 0.3, 0.3])
     said = Predictions(
         np.array([0, 0, 0, 0, 1, 1, 1, 1]),
         np.stack([shares, 1 - shares], axis=1),
         ("a", "b"),
-        images["group"].to_numpy(dtype=object),
-        tuple(paths),
+        np.array(["m"] * 4 + ["n"] * 4, dtype=object),
+        tuple(f"{number}.jpg" for number in range(8)),
+        np.array(["m1", "m1", "m2", "m2", "n1", "n1", "n1", "n1"], dtype=object),
     )
-    by_group = write_candidates(Run(tmp_path), said, images.set_index("path"))
-    assert (by_group["unit"], by_group["units"], by_group["candidates"]) == ("groups", 2, 0)
-    assert (tmp_path / "label_candidates.csv").read_text().startswith("rank,path,label,suggested,")
-    named = images.assign(photo=["1", "1", "2", "2", "1", "1", "1", "1"]).set_index("path")
-    by_photo = write_candidates(Run(tmp_path), said, named)
-    assert (by_photo["unit"], by_photo["units"], by_photo["candidates"]) == ("photos", 3, 1)
+    found = write_candidates(Run(tmp_path), said)
+    assert (found["unit"], found["units"], found["candidates"]) == ("photos", 3, 1)
     (row,) = csv.DictReader((tmp_path / "label_candidates.csv").open())
     assert (row["group"], row["images"], row["suggested"]) == ("m", "2", "b")
+    right = said.take(np.array([0, 1, 4, 5]))
+    assert write_candidates(Run(tmp_path), right)["candidates"] == 0
+    assert (tmp_path / "label_candidates.csv").read_text().count("\n") == 1  # the columns alone

@@ -10,13 +10,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import excite
+from excite.data.shifts import SHIFTS
 from excite.models.head import head_of
+from excite.runs.blending import SHARES
 from excite.runs.finetuning import START
 
 from ..conftest import make_pictures
 
 QUICK = {"quiet": True, "device": "cpu", "model": "cifar_resnet20", "image_size": 32, "precision": "float32"}
-QUICK |= {"epochs": 2, "batch_size": 8}
+QUICK |= {"epochs": 2, "batch_size": 8, "recipe": "finetune"}
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +37,10 @@ def test_the_start_is_the_probe_and_the_end_lies_between_start_and_best(place: P
     run = excite.train(
         place / "pictures", weights=str(place / "w.safetensors"), out=str(place / "run"), **QUICK
     )
-    assert run.config.recipe == "finetune"
-    assert (run.config.lr, run.config.layer_decay) == (1e-4, 0.75)
+    settled = run.config
+    assert settled.lr == pytest.approx(3e-4)
+    assert (settled.layer_decay, settled.patience, settled.best_by) == (0.65, 10, "loss")
+    assert settled.augment == "small"
     given = load_file(place / "w.safetensors")
     start, best = (load_file(run.checkpoints / name) for name in (START, "best.safetensors"))
     ended = load_file(run.weights)
@@ -51,8 +55,14 @@ def test_the_start_is_the_probe_and_the_end_lies_between_start_and_best(place: P
     name = next(name for name in given if name.endswith("conv1.weight"))
     moved = best[name] - start[name]
     share = float(((ended[name] - start[name]) * moved).sum() / (moved * moved).sum())
-    assert share == pytest.approx(round(10 * share) / 10, abs=1e-3)  # a tenth of the way, or several
-    assert 0 <= round(share, 3) <= 1
+    shifts = run.read_json("shifts.json")
+    assert share == pytest.approx(shifts["share"], abs=1e-3)
+    assert shifts["share"] in SHARES
+    assert [row["shift"] for row in shifts["rows"]] == ["as they are", *SHIFTS]
+    same = {0.0: "start", 1.0: "tuned"}.get(shifts["share"])
+    assert same is None or all(row["kept"] == row[same] for row in shifts["rows"])
+    plain = shifts["rows"][0]["kept"]
+    assert plain["accuracy"] == pytest.approx(run.metrics["test"]["accuracy"]["value"])
     assert ended[name].numpy() == pytest.approx((start[name] + share * moved).numpy(), abs=1e-6)
 
 

@@ -32,7 +32,7 @@ def settled(
         ((96, 500), None, 96),
         ((97, 97), None, 96),
         ((3000, 2000), None, 96),
-        ((3000, 2000), "w.safetensors", 224),
+        ((3000, 2000), "w.safetensors", 288),
         ((100, 100), "w.safetensors", 112),
     ],
 )

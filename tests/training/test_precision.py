@@ -61,16 +61,22 @@ def test_more_gpus_than_there_are_are_refused(monkeypatch: pytest.MonkeyPatch, n
         choose_device(name, local_rank=rank)
 
 
-@pytest.mark.parametrize(("tiles", "expected"), [(True, "bfloat16"), (False, "float32")])
+@pytest.mark.parametrize(
+    ("unit", "there", "expected"),
+    [("amx_tile", True, "bfloat16"), ("avx512_bf16", True, "bfloat16"), ("amx_tile", False, "float32")],
+)
 def test_auto_precision_on_a_cpu_goes_by_its_matrix_unit(
-    monkeypatch: pytest.MonkeyPatch, tiles: bool, expected: str
+    monkeypatch: pytest.MonkeyPatch, unit: str, there: bool, expected: str
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles, raising=False)
+    for name in ("amx_tile", "avx512_bf16"):
+        supported = there and name == unit
+        monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", lambda it=supported: it, raising=False)
     assert choose_precision("auto", CPU) == expected
 
 
 def test_auto_precision_is_float32_where_pytorch_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
+    for name in ("amx_tile", "avx512_bf16"):
+        monkeypatch.delattr(torch.cpu, f"_is_{name}_supported", raising=False)
     assert choose_precision("auto", CPU) == "float32"
 
 
