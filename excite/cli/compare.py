@@ -34,7 +34,8 @@ def compare(
     """Put runs side by side, with the difference of each from the first.
 
     Differences are taken on the test images that both have, paired: the interval and p resample groups of
-    images, the same ones for both runs. For figures of error, such as log loss, less is better.
+    images, the same ones for both runs. For figures of error, such as log loss, less is better. Of a
+    cross-validation with repeats the first one is taken.
     """
     from excite.runs.comparison import METRICS, compare_runs
     from excite.runs.predictions import column_names
@@ -47,7 +48,8 @@ def compare(
     table = plain_table("run", "images", "groups", *chosen, right=("images", "groups", *chosen))
     for row in found["runs"]:
         cells = (_figure(name, row[name]) for name in chosen)
-        table.add_row(row["run"], str(row["n"]), str(row["groups"]), *cells)
+        name = row["run"] + (f" (repeat 1 of {row['repeats']})" if row["repeats"] > 1 else "")
+        table.add_row(name, str(row["n"]), str(row["groups"]), *cells)
     print_table(table)
     for pair in found["differences"]:
         typer.echo(f"\n{pair['second']} minus {pair['first']}")
@@ -77,7 +79,7 @@ def _print_difference(pair: dict[str, Any]) -> None:
     behind = f"{pair['n']} shared images" + (
         f" of {pair['groups']} groups" if pair["groups"] != pair["n"] else ""
     )
-    caution = "" if test["independent"] else "; too small, as images of a group are not independent"
+    caution = "" if test["independent"] else "; take the interval: images of a group are not independent"
     typer.echo(
         f"{behind}; right only in the first: {test['first_only']}, only in the second: {test['second_only']} "
         f"(McNemar exact p {_p(test['p'], '= ')}{caution})"

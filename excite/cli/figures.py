@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import typer
@@ -34,10 +34,12 @@ def labels_line(found: Mapping[str, Any]) -> str:
     return f"{count} of {units} {found['unit']} to look at: {whose} may be wrong (label_candidates.csv)"
 
 
-def accuracy_line(figures: Mapping[str, Any], counted: str = "images") -> str:
+def accuracy_line(figures: Mapping[str, Any], counted: str = "image") -> str:
     """Accuracy with its interval and what it was measured on, in one line."""
     n, groups = figures["n"], figures["groups"]
-    behind = f"{n} {counted}" + (f" of {groups} groups" if groups != n else "")
+    behind = f"1 {counted}" if n == 1 else f"{n} {counted}s"
+    if groups != n:
+        behind += " of 1 group" if groups == 1 else f" of {groups} groups"
     if copies := figures.get("siblings_in_train"):
         behind += f" ({copies} with a sibling in train)"
     return (
@@ -61,12 +63,18 @@ def print_figures(split: str, figures: dict[str, Any]) -> None:
     """The figures of a set of images, as a person reads them."""
     typer.echo(f"{split:<10}{accuracy_line(figures)}")
     if photos := figures.get("photos"):
-        typer.echo(f"{'by photo':<10}{accuracy_line(photos, 'photos, each the mean of its copies')}")
+        typer.echo(
+            f"{'by photo':<10}{accuracy_line(photos, 'photo')}; what is said of a photo's copies, averaged"
+        )
+    if (repeats := figures.get("repeats", 1)) > 1:
+        typer.echo(f"{'':<10}averaged over {repeats} repeats; classes and subgroups are those of the first")
     names = ("sensitivity", "specificity", "ppv", "auroc")
     table = plain_table("class", "images", *names, right=("images", *names))
     for name, row in figures["classes"].items():
         table.add_row(name, str(row["n"]), *(with_interval(row[figure]) for figure in names))
     print_table(table)
+    rows = [row[name] for row in figures["classes"].values() for name in names]
+    _print_reasons([figures["accuracy"], figures["balanced_accuracy"], *rows])
     error, expected = figures["ece"]["value"], figures["ece"]["calibrated"]
     text = f"calibration error {error:.1%} (a calibrated classifier shows "
     text += f"{expected['low']:.1%} to {expected['high']:.1%})"
@@ -98,3 +106,13 @@ def print_figures(split: str, figures: dict[str, Any]) -> None:
             remark = "few groups" if row["small"] else ""
             table.add_row(row["value"], str(row["n"]), str(row["groups"]), *cells, remark)
         print_table(table)
+        _print_reasons([row[name] for row in part["rows"] for name in shown])
+
+
+def _print_reasons(figures: Iterable[Mapping[str, Any]]) -> None:
+    """Why some of the figures above are not defined, or have no interval; each reason once."""
+    missing = [figure for figure in figures if "why" in figure]
+    for start, defined in (("not defined (-)", False), ("no interval", True)):
+        reasons = [figure["why"] for figure in missing if (figure["value"] is not None) == defined]
+        if reasons:
+            typer.echo(f"{start}: {'; '.join(dict.fromkeys(reasons))}")

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.evaluation.calibration import calibrated_range
 from excite.evaluation.intervals import LEVEL, METHODS, RESAMPLES
 from excite.evaluation.measure import WAYS, interval_of
 from excite.evaluation.metrics import CALIBRATION_ERRORS, OVERALL, WHY_OVERALL
@@ -69,7 +70,8 @@ def measure_repeats(
         method: as for ``measure``.
 
     Returns:
-        ``n``, ``groups``, ``repeats``; each of ``metrics.OVERALL`` as ``{"value", "low", "high", "method"}``.
+        ``n``, ``groups``, ``repeats``; each of ``metrics.OVERALL`` as ``{"value", "low", "high", "method"}``;
+        calibration errors have ``calibrated``, averaged over the repeats too.
 
     Raises:
         ExciteError: no repeats, repeats of other images, or an unknown method.
@@ -92,7 +94,9 @@ def measure_repeats(
         if np.isnan(value):
             result[name] = {"value": None, "why": WHY_OVERALL[name]}
         elif name in CALIBRATION_ERRORS:
-            result[name] = {"value": value}
+            ranges = [calibrated_range(one, equal=name, level=level, seed=seed) for one in matched]
+            low, high = np.mean(ranges, axis=0).tolist()
+            result[name] = {"value": value, "calibrated": {"low": low, "high": high}}
         else:
             interval = interval_of(
                 name,

@@ -157,7 +157,8 @@ def bca_terms(value: float, replicates: np.ndarray, jackknife: np.ndarray | None
 
 def too_few(groups: int) -> str:
     """Why so many groups give no bootstrap interval."""
-    return f"{groups} groups are too few to resample; {FEWEST_GROUPS} are needed"
+    have = "1 group is" if groups == 1 else f"{groups} groups are"
+    return f"{have} too few to resample; {FEWEST_GROUPS} are needed"
 
 
 def _quantile(level: float, groups: float | None) -> float:

@@ -36,7 +36,7 @@ class Predictions:
 
     Raises:
         ExciteError: no images, shapes that do not fit, targets that are no class, probabilities that are
-            negative, not finite or do not sum to 1, a class or a path that occurs twice.
+            negative, not finite or do not sum to 1, a class or a path that occurs twice, an empty path.
     """
 
     targets: np.ndarray
@@ -61,9 +61,11 @@ class Predictions:
         for name, values in (("group", groups), ("path", paths), ("photo", photos)):
             if values is not None and len(values) != len(targets):
                 raise _bad(f"one {name} an image is needed: {len(values)} for {len(targets)} images")
-        if twice := _first_twice(classes):
+        if (twice := _first_twice(classes)) is not None:
             raise _bad(f"class {twice!r} is named twice")
-        if paths is not None and (twice := _first_twice(paths)):
+        if paths is not None and "" in paths:
+            raise _bad(f"row {paths.index('') + 1}: the path is empty")
+        if paths is not None and (twice := _first_twice(paths)) is not None:
             raise _bad(f"{twice} is there twice", "keep one row an image")
         if targets.ndim != 1 or targets.dtype.kind not in "iu":
             raise _bad("targets are whole numbers, one an image")
@@ -156,16 +158,20 @@ def read_predictions(path: str | Path, *, group: str = "group") -> Predictions:
         group: the column with the groups; a table may be without the standard one.
 
     Raises:
-        ExciteError: one line that names the file: unreadable, columns missing, a label outside the classes,
-            and whatever ``Predictions`` refuses.
+        ExciteError: one line that names the file: unreadable, columns missing or there twice, a label outside
+            the classes, and whatever ``Predictions`` refuses.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        # The header as a row: pandas would number columns of one name, and so make classes of them.
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", header=None)
     except OSError as error:
         raise _bad(f"cannot be read: {(error.strerror or str(error)).lower()}", where=path) from error
     except (ValueError, pd.errors.ParserError) as error:
         reason = str(error).splitlines()[0] if str(error) else "no table"
         raise _bad(f"is no table in CSV: {reason}", where=path) from error
+    if (twice := _first_twice(header := rows.iloc[0].tolist())) is not None:
+        raise _bad(f"column {twice!r} is there twice", where=path)
+    table = rows.iloc[1:].set_axis(header, axis=1)
     needed = ["path", "label"] if group == "group" else ["path", "label", group]
     missing = [name for name in needed if name not in table]
     columns = [name for name in table.columns if name.startswith(PREFIX)]
@@ -211,7 +217,9 @@ def _checked_rows(probabilities: np.ndarray, paths: Sequence[str] | None) -> np.
         worst = int(gaps.argmax())
         what = f"{_place(paths, worst)}: the probabilities sum to {sums[worst]:.4g}, not to 1"
         count = int((gaps > LARGEST_GAP).sum())
-        raise _bad(what + (f" ({count} such rows)" if count > 1 else ""), "is a class missing?")
+        percent = np.abs(sums - 100).max() <= 100 * LARGEST_GAP
+        hint = "are these percentages? divide them by 100" if percent else "is a class missing?"
+        raise _bad(what + (f" ({count} such rows)" if count > 1 else ""), hint)
     return np.where(gaps[:, None] > ROUNDING, probabilities / sums[:, None], probabilities)
 
 

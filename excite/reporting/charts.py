@@ -177,7 +177,7 @@ def benefit_chart(predictions: Predictions, label: str) -> Chart:
     """The decision curve of acting on one class."""
     curve = decision_curve(predictions, label)
     share = float((predictions.targets == predictions.class_index(label)).mean())
-    top = max(share, 0.05) * 1.1
+    top = 1.1 * max(share, 0.05, *(high for high in curve.high if high is not None))
     x = Axis("threshold probability", ticks=QUARTERS, shown=percent)
     plot = Plot("decision-curve", x, Axis("net benefit", -0.25 * top, top), height=280)
     floor = plot.y.low

@@ -23,6 +23,7 @@ from excite.reporting.report_words import (
     headline,
     intended_use,
     limits,
+    validation,
     warnings,
 )
 from excite.reporting.tables import (
@@ -79,6 +80,7 @@ def _page(facts: RunFacts, thumbnails: bool) -> str:
         limits=limits(facts),
         overall=overall_table(test, facts.val),
         classes=class_table(facts.by_class["classes"], facts.by_class.get("few_groups") or ()),
+        validation=validation(facts),
         repeats=test.get("repeats", 1),
         folds=fold_table(facts.folds, facts.metrics.get("corrected", {})) if facts.folds else None,
         confusion=confusion_view(facts.by_class),

@@ -23,9 +23,12 @@ def setup_rows(facts: RunFacts) -> list[Row]:
     rows = [("data", f"{facts.config.data}: {parts_text(facts)}"), ("split", _split(facts))]
     rows += [("network", _network(facts)), ("attention", _attention(facts)), ("starts from", _start(config))]
     rows.append(("input", _input(facts)))
-    rows.append(("augmentation", f"{config.augment}, flips {config.flips}{_options(config.augment_options)}"))
-    rows.append(("optimiser", _optimiser(config)))
-    rows.append(("epochs", _epochs(facts)))
+    rows.append(("recipe", _recipe(facts)))
+    if config.recipe != "probe":  # which knows none of these
+        augmentation = f"{config.augment}, flips {config.flips}{_options(config.augment_options)}"
+        rows.append(("augmentation", augmentation))
+        rows.append(("optimiser", _optimiser(config)))
+        rows.append(("epochs", _epochs(facts)))
     if "temperature" in facts.made:
         whose = "the first fold's, " if facts.folds else ""
         text = f"{facts.made['temperature']:.4g}, {whose}fitted on validation images"
@@ -184,6 +187,22 @@ def _start(config: TrainConfig) -> str:
     if config.weights:
         return f"the weights in {config.weights}"
     return "published weights" if config.pretrained else "random weights"
+
+
+def _recipe(facts: RunFacts) -> str:
+    recipe = facts.settled.recipe
+    if recipe == "scratch":
+        return "scratch: all weights are trained"
+    if recipe == "finetune":
+        return "finetune: all weights are trained further, from a fitted linear head on"
+    if recipe != "probe":
+        return recipe
+    strength = ""
+    if not facts.folds and (facts.run.path / "metrics.csv").is_file():
+        tried = facts.run.history
+        best = int(tried["val_loss"].to_numpy().argmin())
+        strength = f" (strength {float(tried['strength'].iloc[best]):.3g})"
+    return f"probe: a linear head{strength} on features of the network, which stays as it was"
 
 
 def _input(facts: RunFacts) -> str:

@@ -185,6 +185,17 @@ def ensemble_text(facts: RunFacts) -> str:
     )
 
 
+def validation(facts: RunFacts) -> str:
+    """Which images the figures of validation are of, and why they flatter."""
+    if facts.config.recipe != "probe" or facts.val is None:
+        return "The kept epoch was chosen with the validation images, so their figures flatter."
+    return (
+        f"Validation is here all {many(facts.val['n'], 'image')} that are not for the test, each predicted "
+        "by a probe that was fitted without it; the strength was chosen with them, so their figures flatter "
+        "a little."
+    )
+
+
 def parts_text(facts: RunFacts) -> str:
     """How many images are in which part."""
     table = facts.manifest.table

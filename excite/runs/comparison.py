@@ -30,9 +30,9 @@ def compare_runs(sources: Sequence[str | Path], metrics: Sequence[str] = METRICS
         metrics: of ``metrics.OVERALL``.
 
     Returns:
-        ``runs``: for each ``run``, ``n``, ``groups`` and each metric as in ``measure``; ``differences``: for
-        each further one ``first``, ``second``, and ``why`` there is none, or ``n``, ``groups``, ``metrics``
-        (name -> ``Difference``), ``mcnemar``, and for two classes ``delong``.
+        ``runs``: for each ``run``, ``repeats``, ``n``, ``groups`` and each metric as in ``measure``;
+        ``differences``: for each further one ``first``, ``second``, and ``why`` there is none, or ``n``,
+        ``groups``, ``metrics`` (name -> ``Difference``), ``mcnemar``, and for two classes ``delong``.
 
     Raises:
         ExciteError: fewer than two sources, one that is no run, an unknown metric.
@@ -46,7 +46,8 @@ def compare_runs(sources: Sequence[str | Path], metrics: Sequence[str] = METRICS
     rows = []
     for source, one in zip(sources, sets, strict=True):
         figures = measure(one.by_photo())
-        rows.append({"run": str(source), **{name: figures[name] for name in ("n", "groups", *metrics)}})
+        shown = {name: figures[name] for name in ("n", "groups", *metrics)}
+        rows.append({"run": str(source), "repeats": _repeats(source), **shown})
     differences = []
     for source, one in zip(sources[1:], sets[1:], strict=True):
         names = {"first": str(sources[0]), "second": str(source)}
@@ -84,6 +85,11 @@ def _predictions(source: str | Path) -> Predictions:
         hint = f"go on with excite train --resume --out {source}"
         raise ExciteError("the training has not finished", where=source, hint=hint)
     return run.predicted()
+
+
+def _repeats(source: str | Path) -> int:
+    """How often a cross-validation was repeated; of everything else 1."""
+    return 1 if Path(source).suffix.lower() == ".csv" else Run.open(source).config.repeats
 
 
 def _by_content(source: str | Path, predictions: Predictions) -> Predictions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -175,7 +176,10 @@ def _aligned(
             raise unknown_name("class", ours, classes, where=f"--map {theirs}={ours}")
     labels = [mapping.get(label, label) for label in manifest.table["label"]]
     if strangers := sorted(set(labels) - set(classes)):
-        hint = f"say what it is with --map '{strangers[0]}={classes[-1]}', or leave it out"
-        what = f"class {strangers[0]!r} is none of the run's: {', '.join(classes[:12])}"
+        near = difflib.get_close_matches(strangers[0], classes, n=1) or classes[-1:]
+        hint = f"say what it is with --map '{strangers[0]}={near[0]}', or leave it out"
+        named = ", ".join(repr(name) for name in strangers[:12])
+        what = f"class {named} is" if len(strangers) == 1 else f"classes {named} are"
+        what += f" none of the run's: {', '.join(classes[:12])}"
         raise ExciteError(what, where=where, hint=hint, exit_code=BAD_USAGE)
     return Manifest(manifest.table.assign(label=labels), classes, manifest.ignored)

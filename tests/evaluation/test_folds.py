@@ -61,6 +61,8 @@ def test_repeats_are_averaged_and_count_no_image_twice() -> None:
     for name in ("auroc", "log_loss", "mcc"):
         assert same[name]["value"] == pytest.approx(single[name]["value"], abs=1e-12)
         assert same[name]["low"] == pytest.approx(single[name]["low"], abs=1e-9)  # no narrower for repeats
+    for name in ("ece", "ece_equal_mass"):
+        assert same[name]["calibrated"]["high"] == pytest.approx(single[name]["calibrated"]["high"], abs=0.01)
     flipped = Predictions(one.targets, 1 - one.probabilities, one.classes, one.groups, one.paths)
     both = measure_repeats([one, flipped], resamples=50)
     assert both["auroc"]["value"] == pytest.approx(0.5, abs=1e-12)

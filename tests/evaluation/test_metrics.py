@@ -154,7 +154,7 @@ def test_one_image() -> None:
     assert result["accuracy"]["high"] == pytest.approx(0.7935, abs=1e-4)  # Wilson: z² / (1 + z²)
     assert result["log_loss"]["value"] == pytest.approx(-math.log(0.3))
     assert result["log_loss"]["low"] is None
-    assert result["log_loss"]["why"] == "1 groups are too few to resample; 10 are needed"
+    assert result["log_loss"]["why"] == "1 group is too few to resample; 10 are needed"
     assert result["classes"]["a"]["sensitivity"] == {"value": None, "why": "no image is of this class"}
     assert result["classes"]["a"]["ppv"] == {"value": None, "why": "no image was taken for this class"}
     assert result["classes"]["a"]["f1"]["why"] == "no image is of this class or was taken for it"

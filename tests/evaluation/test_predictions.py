@@ -60,6 +60,13 @@ def test_a_table_without_groups_has_one_a_row_and_another_column_may_hold_them(t
         (GOOD.replace("0.75", ""), r"row 1 \(a.png\): p:cat is '', not a number"),
         (GOOD.replace("0.75", "inf"), r"row 1 \(a.png\): a probability is not a finite number"),
         (GOOD.replace("c.png", "a.png"), r"a.png is there twice"),
+        (GOOD.replace("c.png", ""), r"row 3: the path is empty"),
+        (GOOD.replace("p:dog", "p:cat"), r"column 'p:cat' is there twice"),
+        (GOOD.replace("group", "path"), r"column 'path' is there twice"),
+        (
+            "path,label,p:cat,p:dog\na.png,cat,75,25\nb.png,dog,50,50\n",
+            r"sum to 100, not to 1 \(2 such rows\) \(are these percentages\? divide them by 100",
+        ),
         (GOOD.replace("c.png,dog", "c.png,cow"), r"row 3 \(c.png\): label 'cow' has no column 'p:cow'"),
         (GOOD.splitlines()[0], "there are no images to measure on"),
         ("", "is no table in CSV"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -18,6 +19,7 @@ from excite.evaluation.measure import measure
 from excite.evaluation.predictions import Predictions
 from excite.reporting.page import SIDE
 from excite.reporting.report import report_page, write_report
+from excite.reporting.svg import TOP
 from excite.runs.run import Run
 from tests.reporting.run_folders import AUDIT, simulated, write_cross_validation, write_run
 
@@ -336,3 +338,24 @@ def test_a_cross_validation_lists_doubted_labels_without_pictures_unless_asked(t
 def test_a_single_training_doubts_no_labels(page: Page) -> None:
     assert "Labels to look at" not in page.text
     assert "the mean of all" not in page.text
+
+
+def test_a_probe_tells_of_no_epochs_that_it_never_had(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    (run.path / "config.yaml").write_text(run.config.replace(recipe="probe").to_yaml())
+    (run.path / "metrics.csv").write_text(
+        "strength,val_loss,val_accuracy\n0.1,0.5,0.8\n0.316,0.3,0.9\n1,0.4,0.9\n"
+    )
+    text = Page(report_page(Run.open(run.path))).text
+    assert "probe: a linear head (strength 0.316) on features of the network" in text
+    assert f"all {run.metrics['val']['n']} images that are not for the test" in text
+    for word in ("optimiser", "augmentation", "kept epoch"):
+        assert word not in text
+
+
+def test_the_decision_curves_frame_holds_the_whole_interval(two: Run) -> None:
+    page = report_page(two)
+    curve = page[page.index('id="decision-curve"') :]
+    points = re.search(r'<polygon class="band f0" points="([^"]*)"', curve)
+    assert points
+    assert min(float(point.split(",")[1]) for point in points[1].split()) >= TOP

@@ -50,7 +50,7 @@ def test_differences_are_those_of_the_shared_images(
 ) -> None:
     first, second, truth, weak, strong = two
     found = compare_runs([first, second], ["accuracy", "auroc", "log_loss"])
-    assert [row["n"] for row in found["runs"]] == [220, 220]
+    assert [(row["n"], row["repeats"]) for row in found["runs"]] == [(220, 1), (220, 1)]
     (pair,) = found["differences"]
     assert (pair["n"], pair["groups"]) == (200, 100)
     right = [(one >= 0.5) == truth for one in (weak, strong)]

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import balanced_accuracy_score, log_loss
 
 import excite
+from excite.cli.app import run as excite_cli
 from excite.errors import ExciteError
 from excite.runs.run import Run
 
@@ -153,3 +154,12 @@ def test_two_jobs_torchrun_and_a_kill_all_end_in_the_same_figures(
     assert done.returncode == 0, done.stderr
     assert (killed / "predictions.csv").read_text() == alone
     assert (killed / "repeat-0" / "fold-0" / "metrics.json").stat().st_mtime_ns == first  # kept, not trained
+
+
+def test_a_person_reads_the_figures_of_repeats_too(crossed: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert excite_cli(["train", "--resume", "--out", str(crossed.path)]) == 0
+    said = capsys.readouterr().out
+    assert "averaged over 2 repeats" in said
+    assert "calibration error" in said
+    mean = crossed.metrics["corrected"]["accuracy"]["mean"]
+    assert f"one training's accuracy: mean {mean:.1%} of 6 folds" in said

@@ -120,6 +120,15 @@ def test_classes_are_mapped_and_seen_images_are_counted(
     assert "3 of 13 images were trained on" in said.err
 
 
+def test_all_unknown_classes_are_named_with_the_likeliest_answer(
+    trained: Run, foreign: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (foreign / "a").rename(foreign / "aa")
+    assert excite_cli(["evaluate", str(trained.path), str(foreign)]) == 2
+    said = capsys.readouterr().err
+    assert "classes 'aa', 'measles' are none of the run's: a, b (say what it is with --map 'aa=a'" in said
+
+
 def test_copies_of_images_that_are_gone_are_known_by_content(
     trained: Run, foreign: Path, tmp_path: Path
 ) -> None:
@@ -207,6 +216,27 @@ def test_a_faulty_table_gets_one_line(
     said = capsys.readouterr().err
     assert says in said
     assert said.count("\n") == 1
+
+
+def test_one_image_and_one_class_are_measured_and_what_is_not_defined_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good_table()[:1].to_csv(tmp_path / "one.csv", index=False)
+    assert excite_cli(["evaluate", str(tmp_path / "one.csv")]) == 0
+    said = capsys.readouterr().out
+    (reasons,) = [line for line in said.splitlines() if line.startswith("not defined (-): ")]
+    assert "no image is of this class" in reasons
+    assert "no image was taken for this class" in reasons
+    assert "on 1 image," in said
+    assert "no interval: 1 group is too few to resample; 10 are needed" in said
+    table = good_table()
+    table[table["label"] == "yes"].to_csv(tmp_path / "yes.csv", index=False)
+    assert excite_cli(["evaluate", str(tmp_path / "yes.csv"), "--by", "site"]) == 0
+    said = capsys.readouterr().out
+    reasons = [line for line in said.splitlines() if line.startswith("not defined (-): ")]
+    assert "every image is of this class" in reasons[0]  # of the classes
+    assert "all images are of one class" in reasons[1]  # of the sites
+    assert "nan" not in said
 
 
 def test_a_table_has_no_parts(tmp_path: Path) -> None:
