@@ -178,7 +178,7 @@ def test_the_level_at_which_parts_are_disjoint_is_told(tmp_path: Path, extras: d
 def test_a_torn_group_is_found_though_no_figure_says_so(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     table = (run.path / "manifest.csv").read_text()
-    (run.path / "manifest.csv").write_text(table.replace("val-0,val", "train-0,val"))
+    (run.path / "manifest.csv").write_text(table.replace("val-0,,val", "train-0,,val"))
     assert "1 group lies in more than one part" in Page(report_page(run)).text
 
 
