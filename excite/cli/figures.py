@@ -25,6 +25,15 @@ def print_folds(metrics: Mapping[str, Any]) -> None:
     )
 
 
+def labels_line(found: Mapping[str, Any]) -> str:
+    """How many labels a cross-validation doubts, in one line."""
+    units, count = found["units"], found["candidates"]
+    if not count:
+        return f"none of {units} {found['unit']} looks mislabelled to models that had not seen it"
+    whose = "its label" if count == 1 else "their labels"
+    return f"{count} of {units} {found['unit']} to look at: {whose} may be wrong (label_candidates.csv)"
+
+
 def accuracy_line(figures: Mapping[str, Any], counted: str = "image") -> str:
     """Accuracy with its interval and what it was measured on, in one line."""
     n, groups = figures["n"], figures["groups"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,10 +14,11 @@ from excite.cli.output import plain_table, print_json, print_table
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 
 if TYPE_CHECKING:
-    from excite.runs.classifier import Prediction
+    from excite.runs.classifier import Classifier, Disagreement, Prediction
 
 FORMATS = ("table", "json", "csv")
 BATCH = 64
+MEMBERS = ("members", "members_against", "members_low", "members_high")  # columns of an ensemble's CSV
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,6 +42,7 @@ def predict(
 ) -> None:
     """Say what is in images.
 
+    Of a cross-validation its networks answer together, and how far they go apart is said too.
     A file that cannot be read is named on standard error; the others are answered, and the exit code is 1.
     """
     format = "json" if as_json else format
@@ -61,7 +64,7 @@ def predict(
                 except ExciteError as error:
                     print(f"excite: error: {error}", file=sys.stderr)
                     failed += 1
-    _print(found, format, classifier.classes)
+    _print(found, format, classifier)
     if failed:
         raise typer.Exit(1)
 
@@ -81,7 +84,8 @@ def _files(images: list[Path]) -> list[Path]:
     return files
 
 
-def _print(found: list[Prediction], format: str, classes: tuple[str, ...]) -> None:
+def _print(found: list[Prediction], format: str, classifier: Classifier) -> None:
+    classes, ensemble = classifier.classes, classifier.is_ensemble
     if format == "json":
         print_json(
             [
@@ -91,20 +95,34 @@ def _print(found: list[Prediction], format: str, classes: tuple[str, ...]) -> No
                     "probability": p.probability,
                     "sure": p.sure,
                     "probabilities": dict(p.probabilities),
+                    **({"disagreement": asdict(p.disagreement)} if p.disagreement else {}),
                 }
                 for p in found
             ]
         )
     elif format == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(["path", "predicted", "probability", "sure", *(f"p:{name}" for name in classes)])
+        columns = ["path", "predicted", "probability", "sure", *(f"p:{name}" for name in classes)]
+        writer.writerow(columns + (list(MEMBERS) if ensemble else []))
         for p in found:
-            shares = (p.probabilities[name] for name in classes)
-            writer.writerow([p.path, p.label, p.probability, str(p.sure).lower(), *shares])
+            shares = [p.probabilities[name] for name in classes]
+            members = asdict(p.disagreement).values() if p.disagreement else ()
+            writer.writerow([p.path, p.label, p.probability, str(p.sure).lower(), *shares, *members])
     elif found:
-        table = plain_table("image", "class", "probability", "next", right=("probability",))
+        columns = ["image", "class", "probability", "next"] + (["members"] if ensemble else [])
+        table = plain_table(*columns, right=("probability",))
         for p in found:
             second = sorted(p.probabilities, key=lambda name: -p.probabilities[name])[1]
             label = p.label if p.sure else f"not sure: {p.label}?"
-            table.add_row(p.path, label, f"{p.probability:.1%}", f"{second} {p.probabilities[second]:.1%}")
+            cells = [p.path, label, f"{p.probability:.1%}", f"{second} {p.probabilities[second]:.1%}"]
+            table.add_row(*cells, *([_members(p.disagreement)] if p.disagreement else []))
         print_table(table)
+
+
+def _members(found: Disagreement) -> str:
+    """How an ensemble's members go apart, such as "1 of 5 says another, 48.1-97.3 %"."""
+    agree = f"all {found.members} agree"
+    if found.against:
+        say = "says another" if found.against == 1 else "say another"
+        agree = f"{found.against} of {found.members} {say}"
+    return f"{agree}, {100 * found.low:.1f}-{100 * found.high:.1f} %"

@@ -19,7 +19,10 @@ def add_to(app: typer.Typer) -> None:
 def report(
     run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
     thumbnails: Annotated[
-        bool, typer.Option("--thumbnails", help="Show the worst mistakes as pictures: mind whose they are.")
+        bool,
+        typer.Option(
+            "--thumbnails", help="Show mistakes and doubted labels as pictures: mind whose they are."
+        ),
     ] = False,
 ) -> None:
     """Write a run's report.html, model_card.md and figures anew.

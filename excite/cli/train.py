@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from excite.cli.figures import print_figures, print_folds
+from excite.cli.figures import labels_line, print_figures, print_folds
 from excite.cli.options import takes_config
 from excite.cli.output import print_json
 from excite.errors import BAD_USAGE, ExciteError
@@ -82,10 +82,10 @@ def train(
     print_figures("test", run.metrics["test"])
     if run.config.folds is not None:
         print_folds(run.metrics)
+        typer.echo(f"labels    {labels_line(run.metrics['label_noise'])}")
     typer.echo(f"run       {run.path}")
     typer.echo(f"report    {run.path / 'report.html'}")
-    trained = run if run.config.folds is None else run.fold(0, 0)
-    typer.echo(f"next      excite predict {trained.path} {run.predictions['path'].iloc[0]}")
+    typer.echo(f"next      excite predict {run.path} {run.predictions['path'].iloc[0]}")
 
 
 def _refuse_changes(options: TrainConfig, given: dict[str, Any], settings: list[str]) -> None:

@@ -10,7 +10,7 @@ from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.abstention import choose_confidence, with_abstention
 from excite.evaluation.calibration import before_and_after, with_temperature
 from excite.evaluation.measure import measure
-from excite.evaluation.operating_point import at_threshold, choose_threshold
+from excite.evaluation.operating_point import OperatingPoint, at_threshold, choose_threshold
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.subgroups import subgroups
 
@@ -92,17 +92,22 @@ def judge(
     return figures
 
 
-def _operating_point(
-    predictions: Predictions, validation: Predictions, questions: Questions
-) -> dict[str, Any]:
+def choose_point(validation: Predictions, questions: Questions) -> OperatingPoint:
+    """The threshold of ``questions.positive``, with the wish that everybody gets who names none.
+
+    Raises: ExciteError as ``choose_threshold``.
+    """
     assert questions.positive is not None
     sensitivity = questions.sensitivity
     if sensitivity is None and questions.specificity is None:
         sensitivity = SENSITIVITY
-    chosen = choose_threshold(
+    return choose_threshold(
         validation, questions.positive, sensitivity=sensitivity, specificity=questions.specificity
     )
-    return {
-        "chosen": asdict(chosen),
-        "test": at_threshold(predictions, questions.positive, chosen.threshold),
-    }
+
+
+def _operating_point(
+    predictions: Predictions, validation: Predictions, questions: Questions
+) -> dict[str, Any]:
+    chosen = choose_point(validation, questions)
+    return {"chosen": asdict(chosen), "test": at_threshold(predictions, chosen.label, chosen.threshold)}

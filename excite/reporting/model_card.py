@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from excite.evaluation.metrics import OVERALL, PER_CLASS
+from excite.reporting.label_candidates import candidates_text
 from excite.reporting.page import template
 from excite.reporting.report_facts import RunFacts
 from excite.reporting.report_setup import audit_rows, command, setup_rows
@@ -59,7 +60,8 @@ def model_card_of(facts: RunFacts) -> str:
         if point
         else [],
         command=command(facts.config),
-        load="RUN/repeat-0/fold-0" if facts.folds else "RUN",
+        ensemble="ensemble" in facts.metrics,
+        labels=candidates_text(facts) if "label_noise" in facts.metrics else "",
     )
 
 

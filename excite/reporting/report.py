@@ -11,6 +11,7 @@ from excite.reporting.charts import (
     ranking_charts,
     reliability_chart,
 )
+from excite.reporting.label_candidates import candidates_view
 from excite.reporting.mistakes import confusion_view, worst_mistakes
 from excite.reporting.model_card import model_card_of
 from excite.reporting.page import template
@@ -42,7 +43,7 @@ def write_report(run: Run, *, thumbnails: bool = False) -> None:
     """Write ``report.html`` and ``model_card.md`` into the folder of a finished run.
 
     Args:
-        thumbnails: show the worst mistakes as small pictures: mind whose they are.
+        thumbnails: show the worst mistakes and the doubted labels as small pictures: mind whose they are.
 
     Raises:
         ExciteError: when the run is not finished, a file of it is damaged, or one cannot be written.
@@ -88,6 +89,7 @@ def _page(facts: RunFacts, thumbnails: bool) -> str:
         folds=fold_table(facts.folds, facts.metrics.get("corrected", {})) if facts.folds else None,
         confusion=confusion_view(facts.by_class),
         mistakes=worst_mistakes(facts.predictions, thumbnails=thumbnails, max_pixels=facts.config.max_pixels),
+        labels=candidates_view(facts, thumbnails=thumbnails),
         learning=[] if facts.folds or facts.history is None else learning_charts(facts.history),
         ranking=ranking_charts(facts.predictions, facts.by_class["classes"], facts.positive),
         reliability=[reliability_chart(*each) for each in facts.calibration],

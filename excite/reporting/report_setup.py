@@ -32,6 +32,8 @@ def setup_rows(facts: RunFacts) -> list[Row]:
     if "temperature" in facts.made:
         whose = "the first fold's, " if facts.folds else ""
         text = f"{facts.made['temperature']:.4g}, {whose}fitted on validation images"
+        if "ensemble" in facts.metrics:
+            text += f"; {facts.metrics['ensemble']['temperature']:.4g} on top for their mean, out of fold"
         rows.append(("temperature", text))
     rows.append(("seed", str(facts.config.seed)))
     made = facts.environment

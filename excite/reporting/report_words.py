@@ -178,7 +178,22 @@ def limits(facts: RunFacts) -> list[str]:
             "The figures are those of several models, one a fold, each in a run folder of its own. A model "
             "that is trained on all images is another one, and has no figures of its own."
         )
+        if text := ensemble_text(facts):
+            said.append(text)
     return said
+
+
+def ensemble_text(facts: RunFacts) -> str:
+    """What a cross-validation's networks are together, and what is not known of it; else ""."""
+    found = facts.metrics.get("ensemble")
+    if found is None:
+        return ""
+    return (
+        f"This run's classifier is the mean of all {found['members']} of them. It has no figures of its own "
+        "either: most of its members have seen any of these images. Such a mean is usually at least as often "
+        "right as one member, and less sure; its temperature and thresholds were chosen on the out-of-fold "
+        "predictions, and so tend to the side of doubt."
+    )
 
 
 def validation(facts: RunFacts) -> str:

@@ -28,6 +28,22 @@ FORMAT = 2  # of classifier.json
 
 
 @dataclass(frozen=True)
+class Disagreement:
+    """How far the members of an ensemble go apart on one image.
+
+    Args:
+        members: how many there are.
+        against: how many of them say another class than the ensemble.
+        low, high: the least and the greatest probability that one of them gives to the ensemble's class.
+    """
+
+    members: int
+    against: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What the classifier says of one image.
 
@@ -37,6 +53,7 @@ class Prediction:
         probability: its probability.
         probabilities: of every class, by name.
         sure: whether the probability reaches the confidence that the classifier was trained to ask for.
+        disagreement: between the members of an ensemble; None: it is one network's answer.
     """
 
     path: str
@@ -44,6 +61,7 @@ class Prediction:
     probability: float
     probabilities: Mapping[str, float]
     sure: bool = True
+    disagreement: Disagreement | None = None
 
 
 class Classifier:
@@ -75,28 +93,28 @@ class Classifier:
         self.not_sure_below = not_sure_below
 
     @property
+    def is_ensemble(self) -> bool:
+        """Whether several networks answer together; then predictions say how far they go apart."""
+        return False
+
+    @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
     @classmethod
     def load(cls, run: str | Path | Run, *, device: str = "cpu") -> Classifier:
-        """The classifier of a run.
+        """The classifier of a run; of a cross-validation the ensemble of its folds' networks.
 
         Raises: ExciteError if the run is not finished, damaged, or was changed since it was written.
         """
         run = run if isinstance(run, Run) else Run.open(run)
-        facts = run.read_json("classifier.json")
-        if facts.get("format") != FORMAT:
-            raise ExciteError(
-                f"has format {facts.get('format')}; this excite reads {FORMAT}",
-                where=run.path / "classifier.json",
-            )
-        if not run.weights.is_file() or sha256_of(run.weights) != facts["sha256"]["model.safetensors"]:
-            raise ExciteError("is missing or not the file that the training wrote", where=run.weights)
-        model = create_model(**facts["architecture"])
-        report = load_weights(model, run.weights)
-        if not report.complete or report.unexpected:
-            raise ExciteError(f"does not fit the network: {report}", where=run.weights)
+        facts = read_facts(run)
+        if "members" in facts:
+            from excite.runs.ensemble import load_ensemble
+
+            return load_ensemble(run, facts, device=device)
+        check_weights(run, facts)
+        model = network_of(run, facts)
         model.to(choose_device(device)).to(memory_format=torch.channels_last)
         preprocessing = Preprocessing(**facts["preprocessing"])
         return cls(
@@ -141,12 +159,8 @@ class Classifier:
         for start in range(0, len(several), batch_size):
             batch = several[start : start + batch_size]
             pixels = np.stack([self._pixels(image, max_pixels) for image in batch])
-            for image, row in zip(batch, self.probabilities(PixelSource(pixels)), strict=True):
-                path = "" if isinstance(image, Image.Image) else str(image)
-                best = int(row.argmax())
-                named = dict(zip(self.classes, map(float, row), strict=True))
-                sure = bool(row[best] >= self.not_sure_below)
-                found.append(Prediction(path, self.classes[best], float(row[best]), named, sure))
+            paths = ["" if isinstance(image, Image.Image) else str(image) for image in batch]
+            found += self._answers(paths, PixelSource(pixels))
         return found
 
     def logits(self, source: PixelSource, batch_size: int = 64) -> np.ndarray:
@@ -159,10 +173,46 @@ class Classifier:
         """(N, C) float64 probabilities of preprocessed images, calibrated."""
         return softmax(self.logits(source, batch_size) / self.temperature)
 
+    def _answers(self, paths: Sequence[str], source: PixelSource) -> list[Prediction]:
+        return [self._answer(path, row) for path, row in zip(paths, self.probabilities(source), strict=True)]
+
+    def _answer(self, path: str, row: np.ndarray) -> Prediction:
+        best = int(row.argmax())
+        named = dict(zip(self.classes, map(float, row), strict=True))
+        return Prediction(
+            path, self.classes[best], float(row[best]), named, sure=bool(row[best] >= self.not_sure_below)
+        )
+
     def _pixels(self, image: str | Path | Image.Image, max_pixels: int) -> np.ndarray:
         if isinstance(image, Image.Image):
             return self.preprocessing.pixels(upright(image))
         return self.preprocessing.pixels(decode(image, max_pixels=max_pixels))
+
+
+def read_facts(run: Run) -> dict[str, Any]:
+    """``classifier.json`` of a run. Raises: ExciteError if it is not there, damaged, or of another format."""
+    facts = run.read_json("classifier.json")
+    if facts.get("format") != FORMAT:
+        raise ExciteError(
+            f"has format {facts.get('format')}; this excite reads {FORMAT}",
+            where=run.path / "classifier.json",
+        )
+    return facts
+
+
+def check_weights(run: Run, facts: Mapping[str, Any]) -> None:
+    """Raises: ExciteError if the run's weights are not those that ``classifier.json`` was written with."""
+    if not run.weights.is_file() or sha256_of(run.weights) != facts["sha256"]["model.safetensors"]:
+        raise ExciteError("is missing or not the file that the training wrote", where=run.weights)
+
+
+def network_of(run: Run, facts: Mapping[str, Any]) -> nn.Module:
+    """The network of a run with its weights. Raises: ExciteError if they do not fit."""
+    model = create_model(**facts["architecture"])
+    report = load_weights(model, run.weights)
+    if not report.complete or report.unexpected:
+        raise ExciteError(f"does not fit the network: {report}", where=run.weights)
+    return model
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

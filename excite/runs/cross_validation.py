@@ -1,4 +1,6 @@
-"""Cross-validation: one training for each fold, and every image tested once by a model that never saw it."""
+"""Cross-validation: one training for each fold, and every image tested once by a model that never saw it.
+
+The networks of all folds together are the run's classifier (``runs/ensemble.py``)."""
 
 from __future__ import annotations
 
@@ -17,10 +19,13 @@ from excite.data.split import repeated_folds
 from excite.evaluation.folds import corrected_mean, measure_repeats, pool
 from excite.evaluation.judge import judge
 from excite.evaluation.predictions import Predictions
+from excite.evaluation.repeats import mean_of_repeats
 from excite.files import write_text
 from excite.runs.audited import audited
 from excite.runs.cells import helpers, take_cells
+from excite.runs.ensemble import write_ensemble
 from excite.runs.experiment import run_experiment, run_folder
+from excite.runs.label_noise import write_candidates
 from excite.runs.predictions import prediction_rows, questions_of
 from excite.runs.run import Run, environment, new_run_folder
 from excite.runs.settle import settle
@@ -64,7 +69,7 @@ def cross_validate(config: TrainConfig, *, resume: bool = False, display: Displa
         with helpers(jobs - 1, HELPER, run.path), _threads(jobs):
             _train_folds(run, World(local_rank=here.local_rank), shown)
         if here.first and not run.finished:
-            _conclude(run)
+            _conclude(run, shown)
         here.wait()
     return run
 
@@ -142,8 +147,9 @@ def _parts(images: Manifest, repeat: int, fold: int) -> Manifest:
     return images.with_columns(split=np.where(held_out, "test", "train"))
 
 
-def _conclude(run: Run) -> None:
-    """Pool the folds' test predictions and measure them; write figures of all folds."""
+def _conclude(run: Run, display: Display) -> None:
+    """Pool the folds' test predictions and measure them; write figures of all folds, what they make together
+    as an ensemble, and which labels they doubt."""
     config = run.config
     assert config.folds is not None
     pooled: list[Predictions] = []
@@ -166,7 +172,12 @@ def _conclude(run: Run) -> None:
         if "photos" in figures:
             figures["photos"] |= measure_repeats([repeat.by_photo() for repeat in pooled])
     figures["siblings_in_train"] = sum(row["siblings_in_train"] for row in rows[: config.folds])
-    run.write_json("metrics.json", {"test": figures, "folds": rows, "corrected": _corrected(rows)})
+    members = [Run(run.path / row["run"]) for row in rows]
+    out_of_fold = mean_of_repeats(pooled)
+    found = {"test": figures, "folds": rows, "corrected": _corrected(rows)}
+    found["ensemble"] = write_ensemble(run, members, out_of_fold, display)
+    found["label_noise"] = write_candidates(run, out_of_fold)
+    run.write_json("metrics.json", found)
 
 
 def _row(run: Run, fold: Run, repeat: int, number: int) -> dict[str, Any]:

@@ -65,11 +65,16 @@ def evaluate_run(
         max_bad: largest share of unreadable files to go on with.
 
     Raises:
-        ExciteError: if a class of the data is none of the run's, or the run's test images have changed.
+        ExciteError: if a class of the data is none of the run's, or the run's test images have changed; and
+            for a cross-validation's own images, all of which most of its members have seen.
     """
     display = display or Display()
-    classifier = run.classifier(device)
     config = run.config
+    if data is None and config.folds is not None:
+        what = "is a cross-validation: its own images are measured, each by a model that had not seen it"
+        hint = "see report.html, or name other images: excite evaluate RUN DATA"
+        raise ExciteError(what, where=run.path, hint=hint, exit_code=BAD_USAGE)
+    classifier = run.classifier(device)
     questions = questions or questions_of(config)
     before = run.manifest if data is None else read_manifest(data, complete=False, **(columns or {}))
     manifest = _aligned(before, classifier.classes, mapping or {}, data or run.path)
@@ -154,7 +159,8 @@ def _warned(run: Run, images: Manifest, display: Display) -> int:
     seen = seen_in_training(run, images, display)
     if seen.any():
         first = images.table["path"].iloc[int(seen.argmax())]
-        text = f"{seen.sum()} of {len(images)} images were trained on, as they are or as other copies"
+        whom = "" if run.config.folds is None else " by most members of the ensemble"
+        text = f"{seen.sum()} of {len(images)} images were trained on{whom}, as they are or as other copies"
         display.note(f"{text}: their figures flatter; the first is {first}")
     return int(seen.sum())
 

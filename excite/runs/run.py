@@ -126,10 +126,6 @@ class Run:
             return json.loads((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             hint = "the training has not finished; go on with excite train --resume --out " + str(self.path)
-            if self.config.folds and self.finished:
-                hint = "a cross-validation trains one for each fold: name one, such as " + str(
-                    self.fold(0, 0).path
-                )
             raise ExciteError(f"has no {name}", where=self.path, hint=hint) from error
         except (OSError, ValueError) as error:
             raise ExciteError(f"cannot be read: {error}", where=self.path / name) from error
@@ -137,10 +133,12 @@ class Run:
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         write_text(self.path / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
-    def write_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """A CSV of rows that have the same keys."""
+    def write_table(
+        self, name: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None
+    ) -> None:
+        """A CSV of rows that have the same keys; where there may be none, ``columns`` names these."""
         text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(text, fieldnames=columns or list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         write_text(self.path / name, text.getvalue())

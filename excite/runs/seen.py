@@ -26,7 +26,9 @@ def seen_in_training(run: Run, images: Manifest, display: Display) -> np.ndarray
         images: checked images.
     """
     before = run.manifest
-    used = replace(before, table=before.table[before.table["split"].isin(["train", "val"])])
+    used = before  # of a cross-validation: all but one of the networks of a repeat have seen any image
+    if run.config.folds is None:
+        used = replace(before, table=before.table[before.table["split"].isin(["train", "val"])])
     known = set(used.table["sha256"])
     seen = images.table["sha256"].isin(known).to_numpy()
     there = [Path(path).is_file() for path in used.table["path"]]

@@ -19,6 +19,7 @@ from excite.evaluation.measure import measure
 from excite.evaluation.operating_point import at_threshold, choose_threshold
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.subgroups import subgroups
+from excite.runs.label_noise import write_candidates
 from excite.runs.run import Run
 from excite.training.config import TrainConfig
 from tests.evaluation.simulated import softmax
@@ -106,11 +107,18 @@ def write_run(
     return Run.open(folder)
 
 
-def write_cross_validation(folder: Path, *, folds: int = 5, repeats: int = 1, resamples: int = 200) -> Run:
+def write_cross_validation(
+    folder: Path,
+    *,
+    folds: int = 5,
+    repeats: int = 1,
+    resamples: int = 200,
+    pooled: Predictions | None = None,
+) -> Run:
     """A finished cross-validation: pooled predictions and a row a fold, no model and no history."""
     folder.mkdir(parents=True)
     classes = ("benign", "malignant")
-    pooled = simulated(classes, 60, 3)
+    pooled = pooled or simulated(classes, 60, 3)
     manifest = _manifest({"": pooled}).with_columns(fold_0=pooled.group_codes % folds)
     manifest.save(folder / "manifest.csv")
     (folder / "config.yaml").write_text(TrainConfig(data="/data", epochs=5).to_yaml())
@@ -130,7 +138,10 @@ def write_cross_validation(folder: Path, *, folds: int = 5, repeats: int = 1, re
     if repeats > 1:  # means of repeats have no classes and no matrix of their own
         figures = {key: value for key, value in figures.items() if key not in ("classes", "confusion")}
         figures |= measure_repeats([pooled] * repeats, resamples=resamples)
-    _write(folder, "metrics.json", {"test": figures, "folds": rows, "corrected": {"accuracy": asdict(mean)}})
+    doubts = write_candidates(Run(folder), pooled)
+    ensemble = {"members": folds * repeats, "temperature": TEMPERATURE, "not_sure_below": 0.0}
+    found = {"test": figures, "folds": rows, "corrected": {"accuracy": asdict(mean)}}
+    _write(folder, "metrics.json", found | {"ensemble": ensemble, "label_noise": doubts})
     _save(pooled, folder / "predictions.csv", fold=pooled.group_codes % folds)
     _write(folder, "environment.json", ENVIRONMENT)
     _write(folder, "audit.json", AUDIT)

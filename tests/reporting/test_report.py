@@ -178,7 +178,7 @@ def test_the_level_at_which_parts_are_disjoint_is_told(tmp_path: Path, extras: d
 def test_a_torn_group_is_found_though_no_figure_says_so(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     table = (run.path / "manifest.csv").read_text()
-    (run.path / "manifest.csv").write_text(table.replace("val-0,val", "train-0,val"))
+    (run.path / "manifest.csv").write_text(table.replace("val-0,,val", "train-0,,val"))
     assert "1 group lies in more than one part" in Page(report_page(run)).text
 
 
@@ -308,6 +308,36 @@ def test_a_training_that_has_not_finished_has_no_report(two: Run, tmp_path: Path
     with pytest.raises(ExciteError, match=r"has no metrics\.json"):
         write_report(run)
     assert not (run.path / "report.html").exists()
+
+
+def test_a_cross_validation_lists_doubted_labels_without_pictures_unless_asked(tmp_path: Path) -> None:
+    right = simulated(("benign", "malignant"), 60, 3)
+    targets = np.where(np.arange(180) < 12, 1 - right.targets, right.targets)  # four groups are mislabelled
+    flipped = Predictions(
+        targets, right.probabilities, right.classes, right.groups, right.paths, right.groups
+    )
+    run = write_cross_validation(tmp_path / "folds", pooled=flipped)
+    page = Page(report_page(run))
+    with (run.path / "label_candidates.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == run.metrics["label_noise"]["candidates"] > 0
+    assert {row["group"] for row in rows} <= {f"test-{number}" for number in range(4)}
+    assert f"{len(rows)} of 60 photos {'is' if len(rows) == 1 else 'are'} called another class" in page.text
+    assert "candidates for a person's eye, not verdicts" in page.text
+    for row in rows:
+        assert f"{Path(row['path']).name} and 2 more of its photo" in page.text
+        assert f"{row['suggested']} {100 * float(row['p_suggested']):.1f} %" in page.text
+    assert "img" not in page.tags
+    assert "the mean of all 5 of them" in page.text
+    assert "file is gone" in Page(report_page(run, thumbnails=True)).text
+    (run.path / "label_candidates.csv").unlink()
+    with pytest.raises(ExciteError, match=r"label_candidates\.csv: cannot be read"):
+        report_page(run)
+
+
+def test_a_single_training_doubts_no_labels(page: Page) -> None:
+    assert "Labels to look at" not in page.text
+    assert "the mean of all" not in page.text
 
 
 def test_a_probe_tells_of_no_epochs_that_it_never_had(tmp_path: Path) -> None:

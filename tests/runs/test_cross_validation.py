@@ -89,12 +89,6 @@ def test_a_fold_can_be_trained_again_from_its_own_configuration(crossed: Run, tm
         assert (load_file(again.weights)[name] == value).all(), name
 
 
-def test_a_cross_validation_has_no_classifier_and_says_which_has(crossed: Run) -> None:
-    with pytest.raises(ExciteError, match=r"one for each fold: name one, such as .*repeat-0/fold-0"):
-        excite.Classifier.load(crossed)
-    assert excite.Classifier.load(crossed.fold(0, 0)).classes == ("a", "b")
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -1,0 +1,56 @@
+"""A cross-validation's doubts about the labels, written down for a person's eye."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from excite.evaluation.label_noise import LabelNoise, find_label_noise
+from excite.evaluation.predictions import Predictions
+from excite.runs.run import Run
+
+FILE = "label_candidates.csv"
+COLUMNS = ("rank", "path", "label", "suggested", "p_label", "p_suggested", "margin", "images", "group")
+
+
+def write_candidates(run: Run, out_of_fold: Predictions) -> dict[str, Any]:
+    """Write ``label_candidates.csv``, one row a photo.
+
+    Returns:
+        for ``metrics.json``: ``unit`` (photos, or images where none has copies), ``units``, ``candidates``,
+        ``estimated`` wrong labels, ``thresholds`` by class, and the estimated ``joint`` of labels (rows) and
+        truth.
+    """
+    found = find_label_noise(out_of_fold)
+    run.write_table(FILE, _rows(found, out_of_fold), COLUMNS)
+    unit = "photos" if out_of_fold.has_copies else "images"
+    thresholds = zip(out_of_fold.classes, found.thresholds.tolist(), strict=True)
+    return {
+        "unit": unit,
+        "units": found.units,
+        "candidates": len(found.candidates),
+        "estimated": found.estimated,
+        "thresholds": {name: value if np.isfinite(value) else None for name, value in thresholds},
+        "joint": found.joint.tolist(),
+    }
+
+
+def _rows(found: LabelNoise, predictions: Predictions) -> list[dict[str, Any]]:
+    """Each candidate with the one of its images that looks least like its label."""
+    assert predictions.paths is not None
+    assert predictions.groups is not None
+    return [
+        {
+            "rank": rank,
+            "path": predictions.paths[one.rows[0]],
+            "label": one.label,
+            "suggested": one.suggested,
+            "p_label": one.probability,
+            "p_suggested": one.suggested_probability,
+            "margin": one.margin,
+            "images": len(one.rows),
+            "group": predictions.groups[one.rows[0]],
+        }
+        for rank, one in enumerate(found.candidates, start=1)
+    ]
