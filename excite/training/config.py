@@ -149,7 +149,7 @@ class TrainConfig:
     accumulate: int = option(1, LEARNING, "Pieces that each process cuts its batch into, for memory.", low=1)
     optimizer: str = option("adamw", LEARNING, "AdamW or SGD with momentum.", choices=("adamw", "sgd"))
     lr: float | None = option(
-        None, LEARNING, "Peak learning rate; adamw: 0.0005, sgd: 0.05; 0.6 of it to finetune.", low=0.0
+        None, LEARNING, "Peak learning rate; adamw: 0.0005, sgd: 0.05; 0.4 of it to finetune.", low=0.0
     )
     weight_decay: float | None = option(
         None, LEARNING, "Weight decay; adamw: 0.05, sgd: 0.0005.", low=0.0, high=1.0
@@ -162,10 +162,11 @@ class TrainConfig:
         high=1.0,
     )
     batch_norm: str = option(
-        "adapted",
+        "auto",
         LEARNING,
-        "Whether batch norms take statistics of the training images, or keep those they have.",
-        choices=("adapted", "frozen"),
+        "Whether batch norms take statistics of the training images, or keep those they have. auto: frozen "
+        "to finetune, else adapted.",
+        choices=("auto", "adapted", "frozen"),
     )
     momentum: float = option(0.9, LEARNING, "Momentum of SGD.", low=0.0, high=0.999)
     warmup: float = option(0.1, LEARNING, "Share of the training that warms up.", low=0.0, high=0.9)

@@ -22,9 +22,9 @@ from excite.runs.run import Run
 
 from ..conftest import Command, make_pictures
 
-QUICK = {"epochs": 1, "batch_size": 8, "quiet": True, "device": "cpu", "model": "cifar_resnet20"}
+QUICK = {"epochs": 3, "batch_size": 8, "quiet": True, "device": "cpu", "model": "cifar_resnet20"}
 QUICK |= {"precision": "float32"}
-FLAGS = ("--epochs", 1, "--batch-size", 8, "--model", "cifar_resnet20", "--precision", "float32")
+FLAGS = ("--epochs", 3, "--batch-size", 8, "--model", "cifar_resnet20", "--precision", "float32")
 PATTERN = r"^(p\d+)_"
 
 

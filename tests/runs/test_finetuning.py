@@ -38,8 +38,9 @@ def test_the_start_is_the_probe_and_the_end_lies_between_start_and_best(place: P
         place / "pictures", weights=str(place / "w.safetensors"), out=str(place / "run"), **QUICK
     )
     settled = run.config
-    assert settled.lr == pytest.approx(3e-4)
+    assert settled.lr == pytest.approx(2e-4)
     assert (settled.layer_decay, settled.patience, settled.best_by) == (0.65, 10, "loss")
+    assert settled.batch_norm == "frozen"
     assert settled.augment == "small"
     given = load_file(place / "w.safetensors")
     start, best = (load_file(run.checkpoints / name) for name in (START, "best.safetensors"))
