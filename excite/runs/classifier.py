@@ -22,6 +22,7 @@ from excite.models.weights import load_weights
 from excite.runs.run import Run
 from excite.training.checkpoint import save_tensors
 from excite.training.inference import predict_logits
+from excite.training.memory import keep_memory
 from excite.training.precision import choose_device
 
 FORMAT = 2  # of classifier.json
@@ -107,6 +108,7 @@ class Classifier:
 
         Raises: ExciteError if the run is not finished, damaged, or was changed since it was written.
         """
+        keep_memory()
         run = run if isinstance(run, Run) else Run.open(run)
         facts = read_facts(run)
         if "members" in facts:

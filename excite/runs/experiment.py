@@ -42,6 +42,7 @@ from excite.training.checkpoint import has_checkpoint
 from excite.training.config import TrainConfig
 from excite.training.distributed import World, world
 from excite.training.loop import BEST, Trainer, Validation
+from excite.training.memory import keep_memory
 from excite.training.precision import choose_device
 from excite.training.progress import Display
 
@@ -92,6 +93,7 @@ def run_experiment(
         ExciteError: for data or options that cannot be trained on, and when a signal stops the training.
     """
     display = display or Display()
+    keep_memory()
     folder = run_folder(config, resume=resume)
     device_type = choose_device(Run.open(folder).config.device if resume else config.device).type
     together = world(device_type) if here is None else contextlib.nullcontext(here)
