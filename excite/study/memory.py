@@ -1,4 +1,4 @@
-"""The most memory that something took: of a GPU what was allocated, else of this process."""
+"""The most memory that a cell took: of a GPU what was allocated, else what this process grew by."""
 
 from __future__ import annotations
 
@@ -20,13 +20,27 @@ def reset_peak_memory(device: str) -> None:
         (_PROCESS / "clear_refs").write_text("5")
 
 
-def peak_memory(device: str) -> int | None:
-    """Bytes since the last reset; None where the system does not say."""
+def peak_memory(device: str, base: int = 0) -> int | None:
+    """Bytes since the last reset; None where the system does not say.
+
+    Args:
+        base: what the process held before its first cell: libraries, above all.
+    """
     if device.startswith("cuda"):
         return int(torch.cuda.max_memory_allocated(device))
+    peak = _status("VmHWM")
+    return None if peak is None else max(peak - base, 0)
+
+
+def held_memory() -> int:
+    """Bytes that this process holds now; 0 where the system does not say."""
+    return _status("VmRSS") or 0
+
+
+def _status(name: str) -> int | None:
     with contextlib.suppress(OSError, IndexError, ValueError, StopIteration):
         lines = (_PROCESS / "status").read_text().splitlines()
-        return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+        return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
     return None
 
 

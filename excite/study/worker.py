@@ -31,7 +31,7 @@ from excite.errors import INTERRUPTED, TERMINATED, ExciteError
 from excite.evaluation.metrics import OVERALL
 from excite.runs.experiment import run_experiment
 from excite.runs.run import Run
-from excite.study.memory import peak_memory, reset_peak_memory
+from excite.study.memory import held_memory, peak_memory, reset_peak_memory
 from excite.study.store import LEASE, RUNNING, WAITING, Claim
 from excite.study.study import Study
 from excite.training.config import TrainConfig
@@ -48,6 +48,7 @@ def work(study: Study, *, device: str, threads: int, name: str, lease: float = L
     was at is given back.
     """
     torch.set_num_threads(threads)
+    base = held_memory()
     while True:
         claim = study.store.take(study.name, f"{name} {uuid.uuid4().hex}", name, lease)
         if claim is None:
@@ -57,15 +58,15 @@ def work(study: Study, *, device: str, threads: int, name: str, lease: float = L
             time.sleep(IDLE)
             continue
         with _beating(study, claim, lease):
-            _do(study, claim, device)
+            _do(study, claim, device, base)
 
 
-def _do(study: Study, claim: Claim, device: str) -> None:
+def _do(study: Study, claim: Claim, device: str, base: int) -> None:
     place = cell_folder(study.folder, *claim.key)
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(place.with_name(f".{place.name}.lock"), timeout=0):
-            result, numbers, said = train_cell(study, claim, device)
+            result, numbers, said = train_cell(study, claim, device, base)
     except Timeout:  # someone who lost the cell is not yet aware of it
         study.store.release(study.name, claim)
         time.sleep(2 * IDLE)
@@ -77,7 +78,8 @@ def _do(study: Study, claim: Claim, device: str) -> None:
         study.store.fail(study.name, claim, str(error))
         return
     except Exception as error:
-        log_of(place).open("a", encoding="utf-8").write(traceback.format_exc())
+        with log_of(place).open("a", encoding="utf-8") as log:
+            log.write(traceback.format_exc())
         text = " ".join(str(error).split())
         study.store.fail(study.name, claim, f"{type(error).__name__}: {text}")
         return
@@ -85,8 +87,12 @@ def _do(study: Study, claim: Claim, device: str) -> None:
         shutil.rmtree(place / "checkpoints", ignore_errors=True)
 
 
-def train_cell(study: Study, claim: Claim, device: str) -> tuple[dict[str, Any], bytes, bytes]:
-    """Begin, or go on with, the training of a cell: its result, numbers of test images, probabilities."""
+def train_cell(study: Study, claim: Claim, device: str, base: int = 0) -> tuple[dict[str, Any], bytes, bytes]:
+    """Begin, or go on with, the training of a cell: its result, numbers of test images, probabilities.
+
+    Args:
+        base: bytes that this process held before its first cell.
+    """
     began = time.perf_counter()
     place = cell_folder(study.folder, *claim.key)
     config = _config(study, claim, place, device)
@@ -110,7 +116,7 @@ def train_cell(study: Study, claim: Claim, device: str) -> tuple[dict[str, Any],
         "groups": test["groups"],
         "train": int((parts.table["split"] == "train").sum()),
         "step": config.batch_size / float(np.median(rates)) if rates else None,
-        "memory": peak_memory(device),
+        "memory": peak_memory(device, base),
         "history": history,
         "run": str(place.relative_to(study.folder)),
         "training": history[-1]["seconds"] if history else None,
