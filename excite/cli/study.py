@@ -30,18 +30,22 @@ StoreOption = Annotated[
     str | None,
     typer.Option(
         "--store",
-        help="Database of the cells, such as postgresql://host/studies; default: SQLite in the study's folder.",
+        help="Database of the cells, such as postgresql://host/studies; default: a file in the folder.",
         rich_help_panel=STUDY,
         show_default=False,
     ),
 ]
 JobsOption = Annotated[
     int | None,
-    typer.Option("--jobs", min=1, help="Cells at once; default: as fit cores and memory.", rich_help_panel=STUDY),
+    typer.Option(
+        "--jobs", min=1, help="Cells at once; default: as fit cores and memory.", rich_help_panel=STUDY
+    ),
 ]
 RayOption = Annotated[
     str | None,
-    typer.Option("--ray", help="Train on the Ray cluster at this address.", metavar="ADDRESS", rich_help_panel=STUDY),
+    typer.Option(
+        "--ray", help="Train on the Ray cluster at this address.", metavar="ADDRESS", rich_help_panel=STUDY
+    ),
 ]
 LeaseOption = Annotated[
     float,
@@ -54,7 +58,11 @@ LeaseOption = Annotated[
 ]
 MetricOption = Annotated[
     str | None,
-    typer.Option("--metric", help="Figure that the verdict is about; default: balanced_accuracy.", rich_help_panel=STUDY),
+    typer.Option(
+        "--metric",
+        help="Figure that the verdict is about; default: balanced_accuracy.",
+        rich_help_panel=STUDY,
+    ),
 ]
 AgainstOption = Annotated[
     str | None, typer.Option("--against", help="Arm to compare all others with.", show_default=False)
@@ -99,11 +107,14 @@ def run(
         Path | None, typer.Option("--config", help="The plan in a YAML file.", rich_help_panel=STUDY)
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", min=1, help="Trainings of each arm; default: 5.", rich_help_panel=STUDY)
+        int | None,
+        typer.Option("--seeds", min=1, help="Trainings of each arm; default: 5.", rich_help_panel=STUDY),
     ] = None,
     folds: Annotated[
         int | None,
-        typer.Option("--folds", min=2, help="Cross-validate: so many trainings for each seed.", rich_help_panel=STUDY),
+        typer.Option(
+            "--folds", min=2, help="Cross-validate: so many trainings for each seed.", rich_help_panel=STUDY
+        ),
     ] = None,
     metric: MetricOption = None,
     store: StoreOption = None,
@@ -121,14 +132,21 @@ def run(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder; default: studies/NAME of the data.", rich_help_panel=STUDY)
+        Path | None,
+        typer.Option("--out", help="Folder; default: studies/NAME of the data.", rich_help_panel=STUDY),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what it would take, and train nothing.", rich_help_panel=STUDY)
+        bool,
+        typer.Option("--dry-run", help="Say what it would take, and train nothing.", rich_help_panel=STUDY),
     ] = False,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="As for excite train; holds for all arms.", metavar="NAME=VALUE", rich_help_panel=RUN),
+        typer.Option(
+            "--set",
+            help="As for excite train; holds for all arms.",
+            metavar="NAME=VALUE",
+            rich_help_panel=RUN,
+        ),
     ] = None,
     as_json: JsonOption = False,
     given: dict[str, Any],
@@ -152,7 +170,7 @@ def run(
         raise ExciteError("name the data: a folder, a CSV or 'digits'", hint=hint, exit_code=BAD_USAGE)
     if sum(one is not None for one in (plan, config, arm or None)) > 1:
         raise ExciteError("--arm, --plan and --config each say the arms: give one", exit_code=BAD_USAGE)
-    from excite.study.drive import Means, go_on, ready_arms, start
+    from excite.study.drive import Means, ready_arms, start
 
     display = ConsoleDisplay()
     if plan is not None:
@@ -219,7 +237,8 @@ def add(
     folder: FolderArgument,
     arm: ArmOption = None,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", min=1, help="Seeds in all, those before counted.", rich_help_panel=STUDY)
+        int | None,
+        typer.Option("--seeds", min=1, help="Seeds in all, those before counted.", rich_help_panel=STUDY),
     ] = None,
     store: StoreOption = None,
 ) -> None:
@@ -230,7 +249,9 @@ def add(
     from excite.training.progress import ConsoleDisplay
 
     if not arm and seeds is None:
-        raise ExciteError("say what to add", hint="--arm NAME:MODEL+ATTENTION, or --seeds 10", exit_code=BAD_USAGE)
+        raise ExciteError(
+            "say what to add", hint="--arm NAME:MODEL+ATTENTION, or --seeds 10", exit_code=BAD_USAGE
+        )
     study = Study.open(folder, store)
     new = add_cells(study, [parse_arm(text) for text in arm or []], seeds or 1, ConsoleDisplay())
     typer.echo(f"new cells {new}")
@@ -239,7 +260,9 @@ def add(
 
 def export(
     folder: FolderArgument,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder to write to; default: the study's.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write to; default: the study's.")
+    ] = None,
     metric: MetricOption = None,
     against: AgainstOption = None,
     predictions: Annotated[
@@ -284,10 +307,18 @@ def _print(study: Any, analysis: Any, as_json: bool) -> None:
         document |= {"metric": analysis.metric, "arms": arms, "comparisons": comparison_rows(analysis)}
         print_json({**document, "verdicts": sentences})
         return
-    table = plain_table("arm", "cells", analysis.metric, "95 % interval", "parameters", "a step", "a training")
+    table = plain_table(
+        "arm", "cells", analysis.metric, "95 % interval", "parameters", "a step", "a training"
+    )
     for row in arm_rows(analysis):
         table.add_row(
-            row["name"], row["cells"], row["value"], row["interval"], row["parameters"], row["step"], row["seconds"]
+            row["name"],
+            row["cells"],
+            row["value"],
+            row["interval"],
+            row["parameters"],
+            row["step"],
+            row["seconds"],
         )
     print_table(table)
     for sentence in [*sentences, *words.reliance(analysis)]:

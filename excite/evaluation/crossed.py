@@ -71,7 +71,9 @@ def mean_squares(table: np.ndarray) -> MeanSquares:
     """The mean squares of a table (S, G) with one entry a cell. Raises: ExciteError for fewer than 2 by 2."""
     rows, columns = table.shape
     if rows < 2 or columns < 2 or not np.isfinite(table).all():
-        raise ExciteError("a crossed mean needs two trainings and two groups, all finite", exit_code=BAD_USAGE)
+        raise ExciteError(
+            "a crossed mean needs two trainings and two groups, all finite", exit_code=BAD_USAGE
+        )
     grand, by_row, by_column = table.mean(), table.mean(axis=1), table.mean(axis=0)
     rest = table - by_row[:, None] - by_column[None, :] + grand
     return MeanSquares(

@@ -1,7 +1,7 @@
 """How large a difference so many trainings could show, and how many would show a given one; by simulation.
 
-What a study will see is drawn thousands of times from the spread that was seen, or is stated: the error of its
-mean and the half width of its interval. A difference d is shown where |d + error| is above the half width.
+What a study will see is drawn thousands of times from the spread that was seen, or is stated: the error of
+its mean and the half width of its interval. A difference d is shown where |d + error| is above the half width.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ def crossed_studies(
     variance = (drawn[0] + beyond) / (trainings * columns)
     parts = drawn[0] ** 2 / freedoms[0]
     parts += np.where(beyond > 0, drawn[1] ** 2 / freedoms[1] + drawn[2] ** 2 / freedoms[2], 0)
-    degrees = np.divide((drawn[0] + beyond) ** 2, parts, out=np.full(draws, float(freedoms[0])), where=parts > 0)
+    degrees = np.divide(
+        (drawn[0] + beyond) ** 2, parts, out=np.full(draws, float(freedoms[0])), where=parts > 0
+    )
     true = of_trainings / trainings + of_groups / columns + seen.rest / (trainings * columns)
     errors = np.sqrt((1 + overlap) * true) * random.standard_normal(draws)
     return Simulated(errors, stdtrit(degrees, 1 - alpha / 2) * np.sqrt((1 + overlap) * variance))
@@ -97,7 +99,7 @@ def crossed_studies(
 def trainings_needed(
     difference: float, studies: Callable[[int], Simulated], at_least: int, power: float = POWER
 ) -> int | None:
-    """The smallest number of trainings, from ``at_least`` on, that shows a difference so often; None: no number does.
+    """How many trainings, ``at_least`` or more, show a difference so often; None: no number does.
 
     Args:
         studies: from a number of trainings to what such studies would see.

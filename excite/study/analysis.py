@@ -1,4 +1,4 @@
-"""What a study can say: each arm with its spread, each pair with its difference, and a verdict in one sentence."""
+"""What a study can say: each arm with its spread, each pair with its difference and its p."""
 
 from __future__ import annotations
 
@@ -201,7 +201,9 @@ def _arm(
     own = [cell for cell in cells if cell.arm == name]
     by_seed = _by_seed(own, folded)
     estimate = _estimate(own, None, metric, folded) if own else None
-    values = [float(np.mean([cell.result["figures"][metric] for cell in own if cell.seed == s])) for s in by_seed]
+    values = [
+        float(np.mean([cell.result["figures"][metric] for cell in own if cell.seed == s])) for s in by_seed
+    ]
     if any(cell.result["figures"][metric] is None for cell in own):
         values = []
     return ArmFigures(
@@ -302,7 +304,9 @@ def _corrected(cells: Sequence[Cell], against: Sequence[Cell] | None, metric: st
         return Estimate(value, why="one training says nothing about what another would give")
     if not folded and _same_images(one):
         # One set of test images: how they were drawn is in no spread between trainings.
-        return Estimate(value, why=f"{len(values)} seeds on one set of test images; {FEWEST_SEEDS} are needed")
+        return Estimate(
+            value, why=f"{len(values)} seeds on one set of test images; {FEWEST_SEEDS} are needed"
+        )
     sizes = [(cell.result["train"], cell.result["n"]) for cell in cells]
     train, test = np.mean(sizes, axis=0)
     found = corrected_mean(values.tolist(), train=float(train), test=float(test))
@@ -380,4 +384,3 @@ def _median(values: Sequence[float | None]) -> float | None:
 
 def _array(content: bytes) -> np.ndarray:
     return np.load(io.BytesIO(content), allow_pickle=False)
-

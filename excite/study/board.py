@@ -80,7 +80,9 @@ def progress_text(cells: list[Any]) -> str:
     text = f"{states.count(DONE)} of {len(cells)} cells done, {states.count(RUNNING)} running"
     if failed := states.count(FAILED):
         text += f", {failed} failed"
-    spent = [cell.ended - cell.started for cell in cells if cell.state == DONE and cell.ended and cell.started]
+    spent = [
+        cell.ended - cell.started for cell in cells if cell.state == DONE and cell.ended and cell.started
+    ]
     left = states.count(WAITING) + states.count(RUNNING)
     if spent and left:
         seconds = float(np.mean(spent)) * left / max(states.count(RUNNING), 1)

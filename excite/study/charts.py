@@ -12,20 +12,22 @@ from excite.reporting.chart import Chart, Key
 from excite.reporting.svg import STYLES, Axis, Plot, framed, percent, plain, round_steps
 from excite.reporting.tables import NAMES, PERCENT
 from excite.study.analysis import Analysis, Cell, Comparison
-from excite.study.words import signed
+from excite.study.words import MINUS, bounds, signed
 
 WIDTH, ROW, LEFT, RIGHT, TOP, BOTTOM = 620, 30, 170, 190, 26, 44
 
 
 def forest_chart(analysis: Analysis) -> Chart | None:
     """Each difference with its interval; those that are shown are filled."""
-    known = [one for one in analysis.comparisons if one.estimate.low is not None and one.estimate.high is not None]
+    known = [
+        one for one in analysis.comparisons if one.estimate.low is not None and one.estimate.high is not None
+    ]
     if not known:
         return None
     metric = analysis.metric
     scale = 100 if metric in PERCENT else 1
-    bounds = [value for one in known for value in (one.estimate.low or 0.0, one.estimate.high or 0.0)]
-    low, high = min(0.0, *bounds), max(0.0, *bounds)
+    ends = [value for one in known for value in (one.estimate.low or 0.0, one.estimate.high or 0.0)]
+    low, high = min(0.0, *ends), max(0.0, *ends)
     room = 0.08 * (high - low) or 0.01
     low, high = low - room, high + room
     height = TOP + ROW * len(known) + BOTTOM
@@ -39,7 +41,7 @@ def forest_chart(analysis: Analysis) -> Chart | None:
     for tick in round_steps(scale * low, scale * high):
         at = across(tick / scale)
         parts.append(Markup('<path class="grid" d="M{:g} {}V{}"/>').format(at, TOP, foot))
-        parts.append(_text("middle", at, foot + 15, plain(tick).replace("-", "−")))
+        parts.append(_text("middle", at, foot + 15, plain(tick).replace("-", MINUS)))
     parts.append(Markup('<path class="line zero" d="M{:g} {}V{}"/>').format(across(0), TOP - 6, foot))
     better = "lower is better" if metric in LOWER_IS_BETTER else "higher is better"
     unit = "points" if metric in PERCENT else ""
@@ -76,7 +78,7 @@ def _row(one: Comparison, at: float, across: object, right: int, metric: str) ->
     start, end, middle = across(estimate.low), across(estimate.high), across(estimate.value)
     path = f"M{start:g} {at:g}H{end:g}M{start:g} {at - 4:g}v8M{end:g} {at - 4:g}v8"
     style = "f0" if one.shown else "ring s0"
-    bounds = f"{signed(estimate.low, metric, unit=False)} to {signed(estimate.high, metric, unit=False)}"
+    between = bounds(estimate.low, estimate.high, metric)
     return [
         _text("end axis", LEFT - 12, at - 1, _short(one.second, 24)),
         _text("end tiny", LEFT - 12, at + 10, f"against {_short(one.first, 24)}"),
@@ -84,7 +86,7 @@ def _row(one: Comparison, at: float, across: object, right: int, metric: str) ->
         Markup('<circle class="{}" cx="{:g}" cy="{:g}" r="5"><title>{}</title></circle>').format(
             style, middle, at, _said(one, metric)
         ),
-        _text("axis", right + 12, at + 4, f"{signed(estimate.value, metric, unit=False)} ({bounds})"),
+        _text("axis", right + 12, at + 4, f"{signed(estimate.value, metric, unit=False)} ({between})"),
     ]
 
 
@@ -97,13 +99,19 @@ def _short(text: str, most: int) -> str:
 
 
 def _text(style: str, x: float, y: float, text: str) -> Markup:
-    return Markup('<text class="{}" x="{:g}" y="{:g}">{}</text>').format(style, round(x, 1), round(y, 1), text)
+    return Markup('<text class="{}" x="{:g}" y="{:g}">{}</text>').format(
+        style, round(x, 1), round(y, 1), text
+    )
 
 
 def learning_charts(analysis: Analysis) -> list[Chart]:
     """Validation loss and accuracy over the epochs: means over an arm's cells, with a band of one deviation."""
     histories = {
-        arm.name: [cell.result["history"] for cell in analysis.cells if cell.arm == arm.name and cell.result["history"]]
+        arm.name: [
+            cell.result["history"]
+            for cell in analysis.cells
+            if cell.arm == arm.name and cell.result["history"]
+        ]
         for arm in analysis.arms
     }
     histories = {name: own for name, own in histories.items() if own}
@@ -114,7 +122,9 @@ def learning_charts(analysis: Analysis) -> list[Chart]:
     for name, shown in (("loss", plain), ("accuracy", percent)):
         curves = {arm: _curve(histories[arm], f"val_{name}") for arm in drawn}
         last = max(len(mean) for mean, _ in curves.values())
-        finite = np.concatenate([np.concatenate([mean - spread, mean + spread]) for mean, spread in curves.values()])
+        finite = np.concatenate(
+            [np.concatenate([mean - spread, mean + spread]) for mean, spread in curves.values()]
+        )
         finite = finite[np.isfinite(finite)]
         low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
         low = max(0.0, low - 0.05 * (high - low))
@@ -126,7 +136,8 @@ def learning_charts(analysis: Analysis) -> list[Chart]:
             mean, spread = curves[arm]
             epochs = range(1, len(mean) + 1)
             plot.band(
-                [(e, max(m - s, low), m + s) for e, m, s in zip(epochs, mean, spread, strict=True)], f"f{number}"
+                [(e, max(m - s, low), m + s) for e, m, s in zip(epochs, mean, spread, strict=True)],
+                f"f{number}",
             )
         for number, arm in enumerate(drawn):
             plot.line(list(enumerate(curves[arm][0].tolist(), start=1)), f"s{number}")
@@ -136,7 +147,9 @@ def learning_charts(analysis: Analysis) -> list[Chart]:
             for arm in drawn
             for epoch, (m, s) in enumerate(zip(*curves[arm], strict=True), start=1)
         ]
-        legend = [Key.of(f"s{number}", f"{arm} ({len(histories[arm])} cells)") for number, arm in enumerate(drawn)]
+        legend = [
+            Key.of(f"s{number}", f"{arm} ({len(histories[arm])} cells)") for number, arm in enumerate(drawn)
+        ]
         notes = [f"The first {STYLES} arms are drawn."] if len(histories) > STYLES else []
         told = f"{title}: mean over the cells of {', '.join(drawn)}, with a band of one standard deviation."
         columns = ["arm", "epoch", f"val_{name}_mean", "deviation", "cells"]
@@ -156,7 +169,11 @@ def cells_chart(analysis: Analysis) -> Chart | None:
     metric = analysis.metric
     names = [arm.name for arm in analysis.arms if arm.cells]
     own = {
-        name: {c.unit: value for c in analysis.cells if c.arm == name and (value := _value(c, metric)) is not None}
+        name: {
+            c.unit: value
+            for c in analysis.cells
+            if c.arm == name and (value := _value(c, metric)) is not None
+        }
         for name in names
     }
     values = [value for cells in own.values() for value in cells.values()]
@@ -164,7 +181,13 @@ def cells_chart(analysis: Analysis) -> Chart | None:
         return None
     low, high = min(values), max(values)
     room = 0.1 * (high - low) or 0.01
-    x = Axis("arm", 0.4, len(names) + 0.6, tuple(range(1, len(names) + 1)), lambda at: _short(names[int(at) - 1], 10))
+    x = Axis(
+        "arm",
+        0.4,
+        len(names) + 0.6,
+        tuple(range(1, len(names) + 1)),
+        lambda at: _short(names[int(at) - 1], 10),
+    )
     y = Axis(NAMES[metric][0], low - room, high + room, (), percent if metric in PERCENT else plain)
     plot = Plot("cells", x, y, height=280)
     for unit in sorted({cell.unit for cell in analysis.cells}):
@@ -172,7 +195,9 @@ def cells_chart(analysis: Analysis) -> Chart | None:
         plot.line(path, "pale")
     for at, name in enumerate(names, start=1):
         for unit, value in sorted(own[name].items()):
-            plot.point(at, value, f"f{(at - 1) % STYLES}", f"{name}, seed {unit[0]}, fold {unit[1]}: {value:.4g}")
+            plot.point(
+                at, value, f"f{(at - 1) % STYLES}", f"{name}, seed {unit[0]}, fold {unit[1]}: {value:.4g}"
+            )
     title = f"Every cell's {NAMES[metric][0]}"
     told = f"{title}; lines join the cells of the same seed and fold."
     rows = [(name, *unit, value) for name in names for unit, value in sorted(own[name].items())]

@@ -57,7 +57,9 @@ def ready_arms(name: str, base: TrainConfig, display: Display) -> list[Arm]:
             found.append(arm)
     if len(found) < 2:
         hint = "--model names another network"
-        raise ExciteError("this network can have none of its arms", where=f"--plan {name}", hint=hint, exit_code=BAD_USAGE)
+        raise ExciteError(
+            "this network can have none of its arms", where=f"--plan {name}", hint=hint, exit_code=BAD_USAGE
+        )
     return found
 
 
@@ -115,5 +117,3 @@ def go_on(study: Study, means: Means, crew: Crew | None, board: Board) -> None:
         board.close()
         if any(cell.state == DONE for cell in study.store.cells(study.name)):
             write_study(study)
-
-

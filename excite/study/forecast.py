@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from excite.data.loading import PixelSource
+from excite.evaluation.crossed import MeanSquares
 from excite.evaluation.intervals import LEVEL
 from excite.evaluation.power import corrected_studies, crossed_studies
-from excite.evaluation.crossed import MeanSquares
 from excite.models.catalogue import create_model
 from excite.runs.settle import architecture_of, preprocessing_of
 from excite.study.analysis import FEWEST_SEEDS
@@ -65,7 +65,9 @@ def probe_arm(study: Study, arm: str, device: str) -> Probe:
     reset_peak_memory(str(chosen))
     model = create_model(**architecture_of(config, classes)).to(chosen)
     model = model.to(memory_format=torch.channels_last if config.channels_last else torch.contiguous_format)
-    pixels = np.random.default_rng(0).integers(0, 256, (config.batch_size, config.image_size, config.image_size, 3))
+    pixels = np.random.default_rng(0).integers(
+        0, 256, (config.batch_size, config.image_size, config.image_size, 3)
+    )
     source = PixelSource(pixels.astype(np.uint8), device=chosen)
     step = _step_seconds(model, config, source, classes, chosen)
     began = time.perf_counter()
@@ -102,14 +104,16 @@ def smallest_difference(study: Study, spread: float | None, seeds: int) -> tuple
     tested = parts.part("test")
     folds, groups = study.folds or 1, parts.group_count() if study.folds else tested.group_count()
     level = (1 - LEVEL) / max(len(study.arms) - 1, 1)
-    said = f"if single cells differ by {spread:g} from pair to pair" if spread is not None else (
-        f"if two arms answer one image in {1 / DISAGREE:.0f} differently; --spread says better"
+    said = (
+        f"if single cells differ by {spread:g} from pair to pair"
+        if spread is not None
+        else (f"if two arms answer one image in {1 / DISAGREE:.0f} differently; --spread says better")
     )
     ratio = len(tested) / max(len(parts) - len(tested), 1)
     if (study.folds is not None or study.document["split"] == "folder") and seeds >= FEWEST_SEEDS:
         entry = DISAGREE if spread is None else spread**2 * groups / folds
         # Half of what two arms differ by is the image's own, half the training's.
-        seen = MeanSquares(entry / 2, entry / 2 * (seeds + 1) , entry / 2, seeds, groups)
+        seen = MeanSquares(entry / 2, entry / 2 * (seeds + 1), entry / 2, seeds, groups)
         overlap = ratio if study.folds is not None else 0.0
         return crossed_studies(seen, seeds, overlap=overlap, alpha=level).smallest(), said
     deviation = math.sqrt(DISAGREE * folds / groups) if spread is None else spread
@@ -130,8 +134,10 @@ def _step_seconds(
         momentum=config.momentum,
         layer_decay=config.layer_decay,
     )
-    shape = (config.batch_size // config.accumulate, 3, config.image_size, config.image_size)
-    images, targets = torch.randn(shape, device=device), torch.arange(shape[0], device=device) % classes
+    assert config.image_size is not None
+    count, side = config.batch_size // config.accumulate, config.image_size
+    images = torch.randn(count, 3, side, side, device=device)
+    targets = torch.arange(count, device=device) % classes
     model.train()
     spent: list[float] = []
     for _ in range(STEPS + 1):

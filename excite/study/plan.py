@@ -114,9 +114,7 @@ def parse_arm(text: str) -> Arm:
     network, *settings = re.split(r",(?=[A-Za-z_.]+=)", rest)
     model, _, attention = network.partition("+")
     if "," in network:
-        raise ExciteError(
-            "an option is given as name=value", where=where, hint=FORM, exit_code=BAD_USAGE
-        )
+        raise ExciteError("an option is given as name=value", where=where, hint=FORM, exit_code=BAD_USAGE)
     config = TrainConfig(model=model, attention=attention or "none")
     against = None
     for setting in settings:

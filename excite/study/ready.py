@@ -44,7 +44,10 @@ def _varied(values: Mapping[str, Mapping[str, object]]) -> Callable[[str], Seque
 
     def arms(model: str) -> Sequence[Arm]:
         plain = Arm("plain", {"model": model, "attention": "none"})
-        return [plain, *(Arm(name, {"model": model, "attention": "se", **more}) for name, more in values.items())]
+        return [
+            plain,
+            *(Arm(name, {"model": model, "attention": "se", **more}) for name, more in values.items()),
+        ]
 
     return arms
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,6 @@ from excite.study.analysis import Analysis, analyse
 from excite.study.charts import cells_chart, forest_chart, learning_charts
 from excite.study.ready import READY
 from excite.study.study import Study
-
-Row = Sequence[str]
 
 
 def write_study(
@@ -85,7 +83,7 @@ def arm_rows(analysis: Analysis) -> list[dict[str, str]]:
     ]
 
 
-def paper_rows(study: Study, analysis: Analysis) -> tuple[Row, list[Row]]:
+def paper_rows(study: Study, analysis: Analysis) -> tuple[list[str], list[list[str]]]:
     """The paper's own form: published original, re-implementation and SE beside ours, error in %."""
     ready = READY.get(study.document["ready"] or "")
     errors = {arm.name: _error(analysis, arm.name) for arm in analysis.arms}
@@ -93,10 +91,10 @@ def paper_rows(study: Study, analysis: Analysis) -> tuple[Row, list[Row]]:
     if ready is not None and ready.reported:
         rows = []
         for name in study.arms:
-            told = ready.reported.get(name)
-            published = "-" if told is None else f"{told.top1:.2f} / {told.top5:.2f}"
-            size = f" ({told.parameters} M)" if told is not None and told.parameters else ""
-            rows.append([name, published + size, f"{errors[name]} ({parameters[name]})"])
+            known = ready.reported.get(name)
+            there = "-" if known is None else f"{known.top1:.2f} / {known.top5:.2f}"
+            size = f" ({known.parameters} M)" if known is not None and known.parameters else ""
+            rows.append([name, there + size, f"{errors[name]} ({parameters[name]})"])
         head = [ready.title, "published: ImageNet, top-1 / top-5 error in %", "ours: error in %"]
         return head, rows
     published = {row.name: row for row in PUBLISHED}
@@ -149,7 +147,10 @@ def comparison_rows(analysis: Analysis) -> list[dict[str, Any]]:
         row |= {"p": one.estimate.p, "holm_p": one.holm, "shown": one.shown, "method": one.estimate.method}
         row |= {"corrected_low": one.corrected.low, "corrected_high": one.corrected.high}
         row |= {"corrected_p": one.corrected.p}
-        row |= {f"bootstrap_{name}": None if boot is None else getattr(boot, name) for name in ("low", "high", "p")}
+        row |= {
+            f"bootstrap_{name}": None if boot is None else getattr(boot, name)
+            for name in ("low", "high", "p")
+        }
         row |= {"pairs": one.units, "seeds": one.seeds, "n": one.n, "groups": one.groups}
         row |= {"more_seeds": one.more_seeds, "smallest": one.smallest}
         rows.append({name: "" if value is None else value for name, value in row.items()})
@@ -167,7 +168,7 @@ def _facts(study: Study, analysis: Analysis) -> dict[str, Any]:
     head, paper = paper_rows(study, analysis)
     compared = [
         {
-            "name": f"{one.second} − {one.first}",
+            "name": f"{one.second} {words.MINUS} {one.first}",
             "value": words.signed(one.estimate.value, metric),
             "ways": words.differences(one, metric),
             "holm": "-" if one.holm is None else words.p_text(one.holm),

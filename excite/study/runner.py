@@ -1,4 +1,4 @@
-"""The driver on this machine: starts workers, shows the cells, replaces workers that die, ends when all is done."""
+"""The driver on this machine: starts workers, shows the cells, replaces workers that die."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import TextIO
 
 import torch
 
-from excite.errors import BAD_USAGE, ExciteError
+from excite.errors import ExciteError
 from excite.study.board import Board
 from excite.study.memory import free_memory
 from excite.study.store import FAILED, LEASE, RUNNING, WAITING
@@ -55,7 +55,9 @@ def choose_crew(device: str, jobs: int | None, memory: int | None, cells: int) -
     if chosen.type == "cuda":
         there = [device] if ":" in device else [f"cuda:{n}" for n in range(torch.cuda.device_count())]
         count = jobs or len(there)
-        return Crew(tuple(there[n % len(there)] for n in range(max(1, min(count, cells)))), torch.get_num_threads())
+        return Crew(
+            tuple(there[n % len(there)] for n in range(max(1, min(count, cells)))), torch.get_num_threads()
+        )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     fit = cores
     if jobs is None and memory and (free := free_memory()):
@@ -84,7 +86,7 @@ def run_here(study: Study, crew: Crew, board: Board, *, lease: float = LEASE) ->
             if deaths >= MOST_DEATHS:
                 log = workers[0].log
                 raise ExciteError("workers end as soon as they begin", where=log, hint=_last_line(log))
-            _stop_if_asked(request, study)
+            stop_if_asked(request, study)
             time.sleep(LOOK)
         board.show(study)
     refuse_failed(study)
@@ -132,7 +134,11 @@ class _Worker:
         if self.stream is None:
             self.stream = self.log.open("a", encoding="utf-8")
         self.process = subprocess.Popen(
-            call, env=_environment(self.threads), stdin=subprocess.PIPE, stdout=self.stream, stderr=self.stream
+            call,
+            env=_environment(self.threads),
+            stdin=subprocess.PIPE,
+            stdout=self.stream,
+            stderr=self.stream,
         )
 
     def look_after(self) -> bool:
@@ -169,7 +175,8 @@ class _Worker:
 @contextlib.contextmanager
 def _workers(study: Study, crew: Crew, lease: float) -> Iterator[list[_Worker]]:
     workers = [
-        _Worker(study, number, device, crew.threads, lease) for number, device in enumerate(crew.devices, start=1)
+        _Worker(study, number, device, crew.threads, lease)
+        for number, device in enumerate(crew.devices, start=1)
     ]
     try:
         for worker in workers:
@@ -190,7 +197,8 @@ def _environment(threads: int) -> Mapping[str, str]:
     return {**own, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
 
 
-def _stop_if_asked(request: StopRequest, study: Study) -> None:
+def stop_if_asked(request: StopRequest, study: Study) -> None:
+    """Raises: ExciteError that says how to go on, if somebody asked this process to stop."""
     if request.exit_code:
         counts = study.store.counts(study.name)
         raise ExciteError(
@@ -205,11 +213,3 @@ def _last_line(log: Path) -> str | None:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1] if lines else None
     return None
-
-
-def refuse_shared_sqlite(machines: int, study: Study) -> None:
-    """Raises: ExciteError where several machines would write one SQLite file, which network disks corrupt."""
-    if machines > 1 and study.store.local:
-        hint = "--store postgresql://host/database"
-        what = f"{machines} machines cannot share an SQLite file"
-        raise ExciteError(what, where="--ray", hint=hint, exit_code=BAD_USAGE)

@@ -62,7 +62,9 @@ class Store:
             self.engine = sa.create_engine(parsed, pool_pre_ping=True)
         except sa.exc.ArgumentError as error:
             hint = "such as postgresql://user@host/database"
-            raise ExciteError("is no database's URL", where="--store", hint=hint, exit_code=BAD_USAGE) from error
+            raise ExciteError(
+                "is no database's URL", where="--store", hint=hint, exit_code=BAD_USAGE
+            ) from error
         except ModuleNotFoundError as error:
             hint = 'pip install "excite[study]"'
             raise ExciteError(f"{error.name} is not installed", where="--store", hint=hint) from error
@@ -70,7 +72,9 @@ class Store:
         self.local = parsed.get_backend_name() == "sqlite"
         if self.local:
             sa.event.listen(self.engine, "connect", _open_sqlite)
-            sa.event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+            sa.event.listen(
+                self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE")
+            )
         self._insert = sqlite.insert if self.local else postgresql.insert
         self._prepare()
 
@@ -81,7 +85,9 @@ class Store:
                 try:
                     with self.engine.begin() as connection:
                         metadata.create_all(connection)
-                        connection.execute(self._insert(schema).values(version=VERSION).on_conflict_do_nothing())
+                        connection.execute(
+                            self._insert(schema).values(version=VERSION).on_conflict_do_nothing()
+                        )
                     break
                 except (IntegrityError, ProgrammingError):  # another process made them at the same moment
                     if not again:
@@ -91,7 +97,9 @@ class Store:
         except DBAPIError as error:
             raise ExciteError(f"cannot be used: {_reason(error)}", where=self.shown) from error
         if version > VERSION:
-            what = f"was written by a newer excite: its tables have version {version}, this one knows {VERSION}"
+            what = (
+                f"was written by a newer excite: its tables have version {version}, this one knows {VERSION}"
+            )
             raise ExciteError(what, where=self.shown, hint="update excite")
 
     def close(self) -> None:
@@ -108,7 +116,9 @@ class Store:
                 reason = _reason(error)
                 if "disk is full" in reason or "no space left" in reason.lower():
                     hint = "free some space, then: excite study resume"
-                    raise ExciteError("the disk is full; nothing is lost", where=self.shown, hint=hint) from error
+                    raise ExciteError(
+                        "the disk is full; nothing is lost", where=self.shown, hint=hint
+                    ) from error
                 if time.monotonic() > until or "readonly" in reason:
                     raise ExciteError(f"cannot be written: {reason}", where=self.shown) from error
                 time.sleep(0.5)
@@ -150,29 +160,30 @@ class Store:
         """
 
         def work(connection: sa.Connection) -> int:
-            there = {row.arm: row for row in connection.execute(sa.select(arms).where(arms.c.study == study))}
+            rows = connection.execute(sa.select(arms).where(arms.c.study == study))
+            there = {row.arm: row.content for row in rows}
             for name, content in new_arms.items():
-                if name in there and there[name].content != content:
-                    old, new = there[name].content, dict(content)
+                if name in there and there[name] != content:
+                    old, new = there[name], dict(content)
                     raise changed(name, old.get("options", {}), new.get("options", {}))
                 if name not in there:
                     row = {"study": study, "arm": name, "place": len(there), "content": dict(content)}
                     connection.execute(self._insert(arms).values(row))
-                    there[name] = None
+                    there[name] = dict(content)
             seeded = connection.execute(
                 sa.select(sa.func.max(cells.c.seed)).where(cells.c.study == study)
             ).scalar()
             count = max(seeds, 0 if seeded is None else seeded + 1)
-            rows = [
+            wanted = [
                 {"study": study, "arm": name, "seed": seed, "fold": fold, "state": WAITING}
                 for name in there
                 for seed in range(count)
                 for fold in range(folds)
             ]
-            if not rows:
+            if not wanted:
                 return 0
             before = connection.execute(_counting(study)).scalar() or 0
-            connection.execute(self._insert(cells).on_conflict_do_nothing(), rows)
+            connection.execute(self._insert(cells).on_conflict_do_nothing(), wanted)
             return (connection.execute(_counting(study)).scalar() or 0) - before
 
         return self.do(work)
@@ -207,7 +218,9 @@ class Store:
                 here = _cell(study, (row.arm, row.seed, row.fold))
                 if deaths >= DEATHS:
                     what = f"{deaths} workers died at it, perhaps for want of memory"
-                    connection.execute(sa.update(cells).where(here).values(state=FAILED, deaths=deaths, error=what))
+                    connection.execute(
+                        sa.update(cells).where(here).values(state=FAILED, deaths=deaths, error=what)
+                    )
                     continue
                 values = {"state": RUNNING, "token": token, "worker": worker, "deaths": deaths}
                 values |= {"lease": self._now() + lease, "started": self._now()}
@@ -245,7 +258,9 @@ class Store:
 
     # What came out
 
-    def finish(self, study: str, claim: Claim, result: Mapping[str, Any], numbers: bytes, said: bytes) -> bool:
+    def finish(
+        self, study: str, claim: Claim, result: Mapping[str, Any], numbers: bytes, said: bytes
+    ) -> bool:
         """Write a result down, once; False if the cell is no longer the claim's, and another's result counts.
 
         Args:
@@ -277,7 +292,9 @@ class Store:
 
     def counts(self, study: str) -> dict[str, int]:
         """How many cells are in which state."""
-        query = sa.select(cells.c.state, sa.func.count()).where(cells.c.study == study).group_by(cells.c.state)
+        query = (
+            sa.select(cells.c.state, sa.func.count()).where(cells.c.study == study).group_by(cells.c.state)
+        )
         found = self.do(lambda c: {row[0]: row[1] for row in c.execute(query)})
         return {state: found.get(state, 0) for state in (WAITING, RUNNING, DONE, FAILED)}
 
@@ -290,9 +307,7 @@ class Store:
         return self.do(lambda c: list(c.execute(query)))
 
     def _change(self, study: str, claim: Claim, values: Mapping[str, Any]) -> bool:
-        mine = sa.and_(
-            _cell(study, claim.key), cells.c.state == RUNNING, cells.c.token == claim.token
-        )
+        mine = sa.and_(_cell(study, claim.key), cells.c.state == RUNNING, cells.c.token == claim.token)
         return bool(self.do(lambda c: c.execute(sa.update(cells).where(mine).values(dict(values))).rowcount))
 
     def _now(self) -> Any:

@@ -94,7 +94,7 @@ class Study:
         return read_manifest(self.folder / MANIFEST, complete=False)
 
     def parts(self, seed: int, fold: int) -> Manifest:
-        """The images of a cell in train and test, and where there are no folds in val, the same for all arms."""
+        """The images of a cell, the same for all arms: in train and test and, without folds, in val."""
         shared = TrainConfig().replace(**self.document["options"])
         first = shared.seed + seed
         if self.folds is None:
@@ -174,7 +174,9 @@ def settle_arms(
             config, reasons = settle(arm_config(base, arm), images)
             augmentation_of(config)
             with torch.random.fork_rng(devices=()):
-                model = create_model(**architecture_of(config, len(images.classes)), pretrained=config.pretrained)
+                model = create_model(
+                    **architecture_of(config, len(images.classes)), pretrained=config.pretrained
+                )
             if config.weights:
                 load_weights(model, Path(config.weights))
             assert config.image_size is not None

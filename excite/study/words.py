@@ -9,6 +9,7 @@ from excite.reporting.report_words import many
 from excite.reporting.tables import NAMES, PERCENT
 from excite.study.analysis import SAME_IMAGES, Analysis, ArmFigures, Comparison, Estimate
 
+MINUS = "\u2212"
 METHODS = {
     "crossed": "trainings and groups of images crossed",
     "corrected": "corrected resampled t",
@@ -26,7 +27,7 @@ def verdict(comparison: Comparison, metric: str, comparisons: int) -> str:
     said += f" against {comparison.first}"
     if estimate.low is None or estimate.high is None:
         return f"{said}: nothing can be said yet, {estimate.why}."
-    said += f", 95 % interval {signed(estimate.low, metric, unit=False)} to {signed(estimate.high, metric, unit=False)}: "
+    said += f", 95 % interval {bounds(estimate.low, estimate.high, metric)}: "
     if comparison.shown:
         better = (value > 0) != (metric in LOWER_IS_BETTER)
         return f"{said}shown, it is {'better' if better else 'worse'} ({_p(comparison)})."
@@ -46,7 +47,12 @@ def amount(value: float, metric: str, *, unit: bool = True) -> str:
 
 def signed(value: float, metric: str, *, unit: bool = True) -> str:
     """A difference with its sign, a true minus."""
-    return ("−" if value < 0 else "+" if value > 0 else "") + amount(abs(value), metric, unit=unit)
+    return (MINUS if value < 0 else "+" if value > 0 else "") + amount(abs(value), metric, unit=unit)
+
+
+def bounds(low: float, high: float, metric: str) -> str:
+    """An interval of a difference."""
+    return " to ".join(signed(value, metric, unit=False).lstrip("+") for value in (low, high))
 
 
 def level(value: float | None, metric: str) -> str:
@@ -76,19 +82,23 @@ def power_text(comparison: Comparison, metric: str) -> str:
 
 def design_text(analysis: Analysis, folds: int | None) -> str:
     """How the cells are paired, and what the intervals are made of."""
-    pairing = "The same seed and fold mean the same split, initial weights, order of images and augmentation in "
+    pairing = (
+        "The same seed and fold mean the same split, initial weights, order of images and augmentation in "
+    )
     pairing += "every arm; each difference is taken within such a pair. "
     if folds is None and analysis.design != SAME_IMAGES:
         return pairing + (
-            "Each seed splits the data anew, so that trainings share images: intervals and p are those of the "
-            "corrected resampled t (Nadeau & Bengio 2003)."
+            "Each seed splits the data anew, so that trainings share images: intervals and p are those of "
+            "the corrected resampled t (Nadeau & Bengio 2003)."
         )
     text = pairing + (
-        "All seeds test the same images. Intervals and p take both for a sample, the trainings and the groups of "
-        "images (Dorfman, Berbaum & Metz 1992)"
+        "All seeds test the same images. Intervals and p take both for a sample, the trainings and the "
+        "groups of images (Dorfman, Berbaum & Metz 1992)"
     )
     if folds is not None:
-        text += f"; as the {folds} folds share training images, {1 / (folds - 1):.2g} of the variance is added"
+        text += (
+            f"; as the {folds} folds share training images, {1 / (folds - 1):.2g} of the variance is added"
+        )
     return text + "."
 
 
@@ -132,12 +142,11 @@ def differences(comparison: Comparison, metric: str) -> list[tuple[str, str, str
         ways = [*ways, (METHODS["corrected"], comparison.corrected)]
     for name, one in ways:
         if one.low is not None and one.high is not None and one.p is not None:
-            bounds = f"{signed(one.low, metric, unit=False)} to {signed(one.high, metric, unit=False)}"
-            rows.append((name, bounds, p_text(one.p)))
+            rows.append((name, bounds(one.low, one.high, metric), p_text(one.p)))
     boot = comparison.bootstrap
     if boot is not None and boot.low is not None and boot.high is not None and boot.p is not None:
-        bounds = f"{signed(boot.low, metric, unit=False)} to {signed(boot.high, metric, unit=False)}"
-        rows.append(("bootstrap over groups alone", bounds, p_text(boot.p)))
+        between = bounds(boot.low, boot.high, metric)
+        rows.append(("bootstrap over groups alone", between, p_text(boot.p)))
     return rows
 
 
@@ -156,4 +165,6 @@ def _what_it_would_take(comparison: Comparison) -> str:
         return "there is no difference to show"
     if comparison.more_seeds is None:
         return "no number of seeds would show a difference of this size on these images; more images might"
-    return f"about {many(comparison.more_seeds, 'more seed', 'more seeds')} would show a difference of this size"
+    return (
+        f"about {many(comparison.more_seeds, 'more seed', 'more seeds')} would show a difference of this size"
+    )

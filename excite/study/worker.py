@@ -140,7 +140,11 @@ def _config(study: Study, claim: Claim, place: Path, device: str) -> TrainConfig
     # A cell can be trained again by itself: its data are its own manifest, which says what is tested.
     arm = study.config(claim.arm)
     return arm.replace(
-        data=str(place / "manifest.csv"), out=str(place), seed=arm.seed + claim.seed, device=device, split="folder"
+        data=str(place / "manifest.csv"),
+        out=str(place),
+        seed=arm.seed + claim.seed,
+        device=device,
+        split="folder",
     )
 
 
