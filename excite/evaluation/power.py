@@ -1,7 +1,8 @@
 """How large a difference so many trainings could show, and how many would show a given one; by simulation.
 
 What a study will see is drawn thousands of times from the spread that was seen, or is stated: the error of
-its mean and the half width of its interval. A difference d is shown where |d + error| is above the half width.
+its mean and the half width of its interval. A difference d is shown
+where |d + error| is above the half width.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def _text(style: str, x: float, y: float, text: str) -> Markup:
 
 
 def learning_charts(analysis: Analysis) -> list[Chart]:
-    """Validation loss and accuracy over the epochs: means over an arm's cells, with a band of one deviation."""
+    """Validation loss and accuracy over the epochs: mean over an arm's cells, in a band of one deviation."""
     histories = {
         arm.name: [
             cell.result["history"]

@@ -1,4 +1,4 @@
-"""The driver on a Ray cluster: one worker a core or a GPU, on whatever node; cells and results as everywhere."""
+"""The driver on a Ray cluster: one worker a core or a GPU, on whatever node."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from excite.reporting.report_words import many
 from excite.reporting.tables import NAMES
 from excite.runs.predictions import prediction_rows
 from excite.study import words
-from excite.study.analysis import Analysis, analyse
+from excite.study.analysis import Analysis, Comparison, analyse
 from excite.study.charts import cells_chart, forest_chart, learning_charts
 from excite.study.ready import READY
 from excite.study.study import Study
@@ -174,11 +174,11 @@ def _facts(study: Study, analysis: Analysis) -> dict[str, Any]:
             "holm": "-" if one.holm is None else words.p_text(one.holm),
             "shown": one.shown,
             "power": words.power_text(one, metric),
-            "behind": f"{many(one.units, 'pair')} of cells, {many(one.n, 'image')} of {many(one.groups, 'group')}",
+            "behind": f"{many(one.units, 'pair')} of cells, {_images(one)}",
         }
         for one in analysis.comparisons
     ]
-    arms = study.arms
+    arms, classes = study.arms, len(study.document["classes"])
     return {
         "title": study.folder.resolve().name,
         "metric": NAMES[metric][0],
@@ -193,11 +193,16 @@ def _facts(study: Study, analysis: Analysis) -> dict[str, Any]:
         "ready": READY.get(study.document["ready"] or ""),
         "shared": _options(study.document["options"]),
         "options": [(name, _options(_own(arms, name))) for name in arms],
-        "images": f"{many(len(study.images), 'image')}, {many(len(study.document['classes']), 'class', 'classes')}",
+        "images": f"{many(len(study.images), 'image')}, {many(classes, 'class', 'classes')}",
         "folds": study.folds,
         "split": study.document["split"],
         "folder": study.folder,
     }
+
+
+def _images(one: Comparison) -> str:
+    groups = "" if one.groups == one.n else f" of {many(one.groups, 'group')}"
+    return f"{many(one.n, 'test image')}{groups}"
 
 
 def _own(arms: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, Any]:
