@@ -92,6 +92,7 @@ def crossed_studies(
     degrees = np.divide(
         (drawn[0] + beyond) ** 2, parts, out=np.full(draws, float(freedoms[0])), where=parts > 0
     )
+    degrees = np.maximum(degrees - 2, freedoms[0])
     true = of_trainings / trainings + of_groups / columns + seen.rest / (trainings * columns)
     errors = np.sqrt((1 + overlap) * true) * random.standard_normal(draws)
     return Simulated(errors, stdtrit(degrees, 1 - alpha / 2) * np.sqrt((1 + overlap) * variance))

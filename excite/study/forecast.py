@@ -29,7 +29,7 @@ from excite.training.precision import autocast, choose_device
 STEPS = 3  # timed, after one that warms up
 OVERHEAD = 1.0  # seconds a cell beside training
 DISAGREE = 0.1
-"""Share of test images that two arms answer differently, where no spread is known: a guess, and called one."""
+"""Share of test images that two arms answer differently, where no spread is known: called a guess."""
 
 
 @dataclass(frozen=True)

@@ -107,9 +107,6 @@ def reliance(analysis: Analysis) -> list[str]:
     said = []
     if analysis.done < analysis.planned:
         said.append(f"{analysis.done} of {analysis.planned} cells are done: all below may still change.")
-    seeds = min((one.seeds for one in analysis.comparisons), default=0)
-    if analysis.comparisons and seeds < 5:
-        said.append(f"{many(seeds, 'seed')}: with fewer than 5, 'shown' is said a little too often or never.")
     if len(analysis.comparisons) > 1:
         said.append(
             f"{len(analysis.comparisons)} comparisons: 'shown' goes by Holm's adjusted p, so that one false "

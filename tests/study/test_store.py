@@ -45,7 +45,8 @@ def test_cells_are_taken_in_pairs_once_each_and_done(store: Store) -> None:
         assert finish(store, claim)
     assert taken == [(f"arm{arm}", seed, 0) for seed in range(3) for arm in range(2)]
     assert store.counts(STUDY) == {"waiting": 0, "running": 0, "done": 6, "failed": 0}
-    assert [(row.arm, row.seed, row.images) for row in store.results(STUDY)][0] == ("arm0", 0, b"numbers")
+    first = store.results(STUDY)[0]
+    assert (first.arm, first.seed, first.images, first.result) == ("arm0", 0, b"numbers", {"value": 0.5})
 
 
 def test_seeds_and_arms_are_added_and_nothing_is_there_twice(store: Store) -> None:
