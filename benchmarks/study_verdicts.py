@@ -2,10 +2,11 @@
 
     python benchmarks/study_verdicts.py [studies]
 
-1. the same test images in every seed: who is right is drawn from how hard images are, for each arm and training;
-2. folds, and 3. other splits in each seed: real learning. Two linear discriminants on two halves of the features
-   of Gaussian classes, which are equally good by symmetry; each training draws its training set once more with
-   replacement, as another seed would. Every study is analysed as ``excite study`` does it.
+1. the same test images in every seed: who is right is drawn from how hard images are, for each arm and
+   training;
+2. folds, and 3. other splits in each seed: real learning. Two linear discriminants on two halves of the
+   features of Gaussian classes, which are equally good by symmetry; each training draws its training set once
+   more with replacement, as another seed would. Every study is analysed as ``excite study`` does it.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ def stated(found: list[CrossedMean | CorrectedMean], seeds: int, images: int, ra
     first = found[0]
     if isinstance(first, CrossedMean):
         crossed = [one.squares for one in found if isinstance(one, CrossedMean)]
-        spread = [float(np.mean([getattr(s, name) for s in crossed])) for name in ("trainings", "groups", "rest")]
+        names = ("trainings", "groups", "rest")
+        spread = [float(np.mean([getattr(one, name) for one in crossed])) for name in names]
         return crossed_studies(MeanSquares(*spread, seeds, images), seeds, overlap=ratio, alpha=LEVEL)
     deviation = np.sqrt(np.mean([one.deviation**2 for one in found if isinstance(one, CorrectedMean)]))
     return corrected_studies(float(deviation), seeds, ratio, alpha=LEVEL)

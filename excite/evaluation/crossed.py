@@ -43,7 +43,7 @@ class MeanSquares:
 
         His are the square of the sum over the sum of the squares' variances. That square is too large by the
         variance of the sum, which is 2 degrees. Uncorrected, 3 trainings of equal arms are told apart 7 times
-        of 100, so corrected 4.3 to 5.5 times from 3 trainings and 200 groups on (benchmarks/study_verdicts.py).
+        of 100, so corrected 4.3 to 5.5 times, from 3 trainings on (benchmarks/study_verdicts.py).
         """
         beyond = max(self.groups - self.rest, 0.0)
         total = (self.trainings + beyond) ** 2

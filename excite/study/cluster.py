@@ -43,7 +43,7 @@ def run_on_ray(
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # of many kinds: no such address, no token, another version
         reason = " ".join(str(error).split())[:300]
-        hint = "start the nodes with RAY_AUTH_MODE=token, and see ray get-auth-token"
+        hint = "start the nodes with RAY_AUTH_MODE=token; ray get-auth-token shows the token"
         raise ExciteError(
             f"the cluster cannot be joined: {reason}", where=f"--ray {address}", hint=hint
         ) from error

@@ -17,7 +17,7 @@ from excite.study.plan import Arm, Plan
 from excite.study.ready import MODEL, ready_plan
 from excite.study.report import write_study
 from excite.study.runner import Crew, choose_crew, run_here
-from excite.study.store import DONE, LEASE
+from excite.study.store import DONE, LEASE, RUNNING, WAITING
 from excite.study.study import Study, begin
 from excite.training.config import TrainConfig
 from excite.training.progress import Display, clock
@@ -106,8 +106,11 @@ def outlook(study: Study, crew: Crew, probes: dict[str, Probe], new: int, spread
 def go_on(study: Study, means: Means, crew: Crew | None, board: Board) -> None:
     """Train what is left, here or on a cluster, and write the report, also where a cell has failed."""
     study.store.retry(study.name)
+    counts = study.store.counts(study.name)
     try:
-        if means.ray is not None:
+        if not counts[WAITING] + counts[RUNNING]:
+            board.show(study)
+        elif means.ray is not None:
             from excite.study.cluster import run_on_ray
 
             run_on_ray(study, means.ray, board, jobs=means.jobs, device=means.device, lease=means.lease)

@@ -224,6 +224,8 @@ def _changed_plan(old: Mapping[str, Any], new: Mapping[str, Any]) -> ExciteError
         hint = "name another folder with --out"
         what = "the images are not those that the study began with"
         return ExciteError(what, where="data", hint=hint, exit_code=BAD_USAGE)
+    if old["folds"] != new["folds"]:
+        return changed("plan", {"folds": old["folds"]}, {"folds": new["folds"]})
     if old["options"] != new["options"]:
         plain = TrainConfig().to_dict()
         return changed("plan", {**plain, **old["options"]}, {**plain, **new["options"]})

@@ -152,8 +152,8 @@ def test_holm_is_statsmodels() -> None:
             Estimate(0.011, -0.004, 0.027, 0.15),
             14,
             0.15,
-            "se raised balanced accuracy by 1.1 points against plain, 95 % interval \u22120.4 to 2.7: not shown; "
-            "about 14 more seeds would show a difference of this size.",
+            "se raised balanced accuracy by 1.1 points against plain, 95 % interval \u22120.4 to 2.7: "
+            "not shown; about 14 more seeds would show a difference of this size.",
         ),
         (Estimate(0.02, 0.01, 0.03, 0.001), 0, 0.001, "shown, it is better (p = 0.001)."),
         (Estimate(-0.02, -0.03, -0.01, 0.0001), 0, 0.0001, "lowered balanced accuracy by 2.0 points"),
