@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,8 +71,16 @@ AgainstOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=STUDY)]
 
 
+def _need_libraries() -> None:
+    if importlib.util.find_spec("sqlalchemy") is None:
+        raise ExciteError(
+            "SQLAlchemy is not installed", where="excite study", hint='pip install "excite[study]"'
+        )
+
+
 def add_to(app: typer.Typer) -> None:
     verbs = typer.Typer(
+        callback=_need_libraries,
         help="Compare networks as it should be done: paired over seeds and folds, with a verdict.",
         no_args_is_help=True,
         rich_markup_mode="rich",

@@ -191,7 +191,7 @@ def _facts(study: Study, analysis: Analysis) -> dict[str, Any]:
         "paper_head": head,
         "paper": paper,
         "ready": READY.get(study.document["ready"] or ""),
-        "shared": _options(study.document["options"]),
+        "shared": _options(_shared(arms)),
         "options": [(name, _options(_own(arms, name))) for name in arms],
         "images": f"{many(len(study.images), 'image')}, {many(classes, 'class', 'classes')}",
         "folds": study.folds,
@@ -205,15 +205,20 @@ def _images(one: Comparison) -> str:
     return f"{many(one.n, 'test image')}{groups}"
 
 
+def _shared(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The options that all arms have alike."""
+    first, *others = (arm["options"] for arm in arms.values())
+    return {k: v for k, v in first.items() if all(k in one and one[k] == v for one in others)}
+
+
 def _own(arms: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, Any]:
     """The options of an arm that not all arms have alike."""
-    everywhere = set.intersection(*({repr(item) for item in arm["options"].items()} for arm in arms.values()))
-    own = {k: v for k, v in arms[name]["options"].items() if repr((k, v)) not in everywhere}
-    return own if len(arms) > 1 else dict(arms[name]["options"])
+    shared = _shared(arms)
+    return {k: v for k, v in arms[name]["options"].items() if k not in shared}
 
 
 def _options(options: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in options.items()) or "as they come"
+    return ", ".join(f"{name} {value}" for name, value in options.items()) or "nothing of its own"
 
 
 def _error(analysis: Analysis, arm: str) -> str:

@@ -1,4 +1,4 @@
-"""Studies in PostgreSQL: a cluster of the test's own, and what happens when it is started anew in the middle."""
+"""Studies in PostgreSQL: a cluster of the test's own, started anew in the middle of the work."""
 
 from __future__ import annotations
 

@@ -202,10 +202,11 @@ def test_a_plan_that_has_changed_is_refused(
 def test_an_arm_that_cannot_be_built_is_found_before_anything_is_written(
     data: Path, tmp_path: Path, text: str, message: str
 ) -> None:
-    base = BASE.replace(data=str(data), model_options={} if "resnet" in text else SMALL)
+    base, first = BASE.replace(data=str(data)), ARMS[0]
+    if "resnet" in text:
+        base, first = base.replace(model_options={}), parse_arm("plain:cifar_resnet20")
     with pytest.raises(ExciteError, match=message) as found:
-        begin(Plan(base, [ARMS[0] if "resnet" not in text else parse_arm("plain:cifar_resnet20"), parse_arm(text)]),
-              tmp_path / "study", None, Display())  # fmt: skip
+        begin(Plan(base, [first, parse_arm(text)]), tmp_path / "study", None, Display())
     assert found.value.exit_code == 2
     assert not (tmp_path / "study").exists()
 
