@@ -102,9 +102,8 @@ def main() -> int:
                     continue
         for driver in drivers:
             driver.wait()
-        print(
-            f"killed: {done['workers']} workers, {done['drivers']} drivers; {time.perf_counter() - began:.0f} s"
-        )
+        spent = time.perf_counter() - began
+        print(f"killed: {done['workers']} workers, {done['drivers']} drivers; {spent:.0f} s")
         print(f"cells: {study.store.counts(study.name)}")
         same = results(study) == results(calm)
         print(f"results equal, cell by cell and bit for bit: {same}")

@@ -34,22 +34,18 @@ def main() -> None:
         spent = [row.ended - row.started for row in rows]
         whole = max(row.ended for row in rows) - min(row.started for row in rows)
         results = study.store.results(study.name, predictions=False)
-        first = {
-            min((r for r in rows if r.worker == w), key=lambda r: r.started)[1:4]
-            for w in {r.worker for r in rows}
-        }
+        firsts: dict[str, tuple[str, int, int]] = {}
+        for row in sorted(rows, key=lambda row: row.started):
+            firsts.setdefault(row.worker, (row.arm, row.seed, row.fold))
         later = [
             row.result["seconds"] - row.result["training"]
             for row in results
-            if (row.arm, row.seed, row.fold) not in first
+            if (row.arm, row.seed, row.fold) not in firsts.values()
         ]
+    busy, beside = sum(spent) / (len(crew.devices) * whole), np.median(later)
     print(f"{cells} cells, {crew}")
-    print(
-        f"busy: {sum(spent) / (len(crew.devices) * whole):.1%} of the workers' time from first start to last end"
-    )
-    print(
-        f"a cell: {np.median(spent):.2f} s; beside its training, after a worker's first: {np.median(later):.2f} s"
-    )
+    print(f"busy: {busy:.1%} of the workers' time from the first start to the last end")
+    print(f"a cell: {np.median(spent):.2f} s; beside its training, after a worker's first: {beside:.2f} s")
 
 
 if __name__ == "__main__":
