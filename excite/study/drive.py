@@ -13,7 +13,7 @@ from excite.reporting.tables import NAMES
 from excite.study import words
 from excite.study.board import Board
 from excite.study.forecast import Probe, probe_arms, process_memory, smallest_difference, total_seconds
-from excite.study.plan import Arm, Plan
+from excite.study.plan import Arm, Plan, arm_config
 from excite.study.ready import MODEL, ready_plan
 from excite.study.report import write_study
 from excite.study.runner import Crew, choose_crew, run_here
@@ -42,13 +42,14 @@ class Means:
 
 def ready_arms(name: str, base: TrainConfig, display: Display) -> list[Arm]:
     """The arms of a ready plan for a network; those that it cannot have are left out, saying so."""
-    from excite.models.catalogue import create_model
+    from excite.models.catalogue import create_model, takes_attention
     from excite.runs.settle import architecture_of
 
     found = []
     for arm in ready_plan(name).arms(MODEL if base.model == "auto" else base.model):
-        config = base.replace(**{"placement": "standard" if arm.options["attention"] != "none" else "auto"})
-        config = config.replace(**arm.options, image_size=base.image_size or 224)
+        config = arm_config(base.replace(image_size=base.image_size or 224), arm)
+        if config.placement == "auto":
+            config = config.replace(placement="final" if takes_attention(config.model) else "standard")
         try:
             create_model(**architecture_of(config, 2))
         except ExciteError as error:

@@ -28,6 +28,10 @@ OF_THE_STUDY = frozenset(
     each.name for each in dataclasses.fields(TrainConfig) if each.metadata["panel"] in (DATA, EVALUATION, RUN)
 ) | {"seed", "device"}
 """Options that all arms share, or they would not be compared on the same images."""
+OF_ATTENTION: Mapping[str, Any] = {
+    name: getattr(TrainConfig(), name)
+    for name in ("placement", "where", "stages", "identity", "attention_options")
+}
 OF_THE_MACHINE = ("data", "out", "device", "jobs", "decisions", "thumbnails")
 """Options that may differ where a study is gone on with; they change no result."""
 FORM = "NAME:MODEL+ATTENTION,option=value, such as se8:densenet121+se,reduction=8"
@@ -141,6 +145,8 @@ def arm_config(base: TrainConfig, arm: Arm) -> TrainConfig:
         name: {**getattr(base, name), **value} if isinstance(value, Mapping) else value
         for name, value in arm.options.items()
     }
+    if merged.get("attention", base.attention) == "none":  # what is said of others' attention is not of it
+        merged = {**OF_ATTENTION, **merged}
     return base.replace(**merged)
 
 

@@ -129,13 +129,13 @@ class _Worker:
 
     def start(self) -> None:
         self.name = worker_name(self.number)
-        call = [sys.executable, "-m", "excite.study.worker", str(self.study.folder), self.study.store.url]
+        call = [sys.executable, "-m", "excite.study.worker", str(self.study.folder)]
         call += [self.device, str(self.threads), self.name, str(self.lease)]
         if self.stream is None:
             self.stream = self.log.open("a", encoding="utf-8")
         self.process = subprocess.Popen(
             call,
-            env=_environment(self.threads),
+            env={**_environment(self.threads), "EXCITE_STORE": self.study.store.url},
             stdin=subprocess.PIPE,
             stdout=self.stream,
             stderr=self.stream,

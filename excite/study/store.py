@@ -68,7 +68,8 @@ class Store:
         except ModuleNotFoundError as error:
             hint = 'pip install "excite[study]"'
             raise ExciteError(f"{error.name} is not installed", where="--store", hint=hint) from error
-        self.shown = parsed.render_as_string(hide_password=True)
+        open_parts = (parsed.host, parsed.port, parsed.database, parsed.query)
+        self.shown = str(sa.URL.create(parsed.drivername, parsed.username, None, *open_parts))
         self.local = parsed.get_backend_name() == "sqlite"
         if self.local:
             sa.event.listen(self.engine, "connect", _open_sqlite)

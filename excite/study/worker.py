@@ -1,6 +1,6 @@
 """A worker: takes cells of a study one after the other until there are none; several may be at one study.
 
-    python -m excite.study.worker FOLDER STORE DEVICE THREADS NAME LEASE
+    EXCITE_STORE=URL python -m excite.study.worker FOLDER DEVICE THREADS NAME LEASE
 
 Imports and data are paid once. When its driver dies, which closes standard input, it stops at the next step,
 and its cell is gone on with from there.
@@ -38,6 +38,7 @@ from excite.training.config import TrainConfig
 from excite.training.progress import ConsoleDisplay
 
 STOPPED = (INTERRUPTED, TERMINATED)
+STORE = "EXCITE_STORE"  # not an argument: a URL may hold a password, and arguments are everybody's to read
 IDLE = 0.5  # seconds between two looks for a cell, where others are at all that are left
 
 
@@ -199,10 +200,10 @@ def _stop_with_driver() -> None:
 
 
 def main() -> int:
-    folder, store, device, threads, name, lease = sys.argv[1:]
+    folder, device, threads, name, lease = sys.argv[1:]
     _stop_with_driver()
     try:
-        study = Study.open(folder, store)
+        study = Study.open(folder, os.environ[STORE])
         work(study, device=device, threads=int(threads), name=name, lease=float(lease))
     except ExciteError as error:
         print(f"excite: error: {error}", file=sys.stderr, flush=True)

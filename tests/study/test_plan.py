@@ -131,3 +131,13 @@ def test_ready_plans_are_the_papers_ablations() -> None:
     ] == "vgg16_bn"
     with pytest.raises(ExciteError, match="did you mean 'stages'"):
         ready_plan("stage")
+
+
+def test_what_is_said_of_attention_is_not_of_a_plain_arm() -> None:
+    base = TrainConfig(placement="post", stages="4", attention_options={"reduction": 8})
+    plain = arm_config(base, parse_arm("plain:resnet50"))
+    assert (plain.placement, plain.stages, plain.attention_options) == ("auto", None, {})
+    assert arm_config(base, parse_arm("se:resnet50+se,gate=tanh")).attention_options == {
+        "reduction": 8,
+        "gate": "tanh",
+    }

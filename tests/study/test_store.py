@@ -187,6 +187,11 @@ def test_a_newer_excites_store_is_refused(tmp_path: Path) -> None:
         Store(url)
 
 
+def test_a_password_is_not_written_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Store, "_prepare", lambda self: None)
+    assert Store("postgresql://me:secret@host/db").shown == "postgresql+psycopg://me@host/db"
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [
