@@ -66,8 +66,9 @@ def interval(estimate: Estimate | None, metric: str) -> str:
     """Its bounds, or ""."""
     if estimate is None or estimate.low is None or estimate.high is None:
         return ""
-    scale, digits, unit = (100, 1, " %") if metric in PERCENT else (1, 3, "")
-    return f"{scale * estimate.low:.{digits}f} to {scale * estimate.high:.{digits}f}{unit}"
+    if metric in PERCENT:  # beyond 0 and 100 % there is nothing, whatever a few seeds make of it
+        return f"{100 * max(estimate.low, 0.0):.1f} to {100 * min(estimate.high, 1.0):.1f} %"
+    return f"{estimate.low:.3f} to {estimate.high:.3f}"
 
 
 def power_text(comparison: Comparison, metric: str) -> str:

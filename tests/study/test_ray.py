@@ -93,8 +93,8 @@ def test_two_nodes_give_the_results_of_one_machine_bit_for_bit(
 ) -> None:
     address, environment = cluster
     data = make_pictures(tmp_path / "pictures", classes=2)
-    here = trained(begun(data, tmp_path / "here"))
-    there = begun(data, tmp_path / "there")
+    here = trained(begun(data, tmp_path / "here", seeds=4))
+    there = begun(data, tmp_path / "there", seeds=4)
     call = [sys.executable, "-m", "excite", "study", "resume", str(there.folder), "--ray", address]
     done = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr
