@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,6 @@ class Plan:
     folds: int | None = None
     metric: str = METRIC
     ready: str | None = None
-    notes: Sequence[str] = field(default=())
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS:

@@ -136,10 +136,6 @@ class Store:
 
         self.do(work)
 
-    def studies(self) -> list[str]:
-        """The hashes of the studies in this database."""
-        return self.do(lambda c: list(c.execute(sa.select(studies.c.study)).scalars()))
-
     def document(self, study: str) -> dict[str, Any]:
         """What ``begin`` wrote. Raises: ExciteError if there is no such study."""
         query = sa.select(studies.c.document).where(studies.c.study == study)

@@ -129,7 +129,7 @@ def test_the_store_is_the_same_as_in_a_file(cluster: Cluster) -> None:
     assert lost is not None
     assert again is not None
     assert (lost.key, store.beat(other, lost), store.release_all(other, "v")) == (again.key, False, 1)
-    assert other in store.studies()
+    assert store.document(other) == {"folds": 2}
     with pytest.raises(ExciteError, match="does not hold the study cccc"):
         store.document("c" * 64)
     store.close()
