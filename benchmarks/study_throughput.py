@@ -27,7 +27,6 @@ from excite.training.config import TrainConfig
 from excite.training.loop import Trainer
 from excite.training.progress import Display
 
-
 BASE = TrainConfig(data="digits", epochs=2, device="cpu", precision="float32")
 ARMS = [parse_arm("plain:densenet_bc_40_12"), parse_arm("se:densenet_bc_40_12+se")]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,52 +12,20 @@ import numpy as np
 
 from excite.errors import ExciteError
 from excite.evaluation.comparison import Difference, compare
-from excite.evaluation.crossed import crossed_mean, pseudo_values
-from excite.evaluation.folds import corrected_mean, pool
 from excite.evaluation.intervals import LEVEL
-from excite.evaluation.power import Simulated, corrected_studies, crossed_studies, trainings_needed
+from excite.evaluation.power import trainings_needed
 from excite.evaluation.predictions import Predictions
+from excite.study.estimates import (
+    Cell,
+    Estimate,
+    corrected,
+    estimate_of,
+    predictions_by_seed,
+    same_images,
+)
 from excite.study.study import Study
 
-FEWEST_SEEDS = 3
-"""Trainings on the same images below which their spread is a guess (benchmarks/study_verdicts.py)."""
 SAME_IMAGES, NEW_SPLITS = "the same images in each seed", "other splits in each seed"
-Unit = tuple[int, int]
-"""Seed and fold."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A finished training: what was measured, and what it said of its test images."""
-
-    arm: str
-    seed: int
-    fold: int
-    result: Mapping[str, Any]
-    predictions: Predictions
-
-    @property
-    def unit(self) -> Unit:
-        return self.seed, self.fold
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean with its interval, or why there is none.
-
-    Args:
-        method: ``crossed`` or ``corrected``.
-        p: two-sided, of a mean of 0.
-        studies: from a number of seeds to what studies with this spread would see at a level.
-    """
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-    method: str = ""
-    why: str | None = None
-    studies: Callable[[int, float], Simulated] | None = None
 
 
 @dataclass(frozen=True)
@@ -154,7 +122,7 @@ def analyse(study: Study, metric: str | None = None, reference: str | None = Non
         for one, two in pairs
         if (comparison := _compare(cells, one, two, metric, folded, len(pairs))) is not None
     ]
-    design = SAME_IMAGES if _same_images(_by_seed(cells, folded)) else NEW_SPLITS
+    design = SAME_IMAGES if same_images(predictions_by_seed(cells, folded)) else NEW_SPLITS
     return Analysis(metric, figures, holm(found), cells, design, counts["done"], sum(counts.values()))
 
 
@@ -199,8 +167,8 @@ def _arm(
     name: str, arm: Mapping[str, Any], cells: Sequence[Cell], planned: int, metric: str, folded: bool
 ) -> ArmFigures:
     own = [cell for cell in cells if cell.arm == name]
-    by_seed = _by_seed(own, folded)
-    estimate = _estimate(own, None, metric, folded) if own else None
+    by_seed = predictions_by_seed(own, folded)
+    estimate = estimate_of(own, None, metric, folded) if own else None
     values = [
         float(np.mean([cell.result["figures"][metric] for cell in own if cell.seed == s])) for s in by_seed
     ]
@@ -230,7 +198,7 @@ def _compare(
     if not units:
         return None
     before, after = [first[unit] for unit in units], [second[unit] for unit in units]
-    estimate = _estimate(after, before, metric, folded)
+    estimate = estimate_of(after, before, metric, folded)
     stacked = _stacked(before), _stacked(after)
     try:
         bootstrap = compare(*stacked, [metric])[metric]
@@ -249,7 +217,7 @@ def _compare(
         one,
         two,
         estimate,
-        _corrected(after, before, metric, folded),
+        corrected(after, before, metric, folded),
         bootstrap,
         len(units),
         seeds,
@@ -258,104 +226,6 @@ def _compare(
         more_seeds=more,
         smallest=smallest,
     )
-
-
-def _estimate(cells: Sequence[Cell], against: Sequence[Cell] | None, metric: str, folded: bool) -> Estimate:
-    """The mean of a figure, or of its differences, by the test that the design allows."""
-    one = _by_seed(cells, folded)
-    two = None if against is None else _by_seed(against, folded)
-    if len(one) >= FEWEST_SEEDS and _same_images(one):
-        return _crossed(cells, one, two, metric, folded)
-    return _corrected(cells, against, metric, folded)
-
-
-def _crossed(
-    cells: Sequence[Cell],
-    by_seed: Mapping[int, Predictions],
-    before: Mapping[int, Predictions] | None,
-    metric: str,
-    folded: bool,
-) -> Estimate:
-    overlap = _ratio(cells) if folded else 0.0
-    own = list(by_seed.values())
-    try:
-        table = pseudo_values(own, None, metric) if before is None else None
-        if before is not None:
-            table = pseudo_values(list(before.values()), own, metric)
-        assert table is not None
-    except ExciteError as error:
-        return Estimate(_mean(cells, None, metric), why=error.what)
-    found = crossed_mean(table, overlap=overlap)
-    squares = found.squares
-
-    def studies(seeds: int, level: float) -> Simulated:
-        return crossed_studies(squares, seeds, overlap=overlap, alpha=level)
-
-    return Estimate(found.mean, found.low, found.high, found.p, "crossed", None, studies)
-
-
-def _corrected(cells: Sequence[Cell], against: Sequence[Cell] | None, metric: str, folded: bool) -> Estimate:
-    values = _differences(cells, against, metric)
-    value = _mean(cells, against, metric)
-    if not np.isfinite(values).all():
-        return Estimate(value, why=f"{metric} is not defined in every cell")
-    one = _by_seed(cells, folded)
-    if len(values) < 2:
-        return Estimate(value, why="one training says nothing about what another would give")
-    if not folded and _same_images(one):
-        # One set of test images: how they were drawn is in no spread between trainings.
-        return Estimate(
-            value, why=f"{len(values)} seeds on one set of test images; {FEWEST_SEEDS} are needed"
-        )
-    sizes = [(cell.result["train"], cell.result["n"]) for cell in cells]
-    train, test = np.mean(sizes, axis=0)
-    found = corrected_mean(values.tolist(), train=float(train), test=float(test))
-    if found.deviation == 0:
-        return Estimate(value, why="all cells give the same value, so that nothing tells how it varies")
-    per_seed = len(values) / len(one)
-
-    def studies(seeds: int, level: float) -> Simulated:
-        count = max(2, round(seeds * per_seed))
-        return corrected_studies(found.deviation, count, float(test / train), alpha=level)
-
-    return Estimate(found.mean, found.low, found.high, found.p, "corrected", None, studies)
-
-
-def _differences(cells: Sequence[Cell], against: Sequence[Cell] | None, metric: str) -> np.ndarray:
-    values = np.array([cell.result["figures"][metric] for cell in cells], dtype=np.float64)
-    if against is None:
-        return values
-    return values - np.array([cell.result["figures"][metric] for cell in against], dtype=np.float64)
-
-
-def _mean(cells: Sequence[Cell], against: Sequence[Cell] | None, metric: str) -> float:
-    return float(_differences(cells, against, metric).mean())
-
-
-def _ratio(cells: Sequence[Cell]) -> float:
-    """Test images over images that were not for the test."""
-    n = sum(cell.result["n"] for cell in cells)
-    folds = len({cell.fold for cell in cells})
-    return 1 / (folds - 1) if folds > 1 and n else 0.0
-
-
-def _by_seed(cells: Sequence[Cell], folded: bool) -> dict[int, Predictions]:
-    """What was said in each seed whose folds are all there, images in one order."""
-    seeds: dict[int, list[Cell]] = {}
-    for cell in cells:
-        seeds.setdefault(cell.seed, []).append(cell)
-    folds = max((len({c.fold for c in own}) for own in seeds.values()), default=0) if folded else 1
-    found = {}
-    for seed, own in sorted(seeds.items()):
-        firsts = {cell.fold: cell for cell in own}  # of several arms the last stands for the images
-        if len(firsts) == folds:
-            pooled = pool([firsts[fold].predictions for fold in sorted(firsts)])
-            found[seed] = pooled.take(np.argsort(np.array(pooled.paths, dtype=object)))
-    return found
-
-
-def _same_images(by_seed: Mapping[int, Predictions]) -> bool:
-    return len({one.paths for one in by_seed.values()}) == 1
 
 
 def _stacked(cells: Sequence[Cell]) -> Predictions:

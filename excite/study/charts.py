@@ -11,7 +11,8 @@ from excite.evaluation.metrics import LOWER_IS_BETTER
 from excite.reporting.chart import Chart, Key
 from excite.reporting.svg import STYLES, Axis, Plot, framed, percent, plain, round_steps
 from excite.reporting.tables import NAMES, PERCENT
-from excite.study.analysis import Analysis, Cell, Comparison
+from excite.study.analysis import Analysis, Comparison
+from excite.study.estimates import Cell
 from excite.study.words import MINUS, bounds, signed
 
 WIDTH, ROW, LEFT, RIGHT, TOP, BOTTOM = 620, 30, 170, 190, 26, 44

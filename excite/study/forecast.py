@@ -18,7 +18,7 @@ from excite.evaluation.intervals import LEVEL
 from excite.evaluation.power import corrected_studies, crossed_studies
 from excite.models.catalogue import create_model
 from excite.runs.settle import architecture_of, preprocessing_of
-from excite.study.analysis import FEWEST_SEEDS
+from excite.study.estimates import FEWEST_SEEDS
 from excite.study.memory import held_memory, peak_memory, reset_peak_memory
 from excite.study.study import Study
 from excite.training.config import TrainConfig

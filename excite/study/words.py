@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from excite.evaluation.metrics import LOWER_IS_BETTER
 from excite.reporting.report_words import many
 from excite.reporting.tables import NAMES, PERCENT
-from excite.study.analysis import SAME_IMAGES, Analysis, ArmFigures, Comparison, Estimate
+from excite.study.analysis import SAME_IMAGES, Analysis, ArmFigures, Comparison
+from excite.study.estimates import Estimate
 
 MINUS = "\u2212"
 METHODS = {

@@ -10,7 +10,8 @@ from sklearn.metrics import accuracy_score
 from statsmodels.stats.multitest import multipletests
 
 from excite.evaluation.predictions import Predictions
-from excite.study.analysis import Cell, Comparison, Estimate, _arm, _compare, holm
+from excite.study.analysis import Comparison, _arm, _compare, holm
+from excite.study.estimates import Cell, Estimate
 from excite.study.words import verdict
 
 CLASSES = ("a", "b")
