@@ -15,7 +15,7 @@ from excite.study.analysis import Analysis, Comparison
 from excite.study.estimates import Cell
 from excite.study.words import MINUS, bounds, signed
 
-WIDTH, ROW, LEFT, RIGHT, TOP, BOTTOM = 620, 30, 170, 190, 26, 44
+WIDTH, ROW, SIDE, TOP, BOTTOM = 380, 44, 18, 6, 44  # units, as in reporting.svg: readable on a phone
 
 
 def forest_chart(analysis: Analysis) -> Chart | None:
@@ -32,10 +32,10 @@ def forest_chart(analysis: Analysis) -> Chart | None:
     room = 0.08 * (high - low) or 0.01
     low, high = low - room, high + room
     height = TOP + ROW * len(known) + BOTTOM
-    right = WIDTH - RIGHT
+    right = WIDTH - SIDE
 
     def across(value: float) -> float:
-        return round(LEFT + (value - low) / (high - low) * (right - LEFT), 1)
+        return round(SIDE + (value - low) / (high - low) * (right - SIDE), 1)
 
     parts = []
     foot = TOP + ROW * len(known)
@@ -43,13 +43,13 @@ def forest_chart(analysis: Analysis) -> Chart | None:
         at = across(tick / scale)
         parts.append(Markup('<path class="grid" d="M{:g} {}V{}"/>').format(at, TOP, foot))
         parts.append(_text("middle", at, foot + 15, plain(tick).replace("-", MINUS)))
-    parts.append(Markup('<path class="line zero" d="M{:g} {}V{}"/>').format(across(0), TOP - 6, foot))
+    parts.append(Markup('<path class="line zero" d="M{:g} {}V{}"/>').format(across(0), TOP, foot))
     better = "lower is better" if metric in LOWER_IS_BETTER else "higher is better"
     unit = "points" if metric in PERCENT else ""
     label = f"difference in {NAMES[metric][0]}" + (f", {unit}" if unit else "") + f" ({better})"
-    parts.append(_text("middle axis", (LEFT + right) / 2, foot + 36, label))
+    parts.append(_text("middle axis", WIDTH / 2, foot + 36, label))
     for number, one in enumerate(known):
-        parts += _row(one, TOP + ROW * (number + 0.5), across, right, metric)
+        parts += _row(one, TOP + ROW * number, across, metric)
     title = f"Differences in {NAMES[metric][0]} with 95 % intervals"
     told = "; ".join(_said(one, metric) for one in known)
     rows = [
@@ -71,23 +71,25 @@ def forest_chart(analysis: Analysis) -> Chart | None:
     return Chart("forest", title, drawing, columns, rows, (), notes)
 
 
-def _row(one: Comparison, at: float, across: object, right: int, metric: str) -> list[Markup]:
+def _row(one: Comparison, top: float, across: object, metric: str) -> list[Markup]:
     assert callable(across)
     estimate = one.estimate
     assert estimate.low is not None
     assert estimate.high is not None
+    at = top + 31
     start, end, middle = across(estimate.low), across(estimate.high), across(estimate.value)
     path = f"M{start:g} {at:g}H{end:g}M{start:g} {at - 4:g}v8M{end:g} {at - 4:g}v8"
     style = "f0" if one.shown else "ring s0"
     between = bounds(estimate.low, estimate.high, metric)
     return [
-        _text("end axis", LEFT - 12, at - 1, _short(one.second, 24)),
-        _text("end tiny", LEFT - 12, at + 10, f"against {_short(one.first, 24)}"),
+        _text("axis", SIDE, top + 16, _short(f"{one.second} against {one.first}", 36)),
         Markup('<path class="whisker s0" d="{}"/>').format(path),
         Markup('<circle class="{}" cx="{:g}" cy="{:g}" r="5"><title>{}</title></circle>').format(
             style, middle, at, _said(one, metric)
         ),
-        _text("axis", right + 12, at + 4, f"{signed(estimate.value, metric, unit=False)} ({between})"),
+        _text(
+            "end axis", WIDTH - SIDE, top + 16, f"{signed(estimate.value, metric, unit=False)} ({between})"
+        ),
     ]
 
 
