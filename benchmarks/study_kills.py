@@ -41,7 +41,8 @@ def begun(folder: Path, seeds: int) -> Study:
     return begin(Plan(BASE, arms, seeds=seeds), folder, None, Display())[0]
 
 
-def drive(study: Study) -> subprocess.Popen[bytes]:
+def drive(study: Study, number: int) -> subprocess.Popen[bytes]:
+    """A driver with one worker of one thread, each driver on a core of its own."""
     call = [
         sys.executable,
         "-m",
@@ -54,6 +55,8 @@ def drive(study: Study) -> subprocess.Popen[bytes]:
         "--lease",
         "5",
     ]
+    cores = sorted(os.sched_getaffinity(0))
+    call = ["taskset", "-c", str(cores[number % len(cores)]), *call]  # which becomes the driver
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(call, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -80,7 +83,7 @@ def main() -> int:
         cells = len(calm.store.results(calm.name))
         print(f"undisturbed: {cells} cells in {time.perf_counter() - began:.0f} s", flush=True)
         study = begun(Path(place) / "killed", seeds)
-        drivers = [drive(study), drive(study)]
+        drivers = [drive(study, 0), drive(study, 1)]
         done = {"workers": 0, "drivers": 0}
         began = time.perf_counter()
         while True:
@@ -89,7 +92,7 @@ def main() -> int:
                 break
             for number, driver in enumerate(drivers):
                 if driver.poll() is not None:
-                    drivers[number] = drive(study)
+                    drivers[number] = drive(study, number)
             time.sleep(dice.uniform(0.05, 1.0))
             victims = [("drivers", driver.pid) for driver in drivers if driver.poll() is None]
             victims += [("workers", child) for _, driver in list(victims) for child in children_of(driver)]

@@ -84,6 +84,14 @@ def foresee(study: Study, means: Means) -> tuple[Crew, dict[str, Probe]]:
     return choose_crew(means.device, means.jobs, process_memory(probes), left), probes
 
 
+def _crew(study: Study, means: Means) -> Crew:
+    """The workers that were asked for, or, where nobody said how many, as many as fit."""
+    if means.jobs is None:
+        return foresee(study, means)[0]
+    counts = study.store.counts(study.name)
+    return choose_crew(means.device, means.jobs, None, counts[WAITING] + counts[RUNNING])
+
+
 def outlook(study: Study, crew: Crew, probes: dict[str, Probe], new: int, spread: float | None) -> str:
     """Cells, time and power, before anything is trained."""
     cells = study.store.cells(study.name)
@@ -116,7 +124,7 @@ def go_on(study: Study, means: Means, crew: Crew | None, board: Board) -> None:
 
             run_on_ray(study, means.ray, board, jobs=means.jobs, device=means.device, lease=means.lease)
         else:
-            run_here(study, crew or foresee(study, means)[0], board, lease=means.lease)
+            run_here(study, crew or _crew(study, means), board, lease=means.lease)
     finally:
         board.close()
         if any(cell.state == DONE for cell in study.store.cells(study.name)):
