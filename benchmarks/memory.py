@@ -1,7 +1,7 @@
 """What reusing freed memory is worth: ``python benchmarks/memory.py [NETWORK ...]``.
 
-Forward pass and training step with and without ``excite.training.memory.keep_memory``, each in processes of its
-own, alternating, since the setting cannot be taken back; medians of several, with page faults and peak memory.
+Forward pass and training step with and without ``excite.training.memory.keep_memory``, each in processes of
+its own, alternating, since the setting cannot be taken back; medians of several, with page faults and peak.
 """
 
 from __future__ import annotations

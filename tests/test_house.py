@@ -23,6 +23,7 @@ FLOORS = {
     "evaluation": 2,
     "runs": 3,
     "reporting": 4,
+    "study": 5,
     "api": 5,
     "cli": 6,
     "__main__": 7,

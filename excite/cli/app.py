@@ -19,6 +19,7 @@ from excite.cli import (
     report,
     sites,
     split,
+    study,
     summary,
     train,
 )
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (audit, split, train, evaluate, report, compare, predict, summary, sites, doctor):
+for verb in (audit, split, train, study, evaluate, report, compare, predict, summary, sites, doctor):
     verb.add_to(app)
 
 

@@ -1,0 +1,257 @@
+"""A study: a plan settled on its images, its store, and the folder that holds what is too large for one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from excite.data.manifest import Manifest
+from excite.data.split import repeated_folds, split_manifest
+from excite.errors import BAD_USAGE, ExciteError
+from excite.files import write_text
+from excite.models.catalogue import create_model
+from excite.models.summary import summarise
+from excite.models.weights import load_weights
+from excite.runs.audited import audited
+from excite.runs.settle import architecture_of, augmentation_of, settle
+from excite.study.plan import OF_THE_MACHINE, Arm, Plan, arm_config, changes, check_arms
+from excite.study.store import Store, changed
+from excite.training.config import TrainConfig
+from excite.training.progress import Display
+
+FILE = "study.yaml"
+MANIFEST = "manifest.csv"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study that has begun.
+
+    Args:
+        folder: of its runs, logs, images and reports.
+        store: where its cells are.
+        name: the hash of its plan, which the store knows it by.
+    """
+
+    folder: Path
+    store: Store
+    name: str
+
+    @classmethod
+    def open(cls, folder: str | Path, store: str | None = None) -> Study:
+        """A study by its folder.
+
+        Args:
+            store: the database, where the folder's note of it lacks a password or is out of date.
+
+        Raises: ExciteError if the folder is no study's.
+        """
+        folder = Path(folder)
+        try:
+            noted = yaml.safe_load((folder / FILE).read_text(encoding="utf-8"))
+            name, url = noted["study"], noted["store"]
+        except FileNotFoundError as error:
+            what = "is not a study's folder" if folder.exists() else "there is no such study"
+            hint = "name the folder that excite study run printed"
+            raise ExciteError(what, where=folder, hint=hint, exit_code=BAD_USAGE) from error
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+            raise ExciteError("cannot be read", where=folder / FILE) from error
+        return cls(folder, Store(store or url or _sqlite(folder)), name)
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """What must not change: shared options, folds, classes, split, images."""
+        return self.store.document(self.name)
+
+    @property
+    def folds(self) -> int | None:
+        return self.document["folds"]
+
+    @property
+    def arms(self) -> dict[str, dict[str, Any]]:
+        """Name -> ``options``, ``against``, ``parameters`` and ``multiply_adds``, in order."""
+        return self.store.arms(self.name)
+
+    def config(self, arm: str) -> TrainConfig:
+        """An arm's settled options."""
+        return TrainConfig().replace(**self.arms[arm]["options"])
+
+    @cached_property
+    def images(self) -> Manifest:
+        """All images with their groups."""
+        from excite.data.reading import read_manifest
+
+        return read_manifest(self.folder / MANIFEST, complete=False)
+
+    def parts(self, seed: int, fold: int) -> Manifest:
+        """The images of a cell, the same for all arms: in train and test and, without folds, in val."""
+        shared = TrainConfig().replace(**self.document["options"])
+        first = shared.seed + seed
+        if self.folds is None:
+            rest = 1 - shared.val_fraction - shared.test_fraction
+            fractions = (rest, shared.val_fraction, shared.test_fraction)
+            return split_manifest(self.images, method=self.document["split"], fractions=fractions, seed=first)
+        numbers = repeated_folds(self.images, self.folds, 1, seed=first, method=self.document["split"])
+        return self.images.with_columns(split=np.where(numbers[:, 0] == fold, "test", "train"))
+
+
+def begin(plan: Plan, folder: Path, store: str | None, display: Display) -> tuple[Study, int]:
+    """Begin a study, or take up the same one and add what the plan has more of; the study and its new cells.
+
+    Everything that can be wrong with any arm is found before anything is written.
+
+    Raises:
+        ExciteError: for data that cannot be trained on, an arm that cannot be built, a folder that holds
+            another study, and a store that cannot be used.
+    """
+    base = plan.base
+    if plan.folds is not None:
+        base = base.replace(folds=plan.folds, test_fraction=1 / plan.folds)
+    images = _without_split(audited(base, display).grouped(), plan.folds)
+    shared, _ = settle(base, images)
+    base = base.replace(folds=None, split="auto")
+    document = {
+        "options": {name: value for name, value in changes(base).items() if name not in OF_THE_MACHINE},
+        "folds": plan.folds,
+        "split": shared.split,
+        "metric": plan.metric,
+        "ready": plan.ready,
+        "classes": list(images.classes),
+        "images": _hash_of(images),
+    }
+    arms = settle_arms(plan.arms, base, images, display)
+    _try_split(images, shared.split, plan, base)
+    name = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+    url = store or _sqlite(folder)
+    if (folder / FILE).exists():
+        before = Study.open(folder, store)
+        if before.name != name:
+            raise _changed_plan(before.document, document)
+    elif folder.exists() and any(folder.iterdir()):
+        hint = "name another with --out"
+        raise ExciteError("holds files that are no study's", where=folder, hint=hint, exit_code=BAD_USAGE)
+    folder.mkdir(parents=True, exist_ok=True)
+    opened = Store(url)
+    images.save(folder / MANIFEST)
+    opened.begin(name, document, _pictures(images))
+    noted = {"study": name, "store": opened.shown if store else "", "data": base.data}
+    write_text(folder / FILE, yaml.safe_dump(noted, sort_keys=False, allow_unicode=True))
+    study = Study(folder, opened, name)
+    return study, opened.extend(name, arms, plan.seeds, plan.folds or 1)
+
+
+def add(study: Study, arms: Sequence[Arm], seeds: int, display: Display) -> int:
+    """Add arms, or seeds, to a study; the number of new cells.
+
+    Raises: ExciteError for an arm that cannot be built, or is there with other options.
+    """
+    known = list(study.arms)
+    check_arms([arm for arm in arms if arm.name not in known], known)
+    base = TrainConfig().replace(**study.document["options"])
+    return study.store.extend(
+        study.name, settle_arms(arms, base, study.images, display), seeds, study.folds or 1
+    )
+
+
+def settle_arms(
+    arms: Sequence[Arm], base: TrainConfig, images: Manifest, display: Display
+) -> dict[str, dict[str, Any]]:
+    """Every arm with all its options, built once to see that it can be, and counted."""
+    found: dict[str, dict[str, Any]] = {}
+    told: set[str] = set()
+    for arm in arms:
+        try:
+            config, reasons = settle(arm_config(base, arm), images)
+            augmentation_of(config)
+            with torch.random.fork_rng(devices=()):
+                model = create_model(
+                    **architecture_of(config, len(images.classes)), pretrained=config.pretrained
+                )
+            if config.weights:
+                load_weights(model, Path(config.weights))
+            assert config.image_size is not None
+            counted = summarise(model, config.image_size)
+        except ExciteError as error:
+            where = f"arm {arm.name!r}" + (f": {error.where}" if error.where else "")
+            raise ExciteError(error.what, where=where, hint=error.hint, exit_code=BAD_USAGE) from error
+        for reason in reasons:
+            if reason not in told:
+                told.add(reason)
+                display.note(reason)
+        options = {name: value for name, value in changes(config).items() if name not in OF_THE_MACHINE}
+        found[arm.name] = {
+            "options": options,
+            "against": arm.against,
+            "parameters": counted.parameters,
+            "multiply_adds": counted.multiply_adds,
+        }
+    _note_what_is_not_paired(found, display)
+    return found
+
+
+def _note_what_is_not_paired(arms: Mapping[str, Mapping[str, Any]], display: Display) -> None:
+    for option in ("batch_size", "balance", "augment", "augment_options", "image_size"):
+        if len({json.dumps(arm["options"].get(option), sort_keys=True) for arm in arms.values()}) > 1:
+            display.note(f"the arms differ in {option}: their batches are not the same from step to step")
+
+
+def _without_split(images: Manifest, folds: int | None) -> Manifest:
+    return images if folds is None else images.with_columns(split="")
+
+
+def _try_split(images: Manifest, split: str, plan: Plan, base: TrainConfig) -> None:
+    """Split once, so that data that cannot be are told at the start. Raises: ExciteError."""
+    if plan.folds is not None:
+        repeated_folds(images, plan.folds, 1, seed=base.seed, method=split)
+        return
+    rest = 1 - base.val_fraction - base.test_fraction
+    fractions = (rest, base.val_fraction, base.test_fraction)
+    split_manifest(images, method=split, fractions=fractions, seed=base.seed)
+
+
+def _changed_plan(old: Mapping[str, Any], new: Mapping[str, Any]) -> ExciteError:
+    if old["images"] != new["images"]:
+        hint = "name another folder with --out"
+        what = "the images are not those that the study began with"
+        return ExciteError(what, where="data", hint=hint, exit_code=BAD_USAGE)
+    if old["folds"] != new["folds"]:
+        return changed("plan", {"folds": old["folds"]}, {"folds": new["folds"]})
+    if old["options"] != new["options"]:
+        plain = TrainConfig().to_dict()
+        return changed("plan", {**plain, **old["options"]}, {**plain, **new["options"]})
+    return changed("plan", old, new)
+
+
+def _hash_of(images: Manifest) -> str:
+    """What the images are: contents, labels, groups and given splits in order, wherever they lie."""
+    digest = hashlib.sha256()
+    table = images.table
+    codes = map(str, images.group_codes().tolist())
+    for row in zip(table["sha256"], table["label"], codes, table["split"], strict=True):
+        digest.update(json.dumps(row).encode())
+    return digest.hexdigest()
+
+
+def _pictures(images: Manifest) -> list[dict[str, Any]]:
+    paths = images.table["path"].tolist()
+    start = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120 (text, not files)
+    return [
+        {"number": number, "path": os.path.relpath(path, start), "label": label, "group": group}
+        for number, (path, label, group) in enumerate(
+            zip(paths, images.table["label"], images.table["group"], strict=True)
+        )
+    ]
+
+
+def _sqlite(folder: Path) -> str:
+    return f"sqlite:///{(folder / 'study.db').absolute()}"

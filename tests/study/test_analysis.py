@@ -1,0 +1,183 @@
+"""What a study says: pairs, intervals, Holm and the sentence, on cells whose truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score
+from statsmodels.stats.multitest import multipletests
+
+from excite.evaluation.predictions import Predictions
+from excite.study.analysis import Comparison, _arm, _compare, holm
+from excite.study.estimates import Cell, Estimate
+from excite.study.words import verdict
+
+CLASSES = ("a", "b")
+ARM = {"against": None, "parameters": 10, "multiply_adds": 20}
+
+
+def cells_of(
+    arm: str, right: np.ndarray, *, folds: np.ndarray | None = None, tested: np.ndarray | None = None
+) -> list[Cell]:
+    """Cells of S seeds and N images from (S, N) of who is right; with folds (S, N), one for each."""
+    seeds, images = right.shape
+    targets = np.arange(images) % 2
+    paths = np.array([f"{n}.png" for n in range(images)], dtype=object)
+    found = []
+    for seed in range(seeds):
+        numbers = (
+            [np.arange(images)] if folds is None else [np.flatnonzero(folds[seed] == k) for k in range(5)]
+        )
+        if tested is not None:
+            numbers = [tested[seed]]
+        for fold, rows in enumerate(numbers):
+            said = np.where(right[seed, rows], targets[rows], 1 - targets[rows])
+            told = Predictions(targets[rows], np.eye(2)[said] * 0.8 + 0.1, CLASSES, None, tuple(paths[rows]))
+            figures = {"accuracy": accuracy_score(targets[rows], said)}
+            train = images - len(rows) if folds is not None or tested is not None else 4 * images
+            result = {
+                "figures": figures,
+                "n": len(rows),
+                "train": train,
+                "step": 1.0,
+                "training": 2.0,
+                "memory": 3,
+            }
+            found.append(Cell(arm, seed, fold, result, told))
+    return found
+
+
+def outcomes(seed: int, shape: tuple[int, int], share: float = 0.8) -> np.ndarray:
+    return np.random.default_rng(seed).random(shape) < share
+
+
+def compared(one: list[Cell], two: list[Cell], folded: bool = False) -> Comparison:
+    found = _compare([*one, *two], "one", "two", "accuracy", folded, 1)
+    assert found is not None
+    return holm([found])[0]
+
+
+def test_a_difference_is_that_of_the_pairs_that_both_have() -> None:
+    one, two = cells_of("one", outcomes(1, (5, 200))), cells_of("two", outcomes(2, (5, 200), 0.9))
+    found = compared(one[:4], two[1:])
+    expected = np.mean(
+        [
+            t.result["figures"]["accuracy"] - o.result["figures"]["accuracy"]
+            for o, t in zip(one[1:4], two[1:4], strict=True)
+        ]
+    )
+    assert (found.units, found.seeds, found.n, found.groups) == (3, 3, 200, 200)
+    assert found.estimate.value == pytest.approx(expected)
+    assert found.estimate.method == "crossed"
+    assert found.estimate.low < expected < found.estimate.high  # type: ignore[operator]
+    assert found.bootstrap is not None
+    assert found.bootstrap.value == pytest.approx(expected)
+
+
+def test_other_splits_in_each_seed_go_by_the_corrected_t() -> None:
+    """Nadeau and Bengio's variance, by hand."""
+    random = np.random.default_rng(3)
+    tested = np.stack([random.permutation(300)[:60] for _ in range(6)])
+    one = cells_of("one", outcomes(4, (6, 300)), tested=tested)
+    two = cells_of("two", outcomes(5, (6, 300)), tested=tested)
+    found = compared(one, two)
+    gaps = np.array(
+        [
+            t.result["figures"]["accuracy"] - o.result["figures"]["accuracy"]
+            for o, t in zip(one, two, strict=True)
+        ]
+    )
+    error = np.sqrt((1 / 6 + 60 / 240) * gaps.var(ddof=1))
+    assert found.estimate.method == "corrected"
+    assert found.estimate.value == pytest.approx(gaps.mean())
+    assert found.estimate.high - found.estimate.low == pytest.approx(2 * 2.5705818 * error)  # type: ignore[operator]
+
+
+def test_folds_are_pooled_to_the_same_images_in_each_seed() -> None:
+    folds = np.stack([np.random.default_rng(s).permutation(200) % 5 for s in range(3)])
+    one = cells_of("one", outcomes(6, (3, 200)), folds=folds)
+    two = cells_of("two", outcomes(7, (3, 200)), folds=folds)
+    found = compared(one, two, folded=True)
+    assert (found.units, found.seeds, found.n) == (15, 3, 200)
+    assert found.estimate.method == "crossed"
+    assert found.corrected.method == "corrected"
+    whole = compared(cells_of("one", outcomes(6, (3, 200))), cells_of("two", outcomes(7, (3, 200))))
+    widened = np.sqrt(1.25)  # by the overlap of training sets
+    assert found.estimate.value == pytest.approx(whole.estimate.value)
+    for end in ("low", "high"):
+        gap = getattr(found.estimate, end) - found.estimate.value
+        assert gap == pytest.approx(widened * (getattr(whole.estimate, end) - whole.estimate.value))
+    # A seed that lacks a fold does not test the same images: it counts where all of its pairs are there.
+    assert compared(one[:-1], two, folded=True).units == 14
+
+
+@pytest.mark.parametrize(
+    ("seeds", "why"),
+    [(1, "one training says nothing"), (2, "2 seeds on one set of test images; 3 are needed")],
+)
+def test_too_few_seeds_say_nothing(seeds: int, why: str) -> None:
+    one, two = cells_of("one", outcomes(1, (seeds, 100))), cells_of("two", outcomes(2, (seeds, 100)))
+    found = compared(one, two)
+    assert found.estimate.low is None
+    assert why in str(found.estimate.why)
+    assert why in verdict(found, "accuracy", 1)
+    assert not found.shown
+
+
+def test_arms_have_mean_deviation_and_costs() -> None:
+    right = outcomes(8, (4, 150))
+    found = _arm("one", ARM, cells_of("one", right), 5, "accuracy", False)
+    assert found.estimate is not None
+    assert found.estimate.value == pytest.approx(right.mean())
+    assert found.deviation == pytest.approx(right.mean(axis=1).std(ddof=1))
+    assert (found.cells, found.planned, found.step, found.seconds, found.memory) == (4, 5, 1.0, 2.0, 3)
+    empty = _arm("two", ARM, [], 5, "accuracy", False)
+    assert (empty.estimate, empty.deviation, empty.step) == (None, None, None)
+
+
+def test_holm_is_statsmodels() -> None:
+    ps = [0.04, 0.01, 0.03, 0.9, 0.012]
+    plain = compared(cells_of("one", outcomes(1, (3, 100))), cells_of("two", outcomes(2, (3, 100))))
+    found = holm([replace(plain, estimate=replace(plain.estimate, p=p), holm=None) for p in ps])
+    shown, adjusted, _, _ = multipletests(ps, method="holm")
+    assert [one.holm for one in found] == pytest.approx(adjusted)
+    assert [one.shown for one in found] == list(shown)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "more", "holm_p", "sentence"),
+    [
+        (
+            Estimate(0.011, -0.004, 0.027, 0.15),
+            14,
+            0.15,
+            "se raised balanced accuracy by 1.1 points against plain, 95 % interval \u22120.4 to 2.7: "
+            "not shown; about 14 more seeds would show a difference of this size.",
+        ),
+        (Estimate(0.02, 0.01, 0.03, 0.001), 0, 0.001, "shown, it is better (p = 0.001)."),
+        (Estimate(-0.02, -0.03, -0.01, 0.0001), 0, 0.0001, "lowered balanced accuracy by 2.0 points"),
+        (
+            Estimate(0.01, 0.001, 0.02, 0.03),
+            None,
+            0.09,
+            "not shown, as one of 3 comparisons (p = 0.090); no number",
+        ),
+        (Estimate(0.0, why="too few groups"), None, None, "nothing can be said yet, too few groups."),
+    ],
+)
+def test_the_verdict_is_one_plain_sentence(
+    estimate: Estimate, more: int | None, holm_p: float | None, sentence: str
+) -> None:
+    one = Comparison("plain", "se", estimate, estimate, None, 5, 5, 100, 100, holm_p, more_seeds=more)
+    said = verdict(one, "balanced_accuracy", 3)
+    assert sentence in said
+    assert said.count(". ") == 0
+
+
+def test_less_log_loss_is_better() -> None:
+    estimate = Estimate(-0.1, -0.2, -0.05, 0.001)
+    one = Comparison("plain", "se", estimate, estimate, None, 5, 5, 100, 100, 0.001)
+    assert "lowered log loss by 0.100 against plain" in verdict(one, "log_loss", 1)
+    assert "it is better" in verdict(one, "log_loss", 1)

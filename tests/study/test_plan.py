@@ -1,0 +1,143 @@
+"""Plans: from flags and YAML the same; what is wrong is found by name before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from excite.errors import ExciteError
+from excite.study.plan import Arm, Plan, arm_config, parse_arm, plan_from_yaml
+from excite.study.ready import READY, ready_plan
+from excite.training.config import TrainConfig
+
+
+def test_an_arm_is_a_name_a_network_and_options() -> None:
+    assert parse_arm("plain:densenet121") == Arm("plain", {"model": "densenet121", "attention": "none"})
+    assert parse_arm("se:timm:resnet50+se").options == {"model": "timm:resnet50", "attention": "se"}
+    arm = parse_arm("r8:resnet50+se,reduction=8,gate=tanh,stages=4,5,lr=1e-3,against=plain")
+    assert arm.against == "plain"
+    config = arm_config(TrainConfig(epochs=3, attention_options={"bias": False}), arm)
+    assert config.attention_options == {"bias": False, "reduction": 8, "gate": "tanh"}
+    assert (config.stages, config.lr, config.epochs) == ("4,5", 0.001, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("densenet121", "is not of the form NAME:MODEL"),
+        ("a:b,reduction", "given as name=value"),
+        ("a:b,lernrate=1", "unknown option 'lernrate'"),
+        ("a:b,epochs=ten", "must be a whole number"),
+        ("a:b,flips=sideways", "unknown value 'sideways'"),
+    ],
+)
+def test_what_is_wrong_with_an_arm_is_said(text: str, message: str) -> None:
+    with pytest.raises(ExciteError, match=message) as found:
+        parse_arm(text)
+    assert found.value.exit_code == 2
+    assert text in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("arms", "message"),
+    [
+        ([], "a study needs arms"),
+        ([Arm("a", {}), Arm("A", {})], "is there twice"),
+        ([Arm("../a", {})], "made of letters"),
+        ([Arm("a", {}), Arm("b", {}, "c")], "unknown arm 'c'"),
+        ([Arm("a", {"val_fraction": 0.2})], "val_fraction is the same for all arms"),
+        ([Arm("a", {"seed": 1})], "seed is the same for all arms"),
+        ([Arm("a", {"modell": "x"})], "unknown option 'modell' .*'model'"),
+    ],
+)
+def test_arms_that_cannot_be_compared_are_refused(arms: list[Arm], message: str) -> None:
+    with pytest.raises(ExciteError, match=message):
+        Plan(TrainConfig(), arms)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seeds": 0}, "seeds: must be"),
+        ({"folds": 1}, "folds: must be"),
+        ({"metric": "accurracy"}, "did you mean"),
+    ],
+)
+def test_a_plan_has_seeds_folds_and_a_metric(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ExciteError, match=message):
+        Plan(TrainConfig(), [Arm("a", {})], **options)  # type: ignore[arg-type]
+
+
+def test_yaml_says_the_same_as_flags(tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text(
+        "data: photos\nseeds: 3\nfolds: 4\nmetric: accuracy\noptions: {epochs: 7}\narms:\n"
+        "  plain: {model: resnet50, attention: none}\n"
+        "  r8: {model: resnet50, attention: se, reduction: 8, strategy: post, against: plain}\n"
+    )
+    plan = plan_from_yaml(file)
+    assert (plan.base.data, plan.base.epochs, plan.seeds, plan.folds, plan.metric) == (
+        "photos",
+        7,
+        3,
+        4,
+        "accuracy",
+    )
+    assert list(plan.arms) == [
+        parse_arm("plain:resnet50"),
+        parse_arm("r8:resnet50+se,reduction=8,strategy=post,against=plain"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("arms: [a, b]", "arms are names with options"),
+        ("arm: {}", "unknown part of a plan 'arm'"),
+        ("arms: {a: {model: x}}\nseeds: five", "seeds is a whole number"),
+        ("arms: {a: {modle: x}}", "unknown option 'modle'"),
+        ("- a", "does not hold a plan"),
+        ("a: [", "not a readable YAML file"),
+    ],
+)
+def test_a_wrong_yaml_is_named(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "plan.yaml"
+    file.write_text(text)
+    with pytest.raises(ExciteError, match=message) as found:
+        plan_from_yaml(file)
+    assert str(file) in str(found.value)
+
+
+def test_ready_plans_are_the_papers_ablations() -> None:
+    """Names and figures as in arXiv 1709.01507, tables 10 to 15."""
+    assert [arm.name for arm in ready_plan("reduction").arms("m")] == [
+        "plain",
+        "r2",
+        "r4",
+        "r8",
+        "r16",
+        "r32",
+    ]
+    for name, ready in READY.items():
+        arms = {arm.name: arm for arm in ready.arms("some_model")}
+        assert set(ready.reported) <= set(arms), name
+        assert all(
+            arm.options["attention"] == "se" for arm in arms.values() if arm.name in ("r2", "tanh", "pre")
+        )
+    assert READY["strategy"].reported["identity"].top1 == 22.20
+    assert {arm.name: arm.against for arm in ready_plan("architectures").arms("")}[
+        "vgg16_bn+se"
+    ] == "vgg16_bn"
+    with pytest.raises(ExciteError, match="did you mean 'stages'"):
+        ready_plan("stage")
+
+
+def test_what_is_said_of_attention_is_not_of_a_plain_arm() -> None:
+    base = TrainConfig(placement="post", stages="4", attention_options={"reduction": 8})
+    plain = arm_config(base, parse_arm("plain:resnet50"))
+    assert (plain.placement, plain.stages, plain.attention_options) == ("auto", None, {})
+    assert arm_config(base, parse_arm("se:resnet50+se,gate=tanh")).attention_options == {
+        "reduction": 8,
+        "gate": "tanh",
+    }

@@ -1,0 +1,121 @@
+"""A study on a Ray cluster of two nodes: the results of this machine, cell by cell, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from excite.study.study import Study
+
+from ..conftest import make_pictures
+from .test_study import begun, trained
+
+pytestmark = pytest.mark.slow
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[tuple[str, dict[str, str]]]:
+    """Two nodes with folders of their own, let in by a token; the address and the environment to join in."""
+    ray = pytest.importorskip("ray")
+    script = Path(sys.executable).with_name("ray")
+    address = f"127.0.0.1:{free_port()}"
+    with tempfile.TemporaryDirectory(prefix="ry") as place:  # sockets have short names
+        token = Path(place) / "token"
+        token.write_text("0123456789abcdef" * 4)
+        environment = {
+            **os.environ,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(token),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",  # at 15, Ray's own, they starve beside other tests
+            "OMP_NUM_THREADS": "1",
+        }
+        nodes = []
+        for number in (1, 2):
+            head = ["--head", f"--port={address.split(':')[1]}", "--include-dashboard=false"]
+            call = [
+                str(script),
+                "start",
+                *(head if number == 1 else [f"--address={address}"]),
+                "--num-cpus=1",
+            ]
+            call += ["--node-ip-address=127.0.0.1", "--object-store-memory=80000000", "--block"]
+            call += [f"--temp-dir={place}/n{number}"]
+            log = (Path(place) / f"log{number}").open("w")
+            nodes.append(
+                subprocess.Popen(call, env=environment, stdout=log, stderr=log, start_new_session=True)
+            )
+            wait_for_nodes(script, address, environment, number)
+        yield address, environment
+        for node in reversed(nodes):
+            node.terminate()
+        for node in nodes:
+            node.wait(timeout=60)
+    assert ray.__version__
+
+
+def wait_for_nodes(script: Path, address: str, environment: dict[str, str], count: int) -> None:
+    """Return when so many nodes are alive."""
+    code = f"""
+import ray, time
+for _ in range(120):
+    try:
+        ray.init("{address}", log_to_driver=False, logging_level="ERROR")
+        if sum(node["Alive"] for node in ray.nodes()) >= {count}:
+            break
+        ray.shutdown()
+    except Exception:
+        pass
+    time.sleep(0.5)
+else:
+    raise SystemExit("no cluster")
+"""
+    subprocess.run(
+        [sys.executable, "-c", code], env=environment, check=True, timeout=180, capture_output=True
+    )
+
+
+def test_two_nodes_give_the_results_of_one_machine_bit_for_bit(
+    cluster: tuple[str, dict[str, str]], tmp_path: Path
+) -> None:
+    address, environment = cluster
+    data = make_pictures(tmp_path / "pictures", classes=2)
+    here = trained(begun(data, tmp_path / "here", seeds=3))
+    there = begun(data, tmp_path / "there", seeds=3)
+    call = [sys.executable, "-m", "excite", "study", "resume", str(there.folder), "--ray", address]
+    done = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr
+    assert results(there) == results(here)
+    workers = {cell.worker for cell in there.store.cells(there.name)}
+    assert len(workers) == 2  # one on each node
+
+
+def test_without_the_token_nobody_is_let_in(cluster: tuple[str, dict[str, str]], tmp_path: Path) -> None:
+    address, environment = cluster
+    study = begun(make_pictures(tmp_path / "pictures", classes=2), tmp_path / "study", seeds=1)
+    wrong = tmp_path / "wrong"
+    wrong.write_text("f" * 64)
+    call = [sys.executable, "-m", "excite", "study", "resume", str(study.folder), "--ray", address]
+    other = {**environment, "RAY_AUTH_TOKEN_PATH": str(wrong)}
+    done = subprocess.run(call, env=other, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 1
+    assert "the cluster cannot be joined" in done.stderr
+    assert study.store.counts(study.name)["waiting"] == 2
+
+
+def results(study: Study) -> dict[tuple[str, int, int], bytes]:
+    return {(row.arm, row.seed, row.fold): row.probabilities for row in study.store.results(study.name)}
