@@ -32,7 +32,7 @@ def insert(
     identity: bool = False,
     **options: Any,
 ) -> keras.Model:
-    """A new model with attention in it; its layers keep names and weights, and the caller's is left as it was.
+    """A new model with attention in it; its layers keep names and weights, and the caller's stays as it was.
 
     The new layers are ``<block>_se``; with another strategy ``<block>_<strategy>_se``; after a layer that no
     family speaks of, ``<layer>_se``.
