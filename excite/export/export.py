@@ -17,7 +17,7 @@ from excite.files import sync_folder
 from excite.runs.classifier import Classifier
 from excite.runs.run import Run
 
-# Two sums of the same numbers in another order differ by about 1e-6; a wrong padding or class by 1e-2 and more.
+# Sums of the same numbers in another order differ by about 1e-6, a wrong padding by 1e-2 and more.
 TOLERANCE = 1e-4
 
 
