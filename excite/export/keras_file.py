@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-# Any backend writes the same file, and PyTorch is always here; who has set another one keeps it.
+# Every backend writes the same file, and PyTorch is here already; beside TensorFlow or JAX, triton,
+# which PyTorch imports late, crashes the process (triton 3.8, tensorflow 2.21, jax 0.10). Where Keras is in use, its backend stays.
 if "keras" not in sys.modules:
-    os.environ.setdefault("KERAS_BACKEND", "torch")
+    os.environ["KERAS_BACKEND"] = "torch"
 
 from excite.errors import BAD_USAGE, ExciteError
 from excite.export.formats import Predict

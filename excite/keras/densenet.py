@@ -183,7 +183,9 @@ def build(
         x = _classifier(num_classes, classifier_activation)(x)
     elif pool := POOLINGS[pooling]:
         x = pool(name=f"{pooling}_pool", **parts.spatial)(x)
-    return keras.Model(images, x, name=name)
+    # What comes before the tensor to build on is part of the model.
+    sources = keras.utils.get_source_inputs(images)
+    return keras.Model(sources[0] if len(sources) == 1 else sources, x, name=name)
 
 
 def _classifier(num_classes: int, activation: str | None) -> layers.Dense:
