@@ -11,6 +11,8 @@ import typer
 from excite.cli.output import print_json
 from excite.export.formats import FORMATS, format_called
 
+SHOWN = 12  # names of classes
+
 
 def add_to(app: typer.Typer) -> None:
     app.command(
@@ -54,7 +56,9 @@ def export(
         return
     side, parity = made.image_size, made.parity
     typer.echo(f"written   {made.path}   ({made.size / 2**20:.1f} MiB)")
-    typer.echo(f"takes     uint8 images {side} x {side}, gives probabilities of {', '.join(made.classes)}")
+    names = ", ".join(made.classes[:SHOWN]) + (", ..." if len(made.classes) > SHOWN else "")
+    typer.echo(f"takes     uint8 images {side} x {side}")
+    typer.echo(f"gives     probabilities of {len(made.classes)} classes: {names}")
     typer.echo(
         f"checked   on {parity.images} images of the run: the largest difference of a probability is "
         f"{parity.largest:.1e}, the same class for {parity.same_class}"

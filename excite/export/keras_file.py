@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-# Every backend writes the same file, and PyTorch is here already; beside TensorFlow or JAX, triton,
-# which PyTorch imports late, crashes the process (triton 3.8, tensorflow 2.21, jax 0.10). Where Keras is in use, its backend stays.
+# Every backend writes the same file, and PyTorch is here already. With TensorFlow or JAX in one process it
+# may crash where it imports triton (torch 2.14, triton 3.8, tensorflow 2.21, jax 0.10).
+# Where Keras is in use already, its backend stays.
 if "keras" not in sys.modules:
     os.environ["KERAS_BACKEND"] = "torch"
 

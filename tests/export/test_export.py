@@ -98,7 +98,7 @@ def test_the_exported_file_predicts_what_the_run_predicted(
     )
     assert done.returncode == 0, done.stderr
     assert "uint8 images 32 x 32" in done.stdout
-    assert "gives probabilities of a, b, c" in done.stdout
+    assert "probabilities of 3 classes: a, b, c" in done.stdout
     said = re.search(r"on 12 images of the run: .* is (\S+), the same class for 12$", done.stdout, re.M)
     assert said is not None
     assert float(said[1]) < 1e-5

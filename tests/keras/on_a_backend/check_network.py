@@ -161,6 +161,11 @@ def test_weights_come_from_a_file_and_from_a_state_dict_with_nothing_missing(tmp
         model = keras_net(**SE)
         to_keras(source, model)
         np.testing.assert_allclose(in_keras(model, images), in_torch(net, images), rtol=0, atol=1e-5)
+    half = {name: value.bfloat16() for name, value in net.state_dict().items() if value.is_floating_point()}
+    model, rounded = keras_net(**SE), torch_net(**SE)
+    to_keras(half, model)
+    rounded.load_state_dict(half, strict=False)
+    np.testing.assert_allclose(in_keras(model, images), in_torch(rounded, images), rtol=0, atol=1e-5)
     state = net.state_dict()
     del state["features.transition1.norm.running_mean"]
     with pytest.raises(ExciteError, match=r"features\.transition1\.norm\.running_mean is missing"):
