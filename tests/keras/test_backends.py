@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-HERE = Path(__file__).parent
-BACKENDS = ("torch", "tensorflow", "jax")
-QUICK = {
-    "OMP_NUM_THREADS": "1",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "XLA_FLAGS": "--xla_backend_optimization_level=0",  # JAX compiles much and runs little of it
-}
+from .processes import run_checks
 
+BACKENDS = ("torch", "tensorflow", "jax")
 Steps = dict[str, dict[str, np.ndarray]]
 
 
@@ -31,22 +22,7 @@ def steps() -> Steps:
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_everything_holds_on(backend: str, steps: Steps, tmp_path: Path) -> None:
-    for package in ("keras", backend):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed")
-    checks = sorted(map(str, (HERE / "on_a_backend").glob("check_*.py")))
-    if backend == "torch":  # what no backend changes is looked at once, where it is quickest
-        checks += sorted(map(str, (HERE / "on_a_backend").glob("once_*.py")))
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", *checks],
-        cwd=HERE.parents[1],
-        env={**os.environ, **QUICK, "KERAS_BACKEND": backend, "EXCITE_STEP": str(tmp_path / "step.npz")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    assert "skipped" not in done.stdout
+    run_checks(backend, "check_*.py", EXCITE_STEP=str(tmp_path / "step.npz"))
     with np.load(tmp_path / "step.npz") as step:
         steps[backend] = dict(step)
 

@@ -63,7 +63,7 @@ def net121() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def applications() -> keras.Model:
-    return keras.applications.DenseNet121(weights=None, classifier_activation=None)
+    return keras.applications.DenseNet121(weights=None, classifier_activation=None, input_shape=(96, 96, 3))
 
 
 def test_keras_applications_gives_our_logits_with_our_weights_and_the_reverse(net121, applications, tmp_path):
@@ -84,12 +84,16 @@ def test_keras_applications_gives_our_logits_with_our_weights_and_the_reverse(ne
             save_as_keras_2(applications, path)
         else:
             applications.save_weights(path)
-        ours = excite.keras.densenet121(epsilon=1.001e-5)
+        ours = excite.keras.densenet121(image_size=96, epsilon=1.001e-5)
         ours.load_weights(path, **options)
         np.testing.assert_allclose(in_keras(ours, images), said, rtol=0, atol=1e-5 * abs(said).max())
     # By name also into a model with attention, which starts as the identity.
     gated = excite.keras.densenet121(
-        epsilon=1.001e-5, attention="se", placement=EVERYWHERE, attention_options={"identity": True}
+        image_size=96,
+        epsilon=1.001e-5,
+        attention="se",
+        placement=EVERYWHERE,
+        attention_options={"identity": True},
     )
     gated.load_weights(tmp_path / "old.h5", by_name=True)
     np.testing.assert_allclose(in_keras(gated, images), said, rtol=0, atol=1e-5 * abs(said).max())
