@@ -22,7 +22,7 @@ from excite.runs.run import Run
 
 from ..conftest import Command, make_pictures
 
-QUICK = {"epochs": 2, "batch_size": 8, "quiet": True, "device": "cpu", "audit": False}
+QUICK = {"epochs": 2, "batch_size": 8, "quiet": True, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")
