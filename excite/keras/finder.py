@@ -136,7 +136,7 @@ def _site(
 def functional_form(model: keras.Model) -> keras.Model:
     """Raises: ExciteError for a model whose layers are called from code of its own."""
     if isinstance(model, keras.Sequential) and model.built:
-        return keras.Model(model.input, model.output, name=model.name)
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     if not isinstance(model, keras.Model) or not hasattr(model, "_run_through_graph"):
         what = f"{type(model).__name__} is no functional model: its layers are called in code of its own"
         raise ExciteError(
