@@ -21,6 +21,7 @@ from excite.export.formats import FORMATS
 from excite.runs.run import Run
 
 from ..conftest import Command, make_pictures
+from ..keras.processes import require_installed
 
 QUICK = {"epochs": 2, "batch_size": 8, "quiet": True, "device": "cpu"}
 
@@ -92,7 +93,7 @@ np.save(sys.argv[3], model.predict(np.load(sys.argv[2]), verbose=0))
 def test_the_exported_file_predicts_what_the_run_predicted(
     excite_command: Command, run: Run, tmp_path: Path
 ) -> None:
-    pytest.importorskip("keras")
+    require_installed("keras")
     done = excite_command(
         *["export", run.path, "--format", "keras", "--out", tmp_path / "x.keras"], alone=True
     )
@@ -120,7 +121,7 @@ def test_the_exported_file_predicts_what_the_run_predicted(
 def test_a_network_without_a_form_in_keras_is_refused_and_nothing_is_written(
     excite_command: Command, run: Run, tmp_path: Path
 ) -> None:
-    pytest.importorskip("keras")
+    require_installed("keras")
     other = tmp_path / "run"
     shutil.copytree(run.path, other)
     model = excite.create_model("cifar_resnet20", num_classes=3)

@@ -20,9 +20,7 @@ QUICK = {
 
 def run_checks(backend: str, files: str, **environment: str) -> None:
     """All checks in ``on_a_backend`` whose files are called so; skips where the backend is not installed."""
-    for package in ("keras", backend):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed")
+    require_installed("keras", backend)
     done = subprocess.run(
         [
             *[sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "--disable-warnings"],
@@ -36,3 +34,10 @@ def run_checks(backend: str, files: str, **environment: str) -> None:
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert "skipped" not in done.stdout
+
+
+def require_installed(*packages: str) -> None:
+    """Skips where one is missing; nothing is imported, for PyTorch's triton crashes after TensorFlow or JAX."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")

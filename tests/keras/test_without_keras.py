@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from .processes import require_installed
+
 
 def importing(code: str, **environment: str) -> str:
     """What the import of excite.keras says in a process of its own."""
@@ -31,7 +33,7 @@ def test_a_missing_keras_gets_one_line() -> None:
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_a_missing_backend_gets_one_line(backend: str) -> None:
-    pytest.importorskip("keras")
+    require_installed("keras")
     said = importing(f"import sys; sys.modules[{backend!r}] = None", KERAS_BACKEND=backend)
     assert said == (
         f"ExciteError {backend}, which Keras is set to run on, is not installed "
@@ -40,7 +42,7 @@ def test_a_missing_backend_gets_one_line(backend: str) -> None:
 
 
 def test_an_unknown_backend_is_answered_with_the_nearest() -> None:
-    pytest.importorskip("keras")
+    require_installed("keras")
     said = importing("", KERAS_BACKEND="tensorflo")
     assert said == "ExciteError unknown Keras backend 'tensorflo' (did you mean 'tensorflow'?)"
 
@@ -52,8 +54,7 @@ def test_importing_excite_imports_no_keras() -> None:
 
 
 def test_with_another_backend_importing_excite_keras_imports_no_torch() -> None:
-    pytest.importorskip("jax")
-    pytest.importorskip("keras")
+    require_installed("jax", "keras")
     code = "import sys, excite.keras; print('torch' in sys.modules, excite.keras.backend())"
     variables = {**os.environ, "KERAS_BACKEND": "jax"}
     done = subprocess.run(
