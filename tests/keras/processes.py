@@ -37,7 +37,7 @@ def run_checks(backend: str, files: str, **environment: str) -> None:
 
 
 def require_installed(*packages: str) -> None:
-    """Skips where one is missing; nothing is imported, for PyTorch's triton crashes after TensorFlow or JAX."""
+    """Skips where one is missing; imports nothing: triton crashes after TensorFlow or JAX."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed")
