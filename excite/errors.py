@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
 
 FAILED, BAD_USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
@@ -45,3 +47,30 @@ def unknown_name(kind: str, name: object, known: Iterable[str], *, where: object
     else:
         hint = f"{len(choices)} are known, for example {', '.join(choices[:5])}"
     return ExciteError(f"unknown {kind} {name!r}", where=where, hint=hint, exit_code=BAD_USAGE)
+
+
+def require(holds: bool, rule: str, *, where: str) -> None:
+    """Raises: ExciteError with the rule, where it does not hold."""
+    if not holds:
+        raise ExciteError(rule, where=where, exit_code=BAD_USAGE)
+
+
+def refuse_unknown_options(
+    function: Callable[..., Any],
+    options: Iterable[str],
+    *,
+    except_for: Iterable[str] = (),
+    where: str,
+) -> None:
+    """Checks option names against a signature, before Python does it with a traceback.
+
+    Args:
+        except_for: parameters that are not the caller's to give.
+
+    Raises:
+        ExciteError: for the first name that the function does not take, with the nearest match.
+    """
+    known = set(inspect.signature(function).parameters) - set(except_for)
+    for option in options:
+        if option not in known:
+            raise unknown_name("option", option, known, where=where)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from excite.attention import parts
 from excite.attention.channel_variants import squeeze
 from excite.attention.parts import GatedModule
+from excite.attention.width import hidden_width, require_positive
 from excite.errors import BAD_USAGE, ExciteError
 
 
@@ -92,11 +93,11 @@ class CBAM(nn.Module):
     ) -> None:
         super().__init__()
         sizes = {"reduction": reduction, "kernel_size": kernel_size, "divisor": divisor}
-        parts.require_positive("CBAM", channels=channels, **sizes)
+        require_positive("CBAM", channels=channels, **sizes)
         if kernel_size % 2 == 0:
             what = f"kernel_size must be odd, not {kernel_size}"
             raise ExciteError(what, where="CBAM", exit_code=BAD_USAGE)
-        hidden = parts.hidden_width(channels, reduction, divisor)
+        hidden = hidden_width(channels, reduction, divisor)
         self.channels, self.identity = channels, identity
         self.channel = CBAMChannel(channels, hidden, bias=bias, identity=identity)
         self.spatial = CBAMSpatial(channels, kernel_size, norm=norm, identity=identity)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from excite.attention import parts
 from excite.attention.channel_variants import squeeze
 from excite.attention.parts import GatedModule
+from excite.attention.width import hidden_width, require_positive
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 
 FORMS = ("theta-", "theta", "theta+")
@@ -66,7 +67,7 @@ class GatherExcite(GatedModule):
         self.passes = 2 if form == "theta-" else 1
         self.gather = nn.Sequential() if form == "theta-" else _convolutions(channels, extent, size)
         if form == "theta+":
-            hidden = parts.hidden_width(channels, reduction, divisor)
+            hidden = hidden_width(channels, reduction, divisor)
             self.fc1 = nn.Conv2d(channels, hidden, 1)
             self.fc2 = nn.Conv2d(hidden, channels, 1)
         if identity:
@@ -127,4 +128,4 @@ def _check_extent(form: str, extent: int | None, size: tuple[int, int] | None) -
     if size is not None:
         if not needed:
             raise refuse("feature_size has no use here", "only a global extent with parameters takes it")
-        parts.require_positive("GatherExcite", feature_height=size[0], feature_width=size[1])
+        require_positive("GatherExcite", feature_height=size[0], feature_width=size[1])

@@ -1,4 +1,4 @@
-"""What the attention modules share: checks, hidden width, gates, arithmetic in float32 or wider.
+"""What the attention modules share: gates, arithmetic in float32 or wider.
 
 Functions that look at dtypes, devices or sizes are leaves for ``torch.fx``: it keeps each as one call. It
 finds them only as ``parts.name(...)``, so that is how they are called.
@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from excite.attention.width import require_positive
 from excite.errors import BAD_USAGE, ExciteError
 
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d
@@ -72,13 +73,6 @@ class BatchNorm(nn.BatchNorm2d):
         return super().forward(x)
 
 
-def require_positive(where: str, **values: int) -> None:
-    """Raises: ExciteError: if one of the values is under 1."""
-    for name, value in values.items():
-        if value < 1:
-            raise ExciteError(f"{name} must be at least 1, not {value}", where=where, exit_code=BAD_USAGE)
-
-
 def refuse_identity(where: str) -> ExciteError:
     """The error for ``identity=True`` where there is no parameter that could hold the gate at one."""
     return ExciteError(
@@ -87,12 +81,6 @@ def refuse_identity(where: str) -> ExciteError:
         hint="leave identity out, or take a variant with parameters",
         exit_code=BAD_USAGE,
     )
-
-
-def hidden_width(channels: int, reduction: int, divisor: int = 1) -> int:
-    """max(1, C // r); with a divisor above 1 the nearest multiple of it, at least one."""
-    hidden = max(1, channels // reduction)
-    return hidden if divisor == 1 else max(divisor, (hidden + divisor // 2) // divisor * divisor)
 
 
 def gate(v: Tensor, identity: bool) -> Tensor:

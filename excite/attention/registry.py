@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from torch import nn
@@ -13,7 +12,7 @@ from excite.attention.channel_variants import ECA, EffectiveSE, GatedChannelTran
 from excite.attention.gather_excite import GatherExcite
 from excite.attention.spatial_variants import ConcurrentSE, CoordinateAttention, SimAM, SpatialSE
 from excite.attention.squeeze_excitation import SqueezeExcitation
-from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.errors import BAD_USAGE, ExciteError, refuse_unknown_options, unknown_name
 
 Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
 
@@ -67,27 +66,6 @@ def can_be_identity(name: str, options: Mapping[str, Any]) -> bool:
     except ExciteError:
         return False
     return True
-
-
-def refuse_unknown_options(
-    function: Callable[..., Any],
-    options: Iterable[str],
-    *,
-    except_for: Iterable[str] = (),
-    where: str,
-) -> None:
-    """Checks option names against a signature, before Python does it with a traceback.
-
-    Args:
-        except_for: parameters that are not the caller's to give.
-
-    Raises:
-        ExciteError: for the first name that the function does not take, with the nearest match.
-    """
-    known = set(inspect.signature(function).parameters) - set(except_for)
-    for option in options:
-        if option not in known:
-            raise unknown_name("option", option, known, where=where)
 
 
 _OWN: dict[str, Callable[..., nn.Module]] = {

@@ -14,6 +14,7 @@ from excite.attention import parts
 from excite.attention.channel_variants import squeeze
 from excite.attention.parts import GatedModule
 from excite.attention.squeeze_excitation import SqueezeExcitation
+from excite.attention.width import hidden_width
 from excite.errors import unknown_name
 
 COMBINATIONS = ("max", "add")
@@ -137,7 +138,7 @@ class CoordinateAttention(GatedModule):
         identity: bool = False,
     ) -> None:
         super().__init__(channels, reduction=reduction, divisor=divisor)
-        hidden = parts.hidden_width(channels, reduction, divisor)
+        hidden = hidden_width(channels, reduction, divisor)
         self.identity = identity
         self.conv1 = nn.Conv2d(channels, hidden, 1, bias=False)
         self.bn1 = parts.BatchNorm(hidden)

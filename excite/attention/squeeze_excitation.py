@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from excite.attention import parts
+from excite.attention.width import hidden_width, require_positive
 from excite.errors import unknown_name
 
 SQUEEZES = ("avg", "max")
@@ -63,12 +64,12 @@ class SqueezeExcitation(nn.Module):
     ) -> None:
         super().__init__()
         sizes = {"channels": channels, "reduction": reduction, "divisor": divisor}
-        parts.require_positive("SqueezeExcitation", **sizes)
+        require_positive("SqueezeExcitation", **sizes)
         if squeeze not in SQUEEZES:
             raise unknown_name("squeeze", squeeze, SQUEEZES)
         if gate not in GATES:
             raise unknown_name("gate", gate, GATES)
-        hidden = parts.hidden_width(channels, reduction, divisor)
+        hidden = hidden_width(channels, reduction, divisor)
         self.channels, self.hidden_channels = channels, hidden
         self.squeeze_name, self.gate_name, self.identity = squeeze, gate, identity
         self.fc1 = nn.Linear(channels, hidden, bias=bias)

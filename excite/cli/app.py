@@ -15,6 +15,7 @@ from excite.cli import (
     compare,
     doctor,
     evaluate,
+    export,
     predict,
     report,
     sites,
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (audit, split, train, study, evaluate, report, compare, predict, summary, sites, doctor):
+for verb in (audit, split, train, study, evaluate, report, compare, predict, export, summary, sites, doctor):
     verb.add_to(app)
 
 

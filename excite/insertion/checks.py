@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from excite.attention import registry
-from excite.errors import BAD_USAGE, ExciteError
+from excite.errors import BAD_USAGE, ExciteError, refuse_unknown_options
 from excite.insertion.attended import CHILD
 from excite.insertion.finder import HOW_TO_NAME
 from excite.insertion.table import SiteTable
@@ -31,9 +31,7 @@ def check_attention(attention: str, settings: Mapping[str, Any]) -> None:
             hint=f"leave it out, or take one of {', '.join(able)}",
             exit_code=BAD_USAGE,
         )
-    registry.refuse_unknown_options(
-        factory, settings, except_for=("channels",), where=f"attention {attention!r}"
-    )
+    refuse_unknown_options(factory, settings, except_for=("channels",), where=f"attention {attention!r}")
 
 
 def check_sites(model: nn.Module, table: SiteTable, attention: str, settings: Mapping[str, Any]) -> None:

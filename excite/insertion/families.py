@@ -20,8 +20,6 @@ from functools import partial
 
 from torch import nn
 
-STRATEGIES = ("standard", "pre", "post", "identity", "inner")
-
 
 @dataclass(frozen=True)
 class Place:

@@ -8,10 +8,10 @@ from torch import nn
 
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.insertion.checks import refuse_finished, require_module
-from excite.insertion.families import STRATEGIES, family_of
+from excite.insertion.families import family_of
 from excite.insertion.finder import HOW_TO_NAME, Finder
 from excite.insertion.selection import Where, on_stages, select
-from excite.insertion.table import SiteTable
+from excite.insertion.table import STRATEGIES, SiteTable
 
 
 def sites(

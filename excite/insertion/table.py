@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# What they mean stands in families.py.
+STRATEGIES = ("standard", "pre", "post", "identity", "inner")
+
 
 @dataclass(frozen=True)
 class Site:

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from excite.attention.registry import refuse_unknown_options
-from excite.models.network import Network, feature, require, start_convolutions
+from excite.errors import refuse_unknown_options, require
+from excite.models.network import Network, feature, start_convolutions
 
 
 class ConvNorm(nn.Sequential):

@@ -6,7 +6,6 @@ Read from top to bottom: layer, transition, net, variants, entry points.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,12 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from excite.attention.registry import create_attention, refuse_unknown_options
-from excite.errors import unknown_name
-from excite.models.network import Network, feature, require
-
-STEMS = ("imagenet", "cifar")
-PLACEMENTS = ("final", "layer", "block", "transition")
+from excite.attention.registry import create_attention
+from excite.errors import refuse_unknown_options
+from excite.models.densenet_plan import (
+    VARIANTS,
+    attention_sites,
+    check_options,
+    compressed,
+    smallest_image,
+)
+from excite.models.network import Network, feature
 
 Attend = Callable[[int], nn.Module]
 
@@ -120,13 +123,17 @@ class DenseNet(Network):
         placement: str | Sequence[str] = "final",
     ) -> None:
         super().__init__()
-        counts = (growth_rate, init_channels, bottleneck_size, in_chans, len(block_config), *block_config)
-        _require(min(counts) >= 1, "widths, depths and channels must be at least 1")
-        _require(0 < compression <= 1, f"compression must be above 0 and at most 1, not {compression}")
-        _require(0 <= drop_rate < 1, f"drop_rate must be at least 0 and below 1, not {drop_rate}")
-        if stem not in STEMS:
-            raise unknown_name("stem", stem, STEMS)
-        sites = _sites(placement)
+        check_options(
+            growth_rate=growth_rate,
+            block_config=block_config,
+            init_channels=init_channels,
+            bottleneck_size=bottleneck_size,
+            compression=compression,
+            drop_rate=drop_rate,
+            in_chans=in_chans,
+            stem=stem,
+        )
+        sites = attention_sites(placement)
         if attention is None:
             sites = frozenset()
         attend = partial(_attend, attention or "", attention_options or {})
@@ -149,7 +156,7 @@ class DenseNet(Network):
                 self.features.add_module(tap, attend(channels))
             if number < last:
                 self.feature_info.append(feature(f"features.{tap}", channels, stride))
-                kept = max(1, int(channels * compression))
+                kept = compressed(channels, compression)
                 transition = Transition(channels, kept, attend if "transition" in sites else None)
                 self.features.add_module(f"transition{number}", transition)
                 channels, stride = kept, stride * 2
@@ -169,21 +176,8 @@ class DenseNet(Network):
     @property
     def min_image_size(self) -> int:
         """The smallest side, in pixels, that leaves every transition at least one pixel to pool."""
-        # Transitions halve and round down; the two strides of the ImageNet stem halve and round up.
-        after_stem = 2 ** (len(self.feature_info) - 2)
-        return after_stem if "pool0" not in dict(self.features.named_children()) else 4 * (after_stem - 1) + 1
-
-
-_require = partial(require, where="DenseNet")
-
-
-def _sites(placement: str | Sequence[str]) -> frozenset[str]:
-    names = placement.split("+") if isinstance(placement, str) else list(placement)
-    _require(bool(names), "placement is empty; leave attention out instead")
-    for name in names:
-        if name not in PLACEMENTS:
-            raise unknown_name("placement", name, PLACEMENTS)
-    return frozenset(names)
+        stem = "imagenet" if "pool0" in dict(self.features.named_children()) else "cifar"
+        return smallest_image(stem, len(self.feature_info) - 1)
 
 
 def _attend(name: str, options: Mapping[str, Any], channels: int) -> nn.Module:
@@ -206,41 +200,6 @@ def _stem(stem: str, in_chans: int, channels: int) -> nn.Sequential:
     features.add_module("relu0", nn.ReLU(inplace=True))
     features.add_module("pool0", nn.MaxPool2d(3, stride=2, padding=1))
     return features
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A named configuration and the facts declared of it, which tests hold against the model.
-
-    Args:
-        parameters, multiply_adds: with ``num_classes`` classes and no attention, for an image of 224 pixels,
-            or 32 with the CIFAR stem.
-        pretrained: whether timm's hub has ImageNet weights under this name.
-    """
-
-    growth_rate: int
-    block_config: tuple[int, ...]
-    init_channels: int
-    parameters: int
-    multiply_adds: int
-    stem: str = "imagenet"
-    num_classes: int = 1000
-    pretrained: bool = False
-
-
-_cifar = partial(Variant, stem="cifar", num_classes=10)
-
-VARIANTS: Mapping[str, Variant] = {
-    "densenet121": Variant(32, (6, 12, 24, 16), 64, 7_978_856, 2_834_161_664, pretrained=True),
-    "densenet161": Variant(48, (6, 12, 36, 24), 96, 28_681_000, 7_727_907_072, pretrained=True),
-    "densenet169": Variant(32, (6, 12, 32, 32), 64, 14_149_480, 3_359_843_328, pretrained=True),
-    "densenet201": Variant(32, (6, 12, 48, 32), 64, 20_013_928, 4_291_365_888, pretrained=True),
-    "densenet264": Variant(32, (6, 12, 64, 48), 64, 33_337_704, 5_751_653_376),
-    "densenet_bc_40_12": _cifar(12, (6,) * 3, 24, 176_122, 72_365_352),
-    "densenet_bc_100_12": _cifar(12, (16,) * 3, 24, 769_162, 287_929_692),
-    "densenet_bc_190_40": _cifar(40, (31,) * 3, 80, 25_624_430, 9_301_945_740),
-    "densenet_bc_250_24": _cifar(24, (41,) * 3, 48, 15_324_406, 5_418_785_724),
-}
 
 
 def _entry_point(name: str) -> Callable[..., DenseNet]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from excite.errors import BAD_USAGE, ExciteError
+from excite.errors import require
 
 
 class Network(nn.Module):
@@ -63,12 +63,6 @@ class Network(nn.Module):
 def feature(module: str, channels: int, reduction: int) -> dict[str, Any]:
     """One entry of ``feature_info``: where a feature map is, its channels, by what it is reduced."""
     return {"num_chs": channels, "reduction": reduction, "module": module}
-
-
-def require(holds: bool, rule: str, *, where: str) -> None:
-    """Raises: ExciteError with the rule, where it does not hold."""
-    if not holds:
-        raise ExciteError(rule, where=where, exit_code=BAD_USAGE)
 
 
 def start_convolutions(network: nn.Module) -> None:

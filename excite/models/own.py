@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from excite.models import bn_inception, cifar_resnet, densenet, resnet_v1, shufflenet_v1
+from excite.models.densenet_plan import VARIANTS, Variant
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class OwnModel:
     pretrained: bool = False
 
 
-def _dense(name: str, facts: densenet.Variant) -> OwnModel:
+def _dense(name: str, facts: Variant) -> OwnModel:
     return OwnModel(
         build=getattr(densenet, name),
         parameters=facts.parameters,
@@ -43,7 +44,7 @@ def _dense(name: str, facts: densenet.Variant) -> OwnModel:
 
 
 OWN: Mapping[str, OwnModel] = {
-    **{name: _dense(name, facts) for name, facts in densenet.VARIANTS.items()},
+    **{name: _dense(name, facts) for name, facts in VARIANTS.items()},
     "resnet50_v1": OwnModel(resnet_v1.resnet50_v1, 25_557_032, 3_857_973_248),
     "resnet101_v1": OwnModel(resnet_v1.resnet101_v1, 44_549_160, 7_570_194_432),
     "resnet152_v1": OwnModel(resnet_v1.resnet152_v1, 60_192_808, 11_282_415_616),

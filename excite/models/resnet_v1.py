@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from excite.attention.registry import refuse_unknown_options
+from excite.errors import refuse_unknown_options
 from excite.models.hub import library_errors
 
 

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from excite.attention.registry import refuse_unknown_options
-from excite.models.network import Network, feature, require, start_convolutions
+from excite.errors import refuse_unknown_options, require
+from excite.models.network import Network, feature, start_convolutions
 
 # Channels of the three stages by number of groups: the paper's table 1, for about the same cost.
 CHANNELS: Mapping[int, tuple[int, int, int]] = {

@@ -16,7 +16,7 @@ from excite.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from excite.data.transforms import PRESETS, Augmentation
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.models.catalogue import LARGEST_FOR_CIFAR_STEM, create_model, input_statistics
-from excite.models.densenet import VARIANTS
+from excite.models.densenet_plan import VARIANTS
 from excite.models.truncate import last_whole_block
 from excite.models.weights import load_weights
 from excite.runs.predictions import column_names

@@ -17,10 +17,9 @@ def keep_memory() -> bool:
     """Have the C library reuse large blocks instead of giving each back to the system when it is freed.
 
     By default glibc maps every block of 32 MiB or more anew: each layer's output comes as fresh pages, which
-    the kernel clears one by one. For a MobileNet's forward pass of 64 images at 224 pixels on one core that is
-    480,000 page faults and more time than the arithmetic: 2.9 s, and 1.1 s without them; a training step of 24
-    images takes 1.65 s instead of 2.7 (``benchmarks/memory.py``). The price is that memory once used stays
-    with the process.
+    the kernel clears one by one. A MobileNet's forward pass of 64 images at 224 pixels takes 480,000 page
+    faults and 2.9 s of one core, and 1.1 s without them (``benchmarks/memory.py``). The price is that memory
+    once used stays with the process.
 
     Returns:
         whether it was done: not on other C libraries, not where the user has set ``MALLOC_...`` or

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 
 from ..conftest import Command, make_pictures
 
-VERBS = ("train", "evaluate", "predict", "summary", "doctor")
+VERBS = ("train", "evaluate", "predict", "export", "summary", "doctor")
 QUICK = ("--epochs", 2, "--batch-size", 8, "--device", "cpu")
 
 

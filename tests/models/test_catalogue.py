@@ -11,7 +11,7 @@ from excite.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from excite.errors import ExciteError
 from excite.insertion.insert import inserted_sites
 from excite.models.catalogue import create_model, input_statistics, list_models, replace_head
-from excite.models.densenet import VARIANTS
+from excite.models.densenet_plan import VARIANTS
 from excite.models.own import OWN
 from excite.models.summary import summarise
 

@@ -1,0 +1,66 @@
+"""excite export"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from excite.cli.output import print_json
+from excite.export.formats import FORMATS, format_called
+
+SHOWN = 12  # names of classes
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(
+        "export",
+        epilog="Examples: [bold]excite export runs/photos --format keras[/bold] · "
+        "[bold]excite export runs/photos --format keras --out photos.keras[/bold]",
+    )(export)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="; ".join(f"{name}: {each.says}" for name, each in FORMATS.items()) + ".",
+            metavar="|".join(FORMATS),
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The file; by default in the run folder, with its name.")
+    ] = None,
+    images: Annotated[
+        int, typer.Option("--images", help="Check it on at most so many of the run's test images.", min=1)
+    ] = 256,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Write a trained run in another format, checked against the run.
+
+    The file takes uint8 images at the run's input size, normalises them inside and gives calibrated
+    probabilities. Where it says anything else than the run, it is not written.
+    """
+    chosen = format_called(format)
+    from excite.export.export import export_run
+    from excite.runs.run import Run
+
+    made = export_run(Run.open(run), format, out, images=images)
+    if as_json:
+        print_json({**asdict(made), "path": str(made.path)})
+        return
+    side, parity = made.image_size, made.parity
+    typer.echo(f"written   {made.path}   ({made.size / 2**20:.1f} MiB)")
+    names = ", ".join(made.classes[:SHOWN]) + (", ..." if len(made.classes) > SHOWN else "")
+    typer.echo(f"takes     uint8 images {side} x {side}")
+    typer.echo(f"gives     probabilities of {len(made.classes)} classes: {names}")
+    typer.echo(
+        f"checked   on {parity.images} images of the run: the largest difference of a probability is "
+        f"{parity.largest:.1e}, the same class for {parity.same_class}"
+    )
+    typer.echo(f'next      python -c "{chosen.use.format(str(made.path))}"')

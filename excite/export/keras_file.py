@@ -1,0 +1,96 @@
+"""A trained run as a .keras file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# Every backend writes the same file, and PyTorch is here already. With TensorFlow or JAX in one process it
+# may crash where it imports triton (torch 2.14, triton 3.8, tensorflow 2.21, jax 0.10).
+# Where Keras is in use already, its backend stays.
+if "keras" not in sys.modules:
+    os.environ["KERAS_BACKEND"] = "torch"
+
+from excite.errors import BAD_USAGE, ExciteError
+from excite.export.formats import Predict
+from excite.keras import ClassProbabilities, densenet, to_keras  # says what is missing, before keras itself
+from excite.models.densenet import DenseNet
+from excite.runs.classifier import Classifier
+
+import keras  # isort: skip
+
+BATCH = 64
+
+
+def write(classifier: Classifier, path: Path) -> None:
+    """uint8 images (N, S, S, 3) -> probabilities (N, classes), normalised and calibrated inside.
+
+    The names of the classes are those of its last layer, ``probabilities``.
+
+    Raises: ExciteError for a network that is no DenseNet of excite, or whose attention Keras does not have.
+    """
+    options = _options(classifier)
+    with _plain_settings():
+        size = classifier.preprocessing.image_size
+        pixels = keras.Input((size, size, 3), dtype="uint8", name="pixels")
+        # input = (pixel / 255 - mean) / std
+        mean, std = (
+            255 * np.array(classifier.preprocessing.mean),
+            255 * np.array(classifier.preprocessing.std),
+        )
+        images = keras.layers.Normalization(
+            axis=-1, mean=mean.tolist(), variance=(std**2).tolist(), name="normalise"
+        )(pixels)
+        network = densenet.build(**options, input_tensor=images)
+        to_keras(classifier.model, network)
+        last = ClassProbabilities(classifier.classes, classifier.temperature, name="probabilities")
+        model = keras.Model(pixels, last(network.output), name=options["name"])
+        model.save(path)
+
+
+def read(path: Path) -> Predict:
+    """The file as others will use it: loaded without custom objects."""
+    model = keras.saving.load_model(path)
+    return lambda pixels: model.predict(pixels, batch_size=BATCH, verbose=0)
+
+
+def _options(classifier: Classifier) -> dict[str, Any]:
+    """The arguments of ``excite.keras.densenet.build`` for the run's network."""
+    architecture = dict(classifier.architecture)
+    name = architecture["name"].rpartition(":")[2]
+    if not isinstance(classifier.model, DenseNet) or "cut_after" in architecture:
+        what = f"{architecture['name']} has no form in Keras: excite's DenseNets have"
+        raise ExciteError(what, where="--format keras", exit_code=BAD_USAGE)
+    # What create_model and the training ask beside the network's own options.
+    for other in ("name", "image_size", "stem", "where", "stages", "pretrained"):
+        architecture.pop(other, None)
+    variant = densenet.VARIANTS[name]
+    return {
+        "growth_rate": variant.growth_rate,
+        "block_config": variant.block_config,
+        "init_channels": variant.init_channels,
+        # Small images have chosen it where nobody has; the network says which.
+        "stem": "imagenet" if hasattr(classifier.model.features, "norm0") else "cifar",
+        "name": name,
+        **architecture,
+        "placement": architecture.get("placement") or "final",
+    }
+
+
+@contextmanager
+def _plain_settings() -> Iterator[None]:
+    """float32 and channels last, whatever the user's keras.json says; it is left as it was."""
+    policy, layout = keras.config.dtype_policy(), keras.config.image_data_format()
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_image_data_format("channels_last")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+        keras.config.set_image_data_format(layout)
