@@ -33,8 +33,15 @@ def write(classifier: Classifier, path: Path) -> None:
 
     The names of the classes are those of its last layer, ``probabilities``.
 
-    Raises: ExciteError for a network that is no DenseNet of excite, or whose attention Keras does not have.
+    Raises:
+        ExciteError: for a network that is no DenseNet of excite, or whose attention Keras does not have, and
+            for a classifier that asks about crops.
     """
+    if classifier.preprocessing.views == "crops":
+        what = "the classifier asks about twelve views of each image, which the file does not hold"
+        raise ExciteError(
+            what, where="--format keras", hint="train with --views one or flip", exit_code=BAD_USAGE
+        )
     options = _options(classifier)
     with _plain_settings():
         size = classifier.preprocessing.image_size
@@ -47,10 +54,16 @@ def write(classifier: Classifier, path: Path) -> None:
         images = keras.layers.Normalization(
             axis=-1, mean=mean.tolist(), variance=(std**2).tolist(), name="normalise"
         )(pixels)
-        network = densenet.build(**options, input_tensor=images)
+        if classifier.preprocessing.views == "flip":  # one network, asked twice
+            network = densenet.build(**options, image_size=size)
+            both = [network(images), network(keras.ops.flip(images, axis=2))]
+            logits = keras.layers.Average(name="views")(both)
+        else:
+            network = densenet.build(**options, input_tensor=images)
+            logits = network.output
         to_keras(classifier.model, network)
         last = ClassProbabilities(classifier.classes, classifier.temperature, name="probabilities")
-        model = keras.Model(pixels, last(network.output), name=options["name"])
+        model = keras.Model(pixels, last(logits), name=options["name"])
         model.save(path)
 
 

@@ -26,10 +26,13 @@ from ..keras.processes import require_installed
 QUICK = {"epochs": 2, "batch_size": 8, "quiet": True, "device": "cpu"}
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+@pytest.fixture(scope="module", params=["one", "flip"])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run whose answers are those of the image, and one whose answers are means over its mirror image too."""
     place = tmp_path_factory.mktemp("export")
-    return excite.train(make_pictures(place / "pictures"), out=str(place / "run"), **QUICK)
+    return excite.train(
+        make_pictures(place / "pictures"), out=str(place / "run"), views=request.param, **QUICK
+    )
 
 
 @pytest.mark.parametrize(
