@@ -28,7 +28,7 @@ QUICK = {"epochs": 2, "batch_size": 8, "quiet": True, "device": "cpu"}
 
 @pytest.fixture(scope="module", params=["one", "flip"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run whose answers are those of the image, and one whose answers are means over its mirror image too."""
+    """A run that answers for the image alone, and one that asks about its mirror image, too."""
     place = tmp_path_factory.mktemp("export")
     return excite.train(
         make_pictures(place / "pictures"), out=str(place / "run"), views=request.param, **QUICK
