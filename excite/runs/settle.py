@@ -18,7 +18,7 @@ from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.models.catalogue import LARGEST_FOR_CIFAR_STEM, create_model, input_statistics
 from excite.models.densenet_plan import VARIANTS
 from excite.models.truncate import last_whole_block
-from excite.models.weights import load_weights
+from excite.models.weights import built_with, load_weights
 from excite.runs.predictions import column_names
 from excite.training.config import TrainConfig
 from excite.training.optimisation import DEFAULTS
@@ -69,6 +69,10 @@ def settle(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[s
     small = config.image_size <= LARGEST_FOR_CIFAR_STEM and not config.pretrained
     if config.model == "auto":
         choose("model", SMALL_MODEL if small else LARGE_MODEL, f"for images of {config.image_size} pixels")
+    for name, value in (built_with(config.weights) if config.weights else {}).items():
+        if name not in config.model_options:
+            config = config.replace(model_options={**config.model_options, name: value})
+            reasons.append(f"model_options.{name} {value}: the weights file says so")
     variant = VARIANTS.get(config.model.removeprefix("excite:"))
     if config.attention == "auto":
         reason = "Squeeze-and-Excitation" if variant else "this network is trained as it is; or say which"

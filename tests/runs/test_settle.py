@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
+from safetensors.torch import save_file
 
 from excite.data.manifest import Manifest
+from excite.models.catalogue import create_model
 from excite.runs.settle import architecture_of, settle
 from excite.training.config import TrainConfig
 
@@ -101,3 +105,15 @@ def test_choices_are_told_with_their_reason() -> None:
     _, reasons = settle(TrainConfig(), manifest(300, 200))
     told = [reason.split()[0] for reason in reasons]
     assert told == ["device", "precision", "split", "recipe", "image_size", "model", "attention", "positive"]
+
+
+def test_padding_is_what_the_weights_file_says_unless_the_user_does(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    model = create_model("mobilenetv1_050", num_classes=2, pad_type="same")
+    save_file(model.state_dict(), path, metadata={"pad_type": "same", "input": "anything"})
+    options = {"model": "mobilenetv1_050", "weights": str(path)}
+    assert settled(**options).model_options == {"pad_type": "same"}
+    named = {"pad_type": "", "stem_size": 16}
+    assert settled(**options, model_options=named).model_options == named
+    save_file(model.state_dict(), path)
+    assert settled(**options).model_options == {}
