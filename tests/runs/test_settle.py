@@ -109,11 +109,11 @@ def test_choices_are_told_with_their_reason() -> None:
 
 def test_padding_is_what_the_weights_file_says_unless_the_user_does(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
-    model = create_model("mobilenetv1_050", num_classes=2, pad_type="same")
+    model = create_model("mobilenetv2_035", num_classes=2, pad_type="same")
     save_file(model.state_dict(), path, metadata={"pad_type": "same", "input": "anything"})
-    options = {"model": "mobilenetv1_050", "weights": str(path)}
+    options = {"model": "mobilenetv2_035", "weights": str(path)}
     assert settled(**options).model_options == {"pad_type": "same"}
-    named = {"pad_type": "", "stem_size": 16}
+    named = {"pad_type": "", "drop_rate": 0.1}
     assert settled(**options, model_options=named).model_options == named
     save_file(model.state_dict(), path)
     assert settled(**options).model_options == {}
