@@ -38,7 +38,7 @@ def _says(shifts: Mapping[str, Any], plain: Mapping[str, Any], changed: Sequence
     start, tuned = _mean(changed, "start"), _mean(changed, "tuned")
     better = "tuned" if tuned["log_loss"] < start["log_loss"] else "start"
     at_home = "tuned" if plain["tuned"]["log_loss"] < plain["start"]["log_loss"] else "start"
-    names = {"tuned": "the tuned weights", "start": "those that fine-tuning started from"}
+    names = {"tuned": "the tuned weights", "start": "the weights at the start"}
     text = (
         f"On {shifts['n']:,} test images changed as another camera or light would, {names[better]} do better "
     )

@@ -38,8 +38,9 @@ def blend(
     """Move a tuned network's weights back towards its start, as far as validation images like best.
 
     Wortsman et al. 2022 (arXiv 2109.01903): a mean of both is often better than either, above all on other
-    data. So the images are asked as they are and under every shift of ``excite.data.shifts``; the share with
-    the least mean loss is taken, of equally good ones the one nearer to the start.
+    data. So the images are asked as they are and under every shift of ``excite.data.shifts``. Validation groups
+    are often few and their loss is then mostly chance: of the shares whose mean loss is within one standard
+    error, over groups, of the least, the one nearest to the start is taken (Breiman et al. 1984, 3.4.3).
 
     Args:
         folder: of the checkpoints: where the training started, and its best epoch.
@@ -49,15 +50,36 @@ def blend(
         the share of the tuned weights.
     """
     ends, rows = _Ends(model, folder), _some(len(validation), config.seed)
-    found = _scores(ends, SHARES, config, validation.targets()[rows], pixels[rows], device, display)
-    losses = [float(np.mean([row[share]["log_loss"] for row in found])) for share in range(len(SHARES))]
-    best = int(np.argmin(losses))
-    ends.load(SHARES[best])
+    losses, _ = _asked(ends, SHARES, config, validation.targets()[rows], pixels[rows], device, display)
+    each = losses.mean(axis=0)  # over the shifts: (shares, images)
+    means = each.mean(axis=1)
+    chosen = nearest_to_start(each, validation.group_codes()[rows])
+    ends.load(SHARES[chosen])
+    share = SHARES[chosen]
     display.note(
-        f"{SHARES[best]:.0%} of the tuned weights, {1 - SHARES[best]:.0%} of the start's: loss on validation "
-        f"images, as they are and shifted, {losses[best]:.3f} (start {losses[0]:.3f}, tuned {losses[-1]:.3f})"
+        f"{share:.0%} of the tuned weights, {1 - share:.0%} of the start's: loss on validation images, as they "
+        f"are and shifted, {means[chosen]:.3f} (start {means[0]:.3f}, tuned {means[-1]:.3f})"
     )
-    return SHARES[best]
+    return share
+
+
+def nearest_to_start(losses: np.ndarray, groups: np.ndarray) -> int:
+    """The first row of losses (shares, images) whose mean is within one standard error of the least.
+
+    The standard error is that of the difference from the best row, whose images of one group are one witness:
+    the ratio estimator's over groups.
+    """
+    best = int(losses.mean(axis=1).argmin())
+    codes = np.unique(groups, return_inverse=True)[1]
+    count = int(codes.max()) + 1
+    for row in range(best):
+        differences = losses[row] - losses[best]
+        mean = differences.mean()
+        sums = np.bincount(codes, differences - mean, count)
+        error = np.sqrt(count / max(1, count - 1) * (sums**2).sum()) / len(differences)
+        if mean <= error:
+            return row
+    return best
 
 
 def under_shifts(
@@ -78,15 +100,23 @@ def under_shifts(
     """
     ends, rows = _Ends(model, folder), _some(len(test), config.seed)
     shares = (0.0, 1.0, share)
-    found = _scores(ends, shares, config, test.targets()[rows], pixels[rows], device, display)
+    losses, right = _asked(ends, shares, config, test.targets()[rows], pixels[rows], device, display)
     ends.load(share)
     names = (PLAIN, *SHIFTS)
     return {
         "share": share,
         "n": len(rows),
         "rows": [
-            {"shift": name, **dict(zip(("start", "tuned", "kept"), row, strict=True))}
-            for name, row in zip(names, found, strict=True)
+            {
+                "shift": name,
+                **{
+                    kind: {"accuracy": float(hits.mean()), "log_loss": float(lost.mean())}
+                    for kind, hits, lost in zip(
+                        ("start", "tuned", "kept"), right[row], losses[row], strict=True
+                    )
+                },
+            }
+            for row, name in enumerate(names)
         ],
     }
 
@@ -108,7 +138,7 @@ class _Ends:
         return self.model
 
 
-def _scores(
+def _asked(
     ends: _Ends,
     shares: tuple[float, ...],
     config: TrainConfig,
@@ -116,25 +146,27 @@ def _scores(
     pixels: np.ndarray,
     device: torch.device,
     display: Display,
-) -> list[list[dict[str, float]]]:
-    """Accuracy and log loss for each shift, the plain images first, and each share."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Log loss of each image, and whether it is right: (1 + shifts, shares, images), plain images first."""
     names, progress = (PLAIN, *SHIFTS), display.stage("asking under other light")
-    found: list[list[dict[str, float]]] = [[{} for _ in shares] for _ in names]
-    truth = torch.from_numpy(targets)
-    for column, share in enumerate(shares):
-        model = ends.load(share)
-        for row, name in enumerate(names):
-            source = PixelSource(pixels if name == PLAIN else shifted(pixels, name))
+    losses = np.zeros((len(names), len(shares), len(targets)))
+    right = np.zeros(losses.shape, dtype=bool)
+    for row, name in enumerate(names):
+        source = PixelSource(pixels if name == PLAIN else shifted(pixels, name))
+        for column, share in enumerate(shares):
             logits = predict_logits(
-                model, source, preprocessing_of(config), device=device, precision=config.precision
+                ends.load(share),
+                source,
+                preprocessing_of(config),
+                device=device,
+                precision=config.precision,
             )
-            found[row][column] = {
-                "accuracy": float((logits.argmax(axis=1) == targets).mean()),
-                "log_loss": float(F.cross_entropy(torch.from_numpy(logits), truth)),
-            }
+            truth = torch.from_numpy(targets)
+            losses[row, column] = F.cross_entropy(torch.from_numpy(logits), truth, reduction="none").numpy()
+            right[row, column] = logits.argmax(axis=1) == targets
             if progress is not None:
-                progress(column * len(names) + row + 1, len(shares) * len(names))
-    return found
+                progress(row * len(shares) + column + 1, len(names) * len(shares))
+    return losses, right
 
 
 def _some(count: int, seed: int) -> np.ndarray:

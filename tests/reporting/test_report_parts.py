@@ -213,7 +213,7 @@ def test_shifts_say_which_weights_bear_them_better_and_what_they_are_on_the_mean
 
     rows = [row("as they are", 0.5, 0.3), row("darker", 0.4, 0.6), row("noisy", 0.2, 0.8)]
     table = shift_table({"share": 0.25, "n": 40, "rows": rows})
-    assert "those that fine-tuning started from do better" in table.says
+    assert "the weights at the start do better" in table.says
     assert "as they are, it is the tuned weights" in table.says
     assert "25% of the tuned and 75% of the start's" in table.says
     assert table.rows[-1] == ("mean of the shifts", ("70.0 %, 0.300", "30.0 %, 0.700", "50.0 %, 0.500"))

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 import excite
 from excite.data.shifts import SHIFTS
 from excite.models.head import head_of
-from excite.runs.blending import SHARES
+from excite.runs.blending import SHARES, nearest_to_start
 from excite.runs.finetuning import START
 
 from ..conftest import make_pictures
@@ -86,3 +86,20 @@ def test_a_head_that_came_with_the_weights_stays(place: Path) -> None:
     )
     start = load_file(run.checkpoints / START)
     assert torch.equal(start[f"{head_of(model)}.weight"], model.state_dict()[f"{head_of(model)}.weight"])
+
+
+def test_it_stays_at_the_start_unless_the_groups_agree_that_going_on_is_better() -> None:
+    groups = np.repeat(np.arange(20), 10)
+    random = np.random.default_rng(0)
+    start = random.uniform(0.4, 0.8, 200)
+    better = start - 0.2 + random.normal(0, 0.05, 200)
+    assert nearest_to_start(np.stack([start, start - 0.1, better]), groups) == 2
+    # One group in two is as much worse as the other is better, but for a little.
+    torn = start + np.repeat(np.where(np.arange(20) % 2, 0.3, -0.31), 10)
+    assert torn.mean() < start.mean()
+    assert nearest_to_start(np.stack([start, torn]), groups) == 0
+    # Were the images independent witnesses, the same differences would be enough.
+    some = start + np.repeat(np.where(np.arange(20) % 2, 0.3, -0.36), 10)
+    assert nearest_to_start(np.stack([start, some]), np.arange(200)) == 1
+    assert nearest_to_start(np.stack([start, some]), groups) == 0
+    assert nearest_to_start(np.stack([start, start + 0.1]), groups) == 0
