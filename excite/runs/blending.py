@@ -38,9 +38,10 @@ def blend(
     """Move a tuned network's weights back towards its start, as far as validation images like best.
 
     Wortsman et al. 2022 (arXiv 2109.01903): a mean of both is often better than either, above all on other
-    data. So the images are asked as they are and under every shift of ``excite.data.shifts``. Validation groups
-    are often few and their loss is then mostly chance: of the shares whose mean loss is within one standard
-    error, over groups, of the least, the one nearest to the start is taken (Breiman et al. 1984, 3.4.3).
+    data. So the images are asked as they are and under every shift of ``excite.data.shifts``. Validation
+    groups are often few and their loss is then mostly chance: of the shares whose mean loss is within one
+    standard error, over groups, of the least, the one nearest to the start is taken (Breiman et al. 1984,
+    section 3.4.3).
 
     Args:
         folder: of the checkpoints: where the training started, and its best epoch.
@@ -57,8 +58,8 @@ def blend(
     ends.load(SHARES[chosen])
     share = SHARES[chosen]
     display.note(
-        f"{share:.0%} of the tuned weights, {1 - share:.0%} of the start's: loss on validation images, as they "
-        f"are and shifted, {means[chosen]:.3f} (start {means[0]:.3f}, tuned {means[-1]:.3f})"
+        f"{share:.0%} of the tuned weights, {1 - share:.0%} of the start's: loss on validation images, as "
+        f"they are and shifted, {means[chosen]:.3f} (start {means[0]:.3f}, tuned {means[-1]:.3f})"
     )
     return share
 
