@@ -174,7 +174,7 @@ def test_a_split_keeps_found_copies_together_and_is_read_back(place: Path) -> No
     done = ok("split", "photos", "--out", "made/manifest.csv", "--seed", 3)
     assert "excite train made/manifest.csv" in done.stdout
     rows = columns_of(place / "made" / "manifest.csv")
-    assert list(rows[0])[:4] == ["path", "label", "group", "split"]
+    assert list(rows[0])[:5] == ["path", "label", "group", "photo", "split"]
     assert len(rows) == 25
     by_path = {str(Path(row["path"]).relative_to(place / "photos")): row for row in rows}
     one, other = by_path["train/a/0.png"], by_path["test/a/copy.png"]
