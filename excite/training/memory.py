@@ -17,8 +17,8 @@ def keep_memory() -> bool:
     """Have the C library reuse large blocks instead of giving each back to the system when it is freed.
 
     By default glibc maps every block of 32 MiB or more anew: each layer's output comes as fresh pages, which
-    the kernel clears one by one. A MobileNet's forward pass of 64 images at 224 pixels takes 480,000 page
-    faults and 2.9 s of one core, and 1.1 s without them (``benchmarks/memory.py``). The price is that memory
+    the kernel clears one by one. A MobileNet's forward pass of 32 images at 224 pixels takes 200,000 page
+    faults and 0.60 s of one core, and 0.25 s without them (``benchmarks/memory.py``). The price is that memory
     once used stays with the process.
 
     Returns:
