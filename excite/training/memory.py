@@ -18,8 +18,8 @@ def keep_memory() -> bool:
 
     By default glibc maps every block of 32 MiB or more anew: each layer's output comes as fresh pages, which
     the kernel clears one by one. A MobileNet's forward pass of 32 images at 224 pixels takes 200,000 page
-    faults and 0.60 s of one core, and 0.25 s without them (``benchmarks/memory.py``). The price is that memory
-    once used stays with the process.
+    faults and 0.60 s of one core, and 0.25 s without them (``benchmarks/memory.py``). The price is that
+    memory once used stays with the process.
 
     Returns:
         whether it was done: not on other C libraries, not where the user has set ``MALLOC_...`` or
