@@ -30,7 +30,7 @@ def blend(
     model: nn.Module,
     folder: Path,
     config: TrainConfig,
-    validation: Manifest,
+    manifest: Manifest,
     pixels: np.ndarray,
     device: torch.device,
     display: Display,
@@ -45,16 +45,17 @@ def blend(
 
     Args:
         folder: of the checkpoints: where the training started, and its best epoch.
-        validation: its rows are those of ``pixels``, (N, S, S, 3).
+        manifest: all images, of which those for validation are asked.
+        pixels: (N, S, S, 3) of all of them, in memory or mapped from a file.
 
     Returns:
         the share of the tuned weights.
     """
-    ends, rows = _Ends(model, folder), _some(len(validation), config.seed)
-    losses, _ = _asked(ends, SHARES, config, validation.targets()[rows], pixels[rows], device, display)
+    ends, rows = _Ends(model, folder), _some(manifest, "val", config.seed)
+    losses, _ = _asked(ends, SHARES, config, manifest.targets()[rows], pixels[rows], device, display)
     each = losses.mean(axis=0)  # over the shifts: (shares, images)
     means = each.mean(axis=1)
-    chosen = nearest_to_start(each, validation.group_codes()[rows])
+    chosen = nearest_to_start(each, manifest.group_codes()[rows])
     ends.load(SHARES[chosen])
     share = SHARES[chosen]
     display.note(
@@ -88,7 +89,7 @@ def under_shifts(
     folder: Path,
     share: float,
     config: TrainConfig,
-    test: Manifest,
+    manifest: Manifest,
     pixels: np.ndarray,
     device: torch.device,
     display: Display,
@@ -99,9 +100,9 @@ def under_shifts(
         ``share`` of the tuned weights in the kept ones, ``n`` images, and ``rows``: ``shift``, and for
         ``start``, ``tuned`` and ``kept`` each ``accuracy`` and ``log_loss``, before any temperature.
     """
-    ends, rows = _Ends(model, folder), _some(len(test), config.seed)
+    ends, rows = _Ends(model, folder), _some(manifest, "test", config.seed)
     shares = (0.0, 1.0, share)
-    losses, right = _asked(ends, shares, config, test.targets()[rows], pixels[rows], device, display)
+    losses, right = _asked(ends, shares, config, manifest.targets()[rows], pixels[rows], device, display)
     ends.load(share)
     names = (PLAIN, *SHIFTS)
     return {
@@ -170,7 +171,8 @@ def _asked(
     return losses, right
 
 
-def _some(count: int, seed: int) -> np.ndarray:
-    """All of them, or ``LARGEST`` drawn at random, in order."""
-    random = np.random.default_rng(derive_seed(seed, count))
-    return np.sort(random.permutation(count)[:LARGEST])
+def _some(manifest: Manifest, split: str, seed: int) -> np.ndarray:
+    """The rows of a split, of more than ``LARGEST`` so many drawn at random, in order."""
+    rows = np.flatnonzero(manifest.table["split"] == split)
+    random = np.random.default_rng(derive_seed(seed, len(rows)))
+    return np.sort(random.permutation(rows)[:LARGEST])

@@ -210,12 +210,9 @@ def _train(plan: Plan, here: World, display: Display) -> None:
         load_weights(model, run.checkpoints / BEST)
         if config.recipe == "finetune":
             folder = run.checkpoints
-            seen = {name: pixels[np.flatnonzero(manifest.table["split"] == name)] for name in ("val", "test")}
-            share = blend(model, folder, config, parts["val"], seen["val"], device, display)
-            run.write_json(
-                "shifts.json",
-                under_shifts(model, folder, share, config, parts["test"], seen["test"], device, display),
-            )
+            share = blend(model, folder, config, manifest, pixels, device, display)
+            shifts = under_shifts(model, folder, share, config, manifest, pixels, device, display)
+            run.write_json("shifts.json", shifts)
         outputs = outputs_of(model, config, manifest, pixels, device)
         conclude(run, config, manifest, model, outputs)
 
