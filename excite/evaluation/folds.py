@@ -14,8 +14,8 @@ from excite.evaluation.calibration import calibrated_range
 from excite.evaluation.intervals import LEVEL, METHODS, RESAMPLES
 from excite.evaluation.measure import WAYS, interval_of
 from excite.evaluation.metrics import CALIBRATION_ERRORS, OVERALL, WHY_OVERALL
-from excite.evaluation.pairing import shared_images
 from excite.evaluation.predictions import Predictions
+from excite.evaluation.repeats import matched_repeats
 from excite.evaluation.resampling import GroupSums, Values, bootstrap, jackknife
 
 
@@ -78,11 +78,7 @@ def measure_repeats(
     """
     if method not in WAYS:
         raise unknown_name("interval", method, WAYS)
-    if not repeats:
-        raise ExciteError("there are no repeats to average")
-    matched = [shared_images(repeats[0], other)[1] for other in repeats]
-    if any(len(one) != len(other) for one in matched for other in (repeats[0], *repeats)):
-        raise ExciteError("the repeats are not of the same images")
+    matched = matched_repeats(repeats)
     tables = [GroupSums(one) for one in matched]
     points = [table.point() for table in tables]
     resampled = bootstrap(tables, resamples, seed) if method in METHODS else None

@@ -22,15 +22,22 @@ def mean_of_repeats(repeats: Sequence[Predictions]) -> Predictions:
         in the order of the first repeat.
 
     Raises:
+        ExciteError: as ``matched_repeats``.
+    """
+    matched = matched_repeats(repeats)
+    mean = np.mean([one.probabilities for one in matched], axis=0)
+    return replace(repeats[0], probabilities=mean)
+
+
+def matched_repeats(repeats: Sequence[Predictions]) -> list[Predictions]:
+    """The repeats with their images in the order of the first.
+
+    Raises:
         ExciteError: no repeats, or repeats of other images.
     """
     if not repeats:
         raise ExciteError("there are no repeats to average")
-    first = repeats[0]
-    matched = [shared_images(first, other)[1] for other in repeats]
-    if any(
-        len(one) != len(first) or len(one) != len(other) for one, other in zip(matched, repeats, strict=True)
-    ):
+    matched = [shared_images(repeats[0], other)[1] for other in repeats]
+    if any(len(one) != len(other) for one in matched for other in (repeats[0], *repeats)):
         raise ExciteError("the repeats are not of the same images")
-    mean = np.mean([one.probabilities for one in matched], axis=0)
-    return replace(first, probabilities=mean)
+    return matched

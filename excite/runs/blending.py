@@ -101,10 +101,11 @@ def under_shifts(
         ``start``, ``tuned`` and ``kept`` each ``accuracy`` and ``log_loss``, before any temperature.
     """
     ends, rows = _Ends(model, folder), _some(manifest, "test", config.seed)
-    shares = (0.0, 1.0, share)
+    shares = tuple(sorted({0.0, share, 1.0}))
     losses, right = _asked(ends, shares, config, manifest.targets()[rows], pixels[rows], device, display)
     ends.load(share)
     names = (PLAIN, *SHIFTS)
+    columns = {"start": 0, "tuned": len(shares) - 1, "kept": shares.index(share)}
     return {
         "share": share,
         "n": len(rows),
@@ -112,10 +113,11 @@ def under_shifts(
             {
                 "shift": name,
                 **{
-                    kind: {"accuracy": float(hits.mean()), "log_loss": float(lost.mean())}
-                    for kind, hits, lost in zip(
-                        ("start", "tuned", "kept"), right[row], losses[row], strict=True
-                    )
+                    kind: {
+                        "accuracy": float(right[row, column].mean()),
+                        "log_loss": float(losses[row, column].mean()),
+                    }
+                    for kind, column in columns.items()
                 },
             }
             for row, name in enumerate(names)
