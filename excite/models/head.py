@@ -31,12 +31,13 @@ def replace_head(model: nn.Module, num_classes: int) -> None:
 
 
 def linear_head(model: nn.Module) -> nn.Linear:
-    """The last layer of a network whose logits are a linear function of its features.
+    """The last layer of a network whose logits are a linear function of its features, and a constant.
 
     Raises: ExciteError where that is not so.
     """
     head = model.get_submodule(head_of(model))
-    if not isinstance(head, nn.Linear):
-        what = f"{type(model).__name__} does not end in a linear layer, and gives no features to probe"
+    if not isinstance(head, nn.Linear) or head.bias is None:
+        layer = "linear layer with a bias"
+        what = f"{type(model).__name__} does not end in a {layer}, and gives no features to probe"
         raise ExciteError(what, hint="take another network, or --recipe scratch")
     return head

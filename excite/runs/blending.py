@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from excite.data.loading import PixelSource, derive_seed
 from excite.data.manifest import Manifest
@@ -24,6 +27,8 @@ from excite.training.progress import Display
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the tuned weights, to be tried
 LARGEST = 256  # images that are looked at under every shift
 PLAIN = "as they are"
+
+Weights = Mapping[str, Tensor]
 
 
 def blend(
@@ -51,12 +56,14 @@ def blend(
     Returns:
         the share of the tuned weights.
     """
-    ends, rows = _Ends(model, folder), _some(manifest, "val", config.seed)
-    losses, _ = _asked(ends, SHARES, config, manifest.targets()[rows], pixels[rows], device, display)
+    start, tuned = _ends(folder)
+    rows = _some(manifest, "val", config.seed)
+    tried = [partial(_between, start, tuned, share) for share in SHARES]
+    losses, _ = _asked(model, tried, config, manifest.targets()[rows], pixels[rows], device, display)
     each = losses.mean(axis=0)  # over the shifts: (shares, images)
     means = each.mean(axis=1)
     chosen = nearest_to_start(each, manifest.group_codes()[rows])
-    ends.load(SHARES[chosen])
+    model.load_state_dict(tried[chosen]())
     share = SHARES[chosen]
     display.note(
         f"{share:.0%} of the tuned weights, {1 - share:.0%} of the start's: loss on validation images, as "
@@ -87,7 +94,6 @@ def nearest_to_start(losses: np.ndarray, groups: np.ndarray) -> int:
 def under_shifts(
     model: nn.Module,
     folder: Path,
-    share: float,
     config: TrainConfig,
     manifest: Manifest,
     pixels: np.ndarray,
@@ -96,18 +102,20 @@ def under_shifts(
 ) -> dict[str, Any]:
     """What start, tuned and kept weights are worth on test images as they are and under each shift.
 
+    Args:
+        model: with the weights that are kept; it has them afterwards, too.
+
     Returns:
-        ``share`` of the tuned weights in the kept ones, ``n`` images, and ``rows``: ``shift``, and for
-        ``start``, ``tuned`` and ``kept`` each ``accuracy`` and ``log_loss``, before any temperature.
+        ``n`` images, and ``rows``: ``shift``, and for ``start``, ``tuned`` and ``kept`` each ``accuracy`` and
+        ``log_loss``, of one view and before any temperature.
     """
-    ends, rows = _Ends(model, folder), _some(manifest, "test", config.seed)
-    shares = tuple(sorted({0.0, share, 1.0}))
-    losses, right = _asked(ends, shares, config, manifest.targets()[rows], pixels[rows], device, display)
-    ends.load(share)
-    names = (PLAIN, *SHIFTS)
-    columns = {"start": 0, "tuned": len(shares) - 1, "kept": shares.index(share)}
+    kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    rows = _some(manifest, "test", config.seed)
+    start, tuned = _ends(folder)
+    asked = [lambda: start, lambda: tuned, lambda: kept]
+    losses, right = _asked(model, asked, config, manifest.targets()[rows], pixels[rows], device, display)
+    model.load_state_dict(kept)
     return {
-        "share": share,
         "n": len(rows),
         "rows": [
             {
@@ -117,59 +125,56 @@ def under_shifts(
                         "accuracy": float(right[row, column].mean()),
                         "log_loss": float(losses[row, column].mean()),
                     }
-                    for kind, column in columns.items()
+                    for column, kind in enumerate(("start", "tuned", "kept"))
                 },
             }
-            for row, name in enumerate(names)
+            for row, name in enumerate((PLAIN, *SHIFTS))
         ],
     }
 
 
-class _Ends:
-    """A network's weights where it started and where it came to, and anything between them."""
+def _ends(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The weights where a training started and where it came to."""
+    return load_file(folder / START), load_file(folder / BEST)
 
-    def __init__(self, model: nn.Module, folder: Path) -> None:
-        self.model = model
-        self.start, self.tuned = load_file(folder / START), load_file(folder / BEST)
 
-    def load(self, share: float) -> nn.Module:
-        """Give the network this share of the tuned weights."""
-        between = {
-            name: torch.lerp(self.start[name], value, share) if value.is_floating_point() else value
-            for name, value in self.tuned.items()
-        }
-        self.model.load_state_dict(between)
-        return self.model
+def _between(start: Weights, tuned: Weights, share: float) -> Weights:
+    """This share of the tuned weights and the rest of the start's; at 0 the start itself."""
+    if share == 0:
+        return start
+    return {
+        name: torch.lerp(start[name], value, share) if value.is_floating_point() else value
+        for name, value in tuned.items()
+    }
 
 
 def _asked(
-    ends: _Ends,
-    shares: tuple[float, ...],
+    model: nn.Module,
+    weights: Sequence[Callable[[], Weights]],
     config: TrainConfig,
     targets: np.ndarray,
     pixels: np.ndarray,
     device: torch.device,
     display: Display,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Log loss of each image, and whether it is right: (1 + shifts, shares, images), plain images first."""
+    """Log loss of each image, and whether it is right: (1 + shifts, weights, images), plain images first.
+
+    Of each image one view is asked: it is weights that are compared. They are made when they are asked.
+    """
     names, progress = (PLAIN, *SHIFTS), display.stage("asking under other light")
-    losses = np.zeros((len(names), len(shares), len(targets)))
+    preprocessing = dataclasses.replace(preprocessing_of(config), views="one")
+    losses = np.zeros((len(names), len(weights), len(targets)))
     right = np.zeros(losses.shape, dtype=bool)
+    truth = torch.from_numpy(targets)
     for row, name in enumerate(names):
         source = PixelSource(pixels if name == PLAIN else shifted(pixels, name))
-        for column, share in enumerate(shares):
-            logits = predict_logits(
-                ends.load(share),
-                source,
-                preprocessing_of(config),
-                device=device,
-                precision=config.precision,
-            )
-            truth = torch.from_numpy(targets)
+        for column, each in enumerate(weights):
+            model.load_state_dict(each())
+            logits = predict_logits(model, source, preprocessing, device=device, precision=config.precision)
             losses[row, column] = F.cross_entropy(torch.from_numpy(logits), truth, reduction="none").numpy()
             right[row, column] = logits.argmax(axis=1) == targets
             if progress is not None:
-                progress(row * len(shares) + column + 1, len(names) * len(shares))
+                progress(row * len(weights) + column + 1, len(names) * len(weights))
     return losses, right
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,9 +27,9 @@ from excite.models.head import head_of
 from excite.models.weights import load_weights
 from excite.runs.audited import audited, siblings_in_train
 from excite.runs.blending import blend, under_shifts
-from excite.runs.conclusion import conclude, outputs_of
-from excite.runs.finetuning import keep_start, start_from_probe
-from excite.runs.probing import probe
+from excite.runs.conclusion import Outputs, conclude, outputs_of
+from excite.runs.finetuning import keep_start, start_from_probe, started_from_probe
+from excite.runs.probing import probe, probe_features
 from excite.runs.run import Run, environment, new_run_folder, newest_run
 from excite.runs.settle import (
     architecture_of,
@@ -209,12 +210,28 @@ def _train(plan: Plan, here: World, display: Display) -> None:
         model = create_model(**architecture_of(config, len(manifest.classes))).to(device)
         load_weights(model, run.checkpoints / BEST)
         if config.recipe == "finetune":
-            folder = run.checkpoints
-            share = blend(model, folder, config, manifest, pixels, device, display)
-            shifts = under_shifts(model, folder, share, config, manifest, pixels, device, display)
-            run.write_json("shifts.json", shifts)
-        outputs = outputs_of(model, config, manifest, pixels, device)
+            outputs = _come_back(plan, model, pixels, device, display)
+        else:
+            outputs = outputs_of(model, config, manifest, pixels, device)
         conclude(run, config, manifest, model, outputs)
+
+
+def _come_back(
+    plan: Plan, model: nn.Module, pixels: np.ndarray, device: torch.device, display: Display
+) -> Outputs:
+    """Move a fine-tuned network back towards its start, and ask it. One that comes back all the way to a
+    probe is a probe: it learns from the validation images too, as one by ``--recipe probe`` does."""
+    run, config, manifest = plan.run, plan.config, plan.manifest
+    share = blend(model, run.checkpoints, config, manifest, pixels, device, display)
+    back = share == 0 and started_from_probe(run.checkpoints)
+    if back:
+        display.note("nothing of what was tuned is kept: the answer is the probe, fitted anew with val, too")
+        outputs = probe(run, config, manifest, model, pixels, device, display, table="probe.csv")
+    else:
+        outputs = outputs_of(model, config, manifest, pixels, device)
+    shifts = under_shifts(model, run.checkpoints, config, manifest, pixels, device, display)
+    run.write_json("shifts.json", {"share": share, "probe": back, **shifts})
+    return outputs
 
 
 def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, here: World, display: Display) -> None:
@@ -240,15 +257,17 @@ def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, here: World, disp
     )
     model = plan.model.to(device)
     if config.recipe == "finetune" and not has_checkpoint(run.checkpoints):
-        if plan.new_head:
-            source = PixelSource(pixels, rows["train"])
-            start_from_probe(model, config, training, source, device, display)
+        features = partial(probe_features, config, manifest, model, pixels, device, display)
+        probed = plan.new_head and start_from_probe(model, config, manifest, features, display)
         if here.first:
-            keep_start(model, run.checkpoints)
+            keep_start(model, run.checkpoints, probe=probed)
     trainer = Trainer(
         model,
         batches,
-        Validation(PixelSource(pixels, rows["val"]), validation.targets(), preprocessing),
+        # Which epoch is the best is asked of one view: several would take as many times as long.
+        Validation(
+            PixelSource(pixels, rows["val"]), validation.targets(), replace(preprocessing, views="one")
+        ),
         config,
         folder=run.checkpoints,
         device=device,

@@ -15,7 +15,7 @@ from excite.runs.features import cached_features
 from excite.runs.run import Run
 from excite.runs.settle import class_shares, preprocessing_of
 from excite.training.config import TrainConfig
-from excite.training.probe import fit_probe
+from excite.training.probe import Probe, fit_probe
 from excite.training.progress import Display
 
 
@@ -27,14 +27,45 @@ def probe(
     pixels: np.ndarray,
     device: torch.device,
     display: Display,
+    *,
+    table: str = "metrics.csv",
 ) -> Outputs:
     """Fit the head on all images that are not for the test, in the model itself; what it says of all of them.
 
     Training and validation images are one: each is held out once while the strength is chosen, and these
     held-out predictions are what temperature and thresholds are chosen with.
+
+    Args:
+        table: in the run's folder, for what each strength is worth.
+    """
+    features = probe_features(config, manifest, model, pixels, device, display)
+    known = manifest.table["split"].isin(["train", "val"]).to_numpy()
+    part = Manifest(manifest.table[known], manifest.classes)
+    fitted = fit_head(model, features[known], part, config)
+    names = ("strength", "val_loss", "val_accuracy")
+    run.write_table(table, [dict(zip(names, row, strict=True)) for row in fitted.tried])
+    display.note(
+        f"probe: {features.shape[1]} features of {known.sum()} images, strength {fitted.strength:g}: "
+        f"{worth_of(fitted)}"
+    )
+    test = features[(manifest.table["split"] == "test").to_numpy()] @ fitted.weight.T + fitted.bias
+    return Outputs(part, fitted.held_out, test)
+
+
+def probe_features(
+    config: TrainConfig,
+    manifest: Manifest,
+    model: nn.Module,
+    pixels: np.ndarray,
+    device: torch.device,
+    display: Display,
+) -> np.ndarray:
+    """(N, F) float32: what the model's head sees of all images, from the cache where they are known.
+
+    Raises: ExciteError where the head is no linear layer.
     """
     preprocessing = preprocessing_of(config)
-    features = cached_features(
+    return cached_features(
         model.to(device),
         pixels,
         pixels_key(manifest, preprocessing),
@@ -43,29 +74,34 @@ def probe(
         device=device,
         progress=display.stage("computing features"),
     )
-    known = manifest.table["split"].isin(["train", "val"]).to_numpy()
-    part = Manifest(manifest.table[known], manifest.classes)
+
+
+def fit_head(model: nn.Module, features: np.ndarray, part: Manifest, config: TrainConfig) -> Probe:
+    """Fit a probe, and give the model its weights.
+
+    Args:
+        features: (N, F) of the images in ``part``.
+
+    Raises:
+        ExciteError: if a class has too few groups to hold one out.
+    """
     targets = part.targets()
     fitted = fit_probe(
-        features[known],
+        features,
         targets,
         part.group_codes(),
-        classes=len(manifest.classes),
+        classes=len(part.classes),
         shares=class_shares(part).numpy()[targets] if config.balance != "none" else None,
         seed=config.seed,
     )
     head = linear_head(model)
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(fitted.weight))
-        if head.bias is None:
-            head.bias = nn.Parameter(torch.zeros(len(manifest.classes), device=device))
         head.bias.copy_(torch.from_numpy(fitted.bias))
-    names = ("strength", "val_loss", "val_accuracy")
-    run.write_table("metrics.csv", [dict(zip(names, row, strict=True)) for row in fitted.tried])
+    return fitted
+
+
+def worth_of(fitted: Probe) -> str:
+    """What the chosen strength is worth on held-out images, as words."""
     _, loss, accuracy = min(fitted.tried, key=lambda row: row[1])
-    display.note(
-        f"probe: {features.shape[1]} features of {known.sum()} images, strength {fitted.strength:g}: "
-        f"{accuracy:.1%} of held-out images right, log loss {loss:.3f}"
-    )
-    test = features[(manifest.table["split"] == "test").to_numpy()] @ fitted.weight.T + fitted.bias
-    return Outputs(part, fitted.held_out, test)
+    return f"{accuracy:.1%} of held-out images right, log loss {loss:.3f}"

@@ -103,7 +103,7 @@ def settle(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[s
     if config.best_by == "auto":
         config = config.replace(best_by="loss" if config.recipe == "finetune" else "accuracy")
     if config.views == "auto":
-        mirrored = config.recipe == "probe" and config.flips != "none"
+        mirrored = config.recipe != "scratch" and config.flips != "none"
         config = config.replace(views="flip" if mirrored else "one")
     if config.views != "one" and config.flips == "none":
         what = "a mirror image is another class here, and views are mirrored"

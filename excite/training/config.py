@@ -107,7 +107,7 @@ class TrainConfig:
         "auto",
         IMAGES,
         "What the answer is the mean of: the image alone (one), its mirror image too (flip), or also five "
-        "crops and theirs (crops), which takes twelve times as long. auto: flip for a probe.",
+        "crops and theirs (crops), which takes twelve times as long. auto: flip with trained weights.",
         choices=("auto", "one", "flip", "crops"),
     )
     augment: str = option(

@@ -53,6 +53,7 @@ def test_the_start_is_the_probe_and_the_end_lies_between_start_and_best(place: P
         **QUICK | {"recipe": "probe"},
     )
     assert probe.metrics["val"]["accuracy"]["value"] > 0.9
+    assert settled.views == "flip"
     name = next(name for name in given if name.endswith("conv1.weight"))
     moved = best[name] - start[name]
     share = float(((ended[name] - start[name]) * moved).sum() / (moved * moved).sum())
@@ -60,21 +61,32 @@ def test_the_start_is_the_probe_and_the_end_lies_between_start_and_best(place: P
     assert share == pytest.approx(shifts["share"], abs=1e-3)
     assert shifts["share"] in SHARES
     assert [row["shift"] for row in shifts["rows"]] == ["as they are", *SHIFTS]
-    same = {0.0: "start", 1.0: "tuned"}.get(shifts["share"])
-    assert same is None or all(row["kept"] == row[same] for row in shifts["rows"])
-    plain = shifts["rows"][0]["kept"]
-    assert plain["accuracy"] == pytest.approx(run.metrics["test"]["accuracy"]["value"])
+    assert shifts["probe"] == (shifts["share"] == 0)
+    assert shifts["share"] < 1 or all(row["kept"] == row["tuned"] for row in shifts["rows"])
     assert ended[name].numpy() == pytest.approx((start[name] + share * moved).numpy(), abs=1e-6)
 
 
-def test_with_a_rate_of_zero_the_probe_is_what_comes_out(place: Path) -> None:
-    options = {"lr": 0.0, "weight_decay": 0.0, "batch_norm": "frozen", "out": str(place / "still")}
-    run = excite.train(place / "pictures", weights=str(place / "w.safetensors"), **QUICK | options)
-    start, ended = load_file(run.checkpoints / START), load_file(run.weights)
-    for name, value in start.items():
-        if "num_batches" not in name:
-            np.testing.assert_allclose(ended[name], value, atol=1e-6)
-    assert run.metrics["test"]["accuracy"]["value"] > 0.9
+@pytest.mark.parametrize("balance", ["none", "weights"])
+def test_with_a_rate_of_zero_the_probe_is_what_comes_out(place: Path, balance: str) -> None:
+    common = QUICK | {"weights": str(place / "w.safetensors"), "balance": balance}
+    still = common | {"lr": 0.0, "weight_decay": 0.0, "batch_norm": "frozen"}
+    run = excite.train(place / "pictures", **still | {"out": str(place / f"still-{balance}")})
+    options = common | {"recipe": "probe", "out": str(place / f"as-probe-{balance}")}
+    probe = excite.train(place / "pictures", **options)
+    assert run.read_json("shifts.json")["probe"]
+    ended, expected = load_file(run.weights), load_file(probe.weights)
+    for name, value in expected.items():
+        np.testing.assert_allclose(ended[name], value, atol=1e-6)
+    assert (
+        run.read_json("classifier.json")["preprocessing"]
+        == probe.read_json("classifier.json")["preprocessing"]
+    )
+    for kind in ("predictions.csv", "val_predictions.csv"):
+        assert (run.path / kind).read_text() == (probe.path / kind).read_text()
+    assert (run.path / "probe.csv").read_text() == (probe.path / "metrics.csv").read_text()
+    assert len(run.history) == 2
+    kept = run.read_json("shifts.json")["rows"][0]["kept"]
+    assert kept["accuracy"] == pytest.approx(run.metrics["test"]["accuracy"]["value"], abs=0.1)
 
 
 def test_a_head_that_came_with_the_weights_stays(place: Path) -> None:
@@ -86,6 +98,7 @@ def test_a_head_that_came_with_the_weights_stays(place: Path) -> None:
     )
     start = load_file(run.checkpoints / START)
     assert torch.equal(start[f"{head_of(model)}.weight"], model.state_dict()[f"{head_of(model)}.weight"])
+    assert not run.read_json("shifts.json")["probe"]
 
 
 def test_it_stays_at_the_start_unless_the_groups_agree_that_going_on_is_better() -> None:
