@@ -34,7 +34,7 @@ def sites(
     """Where attention can go in a network: what --where, --stages and --placement choose from."""
     from excite.insertion.sites import sites as find_sites
     from excite.models.catalogue import create_model
-    from excite.runs.settle import module_paths, stage_numbers
+    from excite.runs.settled import module_paths, stage_numbers
 
     found = find_sites(
         create_model(model),

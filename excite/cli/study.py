@@ -11,7 +11,8 @@ import typer
 from excite.cli.options import takes_config
 from excite.cli.output import plain_table, print_json, print_table
 from excite.errors import BAD_USAGE, ExciteError
-from excite.training.config import RUN, TrainConfig, with_setting
+from excite.training.config import RUN, TrainConfig
+from excite.training.setting import with_setting
 
 STUDY = "Study"
 NOT_HERE = ("data", "folds", "repeats", "jobs", "out", "thumbnails")

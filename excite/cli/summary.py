@@ -108,7 +108,7 @@ def _build(
     name: str, attention: str, placing: dict[str, Any], classes: int | None, image_size: int | None
 ) -> nn.Module:
     from excite.models.catalogue import create_model
-    from excite.runs.settle import module_paths, stage_numbers
+    from excite.runs.settled import module_paths, stage_numbers
 
     options: dict[str, Any] = {} if classes is None else {"num_classes": classes}
     if attention != "none":

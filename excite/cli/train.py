@@ -11,7 +11,8 @@ from excite.cli.figures import labels_line, print_figures, print_folds
 from excite.cli.options import takes_config
 from excite.cli.output import print_json
 from excite.errors import BAD_USAGE, ExciteError
-from excite.training.config import RUN, TrainConfig, with_setting
+from excite.training.config import RUN, TrainConfig
+from excite.training.setting import with_setting
 
 
 def add_to(app: typer.Typer) -> None:

@@ -139,6 +139,11 @@ class RunFacts:
         """The options as one training used them: a cross-validation's are settled in its folds."""
         return self._first_fold.config if self._first_fold else self.config
 
+    @property
+    def came_back(self) -> bool:
+        """Whether fine-tuning came back to its probe, which is then the answer."""
+        return bool(self.shifts.get("probe"))
+
     @cached_property
     def made(self) -> Mapping[str, Any]:
         """``classifier.json``, in a cross-validation the first fold's; empty where there is none."""

@@ -12,6 +12,7 @@ from typing import Any
 from excite.reporting.charts import kept_epoch
 from excite.reporting.report_facts import RunFacts
 from excite.reporting.report_words import folds_text, many, parts_text
+from excite.runs.run import Run
 from excite.training.config import TrainConfig
 
 Row = tuple[str, str]
@@ -194,15 +195,28 @@ def _recipe(facts: RunFacts) -> str:
     if recipe == "scratch":
         return "scratch: all weights are trained"
     if recipe == "finetune":
-        return "finetune: all weights are trained further, from a fitted linear head on"
+        text = "finetune: all weights are trained further, from a fitted linear head on"
+        if facts.came_back:
+            text += (
+                "; nothing of that is kept, for nothing was better by more than chance on validation images"
+            )
+            text += f": the answer is {_probe(facts.run, 'probe.csv')}"
+        if facts.folds and (shares := [fold["share"] for fold in facts.folds if "share" in fold]):
+            text += f"; nothing of that is kept in {shares.count(0)} of {len(shares)} folds"
+        return text
     if recipe != "probe":
         return recipe
+    return f"probe: {_probe(None if facts.folds else facts.run, 'metrics.csv')}"
+
+
+def _probe(run: Run | None, table: str) -> str:
+    """A probe in words, with its strength where that is known."""
     strength = ""
-    if not facts.folds and (facts.run.path / "metrics.csv").is_file():
-        tried = facts.run.history
+    if run is not None and (run.path / table).is_file():
+        tried = run.table(table)
         best = int(tried["val_loss"].to_numpy().argmin())
         strength = f" (strength {float(tried['strength'].iloc[best]):.3g})"
-    return f"probe: a linear head{strength} on features of the network, which stays as it was"
+    return f"a linear head{strength} on features of the network, which stays as it was"
 
 
 def _input(facts: RunFacts) -> str:

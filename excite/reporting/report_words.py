@@ -198,7 +198,7 @@ def ensemble_text(facts: RunFacts) -> str:
 
 def validation(facts: RunFacts) -> str:
     """Which images the figures of validation are of, and why they flatter."""
-    if facts.config.recipe != "probe" or facts.val is None:
+    if facts.val is None or not (facts.config.recipe == "probe" or facts.came_back):
         return "The kept epoch was chosen with the validation images, so their figures flatter."
     return (
         f"Validation is here all {many(facts.val['n'], 'image')} that are not for the test, each predicted "

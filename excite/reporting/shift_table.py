@@ -46,6 +46,11 @@ def _says(shifts: Mapping[str, Any], plain: Mapping[str, Any], changed: Sequence
     also = "too" if at_home == better else f"it is {names[at_home]}"
     text += f"on the images as they are, {also}. "
     share = shifts["share"]
+    if shifts["probe"]:
+        return (
+            text
+            + "Kept was nothing of the tuned, but the start: a probe, fitted anew to validation images too."
+        )
     return (
         text + f"Kept were {share:.0%} of the tuned and {1 - share:.0%} of the start's, chosen on validation."
     )

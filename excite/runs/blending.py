@@ -18,7 +18,7 @@ from excite.data.loading import PixelSource, derive_seed
 from excite.data.manifest import Manifest
 from excite.data.shifts import SHIFTS, shifted
 from excite.runs.finetuning import START
-from excite.runs.settle import preprocessing_of
+from excite.runs.settled import preprocessing_of
 from excite.training.config import TrainConfig
 from excite.training.inference import predict_logits
 from excite.training.loop import BEST

@@ -19,7 +19,7 @@ from excite.runs.audited import siblings_in_train
 from excite.runs.classifier import Classifier, softmax
 from excite.runs.predictions import prediction_rows, predictions_of, questions_of
 from excite.runs.run import Run
-from excite.runs.settle import architecture_of, preprocessing_of
+from excite.runs.settled import architecture_of, preprocessing_of
 from excite.training.config import TrainConfig
 from excite.training.inference import predict_logits
 

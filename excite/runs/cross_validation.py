@@ -181,6 +181,7 @@ def _conclude(run: Run, display: Display) -> None:
 
 
 def _row(run: Run, fold: Run, repeat: int, number: int) -> dict[str, Any]:
+    """A fold's figures; where it was fine-tuned, ``share`` is that of the tuned weights in those it kept."""
     test = fold.metrics["test"]
     return {
         "repeat": repeat,
@@ -191,6 +192,7 @@ def _row(run: Run, fold: Run, repeat: int, number: int) -> dict[str, Any]:
         "groups": test["groups"],
         "siblings_in_train": test["siblings_in_train"],
         **{name: test[name]["value"] for name in CORRECTED},
+        **({"share": fold.read_json("shifts.json")["share"]} if fold.config.recipe == "finetune" else {}),
     }
 
 

@@ -31,14 +31,9 @@ from excite.runs.conclusion import Outputs, conclude, outputs_of
 from excite.runs.finetuning import keep_start, start_from_probe, started_from_probe
 from excite.runs.probing import probe, probe_features
 from excite.runs.run import Run, environment, new_run_folder, newest_run
-from excite.runs.settle import (
-    architecture_of,
-    augmentation_of,
-    class_shares,
-    photo_shares,
-    preprocessing_of,
-    settle,
-)
+from excite.runs.settle import settle
+from excite.runs.settled import architecture_of, augmentation_of, preprocessing_of
+from excite.runs.shares import class_shares, photo_shares
 from excite.training.checkpoint import has_checkpoint
 from excite.training.config import TrainConfig
 from excite.training.distributed import World, world
@@ -135,15 +130,8 @@ def _prepare(
         if copies := siblings_in_train(manifest, split):
             n = len(manifest.part(split))
             display.note(f"{copies} of {n} {split} images have a sibling in train: their figures flatter")
-    pieces = here.size * config.accumulate
-    if config.batch_size % pieces or config.batch_size < pieces:
-        raise ExciteError(
-            f"{config.batch_size} images cannot be cut into {pieces} equal pieces "
-            f"({here.size} processes x accumulate {config.accumulate})",
-            where="batch_size",
-            exit_code=BAD_USAGE,
-        )
-    augmentation_of(config)
+    if config.recipe != "probe":
+        _check_batch(config, here.size)
     for reason in reasons:
         display.note(reason)
     model, new_head = _start(config, len(manifest.classes), display)
@@ -159,6 +147,18 @@ def _prepare(
         run.write_json("environment.json", facts)
         write_text(path / "config.yaml", config.to_yaml())
     return Plan(run, config, manifest, model, new_head)
+
+
+def _check_batch(config: TrainConfig, processes: int) -> None:
+    """Raises: ExciteError for a batch that cannot be cut for processes and pieces."""
+    pieces = processes * config.accumulate
+    if config.batch_size % pieces or config.batch_size < pieces:
+        raise ExciteError(
+            f"{config.batch_size} images cannot be cut into {pieces} equal pieces "
+            f"({processes} processes x accumulate {config.accumulate})",
+            where="batch_size",
+            exit_code=BAD_USAGE,
+        )
 
 
 def first_alone(here: World, work: Callable[[], T]) -> T:

@@ -13,7 +13,8 @@ from excite.models.head import linear_head
 from excite.runs.conclusion import Outputs
 from excite.runs.features import cached_features
 from excite.runs.run import Run
-from excite.runs.settle import class_shares, preprocessing_of
+from excite.runs.settled import preprocessing_of
+from excite.runs.shares import class_shares
 from excite.training.config import TrainConfig
 from excite.training.probe import Probe, fit_probe
 from excite.training.progress import Display

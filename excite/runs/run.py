@@ -96,12 +96,12 @@ class Run:
     @property
     def history(self) -> pd.DataFrame:
         """One row an epoch; of a probe, one for each strength that was tried."""
-        return self._table("metrics.csv")
+        return self.table("metrics.csv")
 
     @property
     def predictions(self) -> pd.DataFrame:
         """One row a test image: path, label, group, predicted and a probability for each class."""
-        return self._table("predictions.csv")
+        return self.table("predictions.csv")
 
     def predicted(self, split: str = "test") -> Predictions:
         """What was said of the test or the validation images, as figures are made from it."""
@@ -143,7 +143,7 @@ class Run:
         writer.writerows(rows)
         write_text(self.path / name, text.getvalue())
 
-    def _table(self, name: str) -> pd.DataFrame:
+    def table(self, name: str) -> pd.DataFrame:
         import pandas as pd
 
         text = {"path": str, "label": str, "group": str, "photo": str, "predicted": str}

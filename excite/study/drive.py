@@ -43,7 +43,7 @@ class Means:
 def ready_arms(name: str, base: TrainConfig, display: Display) -> list[Arm]:
     """The arms of a ready plan for a network; those that it cannot have are left out, saying so."""
     from excite.models.catalogue import create_model, takes_attention
-    from excite.runs.settle import architecture_of
+    from excite.runs.settled import architecture_of
 
     found = []
     for arm in ready_plan(name).arms(MODEL if base.model == "auto" else base.model):

@@ -17,7 +17,7 @@ from excite.evaluation.crossed import MeanSquares
 from excite.evaluation.intervals import LEVEL
 from excite.evaluation.power import corrected_studies, crossed_studies
 from excite.models.catalogue import create_model
-from excite.runs.settle import architecture_of, preprocessing_of
+from excite.runs.settled import architecture_of, preprocessing_of
 from excite.study.estimates import FEWEST_SEEDS
 from excite.study.memory import held_memory, peak_memory, reset_peak_memory
 from excite.study.study import Study
@@ -69,7 +69,6 @@ def probe_arm(study: Study, arm: str, device: str) -> Probe:
         0, 256, (config.batch_size, config.image_size, config.image_size, 3)
     )
     source = PixelSource(pixels.astype(np.uint8), device=chosen)
-    step = _step_seconds(model, config, source, classes, chosen)
     began = time.perf_counter()
     predict_logits(model, source, preprocessing_of(config), device=chosen)
     image = (time.perf_counter() - began) / config.batch_size
@@ -79,6 +78,7 @@ def probe_arm(study: Study, arm: str, device: str) -> Probe:
         train -= val
     if config.recipe == "probe":
         return Probe(OVERHEAD + image * len(study.images), peak_memory(str(chosen)))
+    step = _step_seconds(model, config, source, classes, chosen)
     steps = config.epochs * math.ceil(train / config.batch_size)
     seconds = steps * step + (config.epochs + 1) * val * image + test * image
     if config.time_budget is not None:

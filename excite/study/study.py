@@ -23,7 +23,8 @@ from excite.models.catalogue import create_model
 from excite.models.summary import summarise
 from excite.models.weights import load_weights
 from excite.runs.audited import audited
-from excite.runs.settle import architecture_of, augmentation_of, settle
+from excite.runs.settle import settle
+from excite.runs.settled import architecture_of
 from excite.study.plan import OF_THE_MACHINE, Arm, Plan, arm_config, changes, check_arms
 from excite.study.store import Store, changed
 from excite.training.config import TrainConfig
@@ -172,7 +173,6 @@ def settle_arms(
     for arm in arms:
         try:
             config, reasons = settle(arm_config(base, arm), images)
-            augmentation_of(config)
             with torch.random.fork_rng(devices=()):
                 model = create_model(
                     **architecture_of(config, len(images.classes)), pretrained=config.pretrained

@@ -14,6 +14,7 @@ from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.training.option import option, typed
 
 DATA, MODEL, IMAGES, LEARNING = "Data", "Model", "Images", "Learning"
+LOOP = "Training loop (scratch, finetune)"
 MACHINE, EVALUATION, RUN = "Machine", "Evaluation", "Run"
 
 
@@ -110,13 +111,6 @@ class TrainConfig:
         "crops and theirs (crops), which takes twelve times as long. auto: flip with trained weights.",
         choices=("auto", "one", "flip", "crops"),
     )
-    augment: str = option(
-        "auto",
-        IMAGES,
-        "Augmentation: none, quick (crops), standard (and rotation, colour), small (stronger, and mixup: for "
-        "few images), best (and erasing, CutMix). auto: small to finetune, else standard.",
-        choices=("auto", "none", "quick", "standard", "small", "best"),
-    )
     flips: str = option(
         "auto",
         IMAGES,
@@ -124,81 +118,89 @@ class TrainConfig:
         "no up, and are turned by any angle.",
         choices=("auto", "none", "horizontal", "both"),
     )
-    augment_options: dict[str, Any] = option({}, IMAGES, "Changes to the preset, such as rotation.")
 
-    copies: str = option(
-        "auto",
-        LEARNING,
-        "Of a photo with several copies, such as a set that was augmented before, an epoch draws one, or it "
-        "takes all of them. auto: one to finetune.",
-        choices=("auto", "one", "all"),
-    )
     recipe: str = option(
         "auto",
         LEARNING,
         "scratch: all from random weights; finetune: all from trained ones; probe: a linear head on features "
         "of trained weights, in seconds. auto: where there are weights, probe on a CPU or for few groups, "
-        "else finetune.",
+        "else finetune, as with any option of a training loop.",
         choices=("auto", "scratch", "finetune", "probe"),
     )
-    epochs: int = option(40, LEARNING, "Passes over the training images.", low=1)
-    time_budget: float | None = option(
-        None, LEARNING, "Minutes after which training ends, its schedule run down to the end.", low=0.01
-    )
-    batch_size: int = option(32, LEARNING, "Images of one optimiser step, over all processes.", low=2)
-    accumulate: int = option(1, LEARNING, "Pieces that each process cuts its batch into, for memory.", low=1)
-    optimizer: str = option("adamw", LEARNING, "AdamW or SGD with momentum.", choices=("adamw", "sgd"))
-    lr: float | None = option(
-        None, LEARNING, "Peak learning rate; adamw: 0.0005, sgd: 0.05; 0.4 of it to finetune.", low=0.0
-    )
-    weight_decay: float | None = option(
-        None, LEARNING, "Weight decay; adamw: 0.05, sgd: 0.0005.", low=0.0, high=1.0
-    )
-    layer_decay: float | None = option(
-        None,
-        LEARNING,
-        "Factor of the rate from each twelfth of the network to the one before; finetune: 0.65, else 1.",
-        low=0.01,
-        high=1.0,
-    )
-    batch_norm: str = option(
-        "auto",
-        LEARNING,
-        "Whether batch norms take statistics of the training images, or keep those they have. auto: frozen "
-        "to finetune, else adapted.",
-        choices=("auto", "adapted", "frozen"),
-    )
-    momentum: float = option(0.9, LEARNING, "Momentum of SGD.", low=0.0, high=0.999)
-    warmup: float = option(0.1, LEARNING, "Share of the training that warms up.", low=0.0, high=0.9)
-    label_smoothing: float = option(0.0, LEARNING, "Label smoothing.", low=0.0, high=0.9)
     balance: str = option(
         "none",
         LEARNING,
         "For unequal classes: weight the loss, or draw all classes equally often.",
         choices=("none", "weights", "sampling"),
     )
-    ema: float = option(1.0, LEARNING, "Epochs that the averaged weights reach back; 0: no average.", low=0.0)
-    clip: float = option(1.0, LEARNING, "Largest norm of the gradient; 0: no limit.", low=0.0)
+
+    augment: str = option(
+        "auto",
+        LOOP,
+        "Augmentation: none, quick (crops), standard (and rotation, colour), small (stronger, and mixup: for "
+        "few images), best (and erasing, CutMix). auto: small to finetune, else standard.",
+        choices=("auto", "none", "quick", "standard", "small", "best"),
+    )
+    augment_options: dict[str, Any] = option({}, LOOP, "Changes to the preset, such as rotation.")
+    copies: str = option(
+        "auto",
+        LOOP,
+        "Of a photo with several copies, such as a set that was augmented before, an epoch draws one, or it "
+        "takes all of them. auto: one to finetune.",
+        choices=("auto", "one", "all"),
+    )
+    epochs: int = option(40, LOOP, "Passes over the training images.", low=1)
+    time_budget: float | None = option(
+        None, LOOP, "Minutes after which training ends, its schedule run down to the end.", low=0.01
+    )
+    batch_size: int = option(32, LOOP, "Images of one optimiser step, over all processes.", low=2)
+    accumulate: int = option(1, LOOP, "Pieces that each process cuts its batch into, for memory.", low=1)
+    optimizer: str = option("adamw", LOOP, "AdamW or SGD with momentum.", choices=("adamw", "sgd"))
+    lr: float | None = option(
+        None, LOOP, "Peak learning rate; adamw: 0.0005, sgd: 0.05; 0.4 of it to finetune.", low=0.0
+    )
+    weight_decay: float | None = option(
+        None, LOOP, "Weight decay; adamw: 0.05, sgd: 0.0005.", low=0.0, high=1.0
+    )
+    layer_decay: float | None = option(
+        None,
+        LOOP,
+        "Factor of the rate from each twelfth of the network to the one before; finetune: 0.65, else 1.",
+        low=0.01,
+        high=1.0,
+    )
+    batch_norm: str = option(
+        "auto",
+        LOOP,
+        "Whether batch norms take statistics of the training images, or keep those they have. auto: frozen "
+        "to finetune, else adapted.",
+        choices=("auto", "adapted", "frozen"),
+    )
+    momentum: float = option(0.9, LOOP, "Momentum of SGD.", low=0.0, high=0.999)
+    warmup: float = option(0.1, LOOP, "Share of the training that warms up.", low=0.0, high=0.9)
+    label_smoothing: float = option(0.0, LOOP, "Label smoothing.", low=0.0, high=0.9)
+    ema: float = option(1.0, LOOP, "Epochs that the averaged weights reach back; 0: no average.", low=0.0)
+    clip: float = option(1.0, LOOP, "Largest norm of the gradient; 0: no limit.", low=0.0)
     best_by: str = option(
         "auto",
-        LEARNING,
+        LOOP,
         "Which epoch is kept: that of the best validation accuracy, or loss. auto: loss to finetune.",
         choices=("auto", "accuracy", "loss"),
     )
     patience: int | None = option(
-        None, LEARNING, "Stop after so many epochs without a better one; finetune: 10.", low=1
+        None, LOOP, "Stop after so many epochs without a better one; finetune: 10.", low=1
     )
+    compile: bool = option(False, LOOP, "Compile the network with torch.compile first.")
 
     device: str = option("auto", MACHINE, "cpu, cuda, cuda:1, mps; auto: the fastest that is there.")
     precision: str = option(
         "auto",
         MACHINE,
-        "Arithmetic of the network; auto: bfloat16 where the machine multiplies it fast, float16 on older "
-        "GPUs, float32 elsewhere.",
+        "Arithmetic of training; auto: bfloat16 where the machine multiplies it fast, float16 on older GPUs, "
+        "float32 elsewhere. A probe's features are in float32.",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
     channels_last: bool = option(True, MACHINE, "Keep channels together in memory, which is faster.")
-    compile: bool = option(False, MACHINE, "Compile the network with torch.compile first.")
     seed: int = option(0, MACHINE, "Seed of everything random.", low=0)
 
     positive: str | None = option(
@@ -287,25 +289,3 @@ class TrainConfig:
 
 
 HINTS: dict[str, Any] = typing.get_type_hints(TrainConfig)
-
-
-def with_setting(config: TrainConfig, setting: str) -> TrainConfig:
-    """Apply one ``name=value`` or ``name.key=value``; the value is read as YAML."""
-    name, equals, text = setting.partition("=")
-    if not equals:
-        raise ExciteError("is not of the form name=value", where=f"--set {setting}", exit_code=BAD_USAGE)
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ExciteError("the value is not YAML", where=f"--set {setting}", exit_code=BAD_USAGE) from error
-    name, dot, key = name.strip().partition(".")
-    if name not in HINTS:
-        raise unknown_name("option", name, HINTS, where=f"--set {setting}")
-    if dot and not key:
-        raise ExciteError(f"names no part of {name}", where=f"--set {setting}", exit_code=BAD_USAGE)
-    if dot:
-        inner = getattr(config, name)
-        if not isinstance(inner, dict):
-            raise ExciteError(f"{name} has no parts", where=f"--set {setting}", exit_code=BAD_USAGE)
-        value = {**inner, key: value}
-    return config.replace(**{name: value})

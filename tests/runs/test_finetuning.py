@@ -18,6 +18,7 @@ from excite.runs.finetuning import START
 from ..conftest import make_pictures
 
 QUICK = {"quiet": True, "device": "cpu", "model": "cifar_resnet20", "image_size": 32, "precision": "float32"}
+PROBE = QUICK | {"recipe": "probe"}
 QUICK |= {"epochs": 2, "batch_size": 8, "recipe": "finetune"}
 
 
@@ -50,7 +51,7 @@ def test_the_start_is_the_probe_and_the_end_lies_between_start_and_best(place: P
         place / "pictures",
         weights=str(place / "w.safetensors"),
         out=str(place / "probe"),
-        **QUICK | {"recipe": "probe"},
+        **PROBE,
     )
     assert probe.metrics["val"]["accuracy"]["value"] > 0.9
     assert settled.views == "flip"
@@ -68,10 +69,10 @@ def test_the_start_is_the_probe_and_the_end_lies_between_start_and_best(place: P
 
 @pytest.mark.parametrize("balance", ["none", "weights"])
 def test_with_a_rate_of_zero_the_probe_is_what_comes_out(place: Path, balance: str) -> None:
-    common = QUICK | {"weights": str(place / "w.safetensors"), "balance": balance}
-    still = common | {"lr": 0.0, "weight_decay": 0.0, "batch_norm": "frozen"}
-    run = excite.train(place / "pictures", **still | {"out": str(place / f"still-{balance}")})
-    options = common | {"recipe": "probe", "out": str(place / f"as-probe-{balance}")}
+    common = {"weights": str(place / "w.safetensors"), "balance": balance}
+    still = QUICK | common | {"lr": 0.0, "weight_decay": 0.0, "out": str(place / f"still-{balance}")}
+    run = excite.train(place / "pictures", **still)
+    options = PROBE | common | {"out": str(place / f"as-probe-{balance}")}
     probe = excite.train(place / "pictures", **options)
     assert run.read_json("shifts.json")["probe"]
     ended, expected = load_file(run.weights), load_file(probe.weights)

@@ -9,8 +9,11 @@ import pytest
 from safetensors.torch import save_file
 
 from excite.data.manifest import Manifest
+from excite.errors import ExciteError
 from excite.models.catalogue import create_model
-from excite.runs.settle import architecture_of, settle
+from excite.reporting.report_setup import command
+from excite.runs.settle import settle
+from excite.runs.settled import architecture_of
 from excite.training.config import TrainConfig
 
 
@@ -104,7 +107,53 @@ def test_weights_bring_their_normalisation() -> None:
 def test_choices_are_told_with_their_reason() -> None:
     _, reasons = settle(TrainConfig(), manifest(300, 200))
     told = [reason.split()[0] for reason in reasons]
-    assert told == ["device", "precision", "split", "recipe", "image_size", "model", "attention", "positive"]
+    assert told == ["device", "split", "recipe", "precision", "image_size", "model", "attention", "positive"]
+
+
+TRAINED = {"weights": "w.safetensors", "model": "mobilenetv1_100"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"epochs": 3},
+        {"lr": 1e-3},
+        {"augment": "none"},
+        {"augment_options": {"rotation": 5}},
+        {"copies": "all"},
+        {"compile": False, "batch_size": 8},
+    ],
+)
+def test_who_says_how_to_train_wants_training(given: dict[str, object]) -> None:
+    assert settled(**TRAINED).recipe == "probe"
+    options = TrainConfig().replace(device="cpu", **TRAINED, **given)
+    config, reasons = settle(options, manifest(300, 200))
+    assert config.recipe == "finetune"
+    flag = f"--{list(given)[-1].replace('_', '-')}"
+    assert f"recipe finetune: {flag} says how weights are to be trained" in reasons
+    with pytest.raises(ExciteError, match="belongs to a training loop") as raised:
+        settled(**TRAINED, recipe="probe", **given)
+    assert raised.value.where == flag
+
+
+def test_what_says_nothing_of_training_leaves_the_probe() -> None:
+    given = {"balance": "weights", "flips": "both", "image_size": 64, "seed": 3, "views": "one"}
+    assert settled(**TRAINED, **given).recipe == "probe"
+
+
+def test_a_probe_is_repeated_without_options_that_it_does_not_know() -> None:
+    config = settled(**TRAINED)
+    words = command(config).split()
+    known = {"--model", "--weights", "--recipe", "--image-size", "--device", "--precision", "--split"}
+    known |= {"--flips", "--views", "--normalisation", "--attention", "--positive"}
+    assert {word for word in words if word.startswith("--")} == known
+    assert settle(config, manifest(300, 200)) == (config, [])
+
+
+def test_what_is_settled_stays_when_it_is_settled_again() -> None:
+    for options in ({}, {"recipe": "finetune", **TRAINED}, {"recipe": "probe", **TRAINED}):
+        config = settled(**options)
+        assert settle(config, manifest(300, 200)) == (config, [])
 
 
 def test_padding_is_what_the_weights_file_says_unless_the_user_does(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_the_same_seed_and_fold_mean_the_same_split_start_and_batches(done: Stud
     import torch
 
     from excite.models.catalogue import create_model
-    from excite.runs.settle import architecture_of
+    from excite.runs.settled import architecture_of
 
     starts = []
     for arm in ("plain", "se"):

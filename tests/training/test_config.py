@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from excite.errors import BAD_USAGE, ExciteError
-from excite.training.config import EITHER, HINTS, TrainConfig, with_setting
+from excite.training.config import EITHER, HINTS, TrainConfig
+from excite.training.setting import with_setting
 
 FIELDS = {field.name: field for field in dataclasses.fields(TrainConfig)}
 

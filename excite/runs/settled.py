@@ -1,0 +1,72 @@
+"""What a settled configuration asks for: its network, its input, its augmentation."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from excite.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from excite.data.transforms import PRESETS, Augmentation
+from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.training.config import TrainConfig
+
+
+def architecture_of(config: TrainConfig, classes: int) -> dict[str, Any]:
+    """The arguments of ``create_model`` for a settled configuration."""
+    architecture: dict[str, Any] = {
+        "name": config.model,
+        "num_classes": classes,
+        "image_size": config.image_size,
+        **config.model_options,
+    }
+    if config.attention != "none":
+        options = dict(config.attention_options)
+        architecture |= {
+            "attention": config.attention,
+            "placement": config.placement,
+            "attention_options": options | ({"identity": True} if config.identity else {}),
+        }
+        if config.where is not None:
+            architecture["where"] = module_paths(config.where)
+        if config.stages is not None:
+            architecture["stages"] = stage_numbers(config.stages)
+    if config.cut_after is not None:
+        architecture["cut_after"] = config.cut_after
+    if config.stem != "auto":
+        architecture["stem"] = config.stem
+    return architecture
+
+
+def module_paths(text: str) -> list[str]:
+    """Globs on module paths as given on the command line, separated by commas."""
+    return [path.strip() for path in text.split(",")]
+
+
+def stage_numbers(text: str) -> list[int]:
+    """Stages as given on the command line: numbers separated by commas."""
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        hint = "such as 4,5; excite sites MODEL lists them"
+        raise ExciteError(f"not stages: {text!r}", where="stages", hint=hint, exit_code=BAD_USAGE) from None
+
+
+def preprocessing_of(config: TrainConfig) -> Preprocessing:
+    """The preprocessing of a settled configuration."""
+    assert config.image_size is not None
+    if config.normalisation == "imagenet":
+        return Preprocessing(config.image_size, config.fit, IMAGENET_MEAN, IMAGENET_STD, config.views)
+    return Preprocessing(config.image_size, config.fit, (0.5,) * 3, (0.5,) * 3, config.views)
+
+
+def augmentation_of(config: TrainConfig) -> Augmentation:
+    """The preset with flips and the user's changes. Raises: ExciteError for a change that is none."""
+    names = [field.name for field in dataclasses.fields(Augmentation)]
+    for name in config.augment_options:
+        if name not in names:
+            raise unknown_name("augmentation", name, names, where="augment_options")
+    flips = {"horizontal_flip": 0.5 if config.flips in ("horizontal", "both") else 0.0}
+    if config.flips == "both" and config.augment in ("small", "best"):
+        flips |= {"rotation": 180.0}
+    flips |= {"vertical_flip": 0.5 if config.flips == "both" else 0.0}
+    return dataclasses.replace(PRESETS[config.augment], **(flips | config.augment_options))
