@@ -57,7 +57,7 @@ def blend(
         the share of the tuned weights.
     """
     start, tuned = _ends(folder)
-    rows = _some(manifest, "val", config.seed)
+    rows = some_rows(manifest, "val", config)
     tried = [partial(_between, start, tuned, share) for share in SHARES]
     losses, _ = _asked(model, tried, config, manifest.targets()[rows], pixels[rows], device, display)
     each = losses.mean(axis=0)  # over the shifts: (shares, images)
@@ -110,7 +110,7 @@ def under_shifts(
         ``log_loss``, of one view and before any temperature.
     """
     kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    rows = _some(manifest, "test", config.seed)
+    rows = some_rows(manifest, "test", config)
     start, tuned = _ends(folder)
     asked = [lambda: start, lambda: tuned, lambda: kept]
     losses, right = _asked(model, asked, config, manifest.targets()[rows], pixels[rows], device, display)
@@ -178,8 +178,11 @@ def _asked(
     return losses, right
 
 
-def _some(manifest: Manifest, split: str, seed: int) -> np.ndarray:
-    """The rows of a split, of more than ``LARGEST`` so many drawn at random, in order."""
+def some_rows(manifest: Manifest, split: str, config: TrainConfig) -> np.ndarray:
+    """Rows of a split, in order: of a photo with copies one, as an epoch draws, and ``LARGEST`` at most."""
     rows = np.flatnonzero(manifest.table["split"] == split)
-    random = np.random.default_rng(derive_seed(seed, len(rows)))
-    return np.sort(random.permutation(rows)[:LARGEST])
+    rows = np.random.default_rng(derive_seed(config.seed, len(rows))).permutation(rows)
+    if config.copies == "one":
+        firsts = np.unique(manifest.photo_codes()[rows], return_index=True)[1]
+        rows = rows[np.sort(firsts)]
+    return np.sort(rows[:LARGEST])

@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 import excite
+from excite.data.manifest import Manifest
 from excite.data.shifts import SHIFTS
 from excite.models.head import head_of
-from excite.runs.blending import SHARES, nearest_to_start
+from excite.runs.blending import LARGEST, SHARES, nearest_to_start, some_rows
 from excite.runs.finetuning import START
+from excite.training.config import TrainConfig
 
 from ..conftest import make_pictures
 
@@ -117,3 +120,18 @@ def test_it_stays_at_the_start_unless_the_groups_agree_that_going_on_is_better()
     assert nearest_to_start(np.stack([start, some]), np.arange(200)) == 1
     assert nearest_to_start(np.stack([start, some]), groups) == 0
     assert nearest_to_start(np.stack([start, start + 0.1]), groups) == 0
+
+
+def test_one_copy_of_each_photo_is_asked_and_not_more_images_than_that_takes() -> None:
+    photos = [f"photo {number // 4}" for number in range(2000)]
+    splits = np.where(np.arange(2000) // 4 % 5 == 0, "val", "train")
+    labels = np.where(np.arange(2000) % 8 < 4, "a", "b")
+    columns = {"path": list(map(str, range(2000))), "label": labels, "photo": photos, "split": splits}
+    images = Manifest(pd.DataFrame(columns), ("a", "b"))
+    one = some_rows(images, "val", TrainConfig().replace(copies="one"))
+    assert sorted(np.array(photos)[one]) == sorted(set(np.array(photos)[splits == "val"]))
+    assert (splits[one] == "val").all()
+    assert len(set(one % 4)) == 4  # not always the first copy
+    every = some_rows(images, "val", TrainConfig().replace(copies="all"))
+    assert len(every) == len(set(every)) == LARGEST
+    assert (np.diff(every) > 0).all()
