@@ -13,6 +13,7 @@ from excite.insertion.insert import insert
 from excite.insertion.selection import Where
 from excite.models.head import replace_head
 from excite.models.hub import library_errors
+from excite.models.libraries import without_compiler
 from excite.models.own import OWN
 from excite.models.truncate import truncate
 
@@ -210,8 +211,9 @@ def _from_torchvision(
 
 def _all_names() -> list[str]:
     """Every name with its library, in the order in which libraries are asked."""
-    import timm
-    import torchvision
+    with without_compiler():
+        import timm
+        import torchvision
 
     names = [f"excite:{name}" for name in OWN]
     names += [f"timm:{name}" for name in timm.list_models()]

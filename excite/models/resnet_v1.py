@@ -14,6 +14,7 @@ from torch import nn
 
 from excite.errors import refuse_unknown_options
 from excite.models.hub import library_errors
+from excite.models.libraries import without_compiler
 
 
 def stride_in_1x1(network: nn.Module) -> None:
@@ -29,8 +30,9 @@ def _entry_point(depth: int) -> Callable[..., nn.Module]:
     name = f"resnet{depth}_v1"
 
     def build(**options: Any) -> nn.Module:
-        import timm
-        from timm.models.resnet import ResNet
+        with without_compiler():
+            import timm
+            from timm.models.resnet import ResNet
 
         # With anti-aliasing the stride sits in a layer of its own.
         refuse_unknown_options(ResNet, options, except_for=("block", "layers", "aa_layer"), where=name)
