@@ -101,8 +101,10 @@ def audit(
     from excite.data.audit_table import audit_rows, headline
     from excite.data.cache import cache_directory
     from excite.reporting.audit_page import write_audit
+    from excite.training.memory import keep_memory
     from excite.training.progress import ConsoleDisplay
 
+    keep_memory()
     manifest = read_images(
         data,
         group_pattern=group_pattern,

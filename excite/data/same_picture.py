@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
@@ -34,6 +35,7 @@ ORIENTATIONS = (
 """What ``oriented`` does, by number: 1 flips x, 2 flips y, 4 transposes first."""
 
 _BLOCK = 20_000
+_REMEMBERED = 5_000  # details of thumbnails, 20 kB each
 
 
 def oriented(pictures: np.ndarray, number: int) -> np.ndarray:
@@ -68,13 +70,14 @@ def near_pairs(thumbnails: Sequence[Thumbnail], rows: Sequence[int]) -> list[Pai
         return []
     waves = spectra(np.stack([coarse(thumbnails[row].luma) for row in rows]))
     keys = unoriented(waves)
-    least = _least(thumbnails, rows, waves, keys)
+    details = _Details([thumbnails[row] for row in rows])
+    least = _least(details, waves, keys)
     a, b = _candidates(keys)
     likeness, orientation = best_orientation(waves, a, b)
     close = likeness >= LIKENESS
     pairs = []
     for one, two, value, turn in zip(a[close], b[close], likeness[close], orientation[close], strict=True):
-        detail, significance = _detail(thumbnails[rows[one]], thumbnails[rows[two]], int(turn))
+        detail, significance = details.agree(int(one), int(two), int(turn))
         if detail >= DETAIL and significance >= least:
             # 2 bits of evidence at the threshold, 10 where the thumbnails are equal.
             sure = min((value - LIKENESS) / (1 - LIKENESS), 2 * (detail - DETAIL) / (1 - DETAIL), 1.0)
@@ -113,28 +116,38 @@ def _candidates(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return pairs[:, 0], pairs[:, 1]
 
 
-def _least(
-    thumbnails: Sequence[Thumbnail], rows: Sequence[int], waves: np.ndarray, keys: np.ndarray
-) -> float:
+def _least(details: _Details, waves: np.ndarray, keys: np.ndarray) -> float:
     """The significance that the details of a pair need, given how much alike strangers of the set are."""
     a, b = sampled_strangers(keys)
     _, turns = best_orientation(waves, a, b)
     ends = zip(a, b, turns, strict=True)
-    seen = [_detail(thumbnails[rows[one]], thumbnails[rows[two]], int(turn))[1] for one, two, turn in ends]
+    seen = [details.agree(int(one), int(two), int(turn))[1] for one, two, turn in ends]
     return needed(np.array(seen), 0.0)
 
 
-def _detail(one: Thumbnail, two: Thumbnail, orientation: int) -> tuple[float, float]:
-    """``agreement`` of what is finer than an eighth of the thumbnails, where both show the photo."""
-    if len(one.luma) == len(two.luma):
-        pair, outside = (one.luma, two.luma), (one.shown_outside(), two.shown_outside())
-    else:
-        pair, outside = (coarse(one.luma), coarse(two.luma)), (one.coarse_outside(), two.coarse_outside())
-    left, right = oriented(pair[0][None], orientation)[0], pair[1]
-    both = ~(oriented(outside[0][None], orientation)[0] | outside[1])
-    if np.count_nonzero(both) < both.size / 4:
-        return 0.0, 0.0
-    sigma = len(left) / 16
-    left = (left - ndimage.gaussian_filter(left.astype(np.float32), sigma)) * both
-    right = (right - ndimage.gaussian_filter(right.astype(np.float32), sigma)) * both
-    return agreement(left, right)
+class _Details:
+    """What is finer than an eighth of each thumbnail, found once for the many pairs that it is in."""
+
+    def __init__(self, thumbnails: Sequence[Thumbnail]) -> None:
+        self._thumbnails = thumbnails
+        self._of = lru_cache(_REMEMBERED)(self._found)
+
+    def agree(self, one: int, two: int, orientation: int) -> tuple[float, float]:
+        """``agreement`` of two thumbnails' details, where both show the photo.
+
+        Args:
+            orientation: of ``one``.
+        """
+        fine = self._thumbnails[one].fine and self._thumbnails[two].fine
+        (left, shown), (right, shown_too) = self._of(one, fine), self._of(two, fine)
+        both = oriented(shown[None], orientation)[0] & shown_too
+        if np.count_nonzero(both) < both.size / 4:
+            return 0.0, 0.0
+        return agreement(oriented(left[None], orientation)[0] * both, right * both)
+
+    def _found(self, row: int, fine: bool) -> tuple[np.ndarray, np.ndarray]:
+        """(details, where it shows the photo), both (S, S): 64 pixels where fine, else 32."""
+        picture = self._thumbnails[row]
+        luma = picture.luma if fine else coarse(picture.luma)
+        outside = picture.shown_outside() if fine else picture.coarse_outside()
+        return luma - ndimage.gaussian_filter(luma.astype(np.float32), len(luma) / 16), ~outside

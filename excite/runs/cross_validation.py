@@ -31,6 +31,7 @@ from excite.runs.run import Run, environment, new_run_folder
 from excite.runs.settle import settle
 from excite.training.config import TrainConfig
 from excite.training.distributed import World, world
+from excite.training.memory import keep_memory
 from excite.training.precision import choose_device
 from excite.training.progress import Display
 
@@ -54,6 +55,7 @@ def cross_validate(config: TrainConfig, *, resume: bool = False, display: Displa
         ExciteError: for data or options that cannot be trained on, and when a signal stops it.
     """
     display = display or Display()
+    keep_memory()
     folder = run_folder(config, resume=resume)
     device_type = choose_device(Run.open(folder).config.device if resume else config.device).type
     with world(device_type) as here, contextlib.closing(display):
