@@ -37,7 +37,7 @@ def settle_recipe(now: Settling) -> None:
         what, hint = "scratch begins with random weights", "leave out --recipe, or the weights"
         raise ExciteError(what, where="--recipe", hint=hint, exit_code=BAD_USAGE)
     elif recipe == "probe" and (given := _of_the_loop(now.config)):
-        what, hint = "belongs to a training loop, which a probe has not", "leave it out, or --recipe finetune"
+        what, hint = "part of a training loop, which a probe has not", "leave it out, or --recipe finetune"
         raise ExciteError(what, where=", ".join(given), hint=hint, exit_code=BAD_USAGE)
 
 

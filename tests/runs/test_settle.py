@@ -131,7 +131,7 @@ def test_who_says_how_to_train_wants_training(given: dict[str, object]) -> None:
     assert config.recipe == "finetune"
     flag = f"--{list(given)[-1].replace('_', '-')}"
     assert f"recipe finetune: {flag} says how weights are to be trained" in reasons
-    with pytest.raises(ExciteError, match="belongs to a training loop") as raised:
+    with pytest.raises(ExciteError, match="part of a training loop") as raised:
         settled(**TRAINED, recipe="probe", **given)
     assert raised.value.where == flag
 
