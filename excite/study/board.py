@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from excite.study.store import DONE, FAILED, RUNNING, WAITING
+from excite.study.schema import DONE, FAILED, RUNNING, WAITING
 from excite.study.study import Study
 from excite.training.progress import clock
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from excite.errors import BAD_USAGE, ExciteError
 from excite.study.board import Board
+from excite.study.claims import LEASE
 from excite.study.runner import FAREWELL, LOOK, MOST_DEATHS, refuse_failed, stop_if_asked, worker_name
-from excite.study.store import LEASE, RUNNING, WAITING, Store
+from excite.study.schema import RUNNING, WAITING
+from excite.study.store import Store
 from excite.study.study import Study
 from excite.training.signals import stop_requests
 

@@ -31,8 +31,9 @@ from excite.errors import INTERRUPTED, TERMINATED, ExciteError
 from excite.evaluation.metrics import OVERALL
 from excite.runs.experiment import run_experiment
 from excite.runs.run import Run
+from excite.study.claims import LEASE, Claim
 from excite.study.memory import held_memory, peak_memory, reset_peak_memory
-from excite.study.store import LEASE, RUNNING, WAITING, Claim
+from excite.study.schema import RUNNING, WAITING
 from excite.study.study import Study
 from excite.training.config import TrainConfig
 from excite.training.progress import ConsoleDisplay

@@ -22,10 +22,12 @@ from excite.training.progress import Display
 
 from ..conftest import make_pictures
 
-NET = "densenet_bc_40_12,model_options.block_config=[1,1],model_options.growth_rate=4,model_options.init_channels=4"
+SMALL = {"block_config": [1, 1], "growth_rate": 4, "init_channels": 4}
+NET = "densenet_bc_40_12"
+OPTIONS = "".join(f",model_options.{name}={value}".replace(" ", "") for name, value in SMALL.items())
 ARMS = [
-    parse_arm(f"plain:{NET}"),
-    parse_arm(f"layer:{NET.replace(',', '+se,placement=layer,reduction=2,', 1)}"),
+    parse_arm(f"plain:{NET}{OPTIONS}"),
+    parse_arm(f"layer:{NET}+se,placement=layer,reduction=2{OPTIONS}"),
     parse_arm("resnet:cifar_resnet20"),
     parse_arm("resnet-cbam:cifar_resnet20+cbam"),
 ]

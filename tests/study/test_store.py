@@ -13,7 +13,8 @@ import pytest
 import sqlalchemy as sa
 
 from excite.errors import ExciteError
-from excite.study.store import DEATHS, Store
+from excite.study.claims import DEATHS
+from excite.study.store import Store
 
 STUDY = "a" * 64
 
