@@ -41,7 +41,7 @@ class Claims(Database):
 
         Args:
             token: unique to this call.
-            worker: who asks, for people to read and for ``release_all``.
+            worker: who asks, ``NAME@PLACE``: the name for ``release_all``, the place for people to read.
         """
         free = sa.and_(cells.c.study == study, sa.or_(cells.c.state == WAITING, self._expired()))
         query = (
@@ -79,9 +79,10 @@ class Claims(Database):
         """Give a cell back, to be gone on with."""
         return self._change(study, claim, {"state": WAITING, "token": "", "lease": 0.0})
 
-    def release_all(self, study: str, worker: str) -> int:
-        """Give back what a worker that died was at."""
-        mine = sa.and_(cells.c.study == study, cells.c.worker == worker, cells.c.state == RUNNING)
+    def release_all(self, study: str, name: str) -> int:
+        """Give back what a worker that died was at, by its name."""
+        named = cells.c.worker.startswith(f"{name}@", autoescape=True)
+        mine = sa.and_(cells.c.study == study, named, cells.c.state == RUNNING)
         values = {"state": WAITING, "token": "", "lease": 0.0, "deaths": cells.c.deaths + 1}
         return self.do(lambda c: c.execute(sa.update(cells).where(mine).values(values)).rowcount)
 
@@ -128,6 +129,11 @@ class Claims(Database):
 
     def _expired(self) -> Any:
         return sa.and_(cells.c.state == RUNNING, cells.c.lease < self.now())
+
+
+def place_of(worker: str) -> str:
+    """Where a worker is, or was: a machine, perhaps a node of a cluster, and a process."""
+    return worker.partition("@")[2]
 
 
 def _cell(study: str, key: Key) -> Any:

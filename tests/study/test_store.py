@@ -99,7 +99,8 @@ def test_a_failed_cell_is_tried_once_more_and_then_named(store: Store) -> None:
 
 def test_a_cell_that_kills_its_workers_is_given_up(store: Store) -> None:
     for number in range(DEATHS):
-        assert store.take(STUDY, f"t{number}", f"w{number}").key == ("arm0", 0, 0)  # type: ignore[union-attr]
+        assert store.take(STUDY, f"t{number}", f"w{number}@here").key == ("arm0", 0, 0)  # type: ignore[union-attr]
+        assert store.release_all(STUDY, "w") == store.release_all(STUDY, f"{number}") == 0  # others' names
         assert store.release_all(STUDY, f"w{number}") == 1
     assert store.take(STUDY, "next", "w").key == ("arm1", 0, 0)  # type: ignore[union-attr]
     assert "workers died at it" in store.cells(STUDY)[0].error

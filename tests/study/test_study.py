@@ -361,11 +361,11 @@ def running_worker(study: Study) -> int:
     while time.monotonic() < until:
         for cell in study.store.cells(study.name):
             if cell.state == "running":
-                number = cell.worker.split("-")[-2]
+                name = cell.worker.partition("@")[0]
                 found = subprocess.run(
-                    ["pgrep", "-f", cell.worker], capture_output=True, text=True, check=False
+                    ["pgrep", "-f", name], capture_output=True, text=True, check=False
                 ).stdout.split()
-                if found and number:
+                if found:
                     return int(found[0])
         time.sleep(0.05)
     raise AssertionError("no worker began")
