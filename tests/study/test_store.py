@@ -160,7 +160,7 @@ def done():
 
 alive, seen = [spawn() for _ in range(3)], 0
 while kills:
-    # Something is finished between two kills, or on a busy machine five might hit one cell: it is given up then.
+    # Something is finished between two kills: five at one cell, and it would be given up.
     while done() == seen < 100:
         time.sleep(0.01)
     seen = done()
