@@ -44,7 +44,8 @@ class ConsoleBoard(Board):
                 self._live.start()
             below = (progress_text(cells), running_text(cells))
             texts = [Text(text, style="dim", overflow="fold") for text in below if text]
-            self._live.update(Group(signs_table(cells), *texts), refresh=True)
+            # The cursor rests on a line of its own, where the ^C of an impatient person breaks no full one.
+            self._live.update(Group(signs_table(cells), *texts, Text()), refresh=True)
         elif key != self._said or time.monotonic() - self._last > PLAIN_EVERY:
             self.console.print(progress_text(cells), markup=False, soft_wrap=True)
             self._last = time.monotonic()
