@@ -151,7 +151,13 @@ def main() -> None:
         shown = np.mean([one.p < LEVEL for one in other])
         said = f"{name:<44} {equal:>10.1%} {variance:>8.2f} {100 * true:>6.1f} p {shown:>7.1%} {power:>7.1%}"
         print(f"{said}   {time.perf_counter() - began:.0f} s", flush=True)
-    print("\nother splits of equal arms, if trainings and images were crossed as in folds")
+    not_taken(3 * studies)
+
+
+def not_taken(studies: int) -> None:
+    print(
+        f"\n{studies} studies of equal arms in other splits, if trainings and images were crossed as in folds"
+    )
     for seeds, images in ((5, 200), (10, 200), (10, 60)):
         random, tables = np.random.default_rng(1), learning(seeds, images, 5, folded=False)
         shown = np.mean([crossed_splits(tables(random, 0.0), 0.25) < LEVEL for _ in range(studies)])
