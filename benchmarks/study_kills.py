@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from excite.study.plan import Plan, parse_arm
-from excite.study.store import DONE, RUNNING, WAITING
+from excite.study.schema import DONE, RUNNING, WAITING
 from excite.study.study import Study, begin
 from excite.study.worker import work
 from excite.training.config import TrainConfig

@@ -7,6 +7,9 @@
 2. folds, and 3. other splits in each seed: real learning. Two linear discriminants on two halves of the
    features of Gaussian classes, which are equally good by symmetry; each training draws its training set once
    more with replacement, as another seed would. Every study is analysed as ``excite study`` does it.
+
+"variance" is that of the difference of equal arms from study to study, over what a study states, on the mean:
+above 1 studies are surer than they may be.
 """
 
 from __future__ import annotations
@@ -16,12 +19,14 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from scipy.special import stdtr
 
 from excite.evaluation.crossed import CrossedMean, MeanSquares, crossed_mean
 from excite.evaluation.folds import CorrectedMean, corrected_mean
 from excite.evaluation.power import Simulated, corrected_studies, crossed_studies
 
 Study = Callable[[np.random.Generator, float], CrossedMean | CorrectedMean]
+Tables = Callable[[np.random.Generator, float], np.ndarray]
 LEVEL = 0.05
 
 
@@ -47,14 +52,16 @@ def discriminant(x: np.ndarray, y: np.ndarray, tested: np.ndarray) -> np.ndarray
     return (tested - (means[0] + means[1]) / 2) @ weight > 0
 
 
-def learnt(seeds: int, images: int, folds: int, *, folded: bool, features: int = 16) -> Study:
-    def study(random: np.random.Generator, delta: float) -> CrossedMean | CorrectedMean:
+def learning(seeds: int, images: int, folds: int, *, folded: bool, features: int = 16) -> Tables:
+    """(S, N) of who is right, second less first; NaN for images that a seed does not test."""
+
+    def table(random: np.random.Generator, delta: float) -> np.ndarray:
         y = np.arange(images) % 2
         apart = np.full(features, 0.25)
         apart[features // 2 :] += delta
         x = random.normal(size=(images, features)) + apart * (2 * y[:, None] - 1)
         halves = slice(0, features // 2), slice(features // 2, features)
-        table, gaps = np.zeros((seeds, images)), []
+        found = np.full((seeds, images), np.nan)
         for seed in range(seeds):
             part = np.empty(images, dtype=int)
             part[random.permutation(images)] = np.arange(images) % folds
@@ -65,13 +72,42 @@ def learnt(seeds: int, images: int, folds: int, *, folded: bool, features: int =
                     drawn = random.choice(train, len(train))
                     said = discriminant(x[drawn][:, half], y[drawn], x[test][:, half])
                     right.append((said == (y[test] == 1)).astype(float))
-                table[seed, test] = right[1] - right[0]
-                gaps.append(table[seed, test].mean())
-        if folded:
-            return crossed_mean(table, overlap=1 / (folds - 1))
-        return corrected_mean(gaps, train=images * (1 - 1 / folds), test=images / folds)
+                found[seed, test] = right[1] - right[0]
+        return found
 
-    return study
+    return table
+
+
+def in_folds(seeds: int, images: int, folds: int) -> Study:
+    tables = learning(seeds, images, folds, folded=True)
+    return lambda random, delta: crossed_mean(tables(random, delta), overlap=1 / (folds - 1))
+
+
+def other_splits(seeds: int, images: int, folds: int = 5) -> Study:
+    tables = learning(seeds, images, folds, folded=False)
+    sizes = {"train": images * (1 - 1 / folds), "test": images / folds}
+    return lambda random, delta: corrected_mean(np.nanmean(tables(random, delta), axis=1).tolist(), **sizes)
+
+
+def crossed_splits(table: np.ndarray, overlap: float) -> float:
+    """p of a table with gaps by the way that is not taken: trainings and images crossed, as in folds.
+
+    The variance is the sum over trainings and over images that are tested more than once (Cameron, Gelbach &
+    Miller 2011), with the degrees of ``MeanSquares``.
+    """
+    tested = ~np.isnan(table)
+    count, rows, columns = int(tested.sum()), len(table), int(tested.any(axis=0).sum())
+    mean = float(table[tested].mean())
+    rest = np.where(tested, table - mean, 0.0)
+    trainings = float((rest.sum(axis=1) ** 2).sum()) / count**2 * rows / (rows - 1)
+    images = float((rest.sum(axis=0) ** 2).sum()) / count**2 * columns / (columns - 1)
+    single = float((rest**2).sum()) / count**2 * count / (count - 1)
+    total = trainings + max(images - single, 0.0)
+    if total == 0:
+        return 1.0
+    parts = trainings**2 / (rows - 1) + images**2 / (columns - 1) + single**2 / count
+    degrees = max(total**2 / parts - 2, rows - 1)
+    return 2 * float(stdtr(degrees, -abs(mean) / np.sqrt((1 + overlap) * total)))
 
 
 def stated(found: list[CrossedMean | CorrectedMean], seeds: int, images: int, ratio: float) -> Simulated:
@@ -94,24 +130,38 @@ def main() -> None:
         ("same 1000 images, 5 seeds", same_images(5, 1000), 5, 1000, 0.0, 0.25),
         ("same 200 images, 5 seeds that differ much", same_images(5, 200, between=0.5), 5, 200, 0.0, 1.0),
         ("same 200 images, 10 seeds", same_images(10, 200), 10, 200, 0.0, 0.35),
-        ("200 images in 5 folds, 5 seeds", learnt(5, 200, 5, folded=True), 5, 200, 0.25, 0.12),
-        ("200 images in 5 folds, 3 seeds", learnt(3, 200, 5, folded=True), 3, 200, 0.25, 0.12),
-        ("1000 images in 5 folds, 5 seeds", learnt(5, 1000, 5, folded=True), 5, 1000, 0.25, 0.05),
-        ("60 images in 3 folds, 5 seeds", learnt(5, 60, 3, folded=True), 5, 60, 0.5, 0.3),
-        ("200 images, 5 other splits", learnt(5, 200, 5, folded=False), 5, 200, 0.25, 0.2),
-        ("200 images, 10 other splits", learnt(10, 200, 5, folded=False), 10, 200, 0.25, 0.15),
+        ("200 images in 5 folds, 5 seeds", in_folds(5, 200, 5), 5, 200, 0.25, 0.12),
+        ("200 images in 5 folds, 3 seeds", in_folds(3, 200, 5), 3, 200, 0.25, 0.12),
+        ("1000 images in 5 folds, 5 seeds", in_folds(5, 1000, 5), 5, 1000, 0.25, 0.05),
+        ("60 images in 3 folds, 5 seeds", in_folds(5, 60, 3), 5, 60, 0.5, 0.3),
+        ("200 images, 5 other splits", other_splits(5, 200), 5, 200, 0.25, 0.2),
+        ("200 images, 10 other splits", other_splits(10, 200), 10, 200, 0.25, 0.15),
+        ("60 images, 10 other splits", other_splits(10, 60), 10, 60, 0.25, 0.3),
     ]
     print(f"{studies} studies of each kind; 'shown' is p < 0.05")
-    print(f"{'design':<44} {'equal arms':>10} {'planted':>8} {'shown':>7} {'stated':>7}")
+    print(f"{'design':<44} {'equal arms':>10} {'variance':>8} {'planted':>8} {'shown':>7} {'stated':>7}")
     for name, study, seeds, images, ratio, delta in designs:
         began, random = time.perf_counter(), np.random.default_rng(1)
-        equal = np.mean([study(random, 0.0).p < LEVEL for _ in range(studies)])
+        alike = [study(random, 0.0) for _ in range(studies)]
+        equal = np.mean([one.p < LEVEL for one in alike])
+        variance = np.var([one.mean for one in alike]) / np.mean([one.standard_error**2 for one in alike])
         other = [study(random, delta) for _ in range(studies)]
         true = float(np.mean([one.mean for one in other]))
         power = stated(other, seeds, images, ratio).power(true)
         shown = np.mean([one.p < LEVEL for one in other])
-        said = f"{name:<44} {equal:>10.1%} {100 * true:>6.1f} p {shown:>7.1%} {power:>7.1%}"
+        said = f"{name:<44} {equal:>10.1%} {variance:>8.2f} {100 * true:>6.1f} p {shown:>7.1%} {power:>7.1%}"
         print(f"{said}   {time.perf_counter() - began:.0f} s", flush=True)
+    not_taken(3 * studies)
+
+
+def not_taken(studies: int) -> None:
+    print(
+        f"\n{studies} studies of equal arms in other splits, if trainings and images were crossed as in folds"
+    )
+    for seeds, images in ((5, 200), (10, 200), (10, 60)):
+        random, tables = np.random.default_rng(1), learning(seeds, images, 5, folded=False)
+        shown = np.mean([crossed_splits(tables(random, 0.0), 0.25) < LEVEL for _ in range(studies)])
+        print(f"{f'{images} images, {seeds} other splits':<44} {shown:>10.1%}", flush=True)
 
 
 if __name__ == "__main__":

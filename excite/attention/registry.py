@@ -10,6 +10,7 @@ from torch import nn
 from excite.attention.cbam import CBAM
 from excite.attention.channel_variants import ECA, EffectiveSE, GatedChannelTransformation
 from excite.attention.gather_excite import GatherExcite
+from excite.attention.no_squeeze import NoSqueeze
 from excite.attention.spatial_variants import ConcurrentSE, CoordinateAttention, SimAM, SpatialSE
 from excite.attention.squeeze_excitation import SqueezeExcitation
 from excite.errors import BAD_USAGE, ExciteError, refuse_unknown_options, unknown_name
@@ -81,6 +82,7 @@ _OWN: dict[str, Callable[..., nn.Module]] = {
     "gct": GatedChannelTransformation,
     "simam": SimAM,
     "coordatt": CoordinateAttention,
+    "nosqueeze": NoSqueeze,
 }
 for _name, _factory in _OWN.items():
     register(_name)(_factory)

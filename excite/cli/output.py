@@ -23,6 +23,12 @@ def print_table(table: Table) -> None:
     console.print(table)
 
 
+def print_sentence(text: str) -> None:
+    """A sentence on standard output; on a terminal it is broken between words, elsewhere not at all."""
+    console = Console(highlight=False)
+    console.print(text, markup=False, soft_wrap=not console.is_terminal)
+
+
 def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     """A table without frames; the columns in ``right`` are aligned to the right."""
     table = Table(box=None, pad_edge=False, header_style="bold")

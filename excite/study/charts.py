@@ -9,7 +9,8 @@ from markupsafe import Markup
 
 from excite.evaluation.metrics import LOWER_IS_BETTER
 from excite.reporting.chart import Chart, Key
-from excite.reporting.svg import STYLES, Axis, Plot, framed, percent, plain, round_steps
+from excite.reporting.report_words import many
+from excite.reporting.svg import STYLES, Axis, Plot, framed, plain, round_steps
 from excite.reporting.tables import NAMES, PERCENT
 from excite.study.analysis import Analysis, Comparison
 from excite.study.estimates import Cell
@@ -122,7 +123,7 @@ def learning_charts(analysis: Analysis) -> list[Chart]:
         return []
     drawn = list(histories)[:STYLES]
     charts = []
-    for name, shown in (("loss", plain), ("accuracy", percent)):
+    for name in ("loss", "accuracy"):
         curves = {arm: _curve(histories[arm], f"val_{name}") for arm in drawn}
         last = max(len(mean) for mean, _ in curves.values())
         finite = np.concatenate(
@@ -133,7 +134,7 @@ def learning_charts(analysis: Analysis) -> list[Chart]:
         low = max(0.0, low - 0.05 * (high - low))
         high = min(high, 1.0) if name == "accuracy" else high
         x = Axis("epoch", 1, max(last, 2), tuple(t for t in round_steps(1, max(last, 2)) if t == int(t)))
-        y = Axis(f"validation {name}", low, high if high > low else low + 1, (), shown)
+        y = _level_axis(f"validation {name}", low, high if high > low else low + 1, name == "accuracy")
         plot = Plot(f"learning-{name}", x, y, height=280)
         for number, arm in enumerate(drawn):
             mean, spread = curves[arm]
@@ -151,7 +152,8 @@ def learning_charts(analysis: Analysis) -> list[Chart]:
             for epoch, (m, s) in enumerate(zip(*curves[arm], strict=True), start=1)
         ]
         legend = [
-            Key.of(f"s{number}", f"{arm} ({len(histories[arm])} cells)") for number, arm in enumerate(drawn)
+            Key.of(f"s{number}", f"{arm} ({many(len(histories[arm]), 'cell')})")
+            for number, arm in enumerate(drawn)
         ]
         notes = [f"The first {STYLES} arms are drawn."] if len(histories) > STYLES else []
         told = f"{title}: mean over the cells of {', '.join(drawn)}, with a band of one standard deviation."
@@ -191,7 +193,7 @@ def cells_chart(analysis: Analysis) -> Chart | None:
         tuple(range(1, len(names) + 1)),
         lambda at: _short(names[int(at) - 1], 10),
     )
-    y = Axis(NAMES[metric][0], low - room, high + room, (), percent if metric in PERCENT else plain)
+    y = _level_axis(NAMES[metric][0], low - room, high + room, metric in PERCENT)
     plot = Plot("cells", x, y, height=280)
     for unit in sorted({cell.unit for cell in analysis.cells}):
         path = [(at, own[name][unit]) for at, name in enumerate(names, start=1) if unit in own[name]]
@@ -206,6 +208,13 @@ def cells_chart(analysis: Analysis) -> Chart | None:
     rows = [(name, *unit, value) for name in names for unit, value in sorted(own[name].items())]
     notes = ["A line joins cells of the same seed and fold: the same split and the same start."]
     return Chart("cells", title, plot.drawn(title, told), ["arm", "seed", "fold", metric], rows, (), notes)
+
+
+def _level_axis(name: str, low: float, high: float, in_percent: bool) -> Axis:
+    """An upright axis; its unit stands in the name, as a tick such as "41.5 %" would reach into it."""
+    if not in_percent:
+        return Axis(name, low, high)
+    return Axis(f"{name}, %", low, high, (), lambda value: plain(100 * value))
 
 
 def _value(cell: Cell, metric: str) -> float | None:

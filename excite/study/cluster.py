@@ -11,8 +11,10 @@ from typing import Any
 
 from excite.errors import BAD_USAGE, ExciteError
 from excite.study.board import Board
+from excite.study.claims import LEASE
 from excite.study.runner import FAREWELL, LOOK, MOST_DEATHS, refuse_failed, stop_if_asked, worker_name
-from excite.study.store import LEASE, RUNNING, WAITING, Store
+from excite.study.schema import RUNNING, WAITING
+from excite.study.store import Store
 from excite.study.study import Study
 from excite.training.signals import stop_requests
 
@@ -123,10 +125,13 @@ def _drive(ray: Any, study: Study, board: Board, slots: list[str], lease: float,
 
 def _take_cells(folder: str, url: str, study: str, device: str, name: str, lease: float) -> None:
     """What a worker does, in a process of Ray's."""
+    import ray
+
     from excite.study.worker import work
 
+    node = ray.get_runtime_context().get_node_id()[:8]
     # One thread, as the workers of a machine have: the number of threads may change a result's last bit.
-    work(Study(Path(folder), Store(url), study), device=device, threads=1, name=name, lease=lease)
+    work(Study(Path(folder), Store(url), study), device=device, threads=1, name=name, lease=lease, node=node)
 
 
 def _refuse_shared_sqlite(study: Study, machines: set[str]) -> None:

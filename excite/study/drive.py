@@ -12,12 +12,13 @@ from excite.reporting.report_words import many
 from excite.reporting.tables import NAMES
 from excite.study import words
 from excite.study.board import Board
+from excite.study.claims import LEASE
 from excite.study.forecast import Probe, probe_arms, process_memory, smallest_difference, total_seconds
 from excite.study.plan import Arm, Plan, arm_config
 from excite.study.ready import MODEL, ready_plan
 from excite.study.report import write_study
 from excite.study.runner import Crew, choose_crew, run_here
-from excite.study.store import DONE, LEASE, RUNNING, WAITING
+from excite.study.schema import DONE, RUNNING, WAITING
 from excite.study.study import Study, begin
 from excite.training.config import TrainConfig
 from excite.training.progress import Display, clock

@@ -13,10 +13,13 @@ import torch
 from torch import nn
 
 from excite.data.loading import PixelSource
+from excite.data.manifest import Manifest
+from excite.data.shifts import SHIFTS
 from excite.evaluation.crossed import MeanSquares
 from excite.evaluation.intervals import LEVEL
 from excite.evaluation.power import corrected_studies, crossed_studies
 from excite.models.catalogue import create_model
+from excite.runs.blending import LARGEST, SHARES
 from excite.runs.settled import architecture_of, preprocessing_of
 from excite.study.estimates import FEWEST_SEEDS
 from excite.study.memory import held_memory, peak_memory, reset_peak_memory
@@ -59,7 +62,6 @@ def probe_arms(study: Study, device: str, threads: int) -> dict[str, Probe]:
 def probe_arm(study: Study, arm: str, device: str) -> Probe:
     """Time a few steps and a batch of inference of an arm."""
     config, chosen = study.config(arm), choose_device(device)
-    parts = study.parts(0, 0).table["split"].value_counts()
     classes = len(study.document["classes"])
     assert config.image_size is not None
     reset_peak_memory(str(chosen))
@@ -72,18 +74,37 @@ def probe_arm(study: Study, arm: str, device: str) -> Probe:
     began = time.perf_counter()
     predict_logits(model, source, preprocessing_of(config), device=chosen)
     image = (time.perf_counter() - began) / config.batch_size
-    train, test, val = (int(parts.get(name, 0)) for name in ("train", "test", "val"))
-    if study.folds is not None:
-        val = round(train * config.val_fraction / (1 - config.test_fraction))
-        train -= val
     if config.recipe == "probe":
         return Probe(OVERHEAD + image * len(study.images), peak_memory(str(chosen)))
     step = _step_seconds(model, config, source, classes, chosen)
-    steps = config.epochs * math.ceil(train / config.batch_size)
-    seconds = steps * step + (config.epochs + 1) * val * image + test * image
+    steps, asked = work_of(config, study.parts(0, 0), folded=study.folds is not None)
+    seconds = steps * step + asked * image
     if config.time_budget is not None:
         seconds = min(seconds, 60 * config.time_budget)
     return Probe(seconds + OVERHEAD, peak_memory(str(chosen)))
+
+
+def work_of(config: TrainConfig, parts: Manifest, *, folded: bool) -> tuple[int, int]:
+    """(training steps, images of inference) of a cell, if it goes on to its last epoch.
+
+    Args:
+        folded: validation is still to be taken out of the training part.
+    """
+    train, test, val = (len(parts.part(name)) for name in ("train", "test", "val"))
+    training = parts.part("train")
+    drawn = int(training.photo_codes().max()) + 1 if config.copies == "one" else train
+    if config.recipe == "probe":
+        return 0, len(parts)
+    if folded:
+        share = config.val_fraction / (1 - config.test_fraction)
+        val, train, drawn = round(share * train), round((1 - share) * train), round((1 - share) * drawn)
+    asked = (config.epochs + 1) * val + test
+    if (
+        config.recipe == "finetune"
+    ):  # the probe that it starts from, and both ends and between under each shift
+        asked += train
+        asked += (1 + len(SHIFTS)) * (len(SHARES) * min(val, LARGEST) + 3 * min(test, LARGEST))
+    return config.epochs * max(1, drawn // config.batch_size), asked
 
 
 def total_seconds(study: Study, probes: Mapping[str, Probe], workers: int) -> float:

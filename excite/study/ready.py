@@ -40,7 +40,7 @@ class Ready:
 
 
 def _varied(values: Mapping[str, Mapping[str, object]]) -> Callable[[str], Sequence[Arm]]:
-    """A plain arm and one with SE for each value."""
+    """A plain arm, and one for each value with SE unless it names another attention."""
 
     def arms(model: str) -> Sequence[Arm]:
         plain = Arm("plain", {"model": model, "attention": "none"})
@@ -87,9 +87,9 @@ READY: Mapping[str, Ready] = {
     ),
     "squeeze": Ready(
         "squeeze operator of SE",
-        f"{SE_PAPER}, table 11",
-        _varied(_options("squeeze", ("max", "avg"))),
-        {"plain": PLAIN, "max": Reported(22.57, 6.09), "avg": SE},
+        f"{SE_PAPER}, tables 11 and 16",
+        _varied({**_options("squeeze", ("max", "avg")), "none": {"attention": "nosqueeze"}}),
+        {"plain": PLAIN, "max": Reported(22.57, 6.09), "avg": SE, "none": Reported(22.93, 6.39, 28.1)},
     ),
     "gate": Ready(
         "excitation's gate of SE",

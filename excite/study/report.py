@@ -20,6 +20,7 @@ from excite.runs.predictions import prediction_rows
 from excite.study import words
 from excite.study.analysis import Analysis, Comparison, analyse
 from excite.study.charts import cells_chart, forest_chart, learning_charts
+from excite.study.claims import place_of
 from excite.study.ready import READY
 from excite.study.study import Study
 
@@ -133,7 +134,8 @@ def cell_rows(study: Study, analysis: Analysis) -> list[dict[str, Any]]:
         row |= {name: figures.get(name, "") for name in OVERALL}
         row |= {"training_seconds": result.get("training", ""), "cell_seconds": result.get("seconds", "")}
         row |= {"step_seconds": result.get("step", ""), "memory_bytes": result.get("memory", "")}
-        rows.append({**row, "run": result.get("run", ""), "error": cell.error})
+        row |= {"run": result.get("run", ""), "worker": place_of(cell.worker), "error": cell.error}
+        rows.append(row)
     return rows
 
 

@@ -18,8 +18,9 @@ import torch
 
 from excite.errors import ExciteError
 from excite.study.board import Board
+from excite.study.claims import LEASE
 from excite.study.memory import free_memory
-from excite.study.store import FAILED, LEASE, RUNNING, WAITING
+from excite.study.schema import FAILED, RUNNING, WAITING
 from excite.study.study import Study
 from excite.training.precision import choose_device
 from excite.training.signals import StopRequest, stop_requests

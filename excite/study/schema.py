@@ -8,6 +8,9 @@ import sqlalchemy as sa
 
 VERSION = 1
 
+WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
+"""States of a cell."""
+
 metadata = sa.MetaData()
 
 

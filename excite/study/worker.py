@@ -13,6 +13,7 @@ import io
 import os
 import shutil
 import signal
+import socket
 import sys
 import threading
 import time
@@ -31,8 +32,9 @@ from excite.errors import INTERRUPTED, TERMINATED, ExciteError
 from excite.evaluation.metrics import OVERALL
 from excite.runs.experiment import run_experiment
 from excite.runs.run import Run
+from excite.study.claims import LEASE, Claim
 from excite.study.memory import held_memory, peak_memory, reset_peak_memory
-from excite.study.store import LEASE, RUNNING, WAITING, Claim
+from excite.study.schema import RUNNING, WAITING
 from excite.study.study import Study
 from excite.training.config import TrainConfig
 from excite.training.progress import ConsoleDisplay
@@ -42,16 +44,24 @@ STORE = "EXCITE_STORE"  # not an argument: a URL may hold a password, and argume
 IDLE = 0.5  # seconds between two looks for a cell, where others are at all that are left
 
 
-def work(study: Study, *, device: str, threads: int, name: str, lease: float = LEASE) -> None:
+def work(
+    study: Study, *, device: str, threads: int, name: str, lease: float = LEASE, node: str | None = None
+) -> None:
     """Train cells until none is left.
+
+    Args:
+        name: that no other worker has, and its driver knows it by.
+        node: of a cluster, where there is one; for people to read.
 
     Raises: ExciteError when this process is asked to stop, or the store or the disk fails; the cell that it
     was at is given back.
     """
     torch.set_num_threads(threads)
     base = held_memory()
+    where = [socket.gethostname(), *([f"node {node}"] if node else []), f"process {os.getpid()}"]
+    worker = f"{name}@{', '.join(where)}"
     while True:
-        claim = study.store.take(study.name, f"{name} {uuid.uuid4().hex}", name, lease)
+        claim = study.store.take(study.name, f"{name} {uuid.uuid4().hex}", worker, lease)
         if claim is None:
             counts = study.store.counts(study.name)
             if not counts[WAITING] + counts[RUNNING]:

@@ -10,9 +10,9 @@ from sklearn.metrics import accuracy_score
 from statsmodels.stats.multitest import multipletests
 
 from excite.evaluation.predictions import Predictions
-from excite.study.analysis import Comparison, _arm, _compare, holm
+from excite.study.analysis import SAME_IMAGES, Analysis, Comparison, _arm, _compare, holm
 from excite.study.estimates import Cell, Estimate
-from excite.study.words import verdict
+from excite.study.words import reliance, verdict
 
 CLASSES = ("a", "b")
 ARM = {"against": None, "parameters": 10, "multiply_adds": 20}
@@ -181,3 +181,18 @@ def test_less_log_loss_is_better() -> None:
     one = Comparison("plain", "se", estimate, estimate, None, 5, 5, 100, 100, 0.001)
     assert "lowered log loss by 0.100 against plain" in verdict(one, "log_loss", 1)
     assert "it is better" in verdict(one, "log_loss", 1)
+
+
+@pytest.mark.parametrize(
+    ("images", "folded", "said"), [(60, True, True), (200, True, False), (60, False, False)]
+)
+def test_few_groups_in_folds_are_warned_of(images: int, folded: bool, said: bool) -> None:
+    folds = np.tile(np.arange(images) % 5, (3, 1)) if folded else None
+    one, two = (
+        cells_of(arm, outcomes(seed, (3, images)), folds=folds) for seed, arm in enumerate(("one", "two"))
+    )
+    cells = [*one, *two]
+    analysis = Analysis(
+        "accuracy", [], [compared(one, two, folded)], cells, SAME_IMAGES, len(cells), len(cells)
+    )
+    assert any(f"{images} groups are few for folds" in sentence for sentence in reliance(analysis)) == said

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from excite.errors import ExciteError
+from excite.models.catalogue import create_model
+from excite.models.summary import summarise
+from excite.runs.settled import architecture_of
 from excite.study.plan import Arm, Plan, arm_config, parse_arm, plan_from_yaml
 from excite.study.ready import READY, ready_plan
 from excite.training.config import TrainConfig
@@ -110,7 +113,7 @@ def test_a_wrong_yaml_is_named(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_ready_plans_are_the_papers_ablations() -> None:
-    """Names and figures as in arXiv 1709.01507, tables 10 to 15."""
+    """Names and figures as in arXiv 1709.01507, tables 10 to 16."""
     assert [arm.name for arm in ready_plan("reduction").arms("m")] == [
         "plain",
         "r2",
@@ -131,6 +134,19 @@ def test_ready_plans_are_the_papers_ablations() -> None:
     ] == "vgg16_bn"
     with pytest.raises(ExciteError, match="did you mean 'stages'"):
         ready_plan("stage")
+
+
+def test_the_papers_three_squeezes_differ_in_nothing_but_the_squeeze() -> None:
+    arms = {arm.name: arm for arm in ready_plan("squeeze").arms("cifar_resnet20")}
+    assert list(arms) == ["plain", "max", "avg", "none"]
+    found = {}
+    for name, arm in arms.items():
+        config = arm_config(TrainConfig(placement="standard"), arm)
+        found[name] = summarise(create_model(**architecture_of(config, 10)), 32)
+    assert found["max"].parameters == found["avg"].parameters == found["none"].parameters
+    assert found["plain"].parameters < found["avg"].parameters
+    assert found["plain"].multiply_adds < found["avg"].multiply_adds == found["max"].multiply_adds
+    assert found["avg"].multiply_adds < found["none"].multiply_adds
 
 
 def test_what_is_said_of_attention_is_not_of_a_plain_arm() -> None:

@@ -125,7 +125,7 @@ def test_the_store_is_the_same_as_in_a_file(cluster: Cluster) -> None:
     assert store.images(other) == [("0", "a", "g"), ("1", "a", "g"), ("2", "a", "g")]
     lost = store.take(other, "a", "w", lease=0.01)
     time.sleep(0.1)
-    again = store.take(other, "b", "v")
+    again = store.take(other, "b", "v@here")
     assert lost is not None
     assert again is not None
     assert (lost.key, store.beat(other, lost), store.release_all(other, "v")) == (again.key, False, 1)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from excite.study.claims import place_of
 from excite.study.study import Study
 
 from ..conftest import make_pictures
@@ -100,8 +101,25 @@ def test_two_nodes_give_the_results_of_one_machine_bit_for_bit(
     done = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr
     assert results(there) == results(here)
-    workers = {cell.worker for cell in there.store.cells(there.name)}
-    assert len(workers) == 2  # one on each node
+    code = f"""
+import ray
+ray.init("{address}", log_to_driver=False, logging_level="ERROR")
+print(*(node["NodeID"] for node in ray.nodes()))
+"""
+    asked = subprocess.run(
+        [sys.executable, "-c", code], env=environment, check=True, timeout=180, capture_output=True, text=True
+    )
+    nodes = {f"node {one[:8]}" for one in asked.stdout.split()}
+    assert len(nodes) == 2
+    assert {place_of(cell.worker).split(", ")[1] for cell in there.store.cells(there.name)} == nodes
+    status = subprocess.run(
+        [sys.executable, "-m", "excite", "study", "status", str(there.folder)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert all(one in status.stdout for one in nodes)
 
 
 def test_without_the_token_nobody_is_let_in(cluster: tuple[str, dict[str, str]], tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import pytest
 import sqlalchemy as sa
 
 from excite.errors import ExciteError
-from excite.study.store import DEATHS, Store
+from excite.study.claims import DEATHS
+from excite.study.store import Store
 
 STUDY = "a" * 64
 
@@ -98,7 +99,8 @@ def test_a_failed_cell_is_tried_once_more_and_then_named(store: Store) -> None:
 
 def test_a_cell_that_kills_its_workers_is_given_up(store: Store) -> None:
     for number in range(DEATHS):
-        assert store.take(STUDY, f"t{number}", f"w{number}").key == ("arm0", 0, 0)  # type: ignore[union-attr]
+        assert store.take(STUDY, f"t{number}", f"w{number}@here").key == ("arm0", 0, 0)  # type: ignore[union-attr]
+        assert store.release_all(STUDY, "w") == store.release_all(STUDY, f"{number}") == 0  # others' names
         assert store.release_all(STUDY, f"w{number}") == 1
     assert store.take(STUDY, "next", "w").key == ("arm1", 0, 0)  # type: ignore[union-attr]
     assert "workers died at it" in store.cells(STUDY)[0].error
@@ -125,7 +127,7 @@ def test_many_threads_take_every_cell_once(tmp_path: Path) -> None:
 
 
 WORKERS = """
-import os, random, signal, sys, time
+import os, random, signal, sqlite3, sys, time
 from excite.study.store import Store
 url, study, kills = sys.argv[1], sys.argv[2], 30
 random.seed(0)
@@ -150,9 +152,18 @@ def spawn():
         worker(f"w{os.getpid()}")
     return pid
 
-alive = [spawn() for _ in range(3)]
-store = None
+def done():
+    connection = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=60)
+    [count] = connection.execute("SELECT count(*) FROM excite_results").fetchone()
+    connection.close()
+    return count
+
+alive, seen = [spawn() for _ in range(3)], 0
 while kills:
+    # Something is finished between two kills: five at one cell, and it would be given up.
+    while done() == seen < 100:
+        time.sleep(0.01)
+    seen = done()
     time.sleep(random.uniform(0.02, 0.15))
     victim = random.randrange(3)
     os.kill(alive[victim], signal.SIGKILL)

@@ -1,0 +1,53 @@
+"""The study pages in docs/ look as the template makes them today, and their text says what they say."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PLACE = ROOT / "docs" / "studies"
+TEMPLATES = ROOT / "excite" / "reporting" / "templates"
+PAGES = sorted(PLACE.glob("*.html"))
+STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
+
+
+def styles(name: str) -> list[str]:
+    return STYLE.findall((TEMPLATES / name).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_it_is_of_this_template_without_pictures_and_places(path: Path) -> None:
+    page = path.read_text(encoding="utf-8")
+    assert STYLE.findall(page) == styles("style.html") + styles("study.html")
+    template = (TEMPLATES / "study.html").read_text(encoding="utf-8")
+    for heading in re.findall(r"<h2[^>]*>([^<{]+)</h2>", template):
+        assert re.search(rf"<h2[^>]*>{re.escape(heading)}</h2>", page), heading
+    assert "<img" not in page
+    assert "data:image" not in page
+    assert not re.search(r"/(home|root|tmp|work|Users|mnt|srv|opt)/", page)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_what_is_written_about_it_has_its_command_and_its_verdicts(path: Path) -> None:
+    """The write-up beside a page quotes its sentences word for word, perhaps cut short with [...]."""
+    text = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert "excite study run " in text
+    assert f"({path.name})" in text
+    page = re.sub(r"\s+", " ", unescape(path.read_text(encoding="utf-8")))
+    quoted = "\n".join(line[1:].strip() for line in text.splitlines() if line.startswith(">"))
+    sentences = [" ".join(one.split()) for one in quoted.split("\n\n")]
+    assert sentences
+    for sentence in sentences:
+        assert sentence.removesuffix(" [...]") in page
+
+
+def test_there_is_a_page_for_each_text_and_a_way_to_it() -> None:
+    texts = sorted(path.stem for path in PLACE.glob("*.md"))
+    assert texts == [path.stem for path in PAGES]
+    guide = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+    for name in texts:
+        assert f"(studies/{name}.md)" in guide
