@@ -1,4 +1,4 @@
-"""The four passes as Triton kernels: ``passes`` defines them, and these move each byte once.
+"""The passes of ``excite.kernels.passes`` on a GPU, as Triton kernels that move each byte once.
 
 A program works on tiles of rows and channels of one image, or of a part of its rows where images alone are
 too few to fill a GPU. Arithmetic is in float32. Sums are left one a part and added up in a second, small
@@ -186,13 +186,13 @@ def _partial(x: Tensor, parts: int) -> Tensor:
     return torch.empty(2, len(x), parts, x.shape[2], device=x.device)
 
 
-def _added(partial: Tensor) -> tuple[Tensor, Tensor]:
-    """(2, N, parts, C) -> (N, C) and (N, C)."""
-    whole = partial.sum(2) if partial.shape[2] > 1 else partial[:, :, 0]
-    return whole[0], whole[1]
+def _added(partial: Tensor) -> Tensor:
+    """(2, N, parts, C) -> (2, N, C)."""
+    return partial.sum(2) if partial.shape[2] > 1 else partial[:, :, 0]
 
 
-def sums(x: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+def sums(x: Tensor, k: Tensor) -> Tensor:
+    """As ``passes.sums``."""
     tile = _tile(x)
     piece, parts = _parts(x, **tile)
     n, p, c = x.shape
@@ -203,6 +203,7 @@ def sums(x: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def scale(x: Tensor, a: Tensor, b: Tensor, shortcut: Tensor | None, relu: bool, out: Tensor) -> None:
+    """As ``passes.scale``."""
     tile = _tile(x)
     n, p, c = x.shape
     a, b = a.contiguous(), b.contiguous()
@@ -226,7 +227,8 @@ def gradient_sums(
     relu: bool = True,
     into: Tensor | None = None,
     scaled: bool = False,
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
+    """As ``passes.gradient_sums``."""
     tile = _tile(x)
     piece, parts = _parts(x, **tile)
     n, p, c = x.shape
@@ -246,6 +248,7 @@ def gradient_sums(
 def gradient(
     dy: Tensor, x: Tensor, a: Tensor, b: Tensor, p: Tensor, q: Tensor, *, relu: bool, out: Tensor
 ) -> None:
+    """As ``passes.gradient``."""
     tile = _tile(x)
     n, rows, c = x.shape
     a, b, p, q = a.contiguous(), b.contiguous(), p.contiguous(), q.contiguous()
@@ -255,3 +258,16 @@ def gradient(
         *_strides(dy), *_strides(x), _each(a), _each(b), _each(p), _each(q), *_strides(out),
         relu=relu, **tile,
     )  # fmt: skip
+
+
+def product(x: Tensor, w: Tensor, out: Tensor) -> Tensor:
+    """As ``passes.product``."""
+    return torch.mm(x, w.t(), out=out)
+
+
+def check() -> None:
+    """Raises: RuntimeError, or what Triton says, if kernels cannot be compiled for the GPU."""
+    if torch.cuda.get_device_capability() < (8, 0):
+        raise RuntimeError("Triton's kernels need a GPU of compute capability 8.0 or higher")
+    x = torch.ones(1, 1, 16, device="cuda")
+    sums(x, x[0, 0])  # a first launch needs a C compiler, which not every machine has

@@ -122,9 +122,8 @@ def _hopper(x: Tensor) -> bool:
     return x.is_cuda and torch.cuda.get_device_capability(x.device)[0] == 9
 
 
-def normalised_product(
-    x: Tensor, a: Tensor, b: Tensor, w: Tensor, k: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def normalised_product(x: Tensor, a: Tensor, b: Tensor, w: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    """As ``product.normalised_product``."""
     (m, c), j = x.shape, len(w)
     tile_m, tile_c, warps = (64, 32, 4) if x.dtype == torch.float32 else (128, 64, 8)
     tile_j = min(128, max(16, triton.next_power_of_2(j)))
@@ -136,13 +135,13 @@ def normalised_product(
         x.stride(0), w.stride(0), z.stride(0),
         wide=_wide(x), tile_m=tile_m, tile_j=tile_j, tile_c=tile_c, num_warps=warps,
     )  # fmt: skip
-    ones, squares = partial.sum(1)
-    return z, ones, squares
+    return z, partial.sum(1)
 
 
 def product_gradient(
     dz: Tensor, x: Tensor, a: Tensor, b: Tensor, w: Tensor, k: Tensor, into: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
+    """As ``product.product_gradient``."""
     if x.dtype == torch.float32 or len(w) > WIDEST:
         return _in_passes(dz, x, a, b, w, k, into)
     (m, c), j = x.shape, len(w)
@@ -158,17 +157,14 @@ def product_gradient(
         dz.stride(0), x.stride(0), w.stride(0), into.stride(0),
         wide=_wide(x), tile_m=tile_m, tile_j=tile_j, tile_c=tile_c, num_warps=8,
     )  # fmt: skip
-    g_sums, gx_sums = partial.sum(1)
-    return dw.sum(0), g_sums, gx_sums
+    return dw.sum(0), partial.sum(1)
 
 
 def _in_passes(
     dz: Tensor, x: Tensor, a: Tensor, b: Tensor, w: Tensor, k: Tensor, into: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     """The same by PyTorch's products with passes around them, where both products do not fit one tile."""
     h = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     gpu.scale(x[None], a[None], b[None], None, True, h[None])
-    g_sums, gx_sums = gpu.gradient_sums(
-        (dz @ w)[None], x[None], k, a[None], b[None], into=into[None], scaled=True
-    )
-    return (dz.T @ h).float(), g_sums[0], gx_sums[0]
+    sums = gpu.gradient_sums((dz @ w)[None], x[None], k, a[None], b[None], into=into[None], scaled=True)
+    return (dz.T @ h).float(), sums[:, 0]
