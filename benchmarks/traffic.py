@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from excite.attention.squeeze_excitation import SqueezeExcitation
 from excite.data.transforms import DRAWS, PRESETS, augment, normalise
 from excite.models.catalogue import create_model
-from excite.models.densenet import DenseBlock, DenseLayer, Transition
+from excite.models.densenet import DenseBlock, DenseLayer, DenseNet, Transition
 
 BATCH = 131  # no width of a network, so that a map is known by its first axis
 KINDS = {
@@ -48,8 +48,10 @@ KINDS = {
 }
 # Inputs that are read twice, as statistics come before what needs them.
 TWICE = {"native_batch_norm": (0,), "native_batch_norm_backward": (0, 1)}
-# Reads and writes of a norm's map in the passes, forward and backward; with a shortcut, and without.
-TAIL, NORM = 1 + 3 + 4 + 3, 1 + 2 + 2 + 3
+# Reads and writes of a norm's map in the passes, forward and backward: with ReLU, and with a shortcut, too.
+NORM, TAIL = 1 + 2 + 2 + 3, 1 + 3 + 4 + 3
+# The same of PyTorch's norm, and of its ReLU.
+ALONE, RELU = 3 + 5, 2 + 3
 
 
 def is_map(x: Any) -> bool:
@@ -99,7 +101,11 @@ def fused(model: nn.Module, images: Tensor, plain: Counter[str]) -> Counter[str]
     blocks = [module for module in model.modules() if isinstance(module, DenseBlock | Transition)]
     inside = {part for block in blocks for part in block.modules() if part is not block}
     residual = [module for module in model.modules() if isinstance(module, BasicBlock | Bottleneck)]
-    tails = {block.bn3 if isinstance(block, Bottleneck) else block.bn2 for block in residual}
+    norms = {
+        part: NORM for block in residual for part in block.children() if isinstance(part, nn.BatchNorm2d)
+    }
+    norms |= {block.bn3 if isinstance(block, Bottleneck) else block.bn2: TAIL for block in residual}
+    inside |= {part for block in residual for part in block.children() if isinstance(part, nn.ReLU)}
     stays = ["max pooling"] if residual else ["max pooling", "squeeze and scale"]
     found: Counter[str] = Counter({kind: plain[kind] for kind in stays})
 
@@ -109,8 +115,12 @@ def fused(model: nn.Module, images: Tensor, plain: Counter[str]) -> Counter[str]
         x, y = size(given[0]), size(out)
         if isinstance(module, nn.Conv2d):
             found["convolutions"] += (3 if given[0].requires_grad else 2) * (x + y)
-        elif isinstance(module, nn.BatchNorm2d):
-            found["passes"] += (TAIL if module in tails else NORM) * y
+        elif module in norms:
+            found["passes"] += norms[module] * y
+        elif isinstance(module, nn.BatchNorm2d):  # of a stem, a projection, a head
+            found["batch norm"] += ALONE * y
+        elif isinstance(module, nn.ReLU):
+            found["ReLU"] += RELU * y
         elif isinstance(module, BasicBlock | Bottleneck | SqueezeExcitation):
             found["addition"] += 3 * x  # of the gradients from both ways that x takes
         elif isinstance(module, DenseBlock):
@@ -124,6 +134,8 @@ def fused(model: nn.Module, images: Tensor, plain: Counter[str]) -> Counter[str]
     model(images)
     for handle in handles:
         handle.remove()
+    if isinstance(model, DenseNet):  # whose last ReLU is no module
+        found["ReLU"] += RELU * size(model.forward_features(images))
     return found
 
 

@@ -63,11 +63,13 @@ class PixelSource:
         """(len(indices), S, S, 3) uint8 on the device; indices count from 0 to ``len(self)``."""
         if self._resident is not None:
             return self._resident[send(torch.from_numpy(indices), device)]
-        locked = device.type == "cuda"
-        batch = torch.empty(len(indices), *self._pixels.shape[1:], dtype=torch.uint8, pin_memory=locked)
+        chosen = self._rows[indices]
+        if device.type != "cuda":
+            return torch.from_numpy(self._pixels[chosen]).to(device)
+        batch = torch.empty(len(chosen), *self._pixels.shape[1:], dtype=torch.uint8, pin_memory=True)
         # Not mode="raise", which gathers into memory of its own and copies from there.
-        np.take(self._pixels, self._rows[indices], axis=0, out=batch.numpy(), mode="clip")
-        return batch.to(device, non_blocking=locked)
+        np.take(self._pixels, chosen, axis=0, out=batch.numpy(), mode="clip")
+        return batch.to(device, non_blocking=True)
 
 
 def evaluation_batches(

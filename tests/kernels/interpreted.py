@@ -26,10 +26,11 @@ def same(one: Tensor, other: Tensor, rounding: float) -> None:
 
 
 def slice_of_a_buffer(*shape: int, dtype: torch.dtype, seed: int = 0) -> Tensor:
-    """Channels in the middle of a wider map: neither rows nor the first number lie where C would put them."""
+    """Channels in the middle of a wider map: neither rows nor the first number lie where C would put them.
+    With another seed the map is of another width."""
     *rows, c = shape
     random = torch.Generator().manual_seed(seed)
-    return torch.randn(*rows, c + 7, generator=random).to(dtype)[..., 3 : c + 3]
+    return torch.randn(*rows, c + 7 + seed % 5, generator=random).to(dtype)[..., 3 : c + 3]
 
 
 def coefficients(*shape: int, seed: int = 0) -> Tensor:
