@@ -24,6 +24,14 @@ def derive_seed(*parts: int) -> int:
     return int.from_bytes(digest[:8]) >> 1
 
 
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device. From locked memory, since a copy from any other waits for all that a GPU has
+    still to do."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 class PixelSource:
     """Some rows of a (N, S, S, 3) uint8 array as tensors; a small set can live on the accelerator.
 
@@ -54,9 +62,14 @@ class PixelSource:
     def take(self, indices: np.ndarray, device: torch.device) -> Tensor:
         """(len(indices), S, S, 3) uint8 on the device; indices count from 0 to ``len(self)``."""
         if self._resident is not None:
-            return self._resident[torch.from_numpy(indices).to(device)]
-        batch = torch.from_numpy(self._pixels[self._rows[indices]])
-        return batch.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else batch.to(device)
+            return self._resident[send(torch.from_numpy(indices), device)]
+        chosen = self._rows[indices]
+        if device.type != "cuda":
+            return torch.from_numpy(self._pixels[chosen]).to(device)
+        batch = torch.empty(len(chosen), *self._pixels.shape[1:], dtype=torch.uint8, pin_memory=True)
+        # Not mode="raise", which gathers into memory of its own and copies from there.
+        np.take(self._pixels, chosen, axis=0, out=batch.numpy(), mode="clip")
+        return batch.to(device, non_blocking=True)
 
 
 def evaluation_batches(
@@ -171,18 +184,20 @@ class TrainingBatches:
             mixing = draw_mixing(self.batch_size, self._augmentation, generator)
             partners = mixing.partners[places]
             if self.parts == 1:  # the partners are at hand
-                others, other_targets = images[partners], targets[partners]
+                others, other_targets = images[send(partners, self.device)], targets[partners]
             else:
                 others, other_targets = self._take(batch, draws, partners)
             images, targets = mix(
                 images, others, self._one_hot(targets), self._one_hot(other_targets), mixing
             )
-        return normalise(images, self._mean, self._std), targets
+        return normalise(images, self._mean, self._std), send(targets, self.device)
 
     def _take(self, batch: np.ndarray, draws: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Images of these places of the batch on the device, and their targets, which are small, here."""
         indices = batch[places.numpy()]
-        images = augment(self._source.take(indices, self.device), draws[places], self._augmentation)
-        return images, self._targets[torch.from_numpy(indices)].to(self.device, non_blocking=True)
+        pixels = self._source.take(indices, self.device)
+        images = augment(pixels, send(draws[places], self.device), self._augmentation)
+        return images, self._targets[torch.from_numpy(indices)]
 
     def _one_hot(self, targets: Tensor) -> Tensor:
         return F.one_hot(targets, self._classes).float()

@@ -1,7 +1,8 @@
 """Augmentation of whole batches on the device, as a pure function of pixels and random numbers.
 
 Every draw is a row of uniform numbers in [0, 1), one row an image. Nothing here keeps a random state, so the
-same numbers give the same batch on one process or many, and after a resume.
+same numbers give the same batch on one process or many, and after a resume. Nothing here asks the device for
+a number either, which would make it stand still until the answer is there.
 """
 
 from __future__ import annotations
@@ -141,8 +142,10 @@ def augment(pixels: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
     """Pixels (N, H, W, 3) uint8 and draws (N, DRAWS) -> images (N, 3, H, W) float32 in [0, 1]."""
     draws = draws.to(pixels.device)
     if not how.moves:  # flips alone need no interpolation, and are cheapest on bytes
-        pixels = _flip(pixels, draws[:, 4] < how.horizontal_flip, 2)
-        pixels = _flip(pixels, draws[:, 5] < how.vertical_flip, 1)
+        if how.horizontal_flip > 0:
+            pixels = _flip(pixels, draws[:, 4] < how.horizontal_flip, 2)
+        if how.vertical_flip > 0:
+            pixels = _flip(pixels, draws[:, 5] < how.vertical_flip, 1)
     images = to_float(pixels)
     if how.moves:
         images = _resample(images, draws[:, :6], how)
@@ -156,8 +159,6 @@ def augment(pixels: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
 
 
 def _flip(pixels: Tensor, chosen: Tensor, axis: int) -> Tensor:
-    if not chosen.any():
-        return pixels
     return torch.where(chosen.view(-1, 1, 1, 1), pixels.flip(axis), pixels)
 
 
@@ -188,9 +189,11 @@ def _resample(images: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
 
 def _recolour(images: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
     """Saturation, contrast and brightness, all linear in a pixel and its grey level, in one expression."""
-    limits = torch.tensor([how.brightness, how.contrast, how.saturation], device=images.device)
-    factors = 1 + (2 * draws - 1) * limits
-    brightness, contrast, saturation = factors.view(-1, 3, 1, 1, 1).unbind(dim=1)
+    limits = (how.brightness, how.contrast, how.saturation)
+    brightness, contrast, saturation = (
+        (1 + (2 * draw - 1) * limit).view(-1, 1, 1, 1)
+        for draw, limit in zip(draws.unbind(dim=1), limits, strict=True)
+    )
     red, green, blue = images.split(1, dim=1)
     grey = (red * GREY[0]).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2])
     level = grey.mean(dim=(2, 3), keepdim=True)  # saturation leaves the mean grey level as it is
@@ -204,11 +207,17 @@ def _erase(images: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
     chosen = draws[:, 0] < how.erase
     side = 0.15 + 0.35 * (draws[:, 0] / how.erase)  # uniform in [0.15, 0.5), given that the image is chosen
     top, left = draws[:, 1] * (1 - side), (draws[:, 1] * 4096).frac() * (1 - side)
-    places = torch.stack([top, top + side, left, left + side], dim=1)
-    for image, erased, (y0, y1, x0, x1) in zip(images, chosen.tolist(), places.tolist(), strict=True):
-        if erased:
-            image[:, int(y0 * height) : int(y1 * height), int(x0 * width) : int(x1 * width)] = 0.5
-    return images
+    inside_rows = _between(height, top, top + side) & chosen[:, None]
+    inside_columns = _between(width, left, left + side)
+    return images.masked_fill_((inside_rows[:, :, None] & inside_columns[:, None, :])[:, None], 0.5)
+
+
+def _between(size: int, start: Tensor, stop: Tensor) -> Tensor:
+    """Which of ``size`` pixels lie from start to stop, shares of the side (N,), both cut down: (N, size)."""
+    places = torch.arange(size, device=start.device)
+    # Exact in float64; in float32 the product could be rounded up to the next pixel.
+    first, last = (start.double() * size).long(), (stop.double() * size).long()
+    return (places >= first[:, None]) & (places < last[:, None])
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from excite.data.loading import PixelSource, TrainingBatches, derive_seed, evaluation_batches
 from excite.data.preprocessing import Preprocessing
@@ -137,6 +138,36 @@ def test_mixed_targets_are_shares_of_the_images_that_are_mixed() -> None:
         np.testing.assert_allclose(images[:, 0, 0, 0] * 255, targets[:, 1], atol=1e-4)
         mixed += int(((targets > 0.01) & (targets < 0.99)).any())
     assert mixed > 5
+
+
+class Copies(TorchDispatchMode):
+    """Counts what is copied to another device; and no tensor on it can be asked for a number."""
+
+    count = 0
+
+    def __torch_dispatch__(
+        self, operator: Any, types: Any, arguments: Any = (), options: Any = None
+    ) -> torch.Tensor:
+        result = operator(*arguments, **(options or {}))
+        if operator is torch.ops.aten._to_copy.default and arguments[0].device != result.device:
+            self.count += 1
+        return result
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_batch_is_made_on_a_device_without_waiting_and_with_few_copies(mode: str, parts: int) -> None:
+    """Whatever its size: the meta device stands for a GPU, as it has no numbers to give back."""
+    counts = []
+    for size in (4, 24):
+        options = {"batch_size": size, "parts": parts, "device": torch.device("meta"), **MODES[mode]}
+        batches = batches_of(noise(24), **options)
+        with Copies() as copies:
+            images, targets = batches.load(0, 0, 0)
+        assert images.shape == (size // parts, 3, 8, 8)
+        assert images.device.type == targets.device.type == "meta"
+        counts.append(copies.count)
+    assert counts[0] == counts[1] <= 5  # pixels, draws and targets; of the partners too, or their places
 
 
 @pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(horizontal_flip=0.5, erase=0.5)])

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.ndimage import map_coordinates
 from torchvision.transforms import functional as tv
 
 from excite.data.transforms import (
@@ -251,6 +252,73 @@ def test_erasing_blanks_one_square_inside_the_picture_as_often_as_asked() -> Non
     assert min(sides) >= 0.1
     assert max(sides) <= 0.525
     assert np.mean(sides) == pytest.approx(0.325, abs=0.02)
+
+
+def erased_one_by_one(images: torch.Tensor, draws: torch.Tensor, erase: float) -> torch.Tensor:
+    """The definition of erasing, in whole numbers that Python cuts down."""
+    height, width = images.shape[-2:]
+    for image, (coin, place) in zip(images, draws[:, 9:11], strict=True):
+        if coin < erase:
+            side = 0.15 + 0.35 * (coin / erase)
+            top, left = place * (1 - side), (place * 4096).frac() * (1 - side)
+            y0, y1 = int(float(top) * height), int(float(top + side) * height)
+            x0, x1 = int(float(left) * width), int(float(left + side) * width)
+            image[:, y0:y1, x0:x1] = 0.5
+    return images
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    erase=st.floats(0.01, 1), height=st.integers(1, 50), width=st.integers(1, 50), seed=st.integers(0, 2**32)
+)
+def test_erasing_a_batch_is_erasing_its_pictures_one_by_one(
+    erase: float, height: int, width: int, seed: int
+) -> None:
+    pixels, draws = noise(32, height, width), rand(32, seed)
+    expected = erased_one_by_one(to_float(pixels), draws, erase)
+    assert torch.equal(augment(pixels, draws, Augmentation(erase=erase)), expected)
+
+
+ALL = Augmentation(0.4, 4 / 3, 0.5, 0.5, 30, 0.2, 0.2, 0.2, tint=0.1, erase=0.3)
+
+
+def one_picture(pixels: np.ndarray, draws: list[float], how: Augmentation) -> torch.Tensor:
+    """(H, W, 3) uint8 -> (3, H, W): each step by itself, by SciPy, torchvision and Python's slices."""
+    area, aspect, x, y, horizontal, vertical, *colours = draws
+    height, width, _ = pixels.shape
+    kept, ratio = 1 - area * (1 - how.area), how.aspect ** (2 * aspect - 1)
+    wide, high = min(1, math.sqrt(kept * ratio)) * width, min(1, math.sqrt(kept / ratio)) * height
+    left, top = x * (width - wide), y * (height - high)
+    angle = math.radians(how.rotation) * (2 * (aspect * 4096 % 1) - 1)
+    rows, columns = np.mgrid[0:height, 0:width]
+    across, down = (columns + 0.5) / width - 0.5, (rows + 0.5) / height - 0.5  # from the middle
+    across = across * wide * (-1 if horizontal < how.horizontal_flip else 1)
+    down = down * high * (-1 if vertical < how.vertical_flip else 1)
+    column = left + wide / 2 + math.cos(angle) * across - math.sin(angle) * down - 0.5
+    row = top + high / 2 + math.sin(angle) * across + math.cos(angle) * down - 0.5
+    planes = [map_coordinates(pixels[..., k] / 255, [row, column], order=1, mode="reflect") for k in range(3)]
+    image = torch.from_numpy(np.stack(planes))
+    image = tv.adjust_saturation(image, 1 + how.saturation * (2 * colours[2] - 1))
+    image = tv.adjust_contrast(image, 1 + how.contrast * (2 * colours[1] - 1))
+    image = tv.adjust_brightness(image, 1 + how.brightness * (2 * colours[0] - 1))
+    return image * (1 + how.tint * (2 * torch.tensor(colours[5:8]) - 1))[:, None, None]
+
+
+@pytest.mark.parametrize("size", [(33, 48), (40, 40)])
+def test_a_batch_is_what_scipy_and_torchvision_make_of_its_pictures(size: tuple[int, int]) -> None:
+    """Of pictures in which no step clips, since torchvision clips after each and this clips once."""
+    pixels, draws = noise(32, *size) // 3 + 60, rand(32)
+    pictures = [one_picture(each.numpy(), row.tolist(), ALL) for each, row in zip(pixels, draws, strict=True)]
+    expected = erased_one_by_one(torch.stack(pictures).float(), draws, ALL.erase)
+    torch.testing.assert_close(augment(pixels, draws, ALL), expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("how", [*PRESETS.values(), ALL, Augmentation(vertical_flip=0.5)])
+def test_a_device_is_never_asked_for_a_number(how: Augmentation) -> None:
+    """A tensor without memory cannot be asked: what waits for a GPU's answer fails on the meta device."""
+    images = augment(noise(8).to("meta"), rand(8).to("meta"), how)
+    assert images.shape == (8, 3, 12, 16)
+    assert images.device.type == "meta"
 
 
 def test_preset_names_are_those_of_the_configuration() -> None:
