@@ -63,3 +63,14 @@ def store(typing: Any, pointer: Any, index: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(pointer, types.int64, types.float32), build
+
+
+@intrinsic
+def kept(typing: Any, y: Any, g: Any) -> Any:
+    """The gradient g of a rectifier where its output y is above zero, else 0; without a branch."""
+
+    def build(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
+        zero = ir.Constant(ir.FloatType(), 0.0)
+        return builder.select(builder.fcmp_ordered(">", given[0], zero), given[1], zero)
+
+    return types.float32(types.float32, types.float32), build
