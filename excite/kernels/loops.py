@@ -13,7 +13,7 @@ from typing import Any
 from llvmlite import binding
 from numba import carray, cfunc, njit, types
 
-from excite.kernels.memory import bfloat16_at, float32_at, kept, load, store
+from excite.kernels.memory import bfloat16_at, fetch, float32_at, kept, load, store
 from excite.kernels.threads import openmp
 
 _library = openmp()
@@ -44,13 +44,13 @@ def _sums(x: Any, row: int, count: int, c: int, k: Any, ones: Any, squares: Any,
         for i in range(c):
             m = load(k, i)
             s, t, u, v = load(x, x0 + i) - m, load(x, x1 + i) - m, load(x, x2 + i) - m, load(x, x3 + i) - m
-            store(ones, at + i, load(ones, at + i) + ((s + t) + (u + v)))
-            store(squares, at + i, load(squares, at + i) + ((s * s + t * t) + (u * u + v * v)))
+            store(ones, at + i, fetch(ones, at + i) + ((s + t) + (u + v)))
+            store(squares, at + i, fetch(squares, at + i) + ((s * s + t * t) + (u * u + v * v)))
     for r in range(count - count % 4, count):
         for i in range(c):
             s = load(x, r * row + i) - load(k, i)
-            store(ones, at + i, load(ones, at + i) + s)
-            store(squares, at + i, load(squares, at + i) + s * s)
+            store(ones, at + i, fetch(ones, at + i) + s)
+            store(squares, at + i, fetch(squares, at + i) + s * s)
 
 
 @task
@@ -133,27 +133,27 @@ def _gradient_sums(
         if mode == ALL:
             for i in range(c):
                 g = load(dy, r * d_row + i)
-                store(ones, at + i, load(ones, at + i) + g)
-                store(products, at + i, load(products, at + i) + g * (load(x, r * row + i) - load(k, i)))
+                store(ones, at + i, fetch(ones, at + i) + g)
+                store(products, at + i, fetch(products, at + i) + g * (load(x, r * row + i) - load(k, i)))
         elif mode == SCALED_MASK:
             for i in range(c):
-                u, g = load(x, r * row + i), load(dy, r * d_row + i)
-                g = kept(u * load(a, i) + load(b, i), g)
-                store(ones, at + i, load(ones, at + i) + g)
-                store(products, at + i, load(products, at + i) + g * (u - load(k, i)))
+                u = load(x, r * row + i)
+                g = kept(u * load(a, i) + load(b, i), load(dy, r * d_row + i))
+                store(ones, at + i, fetch(ones, at + i) + g)
+                store(products, at + i, fetch(products, at + i) + g * (u - load(k, i)))
         elif mode == OUTPUT_MASK:
             for i in range(c):
                 g = kept(load(y, r * y_row + i), load(dy, r * d_row + i))
                 store(into, r * i_row + i, g)
-                store(ones, at + i, load(ones, at + i) + g)
-                store(products, at + i, load(products, at + i) + g * (load(x, r * row + i) - load(k, i)))
+                store(ones, at + i, fetch(ones, at + i) + g)
+                store(products, at + i, fetch(products, at + i) + g * (load(x, r * row + i) - load(k, i)))
         else:
             for i in range(c):
                 u, by = load(x, r * row + i), load(a, i)
                 g = kept(u * by + load(b, i), load(dy, r * d_row + i))
-                store(into, r * i_row + i, load(into, r * i_row + i) + g * by)
-                store(ones, at + i, load(ones, at + i) + g)
-                store(products, at + i, load(products, at + i) + g * (u - load(k, i)))
+                store(into, r * i_row + i, fetch(into, r * i_row + i) + g * by)
+                store(ones, at + i, fetch(ones, at + i) + g)
+                store(products, at + i, fetch(products, at + i) + g * (u - load(k, i)))
 
 
 @task

@@ -48,7 +48,7 @@ def norm_gate(
         relu: whether the result is rectified.
     """
     found = passes_for(x)
-    if found is None or not _takes(norm, x, shortcut):
+    if found is None or not takes(norm, x, shortcut):
         return None
     parameters = [*norm.parameters(recurse=False), *(gate.parameters() if gate is not None else ())]
     if not torch.is_grad_enabled():
@@ -61,7 +61,8 @@ def sees_means_only(attention: nn.Module | None) -> bool:
     return bool(getattr(attention, "sees_means_only", False))
 
 
-def _takes(norm: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None) -> bool:
+def takes(norm: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None = None) -> bool:
+    """Whether the operator has what this norm does with this input."""
     if norm.weight is None or norm.weight.dtype != torch.float32 or x.numel() == x.shape[1]:
         return False  # the last: one number a channel has no variance, which batch norm itself says best
     if shortcut is None:
@@ -83,18 +84,14 @@ def _forward(
     x_rows = rows(x)
     batch = norm.training or norm.running_mean is None
     k = pivot(x_rows, norm, batch)
-    if batch or gate is not None:
-        ones, squares = does.sums(x_rows, k)
-    else:
-        ones, squares = k.new_zeros(2, 1, len(k))  # nothing hangs on them
+    measures = batch or gate is not None
+    sums = does.sums(x_rows, k) if measures else k.new_zeros(2, 1, len(k))  # nothing hangs on the zeros
     with torch.set_grad_enabled(learns), torch.autocast(x.device.type, enabled=False):
-        if learns:
-            ones.requires_grad_()
-            squares.requires_grad_()
-        a, b = coefficients(ones, squares, k, x_rows.shape[1], norm, gate, batch)
+        sums.requires_grad_(learns)
+        a, b = coefficients(sums, k, x_rows.shape[1], norm, gate, batch)
     out = torch.empty_like(x)
     does.scale(x_rows, a, b, None if shortcut is None else rows(shortcut), relu, rows(out))
-    return out, (k, ones, squares, a, b)
+    return out, (k, sums, a, b)
 
 
 class _NormGate(torch.autograd.Function):
@@ -120,44 +117,51 @@ class _NormGate(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        x, y, k, ones, squares, a, b, *parameters = ctx.saved_tensors
+        x, y, k, sums, a, b, *parameters = ctx.saved_tensors
         does, relu = ctx.does, ctx.relu
         x_rows, dy = rows(x), dy.contiguous(memory_format=torch.channels_last)
         if y is not None:
             g = torch.empty_like(dy)
-            sums = does.gradient_sums(rows(dy), x_rows, k, a, b, y=rows(y), into=rows(g))
+            both = does.gradient_sums(rows(dy), x_rows, k, a, b, y=rows(y), into=rows(g))
         else:
             g = dy
-            sums = does.gradient_sums(rows(dy), x_rows, k, a, b, relu=relu)
-        db, da = sums[0], sums[1] + k * sums[0]
-        if len(a) == 1:
-            da, db = da.sum(0, keepdim=True), db.sum(0, keepdim=True)
-        wanted = [ones, squares, *(p for p in parameters if p.requires_grad)]
-        with torch.autocast(x.device.type, enabled=False):
-            found = iter(_backwards((a, b), wanted, (da, db)))
-        d_ones, d_squares = next(found), next(found)
-        d_parameters = [next(found) if p.requires_grad else None for p in parameters]
+            both = does.gradient_sums(rows(dy), x_rows, k, a, b, relu=relu)
+        p, q, d_parameters = gradients(both, k, sums, a, b, parameters)
         dx = None
         if ctx.needs_input_grad[0]:
-            zero = torch.zeros_like(a[:1])
-            q = zero if d_squares is None else 2 * d_squares
-            p = (zero if d_ones is None else d_ones) - k * q
             dx = torch.empty_like(x)
-            p, q = (t.expand(max(len(p), len(q)), -1).contiguous() for t in (p, q))
             # The shortcut's gradient is masked already.
             does.gradient(rows(g), x_rows, a, b, p, q, relu=relu and y is None, out=rows(dx))
         return dx, g if ctx.has_shortcut else None, None, None, None, None, *d_parameters
 
 
-def _backwards(
-    outputs: tuple[Tensor, ...], inputs: list[Tensor], gradients: tuple[Tensor, ...]
-) -> tuple[Tensor | None, ...]:
-    """Gradients through the arithmetic on (N, C) numbers; its graph stays, should a caller want them twice."""
-    pairs = [pair for pair in zip(outputs, gradients, strict=True) if pair[0].requires_grad]
-    if not pairs:
-        return (None,) * len(inputs)
-    out, back = zip(*pairs, strict=True)
-    return torch.autograd.grad(out, inputs, back, allow_unused=True, retain_graph=True)
+def gradients(
+    both: Tensor, k: Tensor, sums: Tensor, a: Tensor, b: Tensor, parameters: list[Tensor]
+) -> tuple[Tensor, Tensor, list[Tensor | None]]:
+    """The arithmetic on (N, C) numbers backwards: p and q of ``passes.gradient``, and the parameters' own.
+
+    Args:
+        both: sums of g and of g (x - k), (2, N, C).
+        k, sums, a, b: of the forward pass, with the graph from the sums to a and b.
+    """
+    db, da = both[0], both[1] + k * both[0]
+    if len(a) == 1:
+        da, db = da.sum(0, keepdim=True), db.sum(0, keepdim=True)
+    pairs = [(of, g) for of, g in ((a, da), (b, db)) if of.requires_grad]
+    wanted = [sums, *(one for one in parameters if one.requires_grad)]
+    found = iter([None] * len(wanted))
+    if pairs:
+        of, g = zip(*pairs, strict=True)
+        with torch.autocast(a.device.type, enabled=False):
+            # The graph stays, should a caller want the gradients twice.
+            found = iter(torch.autograd.grad(of, wanted, g, allow_unused=True, retain_graph=True))
+    d_sums = next(found)
+    d_parameters = [next(found) if one.requires_grad else None for one in parameters]
+    if d_sums is None:
+        zero = torch.zeros_like(k)[None]
+        return zero, zero, d_parameters
+    q = 2 * d_sums[1]
+    return d_sums[0] - k * q, q, d_parameters
 
 
 def pivot(x: Tensor, norm: nn.BatchNorm2d, batch: bool) -> Tensor:
@@ -166,15 +170,15 @@ def pivot(x: Tensor, norm: nn.BatchNorm2d, batch: bool) -> Tensor:
 
 
 def coefficients(
-    ones: Tensor,
-    squares: Tensor,
+    sums: Tensor,
     k: Tensor,
     p: int,
     norm: nn.BatchNorm2d,
     gate: nn.Module | None,
     batch: bool,
 ) -> tuple[Tensor, Tensor]:
-    """The output's coefficients a and b, (1, C) or with a gate (N, C), from the sums (N, C) about k (C,)."""
+    """The output's coefficients a and b, (1, C) or with a gate (N, C), from the sums (2, N, C) about k (C,)."""
+    ones, squares = sums
     means = ones / p  # of each image, about k
     if batch:
         mean = means.mean(0)

@@ -1,4 +1,4 @@
-"""The four passes over a feature map that batch norm, a channel's gate, a shortcut and ReLU come down to.
+"""The passes over a feature map that batch norm, a channel's gate, a shortcut and ReLU come down to.
 
 A feature map is taken as rows of channels, x (N, P, C) with P = H x W: what channels-last memory is, or a
 slice of its channels. Coefficients are one a channel, (1, C), or one an image and channel, (N, C), in
@@ -8,6 +8,7 @@ float32. Here each pass is defined in plain PyTorch; ``cpu`` and ``gpu`` have th
     scale             y = relu(x a + b + shortcut)        one read (two with a shortcut), one write
     gradient_sums     sum g, sum g (x - k)                two reads
     gradient          dx = g a + p + q x                  two reads, one write
+    product           the matrix product between them
 
 where g = dy where y > 0. The sums are one an image and channel, so that the squeeze of an attention comes out
 of the pass that batch norm makes anyway: the mean of gamma (x - mu) / sigma + beta over an image follows from
@@ -25,13 +26,13 @@ def rows(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).flatten(1, 2)
 
 
-def sums(x: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums over an image of x - k and of its square: (N, P, C), (C,) -> (N, C) and (N, C), float32.
+def sums(x: Tensor, k: Tensor) -> Tensor:
+    """Sums over an image of x - k and of its square: (N, P, C), (C,) -> (2, N, C), float32.
 
     k is near the mean, so that no digits are lost when the variance is made of the two sums.
     """
     centred = x.float() - k
-    return centred.sum(1), centred.square().sum(1)
+    return torch.stack([centred.sum(1), centred.square().sum(1)])
 
 
 def scale(x: Tensor, a: Tensor, b: Tensor, shortcut: Tensor | None, relu: bool, out: Tensor) -> None:
@@ -53,8 +54,8 @@ def gradient_sums(
     relu: bool = True,
     into: Tensor | None = None,
     scaled: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """Sums over an image of g and of g (x - k): -> (N, C) and (N, C), float32.
+) -> Tensor:
+    """Sums over an image of g and of g (x - k): -> (2, N, C), float32.
 
     g is dy where the output was above zero: where ``y`` is, or without it where x a + b is; or everywhere
     without ``relu``. It is written to ``into`` or, with ``scaled``, g a is added to what is there.
@@ -67,7 +68,7 @@ def gradient_sums(
         into.add_(g * a[:, None])
     elif into is not None:
         into.copy_(g)
-    return g.sum(1), (g * (x.float() - k)).sum(1)
+    return torch.stack([g.sum(1), (g * (x.float() - k)).sum(1)])
 
 
 def gradient(
@@ -78,3 +79,8 @@ def gradient(
     if relu:
         g = torch.where(wide * a[:, None] + b[:, None] > 0, g, 0)
     out.copy_(g * a[:, None] + p[:, None] + q[:, None] * wide)
+
+
+def product(x: Tensor, w: Tensor, out: Tensor) -> Tensor:
+    """x w^T: (M, C), (J, C) -> (M, J); ``out`` is room that it may be written to."""
+    return torch.mm(x, w.t(), out=out)

@@ -74,7 +74,8 @@ def _watched() -> bool:
         hooks._global_backward_hooks,
         hooks._global_backward_pre_hooks,
     )
-    return any(everywhere) or torch._C._functorch.maybe_current_level() is not None
+    transformed = torch._C._functorch.maybe_current_level() is not None
+    return any(everywhere) or transformed or torch._C._len_torch_dispatch_stack() > 0
 
 
 def unseen(*modules: torch.nn.Module) -> bool:
