@@ -20,8 +20,7 @@ Paper: Densely Connected Convolutional Networks, https://arxiv.org/abs/1608.0699
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -112,22 +111,25 @@ def _forward(
     n, c, h, w = x.shape
     total = c + sum(layer.conv2.out_channels for layer in layers)
     out = torch.empty((n, total, h, w), dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-    buffer, image = _rows(out), partial(_image, size=(n, h, w))
-    training = layers[0].norm1.training
+    buffer, training = _rows(out), layers[0].norm1.training
     statistics = torch.zeros((2, 1, total), device=x.device)
-    scratch = _Scratch(buffer)
+    scratch = _Scratch(out)
     kept = []
 
-    def put(new: Tensor, at: int) -> None:
-        """Write new maps into the buffer from channel ``at``, and measure them."""
-        place = slice(at, at + new.shape[1])
-        out[:, place] = new
-        if training and place.stop < total:  # the last layer's maps have no later layer here
-            maps = buffer[..., place]
-            k = maps[0, 0].float()
-            statistics[..., place] = _moments(does.sums(maps, k), k, maps.shape[1])
+    def put(new: Iterable[Tensor], place: slice) -> None:
+        """Write new maps into some channels of the buffer, a few images at a time, and measure them."""
+        measure = _Measure(does) if training and place.stop < total else None  # the last are seen by no layer
+        first = 0
+        for images in new:
+            there = out[first : first + len(images), place]
+            there.copy_(images)
+            if measure:
+                measure(_rows(there))
+            first += len(images)
+        if measure:
+            statistics[..., place] = measure.moments()
 
-    put(x, 0)
+    put([x], slice(0, c))
     for layer in layers:
         first = _norm(layer.norm1, statistics[..., :c], buffer.shape[1])
         weight, bias = layer.conv1.weight.flatten(1), None
@@ -136,24 +138,33 @@ def _forward(
             folded = _norm(layer.norm2, None, 0)
             weight, bias = weight * folded.a.t(), folded.b.to(x.dtype)
         z, measured = _bottleneck(buffer[..., :c], first, weight.to(x.dtype), does, scratch, training)
-        if bias is not None:
-            active = z.add_(bias).relu_()
-        else:
-            second = _norm(layer.norm2, measured, z.shape[1])
-            active = torch.empty_like(z)
-            does.scale(z, second.a, second.b, None, True, active)
-        new = F.conv2d(image(active), layer.conv2.weight.to(x.dtype), padding=layer.conv2.padding)
+        second = folded if fold else _norm(layer.norm2, measured, z.shape[1])
+        new = _spatial(layer, z, second, bias, does, scratch)
         tail = None
         if layer.attention is not None or (layer.drop_rate and layer.training):
-            before = new.requires_grad_(learns)
+            before = torch.cat(list(new)).requires_grad_(learns)
             with torch.set_grad_enabled(learns):
                 after = _tail(layer, before)
-            new, tail = after.detach(), (before, after)
-        put(new, c)
-        c += new.shape[1]
+            new, tail = [after.detach()], (before, after)
+        put(new, slice(c, c + layer.conv2.out_channels))
+        c += layer.conv2.out_channels
         if learns:
             kept.append(_Layer(first, second, z, tail))
     return out, kept
+
+
+def _spatial(
+    layer: Any, z: Tensor, norm: _Norm, bias: Tensor | None, does: ModuleType, scratch: _Scratch
+) -> Iterator[Tensor]:
+    """The 3x3 convolution of ReLU(norm(z)), or of ReLU(z + bias), a few images at a time: (n, k, H, W)."""
+    weight = layer.conv2.weight.to(z.dtype)
+    for rows in z.split(scratch.images(z.shape[2]) * scratch.pixels, 1):
+        if bias is None:
+            [active] = scratch.like(rows, 1)
+            does.scale(rows, norm.a, norm.b, None, True, active)
+        else:
+            active = rows.add_(bias).relu_()
+        yield F.conv2d(scratch.image(active), weight, padding=layer.conv2.padding)
 
 
 def _bottleneck(
@@ -163,17 +174,16 @@ def _bottleneck(
     for its mean and variance, (2, 1, width)."""
     z = x.new_empty(1, x.shape[1], len(weight))
     many = scratch.fitting(x.shape[2])
-    k, sums = None, []
+    measured = _Measure(does) if measure else None
     for x_piece, z_piece in zip(x.split(many, 1), z.split(many, 1), strict=True):
         [normalised] = scratch.like(x_piece, 1)
         does.scale(x_piece, norm.a, norm.b, None, True, normalised)
         product = does.product(normalised[0], weight, z_piece[0])
         if product.data_ptr() != z_piece.data_ptr():
             z_piece.copy_(product)
-        if measure:
-            k = z_piece[0, 0].float() if k is None else k
-            sums.append(does.sums(z_piece, k))
-    return z, None if k is None else _moments(torch.stack(sums).sum(0), k, z.shape[1])
+        if measured:
+            measured(z_piece)
+    return z, measured.moments() if measured else None
 
 
 def _tail(layer: Any, new: Tensor) -> Tensor:
@@ -196,34 +206,26 @@ class _DenseBlock(torch.autograd.Function):
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
         out, *parameters = ctx.saved_tensors
         does, layers, kept = ctx.does, ctx.layers, ctx.kept
-        n, total, h, w = out.shape
-        buffer, image = _rows(out), partial(_image, size=(n, h, w))
+        buffer, total = _rows(out), out.shape[1]
         # What every map's consumers ask of it, and (p, q) of what comes through its statistics.
-        asked = buffer.new_empty(buffer.shape)
-        image(asked).copy_(d_out)
+        asked = torch.empty_like(out).copy_(d_out)
         through = torch.zeros((2, 1, total), device=out.device)
-        scratch = _Scratch(buffer)
+        scratch = _Scratch(out)
         found: list[Tensor | None] = []
         c = total
         for layer, of in zip(reversed(layers), reversed(kept), strict=True):
             place = slice(c - layer.conv2.out_channels, c)
             c = place.start
-            d_new, d_tail = image(_gathered(does, asked, buffer, through, place)), []
+            d_new, d_tail = _gathered(does, asked, out, through, place), []
             if of.tail is not None:
                 d_new, *d_tail = _tail_backward(layer, *of.tail, d_new)
-            active = torch.empty_like(of.z)
-            does.scale(of.z, of.second.a, of.second.b, None, True, active)
-            d_active, d_weight2 = _convolution_backward(layer.conv2, d_new, image(active))
-            through_below = through[..., :c] if layer.norm1.training else None
-            found = [
-                *_bottleneck_backward(
-                    layer, of, buffer[..., :c], _rows(d_active), active, asked[..., :c], through_below, does, scratch
-                ),
-                d_weight2,
-                *d_tail,
-                *found,
-            ]
-        d_in = image(_gathered(does, asked, buffer, through, slice(0, c))) if ctx.needs_input_grad[0] else None
+            d_active, sums2, d_weight2 = _spatial_backward(layer, of, d_new, does, scratch)
+            below = through[..., :c] if layer.norm1.training else None
+            d_bottleneck = _bottleneck_backward(
+                layer, of, buffer[..., :c], d_active, sums2, _rows(asked)[..., :c], below, does, scratch
+            )
+            found = [*d_bottleneck, d_weight2, *d_tail, *found]
+        d_in = _gathered(does, asked, out, through, slice(0, c)) if ctx.needs_input_grad[0] else None
         given = [
             None if g is None or not one.requires_grad else g.view(one.shape).to(one.dtype)
             for g, one in zip(found, parameters, strict=True)
@@ -231,33 +233,63 @@ class _DenseBlock(torch.autograd.Function):
         return d_in, None, None, *given
 
 
+def _spatial_backward(
+    layer: Any, of: _Layer, d_new: Tensor, does: ModuleType, scratch: _Scratch
+) -> tuple[Tensor, Tensor, Tensor]:
+    """From the gradient of the new maps (N, k, H, W): that of the 3x3 convolution's input, (1, M, width), the
+    sums (2, 1, width) that the second norm makes of it, and the gradient of the convolution's weight."""
+    conv, norm = layer.conv2, of.second
+    weight, wanted = conv.weight.to(of.z.dtype), [True, conv.weight.requires_grad, False]
+    d_active = torch.empty_like(of.z)
+    d_weight = torch.zeros_like(conv.weight, dtype=torch.float32)
+    sums = torch.zeros((2, 1, of.z.shape[2]), device=of.z.device)
+    many = scratch.images(of.z.shape[2])
+    pieces = zip(
+        d_new.split(many),
+        of.z.split(many * scratch.pixels, 1),
+        d_active.split(many * scratch.pixels, 1),
+        strict=True,
+    )
+    for dy, z, room in pieces:
+        [active] = scratch.like(z, 1)
+        does.scale(z, norm.a, norm.b, None, True, active)
+        dx, d_piece, _ = torch.ops.aten.convolution_backward(
+            dy, scratch.image(active), weight, None, conv.stride, conv.padding, conv.dilation,
+            False, [0, 0], conv.groups, wanted,
+        )  # fmt: skip
+        scratch.image(room).copy_(dx)
+        sums += does.gradient_sums(room, z, norm.mean[0], norm.a, norm.b)
+        if d_piece is not None:
+            d_weight += d_piece
+    return d_active, sums, d_weight
+
+
 def _bottleneck_backward(
     layer: Any,
     of: _Layer,
     x: Tensor,
     d_active: Tensor,
-    room: Tensor,
+    sums2: Tensor,
     asked: Tensor,
     through: Tensor | None,
     does: ModuleType,
     scratch: _Scratch,
-) -> tuple[Tensor | None, ...]:
+) -> tuple[Tensor, ...]:
     """Gradients of norm1, conv1 and norm2; what the inputs x (1, M, c) are asked is added to ``asked``, and
-    what comes through their statistics to ``through``. ``room`` (1, M, width) is overwritten."""
+    what comes through their statistics to ``through``."""
     first, second, count = of.first, of.second, x.shape[1]
-    d_gamma2, d_beta2 = second.gradients(
-        does.gradient_sums(d_active, of.z, second.mean[0], second.a, second.b)
-    )
+    d_gamma2, d_beta2 = second.gradients(sums2)
     p, q = second.through_statistics(d_gamma2, d_beta2, count if layer.norm2.training else 0)
     weight = layer.conv1.weight.flatten(1).to(x.dtype)
     d_weight, learns = torch.zeros_like(weight, dtype=torch.float32), layer.conv1.weight.requires_grad
     a_piece_of_it = torch.empty_like(weight)
     sums = torch.zeros((2, 1, x.shape[2]), device=x.device)
     many = scratch.fitting(x.shape[2])
-    pieces = zip(*(rows.split(many, 1) for rows in (x, asked, of.z, d_active, room)), strict=True)
-    for x_piece, asked_piece, z, dy, dz in pieces:
+    pieces = zip(*(rows.split(many, 1) for rows in (x, asked, of.z, d_active)), strict=True)
+    for x_piece, asked_piece, z, dy in pieces:
         # One piece of dL/dz, of the normalised inputs again and of their gradients, all in cache.
         normalised, d_normalised = scratch.like(x_piece, 2)
+        [dz] = scratch.like(z, 1, after=2)
         does.gradient(dy, z, second.a, second.b, p, q, relu=True, out=dz)
         if learns:
             does.scale(x_piece, first.a, first.b, None, True, normalised)
@@ -272,16 +304,6 @@ def _bottleneck_backward(
     return d_gamma1, d_beta1, d_weight, d_gamma2, d_beta2
 
 
-def _convolution_backward(conv: nn.Conv2d, d_new: Tensor, active: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Gradients of a convolution's input, channels-last, and of its weight."""
-    wanted = [True, conv.weight.requires_grad, False]
-    d_active, d_weight, _ = torch.ops.aten.convolution_backward(
-        d_new, active, conv.weight.to(active.dtype), None,
-        conv.stride, conv.padding, conv.dilation, False, [0, 0], conv.groups, wanted,
-    )  # fmt: skip
-    return d_active.contiguous(memory_format=torch.channels_last), d_weight
-
-
 def _tail_backward(layer: Any, before: Tensor, after: Tensor, d_new: Tensor) -> tuple[Tensor | None, ...]:
     """Gradients of what stood before attention and dropout, and of the attention's parameters."""
     parameters = [] if layer.attention is None else list(layer.attention.parameters())
@@ -290,20 +312,36 @@ def _tail_backward(layer: Any, before: Tensor, after: Tensor, d_new: Tensor) -> 
     return next(found), *(next(found) if one.requires_grad else None for one in parameters)
 
 
-def _gathered(does: ModuleType, asked: Tensor, buffer: Tensor, through: Tensor, place: slice) -> Tensor:
-    """The gradient of the maps in ``place``, (1, M, k): asked + p + q x."""
-    x = buffer[..., place]
-    out = x.new_empty(x.shape)
+def _gathered(does: ModuleType, asked: Tensor, maps: Tensor, through: Tensor, place: slice) -> Tensor:
+    """The gradient of the maps (N, C, H, W) in ``place``: asked + p + q x."""
+    out = torch.empty_like(maps[:, place], memory_format=torch.channels_last)
     p, q = through[..., place]
     one = torch.ones_like(p)
-    does.gradient(asked[..., place], x, one, one, p, q, relu=False, out=out)
+    does.gradient(
+        _rows(asked)[..., place], _rows(maps)[..., place], one, one, p, q, relu=False, out=_rows(out)
+    )
     return out
 
 
-def _moments(sums: Tensor, k: Tensor, count: int) -> Tensor:
-    """Mean and variance, (2, 1, C), from the sums (2, 1, C) about k (C,) over ``count`` rows."""
-    mean, square = sums / count
-    return torch.stack([mean + k, (square - mean.square()).clamp_(min=0)])
+class _Measure:
+    """Mean and variance of channels from pieces of rows (1, P, C)."""
+
+    def __init__(self, does: ModuleType) -> None:
+        self.does, self.count = does, 0
+        self.k: Tensor | None = None
+        self.sums: list[Tensor] = []
+
+    def __call__(self, rows: Tensor) -> None:
+        if self.k is None:
+            self.k = rows[0, 0].float()
+        self.sums.append(self.does.sums(rows, self.k))
+        self.count += rows.shape[1]
+
+    def moments(self) -> Tensor:
+        """(2, 1, C)."""
+        sums = self.sums[0] if len(self.sums) == 1 else torch.stack(self.sums).sum(0)
+        mean, square = sums / self.count
+        return torch.stack([mean + self.k, (square - mean.square()).clamp_(min=0)])
 
 
 def _norm(norm: nn.BatchNorm2d, statistics: Tensor | None, count: int) -> _Norm:
@@ -319,30 +357,40 @@ def _norm(norm: nn.BatchNorm2d, statistics: Tensor | None, count: int) -> _Norm:
 
 
 def _rows(x: Tensor) -> Tensor:
-    """(N, C, H, W) in channels-last memory -> (1, N x H x W, C), the same memory."""
-    return x.permute(0, 2, 3, 1).flatten(0, 2)[None]
-
-
-def _image(x: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """Rows (1, N x H x W, C) -> (N, C, H, W), the same memory."""
-    return x[0].unflatten(0, size).permute(0, 3, 1, 2)
+    """(N, C, H, W), in channels-last memory or some channels of it -> (1, N x H x W, C), the same memory."""
+    n, c, h, w = x.shape
+    return x.as_strided((1, n * h * w, c), (0, x.stride(3), 1))
 
 
 class _Scratch:
-    """Room for some rows of normalised inputs, and of their gradients, at a time; on a GPU for all rows."""
+    """Room for rows of a few images on their way from one operator to the next; on a GPU for all rows."""
 
-    def __init__(self, buffer: Tensor) -> None:
-        self.rows, self.buffer = buffer.shape[1], buffer
-        self.bytes = IN_CACHE if buffer.device.type == "cpu" else buffer.nbytes
+    def __init__(self, maps: Tensor) -> None:
+        self.maps, self.size = maps, maps.shape[2:]
+        self.pixels = self.size.numel()
         self.memory: list[Tensor] = []
 
     def fitting(self, c: int) -> int:
         """How many rows of c channels fit, in even pieces."""
-        many = max(1, self.bytes // (c * self.buffer.itemsize))
-        return -(-self.rows // -(-self.rows // many))
+        rows = len(self.maps) * self.pixels
+        if self.maps.device.type != "cpu":
+            return rows
+        many = max(1, IN_CACHE // (c * self.maps.itemsize))
+        return -(-rows // -(-rows // many))
 
-    def like(self, x: Tensor, count: int) -> list[Tensor]:
-        """``count`` matrices in one piece of memory each, of the shape of some rows (1, P, c)."""
-        while len(self.memory) < count or self.memory[0].numel() < x.numel():
-            self.memory = [self.buffer.new_empty(max(x.numel(), self.bytes // x.itemsize)) for _ in range(count)]
-        return [room[: x.numel()].view(x.shape) for room in self.memory[:count]]
+    def images(self, c: int) -> int:
+        """How many images of c channels fit, at least one."""
+        return max(1, self.fitting(c) // self.pixels)
+
+    def like(self, x: Tensor, count: int, after: int = 0) -> list[Tensor]:
+        """``count`` matrices of the shape of some rows (1, P, c), after so many that are in use."""
+        for i in range(after, after + count):
+            if i == len(self.memory):
+                self.memory.append(self.maps.new_empty(x.numel()))
+            elif self.memory[i].numel() < x.numel():
+                self.memory[i] = self.maps.new_empty(x.numel())
+        return [room[: x.numel()].view(x.shape) for room in self.memory[after : after + count]]
+
+    def image(self, x: Tensor) -> Tensor:
+        """Rows of whole images (1, n x H x W, C) -> (n, C, H, W), the same memory."""
+        return x[0].unflatten(0, (-1, *self.size)).permute(0, 3, 1, 2)
