@@ -43,6 +43,8 @@ class EffectiveSE(GatedModule):
     Paper: CenterMask, Lee and Park, https://arxiv.org/abs/1911.06667, section 3.4.
     """
 
+    sees_means_only = True
+
     def __init__(self, channels: int, *, gate: str = "sigmoid", identity: bool = False) -> None:
         super().__init__(channels)
         if gate not in ESE_GATES:
@@ -79,6 +81,8 @@ class ECA(GatedModule):
 
     Paper: ECA-Net, Wang et al., https://arxiv.org/abs/1910.03151.
     """
+
+    sees_means_only = True
 
     def __init__(
         self,

@@ -32,6 +32,7 @@ class GatedModule(nn.Module):
     """
 
     passes = 2  # one squeeze, one scale
+    sees_means_only = False  # whether the gates of a map are those of its channel means, (N, C, 1, 1)
 
     def __init__(self, channels: int, **at_least_one: int) -> None:
         super().__init__()

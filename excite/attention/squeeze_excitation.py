@@ -85,6 +85,11 @@ class SqueezeExcitation(nn.Module):
         if self.identity:
             nn.init.zeros_(self.fc2.weight)
 
+    @property
+    def sees_means_only(self) -> bool:
+        """Whether the gates of a map are those of its channel means, (N, C, 1, 1)."""
+        return self.squeeze_name == "avg"
+
     def squeeze(self, u: Tensor) -> Tensor:
         """One number a channel (eq. 2): (N, C, H, W) -> (N, C), float32 or wider."""
         wide = parts.wide_dtype(u)

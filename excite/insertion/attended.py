@@ -8,10 +8,13 @@ attention. Every name, value, buffer, mode and hook stays; the new parameters ar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from torch import Tensor, nn
 from torch.fx import Proxy
+
+from excite.kernels.norm_gate import norm_gate, sees_means_only
+from excite.kernels.switch import unseen
 
 CHILD = "attention"
 RECORD = "insertion"  # what the attention remembers of how it came here
@@ -42,6 +45,16 @@ class After(Attended):
 
     def forward(self, *inputs: Any, **options: Any) -> Tensor:
         return _gated(self.attention, super().forward(*inputs, **options))
+
+
+class AfterNorm(After):
+    """Attention on the output of ``nn.BatchNorm2d``: its sums give the squeeze, one pass writes the output."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        fused = None
+        if sees_means_only(self.attention) and unseen(self.attention):
+            fused = norm_gate(x, cast(nn.BatchNorm2d, self), self.attention)
+        return super().forward(x) if fused is None else fused
 
 
 class AfterLast(Attended):
@@ -108,7 +121,8 @@ def _attended(plain: type[nn.Module], way: str) -> type[Any]:
     if (plain, way) in _CLASSES:
         return _CLASSES[plain, way]
     space = {"plain": plain, "way": way, "__module__": plain.__module__, "__doc__": plain.__doc__}
-    made = type(f"Attended{plain.__name__}", (WAYS[way], plain), space)
+    kind = AfterNorm if WAYS[way] is After and plain is nn.BatchNorm2d else WAYS[way]
+    made = type(f"Attended{plain.__name__}", (kind, plain), space)
     return _CLASSES.setdefault((plain, way), made)
 
 

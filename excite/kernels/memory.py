@@ -27,19 +27,32 @@ float32_at = _pointer(Float32, ir.FloatType())
 bfloat16_at = _pointer(BFloat16, ir.IntType(16))
 
 
-@intrinsic
-def load(typing: Any, pointer: Any, index: Any) -> Any:
-    """The number at ``pointer[index]``, as float32."""
-    wide = pointer == Float32
+def _loader(written: bool) -> Any:
+    @intrinsic
+    def loader(typing: Any, pointer: Any, index: Any) -> Any:  # type: ignore[no-untyped-def]
+        def build(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
+            found = builder.load(builder.gep(given[0], [given[1]]))
+            found.set_metadata("alias.scope" if written else "noalias", _outputs(builder))
+            if pointer == Float32:
+                return found
+            bits = builder.shl(builder.zext(found, ir.IntType(32)), ir.Constant(ir.IntType(32), 16))
+            return builder.bitcast(bits, ir.FloatType())
 
-    def build(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
-        found = builder.load(builder.gep(given[0], [given[1]]))
-        if wide:
-            return found
-        bits = builder.shl(builder.zext(found, ir.IntType(32)), ir.Constant(ir.IntType(32), 16))
-        return builder.bitcast(bits, ir.FloatType())
+        return types.float32(pointer, types.int64), build
 
-    return types.float32(pointer, types.int64), build
+    return loader
+
+
+def _outputs(builder: ir.IRBuilder) -> Any:
+    """The scope of all memory that is written to. Without it a loop over many maps is not vectorised: the
+    compiler would have to check each input against each output."""
+    domain = builder.module.add_metadata(["excite"])
+    return builder.module.add_metadata([builder.module.add_metadata(["excite outputs", domain])])
+
+
+# The number at ``pointer[index]``, as float32: ``load`` of an input, which overlaps no output, and ``fetch``
+# of an output.
+load, fetch = _loader(written=False), _loader(written=True)
 
 
 @intrinsic
@@ -59,7 +72,18 @@ def store(typing: Any, pointer: Any, index: Any, value: Any) -> Any:
             # Rounding could turn a NaN into an infinity.
             kept = builder.select(number, builder.lshr(rounded, word(16)), word(0x7FC0))
             value = builder.trunc(kept, half)
-        builder.store(value, place)
+        builder.store(value, place).set_metadata("alias.scope", _outputs(builder))
         return context.get_dummy_value()
 
     return types.void(pointer, types.int64, types.float32), build
+
+
+@intrinsic
+def kept(typing: Any, y: Any, g: Any) -> Any:
+    """The gradient g of a rectifier where its output y is above zero, else 0; without a branch."""
+
+    def build(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
+        zero = ir.Constant(ir.FloatType(), 0.0)
+        return builder.select(builder.fcmp_ordered(">", given[0], zero), given[1], zero)
+
+    return types.float32(types.float32, types.float32), build

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.insertion.insert import insert
 from excite.insertion.selection import Where
+from excite.models.fused_blocks import fuse
 from excite.models.head import replace_head
 from excite.models.hub import library_errors
 from excite.models.libraries import without_compiler
@@ -73,7 +74,7 @@ def create_model(
             "attention_options": attention_options,
         }
     build = {"excite": _own, "timm": _from_timm, "torchvision": _from_torchvision}[library]
-    model = build(bare, num_classes, in_chans, image_size, pretrained, model_options)
+    model = fuse(build(bare, num_classes, in_chans, image_size, pretrained, model_options))
     smallest = getattr(model, "min_image_size", 1)
     if image_size is not None and image_size < smallest:
         what = f"image size {image_size} is too small: this network needs at least {smallest} pixels a side"

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from excite.errors import refuse_unknown_options, require
+from excite.models.fused_blocks import norm_add_relu, norm_relu
 from excite.models.network import Network, feature, start_convolutions
 
 
@@ -51,9 +52,8 @@ class BasicBlock(nn.Module):
         self.shortcut = _shortcut(channels, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        branch = F.relu(self.bn1(self.conv1(x)))
-        branch = self.bn2(self.conv2(branch))
-        return F.relu(branch + self.shortcut(x))
+        branch = self.conv2(norm_relu(self.bn1, self.conv1(x)))
+        return norm_add_relu(self.bn2, branch, self.shortcut(x))
 
 
 class PreactBottleneck(nn.Module):
@@ -77,10 +77,10 @@ class PreactBottleneck(nn.Module):
         self.shape_changes = isinstance(self.shortcut, PaddedShortcut)
 
     def forward(self, x: Tensor) -> Tensor:
-        active = F.relu(self.bn1(x))
+        active = norm_relu(self.bn1, x)
         branch = self.conv1(active)
-        branch = self.conv2(F.relu(self.bn2(branch)))
-        branch = self.conv3(F.relu(self.bn3(branch)))
+        branch = self.conv2(norm_relu(self.bn2, branch))
+        branch = self.conv3(norm_relu(self.bn3, branch))
         return branch + self.shortcut(active if self.shape_changes else x)
 
 
@@ -140,9 +140,9 @@ class CifarResNet(Network):
         """(N, in_chans, H, W) -> (N, num_features, ceil(H / 4), ceil(W / 4)), after the last ReLU."""
         x = self.conv1(x)
         if not self.preactivation:
-            x = F.relu(self.bn1(x))
+            x = norm_relu(self.bn1, x)
         x = self.layer3(self.layer2(self.layer1(x)))
-        return F.relu(self.bn2(x)) if self.preactivation else x
+        return norm_relu(self.bn2, x) if self.preactivation else x
 
 
 def _entry_point(depth: int, preactivation: bool = False) -> Callable[..., CifarResNet]:

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from excite.attention.registry import create_attention
 from excite.errors import refuse_unknown_options
+from excite.kernels.dense_block import dense_block
+from excite.kernels.norm_pool import norm_pool
+from excite.kernels.switch import passes_for, unseen
 from excite.models.densenet_plan import (
     VARIANTS,
     attention_sites,
@@ -22,6 +25,7 @@ from excite.models.densenet_plan import (
     compressed,
     smallest_image,
 )
+from excite.models.fused_blocks import is_plain_norm, norm_relu
 from excite.models.network import Network, feature
 
 Attend = Callable[[int], nn.Module]
@@ -59,9 +63,14 @@ class DenseBlock(nn.ModuleDict):
     """Layers that each see all features before them: (N, C, H, W) -> (N, C + layers x k, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:
+        layers = list(self.values())
+        if all(type(layer) is DenseLayer for layer in layers):
+            fused = dense_block(x, layers)
+            if fused is not None:
+                return fused
         # Growing one tensor is as fast as torchvision's list of tensors: DenseNet-121, batch 4 at 160 px,
         # one core: 0.130 s either way, training step 0.461 s against 0.470 s.
-        for layer in self.values():
+        for layer in layers:
             x = torch.cat([x, layer(x)], 1)
         return x
 
@@ -78,6 +87,17 @@ class Transition(nn.Sequential):
         if attend:
             # A gate for a whole channel commutes with average pooling, and costs a quarter after it.
             self.attention = attend(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, out, H // 2, W // 2)."""
+        norm = self.norm
+        fused = None
+        if is_plain_norm(norm) and type(self.pool) is nn.AvgPool2d and unseen(*self.children()):
+            fused = norm_pool(x, norm)
+        if fused is None:
+            return super().forward(x)
+        x = self.conv(fused)
+        return self.attention(x) if hasattr(self, "attention") else x
 
 
 class DenseNet(Network):
@@ -171,7 +191,15 @@ class DenseNet(Network):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, in_chans, H, W) -> (N, num_features, h, w), after the last norm and ReLU."""
-        return F.relu(self.features(x))
+        if passes_for(x) is None or not unseen(self.features, *self.features.children()):
+            return F.relu(self.features(x))
+        layers = dict(self.features.named_children())
+        for name, layer in layers.items():
+            if name in ("norm0", "norm5"):
+                x = norm_relu(layer, x)
+            elif name != "relu0":
+                x = layer(x)
+        return x
 
     @property
     def min_image_size(self) -> int:

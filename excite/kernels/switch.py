@@ -1,0 +1,101 @@
+"""Whether fused operators run, and which: a variable of the environment, and a context for tests."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from types import ModuleType
+
+import torch
+from torch import Tensor
+from torch.nn.modules import module as hooks
+
+from excite.errors import BAD_USAGE, ExciteError
+from excite.kernels import passes
+
+CHOICES = ("auto", "off", "plain")
+_chosen: list[str] = []
+
+
+def choice() -> str:
+    """``auto``; ``off``: the modules' own PyTorch; ``plain``: the operators' definition in PyTorch.
+
+    Raises: ExciteError if EXCITE_KERNELS holds none of them.
+    """
+    given = _chosen[-1] if _chosen else os.environ.get("EXCITE_KERNELS", "auto")
+    if given not in CHOICES:
+        raise ExciteError(
+            f"must be one of {', '.join(CHOICES)}, not {given!r}", where="EXCITE_KERNELS", exit_code=BAD_USAGE
+        )
+    return given
+
+
+@contextlib.contextmanager
+def kernels(choice: str) -> Iterator[None]:
+    """Within the block, EXCITE_KERNELS is ``choice``."""
+    _chosen.append(choice)
+    try:
+        yield
+    finally:
+        _chosen.pop()
+
+
+def passes_for(x: Tensor) -> ModuleType | None:
+    """The module with the passes for a feature map (N, C, H, W) like this one; None: use plain modules.
+
+    None while PyTorch compiles, exports or traces, which fuse by themselves or must see every operator; for
+    memory that is not channels-last; and for float64, which is asked for when digits matter.
+    """
+    chosen = choice()
+    if chosen == "off" or not isinstance(x, Tensor) or type(x) not in (Tensor, torch.nn.Parameter):
+        return None
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or _watched():
+        return None
+    if x.numel() == 0 or not x.is_contiguous(memory_format=torch.channels_last):
+        return None
+    if chosen == "plain":
+        return passes if x.is_floating_point() else None
+    if x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16):
+        return _module("excite.kernels.cpu")
+    if x.device.type == "cuda" and x.dtype in (torch.float32, torch.bfloat16, torch.float16):
+        return _module("excite.kernels.gpu")
+    return None
+
+
+def _watched() -> bool:
+    """Whether somebody wants to see every module's call or transform every operator."""
+    everywhere = (
+        hooks._global_forward_hooks,
+        hooks._global_forward_pre_hooks,
+        hooks._global_backward_hooks,
+        hooks._global_backward_pre_hooks,
+    )
+    transformed = torch._C._functorch.maybe_current_level() is not None
+    return any(everywhere) or transformed or torch._C._len_torch_dispatch_stack() > 0
+
+
+def unseen(*modules: torch.nn.Module) -> bool:
+    """Whether nobody would miss the modules' calls: they have no hooks."""
+    return not any(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        for module in modules
+    )
+
+
+@cache
+def _module(name: str) -> ModuleType | None:
+    """The compiled passes; None, said once, where this machine cannot compile them."""
+    try:
+        found = importlib.import_module(name)
+        found.check()
+    except Exception as error:
+        warnings.warn(f"no fused kernels here, plain PyTorch instead: {error}", stacklevel=2)
+        return None
+    return found

@@ -1,0 +1,142 @@
+"""Residual blocks of timm and torchvision that run norm, gate, shortcut and ReLU as one operator.
+
+A block stays where it is and becomes an instance of a subclass of its class with another ``forward``: names,
+values, buffers, hooks and repr of what is inside stay. Where the operator does not take what a block holds
+(another activation, drop path, a hook that wants to see a norm's output, EXCITE_KERNELS=off), the block runs
+as its library wrote it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard, cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from excite.kernels.norm_gate import norm_gate, sees_means_only
+from excite.kernels.switch import passes_for, unseen
+
+if TYPE_CHECKING:
+    _Module = nn.Module
+else:
+    _Module = object
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a family calls its parts.
+
+    Args:
+        layers: (convolution, norm, activation) of each layer; the last activation follows the addition.
+        attention: between the last norm and the addition; empty where the family has none.
+        absent: what must be left out or do nothing, for the block to be these layers and no more.
+    """
+
+    layers: tuple[tuple[str, str, str], ...]
+    attention: str = ""
+    absent: tuple[str, ...] = ()
+
+
+_TIMM = ("drop_block", "aa", "drop_path")
+LAYOUTS: Mapping[str, Layout] = {
+    "timm.models.resnet.BasicBlock": Layout((("conv1", "bn1", "act1"), ("conv2", "bn2", "act2")), "se", _TIMM),
+    "timm.models.resnet.Bottleneck": Layout(
+        (("conv1", "bn1", "act1"), ("conv2", "bn2", "act2"), ("conv3", "bn3", "act3")), "se", _TIMM
+    ),
+    "torchvision.models.resnet.BasicBlock": Layout((("conv1", "bn1", "relu"), ("conv2", "bn2", "relu"))),
+    "torchvision.models.resnet.Bottleneck": Layout(
+        (("conv1", "bn1", "relu"), ("conv2", "bn2", "relu"), ("conv3", "bn3", "relu"))
+    ),
+}
+_CLASSES: dict[type[nn.Module], type[Any]] = {}
+
+
+class FusedBlock(_Module):
+    """What a fused block has beside its own class: the class that it was made from, and its layout."""
+
+    plain: ClassVar[type[nn.Module]]
+    layout: ClassVar[Layout]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, out, H / stride, W / stride)."""
+        if not self._fits(x):
+            return super().forward(x)
+        *first, (conv, norm, _) = self.layout.layers
+        branch = x
+        for each in first:
+            branch = norm_relu(getattr(self, each[1]), getattr(self, each[0])(branch))
+        branch = getattr(self, conv)(branch)
+        downsample = getattr(self, "downsample", None)
+        shortcut = x if downsample is None else downsample(x)
+        return norm_add_relu(getattr(self, norm), branch, shortcut)
+
+    def _fits(self, x: Tensor) -> bool:
+        """Whether nothing in the block is other than its layout says, and nobody looks at its norms."""
+        if passes_for(x) is None or (self.layout.attention and getattr(self, self.layout.attention) is not None):
+            return False
+        if not all(type(getattr(self, name, None)) in (nn.Identity, type(None)) for name in self.layout.absent):
+            return False
+        norms = [getattr(self, norm) for _, norm, _ in self.layout.layers]
+        activations = [getattr(self, act) for *_, act in self.layout.layers]
+        if not all(isinstance(act, nn.ReLU) for act in activations) or not unseen(*norms, *activations):
+            return False
+        return all(map(is_plain_norm, norms[:-1])) and can_gate(norms[-1])
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        # The class is made at run time, so pickles and deep copies name what it is made from.
+        return _blank, (type(self).plain,), self.__getstate__()
+
+
+def norm_relu(norm: nn.Module, x: Tensor) -> Tensor:
+    """ReLU(norm(x)), in one operator where there is one."""
+    fused = norm_gate(x, norm, relu=True) if is_plain_norm(norm) and unseen(norm) else None
+    return F.relu(norm(x)) if fused is None else fused
+
+
+def norm_add_relu(norm: nn.Module, x: Tensor, shortcut: Tensor) -> Tensor:
+    """ReLU(norm(x) + shortcut), attention after the norm included, in one operator where there is one."""
+    fused = None
+    if can_gate(norm) and unseen(norm):
+        fused = norm_gate(x, cast(nn.BatchNorm2d, norm), attention_of(norm), shortcut=shortcut, relu=True)
+    return F.relu(norm(x) + shortcut) if fused is None else fused
+
+
+def is_plain_norm(norm: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
+    """Whether it is ``nn.BatchNorm2d`` itself: subclasses may do more."""
+    return type(norm) is nn.BatchNorm2d
+
+
+def attention_of(norm: nn.Module) -> nn.Module | None:
+    """The attention that was inserted after a norm."""
+    return getattr(norm, "attention", None)
+
+
+def can_gate(norm: nn.Module) -> bool:
+    """Whether it is a batch norm, or one with inserted attention whose gates come from the means."""
+    attention = attention_of(norm)
+    if attention is None:
+        return is_plain_norm(norm)
+    return getattr(norm, "plain", None) is nn.BatchNorm2d and sees_means_only(attention) and unseen(attention)
+
+
+def fuse(model: nn.Module) -> nn.Module:
+    """Lets every block that has a layout run fused, in place; returns the model."""
+    for module in model.modules():
+        name = f"{type(module).__module__}.{type(module).__qualname__}"
+        if name in LAYOUTS:
+            module.__class__ = _fused(type(module))
+    return model
+
+
+def _fused(plain: type[nn.Module]) -> type[Any]:
+    if plain not in _CLASSES:
+        layout = LAYOUTS[f"{plain.__module__}.{plain.__qualname__}"]
+        space = {"plain": plain, "layout": layout, "__module__": plain.__module__, "__doc__": plain.__doc__}
+        _CLASSES[plain] = type(f"Fused{plain.__name__}", (FusedBlock, plain), space)
+    return _CLASSES[plain]
+
+
+def _blank(plain: type[nn.Module]) -> nn.Module:
+    return object.__new__(_fused(plain))
