@@ -48,9 +48,9 @@ class After(Attended):
 
 
 class AfterNorm(After):
-    """Attention on the output of ``nn.BatchNorm2d``: its sums give the squeeze, one pass writes the output."""
+    """Attention after ``nn.BatchNorm2d``: its sums give the squeeze, and one pass writes the output."""
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         fused = None
         if sees_means_only(self.attention) and unseen(self.attention):
             fused = norm_gate(x, cast(nn.BatchNorm2d, self), self.attention)

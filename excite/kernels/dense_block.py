@@ -95,8 +95,8 @@ class _Norm(NamedTuple):
 
 
 class _Layer(NamedTuple):
-    """What the backward pass needs: both norms, the bottleneck (1, M, width), and the 3x3 convolution's output
-    and what attention and dropout made of it, where there are any."""
+    """What the backward pass needs: both norms, the bottleneck (1, M, width), and the 3x3 convolution's
+    output and what attention and dropout made of it, where there are any."""
 
     first: _Norm
     second: _Norm
@@ -104,9 +104,7 @@ class _Layer(NamedTuple):
     tail: tuple[Tensor, Tensor] | None
 
 
-def _forward(
-    x: Tensor, layers: Sequence[Any], does: ModuleType, learns: bool
-) -> tuple[Tensor, list[_Layer]]:
+def _forward(x: Tensor, layers: Sequence[Any], does: ModuleType, learns: bool) -> tuple[Tensor, list[_Layer]]:
     """The block's output (N, C, H, W), and what the backward pass needs of each layer."""
     n, c, h, w = x.shape
     total = c + sum(layer.conv2.out_channels for layer in layers)
@@ -139,7 +137,7 @@ def _forward(
             weight, bias = weight * folded.a.t(), folded.b.to(x.dtype)
         z, measured = _bottleneck(buffer[..., :c], first, weight.to(x.dtype), does, scratch, training)
         second = folded if fold else _norm(layer.norm2, measured, z.shape[1])
-        new = _spatial(layer, z, second, bias, does, scratch)
+        new: Iterable[Tensor] = _spatial(layer, z, second, bias, does, scratch)
         tail = None
         if layer.attention is not None or (layer.drop_rate and layer.training):
             before = torch.cat(list(new)).requires_grad_(learns)
@@ -170,8 +168,8 @@ def _spatial(
 def _bottleneck(
     x: Tensor, norm: _Norm, weight: Tensor, does: ModuleType, scratch: _Scratch, measure: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """The product of ReLU(norm(x)) with a weight, rows (1, M, c), (width, c) -> (1, M, width); and where asked
-    for its mean and variance, (2, 1, width)."""
+    """The product of ReLU(norm(x)) with a weight, rows (1, M, c), (width, c) -> (1, M, width); and where
+    asked for its mean and variance, (2, 1, width)."""
     z = x.new_empty(1, x.shape[1], len(weight))
     many = scratch.fitting(x.shape[2])
     measured = _Measure(does) if measure else None
@@ -216,9 +214,11 @@ class _DenseBlock(torch.autograd.Function):
         for layer, of in zip(reversed(layers), reversed(kept), strict=True):
             place = slice(c - layer.conv2.out_channels, c)
             c = place.start
-            d_new, d_tail = _gathered(does, asked, out, through, place), []
+            d_new = _gathered(does, asked, out, through, place)
+            d_tail: list[Tensor | None] = []
             if of.tail is not None:
-                d_new, *d_tail = _tail_backward(layer, *of.tail, d_new)
+                before, after = of.tail
+                d_new, d_tail = _tail_backward(layer, before, after, d_new)
             d_active, sums2, d_weight2 = _spatial_backward(layer, of, d_new, does, scratch)
             below = through[..., :c] if layer.norm1.training else None
             d_bottleneck = _bottleneck_backward(
@@ -304,12 +304,15 @@ def _bottleneck_backward(
     return d_gamma1, d_beta1, d_weight, d_gamma2, d_beta2
 
 
-def _tail_backward(layer: Any, before: Tensor, after: Tensor, d_new: Tensor) -> tuple[Tensor | None, ...]:
+def _tail_backward(
+    layer: Any, before: Tensor, after: Tensor, d_after: Tensor
+) -> tuple[Tensor, list[Tensor | None]]:
     """Gradients of what stood before attention and dropout, and of the attention's parameters."""
     parameters = [] if layer.attention is None else list(layer.attention.parameters())
     wanted = [before, *(one for one in parameters if one.requires_grad)]
-    found = iter(torch.autograd.grad(after, wanted, d_new, allow_unused=True, retain_graph=True))
-    return next(found), *(next(found) if one.requires_grad else None for one in parameters)
+    d_before, *rest = torch.autograd.grad(after, wanted, d_after, allow_unused=True, retain_graph=True)
+    found = iter(rest)
+    return d_before, [next(found) if one.requires_grad else None for one in parameters]
 
 
 def _gathered(does: ModuleType, asked: Tensor, maps: Tensor, through: Tensor, place: slice) -> Tensor:

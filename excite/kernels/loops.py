@@ -20,10 +20,10 @@ _library = openmp()
 if _library is not None:
     _address = ctypes.cast(_library.omp_get_thread_num, ctypes.c_void_p).value
     binding.add_symbol("excite_thread_number", _address)
-thread_number = types.ExternalFunction("excite_thread_number", types.int32())
+thread_number: Any = types.ExternalFunction("excite_thread_number", types.int32())
 
-compiled = njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
-task = cfunc(types.void(types.CPointer(types.int64)), cache=True)
+compiled: Any = njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
+task: Any = cfunc(types.void(types.CPointer(types.int64)), cache=True)
 
 # What gradient_sums does with the masked gradient.
 ALL, SCALED_MASK, OUTPUT_MASK, SCALED_MASK_ADDED = range(4)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
+from numba import extending, types
+
+intrinsic: Any = extending.intrinsic  # to the type checker these are called as they are written
 
 Float32 = types.CPointer(types.float32)
 BFloat16 = types.CPointer(types.uint16)  # the upper half of a float32
@@ -14,7 +15,7 @@ BFloat16 = types.CPointer(types.uint16)  # the upper half of a float32
 
 def _pointer(kind: types.CPointer, bits: ir.Type) -> Any:
     @intrinsic
-    def at(typing: Any, address: Any) -> Any:  # type: ignore[no-untyped-def]
+    def at(typing: Any, address: Any) -> Any:
         def build(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
             return builder.inttoptr(given[0], bits.as_pointer())
 
@@ -29,7 +30,7 @@ bfloat16_at = _pointer(BFloat16, ir.IntType(16))
 
 def _loader(written: bool) -> Any:
     @intrinsic
-    def loader(typing: Any, pointer: Any, index: Any) -> Any:  # type: ignore[no-untyped-def]
+    def loader(typing: Any, pointer: Any, index: Any) -> Any:
         def build(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
             found = builder.load(builder.gep(given[0], [given[1]]))
             found.set_metadata("alias.scope" if written else "noalias", _outputs(builder))

@@ -149,14 +149,15 @@ def gradients(
         da, db = da.sum(0, keepdim=True), db.sum(0, keepdim=True)
     pairs = [(of, g) for of, g in ((a, da), (b, db)) if of.requires_grad]
     wanted = [sums, *(one for one in parameters if one.requires_grad)]
-    found = iter([None] * len(wanted))
+    d_all: tuple[Tensor | None, ...] = (None,) * len(wanted)
     if pairs:
         of, g = zip(*pairs, strict=True)
         with torch.autocast(a.device.type, enabled=False):
             # The graph stays, should a caller want the gradients twice.
-            found = iter(torch.autograd.grad(of, wanted, g, allow_unused=True, retain_graph=True))
-    d_sums = next(found)
-    d_parameters = [next(found) if one.requires_grad else None for one in parameters]
+            d_all = torch.autograd.grad(of, wanted, g, allow_unused=True, retain_graph=True)
+    d_sums, *rest = d_all
+    found = iter(rest)
+    d_parameters: list[Tensor | None] = [next(found) if one.requires_grad else None for one in parameters]
     if d_sums is None:
         zero = torch.zeros_like(k)[None]
         return zero, zero, d_parameters
@@ -177,7 +178,7 @@ def coefficients(
     gate: nn.Module | None,
     batch: bool,
 ) -> tuple[Tensor, Tensor]:
-    """The output's coefficients a and b, (1, C) or with a gate (N, C), from the sums (2, N, C) about k (C,)."""
+    """The output's coefficients a and b, (1, C), with a gate (N, C), from the sums (2, N, C) about k (C,)."""
     ones, squares = sums
     means = ones / p  # of each image, about k
     if batch:
@@ -186,7 +187,7 @@ def coefficients(
         mean = mean + k
         update_running(norm, mean.detach(), variance.detach(), len(ones) * p)
     else:
-        mean, variance = norm.running_mean, norm.running_var  # type: ignore[assignment]
+        mean, variance = norm.running_mean, norm.running_var
     a = norm.weight * torch.rsqrt(variance + norm.eps)
     b = norm.bias - mean * a
     if gate is None:

@@ -86,7 +86,7 @@ def _pieces(x: Tensor) -> Iterator[Tensor]:
 
 
 def _spread(dy: Tensor, like: Tensor) -> Tensor:
-    """Each number at the four places that it is the mean of, (N, C, h, w) -> (N, C, H, W); zeros elsewhere."""
+    """Each number at the four places that it is the mean of: (N, C, h, w) -> (N, C, H, W); else zeros."""
     n, c, h, w = dy.shape
     out = torch.empty_like(like)
     out[:, :, 2 * h :] = 0

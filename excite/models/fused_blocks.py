@@ -41,7 +41,9 @@ class Layout:
 
 _TIMM = ("drop_block", "aa", "drop_path")
 LAYOUTS: Mapping[str, Layout] = {
-    "timm.models.resnet.BasicBlock": Layout((("conv1", "bn1", "act1"), ("conv2", "bn2", "act2")), "se", _TIMM),
+    "timm.models.resnet.BasicBlock": Layout(
+        (("conv1", "bn1", "act1"), ("conv2", "bn2", "act2")), "se", _TIMM
+    ),
     "timm.models.resnet.Bottleneck": Layout(
         (("conv1", "bn1", "act1"), ("conv2", "bn2", "act2"), ("conv3", "bn3", "act3")), "se", _TIMM
     ),
@@ -74,9 +76,12 @@ class FusedBlock(_Module):
 
     def _fits(self, x: Tensor) -> bool:
         """Whether nothing in the block is other than its layout says, and nobody looks at its norms."""
-        if passes_for(x) is None or (self.layout.attention and getattr(self, self.layout.attention) is not None):
+        if passes_for(x) is None:
             return False
-        if not all(type(getattr(self, name, None)) in (nn.Identity, type(None)) for name in self.layout.absent):
+        if self.layout.attention and getattr(self, self.layout.attention) is not None:
+            return False
+        others = [getattr(self, name, None) for name in self.layout.absent]
+        if not all(other is None or type(other) is nn.Identity for other in others):
             return False
         norms = [getattr(self, norm) for _, norm, _ in self.layout.layers]
         activations = [getattr(self, act) for *_, act in self.layout.layers]
