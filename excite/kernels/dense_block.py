@@ -42,8 +42,10 @@ def dense_block(x: Tensor, layers: Sequence[Any]) -> Tensor | None:
         layers: each with norm1, conv1 (1x1), norm2, conv2 (3x3 with padding), drop_rate, and attention on its
             new features or None.
     """
+    if not isinstance(x, Tensor):  # torch.fx traces with something else
+        return None
     kind = x.device.type
-    if torch.is_autocast_enabled(kind):
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         x = x.to(torch.get_autocast_dtype(kind))
     does = passes_for(x)
     norms = [norm for layer in layers for norm in (layer.norm1, layer.norm2)]

@@ -1,0 +1,215 @@
+"""Norm, gate, shortcut and ReLU in one operator are the modules one after the other."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable, Iterator
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import excite
+from excite.attention.registry import create_attention
+from excite.kernels import kernels
+from excite.kernels.norm_gate import norm_gate
+from excite.kernels.norm_pool import norm_pool
+from excite.models.fused_blocks import fuse
+
+CHOICES = ("auto", "plain")
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> Iterator[None]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def last(*size: int) -> Tensor:
+    return torch.randn(*size).contiguous(memory_format=torch.channels_last)
+
+
+def norm_of(channels: int) -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(channels)
+    for tensor in (norm.weight, norm.bias, norm.running_mean):
+        nn.init.normal_(tensor)
+    norm.running_var.uniform_(0.5, 2)
+    return norm
+
+
+def gradients(run: Callable[[], Tensor], leaves: list[Tensor]) -> list[Tensor]:
+    """The output and the gradients of its product with fixed numbers."""
+    out = run()
+    weights = torch.linspace(-1, 1, out.numel(), dtype=torch.float64).sin().view(out.shape)
+    found = torch.autograd.grad((out.double() * weights).sum(), leaves)
+    return [out.detach(), *found]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("training", [True, False], ids=["training", "frozen"])
+@pytest.mark.parametrize("attention", [None, "se", "ese", "eca"])
+@pytest.mark.parametrize(("add", "relu"), [(True, True), (True, False), (False, True), (False, False)])
+def test_equals_the_modules_in_float64(
+    choice: str, training: bool, attention: str | None, add: bool, relu: bool
+) -> None:
+    norm = norm_of(24).train(training)
+    gate = create_attention(attention, 24) if attention else None
+    x, shortcut = last(5, 24, 7, 7) + 3, last(5, 24, 7, 7) if add else None
+    exact = [copy.deepcopy(module).double() if module else None for module in (norm, gate)]
+
+    def modules(x: Tensor, shortcut: Tensor | None) -> Tensor:
+        u = exact[0](x)
+        u = exact[1](u) if exact[1] else u
+        u = u if shortcut is None else u + shortcut
+        return F.relu(u) if relu else u
+
+    leaves = [t.requires_grad_() for t in (x, shortcut) if t is not None]
+    leaves += [p for module in (norm, gate) if module for p in module.parameters()]
+    twins = [t.detach().double().requires_grad_() for t in (x, shortcut) if t is not None]
+    with kernels(choice):
+        found = gradients(lambda: norm_gate(x, norm, gate, shortcut=shortcut, relu=relu), leaves)
+    parameters = [p for module in exact if module for p in module.parameters()]
+    expected = gradients(lambda: modules(*twins, *([None] if not add else [])), twins + parameters)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-4)
+    for one, other in zip(norm.buffers(), exact[0].buffers(), strict=True):
+        torch.testing.assert_close(one.double(), other.double(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("momentum", [0.3, None])
+def test_running_statistics_are_those_of_the_module(momentum: float | None) -> None:
+    norm = norm_of(6)
+    norm.momentum = momentum
+    plain = copy.deepcopy(norm)
+    for _ in range(3):
+        x = last(4, 6, 3, 3)
+        norm_gate(x, norm)
+        plain(x)
+    assert norm.num_batches_tracked == plain.num_batches_tracked == 3
+    torch.testing.assert_close(norm.running_mean, plain.running_mean)
+    torch.testing.assert_close(norm.running_var, plain.running_var)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("size", [(4, 16, 6, 6), (3, 16, 7, 5), (1, 16, 2, 2)])
+def test_pooling_before_a_product(choice: str, size: tuple[int, int, int, int]) -> None:
+    norm, x = norm_of(16), last(*size).requires_grad_()
+    exact, twin = copy.deepcopy(norm).double(), x.detach().double().requires_grad_()
+    with kernels(choice):
+        found = gradients(lambda: norm_pool(x, norm), [x, *norm.parameters()])
+    expected = gradients(
+        lambda: F.avg_pool2d(F.relu(exact(twin)), 2), [twin, *exact.parameters()]
+    )
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-4)
+
+
+def test_a_constant_channel_has_variance_zero() -> None:
+    x = last(4, 3, 5, 5)
+    x[:, 1] = 7.25
+    norm = norm_of(3)
+    torch.testing.assert_close(norm_gate(x, norm), copy.deepcopy(norm)(x), rtol=1e-5, atol=1e-5)
+
+
+def test_a_mean_far_from_zero_costs_no_digits() -> None:
+    """The sums are taken about a number near the mean; about zero, 1e4 +- 1 would leave no variance."""
+    x = last(4, 3, 9, 9) + 1e4
+    exact = F.batch_norm(x.double(), None, None, training=True)
+    found = norm_gate(x, nn.BatchNorm2d(3))
+    torch.testing.assert_close(found.double(), exact, rtol=1e-2, atol=5e-3)
+
+
+NETWORKS = {
+    "timm resnet18": lambda: timm.create_model("resnet18", num_classes=3),
+    "timm resnet50": lambda: timm.create_model("resnet50", num_classes=3),
+    "torchvision resnet18": lambda: torchvision.models.resnet18(num_classes=3),
+    "torchvision resnet50": lambda: torchvision.models.resnet50(num_classes=3),
+    "cifar resnet": lambda: excite.create_model("cifar_resnet20", num_classes=3),
+    "cifar preactivation": lambda: excite.create_model("cifar_resnet164", num_classes=3),
+}
+
+
+@pytest.mark.parametrize("attention", [None, "se"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_fused_network_is_the_plain_one(name: str, attention: str | None) -> None:
+    network = NETWORKS[name]()
+    if attention:
+        network = excite.insert(network, attention)
+    network = fuse(network).to(memory_format=torch.channels_last)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):  # residual branches that start at zero would hide mistakes
+            nn.init.uniform_(module.weight, 0.5, 1)
+    twin = copy.deepcopy(network)
+    assert list(twin.state_dict()) == list(network.state_dict())
+    x = last(4, 3, 32, 32)
+    out = network(x)
+    with kernels("off"):
+        plain = twin(x)
+        plain.square().sum().backward()
+    torch.testing.assert_close(out, plain, rtol=2e-3, atol=2e-3)
+    out.square().sum().backward()
+    for (where, one), other in zip(network.named_parameters(), twin.parameters(), strict=True):
+        difference = float((one.grad - other.grad).norm() / other.grad.norm().clamp(min=1e-6))
+        assert difference < 0.05, where  # ReLUs within rounding of zero go either way
+    for one, other in zip(network.buffers(), twin.buffers(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+    network.eval(), twin.eval()
+    twin.load_state_dict(network.state_dict())
+    with torch.no_grad(), kernels("off"):
+        plain = twin(x)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), plain, rtol=1e-3, atol=1e-3)
+
+
+def test_a_fused_block_is_copied_pickled_and_still_a_block() -> None:
+    network = excite.create_model("resnet18", num_classes=3).eval()
+    assert isinstance(network.layer1[0], timm.models.resnet.BasicBlock)
+    x = last(1, 3, 32, 32)
+    with torch.no_grad():
+        for other in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+            assert type(other.layer1[0]) is type(network.layer1[0])
+            assert torch.equal(other(x), network(x))
+
+
+def test_a_hook_on_a_norm_still_sees_its_output() -> None:
+    network = excite.create_model("resnet18", num_classes=3, attention="se")
+    network = network.to(memory_format=torch.channels_last)
+    seen = []
+    network.layer1[0].bn2.register_forward_hook(lambda module, given, out: seen.append(out.shape))
+    network(last(2, 3, 32, 32))
+    assert seen == [(2, 64, 8, 8)]
+
+
+def test_flop_counters_see_the_plain_network() -> None:
+    network = excite.create_model("resnet18", num_classes=3, attention="se")
+    network, x = network.to(memory_format=torch.channels_last), last(1, 3, 64, 64)
+    counts = []
+    for choice in ("auto", "off"):
+        with kernels(choice), FlopCounterMode(display=False) as counter:
+            network(x)
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1]
+
+
+def test_bfloat16_rounds_no_worse_than_the_modules() -> None:
+    network = excite.create_model("resnet18", num_classes=3, attention="se")
+    network, x = network.to(memory_format=torch.channels_last), last(4, 3, 64, 64)
+    exact = copy.deepcopy(network).double()(x.double())
+    errors = {}
+    for choice in ("auto", "off"):
+        with kernels(choice), torch.autocast("cpu", torch.bfloat16):
+            errors[choice] = float((copy.deepcopy(network)(x) - exact).abs().mean())
+    assert errors["auto"] < 1.5 * errors["off"]
+
+
+def test_gradients_may_be_asked_twice() -> None:
+    x, norm = last(2, 8, 4, 4).requires_grad_(), norm_of(8)
+    loss = norm_gate(x, norm, create_attention("se", 8), relu=True).square().sum()
+    first = torch.autograd.grad(loss, x, retain_graph=True)
+    assert torch.equal(first[0], torch.autograd.grad(loss, x)[0])
