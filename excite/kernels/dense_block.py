@@ -303,6 +303,8 @@ def _bottleneck_backward(
     d_gamma1, d_beta1 = first.gradients(sums)
     if through is not None:
         through += first.through_statistics(d_gamma1, d_beta1, count)
+    # In the weight's own strides, which for a 1x1 convolution are a matter of how they are written.
+    d_weight = d_weight.as_strided(layer.conv1.weight.shape, layer.conv1.weight.stride())
     return d_gamma1, d_beta1, d_weight, d_gamma2, d_beta2
 
 

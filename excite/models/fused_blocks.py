@@ -130,7 +130,7 @@ def fuse(model: nn.Module) -> nn.Module:
     """Lets every block that has a layout run fused, in place; returns the model."""
     for module in model.modules():
         name = f"{type(module).__module__}.{type(module).__qualname__}"
-        if name in LAYOUTS:
+        if name in LAYOUTS and not isinstance(module, FusedBlock):
             module.__class__ = _fused(type(module))
     return model
 
@@ -139,7 +139,8 @@ def _fused(plain: type[nn.Module]) -> type[Any]:
     if plain not in _CLASSES:
         layout = LAYOUTS[f"{plain.__module__}.{plain.__qualname__}"]
         space = {"plain": plain, "layout": layout, "__module__": plain.__module__, "__doc__": plain.__doc__}
-        _CLASSES[plain] = type(f"Fused{plain.__name__}", (FusedBlock, plain), space)
+        # By the same name: to who reads a printed network or a table of sites it is the block that it was.
+        _CLASSES[plain] = type(plain.__name__, (FusedBlock, plain), space)
     return _CLASSES[plain]
 
 

@@ -91,20 +91,29 @@ def work_of(config: TrainConfig, parts: Manifest, *, folded: bool) -> tuple[int,
         folded: validation is still to be taken out of the training part.
     """
     train, test, val = (len(parts.part(name)) for name in ("train", "test", "val"))
-    training = parts.part("train")
-    drawn = int(training.photo_codes().max()) + 1 if config.copies == "one" else train
+    drawn, test_drawn, val_drawn = train, test, val
+    if config.copies == "one":
+        drawn, test_drawn, val_drawn = (_photos(parts, name) for name in ("train", "test", "val"))
     if config.recipe == "probe":
         return 0, len(parts)
     if folded:
         share = config.val_fraction / (1 - config.test_fraction)
-        val, train, drawn = round(share * train), round((1 - share) * train), round((1 - share) * drawn)
+        val, train = round(share * train), round((1 - share) * train)
+        val_drawn, drawn = round(share * drawn), round((1 - share) * drawn)
     asked = (config.epochs + 1) * val + test
-    if (
-        config.recipe == "finetune"
-    ):  # the probe that it starts from, and both ends and between under each shift
-        asked += train
-        asked += (1 + len(SHIFTS)) * (len(SHARES) * min(val, LARGEST) + 3 * min(test, LARGEST))
+    if config.recipe == "finetune":
+        # The probe that it starts from and, should it come back to it, the probe that answers; and mixtures,
+        # both ends and what is kept, under each shift.
+        asked += train + (train + val + test)
+        mixtures, ends = len(SHARES) * min(val_drawn, LARGEST), 3 * min(test_drawn, LARGEST)
+        asked += (1 + len(SHIFTS)) * (mixtures + ends)
     return config.epochs * max(1, drawn // config.batch_size), asked
+
+
+def _photos(parts: Manifest, split: str) -> int:
+    """How many photos the images of a part show."""
+    part = parts.part(split)
+    return int(part.photo_codes().max()) + 1 if len(part) else 0
 
 
 def total_seconds(study: Study, probes: Mapping[str, Probe], workers: int) -> float:

@@ -127,7 +127,11 @@ def test_the_environment_decides() -> None:
         "print(passes_for(x))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], env={"EXCITE_KERNELS": "off"}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env={"EXCITE_KERNELS": "off"},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == "None"
     with kernels("of"), pytest.raises(ExciteError, match="EXCITE_KERNELS: must be one of auto, off, plain"):
