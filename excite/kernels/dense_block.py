@@ -28,11 +28,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from excite.kernels.norm_gate import update_running
+from excite.kernels.dense_answer import answer
+from excite.kernels.dense_parts import Measure, Norm, Scratch, flat, norm_numbers
 from excite.kernels.switch import passes_for, unseen
-
-# Bytes of normalised rows between the pass that writes and the product that reads them: they stay in cache.
-IN_CACHE = 1 << 21
 
 
 def dense_block(x: Tensor, layers: Sequence[Any]) -> Tensor | None:
@@ -53,7 +51,7 @@ def dense_block(x: Tensor, layers: Sequence[Any]) -> Tensor | None:
     if does is None or not one_mode or not all(map(_takes, layers)) or x.numel() == x.shape[1]:
         return None
     if not torch.is_grad_enabled():
-        return _forward(x, layers, does, learns=False)[0]
+        return _forward(x, layers, does)[0] if norms[0].training else answer(x, layers, does)
     return _DenseBlock.apply(x, layers, does, *(p for layer in layers for p in _parameters(layer)))
 
 
@@ -74,107 +72,75 @@ def _parameters(layer: Any) -> list[Tensor]:
     return own + ([] if layer.attention is None else list(layer.attention.parameters()))
 
 
-class _Norm(NamedTuple):
-    """A norm's numbers, (1, C): x^ = (x - mean) scale, and gamma x^ + beta = a x + b."""
-
-    mean: Tensor
-    scale: Tensor
-    a: Tensor
-    b: Tensor
-
-    def gradients(self, sums: Tensor) -> tuple[Tensor, Tensor]:
-        """(dgamma, dbeta), (1, C), from the sums of g and of g (x - mean), (2, 1, C)."""
-        return sums[1] * self.scale, sums[0]
-
-    def through_statistics(self, gamma: Tensor, beta: Tensor, count: int) -> Tensor:
-        """(p, q), (2, 1, C), of the part p + q x of dx that comes through mean and variance of ``count``
-        rows; zeros for 0 rows: the statistics are given. From dgamma and dbeta."""
-        if not count:
-            return gamma.new_zeros(2, *gamma.shape)
-        by = self.a * (-1 / count)
-        q = by * self.scale * gamma
-        return torch.stack([torch.addcmul(by * beta, q, self.mean, value=-1), q])
-
-
 class _Layer(NamedTuple):
     """What the backward pass needs: both norms, the bottleneck (1, M, width), and the 3x3 convolution's
     output and what attention and dropout made of it, where there are any."""
 
-    first: _Norm
-    second: _Norm
+    first: Norm
+    second: Norm
     z: Tensor
     tail: tuple[Tensor, Tensor] | None
 
 
-def _forward(x: Tensor, layers: Sequence[Any], does: ModuleType, learns: bool) -> tuple[Tensor, list[_Layer]]:
+def _forward(x: Tensor, layers: Sequence[Any], does: ModuleType) -> tuple[Tensor, list[_Layer]]:
     """The block's output (N, C, H, W), and what the backward pass needs of each layer."""
     n, c, h, w = x.shape
     total = c + sum(layer.conv2.out_channels for layer in layers)
     out = torch.empty((n, total, h, w), dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-    buffer, training = _rows(out), layers[0].norm1.training
+    buffer, training = flat(out), layers[0].norm1.training
     statistics = torch.zeros((2, 1, total), device=x.device)
-    scratch = _Scratch(out)
+    scratch = Scratch(out)
     kept = []
 
     def put(new: Iterable[Tensor], place: slice) -> None:
         """Write new maps into some channels of the buffer, a few images at a time, and measure them."""
-        measure = _Measure(does) if training and place.stop < total else None  # the last are seen by no layer
+        measure = Measure(does) if training and place.stop < total else None  # the last are seen by no layer
         first = 0
         for images in new:
             there = out[first : first + len(images), place]
             there.copy_(images)
             if measure:
-                measure(_rows(there))
+                measure(flat(there))
             first += len(images)
         if measure:
             statistics[..., place] = measure.moments()
 
     put([x], slice(0, c))
     for layer in layers:
-        first = _norm(layer.norm1, statistics[..., :c], buffer.shape[1])
-        weight, bias = layer.conv1.weight.flatten(1), None
-        fold = not (learns or training)
-        if fold:  # the second norm into the first convolution
-            folded = _norm(layer.norm2, None, 0)
-            weight, bias = weight * folded.a.t(), folded.b.to(x.dtype)
-        z, measured = _bottleneck(buffer[..., :c], first, weight.to(x.dtype), does, scratch, training)
-        second = folded if fold else _norm(layer.norm2, measured, z.shape[1])
-        new: Iterable[Tensor] = _spatial(layer, z, second, bias, does, scratch)
+        first = norm_numbers(layer.norm1, statistics[..., :c], buffer.shape[1])
+        z, measured = _bottleneck(buffer[..., :c], first, layer.conv1, does, scratch, measure=training)
+        second = norm_numbers(layer.norm2, measured, z.shape[1])
+        new: Iterable[Tensor] = _spatial(layer, z, second, does, scratch)
         tail = None
         if layer.attention is not None or (layer.drop_rate and layer.training):
-            before = torch.cat(list(new)).requires_grad_(learns)
-            with torch.set_grad_enabled(learns):
+            before = torch.cat(list(new)).requires_grad_()
+            with torch.enable_grad():
                 after = _tail(layer, before)
             new, tail = [after.detach()], (before, after)
         put(new, slice(c, c + layer.conv2.out_channels))
         c += layer.conv2.out_channels
-        if learns:
-            kept.append(_Layer(first, second, z, tail))
+        kept.append(_Layer(first, second, z, tail))
     return out, kept
 
 
-def _spatial(
-    layer: Any, z: Tensor, norm: _Norm, bias: Tensor | None, does: ModuleType, scratch: _Scratch
-) -> Iterator[Tensor]:
-    """The 3x3 convolution of ReLU(norm(z)), or of ReLU(z + bias), a few images at a time: (n, k, H, W)."""
+def _spatial(layer: Any, z: Tensor, norm: Norm, does: ModuleType, scratch: Scratch) -> Iterator[Tensor]:
+    """The 3x3 convolution of ReLU(norm(z)), a few images at a time: (n, k, H, W)."""
     weight = layer.conv2.weight.to(z.dtype)
     for rows in z.split(scratch.images(z.shape[2]) * scratch.pixels, 1):
-        if bias is None:
-            [active] = scratch.like(rows, 1)
-            does.scale(rows, norm.a, norm.b, None, True, active)
-        else:
-            active = rows.add_(bias).relu_()
+        [active] = scratch.like(rows, 1)
+        does.scale(rows, norm.a, norm.b, None, True, active)
         yield F.conv2d(scratch.image(active), weight, padding=layer.conv2.padding)
 
 
 def _bottleneck(
-    x: Tensor, norm: _Norm, weight: Tensor, does: ModuleType, scratch: _Scratch, measure: bool
+    x: Tensor, norm: Norm, conv: nn.Conv2d, does: ModuleType, scratch: Scratch, measure: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """The product of ReLU(norm(x)) with a weight, rows (1, M, c), (width, c) -> (1, M, width); and where
-    asked for its mean and variance, (2, 1, width)."""
+    """The 1x1 convolution of ReLU(norm(x)), rows (1, M, c) -> (1, M, width); and where asked for its mean and
+    variance, (2, 1, width)."""
+    weight = conv.weight.flatten(1).to(x.dtype)
     z = x.new_empty(1, x.shape[1], len(weight))
     many = scratch.fitting(x.shape[2])
-    measured = _Measure(does) if measure else None
+    measured = Measure(does) if measure else None
     for x_piece, z_piece in zip(x.split(many, 1), z.split(many, 1), strict=True):
         [normalised] = scratch.like(x_piece, 1)
         does.scale(x_piece, norm.a, norm.b, None, True, normalised)
@@ -196,7 +162,7 @@ def _tail(layer: Any, new: Tensor) -> Tensor:
 class _DenseBlock(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, layers: Sequence[Any], does: ModuleType, *parameters: Tensor) -> Tensor:
-        out, ctx.kept = _forward(x, layers, does, learns=True)
+        out, ctx.kept = _forward(x, layers, does)
         ctx.layers, ctx.does = layers, does
         ctx.save_for_backward(out, *parameters)
         return out
@@ -206,11 +172,11 @@ class _DenseBlock(torch.autograd.Function):
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
         out, *parameters = ctx.saved_tensors
         does, layers, kept = ctx.does, ctx.layers, ctx.kept
-        buffer, total = _rows(out), out.shape[1]
+        buffer, total = flat(out), out.shape[1]
         # What every map's consumers ask of it, and (p, q) of what comes through its statistics.
         asked = torch.empty_like(out).copy_(d_out)
         through = torch.zeros((2, 1, total), device=out.device)
-        scratch = _Scratch(out)
+        scratch = Scratch(out)
         found: list[Tensor | None] = []
         c = total
         for layer, of in zip(reversed(layers), reversed(kept), strict=True):
@@ -224,7 +190,7 @@ class _DenseBlock(torch.autograd.Function):
             d_active, sums2, d_weight2 = _spatial_backward(layer, of, d_new, does, scratch)
             below = through[..., :c] if layer.norm1.training else None
             d_bottleneck = _bottleneck_backward(
-                layer, of, buffer[..., :c], d_active, sums2, _rows(asked)[..., :c], below, does, scratch
+                layer, of, buffer[..., :c], d_active, sums2, flat(asked)[..., :c], below, does, scratch
             )
             found = [*d_bottleneck, d_weight2, *d_tail, *found]
         d_in = _gathered(does, asked, out, through, slice(0, c)) if ctx.needs_input_grad[0] else None
@@ -236,7 +202,7 @@ class _DenseBlock(torch.autograd.Function):
 
 
 def _spatial_backward(
-    layer: Any, of: _Layer, d_new: Tensor, does: ModuleType, scratch: _Scratch
+    layer: Any, of: _Layer, d_new: Tensor, does: ModuleType, scratch: Scratch
 ) -> tuple[Tensor, Tensor, Tensor]:
     """From the gradient of the new maps (N, k, H, W): that of the 3x3 convolution's input, (1, M, width), the
     sums (2, 1, width) that the second norm makes of it, and the gradient of the convolution's weight."""
@@ -275,7 +241,7 @@ def _bottleneck_backward(
     asked: Tensor,
     through: Tensor | None,
     does: ModuleType,
-    scratch: _Scratch,
+    scratch: Scratch,
 ) -> tuple[Tensor, ...]:
     """Gradients of norm1, conv1 and norm2; what the inputs x (1, M, c) are asked is added to ``asked``, and
     what comes through their statistics to ``through``."""
@@ -324,80 +290,5 @@ def _gathered(does: ModuleType, asked: Tensor, maps: Tensor, through: Tensor, pl
     out = torch.empty_like(maps[:, place], memory_format=torch.channels_last)
     p, q = through[..., place]
     one = torch.ones_like(p)
-    does.gradient(
-        _rows(asked)[..., place], _rows(maps)[..., place], one, one, p, q, relu=False, out=_rows(out)
-    )
+    does.gradient(flat(asked)[..., place], flat(maps)[..., place], one, one, p, q, relu=False, out=flat(out))
     return out
-
-
-class _Measure:
-    """Mean and variance of channels from pieces of rows (1, P, C)."""
-
-    def __init__(self, does: ModuleType) -> None:
-        self.does, self.count = does, 0
-        self.k: Tensor | None = None
-        self.sums: list[Tensor] = []
-
-    def __call__(self, rows: Tensor) -> None:
-        if self.k is None:
-            self.k = rows[0, 0].float()
-        self.sums.append(self.does.sums(rows, self.k))
-        self.count += rows.shape[1]
-
-    def moments(self) -> Tensor:
-        """(2, 1, C)."""
-        sums = self.sums[0] if len(self.sums) == 1 else torch.stack(self.sums).sum(0)
-        mean, square = sums / self.count
-        return torch.stack([mean + self.k, (square - mean.square()).clamp_(min=0)])
-
-
-def _norm(norm: nn.BatchNorm2d, statistics: Tensor | None, count: int) -> _Norm:
-    """A norm's numbers for these statistics (2, 1, C), which its running ones learn of; or for those."""
-    if norm.training and statistics is not None:
-        mean, variance = statistics
-        update_running(norm, mean[0], variance[0], count)
-    else:
-        mean, variance = norm.running_mean[None], norm.running_var[None]  # type: ignore[index]
-    scale = torch.rsqrt(variance + norm.eps)
-    a = norm.weight * scale
-    return _Norm(mean, scale, a, norm.bias - mean * a)
-
-
-def _rows(x: Tensor) -> Tensor:
-    """(N, C, H, W), in channels-last memory or some channels of it -> (1, N x H x W, C), the same memory."""
-    n, c, h, w = x.shape
-    return x.as_strided((1, n * h * w, c), (0, x.stride(3), 1))
-
-
-class _Scratch:
-    """Room for rows of a few images on their way from one operator to the next; on a GPU for all rows."""
-
-    def __init__(self, maps: Tensor) -> None:
-        self.maps, self.size = maps, maps.shape[2:]
-        self.pixels = self.size.numel()
-        self.memory: list[Tensor] = []
-
-    def fitting(self, c: int) -> int:
-        """How many rows of c channels fit, in even pieces."""
-        rows = len(self.maps) * self.pixels
-        if self.maps.device.type != "cpu":
-            return rows
-        many = max(1, IN_CACHE // (c * self.maps.itemsize))
-        return -(-rows // -(-rows // many))
-
-    def images(self, c: int) -> int:
-        """How many images of c channels fit, at least one."""
-        return max(1, self.fitting(c) // self.pixels)
-
-    def like(self, x: Tensor, count: int, after: int = 0) -> list[Tensor]:
-        """``count`` matrices of the shape of some rows (1, P, c), after so many that are in use."""
-        for i in range(after, after + count):
-            if i == len(self.memory):
-                self.memory.append(self.maps.new_empty(x.numel()))
-            elif self.memory[i].numel() < x.numel():
-                self.memory[i] = self.maps.new_empty(x.numel())
-        return [room[: x.numel()].view(x.shape) for room in self.memory[after : after + count]]
-
-    def image(self, x: Tensor) -> Tensor:
-        """Rows of whole images (1, n x H x W, C) -> (n, C, H, W), the same memory."""
-        return x[0].unflatten(0, (-1, *self.size)).permute(0, 3, 1, 2)

@@ -260,9 +260,11 @@ def gradient(
     )  # fmt: skip
 
 
-def product(x: Tensor, w: Tensor, out: Tensor) -> Tensor:
+def product(x: Tensor, w: Tensor, out: Tensor, bias: Tensor | None = None) -> Tensor:
     """As ``passes.product``."""
-    return torch.mm(x, w.t(), out=out)
+    if bias is None:
+        return torch.mm(x, w.t(), out=out)
+    return torch.addmm(bias, x, w.t(), out=out).relu_()
 
 
 def check() -> None:

@@ -81,6 +81,8 @@ def gradient(
     out.copy_(g * a[:, None] + p[:, None] + q[:, None] * wide)
 
 
-def product(x: Tensor, w: Tensor, out: Tensor) -> Tensor:
-    """x w^T: (M, C), (J, C) -> (M, J); ``out`` is room that it may be written to."""
-    return torch.mm(x, w.t(), out=out)
+def product(x: Tensor, w: Tensor, out: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x w^T; with a bias (J,), ReLU(x w^T + bias): (M, C), (J, C) -> (M, J); ``out`` is room for it."""
+    if bias is None:
+        return torch.mm(x, w.t(), out=out)
+    return torch.addmm(bias, x, w.t(), out=out).relu_()

@@ -175,7 +175,7 @@ def test_a_fused_block_is_copied_pickled_and_still_a_block() -> None:
     assert isinstance(network.layer1[0], timm.models.resnet.BasicBlock)
     x = last(1, 3, 32, 32)
     with torch.no_grad():
-        for other in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+        for other in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):  # noqa: S301
             assert type(other.layer1[0]) is type(network.layer1[0])
             assert torch.equal(other(x), network(x))
 

@@ -1,0 +1,255 @@
+"""How fast networks train and answer, ours beside timm's, torchvision's and MONAI's.
+
+Run by hand: ``python benchmarks/speed.py [resnet50|densenet121] [--precision bfloat16] [--compiled]``.
+
+Each row is a process of its own, so that none inherits another's memory, and all rows take turns: one step
+of each, round after round, so that a busy moment meets all. Times are medians with the quartiles; ratios are
+medians of the ratios within a round. Data is random, memory channels-last, precision the same for all. Rows
+of other libraries run as their users run them; ours with what ``excite train`` and ``predict`` switch on: fused
+operators and memory that stays in the process. ``ours, off`` has neither. Peak memory is what a training step
+takes above what the process held before its first. The floor is the network's arithmetic at the speed of a
+large matrix product measured here, which no real network reaches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+STEP, ONE, MANY = 16, 1, 32  # images of a training step, and of the two inferences
+WORKS = ("step", "infer 1", "infer 32")
+
+
+def excites(name: str, **options: object) -> nn.Module:
+    from excite.models.catalogue import create_model
+
+    return create_model(name, num_classes=1000, **options)
+
+
+def torchvisions(name: str, se: bool) -> nn.Module:
+    import torchvision
+
+    network = torchvision.models.get_model(name)
+    if se:  # where excite's DenseNets have it: on the last block's output
+        gate = torchvision.ops.SqueezeExcitation(1024, 64)
+        network.features.denseblock4 = nn.Sequential(network.features.denseblock4, gate)
+    return network
+
+
+def timms(name: str) -> nn.Module:
+    import timm
+
+    return timm.create_model(name)
+
+
+def monais() -> nn.Module:
+    from monai.networks.nets import SEResNet50
+
+    return SEResNet50(spatial_dims=2, in_channels=3, num_classes=1000)
+
+
+ROWS: dict[str, dict[str, Callable[[], nn.Module]]] = {
+    "resnet50": {
+        "ours": lambda: excites("resnet50"),
+        "ours + SE": lambda: excites("resnet50", attention="se"),
+        "ours + SE, off": lambda: excites("resnet50", attention="se"),
+        "torchvision": lambda: torchvisions("resnet50", se=False),
+        "timm": lambda: timms("resnet50"),
+        "timm, SE": lambda: timms("seresnet50"),
+        "MONAI, SE": monais,
+    },
+    "densenet121": {
+        "ours": lambda: excites("densenet121"),
+        "ours + SE": lambda: excites("densenet121", attention="se"),
+        "ours + SE, off": lambda: excites("densenet121", attention="se"),
+        "ours + SE in layers": lambda: excites("densenet121", attention="se", placement="layer"),
+        "torchvision": lambda: torchvisions("densenet121", se=False),
+        "torchvision + SE": lambda: torchvisions("densenet121", se=True),
+        "timm": lambda: timms("densenet121"),
+    },
+}
+COMPILED = {"resnet50": ("timm", "timm, SE"), "densenet121": ("timm",)}
+# What a row is compared with: the first of its network's rows that is not ours, or as the issue of it says.
+AGAINST = {"resnet50": "ours", "densenet121": "torchvision + SE"}
+
+
+def serve(network: str, row: str, precision: str, threads: int, compiled: bool) -> None:
+    """Do what is asked on standard input, a word a line, and print how long it took."""
+    torch.set_num_threads(threads)
+    if row.startswith("ours") and not row.endswith("off"):
+        from excite.training.memory import keep_memory
+
+        keep_memory()
+    model = ROWS[network][row]().to(memory_format=torch.channels_last)
+    run = torch.compile(model) if compiled else model
+    batches = {many: torch.randn(many, 3, 224, 224) for many in (STEP, ONE, MANY)}
+    batches = {many: x.contiguous(memory_format=torch.channels_last) for many, x in batches.items()}
+    targets = torch.arange(STEP)
+
+    def forward(x: Tensor) -> Tensor:
+        chosen = (
+            torch.autocast("cpu", torch.bfloat16) if precision == "bfloat16" else contextlib.nullcontext()
+        )
+        with chosen:
+            return run(x)
+
+    def step() -> None:
+        model.train()
+        F.cross_entropy(forward(batches[STEP]).float(), targets).backward()
+        model.zero_grad()
+
+    def infer(many: int) -> None:
+        model.eval()
+        with torch.no_grad():
+            forward(batches[many])
+
+    works = {"step": step, "infer 1": lambda: infer(ONE), "infer 32": lambda: infer(MANY)}
+    print("ready", flush=True)
+    for line in sys.stdin:
+        word = line.strip()
+        if word == "peak":
+            print(peak() / 2**20, flush=True)
+            continue
+        if word == "mark":
+            Path("/proc/self/clear_refs").write_text("5")
+            print(peak() / 2**20, flush=True)
+            continue
+        began = time.perf_counter()
+        works[word]()
+        print(time.perf_counter() - began, flush=True)
+
+
+def peak() -> float:
+    """The most memory that this process has held since it was marked, bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(float(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+class Row:
+    """A process that serves one row."""
+
+    def __init__(self, network: str, name: str, precision: str, threads: int, compiled: bool) -> None:
+        self.name = f"{name}, compiled" if compiled else name
+        environment = os.environ | ({"EXCITE_KERNELS": "off"} if name.endswith("off") else {})
+        asked = json.dumps([network, name, precision, threads, compiled])
+        began = time.perf_counter()
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "--serve", asked],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+        )
+        assert self.process.stdout
+        self.process.stdout.readline()
+        held = self.ask("mark")
+        self.ask("step")
+        self.first = time.perf_counter() - began
+        self.ask("step")
+        self.memory = self.ask("peak") - held
+        self.times: dict[str, list[float]] = {work: [] for work in WORKS}
+
+    def ask(self, word: str) -> float:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(f"{word}\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def stop(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def matrix_speed(precision: str) -> float:
+    """Operations a second of a large product, on as many threads as PyTorch has."""
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    a = torch.randn(2048, 2048).to(dtype)
+    times = []
+    for _ in range(12):
+        began = time.perf_counter()
+        # oneDNN's product: on AMD, MKL's behind torch.mm has half its speed in float32.
+        torch.ops.mkldnn._linear_pointwise(a, a, None, "none", [], "")
+        times.append(time.perf_counter() - began)
+    return 2 * 2048**3 / min(times)
+
+
+def operations(network: str) -> float:
+    """Of one image's forward pass; a step has three times as many."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.device("meta"):
+        excites(network)(torch.empty(1, 3, 224, 224, device="meta"))
+    return float(counter.get_total_flops())
+
+
+def compare(network: str, precision: str, threads: int, rounds: int, compiled: bool) -> None:
+    names = [name for name in ROWS[network] if "MONAI" not in name or importlib.util.find_spec("monai")]
+    rows = [Row(network, name, precision, threads, compiled=False) for name in names]
+    if compiled:
+        rows += [Row(network, name, precision, threads, compiled=True) for name in COMPILED[network]]
+    for work in WORKS:
+        for row in rows:
+            row.ask(work)
+        for _ in range(rounds * (4 if work == "infer 1" else 1)):
+            for row in rows:
+                row.times[work].append(row.ask(work))
+    torch.set_num_threads(threads)
+    speed, cost = matrix_speed(precision), operations(network)
+    floors = [3 * STEP * cost / speed, ONE * cost / speed, MANY * cost / speed]
+    against = next(row for row in rows if row.name == AGAINST[network])
+    print(f"\n{network}, {precision}, {threads} threads; ratios: times faster than {against.name}\n")
+    print(f"| | step, {STEP} images | | inference, 1 | | inference, {MANY} | | peak, step | first step |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        cells = []
+        for work in WORKS:
+            low, middle, high = statistics.quantiles(row.times[work], n=4)
+            pairs = zip(against.times[work], row.times[work], strict=True)
+            cells += [
+                f"{middle:.3f} s ({low:.3f}-{high:.3f})",
+                f"{statistics.median(a / b for a, b in pairs):.2f}",
+            ]
+        print(f"| {row.name} | {' | '.join(cells)} | {row.memory:,.0f} MiB | {row.first:.1f} s |")
+    step, one, many = (f"{floor:.3f} s" for floor in floors)
+    print(
+        f"| floor: arithmetic at {speed / 1e9:.0f} GFLOP/s | {step} | | {one} | | {many} | | | |", flush=True
+    )
+    for row in rows:
+        row.stop()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("networks", nargs="*", default=list(ROWS), metavar="NETWORK", help=", ".join(ROWS))
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), action="append")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--compiled", action="store_true", help="timm's under torch.compile, too: takes minutes"
+    )
+    given = parser.parse_args()
+    for network in given.networks:
+        for precision in given.precision or ["float32", "bfloat16"]:
+            compare(network, precision, given.threads, given.rounds, given.compiled)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--serve"]:
+        serve(*json.loads(sys.argv[2]))
+    else:
+        main()
