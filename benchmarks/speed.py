@@ -3,12 +3,12 @@
 Run by hand: ``python benchmarks/speed.py [resnet50|densenet121] [--precision bfloat16] [--compiled]``.
 
 Each row is a process of its own, so that none inherits another's memory, and all rows take turns: one step
-of each, round after round, so that a busy moment meets all. Times are medians with the quartiles; ratios are
-medians of the ratios within a round. Data is random, memory channels-last, precision the same for all. Rows
-of other libraries run as their users run them; ours with what ``excite train`` and ``predict`` switch on: fused
-operators and memory that stays in the process. ``ours, off`` has neither. Peak memory is what a training step
-takes above what the process held before its first. The floor is the network's arithmetic at the speed of a
-large matrix product measured here, which no real network reaches.
+of each, round after round, so that a busy moment meets all. Times are medians with the quartiles; ratios
+are medians of the ratios within a round. Data is random, memory channels-last, precision the same for all.
+Rows of other libraries run as their users run them; ours with what ``excite train`` and ``predict`` switch
+on: fused operators and memory that stays in the process. ``ours, off`` has neither. Peak memory is what a
+training step takes above what the process held before its first. The floor is the network's arithmetic at
+the speed of a large matrix product measured here, which no real network reaches.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def test_many_threads_take_every_cell_once(tmp_path: Path) -> None:
 WORKERS = """
 import os, random, signal, sqlite3, sys, time
 from excite.study.store import Store
-url, study, kills = sys.argv[1], sys.argv[2], 30
+url, study, cells, kills = sys.argv[1], sys.argv[2], int(sys.argv[3]), 30
 random.seed(0)
 
 def worker(name):
@@ -142,7 +142,7 @@ def worker(name):
                 os._exit(0)
             time.sleep(0.02)
             continue
-        time.sleep(random.uniform(0.01, 0.1))
+        time.sleep(random.uniform(0.005, 0.03))  # short beside the kills: five at one cell would end it
         store.finish(study, claim, {"by": name}, b"", b"")
 
 def spawn():
@@ -161,9 +161,11 @@ def done():
 alive, seen = [spawn() for _ in range(3)], 0
 while kills:
     # Something is finished between two kills: five at one cell, and it would be given up.
-    while done() == seen < 100:
+    while done() == seen < cells:
         time.sleep(0.01)
     seen = done()
+    if seen == cells:
+        sys.exit(f"all cells are done, and {kills} kills are left")
     time.sleep(random.uniform(0.02, 0.15))
     victim = random.randrange(3)
     os.kill(alive[victim], signal.SIGKILL)
@@ -177,12 +179,13 @@ for pid in alive:
 
 def test_thirty_kills_at_random_lose_no_cell_and_count_none_twice(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
-    store = new_store(url, arms=5, seeds=20)
-    call = [sys.executable, "-c", WORKERS, url, STUDY]
+    cells = 600  # they last longer than the kills, on a quick machine, too
+    store = new_store(url, arms=5, seeds=cells // 5)
+    call = [sys.executable, "-c", WORKERS, url, STUDY, str(cells)]
     subprocess.run(call, check=True, timeout=100, cwd=Path(__file__).parents[2])
-    assert store.counts(STUDY) == {"waiting": 0, "running": 0, "done": 100, "failed": 0}
+    assert store.counts(STUDY) == {"waiting": 0, "running": 0, "done": cells, "failed": 0}
     keys = [(row.arm, row.seed, row.fold) for row in store.results(STUDY)]
-    assert len(keys) == len(set(keys)) == 100
+    assert len(keys) == len(set(keys)) == cells
     with sqlite3.connect(tmp_path / "study.db") as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
