@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from excite.insertion.insert import insert as insert
     from excite.insertion.insert import remove as remove
     from excite.insertion.sites import sites as sites
+    from excite.models.answering import answering as answering
     from excite.models.catalogue import create_model as create_model
     from excite.models.catalogue import list_models as list_models
     from excite.runs.classifier import Classifier as Classifier
@@ -26,6 +27,7 @@ _HOMES = {
     "ExciteError": "excite.errors",
     "Run": "excite.runs.run",
     "SqueezeExcitation": "excite.attention.squeeze_excitation",
+    "answering": "excite.models.answering",
     "audit": "excite.api",
     "create_model": "excite.models.catalogue",
     "insert": "excite.insertion.insert",
@@ -40,6 +42,7 @@ __all__ = [
     "ExciteError",
     "Run",
     "SqueezeExcitation",
+    "answering",
     "audit",
     "create_model",
     "insert",

@@ -27,13 +27,21 @@ class _Ready(NamedTuple):
     spatial: Tensor
 
 
-def answer(x: Tensor, layers: Sequence[Any], does: ModuleType) -> Tensor:
-    """(N, C, H, W) -> (N, C + layers x k, H, W), with running statistics and without gradients."""
+Numbers = dict[torch.dtype, list[_Ready]]
+
+
+def answer(x: Tensor, layers: Sequence[Any], does: ModuleType, numbers: Numbers) -> Tensor:
+    """(N, C, H, W) -> (N, C + layers x k, H, W), with running statistics and without gradients.
+
+    ``numbers`` are those of the layers, for each dtype; what is missing is added.
+    """
     n, c, h, w = x.shape
     total = c + sum(layer.conv2.out_channels for layer in layers)
     out = torch.empty((n, total, h, w), dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     out[:, :c] = x
-    ready = [_ready(layer, x.dtype) for layer in layers]
+    if x.dtype not in numbers:
+        numbers[x.dtype] = [_ready(layer, x.dtype) for layer in layers]
+    ready = numbers[x.dtype]
     scratch = Scratch(out)
     for maps in out.split(scratch.images(total)):
         rows, at = flat(maps), c

@@ -28,17 +28,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from excite.kernels.dense_answer import answer
+from excite.kernels.dense_answer import Numbers, answer
 from excite.kernels.dense_parts import Measure, Norm, Scratch, flat, norm_numbers
 from excite.kernels.switch import passes_for, unseen
 
 
-def dense_block(x: Tensor, layers: Sequence[Any]) -> Tensor | None:
+def dense_block(x: Tensor, layers: Sequence[Any], numbers: Numbers | None = None) -> Tensor | None:
     """(N, C, H, W) -> (N, C + layers x k, H, W), channels-last; None where no kernel takes it.
 
     Args:
         layers: each with norm1, conv1 (1x1), norm2, conv2 (3x3 with padding), drop_rate, and attention on its
             new features or None.
+        numbers: where what an answer derives of the weights is kept, if they do not change.
     """
     if not isinstance(x, Tensor):  # torch.fx traces with something else
         return None
@@ -51,7 +52,9 @@ def dense_block(x: Tensor, layers: Sequence[Any]) -> Tensor | None:
     if does is None or not one_mode or not all(map(_takes, layers)) or x.numel() == x.shape[1]:
         return None
     if not torch.is_grad_enabled():
-        return _forward(x, layers, does)[0] if norms[0].training else answer(x, layers, does)
+        if norms[0].training:
+            return _forward(x, layers, does)[0]
+        return answer(x, layers, does, {} if numbers is None else numbers)
     return _DenseBlock.apply(x, layers, does, *(p for layer in layers for p in _parameters(layer)))
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from excite.attention.registry import create_attention
 from excite.errors import refuse_unknown_options
+from excite.kernels.dense_answer import Numbers
 from excite.kernels.dense_block import dense_block
 from excite.kernels.norm_pool import norm_pool
 from excite.kernels.switch import passes_for, unseen
@@ -62,10 +63,21 @@ class DenseLayer(nn.Module):
 class DenseBlock(nn.ModuleDict):
     """Layers that each see all features before them: (N, C, H, W) -> (N, C + layers x k, H, W)."""
 
+    numbers: Numbers | None = None
+
+    def keep_numbers(self) -> None:
+        """Keep what answering derives of the weights, which must no longer change until ``train()``."""
+        self.numbers = {}
+
+    def train(self, mode: bool = True) -> DenseBlock:
+        if mode:
+            self.numbers = None
+        return super().train(mode)
+
     def forward(self, x: Tensor) -> Tensor:
         layers = list(self.values())
         if all(type(layer) is DenseLayer for layer in layers):
-            fused = dense_block(x, layers)
+            fused = dense_block(x, layers, self.numbers)
             if fused is not None:
                 return fused
         # Growing one tensor is as fast as torchvision's list of tensors: DenseNet-121, batch 4 at 160 px,

@@ -15,9 +15,10 @@ from excite.data.preprocessing import Preprocessing
 from excite.data.views import views_of
 from excite.files import replacing
 from excite.models.head import linear_head
+from excite.training.inference import quick_copy
 
 BATCH = 64
-_VERSION = 1
+_VERSION = 2
 
 
 @torch.inference_mode()
@@ -39,13 +40,14 @@ def features_of(
     def keep(_head: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         views.append(inputs[0].float().cpu())
 
-    handle = linear_head(model).register_forward_pre_hook(keep)
     training = model.training
     model.eval()
+    asked = quick_copy(model, source, preprocessing, device)
+    handle = linear_head(asked).register_forward_pre_hook(keep)
     try:
         for images in evaluation_batches(source, preprocessing, BATCH, device):
             for view in views_of(images, preprocessing.views):
-                model(view.contiguous(memory_format=torch.channels_last))
+                asked(view.contiguous(memory_format=torch.channels_last))
             found.append(torch.stack(views).mean(dim=0))
             views.clear()
             if progress is not None:

@@ -9,8 +9,22 @@ from torch import nn
 from excite.data.loading import PixelSource, evaluation_batches
 from excite.data.preprocessing import Preprocessing
 from excite.data.views import views_of
+from excite.models.answering import answering
 from excite.training.distributed import World
 from excite.training.precision import autocast
+
+# From so many images on, a copy that answers earns what it costs to make: three answers to one image.
+WORTH_A_COPY = 256
+
+
+def quick_copy(
+    model: nn.Module, source: PixelSource, preprocessing: Preprocessing, device: torch.device
+) -> nn.Module:
+    """``answering``'s copy of a model in evaluation mode where there are images enough to earn it; else the
+    model itself."""
+    if len(source) < WORTH_A_COPY:
+        return model
+    return answering(model, next(iter(evaluation_batches(source.part(0, 1), preprocessing, 1, device))))
 
 
 @torch.inference_mode()
@@ -33,11 +47,12 @@ def predict_logits(
     mine = source.part(bounds[here.rank], bounds[here.rank + 1])
     was_training = model.training
     model.eval()
+    asked = quick_copy(model, mine, preprocessing, device)
     parts = []
     try:
         for images in evaluation_batches(mine, preprocessing, batch_size, device):
             with autocast(device, precision):
-                views = [model(view) for view in views_of(images, preprocessing.views)]
+                views = [asked(view) for view in views_of(images, preprocessing.views)]
             parts.append(torch.stack(views).float().mean(dim=0).cpu().numpy())
     finally:
         model.train(was_training)

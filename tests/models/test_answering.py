@@ -1,0 +1,145 @@
+"""A copy that answers says what its network says."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import excite
+from excite.data.loading import PixelSource
+from excite.data.preprocessing import Preprocessing
+from excite.kernels import kernels
+from excite.models.answering import RectifiedConv, answering
+from excite.training.inference import WORTH_A_COPY, predict_logits
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> Iterator[None]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def stirred(model: nn.Module) -> nn.Module:
+    """In evaluation mode, with norms that do something."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0, 0.3)
+    return model.eval().to(memory_format=torch.channels_last)
+
+
+def images(many: int = 3, side: int = 64) -> Tensor:
+    return torch.randn(many, 3, side, side).contiguous(memory_format=torch.channels_last)
+
+
+def norms(model: nn.Module) -> int:
+    return sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+
+
+NETWORKS = {
+    "timm:mobilenetv1_100": {},
+    "timm:efficientnet_b0": {},  # SiLU stays a module of its own
+    "timm:densenet121": {},
+    "torchvision:mobilenet_v2": {},
+    "torchvision:vgg11_bn": {},
+    "torchvision:mobilenet_v3_small": {},
+    "resnet18": {"attention": "se"},
+    "densenet121": {"attention": "se", "placement": "layer"},
+    "cifar_resnet20": {"attention": "eca"},
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_copy_answers_alike(name: str) -> None:
+    model = stirred(excite.create_model(name, num_classes=4, **NETWORKS[name]))
+    before = copy.deepcopy(model.state_dict())
+    made = answering(model, images(1))
+    assert made is not model
+    x = images()
+    with torch.no_grad():
+        for side in (x, images(1, 96)):
+            expected = model(side)
+            torch.testing.assert_close(made(side), expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = made(x).float()
+    # bfloat16 has 8 bits: as far from float32 as the network itself is, give or take.
+    assert (rounded - model(x)).abs().max() <= 0.1 * model(x).abs().max()
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+@pytest.mark.parametrize("name", ["timm:mobilenetv1_100", "torchvision:mobilenet_v2", "torchvision:vgg11_bn"])
+def test_no_norm_is_left_in_plain_sequences(name: str) -> None:
+    model = stirred(excite.create_model(name, num_classes=4))
+    made = answering(model, images(1))
+    assert norms(model) > 0
+    assert norms(made) == 0
+    assert any(isinstance(module, RectifiedConv) for module in made.modules())
+
+
+class Twice(nn.Module):
+    """Uses a convolution's output beside its norm, or a convolution twice, where folding would be wrong."""
+
+    def __init__(self, shared: bool) -> None:
+        super().__init__()
+        self.shared = shared
+        self.conv, self.norm, self.relu = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = self.conv(x)
+        once = self.relu(self.norm(seen))
+        return (self.conv(once) if self.shared else once + seen).mean((2, 3))
+
+
+def test_what_cannot_be_folded_answers_itself() -> None:
+    beside = stirred(Twice(shared=False))
+    assert answering(beside, images()) is beside
+    shared = stirred(Twice(shared=True))
+    made = answering(shared, images())
+    assert norms(made) == 1
+    x = images()
+    torch.testing.assert_close(made(x), shared(x))
+
+
+def test_who_watches_sees_the_network_itself() -> None:
+    model = stirred(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1)))
+    with kernels("off"):
+        assert answering(model, images()) is model
+    handle = model[1].register_forward_hook(lambda *_: None)
+    assert answering(model, images()) is model
+    handle.remove()
+    assert answering(model, images()) is not model
+
+
+def test_a_copy_that_trains_again_forgets_its_numbers() -> None:
+    model = stirred(excite.create_model("densenet121", num_classes=4))
+    made = answering(model, images())
+    block = made.get_submodule("features.denseblock1")
+    assert block.numbers
+    made.train().eval()
+    assert block.numbers is None
+    x = images(2)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.mul_(0.5)
+        found = made(x)
+        with kernels("off"):
+            torch.testing.assert_close(found, made(x), rtol=1e-3, atol=1e-4)
+
+
+def test_many_images_are_answered_as_one_is() -> None:
+    model = stirred(excite.create_model("timm:mobilenetv1_100", num_classes=4))
+    pixels = np.random.default_rng(0).integers(0, 256, (WORTH_A_COPY, 32, 32, 3), dtype=np.uint8)
+    how, cpu = Preprocessing(image_size=32), torch.device("cpu")
+    many = predict_logits(model, PixelSource(pixels), how, device=cpu)
+    few = predict_logits(model, PixelSource(pixels[:16]), how, device=cpu)
+    np.testing.assert_allclose(many[:16], few, rtol=0, atol=1e-4 * float(np.abs(few).max()))
+    assert norms(model) > 0
