@@ -2,13 +2,14 @@
 
 Run by hand: ``python benchmarks/speed.py [resnet50|densenet121] [--precision bfloat16] [--compiled]``.
 
-Each row is a process of its own, so that none inherits another's memory, and all rows take turns: one step
-of each, round after round, so that a busy moment meets all. Times are medians with the quartiles; ratios
-are medians of the ratios within a round. Data is random, memory channels-last, precision the same for all.
-Rows of other libraries run as their users run them; ours with what ``excite train`` and ``predict`` switch
-on: fused operators and memory that stays in the process. ``ours, off`` has neither. Peak memory is what a
-training step takes above what the process held before its first. The floor is the network's arithmetic at
-the speed of a large matrix product measured here, which no real network reaches.
+Each row is a process of its own for each work, so that none inherits another's memory, and all rows take
+turns: one step of each, round after round, so that a busy moment meets all. Times are medians with the
+quartiles; ratios are medians of the ratios within a round. Data is random, memory channels-last, precision
+the same for all. Rows of other libraries run as their users run them; ours with what ``excite train`` and
+``Classifier`` switch on: fused operators, memory that stays in the process, and for inference the copy that
+``excite.answering`` makes. ``off`` has none of these; ``kept`` is another library's network with memory that
+stays. Peak memory is what a training step takes above what the process held before its first. The floor is
+the network's arithmetic at the speed of a large matrix product measured here, which no real network reaches.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 STEP, ONE, MANY = 16, 1, 32  # images of a training step, and of the two inferences
-WORKS = ("step", "infer 1", "infer 32")
+IMAGES = {"step": STEP, "infer 1": ONE, "infer 32": MANY}
+WORKS = tuple(IMAGES)
 
 
 def excites(name: str, **options: object) -> nn.Module:
@@ -68,8 +70,9 @@ ROWS: dict[str, dict[str, Callable[[], nn.Module]]] = {
         "ours + SE, off": lambda: excites("resnet50", attention="se"),
         "torchvision": lambda: torchvisions("resnet50", se=False),
         "timm": lambda: timms("resnet50"),
-        "timm, SE": lambda: timms("seresnet50"),
-        "MONAI, SE": monais,
+        "timm + SE": lambda: timms("seresnet50"),
+        "timm + SE, kept": lambda: timms("seresnet50"),
+        "MONAI + SE": monais,
     },
     "densenet121": {
         "ours": lambda: excites("densenet121"),
@@ -78,28 +81,37 @@ ROWS: dict[str, dict[str, Callable[[], nn.Module]]] = {
         "ours + SE in layers": lambda: excites("densenet121", attention="se", placement="layer"),
         "torchvision": lambda: torchvisions("densenet121", se=False),
         "torchvision + SE": lambda: torchvisions("densenet121", se=True),
+        "torchvision + SE, kept": lambda: torchvisions("densenet121", se=True),
         "timm": lambda: timms("densenet121"),
+        "timm, kept": lambda: timms("densenet121"),
     },
 }
-COMPILED = {"resnet50": ("timm", "timm, SE"), "densenet121": ("timm",)}
-# What a row is compared with: the first of its network's rows that is not ours, or as the issue of it says.
-AGAINST = {"resnet50": "ours", "densenet121": "torchvision + SE"}
+COMPILED = {"resnet50": ("timm", "timm + SE"), "densenet121": ("timm",)}
+# What a work's rows are compared with.
+AGAINST = {
+    "resnet50": dict.fromkeys(WORKS, "ours"),
+    "densenet121": {"step": "torchvision + SE", "infer 1": "timm", "infer 32": "timm"},
+}
 
 
-def serve(network: str, row: str, precision: str, threads: int, compiled: bool) -> None:
+def serve(network: str, row: str, work: str, precision: str, threads: int, compiled: bool) -> None:
     """Do what is asked on standard input, a word a line, and print how long it took."""
     torch.set_num_threads(threads)
-    if row.startswith("ours") and not row.endswith("off"):
+    ours = row.startswith("ours") and not row.endswith("off")
+    if ours or row.endswith("kept"):
         from excite.training.memory import keep_memory
 
         keep_memory()
     model = ROWS[network][row]().to(memory_format=torch.channels_last)
-    run = torch.compile(model) if compiled else model
-    batches = {many: torch.randn(many, 3, 224, 224) for many in (STEP, ONE, MANY)}
-    batches = {many: x.contiguous(memory_format=torch.channels_last) for many, x in batches.items()}
-    targets = torch.arange(STEP)
+    x = torch.randn(IMAGES[work], 3, 224, 224).contiguous(memory_format=torch.channels_last)
+    if ours and work != "step":
+        from excite import answering
 
-    def forward(x: Tensor) -> Tensor:
+        model = answering(model.eval(), x[:1])
+    run = torch.compile(model) if compiled else model
+    targets = torch.arange(len(x))
+
+    def forward() -> Tensor:
         chosen = (
             torch.autocast("cpu", torch.bfloat16) if precision == "bfloat16" else contextlib.nullcontext()
         )
@@ -108,15 +120,15 @@ def serve(network: str, row: str, precision: str, threads: int, compiled: bool) 
 
     def step() -> None:
         model.train()
-        F.cross_entropy(forward(batches[STEP]).float(), targets).backward()
+        F.cross_entropy(forward().float(), targets).backward()
         model.zero_grad()
 
-    def infer(many: int) -> None:
+    def infer() -> None:
         model.eval()
         with torch.no_grad():
-            forward(batches[many])
+            forward()
 
-    works = {"step": step, "infer 1": lambda: infer(ONE), "infer 32": lambda: infer(MANY)}
+    do = step if work == "step" else infer
     print("ready", flush=True)
     for line in sys.stdin:
         word = line.strip()
@@ -128,7 +140,7 @@ def serve(network: str, row: str, precision: str, threads: int, compiled: bool) 
             print(peak() / 2**20, flush=True)
             continue
         began = time.perf_counter()
-        works[word]()
+        do()
         print(time.perf_counter() - began, flush=True)
 
 
@@ -139,12 +151,13 @@ def peak() -> float:
 
 
 class Row:
-    """A process that serves one row."""
+    """A process that serves one row in one work."""
 
-    def __init__(self, network: str, name: str, precision: str, threads: int, compiled: bool) -> None:
-        self.name = f"{name}, compiled" if compiled else name
+    def __init__(
+        self, network: str, name: str, work: str, precision: str, threads: int, compiled: bool
+    ) -> None:
         environment = os.environ | ({"EXCITE_KERNELS": "off"} if name.endswith("off") else {})
-        asked = json.dumps([network, name, precision, threads, compiled])
+        asked = json.dumps([network, name, work, precision, threads, compiled])
         began = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, __file__, "--serve", asked],
@@ -156,11 +169,11 @@ class Row:
         assert self.process.stdout
         self.process.stdout.readline()
         held = self.ask("mark")
-        self.ask("step")
+        self.ask("do")
         self.first = time.perf_counter() - began
-        self.ask("step")
+        self.ask("do")
         self.memory = self.ask("peak") - held
-        self.times: dict[str, list[float]] = {work: [] for work in WORKS}
+        self.times: list[float] = []
 
     def ask(self, word: str) -> float:
         assert self.process.stdin
@@ -199,38 +212,37 @@ def operations(network: str) -> float:
 
 def compare(network: str, precision: str, threads: int, rounds: int, compiled: bool) -> None:
     names = [name for name in ROWS[network] if "MONAI" not in name or importlib.util.find_spec("monai")]
-    rows = [Row(network, name, precision, threads, compiled=False) for name in names]
+    asked = {name: (name, False) for name in names}
     if compiled:
-        rows += [Row(network, name, precision, threads, compiled=True) for name in COMPILED[network]]
+        asked |= {f"{name}, compiled": (name, True) for name in COMPILED[network]}
+    cells: dict[str, list[str]] = {name: [] for name in asked}
     for work in WORKS:
-        for row in rows:
-            row.ask(work)
+        rows = {
+            title: Row(network, name, work, precision, threads, compiled)
+            for title, (name, compiled) in asked.items()
+        }
         for _ in range(rounds * (4 if work == "infer 1" else 1)):
-            for row in rows:
-                row.times[work].append(row.ask(work))
+            for row in rows.values():
+                row.times.append(row.ask("do"))
+        for title, row in rows.items():
+            row.stop()
+            low, middle, high = statistics.quantiles(row.times, n=4)
+            pairs = zip(rows[AGAINST[network][work]].times, row.times, strict=True)
+            ratio = statistics.median(a / b for a, b in pairs)
+            cells[title] += [f"{middle:.3f} s ({low:.3f}-{high:.3f})", f"{ratio:.2f}"]
+            if work == "step":
+                cells[title] += [f"{row.memory:,.0f} MiB", f"{row.first:.1f} s"]
     torch.set_num_threads(threads)
     speed, cost = matrix_speed(precision), operations(network)
-    floors = [3 * STEP * cost / speed, ONE * cost / speed, MANY * cost / speed]
-    against = next(row for row in rows if row.name == AGAINST[network])
-    print(f"\n{network}, {precision}, {threads} threads; ratios: times faster than {against.name}\n")
-    print(f"| | step, {STEP} images | | inference, 1 | | inference, {MANY} | | peak, step | first step |")
+    against = ", ".join(dict.fromkeys(AGAINST[network].values()))
+    print(f"\n{network}, {precision}, {threads} threads; ratios: times faster than {against}\n")
+    print(f"| | step, {STEP} images | | peak | first step | inference, 1 | | inference, {MANY} | |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for row in rows:
-        cells = []
-        for work in WORKS:
-            low, middle, high = statistics.quantiles(row.times[work], n=4)
-            pairs = zip(against.times[work], row.times[work], strict=True)
-            cells += [
-                f"{middle:.3f} s ({low:.3f}-{high:.3f})",
-                f"{statistics.median(a / b for a, b in pairs):.2f}",
-            ]
-        print(f"| {row.name} | {' | '.join(cells)} | {row.memory:,.0f} MiB | {row.first:.1f} s |")
-    step, one, many = (f"{floor:.3f} s" for floor in floors)
-    print(
-        f"| floor: arithmetic at {speed / 1e9:.0f} GFLOP/s | {step} | | {one} | | {many} | | | |", flush=True
-    )
-    for row in rows:
-        row.stop()
+    for title, row_cells in cells.items():
+        print(f"| {title} | {' | '.join(row_cells)} |")
+    step, one, many = (f"{times * cost / speed:.3f} s" for times in (3 * STEP, ONE, MANY))
+    floor = f"floor: arithmetic at {speed / 1e9:.0f} GFLOP/s"
+    print(f"| {floor} | {step} | | | | {one} | | {many} | |", flush=True)
 
 
 def main() -> None:

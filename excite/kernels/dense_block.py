@@ -29,8 +29,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from excite.kernels.dense_answer import Numbers, answer
-from excite.kernels.dense_parts import Measure, Norm, Scratch, flat, norm_numbers
-from excite.kernels.switch import passes_for, unseen
+from excite.kernels.dense_parts import Measure, Norm, Scratch, flat, moments, norm_numbers
+from excite.kernels.switch import passes_for, products_for, unseen
 
 
 def dense_block(x: Tensor, layers: Sequence[Any], numbers: Numbers | None = None) -> Tensor | None:
@@ -111,7 +111,7 @@ def _forward(x: Tensor, layers: Sequence[Any], does: ModuleType) -> tuple[Tensor
     put([x], slice(0, c))
     for layer in layers:
         first = norm_numbers(layer.norm1, statistics[..., :c], buffer.shape[1])
-        z, measured = _bottleneck(buffer[..., :c], first, layer.conv1, does, scratch, measure=training)
+        z, measured = _bottleneck(buffer[..., :c], first, layer, does, scratch, measure=training)
         second = norm_numbers(layer.norm2, measured, z.shape[1])
         new: Iterable[Tensor] = _spatial(layer, z, second, does, scratch)
         tail = None
@@ -136,11 +136,15 @@ def _spatial(layer: Any, z: Tensor, norm: Norm, does: ModuleType, scratch: Scrat
 
 
 def _bottleneck(
-    x: Tensor, norm: Norm, conv: nn.Conv2d, does: ModuleType, scratch: Scratch, measure: bool
+    x: Tensor, norm: Norm, layer: Any, does: ModuleType, scratch: Scratch, measure: bool
 ) -> tuple[Tensor, Tensor | None]:
     """The 1x1 convolution of ReLU(norm(x)), rows (1, M, c) -> (1, M, width); and where asked for its mean and
     variance, (2, 1, width)."""
-    weight = conv.weight.flatten(1).to(x.dtype)
+    weight = layer.conv1.weight.flatten(1).to(x.dtype)
+    if products := products_for(does):
+        k = layer.norm2.running_mean.float()
+        z, sums = products.normalised_product(x[0], norm.a[0], norm.b[0], weight, k)
+        return z[None], moments(sums[:, None], k, len(z)) if measure else None
     z = x.new_empty(1, x.shape[1], len(weight))
     many = scratch.fitting(x.shape[2])
     measured = Measure(does) if measure else None
@@ -252,23 +256,30 @@ def _bottleneck_backward(
     d_gamma2, d_beta2 = second.gradients(sums2)
     p, q = second.through_statistics(d_gamma2, d_beta2, count if layer.norm2.training else 0)
     weight = layer.conv1.weight.flatten(1).to(x.dtype)
-    d_weight, learns = torch.zeros_like(weight, dtype=torch.float32), layer.conv1.weight.requires_grad
-    a_piece_of_it = torch.empty_like(weight)
-    sums = torch.zeros((2, 1, x.shape[2]), device=x.device)
-    many = scratch.fitting(x.shape[2])
-    pieces = zip(*(rows.split(many, 1) for rows in (x, asked, of.z, d_active)), strict=True)
-    for x_piece, asked_piece, z, dy in pieces:
-        # One piece of dL/dz, of the normalised inputs again and of their gradients, all in cache.
-        normalised, d_normalised = scratch.like(x_piece, 2)
-        [dz] = scratch.like(z, 1, after=2)
-        does.gradient(dy, z, second.a, second.b, p, q, relu=True, out=dz)
-        if learns:
-            does.scale(x_piece, first.a, first.b, None, True, normalised)
-            d_weight += does.product(dz[0].t(), normalised[0].t(), a_piece_of_it)
-        dx = does.product(dz[0], weight.t(), d_normalised[0])
-        sums += does.gradient_sums(
-            dx[None], x_piece, first.mean[0], first.a, first.b, into=asked_piece, scaled=True
-        )
+    if products := products_for(does):
+        dz = torch.empty_like(of.z)
+        does.gradient(d_active, of.z, second.a, second.b, p, q, relu=True, out=dz)
+        given = (dz[0], x[0], first.a[0], first.b[0], weight, first.mean[0])
+        d_weight, sums = products.product_gradient(*given, asked[0])
+        sums = sums[:, None]
+    else:
+        d_weight, learns = torch.zeros_like(weight, dtype=torch.float32), layer.conv1.weight.requires_grad
+        a_piece_of_it = torch.empty_like(weight)
+        sums = torch.zeros((2, 1, x.shape[2]), device=x.device)
+        many = scratch.fitting(x.shape[2])
+        pieces = zip(*(rows.split(many, 1) for rows in (x, asked, of.z, d_active)), strict=True)
+        for x_piece, asked_piece, z, dy in pieces:
+            # One piece of dL/dz, of the normalised inputs again and of their gradients, all in cache.
+            normalised, d_normalised = scratch.like(x_piece, 2)
+            [dz] = scratch.like(z, 1, after=2)
+            does.gradient(dy, z, second.a, second.b, p, q, relu=True, out=dz)
+            if learns:
+                does.scale(x_piece, first.a, first.b, None, True, normalised)
+                d_weight += does.product(dz[0].t(), normalised[0].t(), a_piece_of_it)
+            dx = does.product(dz[0], weight.t(), d_normalised[0])
+            sums += does.gradient_sums(
+                dx[None], x_piece, first.mean[0], first.a, first.b, into=asked_piece, scaled=True
+            )
     d_gamma1, d_beta1 = first.gradients(sums)
     if through is not None:
         through += first.through_statistics(d_gamma1, d_beta1, count)

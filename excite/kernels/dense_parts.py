@@ -66,9 +66,16 @@ class Measure:
 
     def moments(self) -> Tensor:
         """(2, 1, C)."""
-        sums = self.sums[0] if len(self.sums) == 1 else torch.stack(self.sums).sum(0)
-        mean, square = sums / self.count
-        return torch.stack([mean + self.k, (square - mean.square()).clamp_(min=0)])
+        assert self.k is not None
+        return moments(
+            self.sums[0] if len(self.sums) == 1 else torch.stack(self.sums).sum(0), self.k, self.count
+        )
+
+
+def moments(sums: Tensor, k: Tensor, count: int) -> Tensor:
+    """Mean and variance of ``count`` rows, (2, 1, C), from the sums of x - k and of its square, (2, 1, C)."""
+    mean, square = sums / count
+    return torch.stack([mean + k, (square - mean.square()).clamp_(min=0)])
 
 
 def flat(x: Tensor) -> Tensor:

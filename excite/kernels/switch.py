@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.modules import module as hooks
 
 from excite.errors import BAD_USAGE, ExciteError
-from excite.kernels import passes
+from excite.kernels import passes, product
 
 CHOICES = ("auto", "off", "plain")
 _chosen: list[str] = []
@@ -64,6 +64,14 @@ def passes_for(x: Tensor) -> ModuleType | None:
     if x.device.type == "cuda" and x.dtype in (torch.float32, torch.bfloat16, torch.float16):
         return _module("excite.kernels.gpu")
     return None
+
+
+def products_for(does: ModuleType) -> ModuleType | None:
+    """The module with whole products that have a norm before and sums behind them; None on the processor,
+    where pieces of rows go from pass to product in the cache."""
+    if does is passes:
+        return product
+    return _module("excite.kernels.gpu_product") if does.__name__ == "excite.kernels.gpu" else None
 
 
 def _watched() -> bool:

@@ -9,7 +9,6 @@ is compared with what the network answers, and a copy that differs is not used.
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from typing import Any, cast
 
 import torch
@@ -55,6 +54,8 @@ def answering(model: nn.Module, images: Tensor) -> nn.Module:
 class RectifiedConv(nn.Module):
     """ReLU, or ReLU6, of a convolution, in one operator of oneDNN: (N, C, H, W) -> (N, out, h, w)."""
 
+    rectifies = True  # what FusedBlock looks for
+
     def __init__(self, conv: nn.Conv2d, limit: float | None) -> None:
         super().__init__()
         self.conv, self.limit = conv, limit
@@ -72,7 +73,7 @@ class RectifiedConv(nn.Module):
 def _fold(model: nn.Module, images: Tensor) -> None:
     """Norms into the convolutions before them, then ReLUs, in place."""
     names = {module: name for name, module in model.named_modules()}
-    for conv, norm, relu in _sequences(model, images):
+    for conv, norm, relu, relu_is_its_own in _sequences(model, images):
         assert norm.running_mean is not None
         assert norm.running_var is not None
         statistics = (norm.running_mean, norm.running_var, norm.eps)
@@ -84,26 +85,27 @@ def _fold(model: nn.Module, images: Tensor) -> None:
         model.set_submodule(names[norm], getattr(norm, "act", nn.Identity()))
         if relu is not None and _can_rectify(conv):
             model.set_submodule(names[conv], RectifiedConv(conv, getattr(relu, "max_val", None)))
-            model.set_submodule(names[norm] if hasattr(norm, "act") else names[relu], nn.Identity())
+            if relu_is_its_own:
+                model.set_submodule(names[norm] if hasattr(norm, "act") else names[relu], nn.Identity())
 
 
-def _sequences(
-    model: nn.Module, images: Tensor
-) -> list[tuple[nn.Conv2d, nn.BatchNorm2d, nn.ReLU | nn.ReLU6 | None]]:
-    """Each convolution whose output is a norm's input, the norm, and the ReLU after it."""
+Sequence = tuple[nn.Conv2d, nn.BatchNorm2d, nn.Module | None, bool]
+
+
+def _sequences(model: nn.Module, images: Tensor) -> list[Sequence]:
+    """Each convolution whose output is a norm's input, the norm, the ReLU after it if there is one, and
+    whether that is used nowhere else; a ReLU of what is rectified changes nothing."""
     kept: list[Any] = []  # so that no tensor's id is given to another
     made_by: dict[int, nn.Module] = {}
-    before: dict[nn.Module, nn.Module] = {}
-    calls: Counter[nn.Module] = Counter()
+    before: dict[nn.Module, list[nn.Module]] = {}
 
     def called(module: nn.Module, given: tuple[Any, ...], out: Any) -> None:
         kept.extend((*given, out))
-        calls[module] += 1
-        if given and id(given[0]) in made_by:
-            before[module] = made_by[id(given[0])]
+        maker = made_by.get(id(given[0])) if given else None
+        before.setdefault(module, []).append(maker or module)
         made_by[id(out)] = module
 
-    busy = {module for own in model.modules() if _has_operators(own) for module in own.modules()}
+    busy = {part for own in model.modules() for part in _has_operators(own)}
     parts = [part for part in model.modules() if part not in busy and _is_part(part)]
     handles = [part.register_forward_hook(called) for part in parts]
     try:
@@ -111,20 +113,28 @@ def _sequences(
     finally:
         for handle in handles:
             handle.remove()
-    after = {first: second for second, first in before.items()}
-    found = []
-    for norm in parts:
-        conv = before.get(norm)
-        if not _is_norm(norm) or not isinstance(conv, nn.Conv2d) or max(calls[norm], calls[conv]) > 1:
+    relu_after = {one: relu for relu, ones in before.items() if not _is_norm(relu) for one in ones}
+    found: list[Sequence] = []
+    for norm in filter(_is_norm, before):
+        conv, *more = before[norm]
+        if more or not isinstance(conv, nn.Conv2d) or len(before[conv]) > 1:
             continue
-        relu = getattr(norm, "act", None) or after.get(norm)
-        fits = isinstance(relu, nn.ReLU | nn.ReLU6) and calls[relu] <= 1
-        found.append((conv, norm, relu if fits else None))
-    return found  # type: ignore[return-value]
+        relu = getattr(norm, "act", None) or relu_after.get(norm)
+        if not isinstance(relu, nn.ReLU | nn.ReLU6):
+            relu = None
+        found.append((conv, cast(nn.BatchNorm2d, norm), relu, len(before.get(relu, ())) <= 1))  # type: ignore[arg-type]
+    return found
 
 
-def _has_operators(module: nn.Module) -> bool:
-    return isinstance(module, DenseNet | FusedBlock)
+def _has_operators(module: nn.Module) -> list[nn.Module]:
+    """What of a module is computed by operators that have the norm in them already."""
+    if isinstance(module, DenseNet):
+        return list(module.modules())
+    if isinstance(module, FusedBlock):
+        *_, last = module.layout.layers
+        parts = [getattr(module, name, None) for name in (*last[:2], module.layout.attention) if name]
+        return [inner for part in parts if part is not None for inner in part.modules()]
+    return []
 
 
 def _is_part(module: nn.Module) -> bool:

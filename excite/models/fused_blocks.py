@@ -68,7 +68,10 @@ class FusedBlock(_Module):
         *first, (conv, norm, _) = self.layout.layers
         branch = x
         for each in first:
-            branch = norm_relu(getattr(self, each[1]), getattr(self, each[0])(branch))
+            convolution = getattr(self, each[0])
+            branch = convolution(branch)
+            if not getattr(convolution, "rectifies", False):  # as in a network that only answers
+                branch = norm_relu(getattr(self, each[1]), branch)
         branch = getattr(self, conv)(branch)
         downsample = getattr(self, "downsample", None)
         shortcut = x if downsample is None else downsample(x)
@@ -85,13 +88,19 @@ class FusedBlock(_Module):
             return False
         norms = [getattr(self, norm) for _, norm, _ in self.layout.layers]
         activations = [getattr(self, act) for *_, act in self.layout.layers]
-        if not all(isinstance(act, nn.ReLU) for act in activations) or not unseen(*norms, *activations):
+        pairs = list(zip(norms[:-1], activations[:-1], strict=True))
+        if not all(_is_norm_relu(*pair) for pair in pairs) or not unseen(*norms, *activations):
             return False
-        return all(map(is_plain_norm, norms[:-1])) and can_gate(norms[-1])
+        return can_gate(norms[-1]) and isinstance(activations[-1], nn.ReLU)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         # The class is made at run time, so pickles and deep copies name what it is made from.
         return _blank, (type(self).plain,), self.__getstate__()
+
+
+def _is_norm_relu(norm: nn.Module, activation: nn.Module) -> bool:
+    folded = type(norm) is nn.Identity
+    return (is_plain_norm(norm) or folded) and isinstance(activation, (nn.ReLU, nn.Identity)[: 1 + folded])
 
 
 def norm_relu(norm: nn.Module, x: Tensor) -> Tensor:
