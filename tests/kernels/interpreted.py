@@ -207,5 +207,6 @@ def test_a_dense_block_of_kernels_is_the_block(dtype: torch.dtype) -> None:
         return [out.detach(), x.grad, *(p.grad for p in parameters), *buffers]
 
     for one, other in zip(ran(gpu), ran(passes), strict=True):
-        # In bfloat16 each layer's rounding is handed on to the next.
-        same(one, other, 1e-4 if dtype == torch.float32 else 0.05)
+        # In bfloat16 what is rounded across zero is rectified in one and not in the other.
+        largest = 1e-5 if dtype == torch.float32 else 0.03
+        assert (one.double() - other.double()).norm() <= largest * other.double().norm()
