@@ -78,6 +78,7 @@ def _machine() -> dict[str, Any]:
     import torch
 
     from excite.data.cache import cache_directory
+    from excite.kernels.switch import in_words
     from excite.training.precision import choose_device, choose_precision, find_compiler
 
     device = choose_device("auto")
@@ -93,6 +94,7 @@ def _machine() -> dict[str, Any]:
     return {
         "device": f"{device.type} ({name})",
         "precision": f"{choose_precision('auto', device)} by default",
+        "kernels": in_words(device),
         "threads": f"{torch.get_num_threads()} of {os.cpu_count()} processors",
         "cache": place,
         "--compile": find_compiler() or "not available: no C++ compiler",

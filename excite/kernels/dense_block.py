@@ -46,7 +46,10 @@ def dense_block(x: Tensor, layers: Sequence[Any], numbers: Numbers | None = None
     kind = x.device.type
     if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         x = x.to(torch.get_autocast_dtype(kind))
-    does = passes_for(x)
+    made = sum(layer.conv2.out_channels for layer in layers)
+    answers_fast = numbers is not None and not torch.is_grad_enabled()
+    task = "always" if answers_fast else "block" if torch.is_grad_enabled() else "answer"
+    does = passes_for(x, task, x.numel() // x.shape[1] * (x.shape[1] + made) if x.ndim == 4 else 0)
     norms = [norm for layer in layers for norm in (layer.norm1, layer.norm2)]
     one_mode = len({norm.training for norm in norms}) == 1
     if does is None or not one_mode or not all(map(_takes, layers)) or x.numel() == x.shape[1]:

@@ -25,7 +25,7 @@ IN_CACHE = 1 << 21  # bytes of whole images at a time
 
 def norm_pool(x: Tensor, norm: nn.BatchNorm2d) -> Tensor | None:
     """avg_pool2d(relu(norm(x)), 2): (N, C, H, W) -> (N, C, H // 2, W // 2); None where no kernel takes it."""
-    does = passes_for(x)
+    does = passes_for(x, "pool")
     if does is None or not takes(norm, x) or min(x.shape[2:]) < 2:
         return None
     if not torch.is_grad_enabled():

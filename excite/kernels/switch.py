@@ -17,12 +17,23 @@ from torch.nn.modules import module as hooks
 from excite.errors import BAD_USAGE, ExciteError
 from excite.kernels import passes, product
 
-CHOICES = ("auto", "off", "plain")
+CHOICES = ("auto", "on", "off", "plain")
+# On the processor a call of the operators costs some 0.1 ms more than PyTorch's own, which their passes save
+# from so many numbers in a map on: in float32, and in 16 bits. Measured by ``benchmarks/worth.py``.
+WORTH = {
+    "norm": (1 << 22, 1 << 20),  # training, norm and ReLU alone
+    "gate": (1 << 19, 1 << 18),  # training, with attention
+    "answer": (1 << 19, 1 << 18),
+    "pool": (1 << 18, 1 << 18),
+    "block": (1 << 21, 1 << 20),  # training, all maps of a dense block
+    "always": (0, 0),
+}
 _chosen: list[str] = []
 
 
 def choice() -> str:
-    """``auto``; ``off``: the modules' own PyTorch; ``plain``: the operators' definition in PyTorch.
+    """``auto``: fused where it pays; ``on``: fused wherever it can be; ``off``: the modules' own PyTorch;
+    ``plain``: the operators' definition in PyTorch.
 
     Raises: ExciteError if EXCITE_KERNELS holds none of them.
     """
@@ -44,8 +55,12 @@ def kernels(choice: str) -> Iterator[None]:
         _chosen.pop()
 
 
-def passes_for(x: Tensor) -> ModuleType | None:
+def passes_for(x: Tensor, task: str = "always", numbers: int | None = None) -> ModuleType | None:
     """The module with the passes for a feature map (N, C, H, W) like this one; None: use plain modules.
+
+    Args:
+        task: of ``WORTH``, which says from which size on it pays.
+        numbers: in the maps that it is about, if not in x.
 
     None while PyTorch compiles, exports or traces, which fuse by themselves or must see every operator; for
     memory that is not channels-last; and for float64, which is asked for when digits matter.
@@ -59,6 +74,9 @@ def passes_for(x: Tensor) -> ModuleType | None:
         return None
     if chosen == "plain":
         return passes if x.is_floating_point() else None
+    size = x.numel() if numbers is None else numbers
+    if x.device.type == "cpu" and chosen == "auto" and size < WORTH[task][x.dtype != torch.float32]:
+        return None
     if x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16):
         return _module("excite.kernels.cpu")
     if x.device.type == "cuda" and x.dtype in (torch.float32, torch.bfloat16, torch.float16):
@@ -71,7 +89,17 @@ def products_for(does: ModuleType) -> ModuleType | None:
     where pieces of rows go from pass to product in the cache."""
     if does is passes:
         return product
-    return _module("excite.kernels.gpu_product") if does.__name__ == "excite.kernels.gpu" else None
+    on_gpu = does.__name__ == "excite.kernels.gpu"
+    return importlib.import_module("excite.kernels.gpu_product") if on_gpu else None
+
+
+def in_words(device: torch.device) -> str:
+    """What runs on the device, for a person."""
+    if choice() not in ("auto", "on"):
+        return f"EXCITE_KERNELS={choice()}"
+    image = torch.zeros(1, 1, 1, 1, device=device)
+    found = passes_for(image)
+    return "none here, plain PyTorch instead" if found is None else f"fused, by {found.__name__}"
 
 
 def _watched() -> bool:

@@ -106,7 +106,7 @@ def _is_norm_relu(norm: nn.Module, activation: nn.Module) -> bool:
 def norm_relu(norm: nn.Module, x: Tensor) -> Tensor:
     """ReLU(norm(x)), in one operator where there is one."""
     fused = norm_gate(x, norm, relu=True) if is_plain_norm(norm) and unseen(norm) else None
-    return F.relu(norm(x)) if fused is None else fused
+    return _rectified(norm(x), norm, x) if fused is None else fused
 
 
 def norm_add_relu(norm: nn.Module, x: Tensor, shortcut: Tensor) -> Tensor:
@@ -114,7 +114,12 @@ def norm_add_relu(norm: nn.Module, x: Tensor, shortcut: Tensor) -> Tensor:
     fused = None
     if can_gate(norm) and unseen(norm):
         fused = norm_gate(x, cast(nn.BatchNorm2d, norm), attention_of(norm), shortcut=shortcut, relu=True)
-    return F.relu(norm(x) + shortcut) if fused is None else fused
+    return F.relu(norm(x) + shortcut, inplace=True) if fused is None else fused
+
+
+def _rectified(y: Tensor, norm: nn.Module, x: Tensor) -> Tensor:
+    """ReLU, in place where nobody else has what is rectified."""
+    return F.relu(y, inplace=y is not x and unseen(norm))
 
 
 def is_plain_norm(norm: nn.Module) -> TypeGuard[nn.BatchNorm2d]:

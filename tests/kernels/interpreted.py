@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from excite.kernels import dense_block, gpu, gpu_product, passes, product
+from excite.kernels.switch import products_for
 from excite.models.densenet import DenseLayer
 
 ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 2**-6, torch.float16: 2**-9}
@@ -200,6 +201,7 @@ def test_a_dense_block_of_kernels_is_the_block() -> None:
     def ran(does: ModuleType) -> list[Tensor]:
         block, x = copy.deepcopy(layers), given.clone().requires_grad_()
         parameters = [p for layer in block for p in dense_block._parameters(layer)]
+        assert products_for(does) in (product, gpu_product)
         out = dense_block._DenseBlock.apply(x, block, does, *parameters)
         out.float().sin().sum().backward()
         buffers = [buffer for layer in block for buffer in layer.buffers() if buffer.is_floating_point()]

@@ -62,7 +62,7 @@ def ran(
     return found | dict(net.named_buffers())
 
 
-@pytest.mark.parametrize("choice", ["auto", "plain"])
+@pytest.mark.parametrize("choice", ["on", "plain"])
 @pytest.mark.parametrize("training", [True, False], ids=["training", "frozen"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_equals_the_plain_block(
@@ -89,7 +89,7 @@ def test_gradients_are_nearer_to_float64_than_the_plain_ones(monkeypatch: pytest
     exact = copy.deepcopy(net).double().train()
     with kernels("off"):
         exact(x.double()).sin().sum().backward()
-    found, plain = (ran(net, x, by, training=True) for by in ("auto", "off"))
+    found, plain = (ran(net, x, by, training=True) for by in ("on", "off"))
     errors = {"found": [], "plain": []}
     for name, parameter in exact.named_parameters():
         size = parameter.grad.norm()
@@ -102,13 +102,13 @@ def test_bfloat16_rounds_no_worse_than_the_plain_block() -> None:
     net, x = network(), images()
     exact = ran(net, x, "off", training=True)
     errors = {}
-    for choice in ("auto", "off"):
+    for choice in ("on", "off"):
         found = ran(net, x, choice, training=True, bfloat16=True)
         errors[choice] = [
             float((found[name] - exact[name]).norm() / exact[name].norm())
             for name in ("out", "classifier.weight", "features.conv0.weight")
         ]
-    for fused, plain in zip(errors["auto"], errors["off"], strict=True):
+    for fused, plain in zip(errors["on"], errors["off"], strict=True):
         assert fused < 1.5 * plain + 1e-3
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from excite.errors import ExciteError
 from excite.kernels import kernels, passes
-from excite.kernels.switch import passes_for
+from excite.kernels.switch import WORTH, passes_for
 from excite.kernels.threads import openmp
 
 cpu = pytest.importorskip("excite.kernels.cpu")
@@ -134,5 +134,17 @@ def test_the_environment_decides() -> None:
         check=True,
     )
     assert done.stdout.strip() == "None"
-    with kernels("of"), pytest.raises(ExciteError, match="EXCITE_KERNELS: must be one of auto, off, plain"):
+    with (
+        kernels("of"),
+        pytest.raises(ExciteError, match="EXCITE_KERNELS: must be one of auto, on, off, plain"),
+    ):
         passes_for(torch.randn(1, 1, 1, 1))
+
+
+def test_small_maps_are_left_to_pytorch() -> None:
+    small, large = (torch.randn(1, 8, s, s).contiguous(memory_format=torch.channels_last) for s in (8, 1024))
+    with kernels("auto"):
+        for task in set(WORTH) - {"always"}:
+            assert passes_for(small, task) is None
+            assert passes_for(large, task) is not None
+    assert passes_for(small, "norm") is not None

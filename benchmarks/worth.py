@@ -1,0 +1,94 @@
+"""From which size on the fused operators pay on this processor: what ``excite.kernels.switch.WORTH`` says.
+
+Run by hand: ``python benchmarks/worth.py``. Each row is a map's size and how much time the fused operator
+takes of PyTorch's own, alternating in one process, medians; under 1 it pays.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from excite.attention.registry import create_attention
+from excite.insertion.attended import attend
+from excite.kernels import kernels
+from excite.models.densenet import DenseBlock, DenseLayer
+from excite.models.fused_blocks import norm_add_relu, norm_relu
+from excite.training.memory import keep_memory
+
+MAPS = ((32, 16, 16), (32, 32, 16), (32, 16, 32), (16, 64, 32), (16, 512, 14), (16, 128, 56), (16, 256, 56))
+BLOCKS = (
+    (32, 24, 16, 12, 6),
+    (32, 96, 8, 12, 6),
+    (32, 24, 32, 12, 6),
+    (16, 128, 16, 32, 12),
+    (16, 256, 14, 32, 12),
+    (16, 128, 28, 32, 12),
+)  # images, channels, side, growth rate, layers
+
+
+def share(work: Callable[[], object], rounds: int) -> float:
+    """The fused time by PyTorch's, median."""
+    times: dict[str, list[float]] = {"on": [], "off": []}
+    for _ in range(rounds):
+        for choice, found in times.items():
+            with kernels(choice):
+                began = time.perf_counter()
+                work()
+                found.append(time.perf_counter() - began)
+    return statistics.median(a / b for a, b in zip(*(found[3:] for found in times.values()), strict=True))
+
+
+def norms(dtype: torch.dtype, images: int, channels: int, side: int) -> None:
+    x = torch.randn(images, channels, side, side).to(dtype).contiguous(memory_format=torch.channels_last)
+    x, shortcut, dy = x.requires_grad_(), torch.randn_like(x).requires_grad_(), torch.randn_like(x)
+    norm, host = nn.BatchNorm2d(channels), nn.Module()
+    host.norm = nn.BatchNorm2d(channels)
+    attend(host, "norm", create_attention("se", channels, reduction=4), "after")
+    answers = nn.BatchNorm2d(channels).eval()
+
+    def answer() -> None:
+        with torch.no_grad():
+            norm_add_relu(answers, x, shortcut)
+
+    works = {
+        "norm": lambda: norm_relu(norm, x).backward(dy),
+        "norm, shortcut": lambda: norm_add_relu(norm, x, shortcut).backward(dy),
+        "gate, shortcut": lambda: norm_add_relu(host.norm, x, shortcut).backward(dy),
+        "answer": answer,
+    }
+    found = ", ".join(f"{name} {share(work, 25):.2f}" for name, work in works.items())
+    print(f"{dtype}, {x.numel() / 1e6:.2f} M: {found}", flush=True)
+
+
+def block(dtype: torch.dtype, images: int, channels: int, side: int, growth: int, layers: int) -> None:
+    made = DenseBlock()
+    for i in range(layers):
+        made[f"denselayer{i}"] = DenseLayer(channels + growth * i, growth, 4, 0.0, None)
+    made = made.to(memory_format=torch.channels_last)
+    x = torch.randn(images, channels, side, side).contiguous(memory_format=torch.channels_last)
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            out = made(x)
+        out.float().sum().backward()
+
+    numbers = images * (channels + growth * layers) * side**2
+    print(f"{dtype}, {numbers / 1e6:.2f} M: block {share(step, 12):.2f}", flush=True)
+
+
+def main() -> None:
+    keep_memory()
+    for dtype in (torch.float32, torch.bfloat16):
+        for shape in MAPS:
+            norms(dtype, *shape)
+        for shape in BLOCKS:
+            block(dtype, *shape)
+
+
+if __name__ == "__main__":
+    main()
