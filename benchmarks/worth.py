@@ -1,7 +1,8 @@
 """From which size on the fused operators pay on this processor: what ``excite.kernels.switch.WORTH`` says.
 
 Run by hand: ``python benchmarks/worth.py``. Each row is a map's size and how much time the fused operator
-takes of PyTorch's own, alternating in one process, medians; under 1 it pays.
+takes of PyTorch's own, alternating in one process, medians; under 1 it pays. At the end: how much time the
+copy that ``excite.answering`` makes takes of its network's, and how long it takes to make.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+import excite
 from excite.attention.registry import create_attention
 from excite.insertion.attended import attend
 from excite.kernels import kernels
@@ -29,6 +31,15 @@ BLOCKS = (
     (16, 256, 14, 32, 12),
     (16, 128, 28, 32, 12),
 )  # images, channels, side, growth rate, layers
+
+COPIES = (
+    "timm:mobilenetv1_100",
+    "torchvision:mobilenet_v2",
+    "timm:efficientnet_b0",
+    "torchvision:vgg11_bn",
+    "resnet50",
+    "densenet121",
+)
 
 
 def share(work: Callable[[], object], rounds: int) -> float:
@@ -81,6 +92,26 @@ def block(dtype: torch.dtype, images: int, channels: int, side: int, growth: int
     print(f"{dtype}, {numbers / 1e6:.2f} M: block {share(step, 12):.2f}", flush=True)
 
 
+def copies(name: str) -> None:
+    model = excite.create_model(name, num_classes=1000).eval().to(memory_format=torch.channels_last)
+    found = []
+    for many, rounds in ((1, 20), (32, 5)):
+        x = torch.randn(many, 3, 224, 224).contiguous(memory_format=torch.channels_last)
+        began = time.perf_counter()
+        made = excite.answering(model, x[:1])
+        cost = time.perf_counter() - began
+        times: dict[str, list[float]] = {"copy": [], "network": []}
+        with torch.no_grad():
+            for _ in range(rounds):
+                for which, network in (("copy", made), ("network", model)):
+                    began = time.perf_counter()
+                    network(x)
+                    times[which].append(time.perf_counter() - began)
+        ratio = statistics.median(a / b for a, b in zip(*times.values(), strict=True))
+        found.append(f"{many} images {ratio:.2f}, made in {cost:.2f} s")
+    print(f"{name}: {'; '.join(found)}", flush=True)
+
+
 def main() -> None:
     keep_memory()
     for dtype in (torch.float32, torch.bfloat16):
@@ -88,6 +119,8 @@ def main() -> None:
             norms(dtype, *shape)
         for shape in BLOCKS:
             block(dtype, *shape)
+    for name in COPIES:
+        copies(name)
 
 
 if __name__ == "__main__":

@@ -22,13 +22,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from excite.kernels.dense_answer import Numbers, answer
+from excite.kernels.dense_gradients import (
+    Layer,
+    bottleneck_backward,
+    gathered,
+    spatial_backward,
+    tail_backward,
+)
 from excite.kernels.dense_parts import Measure, Norm, Scratch, flat, moments, norm_numbers
 from excite.kernels.switch import passes_for, products_for, unseen
 
@@ -47,8 +54,8 @@ def dense_block(x: Tensor, layers: Sequence[Any], numbers: Numbers | None = None
     if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         x = x.to(torch.get_autocast_dtype(kind))
     made = sum(layer.conv2.out_channels for layer in layers)
-    answers_fast = numbers is not None and not torch.is_grad_enabled()
-    task = "always" if answers_fast else "block" if torch.is_grad_enabled() else "answer"
+    without_gradients = "answer" if numbers is None else "always"
+    task = "block" if torch.is_grad_enabled() else without_gradients
     does = passes_for(x, task, x.numel() // x.shape[1] * (x.shape[1] + made) if x.ndim == 4 else 0)
     norms = [norm for layer in layers for norm in (layer.norm1, layer.norm2)]
     one_mode = len({norm.training for norm in norms}) == 1
@@ -78,17 +85,7 @@ def _parameters(layer: Any) -> list[Tensor]:
     return own + ([] if layer.attention is None else list(layer.attention.parameters()))
 
 
-class _Layer(NamedTuple):
-    """What the backward pass needs: both norms, the bottleneck (1, M, width), and the 3x3 convolution's
-    output and what attention and dropout made of it, where there are any."""
-
-    first: Norm
-    second: Norm
-    z: Tensor
-    tail: tuple[Tensor, Tensor] | None
-
-
-def _forward(x: Tensor, layers: Sequence[Any], does: ModuleType) -> tuple[Tensor, list[_Layer]]:
+def _forward(x: Tensor, layers: Sequence[Any], does: ModuleType) -> tuple[Tensor, list[Layer]]:
     """The block's output (N, C, H, W), and what the backward pass needs of each layer."""
     n, c, h, w = x.shape
     total = c + sum(layer.conv2.out_channels for layer in layers)
@@ -125,7 +122,7 @@ def _forward(x: Tensor, layers: Sequence[Any], does: ModuleType) -> tuple[Tensor
             new, tail = [after.detach()], (before, after)
         put(new, slice(c, c + layer.conv2.out_channels))
         c += layer.conv2.out_channels
-        kept.append(_Layer(first, second, z, tail))
+        kept.append(Layer(first, second, z, tail))
     return out, kept
 
 
@@ -192,120 +189,20 @@ class _DenseBlock(torch.autograd.Function):
         for layer, of in zip(reversed(layers), reversed(kept), strict=True):
             place = slice(c - layer.conv2.out_channels, c)
             c = place.start
-            d_new = _gathered(does, asked, out, through, place)
+            d_new = gathered(does, asked, out, through, place)
             d_tail: list[Tensor | None] = []
             if of.tail is not None:
                 before, after = of.tail
-                d_new, d_tail = _tail_backward(layer, before, after, d_new)
-            d_active, sums2, d_weight2 = _spatial_backward(layer, of, d_new, does, scratch)
+                d_new, d_tail = tail_backward(layer, before, after, d_new)
+            d_active, sums2, d_weight2 = spatial_backward(layer, of, d_new, does, scratch)
             below = through[..., :c] if layer.norm1.training else None
-            d_bottleneck = _bottleneck_backward(
+            d_bottleneck = bottleneck_backward(
                 layer, of, buffer[..., :c], d_active, sums2, flat(asked)[..., :c], below, does, scratch
             )
             found = [*d_bottleneck, d_weight2, *d_tail, *found]
-        d_in = _gathered(does, asked, out, through, slice(0, c)) if ctx.needs_input_grad[0] else None
+        d_in = gathered(does, asked, out, through, slice(0, c)) if ctx.needs_input_grad[0] else None
         given = [
             None if g is None or not one.requires_grad else g.view(one.shape).to(one.dtype)
             for g, one in zip(found, parameters, strict=True)
         ]
         return d_in, None, None, *given
-
-
-def _spatial_backward(
-    layer: Any, of: _Layer, d_new: Tensor, does: ModuleType, scratch: Scratch
-) -> tuple[Tensor, Tensor, Tensor]:
-    """From the gradient of the new maps (N, k, H, W): that of the 3x3 convolution's input, (1, M, width), the
-    sums (2, 1, width) that the second norm makes of it, and the gradient of the convolution's weight."""
-    conv, norm = layer.conv2, of.second
-    weight, wanted = conv.weight.to(of.z.dtype), [True, conv.weight.requires_grad, False]
-    d_active = torch.empty_like(of.z)
-    d_weight = torch.zeros_like(conv.weight, dtype=torch.float32)
-    sums = torch.zeros((2, 1, of.z.shape[2]), device=of.z.device)
-    many = scratch.images(of.z.shape[2])
-    pieces = zip(
-        d_new.split(many),
-        of.z.split(many * scratch.pixels, 1),
-        d_active.split(many * scratch.pixels, 1),
-        strict=True,
-    )
-    for dy, z, room in pieces:
-        [active] = scratch.like(z, 1)
-        does.scale(z, norm.a, norm.b, None, True, active)
-        dx, d_piece, _ = torch.ops.aten.convolution_backward(
-            dy, scratch.image(active), weight, None, conv.stride, conv.padding, conv.dilation,
-            False, [0, 0], conv.groups, wanted,
-        )  # fmt: skip
-        scratch.image(room).copy_(dx)
-        sums += does.gradient_sums(room, z, norm.mean[0], norm.a, norm.b)
-        if d_piece is not None:
-            d_weight += d_piece
-    return d_active, sums, d_weight
-
-
-def _bottleneck_backward(
-    layer: Any,
-    of: _Layer,
-    x: Tensor,
-    d_active: Tensor,
-    sums2: Tensor,
-    asked: Tensor,
-    through: Tensor | None,
-    does: ModuleType,
-    scratch: Scratch,
-) -> tuple[Tensor, ...]:
-    """Gradients of norm1, conv1 and norm2; what the inputs x (1, M, c) are asked is added to ``asked``, and
-    what comes through their statistics to ``through``."""
-    first, second, count = of.first, of.second, x.shape[1]
-    d_gamma2, d_beta2 = second.gradients(sums2)
-    p, q = second.through_statistics(d_gamma2, d_beta2, count if layer.norm2.training else 0)
-    weight = layer.conv1.weight.flatten(1).to(x.dtype)
-    if products := products_for(does):
-        dz = torch.empty_like(of.z)
-        does.gradient(d_active, of.z, second.a, second.b, p, q, relu=True, out=dz)
-        given = (dz[0], x[0], first.a[0], first.b[0], weight, first.mean[0])
-        d_weight, sums = products.product_gradient(*given, asked[0])
-        sums = sums[:, None]
-    else:
-        d_weight, learns = torch.zeros_like(weight, dtype=torch.float32), layer.conv1.weight.requires_grad
-        a_piece_of_it = torch.empty_like(weight)
-        sums = torch.zeros((2, 1, x.shape[2]), device=x.device)
-        many = scratch.fitting(x.shape[2])
-        pieces = zip(*(rows.split(many, 1) for rows in (x, asked, of.z, d_active)), strict=True)
-        for x_piece, asked_piece, z, dy in pieces:
-            # One piece of dL/dz, of the normalised inputs again and of their gradients, all in cache.
-            normalised, d_normalised = scratch.like(x_piece, 2)
-            [dz] = scratch.like(z, 1, after=2)
-            does.gradient(dy, z, second.a, second.b, p, q, relu=True, out=dz)
-            if learns:
-                does.scale(x_piece, first.a, first.b, None, True, normalised)
-                d_weight += does.product(dz[0].t(), normalised[0].t(), a_piece_of_it)
-            dx = does.product(dz[0], weight.t(), d_normalised[0])
-            sums += does.gradient_sums(
-                dx[None], x_piece, first.mean[0], first.a, first.b, into=asked_piece, scaled=True
-            )
-    d_gamma1, d_beta1 = first.gradients(sums)
-    if through is not None:
-        through += first.through_statistics(d_gamma1, d_beta1, count)
-    # In the weight's own strides, which for a 1x1 convolution are a matter of how they are written.
-    d_weight = d_weight.as_strided(layer.conv1.weight.shape, layer.conv1.weight.stride())
-    return d_gamma1, d_beta1, d_weight, d_gamma2, d_beta2
-
-
-def _tail_backward(
-    layer: Any, before: Tensor, after: Tensor, d_after: Tensor
-) -> tuple[Tensor, list[Tensor | None]]:
-    """Gradients of what stood before attention and dropout, and of the attention's parameters."""
-    parameters = [] if layer.attention is None else list(layer.attention.parameters())
-    wanted = [before, *(one for one in parameters if one.requires_grad)]
-    d_before, *rest = torch.autograd.grad(after, wanted, d_after, allow_unused=True, retain_graph=True)
-    found = iter(rest)
-    return d_before, [next(found) if one.requires_grad else None for one in parameters]
-
-
-def _gathered(does: ModuleType, asked: Tensor, maps: Tensor, through: Tensor, place: slice) -> Tensor:
-    """The gradient of the maps (N, C, H, W) in ``place``: asked + p + q x."""
-    out = torch.empty_like(maps[:, place], memory_format=torch.channels_last)
-    p, q = through[..., place]
-    one = torch.ones_like(p)
-    does.gradient(flat(asked)[..., place], flat(maps)[..., place], one, one, p, q, relu=False, out=flat(out))
-    return out

@@ -2,8 +2,8 @@
 
 A batch norm that has its statistics is a scale and a shift of each channel, and a convolution before it can
 have both in its weights (https://arxiv.org/abs/1712.05877, section 3.2). Which convolution stands before
-which norm is seen while the network answers once, so names and families do not matter; what the copy answers
-is compared with what the network answers, and a copy that differs is not used.
+which norm is seen while the network answers once, so names and families do not matter; what the copy answers,
+and what its linear layers see, is compared with the network, and a copy that differs is not used.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def answering(model: nn.Module, images: Tensor) -> nn.Module:
     mode = model.training
     model.eval()
     try:
-        expected = model(images)
+        expected = _seen(model, images)
         _fold(made, images)
         for module in made.modules():
             if isinstance(module, DenseBlock):
                 module.keep_numbers()
-        same = _close(made(images), expected)
+        same = all(map(_close, _seen(made, images), expected))
     finally:
         model.train(mode)
     return made if same else model
@@ -58,7 +58,7 @@ class RectifiedConv(nn.Module):
 
     def __init__(self, conv: nn.Conv2d, limit: float | None) -> None:
         super().__init__()
-        self.conv, self.limit = conv, limit
+        self.conv = conv
         self.after = ("relu", []) if limit is None else ("hardtanh", [0.0, limit])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -97,12 +97,11 @@ def _sequences(model: nn.Module, images: Tensor) -> list[Sequence]:
     whether that is used nowhere else; a ReLU of what is rectified changes nothing."""
     kept: list[Any] = []  # so that no tensor's id is given to another
     made_by: dict[int, nn.Module] = {}
-    before: dict[nn.Module, list[nn.Module]] = {}
+    before: dict[nn.Module, list[nn.Module | None]] = {}  # for each call what made its input
 
     def called(module: nn.Module, given: tuple[Any, ...], out: Any) -> None:
         kept.extend((*given, out))
-        maker = made_by.get(id(given[0])) if given else None
-        before.setdefault(module, []).append(maker or module)
+        before.setdefault(module, []).append(made_by.get(id(given[0])) if given else None)
         made_by[id(out)] = module
 
     busy = {part for own in model.modules() for part in _has_operators(own)}
@@ -113,16 +112,17 @@ def _sequences(model: nn.Module, images: Tensor) -> list[Sequence]:
     finally:
         for handle in handles:
             handle.remove()
-    relu_after = {one: relu for relu, ones in before.items() if not _is_norm(relu) for one in ones}
+    relus = [part for part in before if isinstance(part, nn.ReLU | nn.ReLU6)]
+    relu_after = {made: relu for relu in relus for made in before[relu]}
     found: list[Sequence] = []
     for norm in filter(_is_norm, before):
         conv, *more = before[norm]
         if more or not isinstance(conv, nn.Conv2d) or len(before[conv]) > 1:
             continue
-        relu = getattr(norm, "act", None) or relu_after.get(norm)
-        if not isinstance(relu, nn.ReLU | nn.ReLU6):
-            relu = None
-        found.append((conv, cast(nn.BatchNorm2d, norm), relu, len(before.get(relu, ())) <= 1))  # type: ignore[arg-type]
+        own = getattr(norm, "act", None)
+        relu = relu_after.get(norm) if own is None else own if own in relus else None
+        calls = 0 if relu is None else len(before[relu])
+        found.append((conv, cast(nn.BatchNorm2d, norm), relu, calls == 1))
     return found
 
 
@@ -152,6 +152,19 @@ def _can_rectify(conv: nn.Conv2d) -> bool:
     plain = type(conv) is nn.Conv2d and conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
     known = hasattr(torch.ops.mkldnn, "_convolution_pointwise") and torch.backends.mkldnn.is_available()
     return plain and known and conv.weight.device.type == "cpu" and conv.weight.dtype == torch.float32
+
+
+def _seen(model: nn.Module, images: Tensor) -> list[Tensor]:
+    """What the linear layers are given, and the answer: a head that starts at zero would hide all else."""
+    seen: list[Tensor] = []
+    heads = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    handles = [head.register_forward_pre_hook(lambda _, given: seen.append(given[0])) for head in heads]
+    try:
+        answer = model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [answer, *seen]
 
 
 def _close(found: Tensor, expected: Tensor) -> bool:

@@ -99,14 +99,19 @@ class FusedBlock(_Module):
 
 
 def _is_norm_relu(norm: nn.Module, activation: nn.Module) -> bool:
-    folded = type(norm) is nn.Identity
-    return (is_plain_norm(norm) or folded) and isinstance(activation, (nn.ReLU, nn.Identity)[: 1 + folded])
+    """Whether a layer's are these, or were folded into its convolution."""
+    if type(norm) is nn.Identity:
+        return isinstance(activation, nn.ReLU | nn.Identity)
+    return is_plain_norm(norm) and isinstance(activation, nn.ReLU)
 
 
 def norm_relu(norm: nn.Module, x: Tensor) -> Tensor:
     """ReLU(norm(x)), in one operator where there is one."""
     fused = norm_gate(x, norm, relu=True) if is_plain_norm(norm) and unseen(norm) else None
-    return _rectified(norm(x), norm, x) if fused is None else fused
+    if fused is not None:
+        return fused
+    y = norm(x)
+    return F.relu(y, inplace=y is not x and unseen(norm))  # in place where nobody else has it
 
 
 def norm_add_relu(norm: nn.Module, x: Tensor, shortcut: Tensor) -> Tensor:
@@ -115,11 +120,6 @@ def norm_add_relu(norm: nn.Module, x: Tensor, shortcut: Tensor) -> Tensor:
     if can_gate(norm) and unseen(norm):
         fused = norm_gate(x, cast(nn.BatchNorm2d, norm), attention_of(norm), shortcut=shortcut, relu=True)
     return F.relu(norm(x) + shortcut, inplace=True) if fused is None else fused
-
-
-def _rectified(y: Tensor, norm: nn.Module, x: Tensor) -> Tensor:
-    """ReLU, in place where nobody else has what is rectified."""
-    return F.relu(y, inplace=y is not x and unseen(norm))
 
 
 def is_plain_norm(norm: nn.Module) -> TypeGuard[nn.BatchNorm2d]:

@@ -109,6 +109,13 @@ def test_what_cannot_be_folded_answers_itself() -> None:
     torch.testing.assert_close(made(x), shared(x))
 
 
+def test_a_head_of_zeros_hides_no_wrong_copy() -> None:
+    head = nn.Linear(3, 2)
+    nn.init.zeros_(head.weight)
+    model = stirred(nn.Sequential(Twice(shared=False), head))
+    assert answering(model, images()) is model
+
+
 def test_who_watches_sees_the_network_itself() -> None:
     model = stirred(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1)))
     with kernels("off"):
