@@ -5,10 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from excite.kernels import loops
-from excite.kernels.threads import openmp, run
+from excite.kernels import gate_loops, loops
+from excite.kernels.passes import Excitation
+from excite.kernels.threads import openmp, run, threads_for
 
 PIECE = 1 << 15  # numbers in a piece of rows: a thread's share, small enough to share out evenly
+
+
+def means(x: Tensor) -> Tensor:
+    """As ``passes.means``."""
+    parts, shape = _shape(x)
+    ones = x.new_empty((len(x), parts, x.shape[2]), dtype=torch.float32)
+    run(loops.means.address, [*shape, *_map(x), ones.data_ptr()], numbers=x.numel())
+    return ones.sum(1).div_(x.shape[1])
 
 
 def sums(x: Tensor, k: Tensor) -> Tensor:
@@ -24,6 +33,21 @@ def scale(x: Tensor, a: Tensor, b: Tensor, shortcut: Tensor | None, relu: bool, 
     _, shape = _shape(x)
     given = [*shape, *_map(x), *_at(a, b), _step(a), *_map(shortcut), *_map(out), int(relu)]
     run(loops.scale.address, given, numbers=x.numel())
+
+
+def squeeze_excite(x: Tensor, of: Excitation, shortcut: Tensor | None, relu: bool, out: Tensor) -> None:
+    """As ``passes.squeeze_excite``."""
+    _, p, c = x.shape
+    hidden, threads = len(of.b1), threads_for(x.numel())
+    room = x.new_empty((threads + 2) * c + hidden, dtype=torch.float32)
+    sums = room.data_ptr()
+    z = sums + 4 * threads * c
+    s, h = z + 4 * c, z + 8 * c
+    of_map = [int(x.dtype == torch.bfloat16), p, c, hidden, x.data_ptr(), x.stride(1)]
+    of_gate = [*_at(of.w1, of.b1, of.w2, of.b2), int(of.factor), sums, z, h, s]
+    added = [0, 0] if shortcut is None else [shortcut.data_ptr(), shortcut.stride(1)]
+    given = [*of_map, *of_gate, *added, out.data_ptr(), out.stride(1), int(relu)]
+    run(gate_loops.squeeze_excite.address, given, numbers=x.numel())
 
 
 def gradient_sums(
@@ -61,14 +85,9 @@ def gradient(
     run(loops.gradient.address, given, numbers=x.numel())
 
 
-def product(x: Tensor, w: Tensor, out: Tensor, bias: Tensor | None = None) -> Tensor:
+def product(x: Tensor, w: Tensor, out: Tensor) -> Tensor:
     """As ``passes.product``."""
-    with_onednn = hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    if bias is not None and with_onednn:
-        return torch.ops.mkldnn._linear_pointwise(x, w, bias, "relu", [], "")
-    if bias is not None:
-        return torch.addmm(bias, x, w.t(), out=out).relu_()
-    if x.dtype == torch.float32 and with_onednn:
+    if x.dtype == torch.float32 and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         # oneDNN's product, which PyTorch keeps for compiled code: MKL's, behind torch.mm, runs on AMD at half
         # the speed in float32 (Zen 5: 108 and 244 GFLOP/s a core).
         return torch.ops.mkldnn._linear_pointwise(x, w, None, "none", [], "")

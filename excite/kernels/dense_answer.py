@@ -10,56 +10,56 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from excite.kernels.dense_parts import Scratch, flat, norm_numbers
+from excite.kernels.ready import RELU, ReadyConvolution, ReadyProduct
 
 
 class _Ready(NamedTuple):
-    """A layer's numbers in the dtype of the maps: the first norm's a and b, (1, c), weight and bias of the
-    1x1 convolution with the second norm in it, and the weight of the 3x3."""
+    """A layer's first norm as a and b, (1, c), its 1x1 convolution with the second norm and ReLU in it, the
+    3x3 convolution, and attention if there is any."""
 
     a: Tensor
     b: Tensor
-    weight: Tensor
-    bias: Tensor
-    spatial: Tensor
+    product: ReadyProduct
+    spatial: ReadyConvolution
+    attention: nn.Module | None
 
 
-Numbers = dict[torch.dtype, list[_Ready]]
+Numbers = list[_Ready]
 
 
 def answer(x: Tensor, layers: Sequence[Any], does: ModuleType, numbers: Numbers) -> Tensor:
     """(N, C, H, W) -> (N, C + layers x k, H, W), with running statistics and without gradients.
 
-    ``numbers`` are those of the layers, for each dtype; what is missing is added.
+    ``numbers`` are those of the layers; where there are none yet, they are added.
     """
     n, c, h, w = x.shape
     total = c + sum(layer.conv2.out_channels for layer in layers)
     out = torch.empty((n, total, h, w), dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     out[:, :c] = x
-    if x.dtype not in numbers:
-        numbers[x.dtype] = [_ready(layer, x.dtype) for layer in layers]
-    ready = numbers[x.dtype]
-    scratch = Scratch(out)
-    for maps in out.split(scratch.images(total)):
+    if not numbers:
+        numbers.extend(map(_ready, layers))
+    many = Scratch(out).images(total)
+    room = x.new_empty(many * h * w * total)
+    for maps in out.split(many):
         rows, at = flat(maps), c
-        for layer, given in zip(layers, ready, strict=True):
-            inputs = rows[..., :at]
-            normalised = scratch.like(inputs, 1)[0]
-            does.scale(inputs, given.a, given.b, None, True, normalised)
-            room = scratch.room(1, (rows.shape[1], len(given.weight)))
-            z = does.product(normalised[0], given.weight, room, given.bias)
-            new = F.conv2d(scratch.image(z[None]), given.spatial, padding=layer.conv2.padding)
-            if layer.attention is not None:
-                new = layer.attention(new)
-            maps[:, at : at + new.shape[1]] = new
-            at += new.shape[1]
+        count = rows.shape[1]
+        for of in numbers:
+            normalised = room.as_strided((1, count, at), (0, at, 1))
+            does.scale(rows.narrow(2, 0, at), of.a, of.b, None, True, normalised)
+            z = of.product(normalised[0])
+            new = of.spatial(z.view(-1, h, w, z.shape[1]).permute(0, 3, 1, 2))
+            if of.attention is not None:
+                new = of.attention(new)
+            made = new.shape[1]
+            maps.narrow(1, at, made).copy_(new)
+            at += made
     return out
 
 
-def _ready(layer: Any, dtype: torch.dtype) -> _Ready:
+def _ready(layer: Any) -> _Ready:
     first, second = norm_numbers(layer.norm1, None, 0), norm_numbers(layer.norm2, None, 0)
-    weight = layer.conv1.weight.flatten(1) * second.a.t()
-    return _Ready(first.a, first.b, weight.to(dtype), second.b[0].to(dtype), layer.conv2.weight.to(dtype))
+    product = ReadyProduct(layer.conv1.weight.flatten(1) * second.a.t(), second.b[0], RELU)
+    return _Ready(first.a, first.b, product, ReadyConvolution(layer.conv2), layer.attention)

@@ -57,6 +57,8 @@ def dense_block(x: Tensor, layers: Sequence[Any], numbers: Numbers | None = None
     without_gradients = "answer" if numbers is None else "always"
     task = "block" if torch.is_grad_enabled() else without_gradients
     does = passes_for(x, task, x.numel() // x.shape[1] * (x.shape[1] + made) if x.ndim == 4 else 0)
+    if does is not None and numbers and not torch.is_grad_enabled():
+        return answer(x, layers, does, numbers)  # it was looked at before
     norms = [norm for layer in layers for norm in (layer.norm1, layer.norm2)]
     one_mode = len({norm.training for norm in norms}) == 1
     if does is None or not one_mode or not all(map(_takes, layers)) or x.numel() == x.shape[1]:
@@ -64,7 +66,7 @@ def dense_block(x: Tensor, layers: Sequence[Any], numbers: Numbers | None = None
     if not torch.is_grad_enabled():
         if norms[0].training:
             return _forward(x, layers, does)[0]
-        return answer(x, layers, does, {} if numbers is None else numbers)
+        return answer(x, layers, does, [] if numbers is None else numbers)
     return _DenseBlock.apply(x, layers, does, *(p for layer in layers for p in _parameters(layer)))
 
 

@@ -14,6 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from excite.kernels.passes import Excitation, excited
+
 PROGRAMS = 1056  # eight for each multiprocessor of an H100 or H200
 TILE = 2048  # numbers of a tile: at four warps, 16 a thread
 CHANNELS = 128  # most channels of a tile: a row of it fills one or more whole lines of the cache
@@ -191,6 +193,11 @@ def _added(partial: Tensor) -> Tensor:
     return partial.sum(2) if partial.shape[2] > 1 else partial[:, :, 0]
 
 
+def means(x: Tensor) -> Tensor:
+    """As ``passes.means``: PyTorch's own reduction reads the map once."""
+    return x.mean(1, dtype=torch.float32)
+
+
 def sums(x: Tensor, k: Tensor) -> Tensor:
     """As ``passes.sums``."""
     tile = _tile(x)
@@ -214,6 +221,12 @@ def scale(x: Tensor, a: Tensor, b: Tensor, shortcut: Tensor | None, relu: bool, 
         *_strides(x), _each(a), _each(b), *_strides(other), *_strides(out),
         add=shortcut is not None, relu=relu, **tile,
     )  # fmt: skip
+
+
+def squeeze_excite(x: Tensor, of: Excitation, shortcut: Tensor | None, relu: bool, out: Tensor) -> None:
+    """As ``passes.squeeze_excite``."""
+    s = excited(means(x), of)
+    scale(x, s, torch.zeros_like(s), shortcut, relu, out)
 
 
 def gradient_sums(
@@ -260,11 +273,9 @@ def gradient(
     )  # fmt: skip
 
 
-def product(x: Tensor, w: Tensor, out: Tensor, bias: Tensor | None = None) -> Tensor:
+def product(x: Tensor, w: Tensor, out: Tensor) -> Tensor:
     """As ``passes.product``."""
-    if bias is None:
-        return torch.mm(x, w.t(), out=out)
-    return torch.addmm(bias, x, w.t(), out=out).relu_()
+    return torch.mm(x, w.t(), out=out)
 
 
 def check() -> None:

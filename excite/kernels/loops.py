@@ -71,6 +71,38 @@ def sums(arguments: Any) -> None:
 
 
 @compiled
+def _ones(x: Any, row: int, count: int, c: int, ones: Any, at: int) -> None:
+    for r in range(0, count - 7, 8):
+        x0, x1, x2, x3 = r * row, (r + 1) * row, (r + 2) * row, (r + 3) * row
+        x4, x5, x6, x7 = (r + 4) * row, (r + 5) * row, (r + 6) * row, (r + 7) * row
+        for i in range(c):
+            s = (load(x, x0 + i) + load(x, x1 + i)) + (load(x, x2 + i) + load(x, x3 + i))
+            t = (load(x, x4 + i) + load(x, x5 + i)) + (load(x, x6 + i) + load(x, x7 + i))
+            store(ones, at + i, fetch(ones, at + i) + (s + t))
+    for r in range(count - count % 8, count):
+        for i in range(c):
+            store(ones, at + i, fetch(ones, at + i) + load(x, r * row + i))
+
+
+@task
+def means(arguments: Any) -> None:
+    """threads, narrow, n, p, c, parts; x, image, row; sums."""
+    threads, narrow, n, p, c, parts, x, image, row, ones = carray(arguments, 10)
+    piece = (p + parts - 1) // parts
+    for item in range(thread_number(), n * parts, threads):
+        first = item % parts * piece
+        count = min(p - first, piece)
+        at = item // parts * image + first * row
+        ones_ = float32_at(ones)
+        for i in range(item * c, item * c + c):
+            store(ones_, i, 0.0)
+        if narrow:
+            _ones(bfloat16_at(x + 2 * at), row, count, c, ones_, item * c)
+        else:
+            _ones(float32_at(x + 4 * at), row, count, c, ones_, item * c)
+
+
+@compiled
 def _scale(x: Any, row: int, y: Any, y_row: int, count: int, c: int, a: Any, b: Any, relu: bool) -> None:
     for r in range(count):
         if relu:

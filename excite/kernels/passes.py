@@ -4,6 +4,7 @@ A feature map is taken as rows of channels, x (N, P, C) with P = H x W: what cha
 slice of its channels. Coefficients are one a channel, (1, C), or one an image and channel, (N, C), in
 float32. Here each pass is defined in plain PyTorch; ``cpu`` and ``gpu`` have the same functions, compiled.
 
+    means             mean x                              one read
     sums              sum (x - k), sum (x - k)^2          one read
     scale             y = relu(x a + b + shortcut)        one read (two with a shortcut), one write
     gradient_sums     sum g, sum g (x - k)                two reads
@@ -17,13 +18,31 @@ the image's own mean of x.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+
+
+class Excitation(NamedTuple):
+    """Two products: w1 (C, hidden), b1 (hidden,), w2 (hidden, C) and b2 (C,), float32 and contiguous; gates
+    are ``factor`` times a sigmoid."""
+
+    w1: Tensor
+    b1: Tensor
+    w2: Tensor
+    b2: Tensor
+    factor: float
 
 
 def rows(x: Tensor) -> Tensor:
     """(N, C, H, W) in channels-last memory -> (N, H x W, C), the same memory."""
     return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def means(x: Tensor) -> Tensor:
+    """Of each image and channel: (N, P, C) -> (N, C) float32."""
+    return x.mean(1, dtype=torch.float32)
 
 
 def sums(x: Tensor, k: Tensor) -> Tensor:
@@ -41,6 +60,19 @@ def scale(x: Tensor, a: Tensor, b: Tensor, shortcut: Tensor | None, relu: bool, 
     if shortcut is not None:
         y += shortcut
     out.copy_(y.relu_() if relu else y)
+
+
+def squeeze_excite(x: Tensor, of: Excitation, shortcut: Tensor | None, relu: bool, out: Tensor) -> None:
+    """``scale`` by the gates of one image, (1, P, C): s = factor sigmoid(relu(mean(x) w1 + b1) w2 + b2)."""
+    s = excited(means(x), of)
+    scale(x, s, torch.zeros_like(s), shortcut, relu, out)
+
+
+def excited(z: Tensor, of: Excitation) -> Tensor:
+    """The gates of the means (N, C): (N, C) float32, also under autocast."""
+    with torch.autocast(z.device.type, enabled=False):
+        hidden = torch.addmm(of.b1, z, of.w1).relu_()
+        return of.factor * torch.addmm(of.b2, hidden, of.w2).sigmoid_()
 
 
 def gradient_sums(
@@ -81,8 +113,6 @@ def gradient(
     out.copy_(g * a[:, None] + p[:, None] + q[:, None] * wide)
 
 
-def product(x: Tensor, w: Tensor, out: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x w^T; with a bias (J,), ReLU(x w^T + bias): (M, C), (J, C) -> (M, J); ``out`` is room for it."""
-    if bias is None:
-        return torch.mm(x, w.t(), out=out)
-    return torch.addmm(bias, x, w.t(), out=out).relu_()
+def product(x: Tensor, w: Tensor, out: Tensor) -> Tensor:
+    """x w^T: (M, C), (J, C) -> (M, J); ``out`` is room for it."""
+    return torch.mm(x, w.t(), out=out)

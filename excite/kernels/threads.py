@@ -8,11 +8,11 @@ the OpenMP library that PyTorch has loaded, and run on the very threads of its o
 from __future__ import annotations
 
 import ctypes
+from array import array
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import torch
 
 # Below this many numbers a second thread costs more than it saves.
@@ -35,11 +35,17 @@ def openmp() -> ctypes.CDLL | None:
                 ctypes.c_uint,
             ]
             library.GOMP_parallel.restype = None
-            ctypes.cast(library.omp_get_thread_num, ctypes.c_void_p)
+            for needed in (library.omp_get_thread_num, library.GOMP_barrier):
+                ctypes.cast(needed, ctypes.c_void_p)
         except (OSError, AttributeError):
             continue
         return library
     return None
+
+
+def threads_for(numbers: int) -> int:
+    """How many threads work through so many numbers."""
+    return torch.get_num_threads() if numbers > WORTH_A_THREAD else 1
 
 
 def run(address: int, arguments: Sequence[int], *, numbers: int) -> None:
@@ -47,8 +53,8 @@ def run(address: int, arguments: Sequence[int], *, numbers: int) -> None:
 
     The task finds the count of threads in ``arguments[0]`` and asks OpenMP for its own number.
     """
-    threads = torch.get_num_threads() if numbers > WORTH_A_THREAD else 1
-    packed = np.array([threads, *arguments], dtype=np.int64)
+    threads = threads_for(numbers)
+    packed = array("q", [threads, *arguments])  # cheaper than NumPy's for a few numbers
     library = openmp()
     assert library is not None
-    library.GOMP_parallel(address, packed.ctypes.data, threads, 0)
+    library.GOMP_parallel(address, packed.buffer_info()[0], threads, 0)

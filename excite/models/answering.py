@@ -9,149 +9,174 @@ and what its linear layers see, is compared with the network, and a copy that di
 from __future__ import annotations
 
 import copy
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.utils.hooks import RemovableHandle
 
+from excite.kernels.norm_gate import sees_means_only
+from excite.kernels.ready import NOTHING, RELU, After, clipped
 from excite.kernels.switch import choice, unseen
-from excite.models.densenet import DenseBlock, DenseNet
-from excite.models.fused_blocks import FusedBlock, is_plain_norm
+from excite.models.answering_parts import AnsweringBlock, AnsweringConv, AnsweringGate
+from excite.models.densenet import DenseBlock
+from excite.models.fused_blocks import FusedBlock, attention_of, is_plain_norm
 
 _TOLERANCE = 1e-4  # of the largest output
+# For each module that was called, what made the input of each call.
+Calls = dict[nn.Module, list[nn.Module | None]]
 
 
+@torch.inference_mode(False)
 @torch.no_grad()
 def answering(model: nn.Module, images: Tensor) -> nn.Module:
     """A copy in evaluation mode with the same answers; or the network itself where a copy answers otherwise.
 
-    It does not follow the network's weights when they change, and gives no gradients. Blocks with
-    operators of their own (``excite.kernels``) keep them; dense blocks keep what they derive of weights.
-    A network with hooks, and any with EXCITE_KERNELS=off, answers itself.
+    It does not follow the network's weights when they change, gives no gradients, keeps its weights a second
+    time as the processor multiplies with them, and calls no hooks that are put into its blocks. A network
+    with hooks, and any with EXCITE_KERNELS=off, answers itself.
 
     Args:
         images: (N, 3, H, W), one will do: the copy is made by what happens to them, and checked with them.
+            It is fastest for as many and as large ones as it is asked first.
     """
     if choice() == "off" or not unseen(*model.modules()):
         return model
-    images = images.contiguous(memory_format=torch.channels_last)
+    images = images.clone(memory_format=torch.channels_last)  # none of inference mode, which counts no writes
     made = copy.deepcopy(model).eval().requires_grad_(False)
     mode = model.training
     model.eval()
     try:
         expected = _seen(model, images)
-        _fold(made, images)
-        for module in made.modules():
-            if isinstance(module, DenseBlock):
-                module.keep_numbers()
+        _prepare(made, images)
         same = all(map(_close, _seen(made, images), expected))
     finally:
         model.train(mode)
+    for module in made.modules():  # ready for the check's images, now for what comes
+        if isinstance(module, AnsweringConv | AnsweringGate | AnsweringBlock | DenseBlock):
+            module.forget()
     return made if same else model
 
 
-class RectifiedConv(nn.Module):
-    """ReLU, or ReLU6, of a convolution, in one operator of oneDNN: (N, C, H, W) -> (N, out, h, w)."""
+def _prepare(model: nn.Module, images: Tensor) -> None:
+    """Norms into the convolutions before them, then ReLUs; residual blocks in one go; all in place."""
+    paths = {module: path for path, module in model.named_modules()}
 
-    rectifies = True  # what FusedBlock looks for
+    def put(there: nn.Module, module: nn.Module) -> None:
+        model.set_submodule(paths[there], module)
+        paths[module] = paths[there]
 
-    def __init__(self, conv: nn.Conv2d, limit: float | None) -> None:
-        super().__init__()
-        self.conv = conv
-        self.after = ("relu", []) if limit is None else ("hardtanh", [0.0, limit])
+    calls = _watch(model, images)
+    after = _fold(calls, put)
+    for module in calls:
+        if _can_wait(module):
+            put(module, AnsweringConv(module, after.get(module, NOTHING)))
+        elif sees_means_only(module) and not _is_norm(model.get_submodule(paths[module].rpartition(".")[0])):
+            put(module, AnsweringGate(module))
+    for module in list(model.modules()):
+        if isinstance(module, DenseBlock):
+            module.keep_numbers()
+            for layer in module.values():
+                attention = getattr(layer, "attention", None)
+                if isinstance(attention, nn.Module) and sees_means_only(attention):
+                    layer.attention = AnsweringGate(attention)
+        if isinstance(module, FusedBlock) and (block := _block(module)):
+            put(module, block)
 
-    def forward(self, x: Tensor) -> Tensor:
-        if torch.is_autocast_enabled("cpu"):
-            x = x.to(torch.get_autocast_dtype("cpu"))
-        of = self.conv
-        weight, bias = of.weight.to(x.dtype), None if of.bias is None else of.bias.to(x.dtype)
-        shape = (of.padding, of.stride, of.dilation, of.groups)
-        return cast(Tensor, torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *shape, *self.after, ""))
 
-
-def _fold(model: nn.Module, images: Tensor) -> None:
-    """Norms into the convolutions before them, then ReLUs, in place."""
-    names = {module: name for name, module in model.named_modules()}
-    for conv, norm, relu, relu_is_its_own in _sequences(model, images):
+def _fold(calls: Calls, put: Callable[[nn.Module, nn.Module], None]) -> dict[nn.Module, After]:
+    """Puts norms into the convolutions before them, and what was after the norm into its place; returns the
+    activations that go into a convolution."""
+    relus = [module for module in calls if isinstance(module, nn.ReLU | nn.ReLU6)]
+    relu_after = {made: relu for relu in relus for made in calls[relu]}
+    after: dict[nn.Module, After] = {}
+    for norm in filter(_is_norm, calls):
+        conv, *more = calls[norm]
+        if more or not isinstance(conv, nn.Conv2d) or len(calls[conv]) > 1:
+            continue
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        statistics = (norm.running_mean, norm.running_var, norm.eps)
-        conv.weight, conv.bias = fuse_conv_bn_weights(
-            conv.weight, conv.bias, *statistics, norm.weight, norm.bias
-        )
+        statistics = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+        conv.weight, conv.bias = fuse_conv_bn_weights(conv.weight, conv.bias, *statistics)
         conv.requires_grad_(False)
-        # timm's norms have their activation in them.
-        model.set_submodule(names[norm], getattr(norm, "act", nn.Identity()))
-        if relu is not None and _can_rectify(conv):
-            model.set_submodule(names[conv], RectifiedConv(conv, getattr(relu, "max_val", None)))
-            if relu_is_its_own:
-                model.set_submodule(names[norm] if hasattr(norm, "act") else names[relu], nn.Identity())
+        # timm's norms have their activation in them, ours their attention.
+        behind = next(filter(None, (attention_of(norm), getattr(norm, "act", None))), nn.Identity())
+        put(norm, behind)
+        relu = relu_after.get(norm) if type(behind) is nn.Identity else behind if behind in relus else None
+        if relu is None or not _can_wait(conv):
+            continue
+        after[conv] = clipped(relu.max_val) if isinstance(relu, nn.ReLU6) else RELU
+        if len(calls[relu]) == 1:  # used elsewhere it stays, and changes nothing here
+            put(relu, nn.Identity())
+    return after
 
 
-Sequence = tuple[nn.Conv2d, nn.BatchNorm2d, nn.Module | None, bool]
-
-
-def _sequences(model: nn.Module, images: Tensor) -> list[Sequence]:
-    """Each convolution whose output is a norm's input, the norm, the ReLU after it if there is one, and
-    whether that is used nowhere else; a ReLU of what is rectified changes nothing."""
+def _watch(model: nn.Module, images: Tensor) -> Calls:
+    """Which modules that can be prepared are called, outside dense blocks, which prepare themselves."""
     kept: list[Any] = []  # so that no tensor's id is given to another
-    made_by: dict[int, nn.Module] = {}
-    before: dict[nn.Module, list[nn.Module | None]] = {}  # for each call what made its input
+    made_by: dict[tuple[int, int], nn.Module] = {}
+    calls: Calls = {}
 
-    def called(module: nn.Module, given: tuple[Any, ...], out: Any) -> None:
-        kept.extend((*given, out))
-        before.setdefault(module, []).append(made_by.get(id(given[0])) if given else None)
-        made_by[id(out)] = module
+    def before(module: nn.Module, given: tuple[Any, ...]) -> None:
+        kept.extend(given)
+        calls.setdefault(module, []).append(made_by.get(_state(given[0])) if given else None)
 
-    busy = {part for own in model.modules() for part in _has_operators(own)}
-    parts = [part for part in model.modules() if part not in busy and _is_part(part)]
-    handles = [part.register_forward_hook(called) for part in parts]
+    def after(module: nn.Module, given: tuple[Any, ...], out: Any) -> None:
+        kept.append(out)
+        made_by[_state(out)] = module
+
+    busy = {part for block in model.modules() if isinstance(block, DenseBlock) for part in block.modules()}
+    handles: list[RemovableHandle] = []
+    for part in model.modules():
+        known = isinstance(part, nn.Conv2d | nn.ReLU | nn.ReLU6) or _is_norm(part) or sees_means_only(part)
+        if known and part not in busy:
+            handles += part.register_forward_pre_hook(before), part.register_forward_hook(after)
     try:
         model(images)
     finally:
         for handle in handles:
             handle.remove()
-    relus = [part for part in before if isinstance(part, nn.ReLU | nn.ReLU6)]
-    relu_after = {made: relu for relu in relus for made in before[relu]}
-    found: list[Sequence] = []
-    for norm in filter(_is_norm, before):
-        conv, *more = before[norm]
-        if more or not isinstance(conv, nn.Conv2d) or len(before[conv]) > 1:
-            continue
-        own = getattr(norm, "act", None)
-        relu = relu_after.get(norm) if own is None else own if own in relus else None
-        calls = 0 if relu is None else len(before[relu])
-        found.append((conv, cast(nn.BatchNorm2d, norm), relu, calls == 1))
-    return found
+    return calls
 
 
-def _has_operators(module: nn.Module) -> list[nn.Module]:
-    """What of a module is computed by operators that have the norm in them already."""
-    if isinstance(module, DenseNet):
-        return list(module.modules())
-    if isinstance(module, FusedBlock):
-        *_, last = module.layout.layers
-        parts = [getattr(module, name, None) for name in (*last[:2], module.layout.attention) if name]
-        return [inner for part in parts if part is not None for inner in part.modules()]
-    return []
+def _state(x: Any) -> tuple[int, int]:
+    """Which tensor it is, and how often it was written to: x += shortcut is another output than x."""
+    return id(x), getattr(x, "_version", 0)
 
 
-def _is_part(module: nn.Module) -> bool:
-    return isinstance(module, nn.Conv2d | nn.ReLU | nn.ReLU6) or _is_norm(module)
-
-
-def _is_norm(module: nn.Module) -> bool:
-    """PyTorch's batch norm, or timm's that has dropout, which does nothing here, and activation after it."""
+def _is_norm(module: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
+    """PyTorch's batch norm, also with attention after it, or timm's that has dropout, which does nothing
+    here, and activation after it; with statistics."""
     own = f"{type(module).__module__}.{type(module).__qualname__}"
-    known = is_plain_norm(module) or own == "timm.layers.norm_act.BatchNormAct2d"
+    attended = attention_of(module) is not None and getattr(module, "plain", None) is nn.BatchNorm2d
+    known = is_plain_norm(module) or attended or own == "timm.layers.norm_act.BatchNormAct2d"
     return known and cast(nn.BatchNorm2d, module).running_mean is not None
 
 
-def _can_rectify(conv: nn.Conv2d) -> bool:
-    plain = type(conv) is nn.Conv2d and conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
-    known = hasattr(torch.ops.mkldnn, "_convolution_pointwise") and torch.backends.mkldnn.is_available()
-    return plain and known and conv.weight.device.type == "cpu" and conv.weight.dtype == torch.float32
+def _can_wait(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Whether it is a convolution that ``AnsweringConv`` computes."""
+    if type(module) is not nn.Conv2d or module.weight.dtype != torch.float32:
+        return False
+    return module.padding_mode == "zeros" and not isinstance(module.padding, str)
+
+
+def _block(block: FusedBlock) -> AnsweringBlock | None:
+    """The residual block in one go, where nothing but its convolutions and a gate is left of it."""
+    if not block.is_bare():
+        return None
+    convolutions = [getattr(block, conv) for conv, *_ in block.layout.layers]
+    *norms, gate = (getattr(block, norm) for _, norm, _ in block.layout.layers)
+    *_, (_, _, last_activation) = block.layout.layers
+    rectified = [isinstance(conv, AnsweringConv) and conv.rectifies for conv in convolutions]
+    if not isinstance(convolutions[-1], AnsweringConv) or rectified != [*(True for _ in norms), False]:
+        return None
+    if type(gate) not in (nn.Identity, AnsweringGate) or type(getattr(block, last_activation)) is not nn.ReLU:
+        return None
+    return AnsweringBlock(
+        convolutions, gate if isinstance(gate, AnsweringGate) else None, getattr(block, "downsample", None)
+    )
 
 
 def _seen(model: nn.Module, images: Tensor) -> list[Tensor]:

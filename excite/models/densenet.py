@@ -67,7 +67,12 @@ class DenseBlock(nn.ModuleDict):
 
     def keep_numbers(self) -> None:
         """Keep what answering derives of the weights, which must no longer change until ``train()``."""
-        self.numbers = {}
+        self.numbers = []
+
+    def forget(self) -> None:
+        """Derive them again for what comes next."""
+        if self.numbers is not None:
+            self.numbers = []
 
     def train(self, mode: bool = True) -> DenseBlock:
         if mode:
@@ -76,7 +81,7 @@ class DenseBlock(nn.ModuleDict):
 
     def forward(self, x: Tensor) -> Tensor:
         layers = list(self.values())
-        if all(type(layer) is DenseLayer for layer in layers):
+        if self.numbers or all(type(layer) is DenseLayer for layer in layers):
             fused = dense_block(x, layers, self.numbers)
             if fused is not None:
                 return fused
@@ -205,13 +210,13 @@ class DenseNet(Network):
         """(N, in_chans, H, W) -> (N, num_features, h, w), after the last norm and ReLU."""
         if passes_for(x) is None or not unseen(self.features, *self.features.children()):
             return F.relu(self.features(x))
-        layers = dict(self.features.named_children())
-        for name, layer in layers.items():
-            if name in ("norm0", "norm5"):
-                x = norm_relu(layer, x)
-            elif name != "relu0":
-                x = layer(x)
-        return x
+        rectified = False
+        for layer in self.features:
+            if is_plain_norm(layer):
+                x, rectified = norm_relu(layer, x), True
+            elif not (rectified and isinstance(layer, nn.ReLU)):
+                x, rectified = layer(x), False
+        return x if rectified else F.relu(x)
 
     @property
     def min_image_size(self) -> int:

@@ -68,10 +68,7 @@ class FusedBlock(_Module):
         *first, (conv, norm, _) = self.layout.layers
         branch = x
         for each in first:
-            convolution = getattr(self, each[0])
-            branch = convolution(branch)
-            if not getattr(convolution, "rectifies", False):  # as in a network that only answers
-                branch = norm_relu(getattr(self, each[1]), branch)
+            branch = norm_relu(getattr(self, each[1]), getattr(self, each[0])(branch))
         branch = getattr(self, conv)(branch)
         downsample = getattr(self, "downsample", None)
         shortcut = x if downsample is None else downsample(x)
@@ -79,30 +76,26 @@ class FusedBlock(_Module):
 
     def _fits(self, x: Tensor) -> bool:
         """Whether nothing in the block is other than its layout says, and nobody looks at its norms."""
-        if passes_for(x) is None:
-            return False
-        if self.layout.attention and getattr(self, self.layout.attention) is not None:
-            return False
-        others = [getattr(self, name, None) for name in self.layout.absent]
-        if not all(other is None or type(other) is nn.Identity for other in others):
+        if passes_for(x) is None or not self.is_bare():
             return False
         norms = [getattr(self, norm) for _, norm, _ in self.layout.layers]
         activations = [getattr(self, act) for *_, act in self.layout.layers]
         pairs = list(zip(norms[:-1], activations[:-1], strict=True))
-        if not all(_is_norm_relu(*pair) for pair in pairs) or not unseen(*norms, *activations):
+        if not all(is_plain_norm(norm) and isinstance(relu, nn.ReLU) for norm, relu in pairs):
             return False
-        return can_gate(norms[-1]) and isinstance(activations[-1], nn.ReLU)
+        plain = can_gate(norms[-1]) and isinstance(activations[-1], nn.ReLU)
+        return plain and unseen(*norms, *activations)
+
+    def is_bare(self) -> bool:
+        """Whether the block is its layers and a shortcut and no more."""
+        if self.layout.attention and getattr(self, self.layout.attention) is not None:
+            return False
+        others = [getattr(self, name, None) for name in self.layout.absent]
+        return all(other is None or type(other) is nn.Identity for other in others)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         # The class is made at run time, so pickles and deep copies name what it is made from.
         return _blank, (type(self).plain,), self.__getstate__()
-
-
-def _is_norm_relu(norm: nn.Module, activation: nn.Module) -> bool:
-    """Whether a layer's are these, or were folded into its convolution."""
-    if type(norm) is nn.Identity:
-        return isinstance(activation, nn.ReLU | nn.Identity)
-    return is_plain_norm(norm) and isinstance(activation, nn.ReLU)
 
 
 def norm_relu(norm: nn.Module, x: Tensor) -> Tensor:

@@ -45,6 +45,7 @@ def test_each_pass_is_its_twin(
     a, b = (numbers(draw, n if own else 1, c) for _ in range(2))
     by, to, k = numbers(draw, n, c), numbers(draw, n, c), numbers(draw, 1, c)[0]
     torch.testing.assert_close(cpu.sums(x, k), passes.sums(x, k), rtol=0, atol=0)
+    torch.testing.assert_close(cpu.means(x), passes.means(x), rtol=1e-6, atol=1e-6)
 
     def both(call: str, *given: object, **options: object) -> None:
         outs = []
@@ -66,6 +67,38 @@ def test_each_pass_is_its_twin(
             into = torch.ones(n, p, c, dtype=dtype)
             found.append((into, module.gradient_sums(dy, x, k, a, b, into=into, **options)))
         torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    p=st.integers(1, 700), c=st.integers(1, 70), hidden=st.integers(1, 9), dtype=DTYPES,
+    spare=st.integers(0, 5), relu=st.booleans(), added=st.booleans(), factor=st.sampled_from([1.0, 2.0]),
+    seed=st.integers(0, 2**16),
+)  # fmt: skip
+def test_squeeze_and_excitation_of_one_image_in_one_call(
+    p: int,
+    c: int,
+    hidden: int,
+    dtype: torch.dtype,
+    spare: int,
+    relu: bool,
+    added: bool,
+    factor: float,
+    seed: int,
+) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    x, shortcut = (rows(draw, (1, p, c), dtype, spare) for _ in range(2))
+    of = passes.Excitation(
+        torch.randn(c, hidden, generator=draw), torch.randn(hidden, generator=draw),
+        torch.randn(hidden, c, generator=draw), torch.randn(c, generator=draw), factor,
+    )  # fmt: skip
+    found = []
+    for module in (cpu, passes):
+        out = torch.zeros(1, p, c + spare, dtype=dtype)[:, :, :c]
+        module.squeeze_excite(x, of, shortcut if added else None, relu, out)
+        found.append(out.float())
+    rounding = 1e-5 if dtype == torch.float32 else 2**-7
+    torch.testing.assert_close(*found, rtol=rounding, atol=rounding)
 
 
 @settings(deadline=None, max_examples=30)

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 import excite
+from excite.attention.registry import create_attention
 from excite.data.loading import PixelSource
 from excite.data.preprocessing import Preprocessing
 from excite.kernels import kernels
-from excite.models.answering import RectifiedConv, answering
+from excite.models.answering import answering
+from excite.models.answering_parts import AnsweringBlock, AnsweringConv, AnsweringGate
 from excite.training.inference import WORTH_A_COPY, predict_logits
 
 
@@ -82,7 +84,69 @@ def test_no_norm_is_left_in_plain_sequences(name: str) -> None:
     made = answering(model, images(1))
     assert norms(model) > 0
     assert norms(made) == 0
-    assert any(isinstance(module, RectifiedConv) for module in made.modules())
+    assert any(isinstance(module, AnsweringConv) and module.rectifies for module in made.modules())
+
+
+GATES = {
+    "se": [{}, {"identity": True}, {"gate": "tanh"}, {"gate": "relu", "bias": False}, {"bias": False}],
+    "eca": [{}],
+    "ese": [{}, {"gate": "sigmoid"}],
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("name", "options"), [(name, one) for name in GATES for one in GATES[name]])
+def test_a_gate_that_answers(name: str, options: dict[str, object], dtype: torch.dtype) -> None:
+    attention = create_attention(name, 64, **options).requires_grad_(False).eval()
+    for parameter in attention.parameters():
+        nn.init.normal_(parameter, 0, 0.3)
+    gate = AnsweringGate(attention)
+    tolerance = 1e-5 if dtype == torch.float32 else 2**-6
+    for n, side in ((1, 9), (3, 9), (1, 40)):
+        x = torch.randn(n, 64, side, side).to(dtype).contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(gate(x), attention(x), rtol=tolerance, atol=tolerance)
+    next(attention.parameters()).zero_()
+    gate.eval()  # what was derived of the weights is derived again
+    torch.testing.assert_close(gate(x), attention(x), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("attention", [None, "se", "eca"])
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "torchvision:resnet50"])
+def test_residual_blocks_answer_in_one_go(name: str, attention: str | None) -> None:
+    model = stirred(excite.create_model(name, num_classes=4, attention=attention))
+    made = answering(model, images(1))
+    assert norms(made) == 0
+    blocks = [module for module in made.modules() if isinstance(module, AnsweringBlock)]
+    assert len(blocks) == (8 if name == "resnet18" else 16)
+    assert all((block.gate is None) == (attention is None) for block in blocks)
+    with torch.no_grad():
+        for x in (images(1), images(5), images(1, 200), images(2).contiguous()):
+            expected = model(x)
+            torch.testing.assert_close(made(x), expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+
+
+class AddsInPlace(nn.Module):
+    """The rectifier sees the norm's output after something was added to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.relu = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(self.conv(x))
+        y += x
+        return self.relu(y).mean((2, 3))
+
+
+def test_a_rectifier_after_an_addition_stays() -> None:
+    model = stirred(AddsInPlace())
+    made = answering(model, images())
+    assert made is not model
+    assert norms(made) == 0
+    with torch.inference_mode():  # whose tensors count no writes
+        x = images()
+        within = answering(model, x)
+        torch.testing.assert_close(within(x), model(x))
 
 
 class Twice(nn.Module):
@@ -130,10 +194,12 @@ def test_a_copy_that_trains_again_forgets_its_numbers() -> None:
     model = stirred(excite.create_model("densenet121", num_classes=4))
     made = answering(model, images())
     block = made.get_submodule("features.denseblock1")
+    x = images(2)
+    with torch.no_grad():
+        made(x)
     assert block.numbers
     made.train().eval()
     assert block.numbers is None
-    x = images(2)
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.mul_(0.5)
