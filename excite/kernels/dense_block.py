@@ -171,16 +171,24 @@ def _tail(layer: Any, new: Tensor) -> Tensor:
 class _DenseBlock(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, layers: Sequence[Any], does: ModuleType, *parameters: Tensor) -> Tensor:
-        out, ctx.kept = _forward(x, layers, does)
+        out, kept = _forward(x, layers, does)
+        # Bottlenecks are saved as tensors are, so that they are gone once this backward pass is over; what an
+        # attribute holds lives until that of the whole network is.
+        ctx.save_for_backward(out, *(of.z for of in kept), *parameters)
         ctx.layers, ctx.does = layers, does
-        ctx.save_for_backward(out, *parameters)
+        ctx.kept = [(of.first, of.second, of.tail) for of in kept]
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
-        out, *parameters = ctx.saved_tensors
-        does, layers, kept = ctx.does, ctx.layers, ctx.kept
+        does, layers = ctx.does, ctx.layers
+        out, *others = ctx.saved_tensors
+        bottlenecks, parameters = others[: len(layers)], others[len(layers) :]
+        kept = [
+            Layer(first, second, z, tail)
+            for (first, second, tail), z in zip(ctx.kept, bottlenecks, strict=True)
+        ]
         buffer, total = flat(out), out.shape[1]
         # What every map's consumers ask of it, and (p, q) of what comes through its statistics.
         asked = torch.empty_like(out).copy_(d_out)

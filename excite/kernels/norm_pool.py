@@ -1,19 +1,19 @@
-"""Batch norm, ReLU and 2x2 average pooling, without ever holding the rectified map as a whole.
+"""Batch norm, ReLU and pooling, without ever holding the rectified map as a whole.
 
-A DenseNet's transition normalises, rectifies, convolves 1x1 and pools. Pooling and a 1x1 convolution commute,
-so it may pool first, and the convolution has a quarter of the pixels. What is left in front of it is done
-here a few images at a time, so that the rectified map goes from the pass that writes it to the one that pools
-it through cache, and only x is kept for the backward pass.
+A DenseNet's transition normalises, rectifies, convolves 1x1 and averages 2x2. Pooling and a 1x1 convolution
+commute, so it may pool first, and the convolution has a quarter of the pixels. What is left in front of it,
+and the stem's norm, ReLU and max pooling, are done here a few images at a time, so that the rectified map
+goes from the pass that writes it to the one that pools it through cache, and only x is kept for the backward
+pass: neither what is pooled nor where the largest were, which are found again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from excite.kernels.norm_gate import coefficients, gradients, pivot, takes
@@ -21,20 +21,31 @@ from excite.kernels.passes import rows
 from excite.kernels.switch import passes_for
 
 IN_CACHE = 1 << 21  # bytes of whole images at a time
+Pool = nn.AvgPool2d | nn.MaxPool2d
 
 
-def norm_pool(x: Tensor, norm: nn.BatchNorm2d) -> Tensor | None:
-    """avg_pool2d(relu(norm(x)), 2): (N, C, H, W) -> (N, C, H // 2, W // 2); None where no kernel takes it."""
+def norm_pool(x: Tensor, norm: nn.BatchNorm2d, pool: nn.Module) -> Tensor | None:
+    """pool(relu(norm(x))): (N, C, H, W) -> (N, C, h, w); None where no kernel takes it.
+
+    Args:
+        pool: the average of 2x2, or the maximum of any window without dilation.
+    """
     does = passes_for(x, "pool")
-    if does is None or not takes(norm, x) or min(x.shape[2:]) < 2:
+    if does is None or not takes(norm, x) or not _pools(pool) or min(x.shape[2:]) < 2:
         return None
     if not torch.is_grad_enabled():
-        return _forward(x, norm, does, learns=False)[0]
-    return _NormPool.apply(x, norm, does, norm.weight, norm.bias)
+        return _forward(x, norm, pool, does, learns=False)[0]
+    return _NormPool.apply(x, norm, pool, does, norm.weight, norm.bias)
+
+
+def _pools(pool: nn.Module) -> TypeGuard[Pool]:
+    if type(pool) is nn.AvgPool2d:
+        return (pool.kernel_size, pool.stride, pool.padding) == (2, 2, 0) and not pool.ceil_mode
+    return type(pool) is nn.MaxPool2d and pool.dilation == 1 and not (pool.ceil_mode or pool.return_indices)
 
 
 def _forward(
-    x: Tensor, norm: nn.BatchNorm2d, does: ModuleType, learns: bool
+    x: Tensor, norm: nn.BatchNorm2d, pool: Pool, does: ModuleType, learns: bool
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """The output, and the numbers that the backward pass starts from: k, the sums, a and b."""
     batch = norm.training
@@ -43,40 +54,60 @@ def _forward(
     with torch.set_grad_enabled(learns), torch.autocast(x.device.type, enabled=False):
         sums.requires_grad_(learns)
         a, b = coefficients(sums, k, rows(x).shape[1], norm, None, batch)
-    pooled = []
-    for piece in _pieces(x):
-        active = torch.empty_like(piece)
-        does.scale(rows(piece), a, b, None, True, rows(active))
-        pooled.append(F.avg_pool2d(active, 2))
+    pooled = [pool(_active(piece, a, b, does)) for piece in _pieces(x)]
     return torch.cat(pooled), (k, sums, a, b)
+
+
+def _active(x: Tensor, a: Tensor, b: Tensor, does: ModuleType) -> Tensor:
+    out = torch.empty_like(x)
+    does.scale(rows(x), a, b, None, True, rows(out))
+    return out
 
 
 class _NormPool(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, norm: nn.BatchNorm2d, does: ModuleType, weight: Tensor, bias: Tensor
+        ctx: Any, x: Tensor, norm: nn.BatchNorm2d, pool: Pool, does: ModuleType, weight: Tensor, bias: Tensor
     ) -> Tensor:
-        out, numbers = _forward(x, norm, does, learns=True)
+        out, numbers = _forward(x, norm, pool, does, learns=True)
         ctx.save_for_backward(x, *numbers, weight, bias)
-        ctx.does = does
+        ctx.pool, ctx.does = pool, does
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, k, sums, a, b, *parameters = ctx.saved_tensors
-        does, dy = ctx.does, dy / 4
-        pairs = list(zip(_pieces(x), dy.split(len(next(_pieces(x)))), strict=True))
+        does, dx = ctx.does, None
+        pieces = list(_pieces(x))
+        d_active = [
+            _pool_backward(d_piece, piece, a, b, ctx.pool, does)
+            for piece, d_piece in zip(pieces, dy.split(len(pieces[0])), strict=True)
+        ]
         both = torch.cat([
-            does.gradient_sums(rows(_spread(piece, like)), rows(like), k, a, b) for like, piece in pairs
+            does.gradient_sums(rows(d_piece), rows(piece), k, a, b)
+            for piece, d_piece in zip(pieces, d_active, strict=True)
         ], dim=1)  # fmt: skip
         p, q, d_parameters = gradients(both, k, sums, a, b, parameters)
-        if not ctx.needs_input_grad[0]:
-            return None, None, None, *d_parameters
-        dx = torch.empty_like(x)
-        for (like, piece), out in zip(pairs, _pieces(dx), strict=True):
-            does.gradient(rows(_spread(piece, like)), rows(like), a, b, p, q, relu=True, out=rows(out))
-        return dx, None, None, *d_parameters
+        p, q = p[:1], q[:1]  # without a gate all images have the same
+        if ctx.needs_input_grad[0]:
+            dx = torch.empty_like(x)
+            for piece, d_piece, out in zip(pieces, d_active, _pieces(dx), strict=True):
+                does.gradient(rows(d_piece), rows(piece), a, b, p, q, relu=True, out=rows(out))
+        return dx, None, None, None, *d_parameters
+
+
+def _pool_backward(dy: Tensor, x: Tensor, a: Tensor, b: Tensor, pool: Pool, does: ModuleType) -> Tensor:
+    """The gradient of what was pooled, of x's shape and memory."""
+    if isinstance(pool, nn.AvgPool2d):
+        return _spread(dy / 4, x)
+    active = _active(x, a, b, does)
+    window = (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
+    size = [[one, one] if isinstance(one, int) else list(one) for one in window]
+    _, indices = torch.ops.aten.max_pool2d_with_indices(active, *size, False)
+    given = (dy.contiguous(memory_format=torch.channels_last), active, *size, False, indices)
+    found: Tensor = torch.ops.aten.max_pool2d_with_indices_backward(*given)
+    return found
 
 
 def _pieces(x: Tensor) -> Iterator[Tensor]:

@@ -109,8 +109,8 @@ class Transition(nn.Sequential):
         """(N, C, H, W) -> (N, out, H // 2, W // 2)."""
         norm = self.norm
         fused = None
-        if is_plain_norm(norm) and type(self.pool) is nn.AvgPool2d and unseen(*self.children()):
-            fused = norm_pool(x, norm)
+        if is_plain_norm(norm) and unseen(*self.children()):
+            fused = norm_pool(x, norm, self.pool)
         if fused is None:
             return super().forward(x)
         x = self.conv(fused)
@@ -210,13 +210,21 @@ class DenseNet(Network):
         """(N, in_chans, H, W) -> (N, num_features, h, w), after the last norm and ReLU."""
         if passes_for(x) is None or not unseen(self.features, *self.features.children()):
             return F.relu(self.features(x))
-        rectified = False
-        for layer in self.features:
-            if is_plain_norm(layer):
-                x, rectified = norm_relu(layer, x), True
-            elif not (rectified and isinstance(layer, nn.ReLU)):
-                x, rectified = layer(x), False
-        return x if rectified else F.relu(x)
+        layers = iter(self.features)
+        for layer in layers:
+            if not is_plain_norm(layer):
+                x = layer(x)
+                continue
+            relu = next(layers, None)
+            if relu is None:  # after norm5
+                return norm_relu(layer, x)
+            if type(relu) is not nn.ReLU:
+                x = relu(layer(x))
+                continue
+            pool = next(layers)
+            pooled = norm_pool(x, layer, pool)
+            x = pool(norm_relu(layer, x)) if pooled is None else pooled
+        return F.relu(x)
 
     @property
     def min_image_size(self) -> int:
