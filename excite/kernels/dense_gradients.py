@@ -24,30 +24,25 @@ class Layer(NamedTuple):
 
 def spatial_backward(
     layer: Any, of: Layer, d_new: Tensor, does: ModuleType, scratch: Scratch
-) -> tuple[Tensor, Tensor, Tensor]:
-    """From the gradient of the new maps (N, k, H, W): that of the 3x3 convolution's input, (1, M, width), the
-    sums (2, 1, width) that the second norm makes of it, and the gradient of the convolution's weight."""
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    """From the gradient of the new maps (N, k, H, W): that of the 3x3 convolution's input, pieces of rows
+    (1, M, width), the sums (2, 1, width) that the second norm makes of it, and the gradient of the
+    convolution's weight."""
     conv, norm = layer.conv2, of.second
     weight, wanted = conv.weight.to(of.z.dtype), [True, conv.weight.requires_grad, False]
-    d_active = torch.empty_like(of.z)
+    d_active = []
     d_weight = torch.zeros_like(conv.weight, dtype=torch.float32)
     sums = torch.zeros((2, 1, of.z.shape[2]), device=of.z.device)
     many = scratch.images(of.z.shape[2])
-    pieces = zip(
-        d_new.split(many),
-        of.z.split(many * scratch.pixels, 1),
-        d_active.split(many * scratch.pixels, 1),
-        strict=True,
-    )
-    for dy, z, room in pieces:
+    for dy, z in zip(d_new.split(many), of.z.split(many * scratch.pixels, 1), strict=True):
         [active] = scratch.like(z, 1)
         does.scale(z, norm.a, norm.b, None, True, active)
         dx, d_piece, _ = torch.ops.aten.convolution_backward(
             dy, scratch.image(active), weight, None, conv.stride, conv.padding, conv.dilation,
             False, [0, 0], conv.groups, wanted,
         )  # fmt: skip
-        scratch.image(room).copy_(dx)
-        sums += does.gradient_sums(room, z, norm.mean[0], norm.a, norm.b)
+        d_active.append(flat(dx.contiguous(memory_format=torch.channels_last)))
+        sums += does.gradient_sums(d_active[-1], z, norm.mean[0], norm.a, norm.b)
         if d_piece is not None:
             d_weight += d_piece
     return d_active, sums, d_weight
@@ -57,7 +52,7 @@ def bottleneck_backward(
     layer: Any,
     of: Layer,
     x: Tensor,
-    d_active: Tensor,
+    d_active: list[Tensor],
     sums2: Tensor,
     asked: Tensor,
     through: Tensor | None,
@@ -72,7 +67,7 @@ def bottleneck_backward(
     weight = layer.conv1.weight.flatten(1).to(x.dtype)
     if products := products_for(does):
         dz = torch.empty_like(of.z)
-        does.gradient(d_active, of.z, second.a, second.b, p, q, relu=True, out=dz)
+        does.gradient(torch.cat(d_active, 1), of.z, second.a, second.b, p, q, relu=True, out=dz)
         given = (dz[0], x[0], first.a[0], first.b[0], weight, first.mean[0])
         d_weight, sums = products.product_gradient(*given, asked[0])
         sums = sums[:, None]
@@ -80,9 +75,10 @@ def bottleneck_backward(
         d_weight, learns = torch.zeros_like(weight, dtype=torch.float32), layer.conv1.weight.requires_grad
         a_piece_of_it = torch.empty_like(weight)
         sums = torch.zeros((2, 1, x.shape[2]), device=x.device)
-        many = scratch.fitting(x.shape[2])
-        pieces = zip(*(rows.split(many, 1) for rows in (x, asked, of.z, d_active)), strict=True)
-        for x_piece, asked_piece, z, dy in pieces:
+        pieces = [dy for rows in d_active for dy in rows.split(scratch.fitting(x.shape[2], rows.shape[1]), 1)]
+        sizes = [dy.shape[1] for dy in pieces]
+        others = (rows.split(sizes, 1) for rows in (x, asked, of.z))
+        for dy, x_piece, asked_piece, z in zip(pieces, *others, strict=True):
             # One piece of dL/dz, of the normalised inputs again and of their gradients, all in cache.
             normalised, d_normalised = scratch.like(x_piece, 2)
             [dz] = scratch.like(z, 1, after=2)

@@ -92,9 +92,9 @@ class Scratch:
         self.pixels = self.size.numel()
         self.memory: list[Tensor] = []
 
-    def fitting(self, c: int) -> int:
-        """How many rows of c channels fit, in even pieces."""
-        rows = len(self.maps) * self.pixels
+    def fitting(self, c: int, rows: int = 0) -> int:
+        """How many rows of c channels fit, in even pieces of so many rows, or of all that there are."""
+        rows = rows or len(self.maps) * self.pixels
         if self.maps.device.type != "cpu":
             return rows
         many = max(1, IN_CACHE // (c * self.maps.itemsize))
