@@ -65,8 +65,9 @@ def _prepare(model: nn.Module, images: Tensor) -> None:
     paths = {module: path for path, module in model.named_modules()}
 
     def put(there: nn.Module, module: nn.Module) -> None:
-        model.set_submodule(paths[there], module)
-        paths[module] = paths[there]
+        if paths[there]:  # what is the network itself stays
+            model.set_submodule(paths[there], module)
+            paths[module] = paths[there]
 
     calls = _watch(model, images)
     after = _fold(calls, put)

@@ -173,6 +173,13 @@ def test_what_cannot_be_folded_answers_itself() -> None:
     torch.testing.assert_close(made(x), shared(x))
 
 
+@pytest.mark.parametrize("model", [nn.Conv2d(3, 4, 3), nn.Identity(), create_attention("se", 3)])
+def test_a_network_of_one_module_answers_too(model: nn.Module) -> None:
+    x = images()
+    with torch.no_grad():
+        torch.testing.assert_close(answering(model.eval(), x)(x), model(x))
+
+
 def test_a_head_of_zeros_hides_no_wrong_copy() -> None:
     head = nn.Linear(3, 2)
     nn.init.zeros_(head.weight)
