@@ -44,7 +44,8 @@ class AnsweringConv(nn.Module):
         self.ready.forget()
 
     def train(self, mode: bool = True) -> AnsweringConv:
-        self.forget()
+        if mode:
+            self.forget()
         return super().train(mode)
 
 
@@ -100,7 +101,8 @@ class AnsweringGate(nn.Module):
             product.forget()
 
     def train(self, mode: bool = True) -> AnsweringGate:
-        self.forget()
+        if mode:
+            self.forget()
         return super().train(mode)
 
 
@@ -150,7 +152,8 @@ class AnsweringBlock(nn.Module):
             self.of_means.forget()
 
     def train(self, mode: bool = True) -> AnsweringBlock:
-        self.forget()
+        if mode:
+            self.forget()
         return super().train(mode)
 
     def _gated(self, gate: AnsweringGate, narrow: Tensor, shortcut: Tensor, does: ModuleType) -> Tensor:

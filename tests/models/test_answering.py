@@ -106,7 +106,7 @@ def test_a_gate_that_answers(name: str, options: dict[str, object], dtype: torch
         x = torch.randn(n, 64, side, side).to(dtype).contiguous(memory_format=torch.channels_last)
         torch.testing.assert_close(gate(x), attention(x), rtol=tolerance, atol=tolerance)
     next(attention.parameters()).zero_()
-    gate.eval()  # what was derived of the weights is derived again
+    gate.train().eval()  # what was derived of the weights is derived again
     torch.testing.assert_close(gate(x), attention(x), rtol=tolerance, atol=tolerance)
 
 
@@ -205,8 +205,13 @@ def test_a_copy_that_trains_again_forgets_its_numbers() -> None:
     with torch.no_grad():
         made(x)
     assert block.numbers
+    convolutions = [module.ready for module in made.modules() if isinstance(module, AnsweringConv)]
+    made.eval()  # as often as one likes
+    assert block.numbers
+    assert all(ready.ready for ready in convolutions)
     made.train().eval()
     assert block.numbers is None
+    assert not any(ready.ready for ready in convolutions)
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.mul_(0.5)
