@@ -39,7 +39,7 @@ def squeeze_excite(x: Tensor, of: Excitation, shortcut: Tensor | None, relu: boo
     """As ``passes.squeeze_excite``."""
     _, p, c = x.shape
     hidden, threads = len(of.b1), threads_for(x.numel())
-    room = x.new_empty((threads + 2) * c + hidden, dtype=torch.float32)
+    room = x.new_empty((threads + 2) * c + 2 * threads * hidden, dtype=torch.float32)
     sums = room.data_ptr()
     z = sums + 4 * threads * c
     s, h = z + 4 * c, z + 8 * c
