@@ -106,6 +106,9 @@ def fused(model: nn.Module, images: Tensor, plain: Counter[str]) -> Counter[str]
     }
     norms |= {block.bn3 if isinstance(block, Bottleneck) else block.bn2: TAIL for block in residual}
     inside |= {part for block in residual for part in block.children() if isinstance(part, nn.ReLU)}
+    if isinstance(model, DenseNet):
+        inside |= {part for part in model.features if isinstance(part, nn.ReLU)}  # its stem's, pooled at once
+        inside.add(model.features.norm0)
     stays = ["max pooling"] if residual else ["max pooling", "squeeze and scale"]
     found: Counter[str] = Counter({kind: plain[kind] for kind in stays})
 
@@ -123,6 +126,9 @@ def fused(model: nn.Module, images: Tensor, plain: Counter[str]) -> Counter[str]
             found["ReLU"] += RELU * y
         elif isinstance(module, BasicBlock | Bottleneck | SqueezeExcitation):
             found["addition"] += 3 * x  # of the gradients from both ways that x takes
+        elif isinstance(module, nn.MaxPool2d) and isinstance(model, DenseNet):
+            found["passes"] += NORM * x + 2 * x  # rectified again for the backward pass,
+            found["max pooling"] += x + y + 8 * out[0].numel()  # and pooled again, with indices
         elif isinstance(module, DenseBlock):
             found.update(dense_block(module, given[0], out))
         elif isinstance(module, Transition):  # pooled before it is multiplied
