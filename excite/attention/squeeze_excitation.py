@@ -100,11 +100,8 @@ class SqueezeExcitation(nn.Module):
 
     def excite(self, z: Tensor) -> Tensor:
         """The gates (eq. 3): (N, C) -> (N, C), in the wider of the dtypes of z and the weights."""
-        return self.curve(parts.apply(self.fc2, torch.relu(parts.apply(self.fc1, z))))
-
-    def curve(self, v: Tensor) -> Tensor:
-        """The gate's curve, which is one at zero with ``identity``: same shape and dtype."""
-        return (IDENTITY_GATES if self.identity else GATES)[self.gate_name](v)
+        gate = (IDENTITY_GATES if self.identity else GATES)[self.gate_name]
+        return gate(parts.apply(self.fc2, torch.relu(parts.apply(self.fc1, z))))
 
     def gates(self, u: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, 1, 1): squeeze, then excite."""

@@ -44,7 +44,7 @@ def squeeze_excite(x: Tensor, of: Excitation, shortcut: Tensor | None, relu: boo
     z = sums + 4 * threads * c
     s, h = z + 4 * c, z + 8 * c
     of_map = [int(x.dtype == torch.bfloat16), p, c, hidden, x.data_ptr(), x.stride(1)]
-    of_gate = [*_at(of.w1, of.b1, of.w2, of.b2), int(of.factor), sums, z, h, s]
+    of_gate = [*_at(of.w1, of.b1, of.w2, of.b2), of.factor, sums, z, h, s]
     added = [0, 0] if shortcut is None else [shortcut.data_ptr(), shortcut.stride(1)]
     given = [*of_map, *of_gate, *added, out.data_ptr(), out.stride(1), int(relu)]
     run(gate_loops.squeeze_excite.address, given, numbers=x.numel())

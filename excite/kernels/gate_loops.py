@@ -14,8 +14,8 @@ from typing import Any
 from llvmlite import binding
 from numba import carray, types
 
-from excite.kernels.loops import _ones, _scale, _scale_add, compiled, task, thread_number
-from excite.kernels.memory import bfloat16_at, fetch, float32_at, load, store
+from excite.kernels.loops import clear, compiled, scale_rows, sum_rows, task, thread_number
+from excite.kernels.memory import fetch, float32_at, load, store
 from excite.kernels.threads import openmp
 
 _library = openmp()
@@ -63,12 +63,6 @@ def _hidden(parts: Any, threads: int, hidden: int, b: Any, out: Any, at: int) ->
 
 
 @compiled
-def _clear(x: Any, first: int, last: int) -> None:
-    for i in range(first, last):
-        store(x, i, 0.0)
-
-
-@compiled
 def _sigmoid(x: Any, b: Any, factor: float, first: int, last: int) -> None:
     for i in range(first, last):
         store(x, i, factor / (1 + math.exp(-(fetch(x, i) + load(b, i)))))
@@ -87,38 +81,21 @@ def squeeze_excite(arguments: Any) -> None:
     count = min(p - first, piece)
     c0, c1 = me * c // threads, (me + 1) * c // threads
     sums_, z_, h_, s_ = float32_at(sums), float32_at(z), float32_at(h), float32_at(s)
-    for i in range(me * c, me * c + c):
-        store(sums_, i, 0.0)
-    if narrow:
-        _ones(bfloat16_at(x + 2 * first * row), row, count, c, sums_, me * c)
-    else:
-        _ones(float32_at(x + 4 * first * row), row, count, c, sums_, me * c)
-    _clear(h_, me * hidden, me * hidden + hidden)
+    size = 2 if narrow else 4
+    sum_rows(narrow, x + size * first * row, row, count, c, sums_, me * c)
+    clear(h_, me * hidden, me * hidden + hidden)
     barrier()
     _means(sums_, threads, c, p, c0, c1, z_)
     _add_products(z_, c0, c1, float32_at(w1), hidden, 0, hidden, h_, me * hidden)
     barrier()
     mine = (threads + me) * hidden  # every thread makes all hidden units: that is less than to wait for them
     _hidden(h_, threads, hidden, float32_at(b1), h_, mine)
-    _clear(s_, c0, c1)
-    _clear(z_, c0, c1)
+    clear(s_, c0, c1)
+    clear(z_, c0, c1)
     _add_products(float32_at(h + 4 * mine), 0, hidden, float32_at(w2), c, c0, c1, s_, 0)
     _sigmoid(s_, float32_at(b2), types.float32(factor), c0, c1)
     barrier()
     # What held the means holds the zeros that are added to s x.
-    zero_ = z_
-    x_at, s_at, y_at = first * row, first * s_row, first * y_row
-    if narrow:
-        x2, y2 = bfloat16_at(x + 2 * x_at), bfloat16_at(y + 2 * y_at)
-        if shortcut:
-            from_ = bfloat16_at(shortcut + 2 * s_at)
-            _scale_add(x2, row, from_, s_row, y2, y_row, count, c, s_, zero_, relu != 0)
-        else:
-            _scale(x2, row, y2, y_row, count, c, s_, zero_, relu != 0)
-    else:
-        x4, y4 = float32_at(x + 4 * x_at), float32_at(y + 4 * y_at)
-        if shortcut:
-            from4 = float32_at(shortcut + 4 * s_at)
-            _scale_add(x4, row, from4, s_row, y4, y_row, count, c, s_, zero_, relu != 0)
-        else:
-            _scale(x4, row, y4, y_row, count, c, s_, zero_, relu != 0)
+    added = shortcut + size * first * s_row if shortcut else 0
+    scale_rows(narrow, x + size * first * row, row, added, s_row, y + size * first * y_row, y_row,
+               count, c, s_, z_, relu != 0)  # fmt: skip

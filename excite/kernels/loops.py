@@ -84,6 +84,22 @@ def _ones(x: Any, row: int, count: int, c: int, ones: Any, at: int) -> None:
             store(ones, at + i, fetch(ones, at + i) + load(x, r * row + i))
 
 
+@compiled
+def clear(x: Any, first: int, last: int) -> None:
+    for i in range(first, last):
+        store(x, i, 0.0)
+
+
+@compiled
+def sum_rows(narrow: int, x: int, row: int, count: int, c: int, ones: Any, at: int) -> None:
+    """ones[at + i] = the sum of channel i over ``count`` rows that begin at this address."""
+    clear(ones, at, at + c)
+    if narrow:
+        _ones(bfloat16_at(x), row, count, c, ones, at)
+    else:
+        _ones(float32_at(x), row, count, c, ones, at)
+
+
 @task
 def means(arguments: Any) -> None:
     """threads, narrow, n, p, c, parts; x, image, row; sums."""
@@ -93,13 +109,7 @@ def means(arguments: Any) -> None:
         first = item % parts * piece
         count = min(p - first, piece)
         at = item // parts * image + first * row
-        ones_ = float32_at(ones)
-        for i in range(item * c, item * c + c):
-            store(ones_, i, 0.0)
-        if narrow:
-            _ones(bfloat16_at(x + 2 * at), row, count, c, ones_, item * c)
-        else:
-            _ones(float32_at(x + 4 * at), row, count, c, ones_, item * c)
+        sum_rows(narrow, x + (2 if narrow else 4) * at, row, count, c, float32_at(ones), item * c)
 
 
 @compiled
@@ -128,6 +138,22 @@ def _scale_add(
                 store(y, r * y_row + i, out)
 
 
+@compiled
+def scale_rows(
+    narrow: int, x: int, row: int, s: int, s_row: int, y: int, y_row: int, count: int, c: int, a: Any, b: Any,
+    relu: bool,
+) -> None:  # fmt: skip
+    """y = relu(x a + b + s) of ``count`` rows that begin at these addresses; s is 0 where there is none."""
+    if narrow and s:
+        _scale_add(bfloat16_at(x), row, bfloat16_at(s), s_row, bfloat16_at(y), y_row, count, c, a, b, relu)
+    elif narrow:
+        _scale(bfloat16_at(x), row, bfloat16_at(y), y_row, count, c, a, b, relu)
+    elif s:
+        _scale_add(float32_at(x), row, float32_at(s), s_row, float32_at(y), y_row, count, c, a, b, relu)
+    else:
+        _scale(float32_at(x), row, float32_at(y), y_row, count, c, a, b, relu)
+
+
 @task
 def scale(arguments: Any) -> None:
     """threads, narrow, n, p, c, parts; x, image, row; a, b, an image's step in them; shortcut or 0, image,
@@ -140,20 +166,11 @@ def scale(arguments: Any) -> None:
         count = min(p - first, piece)
         number = item // parts
         x_at, y_at = number * image + first * row, number * y_image + first * y_row
-        s_at = number * s_image + first * s_row
+        s_at = number * s_image + first * s_row if s else 0
         a_, b_ = float32_at(a + 4 * number * step), float32_at(b + 4 * number * step)
-        if narrow:
-            x_, y_ = bfloat16_at(x + 2 * x_at), bfloat16_at(y + 2 * y_at)
-            if s:
-                _scale_add(x_, row, bfloat16_at(s + 2 * s_at), s_row, y_, y_row, count, c, a_, b_, relu != 0)
-            else:
-                _scale(x_, row, y_, y_row, count, c, a_, b_, relu != 0)
-        else:
-            x4, y4 = float32_at(x + 4 * x_at), float32_at(y + 4 * y_at)
-            if s:
-                _scale_add(x4, row, float32_at(s + 4 * s_at), s_row, y4, y_row, count, c, a_, b_, relu != 0)
-            else:
-                _scale(x4, row, y4, y_row, count, c, a_, b_, relu != 0)
+        size = 2 if narrow else 4
+        scale_rows(narrow, x + size * x_at, row, s + size * s_at, s_row, y + size * y_at, y_row,
+                   count, c, a_, b_, relu != 0)  # fmt: skip
 
 
 @compiled

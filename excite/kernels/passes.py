@@ -32,7 +32,7 @@ class Excitation(NamedTuple):
     b1: Tensor
     w2: Tensor
     b2: Tensor
-    factor: float
+    factor: int
 
 
 def rows(x: Tensor) -> Tensor:

@@ -81,12 +81,12 @@ class ReadyConvolution(_Ready):
 
     def __init__(self, conv: nn.Conv2d, after: After = NOTHING) -> None:
         super().__init__(conv.weight, conv.bias, after)
-        self.how, self.groups = (conv.padding, conv.stride, conv.dilation, conv.groups), conv.groups
+        self.how = (conv.padding, conv.stride, conv.dilation, conv.groups)
 
     def plus(self, x: Tensor, shortcut: Tensor) -> Tensor:
         """ReLU(conv(x) + shortcut); of one dtype and memory format."""
         packs, weight, bias = self._numbers(x)
-        if packs and self.groups == 1:  # PyTorch adds to groups by an operator that has no bfloat16
+        if packs and self.how[-1] == 1:  # PyTorch adds to groups by an operator that has no bfloat16
             given = (x, shortcut, weight, bias, *self.how, "add", 1.0, *RELU, "")
             found: Tensor = torch.ops.mkldnn._convolution_pointwise(*given)
             return found

@@ -20,7 +20,7 @@ from torch.utils.hooks import RemovableHandle
 from excite.kernels.norm_gate import sees_means_only
 from excite.kernels.ready import NOTHING, RELU, After, clipped
 from excite.kernels.switch import choice, unseen
-from excite.models.answering_parts import AnsweringBlock, AnsweringConv, AnsweringGate
+from excite.models.answering_parts import Answering, AnsweringBlock, AnsweringConv, AnsweringGate
 from excite.models.densenet import DenseBlock
 from excite.models.fused_blocks import FusedBlock, attention_of, is_plain_norm
 
@@ -55,7 +55,7 @@ def answering(model: nn.Module, images: Tensor) -> nn.Module:
     finally:
         model.train(mode)
     for module in made.modules():  # ready for the check's images, now for what comes
-        if isinstance(module, AnsweringConv | AnsweringGate | AnsweringBlock | DenseBlock):
+        if isinstance(module, Answering | DenseBlock):
             module.forget()
     return made if same else model
 

@@ -7,19 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import ModuleType
-from typing import cast
+from typing import Self, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from excite.attention.squeeze_excitation import SqueezeExcitation
-from excite.kernels.passes import Excitation, rows
-from excite.kernels.ready import NOTHING, RELU, After, ReadyConvolution, ReadyProduct
+from excite.kernels.passes import Excitation, excited, rows
+from excite.kernels.ready import NOTHING, After, ReadyConvolution, ReadyProduct
 from excite.kernels.switch import passes_for
 
 
-class AnsweringConv(nn.Module):
+class Answering(nn.Module):
+    """What keeps something that it derived of weights, until ``train()`` says that they change."""
+
+    def forget(self) -> None:
+        """Derive it again for what comes next."""
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> Self:
+        if mode:
+            self.forget()
+        return super().train(mode)
+
+
+class AnsweringConv(Answering):
     """A convolution and the activation after it, in one operator: (N, C, H, W) -> (N, out, h, w)."""
 
     def __init__(self, conv: nn.Conv2d, after: After = NOTHING) -> None:
@@ -40,29 +53,16 @@ class AnsweringConv(nn.Module):
         return self.ready.plus(_given(x), shortcut)
 
     def forget(self) -> None:
-        """Make weights ready again, for what comes next."""
         self.ready.forget()
 
-    def train(self, mode: bool = True) -> AnsweringConv:
-        if mode:
-            self.forget()
-        return super().train(mode)
 
-
-class AnsweringGate(nn.Module):
+class AnsweringGate(Answering):
     """Attention that sees channel means alone: s x, (N, C, H, W), same dtype and memory."""
 
     def __init__(self, attention: nn.Module) -> None:
         super().__init__()
         self.attention = attention
-        self.products: tuple[ReadyProduct, ReadyProduct] | None = None
-        self.excitation: Excitation | None = None  # the same for one image
-        if type(attention) is SqueezeExcitation:
-            first, second = attention.fc1, attention.fc2
-            self.products = (
-                ReadyProduct(first.weight, first.bias, RELU),
-                ReadyProduct(second.weight, second.bias),
-            )
+        self.forget()
 
     def forward(self, x: Tensor) -> Tensor:
         does = passes_for(x)
@@ -78,46 +78,38 @@ class AnsweringGate(nn.Module):
         """All at once for one image, with ReLU after a shortcut; False where there is no operator for it."""
         if len(x) != 1:
             return False
-        if self.excitation is None:
-            self.excitation = _excitation(self.attention)
-        if self.excitation is None:
+        if (of := self._excitation()) is None:
             return False
         added = None if shortcut is None else rows(shortcut)
-        does.squeeze_excite(rows(x), self.excitation, added, shortcut is not None, rows(out))
+        does.squeeze_excite(rows(x), of, added, shortcut is not None, rows(out))
         return True
 
     def gates(self, means: Tensor) -> Tensor:
         """s from the means over pixels, (N, C) -> (N, C), in float32, outside autocast."""
-        if self.products is None:
-            found: Tensor = self.attention.gates(means[:, :, None, None])  # type: ignore[operator]
-            return found.flatten(1)
-        first, second = self.products
-        return cast(SqueezeExcitation, self.attention).curve(second(first(means)))
+        if (of := self._excitation()) is not None:
+            return excited(means, of)
+        found: Tensor = self.attention.gates(means[:, :, None, None])  # type: ignore[operator]
+        return found.flatten(1)
 
     def forget(self) -> None:
-        """Make weights ready again, for what comes next."""
-        self.excitation = None
-        for product in self.products or ():
-            product.forget()
+        self.excitation: Excitation | None = None
 
-    def train(self, mode: bool = True) -> AnsweringGate:
-        if mode:
-            self.forget()
-        return super().train(mode)
-
-
-def _excitation(attention: nn.Module) -> Excitation | None:
-    if type(attention) is not SqueezeExcitation or attention.gate_name != "sigmoid":
-        return None
-    weights = [layer.weight.detach().t().contiguous() for layer in (attention.fc1, attention.fc2)]
-    biases = [
-        weight.new_zeros(weight.shape[1]) if layer.bias is None else layer.bias.detach()
-        for layer, weight in zip((attention.fc1, attention.fc2), weights, strict=True)
-    ]
-    return Excitation(weights[0], biases[0], weights[1], biases[1], 2.0 if attention.identity else 1.0)
+    def _excitation(self) -> Excitation | None:
+        attention = self.attention
+        if type(attention) is not SqueezeExcitation or attention.gate_name != "sigmoid":
+            return None
+        if self.excitation is None:
+            layers = (attention.fc1, attention.fc2)
+            w1, w2 = (layer.weight.detach().t().contiguous() for layer in layers)
+            b1, b2 = (
+                layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias.detach()
+                for layer in layers
+            )
+            self.excitation = Excitation(w1, b1, w2, b2, 2 if attention.identity else 1)
+        return self.excitation
 
 
-class AnsweringBlock(nn.Module):
+class AnsweringBlock(Answering):
     """A residual block: ReLU(s u + shortcut), with u the convolutions of x: (N, C, H, W) -> (N, out, h, w).
 
     A 1x1 convolution commutes with a mean over pixels: the means of its output, which the gates s are made
@@ -147,14 +139,8 @@ class AnsweringBlock(nn.Module):
         return self._gated(self.gate, narrow, shortcut, does)
 
     def forget(self) -> None:
-        """Make weights ready again, for what comes next."""
         if self.of_means is not None:
             self.of_means.forget()
-
-    def train(self, mode: bool = True) -> AnsweringBlock:
-        if mode:
-            self.forget()
-        return super().train(mode)
 
     def _gated(self, gate: AnsweringGate, narrow: Tensor, shortcut: Tensor, does: ModuleType) -> Tensor:
         u, out = self.last(narrow), torch.empty_like(shortcut)
