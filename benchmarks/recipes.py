@@ -23,7 +23,6 @@ import torch
 from torch import nn
 
 import excite
-from excite.data.cache import cache_directory
 from excite.data.manifest import Manifest
 from excite.data.pixels import cached_pixels
 from excite.data.preprocessing import Preprocessing
@@ -35,6 +34,7 @@ from excite.models.catalogue import create_model
 from excite.models.weights import load_weights
 from excite.runs.classifier import softmax
 from excite.runs.predictions import predictions_of
+from excite.system.cache import cache_directory
 
 FOLDS = 5
 EPOCHS = 4  # of fastai's fine_tune, after one of the head alone: what its tutorials take

@@ -8,13 +8,13 @@ from typing import Any
 from excite.data.audit import Audit
 from excite.data.audit import audit as run_audit
 from excite.data.audit_reading import read_images
-from excite.data.cache import cache_directory
 from excite.data.decoding import MAX_PIXELS
 from excite.reporting.figures import draw_figures
 from excite.reporting.report import write_report
 from excite.runs.cross_validation import cross_validate
 from excite.runs.experiment import run_experiment, run_folder
 from excite.runs.run import Run
+from excite.system.cache import cache_directory
 from excite.training.config import TrainConfig
 from excite.training.distributed import first_process
 from excite.training.progress import ConsoleDisplay, Display

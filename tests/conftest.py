@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 # Before anything imports torch: test processes run beside each other, and each has one thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests never touch the user's cache, not even for the kernels that are compiled when a test file is imported.
+# Processes that tests start share the tests' own.
+os.environ["EXCITE_CACHE"] = tempfile.mkdtemp(prefix="excite-tests-")
 
 import numpy as np
 import pytest
 from PIL import Image
 
+atexit.register(shutil.rmtree, os.environ["EXCITE_CACHE"], ignore_errors=True)
 REAL_DATA = Path(__file__).parents[1].parent / "shared" / "data"
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Tests never touch the user's cache; processes that they start share the tests' own."""
-    os.environ["EXCITE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")

@@ -99,8 +99,8 @@ def audit(
     from excite.data.audit import decision_files
     from excite.data.audit_reading import read_images
     from excite.data.audit_table import audit_rows, headline
-    from excite.data.cache import cache_directory
     from excite.reporting.audit_page import write_audit
+    from excite.system.cache import cache_directory
     from excite.training.memory import keep_memory
     from excite.training.progress import ConsoleDisplay
 

@@ -77,8 +77,8 @@ def _import(module: str) -> dict[str, str | None]:
 def _machine() -> dict[str, Any]:
     import torch
 
-    from excite.data.cache import cache_directory
     from excite.kernels.switch import in_words
+    from excite.system.cache import cache_directory
     from excite.training.precision import choose_device, choose_precision, find_compiler
 
     device = choose_device("auto")

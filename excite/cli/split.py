@@ -176,9 +176,9 @@ def _grouped(
     """The good images with the groups that count: the user's own, with ``found_groups`` the copies too."""
     from excite.data.audit import audit
     from excite.data.audit_reading import read_images
-    from excite.data.cache import cache_directory
     from excite.data.checking import check_files, refuse_bad
     from excite.data.manifest import check_classes
+    from excite.system.cache import cache_directory
     from excite.training.progress import ConsoleDisplay
 
     if not found_groups and (photos is not None or decisions is not None):

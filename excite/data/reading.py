@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from excite.data.cache import cache_directory
 from excite.data.csv_reading import ROLES, read_csv
 from excite.data.decoding import IMAGE_SUFFIXES
 from excite.data.digits import digits_folder
 from excite.data.manifest import SPLIT_NAMES, Manifest, check_classes
 from excite.errors import BAD_USAGE, ExciteError
+from excite.system.cache import cache_directory
 
 DIGITS = "digits"
 _CLUTTER = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir"))

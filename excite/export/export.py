@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from excite.data.cache import cache_directory
 from excite.data.loading import PixelSource
 from excite.data.pixels import cached_pixels
 from excite.errors import BAD_USAGE, ExciteError
@@ -16,6 +15,7 @@ from excite.export.formats import Predict, format_called
 from excite.files import sync_folder
 from excite.runs.classifier import Classifier
 from excite.runs.run import Run
+from excite.system.cache import cache_directory
 
 # Sums of the same numbers in another order differ by about 1e-6, a wrong padding by 1e-2 and more.
 TOLERANCE = 1e-4

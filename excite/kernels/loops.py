@@ -11,8 +11,9 @@ import ctypes
 from typing import Any
 
 from llvmlite import binding
-from numba import carray, cfunc, njit, types
+from numba import carray, njit, types
 
+from excite.kernels.kernel_cache import compile_kernel
 from excite.kernels.memory import bfloat16_at, fetch, float32_at, kept, load, store
 from excite.kernels.threads import openmp
 
@@ -22,8 +23,13 @@ if _library is not None:
     binding.add_symbol("excite_thread_number", _address)
 thread_number: Any = types.ExternalFunction("excite_thread_number", types.int32())
 
-compiled: Any = njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy")
-task: Any = cfunc(types.void(types.CPointer(types.int64)), cache=True)
+compiled: Any = njit(fastmath={"contract", "nsz"}, error_model="numpy")
+
+
+def task(function: Any) -> Any:
+    """Compile ``void function(int64_t *arguments)``, with the functions that it calls in it."""
+    return compile_kernel(function, types.void(types.CPointer(types.int64)))
+
 
 # What gradient_sums does with the masked gradient.
 ALL, SCALED_MASK, OUTPUT_MASK, SCALED_MASK_ADDED = range(4)

@@ -7,6 +7,7 @@ import importlib
 import os
 import warnings
 from collections.abc import Iterator
+from contextvars import ContextVar
 from functools import cache
 from types import ModuleType
 
@@ -28,7 +29,7 @@ WORTH = {
     "block": (1 << 21, 1 << 20),  # training, all maps of a dense block
     "always": (0, 0),
 }
-_chosen: list[str] = []
+_chosen: ContextVar[str | None] = ContextVar("kernels", default=None)
 
 
 def choice() -> str:
@@ -37,7 +38,7 @@ def choice() -> str:
 
     Raises: ExciteError if EXCITE_KERNELS holds none of them.
     """
-    given = _chosen[-1] if _chosen else os.environ.get("EXCITE_KERNELS", "auto")
+    given = _chosen.get() or os.environ.get("EXCITE_KERNELS", "auto")
     if given not in CHOICES:
         raise ExciteError(
             f"must be one of {', '.join(CHOICES)}, not {given!r}", where="EXCITE_KERNELS", exit_code=BAD_USAGE
@@ -47,12 +48,12 @@ def choice() -> str:
 
 @contextlib.contextmanager
 def kernels(choice: str) -> Iterator[None]:
-    """Within the block, EXCITE_KERNELS is ``choice``."""
-    _chosen.append(choice)
+    """Within the block, EXCITE_KERNELS is ``choice``, for this thread alone."""
+    before = _chosen.set(choice)
     try:
         yield
     finally:
-        _chosen.pop()
+        _chosen.reset(before)
 
 
 def passes_for(x: Tensor, task: str = "always", numbers: int | None = None) -> ModuleType | None:

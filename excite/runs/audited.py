@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from excite.data.audit import Audit, audit
-from excite.data.cache import cache_directory
 from excite.data.checking import check_files, refuse_bad
 from excite.data.leaks import siblings
 from excite.data.manifest import Manifest
 from excite.data.reading import read_manifest
 from excite.data.split import apply_group_pattern
 from excite.errors import ExciteError
+from excite.system.cache import cache_directory
 from excite.training.config import TrainConfig
 from excite.training.progress import Display
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from excite.data.cache import cache_directory
 from excite.data.checking import check_files, refuse_bad
 from excite.data.loading import PixelSource
 from excite.data.manifest import Manifest
@@ -24,6 +23,7 @@ from excite.runs.audited import siblings_in_train
 from excite.runs.predictions import column_names, predictions_of, questions_of
 from excite.runs.run import Run
 from excite.runs.seen import seen_in_training
+from excite.system.cache import cache_directory
 from excite.training.progress import Display
 
 

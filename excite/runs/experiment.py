@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from excite.data.cache import cache_directory
 from excite.data.checking import check_files
 from excite.data.loading import PixelSource, TrainingBatches
 from excite.data.manifest import Manifest
@@ -34,6 +33,7 @@ from excite.runs.run import Run, environment, new_run_folder, newest_run
 from excite.runs.settle import settle
 from excite.runs.settled import architecture_of, augmentation_of, preprocessing_of
 from excite.runs.shares import class_shares, photo_shares
+from excite.system.cache import cache_directory
 from excite.training.checkpoint import has_checkpoint
 from excite.training.config import TrainConfig
 from excite.training.distributed import World, world

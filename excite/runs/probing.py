@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from excite.data.cache import cache_directory
 from excite.data.manifest import Manifest
 from excite.data.pixels import pixels_key
 from excite.models.head import linear_head
@@ -15,6 +14,7 @@ from excite.runs.features import cached_features
 from excite.runs.run import Run
 from excite.runs.settled import preprocessing_of
 from excite.runs.shares import class_shares
+from excite.system.cache import cache_directory
 from excite.training.config import TrainConfig
 from excite.training.probe import Probe, fit_probe
 from excite.training.progress import Display

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from excite.data.audit import PHOTOS_UP_TO
-from excite.data.cache import cache_directory
 from excite.data.checking import check_files
 from excite.data.duplicates import find_pairs, link
 from excite.data.manifest import Manifest
 from excite.runs.run import Run
+from excite.system.cache import cache_directory
 from excite.training.progress import Display
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from excite.data.cache import cache_directory
 from excite.data.digits import digits_folder
 from excite.data.reading import read_manifest
 from excite.errors import ExciteError
@@ -260,19 +259,6 @@ def test_two_processes_may_write_the_digits_at_once(tmp_path: Path) -> None:
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert [process.communicate()[0].strip() for process in both] == ["1797", "1797"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["digits"]
-
-
-def test_the_cache_is_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    monkeypatch.delenv("EXCITE_CACHE", raising=False)
-    assert cache_directory() == tmp_path / "xdg" / "excite"
-    monkeypatch.setenv("EXCITE_CACHE", str(tmp_path / "own"))
-    assert cache_directory() == tmp_path / "own"
-    assert (tmp_path / "own").is_dir()
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("EXCITE_CACHE", str(tmp_path / "file" / "below"))
-    with pytest.raises(ExciteError, match="set EXCITE_CACHE"):
-        cache_directory()
 
 
 @pytest.mark.skipif(not (DATA / "hymenoptera").is_dir(), reason="shared data is not here")

@@ -1,4 +1,4 @@
-"""Where excite keeps what it can make again: decoded pixels, remembered checks, the built-in digits."""
+"""Where excite keeps what it can make again: decoded pixels, remembered checks, kernels, the digits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def cache_directory() -> Path:
     Raises:
         ExciteError: when it cannot be written to.
     """
-    folder = _chosen_folder()
+    folder = cache_path()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         writable = os.access(folder, os.W_OK | os.X_OK)
@@ -31,17 +31,22 @@ def cache_directory() -> Path:
     return folder
 
 
-def _chosen_folder() -> Path:
+def cache_path() -> Path:
+    """Where the cache folder is, which may be missing or read-only.
+
+    Raises:
+        ExciteError: when there is no home folder for it.
+    """
     environment = os.environ
-    if chosen := environment.get("EXCITE_CACHE"):
-        return Path(chosen).expanduser().absolute()
-    if chosen := environment.get("XDG_CACHE_HOME"):
-        return Path(chosen).absolute() / "excite"
-    if sys.platform == "win32" and (chosen := environment.get("LOCALAPPDATA")):
-        return Path(chosen) / "excite" / "cache"
     try:
+        if chosen := environment.get("EXCITE_CACHE"):
+            return Path(chosen).expanduser().absolute()
+        if chosen := environment.get("XDG_CACHE_HOME"):
+            return Path(chosen).absolute() / "excite"
+        if sys.platform == "win32" and (chosen := environment.get("LOCALAPPDATA")):
+            return Path(chosen) / "excite" / "cache"
         home = Path.home()
-    except RuntimeError as error:
+    except RuntimeError as error:  # there is no home folder, or ~somebody has none
         hint = "set EXCITE_CACHE to a folder that can be written to"
         raise ExciteError("there is no home folder to keep the cache in", hint=hint) from error
     return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "excite"
