@@ -11,19 +11,39 @@ from typing import Any
 
 import numpy as np
 
-# Every backend writes the same file, and PyTorch is here already. With TensorFlow or JAX in one process it
-# may crash where it imports triton (torch 2.14, triton 3.8, tensorflow 2.21, jax 0.10).
-# Where Keras is in use already, its backend stays.
-if "keras" not in sys.modules:
-    os.environ["KERAS_BACKEND"] = "torch"
-
 from excite.errors import BAD_USAGE, ExciteError
 from excite.export.formats import Predict
-from excite.keras import ClassProbabilities, densenet, to_keras  # says what is missing, before keras itself
 from excite.models.densenet import DenseNet
 from excite.runs.classifier import Classifier
 
-import keras  # isort: skip
+
+@contextmanager
+def _keras_on_torch() -> Iterator[None]:
+    """Within the block, Keras is imported on PyTorch; child processes inherit nothing of it.
+
+    Every backend writes the same file, and PyTorch is here already. With TensorFlow or JAX in one process it
+    may crash where it imports triton (torch 2.14, triton 3.8, tensorflow 2.21, jax 0.10). Where Keras is in use
+    already, its backend stays.
+    """
+    before = os.environ.get("KERAS_BACKEND")
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = "torch"
+    try:
+        yield
+    finally:
+        os.environ.pop("KERAS_BACKEND", None)
+        if before is not None:
+            os.environ["KERAS_BACKEND"] = before
+
+
+with _keras_on_torch():
+    from excite.keras import (  # says what is missing, before keras itself
+        ClassProbabilities,
+        densenet,
+        to_keras,
+    )
+
+    import keras  # isort: skip
 
 BATCH = 64
 

@@ -50,10 +50,17 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     """Loss and accuracy over the epochs, in training and validation, and which epoch's weights were kept."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     kept = kept_epoch(history)
+    marker = "o" if len(history) == 1 else None  # a line through one point shows nothing
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         axes.axvline(kept, color=GREY, linestyle=":", linewidth=1, label=f"kept: epoch {kept}")
-        axes.plot(history["epoch"], history[f"train_{name}"], color=BLUE, label="training")
-        axes.plot(history["epoch"], history[f"val_{name}"], color=ORANGE, label="validation (averaged)")
+        axes.plot(history["epoch"], history[f"train_{name}"], color=BLUE, marker=marker, label="training")
+        axes.plot(
+            history["epoch"],
+            history[f"val_{name}"],
+            color=ORANGE,
+            marker=marker,
+            label="validation (averaged)",
+        )
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.25)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -100,12 +98,3 @@ def test_blocks_do_not_change_what_is_drawn(monkeypatch: pytest.MonkeyPatch) -> 
     parts = bootstrap([table], 100, seed=3)[0]
     for name, values in whole.overall.items():
         assert np.allclose(values, parts.overall[name], rtol=0, atol=1e-12), name
-
-
-def test_two_thousand_resamples_of_ten_thousand_predictions_take_under_two_seconds() -> None:
-    random = np.random.default_rng(0)
-    predictions = simulate(random, 10_000, classes=6, signal=2)
-    began = time.process_time()
-    result = measure(predictions, method="bca")
-    assert time.process_time() - began < 2  # of one core, however busy the machine
-    assert result["classes"]["f"]["auroc"]["low"] < result["classes"]["f"]["auroc"]["value"]

@@ -121,6 +121,21 @@ def test_the_exported_file_predicts_what_the_run_predicted(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("before", [None, "jax"])
+def test_the_backend_of_keras_is_not_left_in_the_environment(before: str | None) -> None:
+    require_installed("keras")
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    if before is not None:
+        environment["KERAS_BACKEND"] = before
+    code = "import os, excite.export.keras_file, keras; "
+    code += "print(os.environ.get('KERAS_BACKEND'), keras.backend.backend())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == f"{before} torch"
+
+
+@pytest.mark.slow
 def test_a_network_without_a_form_in_keras_is_refused_and_nothing_is_written(
     excite_command: Command, run: Run, tmp_path: Path
 ) -> None:

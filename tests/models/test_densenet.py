@@ -50,19 +50,11 @@ def test_parameters_are_as_declared(name):
         assert parameters(getattr(densenet, name)()) == VARIANTS[name].parameters
 
 
-@pytest.mark.parametrize(
-    ("name", "published"),
-    [
-        ("densenet121", 7_978_856),
-        ("densenet169", 14_149_480),
-        ("densenet201", 20_013_928),
-        ("densenet161", 28_681_000),
-        ("densenet264", 33_337_704),
-        ("densenet_bc_100_12", 769_162),
-    ],
-)
-def test_declared_parameters_are_the_published_ones(name, published):
-    assert VARIANTS[name].parameters == published
+@pytest.mark.parametrize("name", ["densenet121", "densenet161", "densenet169", "densenet201"])
+def test_parameters_are_those_that_torchvision_documents(name):
+    with torch.device("meta"):
+        published = torchvision.models.get_model_weights(name).DEFAULT.meta["num_params"]
+        assert parameters(getattr(densenet, name)()) == published
 
 
 @pytest.mark.parametrize(
@@ -70,7 +62,8 @@ def test_declared_parameters_are_the_published_ones(name, published):
     [("densenet_bc_100_12", 0.8), ("densenet_bc_250_24", 15.3), ("densenet_bc_190_40", 25.6)],
 )
 def test_cifar_nets_have_the_papers_size(name, millions):
-    assert round(VARIANTS[name].parameters / 1e6, 1) == millions
+    with torch.device("meta"):
+        assert round(parameters(getattr(densenet, name)()) / 1e6, 1) == millions
 
 
 def test_final_attention_on_121_adds_the_published_132160():

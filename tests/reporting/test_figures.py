@@ -45,8 +45,15 @@ def test_the_marked_epoch_is_the_kept_one() -> None:
     assert "kept: epoch 3" in labels
 
 
-def test_a_training_of_one_epoch_can_be_drawn(tmp_path: Path) -> None:
-    save(learning_curves(history(1)), tmp_path / "one.png")
+def test_one_epoch_is_drawn_as_points(tmp_path: Path) -> None:
+    """A line through one point shows nothing."""
+    figure = learning_curves(history(1))
+    for axes in figure.axes:
+        markers = {line.get_label(): line.get_marker() for line in axes.lines}
+        assert markers["training"] == markers["validation (averaged)"] == "o"
+    save(figure, tmp_path / "one.png")
+    assert Image.open(tmp_path / "one.png").format == "PNG"
+    assert {line.get_marker() for line in learning_curves(history(2)).axes[0].lines} == {"None"}
 
 
 def figures_of(counts: np.ndarray, classes: list[str], copies: int = 0) -> dict[str, Any]:
@@ -73,7 +80,9 @@ def test_the_matrix_says_every_count_while_there_is_room(tmp_path: Path, classes
 
 def test_a_class_without_images_does_not_divide_by_zero(tmp_path: Path) -> None:
     with np.errstate(all="raise"):
-        save(confusion_matrix(figures_of(np.array([[3, 1], [0, 0]]), ["a", "b"])), tmp_path / "matrix.png")
+        figure = confusion_matrix(figures_of(np.array([[3, 1], [0, 0]]), ["a", "b"]))
+        save(figure, tmp_path / "matrix.png")
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), [[0.75, 0.25], [0, 0]])
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import pytest
 
 from excite.runs.cells import helpers
 
 WORKER = """
 import os, sys, time
 from pathlib import Path
+import pytest
+
 from excite.runs.cells import take_cells
 from excite.runs.run import Run
 
@@ -26,7 +31,10 @@ def train(index):
     folder.mkdir(exist_ok=True)
     with (folder / "begun").open("a") as file:
         file.write(f"{os.getpid()}\\n")
-    time.sleep(float(os.environ.get("PAUSE", "0.05")))
+    while len({pid for begun in place.glob("cell-*/begun") for pid in begun.read_text().split()}) < 2:
+        time.sleep(0.01)  # until both processes have a cell
+    if "STOP" in os.environ:
+        time.sleep(600)
     (folder / "metrics.json").write_text(str(os.getpid()))
 
 take_cells(cells, train)
@@ -49,25 +57,30 @@ def test_two_processes_train_each_cell_once(tmp_path: Path) -> None:
 
 def test_the_cell_of_a_killed_process_is_taken_over_by_the_one_that_waits(tmp_path: Path) -> None:
     call = [sys.executable, "-c", WORKER, str(tmp_path)]
-    patient = subprocess.Popen(call, env={"PAUSE": "0.05"})
-    doomed = subprocess.Popen(call, env={"PAUSE": "60"})
-    while not any(str(doomed.pid) in file.read_text() for file in tmp_path.glob("cell-*/begun")):
+    patient = subprocess.Popen(call, env={})
+    doomed = subprocess.Popen(call, env={"STOP": "1"})
+    while len(list(tmp_path.glob("cell-*/metrics.json"))) < 11:
         time.sleep(0.01)
-    time.sleep(0.5)
     doomed.kill()
     doomed.wait()
-    assert patient.wait(timeout=30) == 0
+    assert patient.wait(timeout=300) == 0
     assert set(owners(tmp_path)) == {str(patient.pid)}
     twice = [file for file in tmp_path.glob("cell-*/begun") if file.read_text().count("\n") == 2]
     assert len(twice) == 1
 
 
 def test_helpers_end_with_what_they_help(tmp_path: Path) -> None:
-    code = "import time; time.sleep(60)"
-    began = time.monotonic()
-    try:
+    code = "import os, pathlib, sys, time; "
+    code += "pathlib.Path(sys.argv[1], f'pid-{os.getpid()}').touch(); time.sleep(600)"
+
+    def fail() -> None:
         with helpers(2, code, tmp_path):
+            while len(list(tmp_path.glob("pid-*"))) < 2:
+                time.sleep(0.01)
             raise RuntimeError
-    except RuntimeError:
-        pass
-    assert time.monotonic() - began < 10
+
+    with pytest.raises(RuntimeError):
+        fail()
+    for file in tmp_path.glob("pid-*"):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(file.name.removeprefix("pid-")), 0)

@@ -112,9 +112,10 @@ def test_what_is_written_agrees_with_the_store(done: Study, tmp_path: Path) -> N
         assert "against plain" in content
     assert "<script" not in page
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
-    for name in ("forest", "learning-loss", "learning-accuracy", "cells"):
-        assert f'id="{name}"' in page or name == "forest"
+    for name in ("learning-loss", "learning-accuracy", "cells"):
+        assert f'id="{name}"' in page
     [pair] = csv.DictReader((tmp_path / "comparisons.csv").open())
+    assert ('id="forest"' in page) == (pair["low"] != "")
     gaps = [
         np.mean(
             [
@@ -348,7 +349,7 @@ def test_killed_workers_and_a_killed_driver_change_no_result(data: Path, tmp_pat
     driver.kill()
     driver.wait()
     driver = drive()
-    assert driver.wait(timeout=200) == 0
+    assert driver.wait(timeout=600) == 0
     assert study.store.counts(study.name)["done"] == 8
     same = {(row.arm, row.seed, row.fold): row.probabilities for row in done.store.results(done.name)}
     found = {(row.arm, row.seed, row.fold): row.probabilities for row in study.store.results(study.name)}
@@ -357,7 +358,7 @@ def test_killed_workers_and_a_killed_driver_change_no_result(data: Path, tmp_pat
 
 def running_worker(study: Study) -> int:
     """The process of a worker that is at a cell."""
-    until = time.monotonic() + 100
+    until = time.monotonic() + 300
     while time.monotonic() < until:
         for cell in study.store.cells(study.name):
             if cell.state == "running":

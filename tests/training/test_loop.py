@@ -187,7 +187,8 @@ def test_a_time_budget_ends_the_training_with_its_schedule_run_down(tmp_path: Pa
     trainer = make_trainer(tmp_path, plain_net(), epochs=10_000, time_budget=0.02)
     counters = trainer.run()
     assert counters.finished == "time budget spent"
-    assert 1.2 <= counters.seconds < 3
+    assert counters.seconds >= 1.2
+    assert counters.epoch < 10_000
     assert counters.history[-1]["lr"] < 0.01 * counters.history[len(counters.history) // 3]["lr"]
 
 
