@@ -40,9 +40,9 @@ def print_analysis(analysis: Any) -> None:
     from excite.study.report import arm_rows, verdicts
 
     metric = NAMES[analysis.metric][0]
-    table = plain_table("arm", "cells", metric, "95 % interval", "parameters", "a step", "a training")
+    table = plain_table("arm", "cells", metric, "95 % interval", "parameters", "multiply-adds")
     for row in arm_rows(analysis):
-        shown = ("name", "cells", "value", "interval", "parameters", "step", "seconds")
+        shown = ("name", "cells", "value", "interval", "parameters", "multiply_adds")
         table.add_row(*(row[column] for column in shown))
     print_table(table)
     for sentence in [*verdicts(analysis), *words.reliance(analysis)]:

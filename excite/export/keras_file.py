@@ -22,8 +22,8 @@ def _keras_on_torch() -> Iterator[None]:
     """Within the block, Keras is imported on PyTorch; child processes inherit nothing of it.
 
     Every backend writes the same file, and PyTorch is here already. With TensorFlow or JAX in one process it
-    may crash where it imports triton (torch 2.14, triton 3.8, tensorflow 2.21, jax 0.10). Where Keras is in use
-    already, its backend stays.
+    may crash where it imports triton (torch 2.14, triton 3.8, tensorflow 2.21, jax 0.10). Where Keras is in
+    use already, its backend stays.
     """
     before = os.environ.get("KERAS_BACKEND")
     if "keras" not in sys.modules:

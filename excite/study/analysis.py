@@ -35,7 +35,7 @@ class ArmFigures:
     Args:
         cells: how many of them are finished, of ``planned``.
         deviation: of the figure between seeds; None for fewer than two.
-        step, seconds, memory: medians over the cells: seconds a step and a cell, bytes at most.
+        memory: the most bytes that a cell's process takes, median over the cells.
     """
 
     name: str
@@ -46,8 +46,6 @@ class ArmFigures:
     deviation: float | None
     parameters: int
     multiply_adds: int
-    step: float | None
-    seconds: float | None
     memory: float | None
 
 
@@ -183,8 +181,6 @@ def _arm(
         float(np.std(values, ddof=1)) if len(values) > 1 else None,
         arm["parameters"],
         arm["multiply_adds"],
-        _median([cell.result["step"] for cell in own]),
-        _median([cell.result["training"] for cell in own]),
         _median([cell.result["memory"] for cell in own]),
     )
 

@@ -76,8 +76,6 @@ def arm_rows(analysis: Analysis) -> list[dict[str, str]]:
             "deviation": "-" if arm.deviation is None else words.amount(arm.deviation, metric, unit=False),
             "parameters": words.count_text(arm.parameters),
             "multiply_adds": words.count_text(arm.multiply_adds),
-            "step": words.step_text(arm),
-            "seconds": "-" if arm.seconds is None else f"{arm.seconds:.0f} s",
             "memory": words.memory_text(arm),
         }
         for arm in analysis.arms
@@ -133,7 +131,7 @@ def cell_rows(study: Study, analysis: Analysis) -> list[dict[str, Any]]:
         row |= {name: result.get(name, "") for name in ("n", "groups", "train")}
         row |= {name: figures.get(name, "") for name in OVERALL}
         row |= {"training_seconds": result.get("training", ""), "cell_seconds": result.get("seconds", "")}
-        row |= {"step_seconds": result.get("step", ""), "memory_bytes": result.get("memory", "")}
+        row |= {"memory_bytes": result.get("memory", "")}
         row |= {"run": result.get("run", ""), "worker": place_of(cell.worker), "error": cell.error}
         rows.append(row)
     return rows

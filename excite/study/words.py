@@ -129,10 +129,6 @@ def reliance(analysis: Analysis) -> list[str]:
     return said
 
 
-def step_text(arm: ArmFigures) -> str:
-    return "-" if arm.step is None else f"{1000 * arm.step:.0f} ms" if arm.step < 10 else f"{arm.step:.1f} s"
-
-
 def memory_text(arm: ArmFigures) -> str:
     return "-" if arm.memory is None else f"{arm.memory / 2**20:,.0f} MiB"
 

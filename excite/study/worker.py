@@ -120,13 +120,11 @@ def train_cell(study: Study, claim: Claim, device: str, base: int = 0) -> tuple[
     predicted = run.predicted()
     assert predicted.paths is not None
     history = run.history.to_dict("records") if run.has_epochs else []
-    rates = [epoch["images_per_second"] for epoch in history]
     result = {
         "figures": {name: test[name]["value"] for name in OVERALL},
         "n": test["n"],
         "groups": test["groups"],
         "train": int((parts.table["split"] == "train").sum()),
-        "step": config.batch_size / float(np.median(rates)) if rates else None,
         "memory": peak_memory(device, base),
         "history": history,
         "run": str(place.relative_to(study.folder)),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from statsmodels.stats.multitest import multipletests
 
 from excite.evaluation.predictions import Predictions
 from excite.study.analysis import SAME_IMAGES, Analysis, Comparison, _arm, _compare, holm
+from excite.study.charts import forest_chart
 from excite.study.estimates import Cell, Estimate
 from excite.study.words import reliance, verdict
 
@@ -41,8 +44,6 @@ def cells_of(
                 "figures": figures,
                 "n": len(rows),
                 "train": train,
-                "step": 1.0,
-                "training": 2.0,
                 "memory": 3,
             }
             found.append(Cell(arm, seed, fold, result, told))
@@ -132,9 +133,31 @@ def test_arms_have_mean_deviation_and_costs() -> None:
     assert found.estimate is not None
     assert found.estimate.value == pytest.approx(right.mean())
     assert found.deviation == pytest.approx(right.mean(axis=1).std(ddof=1))
-    assert (found.cells, found.planned, found.step, found.seconds, found.memory) == (4, 5, 1.0, 2.0, 3)
+    assert (found.cells, found.planned, found.memory) == (4, 5, 3)
     empty = _arm("two", ARM, [], 5, "accuracy", False)
-    assert (empty.estimate, empty.deviation, empty.step) == (None, None, None)
+    assert (empty.estimate, empty.deviation, empty.memory) == (None, None, None)
+
+
+def test_the_forest_plot_holds_each_difference_with_its_interval() -> None:
+    """The dots and whiskers of all rows lie on one scale; zero is where the line is drawn."""
+    found = [
+        compared(cells_of("one", outcomes(1, (6, 200))), cells_of("two", outcomes(2, (6, 200), share)))
+        for share in (0.5, 0.9)
+    ]
+    chart = forest_chart(SimpleNamespace(comparisons=found, metric="accuracy"))  # type: ignore[arg-type]
+    assert chart is not None
+    values = [(one.estimate.value, one.estimate.low, one.estimate.high) for one in found]
+    assert [row[2:5] for row in chart.rows] == values
+    drawing = str(chart.svg)
+    dots = [float(x) for x in re.findall(r'<circle [^>]*cx="([^"]+)"', drawing)]
+    ends = [tuple(map(float, ends)) for ends in re.findall(r'whisker s0" d="M(\S+) \S+?H([\d.]+)M', drawing)]
+    [zero] = re.findall(r'line zero" d="M(\S+) ', drawing)
+    known = [0.0, *(number for row in values for number in row if number is not None)]
+    drawn = [float(zero), *(x for dot, (low, high) in zip(dots, ends, strict=True) for x in (dot, low, high))]
+    slope, start = np.polyfit(known, drawn, 1)
+    np.testing.assert_allclose(drawn, slope * np.array(known) + start, atol=0.1)
+    assert slope > 0
+    assert forest_chart(SimpleNamespace(comparisons=[], metric="accuracy")) is None  # type: ignore[arg-type]
 
 
 def test_holm_is_statsmodels() -> None:

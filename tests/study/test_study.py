@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from excite.errors import ExciteError
 from excite.runs.run import Run
 from excite.study import worker
 from excite.study.plan import Arm, Plan, parse_arm
-from excite.study.report import write_study
+from excite.study.report import arm_rows, write_study
 from excite.study.runner import choose_crew
 from excite.study.study import Study, add, begin
 from excite.training.config import TrainConfig
@@ -110,6 +111,10 @@ def test_what_is_written_agrees_with_the_store(done: Study, tmp_path: Path) -> N
     for content in (page, text):
         assert f"{100 * mean:.1f} %" in content
         assert "against plain" in content
+        assert not re.search(
+            r"\d (ms|s)\b", content
+        )  # cells train beside different work: times compare no arms
+    assert not [row for row in arm_rows(analysis) if {"step", "seconds"} & set(row)]
     assert "<script" not in page
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
     for name in ("learning-loss", "learning-accuracy", "cells"):
