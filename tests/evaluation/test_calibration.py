@@ -36,7 +36,7 @@ def confident(confidences: list[float], right: list[bool]) -> Predictions:
 @pytest.mark.parametrize("classes", [2, 3, 6])
 @pytest.mark.parametrize("mass", [False, True])
 def test_calibration_error_is_netcals(classes: int, mass: bool) -> None:
-    netcal = pytest.importorskip("netcal.metrics")
+    netcal = pytest.importorskip("netcal.metrics", reason="netcal is not installed")
     # 1001 and 15 share no factor: no edge of equal mass falls on an image, where conventions differ.
     predictions = simulate(np.random.default_rng(classes), 1002, classes=classes)
     given, truth = predictions.probabilities, predictions.targets
@@ -47,7 +47,9 @@ def test_calibration_error_is_netcals(classes: int, mass: bool) -> None:
 
 
 def test_calibration_error_is_torchmetrics() -> None:
-    functional = pytest.importorskip("torchmetrics.functional.classification")
+    functional = pytest.importorskip(
+        "torchmetrics.functional.classification", reason="torchmetrics is not installed"
+    )
     torch = pytest.importorskip("torch")
     predictions = simulate(np.random.default_rng(0), 500, classes=4)
     expected = functional.multiclass_calibration_error(
@@ -136,7 +138,7 @@ def test_the_temperature_is_where_the_slope_of_the_loss_is_0() -> None:
 
 
 def test_the_temperature_is_netcals() -> None:
-    scaling = pytest.importorskip("netcal.scaling")
+    scaling = pytest.importorskip("netcal.scaling", reason="netcal is not installed")
     torch = pytest.importorskip("torch")
     predictions = simulate(np.random.default_rng(3), 300, classes=3)
     torch.manual_seed(0)

@@ -95,7 +95,9 @@ def test_the_same_predictions_differ_by_nothing_and_it_says_so() -> None:
 
 
 def test_mcnemar_is_statsmodels() -> None:
-    tables = pytest.importorskip("statsmodels.stats.contingency_tables")
+    tables = pytest.importorskip(
+        "statsmodels.stats.contingency_tables", reason="statsmodels is not installed"
+    )
     random = np.random.default_rng(0)
     for groups in (5, 40, 300):
         first, second = pair(random, groups, better=0.6)

@@ -7,8 +7,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
-from statsmodels.formula.api import ols
-from statsmodels.stats.anova import anova_lm
 
 from excite.errors import ExciteError
 from excite.evaluation.crossed import MeanSquares, crossed_mean, mean_squares, pseudo_values
@@ -26,7 +24,9 @@ def test_mean_squares_are_those_of_a_two_way_analysis_of_variance() -> None:
     values = table()
     rows, columns = np.indices(values.shape)
     frame = pd.DataFrame({"y": values.ravel(), "r": rows.ravel(), "c": columns.ravel()})
-    expected = anova_lm(ols("y ~ C(r) + C(c)", frame).fit())
+    formula = pytest.importorskip("statsmodels.formula.api", reason="statsmodels is not installed")
+    anova = pytest.importorskip("statsmodels.stats.anova", reason="statsmodels is not installed")
+    expected = anova.anova_lm(formula.ols("y ~ C(r) + C(c)", frame).fit())
     expected = expected["sum_sq"] / expected["df"]
     found = mean_squares(values)
     assert (found.trainings, found.groups, found.rest) == pytest.approx(tuple(expected))

@@ -26,7 +26,7 @@ from tests.evaluation.simulated import simulate
 
 @pytest.mark.parametrize("n", [1, 2, 17, 200, 5000])
 def test_wilson_is_statsmodels(n: int) -> None:
-    proportion = pytest.importorskip("statsmodels.stats.proportion")
+    proportion = pytest.importorskip("statsmodels.stats.proportion", reason="statsmodels is not installed")
     for successes in {0, 1, n // 3, n - 1, n}:
         for level in (0.9, 0.95):
             expected = proportion.proportion_confint(successes, n, alpha=1 - level, method="wilson")

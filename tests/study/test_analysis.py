@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
-from statsmodels.stats.multitest import multipletests
+
+pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
 
 from excite.evaluation.predictions import Predictions
 from excite.study.analysis import SAME_IMAGES, Analysis, Comparison, _arm, _compare, holm
@@ -164,7 +165,8 @@ def test_holm_is_statsmodels() -> None:
     ps = [0.04, 0.01, 0.03, 0.9, 0.012]
     plain = compared(cells_of("one", outcomes(1, (3, 100))), cells_of("two", outcomes(2, (3, 100))))
     found = holm([replace(plain, estimate=replace(plain.estimate, p=p), holm=None) for p in ps])
-    shown, adjusted, _, _ = multipletests(ps, method="holm")
+    multitest = pytest.importorskip("statsmodels.stats.multitest", reason="statsmodels is not installed")
+    shown, adjusted, _, _ = multitest.multipletests(ps, method="holm")
     assert [one.holm for one in found] == pytest.approx(adjusted)
     assert [one.shown for one in found] == list(shown)
 

@@ -10,6 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
+
 from excite.models.catalogue import create_model
 from excite.models.densenet import DenseNet
 from excite.runs.experiment import run_experiment

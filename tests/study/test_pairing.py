@@ -12,6 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
+pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
+
 from excite.runs import experiment
 from excite.study import worker
 from excite.study.plan import Plan, parse_arm

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
+
 from excite.errors import ExciteError
 from excite.study.store import Store
 
@@ -60,7 +62,7 @@ def cluster() -> Iterator[Cluster]:
     found = programs()
     if found is None:
         pytest.skip("PostgreSQL is not installed")
-    pytest.importorskip("psycopg")
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
     if os.geteuid() == 0 and shutil.which("runuser") is None:
         pytest.skip("PostgreSQL refuses to run as root, and there is no runuser")
     place = Path(tempfile.mkdtemp(prefix="excite-pg-"))  # pytest's own folders are closed to other users

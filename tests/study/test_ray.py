@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
+
 from excite.study.claims import place_of
 from excite.study.study import Study
 
@@ -30,7 +32,7 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[tuple[str, dict[str, str]]]:
     """Two nodes with folders of their own, let in by a token; the address and the environment to join in."""
-    ray = pytest.importorskip("ray")
+    ray = pytest.importorskip("ray", reason="Ray is not installed")
     script = Path(sys.executable).with_name("ray")
     address = f"127.0.0.1:{free_port()}"
     with tempfile.TemporaryDirectory(prefix="ry") as place:  # sockets have short names

@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
+
+sa = pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
 
 from excite.errors import ExciteError
 from excite.study.claims import DEATHS

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
+
 import excite
 from excite.errors import ExciteError
 from excite.runs.run import Run

@@ -14,6 +14,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
+
 from excite.study import tables
 from excite.study.board import ConsoleBoard
 from excite.study.study import Study
