@@ -40,8 +40,8 @@ def accuracy_line(figures: Mapping[str, Any], counted: str = "image") -> str:
     behind = f"1 {counted}" if n == 1 else f"{n} {counted}s"
     if groups != n:
         behind += " of 1 group" if groups == 1 else f" of {groups} groups"
-    if copies := figures.get("siblings_in_train"):
-        behind += f" ({copies} with a sibling in train)"
+    if copies := figures.get("duplicates_in_train"):
+        behind += f" ({copies} with a near-duplicate in the training set)"
     return (
         f"accuracy {with_interval(figures['accuracy'], 2)} on {behind}, "
         f"balanced {with_interval(figures['balanced_accuracy'], 2)}, "

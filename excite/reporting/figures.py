@@ -72,8 +72,8 @@ def confusion_matrix(figures: Mapping[str, Any]) -> Figure:
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, label="share of the class", shrink=0.8)
     axes.set(xlabel="predicted", ylabel="truth", title=f"{counts.trace()} of {counts.sum()} right")
-    if copies := figures.get("siblings_in_train"):  # the stamp of a split that flatters
-        axes.set_title(f"{axes.get_title()}\n{copies} have a sibling in train", color=RED)
+    if copies := figures.get("duplicates_in_train"):  # a leaky split is marked on its figure
+        axes.set_title(f"{axes.get_title()}\n{copies} have a near-duplicate in the training set", color=RED)
     ticks = range(len(classes))
     axes.set_xticks(ticks, classes, rotation=90 if max(map(len, classes)) > 3 else 0)
     axes.set_yticks(ticks, classes)

@@ -20,7 +20,7 @@ from excite.data.split import apply_group_pattern
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.judge import Questions, judge
 from excite.evaluation.predictions import Predictions, read_predictions
-from excite.runs.audited import siblings_in_train
+from excite.runs.audited import duplicates_in_train
 from excite.runs.predictions import column_names, predictions_of, questions_of
 from excite.runs.run import Run
 from excite.runs.seen import seen_in_training
@@ -111,9 +111,9 @@ def evaluate_run(
         columns={name: checked.table[name].tolist() for name in questions.by},
     )
     if data is None:
-        figures["siblings_in_train"] = siblings_in_train(before, chosen)
+        figures["duplicates_in_train"] = duplicates_in_train(before, chosen)
     else:
-        figures["siblings_in_train"] = _warned(run, checked, display)
+        figures["duplicates_in_train"] = _warned(run, checked, display)
     return Evaluation(chosen, figures, predictions)
 
 

@@ -53,7 +53,9 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     place = tmp_path_factory.mktemp("runs")
     runs = {
         "two": write_run(place / "two"),
-        "awkward": write_run(place / "awkward", AWKWARD, groups=200, size=1, extras={"siblings_in_train": 3}),
+        "awkward": write_run(
+            place / "awkward", AWKWARD, groups=200, size=1, extras={"duplicates_in_train": 3}
+        ),
         "folds": write_cross_validation(place / "folds"),
     }
     for run in runs.values():

@@ -189,13 +189,13 @@ def test_any_text_is_shown_as_it_is_in_a_cell(text: str) -> None:
 
 
 def test_the_card_says_how_disjoint_how_good_and_how_to_load(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", extras={"siblings_in_train": 7})
+    run = write_run(tmp_path / "run", extras={"duplicates_in_train": 7})
     card = model_card(run)
     figure = run.metrics["test"]["accuracy"]
     assert (
         f"{100 * figure['value']:.1f} % ({100 * figure['low']:.1f} to {100 * figure['high']:.1f} %)" in card
     )
-    assert "7 of 120 test images have a sibling in train" in card
+    assert "7 of 120 test images have a near-duplicate in the training set" in card
     assert 'excite.Classifier.load("RUN")' in card
     assert "## Operating point" in card
     folds = model_card(write_cross_validation(tmp_path / "folds", repeats=2))

@@ -163,7 +163,7 @@ def test_its_own_images_are_refused_and_known_again(
     assert excite_cli(["evaluate", str(probed.path), str(tmp_path / "new"), "--json"]) == 0
     told = capsys.readouterr()
     figures = json.loads(told.out)["all"]
-    assert (figures["n"], figures["siblings_in_train"]) == (6, 2)
+    assert (figures["n"], figures["duplicates_in_train"]) == (6, 2)
     assert "2 of 6 images were trained on by most members of the ensemble" in told.err
     chosen = figures["operating_point"]["chosen"]
     assert chosen == probed.metrics["ensemble"]["operating_point"]

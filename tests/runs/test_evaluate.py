@@ -116,7 +116,7 @@ def test_classes_are_mapped_and_seen_images_are_counted(
     figures = json.loads(said.out)["all"]
     assert figures["n"] == 13
     assert figures["classes"]["b"]["n"] == 5
-    assert figures["siblings_in_train"] == 3
+    assert figures["duplicates_in_train"] == 3
     assert "3 of 13 images were trained on" in said.err
 
 
@@ -137,7 +137,7 @@ def test_copies_of_images_that_are_gone_are_known_by_content(
     manifest = moved / "manifest.csv"
     manifest.write_text(manifest.read_text().replace(str(trained.path.parent), str(tmp_path / "gone")))
     figures = evaluate_run(Run(moved), str(foreign), mapping={"measles": "b"}).figures
-    assert figures["siblings_in_train"] == 1
+    assert figures["duplicates_in_train"] == 1
 
 
 @pytest.mark.parametrize(
