@@ -161,6 +161,7 @@ def evaluate(
     from excite.runs.run import Run
     from excite.training.progress import ConsoleDisplay
 
+    limits: dict[str, int] = {}
     wishes = {
         "positive": positive,
         "sensitivity": sensitivity,
@@ -176,6 +177,7 @@ def evaluate(
     else:
         _refuse(run, {"--validation": validation})
         opened = Run.open(run)
+        limits["max_pixels"] = opened.config.max_pixels
         _check_groups(data, group_pattern, group_column)
         for place in (data, opened.config.data):
             if out is not None and place is not None:
@@ -198,7 +200,7 @@ def evaluate(
             display=ConsoleDisplay(),
         )
     if out is not None:
-        write_evaluation(result, out, title=str(run), source=_source(run, data, result.split))
+        write_evaluation(result, out, title=str(run), source=_source(run, data, result.split), **limits)
     if as_json:
         print_json({result.split: result.figures})
         return

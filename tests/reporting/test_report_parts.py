@@ -188,6 +188,22 @@ def test_any_text_is_shown_as_it_is_in_a_cell(text: str) -> None:
     assert [html.unescape(cell) for cell in shown] == [f"x{' '.join(text.split())}x", "end"]
 
 
+def test_the_card_says_once_why_intervals_are_missing(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", ("a", "b", "c"), groups=12, size=2)
+    card = model_card(run)
+    figures = run.metrics["test"]["classes"]
+    reasons = {row[name]["why"] for row in figures.values() for name in row if "why" in str(row[name])}
+    assert reasons
+    for reason in reasons:
+        assert card.count(reason) == 1
+    page = MarkdownIt("commonmark", {"html": True}).enable("table").render(card.split("---\n", 2)[2])
+    assert "<td>" in page
+    marked = [cell for cell in re.findall(r"<td>(.*?)</td>", page) if "<sup>" in cell]
+    assert len(marked) == sum(
+        "why" in value for row in figures.values() for value in row.values() if isinstance(value, dict)
+    )
+
+
 def test_the_card_says_how_disjoint_how_good_and_how_to_load(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", extras={"duplicates_in_train": 7})
     card = model_card(run)
