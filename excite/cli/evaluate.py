@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from excite.cli.figures import print_figures
+from excite.cli.audit import refuse_inside_data
+from excite.cli.figures import print_figures, print_seen
 from excite.cli.output import print_json
 from excite.errors import BAD_USAGE, ExciteError
 from excite.training.config import EITHER, TrainConfig
@@ -58,6 +59,15 @@ def evaluate(
     label_column: Annotated[
         str, typer.Option(help="CSV column of the class.", rich_help_panel=FOUND)
     ] = "label",
+    group_pattern: Annotated[
+        str | None,
+        typer.Option(
+            "--group-pattern",
+            help="Regular expression on the file names of DATA; what its first bracket matches is the "
+            "group. The run's own pattern is not used.",
+            rich_help_panel=FOUND,
+        ),
+    ] = None,
     group_column: Annotated[
         str, typer.Option(help="CSV column of the group, such as the patient.", rich_help_panel=FOUND)
     ] = "group",
@@ -131,20 +141,27 @@ def evaluate(
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps, auto.")] = "auto",
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder for metrics.json, predictions.csv and the confusion matrix."),
+        typer.Option(
+            "--out",
+            help="Folder for evaluation.html, metrics.json, predictions.csv, and for other data "
+            "seen_in_training.csv.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON document.")] = False,
 ) -> None:
     """Measure a trained classifier on labelled images.
 
     Classes are matched by name; images of a class that the run does not know are refused. Thresholds are
-    chosen on the run's validation images; what is not asked here is asked as in the training.
+    chosen on the run's validation images; what is not asked here is asked as in the training. Images of DATA
+    that the training has seen, as exact or near-duplicates, are named, and a second set of metrics leaves
+    them out.
     """
-    from excite.reporting.figures import write_evaluation
+    from excite.reporting.evaluation_page import write_evaluation
     from excite.runs.evaluate import evaluate_run, evaluate_table
     from excite.runs.run import Run
     from excite.training.progress import ConsoleDisplay
 
+    limits: dict[str, int] = {}
     wishes = {
         "positive": positive,
         "sensitivity": sensitivity,
@@ -154,18 +171,24 @@ def evaluate(
         "by": by,
     }
     if run.suffix.lower() == ".csv":
-        _refuse(run, {"DATA": data, "--split": split, "--map": same})
+        _refuse(run, {"DATA": data, "--split": split, "--map": same, "--group-pattern": group_pattern})
         questions = _questions(TrainConfig(), wishes)
         result = evaluate_table(run, questions, validation=validation, group_column=group_column)
     else:
         _refuse(run, {"--validation": validation})
         opened = Run.open(run)
+        limits["max_pixels"] = opened.config.max_pixels
+        _check_groups(data, group_pattern, group_column)
+        for place in (data, opened.config.data):
+            if out is not None and place is not None:
+                refuse_inside_data(out, place)
         result = evaluate_run(
             opened,
             data,
             split=split,
             questions=_questions(opened.config, wishes),
             mapping=_mapping(same or []),
+            group_pattern=group_pattern,
             columns={
                 "path_column": path_column,
                 "label_column": label_column,
@@ -177,13 +200,14 @@ def evaluate(
             display=ConsoleDisplay(),
         )
     if out is not None:
-        write_evaluation(result, out)
+        write_evaluation(result, out, title=str(run), source=_source(run, data, result.split), **limits)
     if as_json:
         print_json({result.split: result.figures})
         return
     print_figures(result.split, result.figures)
+    print_seen(result.figures)
     if out is not None:
-        typer.echo(f"written   {out}")
+        typer.echo(f"written   {out}   (evaluation.html shows it)")
 
 
 def _questions(asked: TrainConfig, wishes: dict[str, Any]) -> Questions:
@@ -198,6 +222,26 @@ def _questions(asked: TrainConfig, wishes: dict[str, Any]) -> Questions:
     if asked.positive is None and (asked.sensitivity is not None or asked.specificity is not None):
         raise ExciteError("which class is to be found?", where="--positive", exit_code=BAD_USAGE)
     return questions_of(asked)
+
+
+def _source(run: Path, data: str | None, split: str) -> str:
+    """Which images were evaluated, in a sentence."""
+    if run.suffix.lower() == ".csv":
+        return "A table of predictions"
+    images = "All images" if split == "all" else f"The {split} images"
+    return f"{images} of {data or 'the run itself'}"
+
+
+def _check_groups(data: str | None, pattern: str | None, column: str) -> None:
+    """Raises: ExciteError for groups of no data, and for two sources of groups."""
+    given = {"--group-pattern": pattern is not None, "--group-column": column != "group"}
+    if all(given.values()):
+        what = "are mutually exclusive"
+        raise ExciteError(what, where="--group-pattern and --group-column", exit_code=BAD_USAGE)
+    for name, is_given in given.items():
+        if is_given and data is None:
+            what = "names the groups of DATA, and the run's own images keep those of its manifest"
+            raise ExciteError(what, where=name, hint="excite evaluate RUN DATA", exit_code=BAD_USAGE)
 
 
 def _refuse(run: Path, options: dict[str, Any]) -> None:

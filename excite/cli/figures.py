@@ -7,7 +7,10 @@ from typing import Any
 
 import typer
 
-from excite.cli.output import plain_table, print_table
+from excite.cli.output import plain_table, print_sentence, print_table
+
+SHOWN = 10
+"""Images that the terminal names; files name all."""
 
 
 def print_folds(metrics: Mapping[str, Any]) -> None:
@@ -40,8 +43,10 @@ def accuracy_line(figures: Mapping[str, Any], counted: str = "image") -> str:
     behind = f"1 {counted}" if n == 1 else f"{n} {counted}s"
     if groups != n:
         behind += " of 1 group" if groups == 1 else f" of {groups} groups"
-    if copies := figures.get("siblings_in_train"):
-        behind += f" ({copies} with a sibling in train)"
+    if copies := figures.get("duplicates_in_train"):
+        behind += f" ({copies} with a near-duplicate in the training set)"
+    if seen := figures.get("seen_in_training"):
+        behind += f" ({seen} seen in training)"
     return (
         f"accuracy {with_interval(figures['accuracy'], 2)} on {behind}, "
         f"balanced {with_interval(figures['balanced_accuracy'], 2)}, "
@@ -107,6 +112,20 @@ def print_figures(split: str, figures: dict[str, Any]) -> None:
             table.add_row(row["value"], str(row["n"]), str(row["groups"]), *cells, remark)
         print_table(table)
         _print_reasons([row[name] for row in part["rows"] for name in shown])
+
+
+def print_seen(figures: Mapping[str, Any]) -> None:
+    """Images of other data that the training has seen, and the accuracy without them; nothing for none."""
+    if not (images := figures.get("seen_images")):
+        return
+    typer.echo(f"seen in training: {len(images)} of {figures['n']} images")
+    for image in images[:SHOWN]:
+        print_sentence(f"  {image['path']} = {image['counterpart']} ({image['kind']}: {image['evidence']})")
+    if len(images) > SHOWN:
+        typer.echo(f"  and {len(images) - SHOWN} more; --json and --out DIR name all of them")
+    rest = figures["without_seen"]
+    text = accuracy_line(rest) if rest["n"] else "no image is left"
+    typer.echo(f"{'without':<10}{text}")
 
 
 def _print_reasons(figures: Iterable[Mapping[str, Any]]) -> None:

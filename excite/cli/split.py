@@ -144,7 +144,7 @@ def split(
     torn = siblings(made.table["split"].tolist(), made.group_codes().tolist())
     if as_json:
         document = {"manifest": str(out), "method": method, "images": len(made), "groups": made.group_count()}
-        document["test_images_with_a_sibling_in_train"] = torn
+        document["duplicates_in_train"] = torn
         print_json({**document, "splits": counts, "folds": k, "repeats": repeats if k else 0})
         return
     table = plain_table("split", "images", "groups", *made.classes, right=("images", "groups", *made.classes))
@@ -155,7 +155,8 @@ def split(
     if torn:
         tested = len(made.part("test"))
         typer.echo(
-            f"beware    {torn} of {tested} test images have a sibling in train; --split grouped parts them"
+            f"warning   {torn} of {tested} test images have a near-duplicate in the training set; "
+            "--split grouped keeps groups together"
         )
     folds_text = f", {repeats} x {k} folds" if k else ""
     typer.echo(f"written   {out}   ({method}, {made.group_count()} groups{folds_text})")

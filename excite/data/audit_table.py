@@ -105,7 +105,9 @@ def _finding_rows(audit: Audit) -> list[tuple[str, str]]:
                 f"{count:,} of {leaks.totals[split]:,} in {split} ({leaks.share(split):.1%})"
                 for split, count in leaks.images.items()
             ]
-            text = f"{_straddling(len(leaks.groups))} the given split; images with a sibling elsewhere: "
+            text = (
+                f"{_straddling(len(leaks.groups))} the given split; images with a near-duplicate elsewhere: "
+            )
             text += ", ".join(parts)
         rows.append(("LEAKS" if leaks else "leaks", text))
     if audit.conflicts:

@@ -4,36 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import astuple, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
-import PIL
-
-from excite.data.checking import Progress, in_threads
-from excite.data.decoding import MAX_PIXELS, decode_and_hash
+from excite.data.checking import Progress
+from excite.data.decoding import MAX_PIXELS
 from excite.data.linking import Linked as Linked
 from excite.data.linking import link as link
+from excite.data.looks import SMALLEST, look_at, versions
 from excite.data.manifest import Manifest
 from excite.data.pairs import KINDS, Pair
 from excite.data.realigned import realigned_pairs
 from excite.data.same_picture import identical_pairs, near_pairs
-from excite.data.thumbnails import Thumbnail, thumbnail
 from excite.errors import ExciteError
 from excite.files import replacing
 
-if TYPE_CHECKING:
-    from excite.data.local_features import Features
-
 _VERSION = 4
-
-SMALLEST = 24
-"""Short side in pixels from which pictures can be told apart by more than identical pixels. At 8 pixels two
-people's handwritten zeros correlate as copies do; the likeness was set on CIFAR-10's 32."""
 
 StageProgress = Callable[[str], Progress | None]
 
@@ -62,24 +50,22 @@ def find_pairs(
     sha256s = manifest.table["sha256"].tolist()
     if "" in sha256s:
         raise ExciteError("duplicates are looked for among checked images", hint="call check_files first")
-    memory = None if cache is None else cache / "duplicates" / f"{_key(sha256s, photos)}.json"
-    pairs = _recalled(memory, len(manifest))
+    memory = None if cache is None else cache / "duplicates" / f"{key_of(sha256s, photos)}.json"
+    pairs = recalled(memory, len(manifest))
     if pairs is None:
         pairs = _found(manifest, photos, max_pixels, progress or (lambda stage: None))
-        _remember(memory, pairs)
+        remember(memory, pairs)
     return pairs
 
 
 def _found(manifest: Manifest, photos: bool, max_pixels: int, progress: StageProgress) -> list[Pair]:
     table = manifest.table
-    files = list(zip(table["path"], table["sha256"], table["width"], table["height"], strict=True))
-    look = partial(_look, photos=photos, max_pixels=max_pixels)
-    looked = list(in_threads(look, files, progress=progress("looking at images")))
-    thumbnails = [one for one, _ in looked]
+    looks = look_at(manifest, photos=photos, max_pixels=max_pixels, progress=progress("looking at images"))
+    thumbnails = [look.thumbnail for look in looks]
     same = identical_pairs(table["sha256"].tolist(), thumbnails)
     repeated = {pair.b for pair in same}
     short = table[["width", "height"]].min(axis=1).to_numpy()
-    distinct = [row for row in range(len(files)) if row not in repeated and short[row] >= SMALLEST]
+    distinct = [row for row in range(len(table)) if row not in repeated and short[row] >= SMALLEST]
     near = near_pairs(thumbnails, distinct)
     small = [row for row in distinct if not (thumbnails[row].blank or thumbnails[row].fine)]
     known = {(pair.a, pair.b) for pair in near}
@@ -91,8 +77,8 @@ def _found(manifest: Manifest, photos: bool, max_pixels: int, progress: StagePro
 
         number = {row: place for place, row in enumerate(distinct)}
         sure = [(number[pair.a], number[pair.b]) for pair in near if pair.confidence >= SURE_CONFIDENCE]
-        features = [looked[row][1] for row in distinct]
-        looked.clear()
+        features = [looks[row].features for row in distinct]
+        looks.clear()
         seen = photo_pairs([one for one in features if one is not None], sure, progress("comparing photos"))
         already = {(pair.a, pair.b) for pair in near}
         named = [replace(pair, a=distinct[pair.a], b=distinct[pair.b]) for pair in seen]
@@ -100,35 +86,15 @@ def _found(manifest: Manifest, photos: bool, max_pixels: int, progress: StagePro
     return sorted(pairs, key=lambda pair: (KINDS.index(pair.kind), pair.a, pair.b))
 
 
-def _look(
-    file: tuple[str, str, int, int], *, photos: bool, max_pixels: int
-) -> tuple[Thumbnail, Features | None]:
-    path, expected, width, height = file
-    # A picture that passed the check under a higher limit passes here too.
-    image, sha256 = decode_and_hash(path, max_pixels=max(width * height, max_pixels))
-    if sha256 != expected:
-        raise ExciteError("has changed since it was checked", where=path, hint="start again")
-    if not photos or min(width, height) < SMALLEST:
-        return thumbnail(image), None
-    from excite.data.local_features import extract
-
-    return thumbnail(image), extract(image)
-
-
-def _key(sha256s: list[str], photos: bool) -> str:
-    # Pillow and OpenCV are part of it: another version may round a pixel differently.
-    versions = f"{_VERSION} {PIL.__version__} {np.__version__} {photos}"
-    if photos:
-        import cv2
-
-        versions += f" {cv2.__version__}"
-    digest = hashlib.sha256(versions.encode())
+def key_of(sha256s: Sequence[str], photos: bool, across: int = 0) -> str:
+    """What pairs depend on: the pictures in order, the versions, and from which row on they are others."""
+    digest = hashlib.sha256(f"{_VERSION} {versions(photos)} {across or ''}".rstrip().encode())
     for sha256 in sha256s:
         digest.update(bytes.fromhex(sha256))
     return digest.hexdigest()
 
 
-def _recalled(memory: Path | None, n: int) -> list[Pair] | None:
+def recalled(memory: Path | None, n: int) -> list[Pair] | None:
     """What was found last time, or None when there is nothing whole to recall."""
     if memory is None:
         return None
@@ -141,7 +107,8 @@ def _recalled(memory: Path | None, n: int) -> list[Pair] | None:
     return pairs if whole else None
 
 
-def _remember(memory: Path | None, pairs: list[Pair]) -> None:
+def remember(memory: Path | None, pairs: list[Pair]) -> None:
+    """For the next ``recalled``."""
     if memory is None:
         return
     with suppress(OSError), replacing(memory) as file:  # forgetting costs time, nothing else

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,21 +21,38 @@ Candidate = tuple[float, int, int, bool]
 """(likeness, a, b, mirror) with a < b."""
 
 
-def candidates(straight: np.ndarray, flipped: np.ndarray, k: int) -> list[Candidate]:
+@dataclass(frozen=True)
+class Vocabulary:
+    """What descriptions are made with.
+
+    Args:
+        words: (w, 128) visual words.
+        mean, matrix: (w * 128,) and (w * 128, d) of the PCA.
+    """
+
+    words: np.ndarray
+    mean: np.ndarray
+    matrix: np.ndarray
+
+
+def candidates(straight: np.ndarray, flipped: np.ndarray, k: int, known: int = 0) -> list[Candidate]:
     """The ``k`` nearest of every picture, straight or mirrored, each pair once for each, likeliest first.
 
     Args:
         straight, flipped: what ``descriptions`` gives; a row of zeros has no neighbours.
+        known: where it is not 0, the rows from there on are compared with those before, and no others.
     """
-    forward, ahead = nearest(straight, straight, k + 1)
-    backward, mirror = nearest(straight, flipped, k + 1)
+    vectors = straight[:known] if known else straight
+    forward, ahead = nearest(vectors, straight[known:], k + 1)
+    backward, mirror = nearest(vectors, flipped[known:], k + 1)
     rows, likeness = np.hstack([forward, backward]), np.hstack([ahead, mirror])
-    query = np.arange(len(rows))[:, None]
+    query = np.arange(known, len(straight))[:, None]
     likeness = np.where((rows == query) | (rows < 0), 0.0, likeness)
     found: dict[tuple[int, int, bool], float] = {}
-    for one, column in zip(query[:, 0].tolist(), np.argsort(-likeness, axis=1)[:, :k], strict=True):
+    for line, column in enumerate(np.argsort(-likeness, axis=1)[:, :k]):
+        one = known + line
         for place in column.tolist():
-            other, value = int(rows[one, place]), float(likeness[one, place])
+            other, value = int(rows[line, place]), float(likeness[line, place])
             if value > 0:
                 pair = (min(one, other), max(one, other), place >= forward.shape[1])
                 found[pair] = max(value, found.get(pair, 0.0))
@@ -46,23 +64,34 @@ def descriptions(features: Sequence[Features]) -> tuple[np.ndarray, np.ndarray]:
 
     A picture without features gets a row of zeros.
     """
+    vocabulary = learn_vocabulary(features)
+    return describe(features, vocabulary), describe(features, vocabulary, mirror=True)
+
+
+def learn_vocabulary(features: Sequence[Features]) -> Vocabulary:
+    """From a sample of the pictures; with no word where no picture has a feature."""
     useful = [row for row, one in enumerate(features) if len(one)]
     if not useful:
-        return np.zeros((len(features), 1), np.float32), np.zeros((len(features), 1), np.float32)
-    words = _vocabulary([features[row] for row in useful])
+        return Vocabulary(np.zeros((0, 128)), np.zeros(0, np.float32), np.zeros((0, 1), np.float32))
+    words = _words([features[row] for row in useful])
     random = np.random.default_rng(0)
     sampled = random.choice(useful, min(len(useful), _SAMPLED_PICTURES), replace=False)
     mean, matrix = _whitening(np.stack([_vlad(features[row].descriptors, words) for row in sampled]))
-    straight = np.zeros((len(features), matrix.shape[1]), np.float32)
-    flipped = np.zeros_like(straight)
-    for row in useful:
-        descriptors = features[row].descriptors
-        straight[row] = _unit((_vlad(descriptors, words) - mean) @ matrix)
-        flipped[row] = _unit((_vlad(mirrored(descriptors), words) - mean) @ matrix)
-    return straight, flipped
+    return Vocabulary(words, mean, matrix)
 
 
-def _vocabulary(features: Sequence[Features]) -> np.ndarray:
+def describe(features: Sequence[Features], vocabulary: Vocabulary, *, mirror: bool = False) -> np.ndarray:
+    """The pictures, or their mirror images, as unit vectors, (n, d) float32; zeros without a feature."""
+    found = np.zeros((len(features), vocabulary.matrix.shape[1]), np.float32)
+    for row, one in enumerate(features):
+        if len(one) and len(vocabulary.words):
+            descriptors = mirrored(one.descriptors) if mirror else one.descriptors
+            vector = _vlad(descriptors, vocabulary.words) - vocabulary.mean
+            found[row] = _unit(vector @ vocabulary.matrix)
+    return found
+
+
+def _words(features: Sequence[Features]) -> np.ndarray:
     from sklearn.cluster import KMeans
 
     random = np.random.default_rng(0)

@@ -18,7 +18,7 @@ from scipy import fft
 from excite.data.checking import Progress, in_threads
 from excite.data.neighbours import nearest
 from excite.data.pairs import Pair
-from excite.data.strangers import agreement, needed, sampled_strangers
+from excite.data.strangers import FEWEST, agreement, needed, sampled_strangers
 from excite.data.thumbnails import SIDE, Thumbnail, spectra
 
 NEIGHBOURS = 10
@@ -52,10 +52,19 @@ class _Lying(NamedTuple):
 
 
 def realigned_pairs(
-    thumbnails: Sequence[Thumbnail], rows: Sequence[int], progress: Progress | None = None
+    thumbnails: Sequence[Thumbnail],
+    rows: Sequence[int],
+    progress: Progress | None = None,
+    across: int = 0,
 ) -> list[Pair]:
-    """Copies among ``rows``, whose thumbnails are the 32-pixel ones and show something."""
-    if len(rows) < 2:
+    """Copies among ``rows``, whose thumbnails are the 32-pixel ones and show something.
+
+    Args:
+        rows: of the thumbnails, in ascending order.
+        across: where it is not 0, rows from there on are compared with those before, and no others.
+    """
+    known = sum(row < across for row in rows)
+    if len(rows) < 2 or (across and known in (0, len(rows))):
         return []
     lumas = np.stack([thumbnails[row].luma for row in rows])
     waves, keys = _band(lumas), _keys(spectra(lumas))
@@ -64,10 +73,10 @@ def realigned_pairs(
         one, two = thumbnails[rows[lying.a]], thumbnails[rows[lying.b]]
         return details(one, two, mirror=lying.mirror, shift=lying.shift)
 
-    a, b = sampled_strangers(keys.reshape(len(keys), -1))
+    a, b = sampled_strangers(keys[: known if known >= FEWEST else None].reshape(-1, _FREQUENCIES**2))
     strangers = _at_best_shift(waves, a, b, np.zeros(len(a), bool), least=-1.0)
     least = needed(np.array([significance for _, significance in map(judge, strangers)]), SIGNIFICANCE)
-    likely = _at_best_shift(waves, *_candidates(keys), least=ALIGNED)[: _LOOKS * len(rows)]
+    likely = _at_best_shift(waves, *_candidates(keys, known), least=ALIGNED)[: _LOOKS * (len(rows) - known)]
     pairs = []
     judged = in_threads(judge, likely, progress=progress)
     for lying, (detail, significance) in zip(likely, judged, strict=True):
@@ -122,15 +131,16 @@ def _keys(waves: np.ndarray) -> np.ndarray:
     return keys / np.maximum(np.sqrt((keys**2).sum(axis=(1, 2), keepdims=True)), 1e-6)
 
 
-def _candidates(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _candidates(keys: np.ndarray, known: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(a, b, mirror) of neighbours, a < b, each pair once straight and once mirrored at most."""
-    n = len(keys)
-    mirrored = keys * (-1.0) ** np.arange(_FREQUENCIES, dtype=np.float32)
-    queries = np.concatenate([keys, mirrored]).reshape(2 * n, -1)
-    found, _ = nearest(keys.reshape(n, -1), queries, NEIGHBOURS + 1)
+    vectors, straight = (keys[:known] if known else keys), keys[known:]
+    n = len(straight)
+    mirrored = straight * (-1.0) ** np.arange(_FREQUENCIES, dtype=np.float32)
+    queries = np.concatenate([straight, mirrored]).reshape(2 * n, -1)
+    found, _ = nearest(vectors.reshape(len(vectors), -1), queries, NEIGHBOURS + 1)
     asking = np.broadcast_to(np.arange(2 * n)[:, None], found.shape)
-    wanted = (found >= 0) & (found != asking % n)
-    one, two, mirror = asking[wanted] % n, found[wanted], asking[wanted] >= n
+    wanted = (found >= 0) & (found != asking % n + known)
+    one, two, mirror = asking[wanted] % n + known, found[wanted], asking[wanted] >= n
     ends = np.unique(np.stack([np.minimum(one, two), np.maximum(one, two), mirror], axis=1), axis=0)
     return ends[:, 0], ends[:, 1], ends[:, 2].astype(bool)
 

@@ -17,7 +17,7 @@ from excite.data.neighbours import nearest
 from excite.data.pairs import Pair
 from excite.data.photo_candidates import Candidate, candidates, descriptions
 from excite.data.photo_matching import Overlay, overlay
-from excite.data.strangers import SHARE, sampled_strangers
+from excite.data.strangers import FEWEST, SHARE, sampled_strangers
 
 NEIGHBOURS = 20
 """Looked at for every picture, straight or mirrored. Twice as many take twice the time and made 2 more of the
@@ -46,7 +46,12 @@ _BATCH = 4096
 
 
 def photo_pairs(
-    features: Sequence[Features], known: Iterable[tuple[int, int]] = (), progress: Progress | None = None
+    features: Sequence[Features],
+    known: Iterable[tuple[int, int]] = (),
+    progress: Progress | None = None,
+    *,
+    described: tuple[np.ndarray, np.ndarray] | None = None,
+    across: int = 0,
 ) -> list[Pair]:
     """Pairs of pictures that show one photo.
 
@@ -54,17 +59,20 @@ def photo_pairs(
         features: one a picture.
         known: pairs that are one picture for sure; they are not looked at again.
         progress: called with (pairs looked at, pairs in all); the number in all may grow.
+        described: what ``descriptions`` gives of the features, where that is known.
+        across: where it is not 0, pairs of a picture from there on with one before are looked for, and no
+            others.
     """
-    with _one_thread_each():
+    with one_thread_each():
         sure = UnionFind(len(features))
         for a, b in known:
             sure.join(a, b)
-        straight, flipped = descriptions(features)
-        usual = _usual_correlation(features, straight)
+        straight, flipped = described or descriptions(features)
+        usual = _usual_correlation(features, straight[:across] if across >= FEWEST else straight)
         found: dict[tuple[int, int], Overlay] = {}
-        first = candidates(straight, flipped, NEIGHBOURS)
+        first = candidates(straight, flipped, NEIGHBOURS, across)
         _look(features, first, sure, found, usual, thorough=False, progress=progress)
-        second = _second_candidates(straight, flipped, sure)
+        second = _second_candidates(straight, flipped, sure, across)
         _look(features, second, sure, found, usual, thorough=True, progress=progress)
     return [
         Pair(a, b, "same photo", evidence(seen), 1 - 2 ** -strength(seen, usual))
@@ -133,15 +141,19 @@ def _look(
             progress(done, len(wanted))
 
 
-def _second_candidates(straight: np.ndarray, flipped: np.ndarray, sure: UnionFind) -> list[Candidate]:
+def _second_candidates(
+    straight: np.ndarray, flipped: np.ndarray, sure: UnionFind, across: int = 0
+) -> list[Candidate]:
     """For pictures that are still nearly alone: the likeliest members of the likeliest groups."""
     n = len(straight)
-    lonely = np.array([row for row in range(n) if sure.size(row) <= _LONELY], dtype=np.int64)
+    most = 1 if across else _LONELY
+    lonely = np.array([row for row in range(across, n) if sure.size(row) <= most], dtype=np.int64)
     if len(lonely) in (0, n):
         return []
+    vectors = straight[:across] if across else straight
     near: dict[int, dict[int, list[tuple[float, int, bool]]]] = defaultdict(lambda: defaultdict(list))
     for mirror, queries in ((False, straight), (True, flipped)):
-        rows, likeness = nearest(straight, queries[lonely], _WIDER)
+        rows, likeness = nearest(vectors, queries[lonely], _WIDER)
         for row, others, how in zip(lonely.tolist(), rows.tolist(), likeness.tolist(), strict=True):
             for other, value in zip(others, how, strict=True):
                 grouped = value > 0 and sure.size(other) > 1 and sure.find(other) != sure.find(row)
@@ -152,11 +164,11 @@ def _second_candidates(straight: np.ndarray, flipped: np.ndarray, sure: UnionFin
         for group in sorted(groups, key=lambda g: -max(groups[g])[0])[:_GROUPS]:
             for value, other, mirror in sorted(groups[group], reverse=True)[:_MEMBERS]:
                 wanted.add((value, min(row, other), max(row, other), mirror))
-    return sorted(wanted, key=lambda item: (-item[0], *item[1:]))[: _SECOND_LOOKS * n]
+    return sorted(wanted, key=lambda item: (-item[0], *item[1:]))[: _SECOND_LOOKS * (n - across)]
 
 
 @contextmanager
-def _one_thread_each() -> Generator[None, None, None]:
+def one_thread_each() -> Generator[None, None, None]:
     """Our threads take the cores; OpenCV and BLAS must not start their own inside each."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)

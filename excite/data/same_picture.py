@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from excite.data.neighbours import nearest
 from excite.data.pairs import Pair
-from excite.data.strangers import agreement, needed, sampled_strangers
+from excite.data.strangers import FEWEST, agreement, needed, sampled_strangers
 from excite.data.thumbnails import Thumbnail, coarse, spectra, unoriented
 
 LIKENESS = 0.9
@@ -63,16 +63,23 @@ def identical_pairs(sha256s: Sequence[str], thumbnails: Sequence[Thumbnail]) -> 
     return pairs
 
 
-def near_pairs(thumbnails: Sequence[Thumbnail], rows: Sequence[int]) -> list[Pair]:
-    """Pictures among ``rows`` that are the same but for encoding, size, light and orientation."""
+def near_pairs(thumbnails: Sequence[Thumbnail], rows: Sequence[int], across: int = 0) -> list[Pair]:
+    """Pictures among ``rows`` that are the same but for encoding, size, light and orientation.
+
+    Args:
+        rows: of the thumbnails, in ascending order.
+        across: where it is not 0, rows from there on are compared with those before, and no others.
+    """
     rows = [row for row in rows if not thumbnails[row].blank]
-    if len(rows) < 2:
+    known = sum(row < across for row in rows)
+    if len(rows) < 2 or (across and known in (0, len(rows))):
         return []
     waves = spectra(np.stack([coarse(thumbnails[row].luma) for row in rows]))
     keys = unoriented(waves)
     details = _Details([thumbnails[row] for row in rows])
-    least = _least(details, waves, keys)
-    a, b = _candidates(keys)
+    some = slice(known if known >= FEWEST else None)
+    least = _least(details, waves[some], keys[some])
+    a, b = _candidates(keys, known)
     likeness, orientation = best_orientation(waves, a, b)
     close = likeness >= LIKENESS
     pairs = []
@@ -106,10 +113,10 @@ def best_orientation(waves: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[n
     return best, which
 
 
-def _candidates(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _candidates(keys: np.ndarray, known: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows a < b of pairs of neighbours that may reach ``LIKENESS``."""
-    rows, likeness = nearest(keys, keys, NEIGHBOURS + 1)
-    query = np.broadcast_to(np.arange(len(keys))[:, None], rows.shape)
+    rows, likeness = nearest(keys[:known] if known else keys, keys[known:], NEIGHBOURS + 1)
+    query = np.broadcast_to(np.arange(known, len(keys))[:, None], rows.shape)
     wanted = (likeness >= LIKENESS) & (rows != query)
     pairs = np.sort(np.stack([query[wanted], rows[wanted]], axis=1), axis=1)
     pairs = np.unique(pairs, axis=0)

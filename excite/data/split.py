@@ -67,16 +67,16 @@ def repeated_folds(manifest: Manifest, k: int, repeats: int, *, seed: int, metho
     return np.stack([folds(manifest, k, seed=seed + r, method=method) for r in range(repeats)], axis=1)
 
 
-def apply_group_pattern(manifest: Manifest, pattern: str) -> Manifest:
+def apply_group_pattern(manifest: Manifest, pattern: str, *, strict: bool = True) -> Manifest:
     """The manifest with groups taken from the file names.
 
     Args:
         pattern: a regular expression searched for in the name without its folder; its first capture
             group is the image's group, or the whole match where it has none.
+        strict: refuse a pattern that tells nothing: one group for all images, or one for each.
 
     Raises:
-        ExciteError: when it is not a regular expression, a name does not match, or it tells nothing:
-            one group for all images, or one for each.
+        ExciteError: when it is not a regular expression, a name does not match, or it is refused.
     """
     try:
         expression = re.compile(pattern)
@@ -91,7 +91,7 @@ def apply_group_pattern(manifest: Manifest, pattern: str) -> Manifest:
         what = f"group pattern {pattern!r} does not match {groups.count('')} of {len(paths)} file names"
         raise ExciteError(what, where=paths[groups.index("")], exit_code=BAD_USAGE)
     distinct = len(set(groups))
-    if len(paths) > 1 and distinct in (1, len(paths)):
+    if strict and len(paths) > 1 and distinct in (1, len(paths)):
         what = "puts all images into one group" if distinct == 1 else "makes every image a group of its own"
         raise ExciteError(f"group pattern {pattern!r} {what}: {groups[0]!r}", exit_code=BAD_USAGE)
     return manifest.with_columns(group=groups)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from excite.attention.parts import GatedModule
 from excite.errors import BAD_USAGE, ExciteError
+from excite.inference.mode import evaluating
 from excite.insertion.attended import CHILD, Attended, unattend
 from excite.insertion.neighbours import HOMOGENEOUS, scale_input, scale_output, scale_output_before
 
@@ -184,13 +185,8 @@ def _measure(model: nn.Module, loader: Batches) -> tuple[list[GateStatistics], T
 def _logits(model: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
     """(N, classes) float32 logits in evaluation mode and (N,) targets, on the CPU."""
     like = next(iter(model.parameters()), torch.zeros(()))
-    was_training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
+    with evaluating(model):
         pairs = [(model(images.to(like.device)).float().cpu(), targets.cpu()) for images, targets in batches]
-    finally:
-        for module in was_training:
-            module.training = True
     if not pairs:
         raise ExciteError("there are no images to measure on", where="loader", exit_code=BAD_USAGE)
     return torch.cat([logits for logits, _ in pairs]), torch.cat([targets for _, targets in pairs])

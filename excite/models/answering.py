@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils.hooks import RemovableHandle
 
+from excite.inference.mode import evaluating
 from excite.kernels.norm_gate import sees_means_only
 from excite.kernels.ready import NOTHING, RELU, After, clipped
 from excite.kernels.switch import choice, unseen
@@ -46,14 +47,10 @@ def answering(model: nn.Module, images: Tensor) -> nn.Module:
         return model
     images = images.clone(memory_format=torch.channels_last)  # none of inference mode, which counts no writes
     made = copy.deepcopy(model).eval().requires_grad_(False)
-    mode = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         expected = _seen(model, images)
         _prepare(made, images)
         same = all(map(_close, _seen(made, images), expected))
-    finally:
-        model.train(mode)
     for module in made.modules():  # ready for the check's images, now for what comes
         if isinstance(module, Answering | DenseBlock):
             module.forget()

@@ -108,7 +108,12 @@ def _figures(audit: Audit) -> list[tuple[str, str, bool]]:
         (len(audit), "image", "images", False),
         (len(audit.members), "group", "groups", False),
         (len(audit.pairs), "pair", "pairs", False),
-        (affected, "image torn from a sibling by the split", "images torn from siblings by the split", True),
+        (
+            affected,
+            "image with a near-duplicate in another split",
+            "images with a near-duplicate in another split",
+            True,
+        ),
         (len(audit.conflicts), "photo under two labels", "photos under two labels", True),
         (len(audit.files.bad), "bad file", "bad files", True),
     ]

@@ -16,13 +16,10 @@ from excite.data.decoding import decode
 from excite.errors import ExciteError
 from excite.files import write_bytes
 from excite.reporting.charts import kept_epoch
-from excite.runs.predictions import prediction_rows
 from excite.runs.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from excite.runs.evaluate import Evaluation
 
 BLUE, ORANGE, RED, GREY = "#1f5fa8", "#d97706", "#b91c1c", "#6b7280"
 SAMPLES = 24
@@ -36,14 +33,6 @@ def draw_figures(run: Run) -> None:
         save(learning_curves(run.history), run.figures / "learning_curves.png")
     save(confusion_matrix(test), run.figures / "confusion_matrix.png")
     save(sample_grid(run.predictions), run.figures / "samples.png")
-
-
-def write_evaluation(result: Evaluation, folder: Path) -> None:
-    """Write an evaluation's ``metrics.json``, ``predictions.csv`` and ``confusion_matrix.png``."""
-    target = Run(folder)
-    target.write_json("metrics.json", {result.split: result.figures})
-    target.write_table("predictions.csv", prediction_rows(result.predictions))
-    save(confusion_matrix(result.figures), folder / "confusion_matrix.png")
 
 
 def learning_curves(history: pd.DataFrame) -> Figure:
@@ -79,8 +68,10 @@ def confusion_matrix(figures: Mapping[str, Any]) -> Figure:
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, label="share of the class", shrink=0.8)
     axes.set(xlabel="predicted", ylabel="truth", title=f"{counts.trace()} of {counts.sum()} right")
-    if copies := figures.get("siblings_in_train"):  # the stamp of a split that flatters
-        axes.set_title(f"{axes.get_title()}\n{copies} have a sibling in train", color=RED)
+    if copies := figures.get("duplicates_in_train"):  # a leaky split is marked on its figure
+        axes.set_title(f"{axes.get_title()}\n{copies} have a near-duplicate in the training set", color=RED)
+    if seen := figures.get("seen_in_training"):
+        axes.set_title(f"{axes.get_title()}\n{seen} were seen in training", color=RED)
     ticks = range(len(classes))
     axes.set_xticks(ticks, classes, rotation=90 if max(map(len, classes)) > 3 else 0)
     axes.set_yticks(ticks, classes)

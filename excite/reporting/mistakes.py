@@ -22,11 +22,12 @@ DEEPEST = 36  # percent of colour in a full cell: dark text on it, and light tex
 SIDE = 380  # units of the picture
 
 
-def confusion_view(figures: Mapping[str, Any]) -> dict[str, Any]:
+def confusion_view(figures: Mapping[str, Any], name: str = "confusion") -> dict[str, Any]:
     """The confusion matrix as rows of cells or as a picture, the commonest confusions, and all as CSV.
 
     Args:
         figures: with ``confusion``, (C, C) counts whose rows are the truth, and ``classes``.
+        name: unique on the page; the download is called ``name.csv``.
     """
     counts = np.array(figures["confusion"])
     classes = list(figures["classes"])
@@ -53,9 +54,10 @@ def confusion_view(figures: Mapping[str, Any]) -> dict[str, Any]:
         for row, label in enumerate(classes)
     ]
     return {
+        "name": name,
         "classes": classes,
         "rows": rows if small else [],
-        "picture": None if small else _picture(shares),
+        "picture": None if small else _picture(shares, name),
         "pairs": [
             (classes[row], classes[column], int(counts[row, column]), f"{100 * shares[row, column]:.0f} %")
             for row, column in pairs
@@ -101,7 +103,7 @@ def worst_mistakes(
     return {"rows": rows, "wrong": len(wrong), "groups": len(groups), "root": root, "pictures": thumbnails}
 
 
-def _picture(shares: np.ndarray) -> Markup:
+def _picture(shares: np.ndarray, name: str) -> Markup:
     """A square for each pair of classes that occurs, the stronger the more of the class it is."""
     classes = len(shares)
     margin = 22
@@ -126,4 +128,4 @@ def _picture(shares: np.ndarray) -> Markup:
     parts.append(Markup(words).format(margin + (SIDE - margin) / 2, classes))
     told = f"Confusion matrix of {classes} classes: rows are the truth, columns the answers, "
     told += "the stronger the colour the more of the class."
-    return framed("confusion", "Confusion matrix", told, SIDE, SIDE, parts)
+    return framed(name, "Confusion matrix", told, SIDE, SIDE, parts)

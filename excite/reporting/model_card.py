@@ -20,7 +20,7 @@ from excite.reporting.report_words import (
     limits,
     warnings,
 )
-from excite.reporting.tables import NAMES, figure_text, fold_table
+from excite.reporting.tables import NAMES, Cell, Notes, cell, figure_text, fold_table
 
 _MARKUP = re.compile(r"([\\`*_\[\]<>#|~&$])")
 
@@ -30,7 +30,8 @@ def model_card_of(facts: RunFacts) -> str:
     test = facts.test
     point = test.get("operating_point")
     folds = fold_table(facts.folds, facts.metrics.get("corrected", {})) if facts.folds else None
-    return template("model_card.md", md=markdown_text, code=code_block).render(
+    overall, classes, points = Notes(), Notes(), Notes()
+    return template("model_card.md", md=markdown_text, cell=cell_text, code=code_block).render(
         front=yaml.safe_dump(_front(facts), sort_keys=False, allow_unicode=True),
         title=facts.name,
         verdict=headline(facts),
@@ -42,23 +43,26 @@ def model_card_of(facts: RunFacts) -> str:
         setup=setup_rows(facts),
         counts=facts.counts,
         audit=audit_rows(facts.audit) if facts.audit else [],
-        overall=[(NAMES[name][0], figure_text(test[name], name)) for name in OVERALL if name in test],
+        overall=[(NAMES[name][0], cell(name, test[name], overall)) for name in OVERALL if name in test],
+        overall_notes=overall,
         class_columns=[NAMES[name][0] for name in PER_CLASS],
         classes=[
-            (label, row["n"], row["groups"], [figure_text(row[name], name) for name in PER_CLASS])
+            (label, row["n"], row["groups"], [cell(name, row[name], classes) for name in PER_CLASS])
             for label, row in facts.by_class["classes"].items()
         ],
+        class_notes=classes,
         folds=folds,
         size=f"{test['n']:,} images of {test['groups']:,} groups",
         calibration=test.get("calibration"),
         ece=figure_text(test["ece"]),
         point=point,
         point_rows=[
-            (NAMES[name][0], figure_text(point["test"][name], name))
+            (NAMES[name][0], cell(name, point["test"][name], points))
             for name in ("sensitivity", "specificity", "ppv", "npv", "accuracy")
         ]
         if point
         else [],
+        point_notes=points,
         command=command(facts.config),
         ensemble="ensemble" in facts.metrics,
         labels=candidates_text(facts) if "label_noise" in facts.metrics else "",
@@ -68,6 +72,12 @@ def model_card_of(facts: RunFacts) -> str:
 def markdown_text(text: object) -> str:
     """Text that Markdown shows as it is, on one line: in a heading, a list or a table's cell."""
     return _MARKUP.sub(r"\\\1", " ".join(str(text).split())).replace("\\<", "&lt;").replace("\\>", "&gt;")
+
+
+def cell_text(cell: Cell) -> str:
+    """A figure in a table's cell: value, interval, and the mark of its footnote."""
+    text = f"{cell.value} ({cell.interval})" if cell.interval else cell.value
+    return markdown_text(text) + (f"<sup>{cell.mark}</sup>" if cell.mark else "")
 
 
 def code_block(text: str) -> str:

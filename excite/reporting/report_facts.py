@@ -84,9 +84,9 @@ class RunFacts:
         return self.metrics.get("val")
 
     @property
-    def siblings(self) -> int:
-        """Test images with a sibling in train."""
-        return int(self.test.get("siblings_in_train") or 0)
+    def duplicates_in_train(self) -> int:
+        """Test images with a near-duplicate, an image of their group, in the training set."""
+        return int(self.test.get("duplicates_in_train") or 0)
 
     @property
     def leaks_allowed(self) -> bool:

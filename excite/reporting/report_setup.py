@@ -76,7 +76,7 @@ def audit_rows(audit: Mapping[str, Any]) -> list[Row]:
         if leaks.get("groups"):
             counts = ", ".join(f"{count:,} in {split}" for split, count in leaks["images"].items())
             text = f"{many(leaks['groups'], 'group')} on both sides of the given split; "
-            text += f"images with a sibling elsewhere: {counts}"
+            text += f"images with a near-duplicate elsewhere: {counts}"
         rows.append(("leaks", text))
     conflicts = audit.get("label_conflicts", ())
     rows.append(

@@ -75,17 +75,17 @@ def folds_text(facts: RunFacts) -> str:
 def disjointness(facts: RunFacts) -> Said:
     """At which level the parts are disjoint, or that they are not."""
     n = facts.test["n"]
-    torn = (
-        f"{facts.siblings:,} of {many(n, 'test image')} {'has' if facts.siblings == 1 else 'have'} a sibling"
-    )
+    count = facts.duplicates_in_train
+    duplicates = f"{count:,} of {many(n, 'test image')} {'has' if count == 1 else 'have'} a near-duplicate "
+    duplicates += "in the training set"
     if facts.leaks_allowed:
-        count = f": {torn} in train" if facts.siblings else ""
-        return Said(f"Leaks were allowed{count}. The figures flatter.", BAD)
-    if facts.siblings:
-        return Said(f"{torn} in train, an image of the same group: the figures flatter.", BAD)
+        text = f": {duplicates}" if count else ""
+        return Said(f"Leaks were allowed{text}; the metrics are optimistic.", BAD)
+    if count:
+        return Said(f"{duplicates} (an image of the same group); the metrics are optimistic.", BAD)
     torn_groups = many(facts.straddling, "group lies", "groups lie")
     if facts.straddling and facts.folds:
-        return Said(f"{torn_groups} in more than one fold: the figures flatter.", BAD)
+        return Said(f"{torn_groups} in more than one fold; the metrics are optimistic.", BAD)
     if facts.straddling:
         return Said(
             f"{torn_groups} in more than one part, though not in train and test.",
@@ -147,8 +147,10 @@ def limits(facts: RunFacts) -> list[str]:
         "know only chance between groups like these; other cameras, places and people are not in them.",
         "There is no external validation. excite evaluate RUN DATA measures the classifier on other data.",
     ]
-    if facts.siblings or facts.leaks_allowed:
-        said.append("Test images have siblings in train: expect worse on new groups than these figures say.")
+    if facts.duplicates_in_train or facts.leaks_allowed:
+        said.append(
+            "Test images have near-duplicates in the training set: expect lower metrics on new groups."
+        )
     own, _ = facts.group_kinds
     if not own:
         said.append(

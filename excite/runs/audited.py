@@ -54,7 +54,7 @@ def audited(config: TrainConfig, display: Display) -> Audit:
     return found
 
 
-def siblings_in_train(manifest: Manifest, split: str) -> int:
+def duplicates_in_train(manifest: Manifest, split: str) -> int:
     """How many images of a split have a sibling, of the same group, among the training images."""
     if split == "train" or "train" not in manifest.splits:
         return 0

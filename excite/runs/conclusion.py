@@ -15,7 +15,7 @@ from excite.evaluation.calibration import fit_temperature
 from excite.evaluation.judge import judge
 from excite.evaluation.measure import measure
 from excite.insertion.insert import inserted_sites
-from excite.runs.audited import siblings_in_train
+from excite.runs.audited import duplicates_in_train
 from excite.runs.classifier import Classifier, softmax
 from excite.runs.predictions import prediction_rows, predictions_of, questions_of
 from excite.runs.run import Run
@@ -63,8 +63,8 @@ def conclude(run: Run, config: TrainConfig, manifest: Manifest, model: nn.Module
         "test": judge(test, questions, temperature=temperature, validation=validation, columns=columns),
     }
     for split, those in figures.items():
-        those["siblings_in_train"] = siblings_in_train(manifest, split)
-        those["leaks_allowed"] = config.allow_leaks and bool(those["siblings_in_train"])
+        those["duplicates_in_train"] = duplicates_in_train(manifest, split)
+        those["leaks_allowed"] = config.allow_leaks and bool(those["duplicates_in_train"])
     run.write_table("val_predictions.csv", prediction_rows(validation))
     run.write_table("predictions.csv", prediction_rows(test))
     run.write_json("metrics.json", figures)

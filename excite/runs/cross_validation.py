@@ -173,7 +173,7 @@ def _conclude(run: Run, display: Display) -> None:
         figures |= measure_repeats(pooled)
         if "photos" in figures:
             figures["photos"] |= measure_repeats([repeat.by_photo() for repeat in pooled])
-    figures["siblings_in_train"] = sum(row["siblings_in_train"] for row in rows[: config.folds])
+    figures["duplicates_in_train"] = sum(row["duplicates_in_train"] for row in rows[: config.folds])
     members = [Run(run.path / row["run"]) for row in rows]
     out_of_fold = mean_of_repeats(pooled)
     found = {"test": figures, "folds": rows, "corrected": _corrected(rows)}
@@ -192,7 +192,7 @@ def _row(run: Run, fold: Run, repeat: int, number: int) -> dict[str, Any]:
         "train": len(fold.manifest.part("train")),
         "n": test["n"],
         "groups": test["groups"],
-        "siblings_in_train": test["siblings_in_train"],
+        "duplicates_in_train": test["duplicates_in_train"],
         **{name: test[name]["value"] for name in CORRECTED},
         **({"share": fold.read_json("shifts.json")["share"]} if fold.config.recipe == "finetune" else {}),
     }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from excite.data.checking import check_files, refuse_bad
@@ -19,10 +20,10 @@ from excite.data.split import apply_group_pattern
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.judge import Questions, judge
 from excite.evaluation.predictions import Predictions, read_predictions
-from excite.runs.audited import siblings_in_train
+from excite.runs.audited import duplicates_in_train
 from excite.runs.predictions import column_names, predictions_of, questions_of
 from excite.runs.run import Run
-from excite.runs.seen import seen_in_training
+from excite.runs.seen import SeenImage, seen_in_training
 from excite.system.cache import cache_directory
 from excite.training.progress import Display
 
@@ -35,11 +36,16 @@ class Evaluation:
         split: what the set is called: test, val, train, or all.
         figures: as in ``metrics.json``.
         predictions: what was said of each image.
+        unseen: those of images that the training has not seen; None where that is not known, as for a
+            table of predictions, or where it is none of them.
+        seen: the other images, each with its counterpart in training.
     """
 
     split: str
     figures: dict[str, Any]
     predictions: Predictions
+    unseen: Predictions | None = None
+    seen: tuple[SeenImage, ...] = ()
 
 
 def evaluate_run(
@@ -49,6 +55,7 @@ def evaluate_run(
     split: str | None = None,
     questions: Questions | None = None,
     mapping: Mapping[str, str] | None = None,
+    group_pattern: str | None = None,
     columns: Mapping[str, str] | None = None,
     device: str = "cpu",
     max_bad: float = 0.01,
@@ -61,6 +68,8 @@ def evaluate_run(
         split: which part of it; None: ``test`` where the data has one, else all.
         questions: what is asked beside the usual figures; None: what the training was asked.
         mapping: classes of the data that are another one of the run's, such as Chickenpox -> Others.
+        group_pattern: takes the groups of the data from its file names, see ``apply_group_pattern``. The
+            run's own pattern belongs to the data that it was trained on, and is not used here.
         columns: ``path_column``, ``label_column``, ``group_column``, ``split_column`` of a CSV.
         max_bad: largest share of unreadable files to go on with.
 
@@ -76,7 +85,16 @@ def evaluate_run(
         raise ExciteError(what, where=run.path, hint=hint, exit_code=BAD_USAGE)
     classifier = run.classifier(device)
     questions = questions or questions_of(config)
-    before = run.manifest if data is None else read_manifest(data, complete=False, **(columns or {}))
+    if data is None:
+        before, grouped_by = run.manifest, "run"
+    else:
+        found = read_manifest(data, complete=False, **(columns or {}))
+        before, grouped_by = _grouped(found, group_pattern, (columns or {}).get("group_column", "group"))
+        if grouped_by == "image":
+            display.note(
+                "each image counts as a group of its own; --group-pattern, or --group-column for a CSV, "
+                "names the groups of this data"
+            )
     manifest = _aligned(before, classifier.classes, mapping or {}, data or run.path)
     questions = _answerable(questions, manifest, column_names(config.by) if data else (), display)
     chosen = split or ("test" if "test" in manifest.splits else "all")
@@ -97,24 +115,41 @@ def evaluate_run(
     refuse_bad(bad, len(manifest), max_bad)
     if data is None and (bad or not checked.table["sha256"].equals(manifest.table["sha256"])):
         raise ExciteError("its images are not what they were when it was trained", where=run.path)
-    if config.group_pattern and not checked.table["group"].any():
-        checked = apply_group_pattern(checked, config.group_pattern)
     pixels = cached_pixels(
         checked, classifier.preprocessing, cache_directory(), progress=display.stage("decoding images")
     )
     predictions = predictions_of(checked, classifier.probabilities(PixelSource(pixels)))
-    figures = judge(
-        predictions,
-        questions,
-        temperature=classifier.temperature,
-        validation=run.predicted("val") if questions.need_validation else None,
-        columns={name: checked.table[name].tolist() for name in questions.by},
-    )
+    validation = run.predicted("val") if questions.need_validation else None
+
+    def figures_of(rows: np.ndarray) -> dict[str, Any]:
+        return judge(
+            predictions.take(rows),
+            questions,
+            temperature=classifier.temperature,
+            validation=validation,
+            columns={name: checked.table[name][rows].tolist() for name in questions.by},
+        )
+
+    figures = figures_of(np.ones(len(checked), dtype=bool)) | {"grouped_by": grouped_by}
     if data is None:
-        figures["siblings_in_train"] = siblings_in_train(before, chosen)
-    else:
-        figures["siblings_in_train"] = _warned(run, checked, display)
-    return Evaluation(chosen, figures, predictions)
+        figures["duplicates_in_train"] = duplicates_in_train(before, chosen)
+        return Evaluation(chosen, figures, predictions)
+    seen = seen_in_training(run, checked, display)
+    _warn_of_seen(run, seen, len(checked), display)
+    rows = ~np.isin(np.arange(len(checked)), [image.row for image in seen])
+    figures["seen_in_training"] = len(seen)
+    figures["seen_images"] = [image.to_dict() for image in seen]
+    figures["without_seen"] = figures_of(rows) if rows.any() else {"n": 0, "groups": 0}
+    return Evaluation(
+        chosen, figures, predictions, predictions.take(rows) if rows.any() else None, tuple(seen)
+    )
+
+
+def _grouped(manifest: Manifest, pattern: str | None, column: str) -> tuple[Manifest, str]:
+    """The manifest with its groups, and what names them: a pattern, a column, or nothing but the image."""
+    if pattern is not None:
+        return apply_group_pattern(manifest, pattern, strict=False), f"pattern {pattern}"
+    return manifest, f"column {column}" if manifest.table["group"].any() else "image"
 
 
 def _answerable(
@@ -154,15 +189,11 @@ def evaluate_table(
     return Evaluation("table", judge(predictions, questions, validation=held, columns=columns), predictions)
 
 
-def _warned(run: Run, images: Manifest, display: Display) -> int:
-    """How many images the training has seen; a person is told of them."""
-    seen = seen_in_training(run, images, display)
-    if seen.any():
-        first = images.table["path"].iloc[int(seen.argmax())]
+def _warn_of_seen(run: Run, seen: Sequence[SeenImage], n: int, display: Display) -> None:
+    if seen:
         whom = "" if run.config.folds is None else " by most members of the ensemble"
-        text = f"{seen.sum()} of {len(images)} images were trained on{whom}, as they are or as other copies"
-        display.note(f"{text}: their figures flatter; the first is {first}")
-    return int(seen.sum())
+        text = f"{len(seen)} of {n} images were seen in training{whom}, as they are or as other copies"
+        display.note(f"{text}; the metrics are optimistic; the first is {seen[0].path}")
 
 
 def _aligned(

@@ -24,7 +24,7 @@ from excite.insertion.insert import inserted_sites
 from excite.models.catalogue import create_model
 from excite.models.head import head_of
 from excite.models.weights import load_weights
-from excite.runs.audited import audited, siblings_in_train
+from excite.runs.audited import audited, duplicates_in_train
 from excite.runs.blending import blend, under_shifts
 from excite.runs.conclusion import Outputs, conclude, outputs_of
 from excite.runs.finetuning import keep_start, start_from_probe, started_from_probe
@@ -127,9 +127,10 @@ def _prepare(
         seed=config.seed,
     )
     for split in ("val", "test"):
-        if copies := siblings_in_train(manifest, split):
+        if copies := duplicates_in_train(manifest, split):
             n = len(manifest.part(split))
-            display.note(f"{copies} of {n} {split} images have a sibling in train: their figures flatter")
+            text = f"{copies} of {n} {split} images have a near-duplicate in the training set"
+            display.note(f"{text}; the metrics are optimistic")
     if config.recipe != "probe":
         _check_batch(config, here.size)
     for reason in reasons:

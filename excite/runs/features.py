@@ -14,6 +14,7 @@ from excite.data.loading import PixelSource, evaluation_batches
 from excite.data.preprocessing import Preprocessing
 from excite.data.views import views_of
 from excite.files import replacing
+from excite.inference.mode import evaluating
 from excite.models.head import linear_head
 from excite.training.inference import quick_copy
 
@@ -40,21 +41,19 @@ def features_of(
     def keep(_head: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         views.append(inputs[0].float().cpu())
 
-    training = model.training
-    model.eval()
-    asked = quick_copy(model, source, preprocessing, device)
-    handle = linear_head(asked).register_forward_pre_hook(keep)
-    try:
-        for images in evaluation_batches(source, preprocessing, BATCH, device):
-            for view in views_of(images, preprocessing.views):
-                asked(view.contiguous(memory_format=torch.channels_last))
-            found.append(torch.stack(views).mean(dim=0))
-            views.clear()
-            if progress is not None:
-                progress(min(len(found) * BATCH, len(source)), len(source))
-    finally:
-        handle.remove()
-        model.train(training)
+    with evaluating(model):
+        asked = quick_copy(model, source, preprocessing, device)
+        handle = linear_head(asked).register_forward_pre_hook(keep)
+        try:
+            for images in evaluation_batches(source, preprocessing, BATCH, device):
+                for view in views_of(images, preprocessing.views):
+                    asked(view.contiguous(memory_format=torch.channels_last))
+                found.append(torch.stack(views).mean(dim=0))
+                views.clear()
+                if progress is not None:
+                    progress(min(len(found) * BATCH, len(source)), len(source))
+        finally:
+            handle.remove()
     return torch.cat(found).numpy()
 
 

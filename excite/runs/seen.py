@@ -1,57 +1,101 @@
-"""Images to be evaluated that the training has seen: the same files, or other copies of the same photos."""
+"""Images of other data that the training has seen: the same files, or other copies of the same photos."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-
-import numpy as np
-import pandas as pd
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from excite.data.audit import PHOTOS_UP_TO
-from excite.data.checking import check_files
-from excite.data.duplicates import find_pairs, link
+from excite.data.cross_pairs import find_cross_pairs
+from excite.data.linking import BITS_FOR_ONE, bits
 from excite.data.manifest import Manifest
+from excite.data.pairs import KINDS, Pair
 from excite.runs.run import Run
 from excite.system.cache import cache_directory
 from excite.training.progress import Display
 
 
-def seen_in_training(run: Run, images: Manifest, display: Display) -> np.ndarray:
-    """Which images (N,) bool have a copy among those that the run was trained or tuned with.
+@dataclass(frozen=True)
+class SeenImage:
+    """An image of other data and what the training has seen of it.
 
-    Files are compared by content, and pictures by what they show as long as the run's own can be read.
+    Args:
+        row: of the data's manifest.
+        path: of the image.
+        counterpart: path of the training or validation image that shows the same photo.
+        kind, evidence, confidence: of the pair, as in ``audit.json``.
+    """
+
+    row: int
+    path: str
+    counterpart: str
+    kind: str
+    evidence: str
+    confidence: float
+
+    def to_dict(self) -> dict[str, str | float]:
+        """The entry of ``seen_images`` in ``metrics.json``, and the row of ``seen_in_training.csv``."""
+        return {
+            "path": self.path,
+            "counterpart": self.counterpart,
+            "kind": self.kind,
+            "evidence": self.evidence,
+            "confidence": round(self.confidence, 4),
+        }
+
+
+def seen_in_training(run: Run, images: Manifest, display: Display) -> list[SeenImage]:
+    """The images that have a copy among those that the run was trained or tuned with, by row.
+
+    A training image whose file is gone or has changed is compared by content alone, unless the cache still
+    knows what it looked like.
 
     Args:
         images: checked images.
     """
-    before = run.manifest
-    used = before  # of a cross-validation: all but one of the networks of a repeat have seen any image
+    manifest = run.manifest
+    used = manifest  # of a cross-validation: all but one of the networks of a repeat have seen any image
     if run.config.folds is None:
-        used = replace(before, table=before.table[before.table["split"].isin(["train", "val"])])
-    known = set(used.table["sha256"])
-    seen = images.table["sha256"].isin(known).to_numpy()
-    there = [Path(path).is_file() for path in used.table["path"]]
-    readable = replace(used, table=used.table[np.array(there, dtype=bool)])
-    if len(readable) < len(used):
-        gone = len(used) - len(readable)
-        display.note(f"{gone} of {len(used)} training images are gone: their other copies cannot be found")
-    if len(readable) == 0 or seen.all():
-        return seen
-    classes = tuple(sorted({*before.classes, *images.classes}))
-    both = Manifest(pd.concat([images.table, readable.table], ignore_index=True), classes)
-    max_pixels = run.config.max_pixels
-    checked, bad = check_files(both, max_pixels=max_pixels, cache=cache_directory(), complete=False)
-    if bad:  # between the check of the images and this one: compare what is left by content alone
-        return seen
-    wanted = run.config.photos
-    pairs = find_pairs(
-        checked,
-        photos=len(checked) <= PHOTOS_UP_TO if wanted is None else wanted,
-        max_pixels=max_pixels,
+        table = manifest.table
+        used = replace(manifest, table=table[table["split"].isin(["train", "val"])])
+    photos = run.config.photos
+    found = find_cross_pairs(
+        used,
+        images,
+        photos=len(used) + len(images) <= PHOTOS_UP_TO if photos is None else photos,
+        max_pixels=run.config.max_pixels,
         cache=cache_directory(),
         progress=display.stage,
     )
-    groups = np.array(link(len(checked), pairs).groups)
-    trained_on = np.unique(groups[len(images) :])
-    return seen | np.isin(groups[: len(images)], trained_on)
+    if found.missing:
+        text = f"{found.missing} of {len(used)} training images are gone or have changed"
+        display.note(f"{text}: only exact copies of them can be found")
+    counterparts = _counterparts(found.pairs, used.photo_codes().tolist())
+    paths, known = images.table["path"].tolist(), used.table["path"].tolist()
+    return [
+        SeenImage(row, paths[row], known[pair.a], pair.kind, pair.evidence, pair.confidence)
+        for row, pair in sorted(counterparts.items())
+    ]
+
+
+def _counterparts(pairs: Sequence[Pair], photos: Sequence[int]) -> dict[int, Pair]:
+    """The surest pair of each image that shows a known photo: one file, or enough evidence in all its pairs.
+
+    Args:
+        photos: the number of the photo of each known image.
+    """
+    by_photo: dict[int, dict[int, list[Pair]]] = defaultdict(lambda: defaultdict(list))
+    for pair in pairs:
+        by_photo[pair.b][photos[pair.a]].append(pair)
+    found = {}
+    for row, candidates in by_photo.items():
+        enough = [pair for rows in candidates.values() if _is_enough(rows) for pair in rows]
+        if enough:
+            found[row] = min(enough, key=lambda pair: (KINDS.index(pair.kind), -pair.confidence, pair.a))
+    return found
+
+
+def _is_enough(pairs: Sequence[Pair]) -> bool:
+    identical = any(pair.kind == KINDS[0] for pair in pairs)
+    return identical or sum(bits(pair.confidence) for pair in pairs) >= BITS_FOR_ONE

@@ -9,6 +9,7 @@ from torch import nn
 from excite.data.loading import PixelSource, evaluation_batches
 from excite.data.preprocessing import Preprocessing
 from excite.data.views import views_of
+from excite.inference.mode import evaluating
 from excite.models.answering import answering
 from excite.training.distributed import World
 from excite.training.precision import autocast
@@ -40,21 +41,17 @@ def predict_logits(
 ) -> np.ndarray:
     """Logits (N, C) float32 of N images, means over their views; each process takes a share and gets all.
 
-    The model is left in the mode that it was in.
+    Every part of the model is left in the mode that it was in.
     """
     here = here or World()
     bounds = np.linspace(0, len(source), here.size + 1).astype(int)
     mine = source.part(bounds[here.rank], bounds[here.rank + 1])
-    was_training = model.training
-    model.eval()
-    asked = quick_copy(model, mine, preprocessing, device)
     parts = []
-    try:
+    with evaluating(model):
+        asked = quick_copy(model, mine, preprocessing, device)
         for images in evaluation_batches(mine, preprocessing, batch_size, device):
             with autocast(device, precision):
                 views = [asked(view) for view in views_of(images, preprocessing.views)]
             parts.append(torch.stack(views).float().mean(dim=0).cpu().numpy())
-    finally:
-        model.train(was_training)
     gathered = here.gather(np.concatenate(parts) if parts else None)
     return np.concatenate([part for part in gathered if part is not None])

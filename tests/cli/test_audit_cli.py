@@ -191,7 +191,7 @@ def test_without_found_groups_each_image_is_drawn_for_itself(place: Path) -> Non
     assert {row["group"] for row in columns_of(place / "manifest.csv")} == {""}
 
 
-def test_a_random_split_says_how_many_test_images_have_a_sibling_in_train(
+def test_a_random_split_says_how_many_test_images_have_a_near_duplicate_in_the_training_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -203,9 +203,9 @@ def test_a_random_split_says_how_many_test_images_have_a_sibling_in_train(
     tested = [row["group"] for row in rows if row["split"] == "test"]
     torn = sum(group in trained for group in tested)
     assert torn > 0
-    assert f"{torn} of {len(tested)} test images have a sibling in train" in done.stdout
+    assert f"{torn} of {len(tested)} test images have a near-duplicate in the training set" in done.stdout
     grouped = ok("split", *options)
-    assert "sibling" not in grouped.stdout
+    assert "near-duplicate" not in grouped.stdout
 
 
 def test_folds_keep_groups_whole_in_every_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -227,7 +227,7 @@ def test_a_folder_is_searched_and_remembered(tmp_path: Path, monkeypatch: pytest
     assert find_pairs(manifest, photos=False) == []
 
     (memory,) = (tmp_path / "cache" / "duplicates").iterdir()
-    monkeypatch.setattr("excite.data.duplicates.decode_and_hash", None)
+    monkeypatch.setattr("excite.data.looks.decode_and_hash", None)
     assert find_pairs(manifest, cache=tmp_path / "cache") == found
     memory.write_text(memory.read_text()[:-20])
     with pytest.raises(TypeError):  # it is looked at anew

@@ -76,7 +76,7 @@ def write_run(
     ).replace(attention_options={"reduction": 8}, group_pattern=r"^(\d+)_", channels_last=False)
     (folder / "config.yaml").write_text(config.to_yaml())
     figures = measure(test, resamples=resamples)
-    figures["siblings_in_train"] = 0
+    figures["duplicates_in_train"] = 0
     figures["calibration"] = before_and_after(with_temperature(test, 1 / TEMPERATURE), TEMPERATURE)
     if len(classes) == 2:
         chosen = choose_threshold(val, classes[1], sensitivity=0.95)
@@ -134,7 +134,7 @@ def write_cross_validation(
             rows.append(row)
             accuracies.append(row["accuracy"] + 0.001 * repeat)
     mean = corrected_mean(accuracies, train=len(pooled) * (folds - 1) / folds, test=len(pooled) / folds)
-    figures = measure(pooled, resamples=resamples) | {"siblings_in_train": 0}
+    figures = measure(pooled, resamples=resamples) | {"duplicates_in_train": 0}
     if repeats > 1:  # means of repeats have no classes and no matrix of their own
         figures = {key: value for key, value in figures.items() if key not in ("classes", "confusion")}
         figures |= measure_repeats([pooled] * repeats, resamples=resamples)

@@ -57,14 +57,14 @@ def test_one_epoch_is_drawn_as_points(tmp_path: Path) -> None:
 
 
 def figures_of(counts: np.ndarray, classes: list[str], copies: int = 0) -> dict[str, Any]:
-    return {"confusion": counts.tolist(), "classes": dict.fromkeys(classes), "siblings_in_train": copies}
+    return {"confusion": counts.tolist(), "classes": dict.fromkeys(classes), "duplicates_in_train": copies}
 
 
 def test_a_split_that_flatters_is_stamped_on_the_matrix() -> None:
     counts = np.array([[3, 1], [0, 2]])
     stamped, clean = (confusion_matrix(figures_of(counts, ["a", "b"], copies)) for copies in (5, 0))
-    assert "5 have a sibling in train" in stamped.axes[0].get_title()
-    assert "sibling" not in clean.axes[0].get_title()
+    assert "5 have a near-duplicate in the training set" in stamped.axes[0].get_title()
+    assert "near-duplicate" not in clean.axes[0].get_title()
 
 
 @pytest.mark.parametrize("classes", [2, 30, 31])

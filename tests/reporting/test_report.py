@@ -165,14 +165,14 @@ def test_how_it_was_made_is_told(page: Page) -> None:
     ("extras", "told"),
     [
         ({}, "No group is in two parts: groups named by the user were kept together."),
-        ({"siblings_in_train": 7}, "7 of 120 test images have a sibling in train"),
-        ({"siblings_in_train": 7, "leaks_allowed": True}, "Leaks were allowed: 7 of 120"),
+        ({"duplicates_in_train": 7}, "7 of 120 test images have a near-duplicate in the training set"),
+        ({"duplicates_in_train": 7, "leaks_allowed": True}, "Leaks were allowed: 7 of 120"),
     ],
 )
 def test_the_level_at_which_parts_are_disjoint_is_told(tmp_path: Path, extras: dict, told: str) -> None:
     text = Page(report_page(write_run(tmp_path / "run", extras=extras))).text
     assert told in text
-    assert ("figures flatter" in text.split("Intended use")[0]) == bool(extras)
+    assert ("metrics are optimistic" in text.split("Intended use")[0]) == bool(extras)
 
 
 def test_a_torn_group_is_found_though_no_figure_says_so(tmp_path: Path) -> None:

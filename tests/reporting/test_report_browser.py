@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from excite.reporting.evaluation_page import write_evaluation
 from excite.reporting.report import write_report
 from tests.reporting.run_folders import write_cross_validation, write_run
+from tests.reporting.test_evaluation_page import evaluation
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
@@ -53,7 +55,9 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     place = tmp_path_factory.mktemp("runs")
     runs = {
         "two": write_run(place / "two"),
-        "awkward": write_run(place / "awkward", AWKWARD, groups=200, size=1, extras={"siblings_in_train": 3}),
+        "awkward": write_run(
+            place / "awkward", AWKWARD, groups=200, size=1, extras={"duplicates_in_train": 3}
+        ),
         "folds": write_cross_validation(place / "folds"),
     }
     for run in runs.values():
@@ -91,6 +95,36 @@ def test_it_has_no_serious_accessibility_faults(browser: Any, reports: dict[str,
     if name == "two":  # the others have the same colours
         page.emulate_media(color_scheme="dark")
         assert grave_faults(page, looked=1, runOnly=["color-contrast"]) == []
+    page.close()
+
+
+@pytest.mark.parametrize("width", [1100, 1280])
+def test_the_table_of_classes_is_not_cut_off_on_a_laptop(
+    browser: Any, reports: dict[str, Path], width: int
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 740})
+    page.goto(reports["two"].as_uri())
+    assert page.evaluate("(t => t.scrollWidth - t.clientWidth)(document.querySelector('.classes'))") == 0
+    page.close()
+
+
+@pytest.mark.parametrize("width", [400, 800, 1100, 1600])
+def test_an_evaluation_is_quiet_offline_and_fits_the_screen(browser: Any, tmp_path: Path, width: int) -> None:
+    write_evaluation(evaluation(tmp_path / "data"), tmp_path / "out")
+    address = (tmp_path / "out" / "evaluation.html").as_uri()
+    page = browser.new_page(viewport={"width": width, "height": 740}, color_scheme="light")
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("request", lambda request: said.append(request.url))
+    page.goto(address)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert [url for url in said if not url.startswith("data:")] == [address]
+    assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+    if width == 400:
+        assert grave_faults(page, looked=10) == []
+    if width >= 1100:
+        cut = "[...document.querySelectorAll('.classes')].filter(t => t.scrollWidth > t.clientWidth).length"
+        assert page.evaluate(cut) == 0
     page.close()
 
 

@@ -189,14 +189,31 @@ def test_any_text_is_shown_as_it_is_in_a_cell(text: str) -> None:
     assert [html.unescape(cell) for cell in shown] == [f"x{' '.join(text.split())}x", "end"]
 
 
+def test_the_card_says_once_why_intervals_are_missing(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", ("a", "b", "c"), groups=12, size=2)
+    card = model_card(run)
+    figures = run.metrics["test"]["classes"]
+    reasons = {row[name]["why"] for row in figures.values() for name in row if "why" in str(row[name])}
+    assert reasons
+    for reason in reasons:
+        assert card.count(reason) == 1
+    markdown = pytest.importorskip("markdown_it", reason="markdown-it-py is not installed")
+    page = markdown.MarkdownIt("commonmark", {"html": True}).enable("table").render(card.split("---\n", 2)[2])
+    assert "<td>" in page
+    marked = [cell for cell in re.findall(r"<td>(.*?)</td>", page) if "<sup>" in cell]
+    assert len(marked) == sum(
+        "why" in value for row in figures.values() for value in row.values() if isinstance(value, dict)
+    )
+
+
 def test_the_card_says_how_disjoint_how_good_and_how_to_load(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", extras={"siblings_in_train": 7})
+    run = write_run(tmp_path / "run", extras={"duplicates_in_train": 7})
     card = model_card(run)
     figure = run.metrics["test"]["accuracy"]
     assert (
         f"{100 * figure['value']:.1f} % ({100 * figure['low']:.1f} to {100 * figure['high']:.1f} %)" in card
     )
-    assert "7 of 120 test images have a sibling in train" in card
+    assert "7 of 120 test images have a near-duplicate in the training set" in card
     assert 'excite.Classifier.load("RUN")' in card
     assert "## Operating point" in card
     folds = model_card(write_cross_validation(tmp_path / "folds", repeats=2))

@@ -67,7 +67,7 @@ def test_copies_stay_together_by_default(photos: Path, tmp_path: Path) -> None:
     assert table.groupby("group").size().tolist() == [2] * 16
     assert table.groupby("group")["split"].nunique().max() == 1
     test = run.metrics["test"]
-    assert (test["groups"], test["siblings_in_train"]) == (test["n"] / 2, 0)
+    assert (test["groups"], test["duplicates_in_train"]) == (test["n"] / 2, 0)
 
 
 def test_a_random_split_stays_possible_and_is_stamped(
@@ -78,10 +78,10 @@ def test_a_random_split_stays_possible_and_is_stamped(
     table = run.manifest.table
     train = set(table[table["split"] == "train"]["group"])
     wanted = sum(row.split == "test" and row.group in train for row in table.itertuples())
-    assert run.metrics["test"]["siblings_in_train"] == wanted > 0
+    assert run.metrics["test"]["duplicates_in_train"] == wanted > 0
     n = len(table[table["split"] == "test"])
-    assert f"{wanted} of {n} test images have a sibling in train" in capfd.readouterr().err
-    assert evaluate_run(run).figures["siblings_in_train"] == wanted
+    assert f"{wanted} of {n} test images have a near-duplicate in the training set" in capfd.readouterr().err
+    assert evaluate_run(run).figures["duplicates_in_train"] == wanted
 
 
 def test_a_given_split_with_leaks_is_refused(torn: Path, tmp_path: Path) -> None:
@@ -92,14 +92,14 @@ def test_a_given_split_with_leaks_is_refused(torn: Path, tmp_path: Path) -> None
 
 def test_leaks_that_are_allowed_are_stamped(torn: Path, tmp_path: Path) -> None:
     run = excite.train(torn, allow_leaks=True, out=str(tmp_path / "run"), **QUICK)
-    assert run.metrics["test"]["siblings_in_train"] == 2
-    assert json.loads((run.path / "metrics.json").read_text())["val"]["siblings_in_train"] == 0
+    assert run.metrics["test"]["duplicates_in_train"] == 2
+    assert json.loads((run.path / "metrics.json").read_text())["val"]["duplicates_in_train"] == 0
     assert Run.open(run.path).config.allow_leaks is True
 
 
 def test_a_given_split_can_be_drawn_anew(torn: Path, tmp_path: Path) -> None:
     run = excite.train(torn, split="grouped", out=str(tmp_path / "run"), **QUICK)
-    assert run.metrics["test"]["siblings_in_train"] == 0
+    assert run.metrics["test"]["duplicates_in_train"] == 0
 
 
 def test_a_persons_decisions_count(photos: Path, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_pooled_figures_are_scikit_learns(crossed: Run) -> None:
         expected = np.mean([figure(table) for table in repeats])
         assert test[name]["value"] == pytest.approx(expected, abs=1e-9), name
         assert test[name]["low"] <= expected <= test[name]["high"]
-    assert (test["n"], test["groups"], test["repeats"], test["siblings_in_train"]) == (40, 10, 2, 0)
+    assert (test["n"], test["groups"], test["repeats"], test["duplicates_in_train"]) == (40, 10, 2, 0)
 
 
 def test_the_mean_over_folds_has_nadeau_and_bengios_variance(crossed: Run) -> None:

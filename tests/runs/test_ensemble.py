@@ -163,8 +163,8 @@ def test_its_own_images_are_refused_and_known_again(
     assert excite_cli(["evaluate", str(probed.path), str(tmp_path / "new"), "--json"]) == 0
     told = capsys.readouterr()
     figures = json.loads(told.out)["all"]
-    assert (figures["n"], figures["siblings_in_train"]) == (6, 2)
-    assert "2 of 6 images were trained on by most members of the ensemble" in told.err
+    assert (figures["n"], figures["seen_in_training"]) == (6, 2)
+    assert "2 of 6 images were seen in training by most members of the ensemble" in told.err
     chosen = figures["operating_point"]["chosen"]
     assert chosen == probed.metrics["ensemble"]["operating_point"]
     assert figures["calibration"]["temperature"] == probed.metrics["ensemble"]["temperature"]

@@ -13,10 +13,12 @@ from PIL import Image
 
 import excite
 from excite.cli.app import run as excite_cli
+from excite.data import looks
 from excite.errors import ExciteError
 from excite.evaluation.judge import Questions
 from excite.runs.evaluate import evaluate_run
 from excite.runs.run import Run
+from tests.conftest import make_pictures
 
 from .test_audited import scene
 
@@ -116,8 +118,181 @@ def test_classes_are_mapped_and_seen_images_are_counted(
     figures = json.loads(said.out)["all"]
     assert figures["n"] == 13
     assert figures["classes"]["b"]["n"] == 5
-    assert figures["siblings_in_train"] == 3
-    assert "3 of 13 images were trained on" in said.err
+    assert figures["seen_in_training"] == 3
+    assert "duplicates_in_train" not in figures
+    assert "3 of 13 images were seen in training" in said.err
+
+
+def test_seen_images_are_named_with_counterpart_and_evidence_and_figures_are_given_without_them(
+    trained: Run, foreign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        "evaluate",
+        str(trained.path),
+        str(foreign),
+        "--map",
+        "measles=b",
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    assert excite_cli(arguments) == 0
+    said = capsys.readouterr().out
+    figures = json.loads((tmp_path / "o" / "metrics.json").read_text())["all"]
+    seen = {Path(row["path"]).name: row for row in figures["seen_images"]}
+    assert set(seen) == {"same.png", "mirrored.png", "smaller.png"}
+    assert seen["same.png"]["kind"] == "identical file"
+    assert "mirrored" in seen["mirrored.png"]["evidence"]
+    table = trained.manifest.table
+    known = table.loc[(table["split"] == "train") & (table["label"] == "a"), "path"].tolist()[:3]
+    assert [seen[name]["counterpart"] for name in ("same.png", "mirrored.png", "smaller.png")] == known
+
+    rows = pd.read_csv(tmp_path / "o" / "seen_in_training.csv").to_dict("records")
+    assert [(row["path"], row["counterpart"], row["kind"]) for row in rows] == [
+        (row["path"], row["counterpart"], row["kind"]) for row in figures["seen_images"]
+    ]
+    predictions = pd.read_csv(tmp_path / "o" / "predictions.csv")
+    rest = predictions[~predictions["path"].isin([row["path"] for row in rows])]
+    unseen = figures["without_seen"]
+    assert (figures["n"], unseen["n"]) == (13, len(rest))
+    assert unseen["accuracy"]["value"] == pytest.approx((rest["label"] == rest["predicted"]).mean())
+    for name in seen:
+        assert name in said
+    assert "without   accuracy" in said
+    assert f"on {len(rest)} images" in said
+
+
+def test_a_second_evaluation_looks_at_new_images_alone(
+    trained: Run, foreign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate_run(trained, str(foreign), mapping={"measles": "b"})
+    Image.fromarray(scene(500, 48)).save(foreign / "a" / "new.png")
+    looked: list[str] = []
+    decode = looks.decode_and_hash
+
+    def watched(path: str, **options: object) -> object:
+        looked.append(Path(path).name)
+        return decode(path, **options)
+
+    monkeypatch.setattr(looks, "decode_and_hash", watched)
+    figures = evaluate_run(trained, str(foreign), mapping={"measles": "b"}).figures
+    assert looked == ["new.png"]
+    assert (figures["n"], figures["seen_in_training"]) == (14, 3)
+    looked.clear()
+    evaluate_run(trained, str(foreign), mapping={"measles": "b"})
+    assert looked == []
+
+
+def test_data_that_was_seen_altogether_has_no_figures_without_it(
+    trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = trained.manifest.table
+    (tmp_path / "known" / "a").mkdir(parents=True)
+    known = table.loc[(table["split"] == "train") & (table["label"] == "a"), "path"]
+    shutil.copy(known.iloc[0], tmp_path / "known" / "a")
+    arguments = ["evaluate", str(trained.path), str(tmp_path / "known"), "--out", str(tmp_path / "o")]
+    assert excite_cli(arguments) == 0
+    assert "no image is left" in capsys.readouterr().out
+    figures = json.loads((tmp_path / "o" / "metrics.json").read_text())["all"]
+    assert figures["without_seen"] == {"n": 0, "groups": 0}
+    assert "No other image is left to measure on" in (tmp_path / "o" / "evaluation.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def patterned(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run whose groups come from its file names."""
+    place = make_pictures(tmp_path_factory.mktemp("patterned") / "data")
+    out = place.parent / "run"
+    return excite.train(place, group_pattern=r"^(p\d+)_", photos=False, out=str(out), **QUICK)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """Pictures whose names have nothing in common with the run's, and tables of them."""
+    place = tmp_path / "elsewhere"
+    random = np.random.default_rng(7)
+    rows = []
+    for number in range(12):
+        label = "abc"[number % 3]
+        path = place / "images" / label / f"img{number:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 255, (20, 24, 3), dtype=np.uint8)).save(path)
+        rows.append((str(path), label, f"g{number // 4}"))
+    table = pd.DataFrame(rows, columns=["path", "label", "patient"])
+    table.drop(columns="patient").to_csv(place / "plain.csv", index=False)
+    table.rename(columns={"patient": "group"}).to_csv(place / "grouped.csv", index=False)
+    table.to_csv(place / "patients.csv", index=False)
+    return place
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "groups", "grouped_by"),
+    [
+        ("images", [], 12, "image"),
+        ("plain.csv", [], 12, "image"),
+        ("grouped.csv", [], 3, "column group"),
+        ("patients.csv", [], 12, "image"),
+        ("patients.csv", ["--group-column", "patient"], 3, "column patient"),
+        ("images", ["--group-pattern", r"^img(\d\d)"], 2, r"pattern ^img(\d\d)"),
+        ("images", ["--group-pattern", r"^(img)"], 1, "pattern ^(img)"),
+        ("images", ["--group-pattern", r"^(img\d+)"], 12, r"pattern ^(img\d+)"),
+        ("grouped.csv", ["--group-pattern", r"^img(\d\d)"], 2, r"pattern ^img(\d\d)"),
+    ],
+)
+def test_other_data_has_groups_of_its_own(
+    patterned: Run,
+    elsewhere: Path,
+    capsys: pytest.CaptureFixture[str],
+    data: str,
+    options: list[str],
+    groups: int,
+    grouped_by: str,
+) -> None:
+    assert excite_cli(["evaluate", str(patterned.path), str(elsewhere / data), *options, "--json"]) == 0
+    said = capsys.readouterr()
+    figures = json.loads(said.out)["all"]
+    assert (figures["n"], figures["groups"], figures["grouped_by"]) == (12, groups, grouped_by)
+    lines = [line for line in said.err.splitlines() if "each image counts as a group of its own" in line]
+    assert len(lines) == (grouped_by == "image")
+
+
+def test_a_runs_own_images_keep_the_groups_of_its_manifest(patterned: Run) -> None:
+    figures = evaluate_run(patterned).figures
+    test = patterned.manifest.part("test")
+    assert (figures["groups"], figures["grouped_by"]) == (test.table["group"].nunique(), "run")
+    assert figures["groups"] < figures["n"]
+    assert "seen_in_training" not in figures
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "says"),
+    [
+        ([], ["--group-pattern", "(a)"], "--group-pattern: names the groups of DATA"),
+        ([], ["--group-column", "patient"], "--group-column: names the groups of DATA"),
+        (["patients.csv"], ["--group-pattern", "(a)", "--group-column", "patient"], "mutually exclusive"),
+        (["images"], ["--group-pattern", "^(P)"], "does not match 12 of 12 file names"),
+        (["images"], ["--group-pattern", "(("], "is not a regular expression"),
+        (["images"], ["--out", "images/a/judged"], "lies inside the data, where nothing is written"),
+        (["plain.csv"], ["--out", "../patterned"], "lies inside the data, where nothing is written"),
+    ],
+)
+def test_groups_and_places_that_make_no_sense_get_one_line_before_anything_is_computed(
+    patterned: Run,
+    elsewhere: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    data: list[str],
+    options: list[str],
+    says: str,
+) -> None:
+    monkeypatch.chdir(elsewhere)
+    if options[-1] == "../patterned":
+        options = ["--out", str(Path(patterned.config.data) / "judged")]
+    before = sorted(elsewhere.rglob("*"))
+    monkeypatch.setattr("excite.runs.evaluate.cached_pixels", None)  # decoding would fail
+    assert excite_cli(["evaluate", str(patterned.path), *data, *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+    assert sorted(elsewhere.rglob("*")) == before
 
 
 def test_all_unknown_classes_are_named_with_the_likeliest_answer(
@@ -129,15 +304,19 @@ def test_all_unknown_classes_are_named_with_the_likeliest_answer(
     assert "classes 'aa', 'measles' are none of the run's: a, b (say what it is with --map 'aa=a'" in said
 
 
-def test_copies_of_images_that_are_gone_are_known_by_content(
-    trained: Run, foreign: Path, tmp_path: Path
+def test_copies_of_images_that_are_gone_are_known_by_content_or_from_memory(
+    trained: Run, foreign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    evaluate_run(trained, str(foreign), mapping={"measles": "b"})  # the cache now knows its images
     moved = tmp_path / "moved"
     shutil.copytree(trained.path, moved)
     manifest = moved / "manifest.csv"
     manifest.write_text(manifest.read_text().replace(str(trained.path.parent), str(tmp_path / "gone")))
     figures = evaluate_run(Run(moved), str(foreign), mapping={"measles": "b"}).figures
-    assert figures["siblings_in_train"] == 1
+    assert figures["seen_in_training"] == 3
+    monkeypatch.setenv("EXCITE_CACHE", str(tmp_path / "cache"))
+    figures = evaluate_run(Run(moved), str(foreign), mapping={"measles": "b"}).figures
+    assert figures["seen_in_training"] == 1
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,195 @@
+"""evaluation.html: a classifier measured on one set of images, with and without those seen in training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from excite.data.decoding import MAX_PIXELS
+from excite.evaluation.calibration import reliability
+from excite.evaluation.predictions import Predictions
+from excite.files import write_text
+from excite.reporting.charts import reliability_chart
+from excite.reporting.figures import confusion_matrix, save
+from excite.reporting.mistakes import confusion_view
+from excite.reporting.page import common_folder, template, thumbnail
+from excite.reporting.report_words import BAD, FEW_GROUPS, WARN, Said, many
+from excite.reporting.tables import (
+    class_table,
+    interval_text,
+    number_text,
+    overall_table,
+    point_table,
+    subgroup_table,
+    tiles,
+)
+from excite.runs.evaluate import Evaluation
+from excite.runs.predictions import prediction_rows
+from excite.runs.run import Run
+from excite.runs.seen import SeenImage
+
+MOST_SEEN = 200
+"""Images that the page shows beside their counterparts: at 15 kB a thumbnail, 6 MB at most."""
+SEEN_COLUMNS = ("path", "label", "predicted", "counterpart", "kind", "evidence", "confidence")
+
+
+def write_evaluation(
+    result: Evaluation, folder: Path, *, title: str = "", source: str = "", max_pixels: int = MAX_PIXELS
+) -> None:
+    """Write ``metrics.json``, ``predictions.csv``, ``confusion_matrix.png`` and ``evaluation.html``; of other
+    data than the run's own ``seen_in_training.csv``, too, which may have no row.
+
+    Args:
+        title: what was evaluated.
+        source: which images, in a sentence.
+    """
+    target = Run(folder)
+    target.write_json("metrics.json", {result.split: result.figures})
+    target.write_table("predictions.csv", prediction_rows(result.predictions))
+    if "seen_in_training" in result.figures:
+        target.write_table("seen_in_training.csv", seen_rows(result), columns=SEEN_COLUMNS)
+    save(confusion_matrix(result.figures), folder / "confusion_matrix.png")
+    page = evaluation_page(result, title=title, source=source, max_pixels=max_pixels)
+    write_text(folder / "evaluation.html", page)
+
+
+def seen_rows(result: Evaluation) -> list[dict[str, Any]]:
+    """The images that the training has seen, each with its counterpart and the evidence."""
+    return [
+        dict(zip(("label", "predicted"), _labels(result.predictions, image), strict=True)) | image.to_dict()
+        for image in result.seen
+    ]
+
+
+def evaluation_page(
+    result: Evaluation, *, title: str = "", source: str = "", max_pixels: int = MAX_PIXELS
+) -> str:
+    """The page as HTML: one file without a script that asks for nothing from anywhere.
+
+    Names of files and classes are escaped, whatever they hold.
+    """
+    figures, unseen = result.figures, result.unseen if result.seen else None
+    parts = [_part(figures, result.predictions, "", "all")]
+    if unseen is not None:
+        suffix = f", without the {len(result.seen):,} seen in training"
+        parts.append(_part(figures["without_seen"], unseen, suffix, "unseen"))
+    point = figures.get("operating_point")
+    return template("evaluation.html").render(
+        title=title or "a classifier",
+        source=source,
+        n=figures["n"],
+        verdict=_verdict(figures, result.predictions),
+        baseline=_baseline(result.predictions),
+        remarks=_remarks(figures, unseen is not None),
+        tiles=tiles(figures),
+        seen=_seen_view(result, max_pixels),
+        interval=figures.get("interval", {}),
+        overall=overall_table(figures, figures["without_seen"] if unseen is not None else None),
+        all_images="all images" if unseen is not None else "value",
+        unseen_images="not seen in training",
+        parts=parts,
+        point=point_table(point["chosen"], point["test"]) if point else None,
+        chosen=point,
+        abstention=figures.get("abstention"),
+        subgroups=[subgroup_table(found) for found in figures.get("subgroups") or ()],
+    )
+
+
+def _part(figures: Mapping[str, Any], predictions: Predictions, suffix: str, name: str) -> dict[str, Any]:
+    """What the page shows of all images, and again of those that the training has not seen."""
+    bins = [asdict(one) for one in reliability(predictions)]
+    return {
+        "suffix": suffix,
+        "classes": class_table(figures["classes"], figures.get("few_groups") or ()),
+        "confusion": confusion_view(figures, f"confusion-{name}"),
+        "ece": figures["ece"],
+        "calibration": figures.get("calibration"),
+        "reliability": reliability_chart(f"reliability-{name}", f"Reliability{suffix}", bins),
+    }
+
+
+def _verdict(figures: Mapping[str, Any], predictions: Predictions) -> dict[str, str]:
+    figure = figures["accuracy"]
+    interval = interval_text("accuracy", figure)
+    size = f"{many(figures['n'], 'image')} of {many(figures['groups'], 'group')}"
+    return {
+        "value": number_text("accuracy", figure["value"]),
+        "interval": f"95 % interval {interval}" if interval else f"no interval: {figure.get('why', '')}",
+        "what": f"of the images are classified correctly: {int(predictions.correct.sum()):,} of {size}",
+    }
+
+
+def _baseline(predictions: Predictions) -> str:
+    counts = np.bincount(predictions.targets, minlength=len(predictions.classes))
+    label = predictions.classes[int(counts.argmax())]
+    share = 100 * counts.max() / counts.sum()
+    return f"Always predicting {label!r} would reach {share:.1f} % accuracy."
+
+
+def _remarks(figures: Mapping[str, Any], some_unseen: bool) -> list[Said]:
+    """What a reader must know before the metrics."""
+    said = []
+    n = figures["n"]
+    if seen := figures.get("seen_in_training"):
+        text = (
+            f"{seen:,} of {many(n, 'image')} {'was' if seen == 1 else 'were'} seen in training; the metrics "
+        )
+        text += "are optimistic. "
+        if some_unseen:
+            rest = figures["without_seen"]
+            accuracy = number_text("accuracy", rest["accuracy"]["value"])
+            bounds = interval_text("accuracy", rest["accuracy"])
+            text += f"Without them the accuracy is {accuracy}" + (f" ({bounds})" if bounds else "")
+            text += f" on {many(rest['n'], 'image')} of {many(rest['groups'], 'group')}."
+        else:
+            text += "No other image is left to measure on."
+        said.append(Said(text, BAD))
+    if copies := figures.get("duplicates_in_train"):
+        text = f"{copies:,} of {many(n, 'image')} {'has' if copies == 1 else 'have'} a near-duplicate in the "
+        said.append(Said(text + "training set; the metrics are optimistic.", BAD))
+    if figures.get("grouped_by") == "image":
+        text = "Each image counts as a group of its own: no groups were named. If several images show one "
+        said.append(Said(text + "patient or one object, the intervals are too narrow.", WARN))
+    if figures["groups"] < FEW_GROUPS:
+        text = f"{many(figures['groups'], 'group')} {'is' if figures['groups'] == 1 else 'are'} few: "
+        said.append(Said(text + "intervals are wide, and may still be a little too narrow.", WARN))
+    return said
+
+
+def _seen_view(result: Evaluation, max_pixels: int) -> dict[str, Any]:
+    """Each seen image beside its counterpart, the least sure first, for there a person is needed."""
+    order = sorted(result.seen, key=lambda image: (image.confidence, image.row))[:MOST_SEEN]
+    roots = [common_folder([getattr(image, name) for image in order]) for name in ("path", "counterpart")]
+    cards = []
+    for image in order:
+        label, predicted = _labels(result.predictions, image)
+        cards.append(
+            {
+                "kind": image.kind,
+                "evidence": image.evidence,
+                "percent": int(100 * image.confidence + 1e-9),  # only what is sure is called 100 %
+                "label": label,
+                "predicted": predicted,
+                "images": [
+                    _image(path, root, max_pixels)
+                    for path, root in zip((image.path, image.counterpart), roots, strict=True)
+                ],
+            }
+        )
+    return {"count": len(result.seen), "cards": cards, "left": len(result.seen) - len(cards)}
+
+
+def _image(path: str, root: str, max_pixels: int) -> dict[str, Any]:
+    source = thumbnail(path, max_pixels)
+    small = source.startswith("data:image/png")
+    return {"path": path, "name": path.removeprefix(root), "source": source, "small": small}
+
+
+def _labels(predictions: Predictions, image: SeenImage) -> Sequence[str]:
+    """The label of an image and the class that is predicted for it."""
+    row = image.row
+    return predictions.classes[predictions.targets[row]], predictions.classes[predictions.guesses[row]]
