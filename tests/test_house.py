@@ -16,6 +16,7 @@ FLOORS = {
     "attention": 0,
     "errors": 0,
     "files": 0,
+    "text": 0,
     "kernels": 0,
     "insertion": 1,
     "keras": 1,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from excite.cli.figures import print_figures
-from excite.cli.output import print_json
+from excite.cli.output import print_json, print_line
 from excite.errors import BAD_USAGE, ExciteError
 from excite.training.config import EITHER, TrainConfig
 
@@ -183,7 +183,7 @@ def evaluate(
         return
     print_figures(result.split, result.figures)
     if out is not None:
-        typer.echo(f"written   {out}")
+        print_line(f"written   {out}")
 
 
 def _questions(asked: TrainConfig, wishes: dict[str, Any]) -> Questions:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import typer
-
-from excite.cli.output import plain_table, print_table
+from excite.cli.output import plain_table, print_line, print_table
 
 
 def print_folds(metrics: Mapping[str, Any]) -> None:
@@ -19,7 +17,7 @@ def print_folds(metrics: Mapping[str, Any]) -> None:
         table.add_row(*map(str, counts), *(with_interval({"value": row[name]}) for name in names))
     print_table(table)
     mean = metrics["corrected"]["accuracy"]
-    typer.echo(
+    print_line(
         f"one training's accuracy: mean {mean['mean']:.1%} of {mean['values']} folds, 95 % interval "
         f"{100 * mean['low']:.1f}-{100 * mean['high']:.1f} (corrected: folds share training images)"
     )
@@ -61,13 +59,13 @@ def with_interval(figure: Mapping[str, Any], digits: int = 1) -> str:
 
 def print_figures(split: str, figures: dict[str, Any]) -> None:
     """The figures of a set of images, as a person reads them."""
-    typer.echo(f"{split:<10}{accuracy_line(figures)}")
+    print_line(f"{split:<10}{accuracy_line(figures)}")
     if photos := figures.get("photos"):
-        typer.echo(
+        print_line(
             f"{'by photo':<10}{accuracy_line(photos, 'photo')}; what is said of a photo's copies, averaged"
         )
     if (repeats := figures.get("repeats", 1)) > 1:
-        typer.echo(f"{'':<10}averaged over {repeats} repeats; classes and subgroups are those of the first")
+        print_line(f"{'':<10}averaged over {repeats} repeats; classes and subgroups are those of the first")
     names = ("sensitivity", "specificity", "ppv", "auroc")
     table = plain_table("class", "images", *names, right=("images", *names))
     for name, row in figures["classes"].items():
@@ -81,17 +79,17 @@ def print_figures(split: str, figures: dict[str, Any]) -> None:
     if calibration := figures.get("calibration"):
         before = calibration["before"]["ece"]["value"]
         text += f", {before:.1%} before the temperature of {calibration['temperature']:.2f}"
-    typer.echo(text)
+    print_line(text)
     if point := figures.get("operating_point"):
         chosen, found = point["chosen"], point["test"]
-        typer.echo(
+        print_line(
             f"{chosen['label']} from {chosen['threshold']:.3f} (for a {chosen['wished']} of "
             f"{chosen['level']:.0%} on {chosen['n']} validation images): "
             f"sensitivity {with_interval(found['sensitivity'])}, "
             f"specificity {with_interval(found['specificity'])}"
         )
     if abstention := figures.get("abstention"):
-        typer.echo(
+        print_line(
             f"sure of {with_interval(abstention['coverage'])}, "
             f"from a confidence of {abstention['threshold']:.3f}: "
             f"accuracy {with_interval(abstention['accuracy'])} on {abstention['answered']} images"
@@ -115,4 +113,4 @@ def _print_reasons(figures: Iterable[Mapping[str, Any]]) -> None:
     for start, defined in (("not defined (-)", False), ("no interval", True)):
         reasons = [figure["why"] for figure in missing if (figure["value"] is not None) == defined]
         if reasons:
-            typer.echo(f"{start}: {'; '.join(dict.fromkeys(reasons))}")
+            print_line(f"{start}: {'; '.join(dict.fromkeys(reasons))}")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from excite.cli.audit import refuse_inside_data
-from excite.cli.output import plain_table, print_json, print_table
+from excite.cli.output import plain_table, print_json, print_line, print_table
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.text import command_line
 
 if TYPE_CHECKING:
     from excite.data.manifest import Manifest
@@ -154,12 +155,12 @@ def split(
     print_table(table)
     if torn:
         tested = len(made.part("test"))
-        typer.echo(
+        print_line(
             f"beware    {torn} of {tested} test images have a sibling in train; --split grouped parts them"
         )
     folds_text = f", {repeats} x {k} folds" if k else ""
-    typer.echo(f"written   {out}   ({method}, {made.group_count()} groups{folds_text})")
-    typer.echo(f"next      excite train {out}")
+    print_line(f"written   {out}   ({method}, {made.group_count()} groups{folds_text})")
+    print_line(f"next      {command_line('excite', 'train', out)}")
 
 
 def _grouped(
@@ -204,9 +205,8 @@ def _grouped(
             kept, bad = found.grouped(), found.files.bad
             for number in found.linked.giant:
                 size = len(found.members[number])
-                display.note(
-                    f"group {number} holds {size} of {len(kept)} images: look at excite audit {data}"
-                )
+                look = command_line("excite", "audit", Path(data))
+                display.note(f"group {number} holds {size} of {len(kept)} images: look at {look}")
         else:
             kept, several = check_files(
                 manifest,
