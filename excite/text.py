@@ -10,11 +10,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 _NOT_PLAIN = re.compile(r"[^ -~]+")
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def printable(text: object) -> str:
     r"""One line in which every character is visible; others, such as ESC, as escapes (``\x1b``)."""
     return _NOT_PLAIN.sub(lambda run: "".join(map(_visible, run[0])), str(text))
+
+
+def document_text(text: str) -> str:
+    """Text for a page: as it is, but escapes for characters that HTML forbids, such as ESC."""
+    return _FORBIDDEN.sub(lambda found: _visible(found[0]), text)
 
 
 def _visible(character: str) -> str:

@@ -7,6 +7,9 @@ from typing import Any
 
 from excite.cli.output import plain_table, print_line, print_table
 
+MOST_CLASSES = 30
+"""Rows of a table of classes; of more classes the worst ones are shown."""
+
 
 def print_folds(metrics: Mapping[str, Any]) -> None:
     """What each fold of a cross-validation gave, and the mean of single trainings."""
@@ -59,6 +62,8 @@ def with_interval(figure: Mapping[str, Any], digits: int = 1) -> str:
 
 def print_figures(split: str, figures: dict[str, Any]) -> None:
     """The figures of a set of images, as a person reads them."""
+    from excite.reporting.tables import worst_first
+
     print_line(f"{split:<10}{accuracy_line(figures)}")
     if photos := figures.get("photos"):
         print_line(
@@ -68,9 +73,13 @@ def print_figures(split: str, figures: dict[str, Any]) -> None:
         print_line(f"{'':<10}averaged over {repeats} repeats; classes and subgroups are those of the first")
     names = ("sensitivity", "specificity", "ppv", "auroc")
     table = plain_table("class", "images", *names, right=("images", *names))
-    for name, row in figures["classes"].items():
+    classes = worst_first(figures["classes"], MOST_CLASSES)
+    for name, row in classes:
         table.add_row(name, str(row["n"]), *(with_interval(row[figure]) for figure in names))
     print_table(table)
+    if len(classes) < len(figures["classes"]):
+        count = len(figures["classes"])
+        print_line(f"the {MOST_CLASSES} classes of the least sensitivity, of {count}; --json prints all")
     rows = [row[name] for row in figures["classes"].values() for name in names]
     _print_reasons([figures["accuracy"], figures["balanced_accuracy"], *rows])
     error, expected = figures["ece"]["value"], figures["ece"]["calibrated"]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from excite.data.manifest import Manifest
 
 METHODS = ("auto", "random", "grouped")
+MOST_CLASSES = 30  # rows of a table of classes
 DATA, SPLIT, RESULT = "Data", "Split", "Result"
 
 
@@ -148,11 +149,7 @@ def split(
         document["test_images_with_a_sibling_in_train"] = torn
         print_json({**document, "splits": counts, "folds": k, "repeats": repeats if k else 0})
         return
-    table = plain_table("split", "images", "groups", *made.classes, right=("images", "groups", *made.classes))
-    for name in made.splits:
-        part = made.part(name)
-        table.add_row(name, str(len(part)), str(part.group_count()), *map(str, counts[name].values()))
-    print_table(table)
+    _print_counts(made)
     if torn:
         tested = len(made.part("test"))
         print_line(
@@ -161,6 +158,27 @@ def split(
     folds_text = f", {repeats} x {k} folds" if k else ""
     print_line(f"written   {out}   ({method}, {made.group_count()} groups{folds_text})")
     print_line(f"next      {command_line('excite', 'train', out)}")
+
+
+def _print_counts(made: Manifest) -> None:
+    """A row a split; of few classes a row each, of many the range."""
+    columns = ("images", "groups", "images a class")
+    table = plain_table("split", *columns, right=columns)
+    counts = {name: made.part(name).counts() for name in made.splits}
+    for name in made.splits:
+        part = made.part(name)
+        low, high = min(counts[name].values()), max(counts[name].values())
+        span = str(low) if low == high else f"{low} to {high}"
+        table.add_row(name, str(len(part)), str(part.group_count()), span)
+    print_table(table)
+    print_line()
+    if len(made.classes) > MOST_CLASSES:
+        print_line(f"{len(made.classes)} classes; --json prints the counts of each")
+        return
+    table = plain_table("class", *made.splits, right=made.splits)
+    for label in made.classes:
+        table.add_row(label, *(str(counts[name][label]) for name in made.splits))
+    print_table(table)
 
 
 def _grouped(

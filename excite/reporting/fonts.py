@@ -30,12 +30,7 @@ def figure_names(names: Iterable[str], width: int) -> dict[str, str]:
     visible = {name: printable(name) for name in names}
     _, missing = find_fonts(frozenset("".join(visible.values())))
     if missing:
-        warnings.warn(
-            f"no installed font has {_listed(missing)}: figures show escapes instead; "
-            "a font such as Noto Sans helps",
-            ExciteWarning,
-            stacklevel=1,
-        )
+        _warn_once(missing)
     return {
         name: shortened("".join(_escape(c) if c in missing else c for c in text), width)
         for name, text in visible.items()
@@ -101,6 +96,12 @@ def _escape(character: str) -> str:
     if "\ufe00" <= character <= "\ufe0f":
         return ""
     return character.encode("unicode_escape").decode()
+
+
+@lru_cache
+def _warn_once(missing: frozenset[str]) -> None:
+    what = f"no installed font has {_listed(missing)}: figures show escapes instead"
+    warnings.warn(f"{what}; a font such as Noto Sans helps", ExciteWarning, stacklevel=3)
 
 
 def _listed(missing: frozenset[str]) -> str:
