@@ -10,6 +10,10 @@ from typing import Any
 FAILED, BAD_USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 
+class ExciteWarning(UserWarning):
+    """A warning of excite; the command line prints it as one line, and hides those of libraries."""
+
+
 class ExciteError(Exception):
     """An error that a user can act on; the command line prints it as one line.
 

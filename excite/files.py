@@ -26,7 +26,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises: OSError if the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary = path.with_name(f".{path.name[:50]}.{uuid.uuid4().hex}.tmp")  # names end at 255 bytes
     try:
         with temporary.open("xb") as file:
             yield file
@@ -50,8 +50,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8, whole or not at all. Raises: ExciteError if the disk is full or forbids it."""
-    write_bytes(path, text.encode())
+    """Write UTF-8, whole or not at all; bytes of names that are no UTF-8 become escapes such as ``\\udcff``.
+
+    Raises: ExciteError if the disk is full or forbids it.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def sync_folder(folder: Path) -> None:

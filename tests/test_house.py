@@ -17,6 +17,7 @@ FLOORS = {
     "errors": 0,
     "files": 0,
     "inference": 0,
+    "text": 0,
     "kernels": 0,
     "system": 0,
     "insertion": 1,

@@ -24,7 +24,9 @@ from excite.cli import (
     summary,
     train,
 )
+from excite.cli.streams import quiet_libraries, write_lookalikes
 from excite.errors import BAD_USAGE, FAILED, INTERRUPTED, ExciteError
+from excite.text import printable
 
 app = typer.Typer(
     name="excite",
@@ -62,10 +64,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     first = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
     if not first:
-        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (open until the process ends)
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (open until the process ends)
     debug = "--debug" in arguments
     if debug:  # understood before or after the verb
         arguments = [argument for argument in arguments if argument != "--debug"]
+    write_lookalikes()
+    with quiet_libraries(debug):
+        return _run(arguments, first, debug)
+
+
+def _run(arguments: list[str], first: bool, debug: bool) -> int:
     try:
         result = app(arguments, prog_name="excite", standalone_mode=False)
         return result if isinstance(result, int) else 0
@@ -97,5 +105,5 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _fail(message: str, code: int, hint: str | None = None) -> int:
     """Print the one line."""
     advice = f" ({hint})" if hint else ""
-    print(f"excite: error: {message}{advice}", file=sys.stderr, flush=True)
+    print(printable(f"excite: error: {message}{advice}"), file=sys.stderr, flush=True)
     return code

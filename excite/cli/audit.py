@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from excite.cli.output import plain_table, print_json, print_table
+from excite.cli.output import plain_table, print_json, print_line, print_table
 from excite.errors import BAD_USAGE, ExciteError
 
 DATA, LOOK, RESULT = "Data", "What is looked at", "Result"
@@ -134,9 +134,9 @@ def audit(
     else:
         table = plain_table("what", "found")
         for row in audit_rows(found):
-            table.add_row(*map(escaped, row))
+            table.add_row(*row)
         print_table(table)
-        typer.echo(f"written   {folder}   (look at the pairs in {folder / 'audit.html'})")
+        print_line(f"written   {folder}   (look at the pairs in {folder / 'audit.html'})")
     if strict and (findings := headline(found)):
         raise ExciteError("; ".join(findings), where=data, hint="--strict was asked for")
 
@@ -157,11 +157,3 @@ def refuse_inside_data(target: Path, data: str) -> None:
             hint="name another place with --out",
             exit_code=BAD_USAGE,
         )
-
-
-def escaped(text: str) -> str:
-    """Text that rich prints as it is, with control characters of file names made visible."""
-    from rich.markup import escape
-
-    visible = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return escape(visible)

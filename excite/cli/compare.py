@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from excite.cli.figures import with_interval
-from excite.cli.output import plain_table, print_json, print_table
+from excite.cli.output import plain_table, print_json, print_line, print_table
 
 SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision", "ece", "ece_equal_mass")
 
@@ -52,13 +52,14 @@ def compare(
         table.add_row(name, str(row["n"]), str(row["groups"]), *cells)
     print_table(table)
     for pair in found["differences"]:
-        typer.echo(f"\n{pair['second']} minus {pair['first']}")
+        print_line()
+        print_line(f"{pair['second']} minus {pair['first']}")
         _print_difference(pair)
 
 
 def _print_difference(pair: dict[str, Any]) -> None:
     if "why" in pair:
-        typer.echo(f"not compared: {pair['why']}")
+        print_line(f"not compared: {pair['why']}")
         return
     table = plain_table(
         "figure", "difference", "95 % interval", "p", right=("difference", "95 % interval", "p")
@@ -80,13 +81,13 @@ def _print_difference(pair: dict[str, Any]) -> None:
         f" of {pair['groups']} groups" if pair["groups"] != pair["n"] else ""
     )
     caution = "" if test["independent"] else "; take the interval: images of a group are not independent"
-    typer.echo(
+    print_line(
         f"{behind}; right only in the first: {test['first_only']}, only in the second: {test['second_only']} "
         f"(McNemar exact p {_p(test['p'], '= ')}{caution})"
     )
     area = pair.get("delong", {})
     if area.get("p") is not None:
-        typer.echo(f"DeLong: AUROC {100 * area['value']:+.2f} points, p {_p(area['p'], '= ')}")
+        print_line(f"DeLong: AUROC {100 * area['value']:+.2f} points, p {_p(area['p'], '= ')}")
 
 
 def _p(value: float, equals: str = "") -> str:

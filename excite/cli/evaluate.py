@@ -9,7 +9,7 @@ import typer
 
 from excite.cli.audit import refuse_inside_data
 from excite.cli.figures import print_figures, print_seen
-from excite.cli.output import print_json
+from excite.cli.output import print_json, print_line
 from excite.errors import BAD_USAGE, ExciteError
 from excite.training.config import EITHER, TrainConfig
 
@@ -207,7 +207,7 @@ def evaluate(
     print_figures(result.split, result.figures)
     print_seen(result.figures)
     if out is not None:
-        typer.echo(f"written   {out}   (evaluation.html shows it)")
+        print_line(f"written   {out}   (evaluation.html shows it)")
 
 
 def _questions(asked: TrainConfig, wishes: dict[str, Any]) -> Questions:

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from excite.cli.output import print_json
+from excite.cli.output import print_json, print_line
 from excite.export.formats import FORMATS, format_called
+from excite.text import command_line
 
 SHOWN = 12  # names of classes
 
@@ -55,12 +56,13 @@ def export(
         print_json({**asdict(made), "path": str(made.path)})
         return
     side, parity = made.image_size, made.parity
-    typer.echo(f"written   {made.path}   ({made.size / 2**20:.1f} MiB)")
+    print_line(f"written   {made.path}   ({made.size / 2**20:.1f} MiB)")
     names = ", ".join(made.classes[:SHOWN]) + (", ..." if len(made.classes) > SHOWN else "")
-    typer.echo(f"takes     uint8 images {side} x {side}")
-    typer.echo(f"gives     probabilities of {len(made.classes)} classes: {names}")
-    typer.echo(
+    print_line(f"takes     uint8 images {side} x {side}")
+    print_line(f"gives     probabilities of {len(made.classes)} classes: {names}")
+    print_line(
         f"checked   on {parity.images} images of the run: the largest difference of a probability is "
         f"{parity.largest:.1e}, the same class for {parity.same_class}"
     )
-    typer.echo(f'next      python -c "{chosen.use.format(str(made.path))}"')
+    load = command_line("python", "-c", chosen.use.format(str(made.path)))
+    print_line(f"next      {load}")

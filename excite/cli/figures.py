@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import typer
-
-from excite.cli.output import plain_table, print_sentence, print_table
+from excite.cli.output import plain_table, print_line, print_sentence, print_table
 
 SHOWN = 10
 """Images that the terminal names; files name all."""
+MOST_CLASSES = 30
+"""Rows of a table of classes; of more classes the worst ones are shown."""
 
 
 def print_folds(metrics: Mapping[str, Any]) -> None:
@@ -22,7 +22,7 @@ def print_folds(metrics: Mapping[str, Any]) -> None:
         table.add_row(*map(str, counts), *(with_interval({"value": row[name]}) for name in names))
     print_table(table)
     mean = metrics["corrected"]["accuracy"]
-    typer.echo(
+    print_line(
         f"one training's accuracy: mean {mean['mean']:.1%} of {mean['values']} folds, 95 % interval "
         f"{100 * mean['low']:.1f}-{100 * mean['high']:.1f} (corrected: folds share training images)"
     )
@@ -66,18 +66,24 @@ def with_interval(figure: Mapping[str, Any], digits: int = 1) -> str:
 
 def print_figures(split: str, figures: dict[str, Any]) -> None:
     """The figures of a set of images, as a person reads them."""
-    typer.echo(f"{split:<10}{accuracy_line(figures)}")
+    from excite.reporting.tables import worst_first
+
+    print_line(f"{split:<10}{accuracy_line(figures)}")
     if photos := figures.get("photos"):
-        typer.echo(
+        print_line(
             f"{'by photo':<10}{accuracy_line(photos, 'photo')}; what is said of a photo's copies, averaged"
         )
     if (repeats := figures.get("repeats", 1)) > 1:
-        typer.echo(f"{'':<10}averaged over {repeats} repeats; classes and subgroups are those of the first")
+        print_line(f"{'':<10}averaged over {repeats} repeats; classes and subgroups are those of the first")
     names = ("sensitivity", "specificity", "ppv", "auroc")
     table = plain_table("class", "images", *names, right=("images", *names))
-    for name, row in figures["classes"].items():
+    classes = worst_first(figures["classes"], MOST_CLASSES)
+    for name, row in classes:
         table.add_row(name, str(row["n"]), *(with_interval(row[figure]) for figure in names))
     print_table(table)
+    if len(classes) < len(figures["classes"]):
+        count = len(figures["classes"])
+        print_line(f"the {MOST_CLASSES} classes of the least sensitivity, of {count}; --json prints all")
     rows = [row[name] for row in figures["classes"].values() for name in names]
     _print_reasons([figures["accuracy"], figures["balanced_accuracy"], *rows])
     error, expected = figures["ece"]["value"], figures["ece"]["calibrated"]
@@ -86,17 +92,17 @@ def print_figures(split: str, figures: dict[str, Any]) -> None:
     if calibration := figures.get("calibration"):
         before = calibration["before"]["ece"]["value"]
         text += f", {before:.1%} before the temperature of {calibration['temperature']:.2f}"
-    typer.echo(text)
+    print_line(text)
     if point := figures.get("operating_point"):
         chosen, found = point["chosen"], point["test"]
-        typer.echo(
+        print_line(
             f"{chosen['label']} from {chosen['threshold']:.3f} (for a {chosen['wished']} of "
             f"{chosen['level']:.0%} on {chosen['n']} validation images): "
             f"sensitivity {with_interval(found['sensitivity'])}, "
             f"specificity {with_interval(found['specificity'])}"
         )
     if abstention := figures.get("abstention"):
-        typer.echo(
+        print_line(
             f"sure of {with_interval(abstention['coverage'])}, "
             f"from a confidence of {abstention['threshold']:.3f}: "
             f"accuracy {with_interval(abstention['accuracy'])} on {abstention['answered']} images"
@@ -118,14 +124,14 @@ def print_seen(figures: Mapping[str, Any]) -> None:
     """Images of other data that the training has seen, and the accuracy without them; nothing for none."""
     if not (images := figures.get("seen_images")):
         return
-    typer.echo(f"seen in training: {len(images)} of {figures['n']} images")
+    print_line(f"seen in training: {len(images)} of {figures['n']} images")
     for image in images[:SHOWN]:
         print_sentence(f"  {image['path']} = {image['counterpart']} ({image['kind']}: {image['evidence']})")
     if len(images) > SHOWN:
-        typer.echo(f"  and {len(images) - SHOWN} more; --json and --out DIR name all of them")
+        print_line(f"  and {len(images) - SHOWN} more; --json and --out DIR name all of them")
     rest = figures["without_seen"]
     text = accuracy_line(rest) if rest["n"] else "no image is left"
-    typer.echo(f"{'without':<10}{text}")
+    print_line(f"{'without':<10}{text}")
 
 
 def _print_reasons(figures: Iterable[Mapping[str, Any]]) -> None:
@@ -134,4 +140,4 @@ def _print_reasons(figures: Iterable[Mapping[str, Any]]) -> None:
     for start, defined in (("not defined (-)", False), ("no interval", True)):
         reasons = [figure["why"] for figure in missing if (figure["value"] is not None) == defined]
         if reasons:
-            typer.echo(f"{start}: {'; '.join(dict.fromkeys(reasons))}")
+            print_line(f"{start}: {'; '.join(dict.fromkeys(reasons))}")

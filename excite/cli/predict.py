@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from excite.cli.output import plain_table, print_json, print_table
+from excite.cli.streams import write_data
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.text import csv_text, printable
 
 if TYPE_CHECKING:
     from excite.runs.classifier import Classifier, Disagreement, Prediction
@@ -62,7 +63,7 @@ def predict(
                 try:
                     found += classifier.predict(file)
                 except ExciteError as error:
-                    print(f"excite: error: {error}", file=sys.stderr)
+                    print(printable(f"excite: error: {error}"), file=sys.stderr)
                     failed += 1
     _print(found, format, classifier)
     if failed:
@@ -101,13 +102,13 @@ def _print(found: list[Prediction], format: str, classifier: Classifier) -> None
             ]
         )
     elif format == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
         columns = ["path", "predicted", "probability", "sure", *(f"p:{name}" for name in classes)]
-        writer.writerow(columns + (list(MEMBERS) if ensemble else []))
+        rows: list[list[object]] = [[*columns, *(MEMBERS if ensemble else ())]]
         for p in found:
             shares = [p.probabilities[name] for name in classes]
             members = asdict(p.disagreement).values() if p.disagreement else ()
-            writer.writerow([p.path, p.label, p.probability, str(p.sure).lower(), *shares, *members])
+            rows.append([p.path, p.label, p.probability, str(p.sure).lower(), *shares, *members])
+        write_data(csv_text(rows))
     elif found:
         columns = ["image", "class", "probability", "next"] + (["members"] if ensemble else [])
         table = plain_table(*columns, right=("probability",))

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from excite.cli.output import print_line
+
 
 def add_to(app: typer.Typer) -> None:
     app.command(
@@ -36,4 +38,4 @@ def report(
     opened = Run.open(run)
     write_report(opened, thumbnails=thumbnails)
     draw_figures(opened)
-    typer.echo(f"written   {run / 'report.html'}, {run / 'model_card.md'}, {opened.figures}")
+    print_line(f"written   {run / 'report.html'}, {run / 'model_card.md'}, {opened.figures}")

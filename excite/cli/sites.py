@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from excite.cli.output import print_json
+from excite.cli.output import print_json, print_line
 
 
 def add_to(app: typer.Typer) -> None:
@@ -45,5 +45,7 @@ def sites(
     if as_json:
         print_json([asdict(site) for site in found])
         return
-    typer.echo(found)
-    typer.echo(f"\n{model}: {len(found)} sites, {sum(not site.has_attention for site in found)} of them free")
+    for line in str(found).split("\n"):
+        print_line(line)
+    print_line()
+    print_line(f"{model}: {len(found)} sites, {sum(not site.has_attention for site in found)} of them free")

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from excite.cli.audit import refuse_inside_data
-from excite.cli.output import plain_table, print_json, print_table
+from excite.cli.output import plain_table, print_json, print_line, print_table
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.text import command_line
 
 if TYPE_CHECKING:
     from excite.data.manifest import Manifest
 
 METHODS = ("auto", "random", "grouped")
+MOST_CLASSES = 30  # rows of a table of classes
 DATA, SPLIT, RESULT = "Data", "Split", "Result"
 
 
@@ -147,20 +149,37 @@ def split(
         document["duplicates_in_train"] = torn
         print_json({**document, "splits": counts, "folds": k, "repeats": repeats if k else 0})
         return
-    table = plain_table("split", "images", "groups", *made.classes, right=("images", "groups", *made.classes))
-    for name in made.splits:
-        part = made.part(name)
-        table.add_row(name, str(len(part)), str(part.group_count()), *map(str, counts[name].values()))
-    print_table(table)
+    _print_counts(made)
     if torn:
         tested = len(made.part("test"))
-        typer.echo(
+        print_line(
             f"warning   {torn} of {tested} test images have a near-duplicate in the training set; "
             "--split grouped keeps groups together"
         )
     folds_text = f", {repeats} x {k} folds" if k else ""
-    typer.echo(f"written   {out}   ({method}, {made.group_count()} groups{folds_text})")
-    typer.echo(f"next      excite train {out}")
+    print_line(f"written   {out}   ({method}, {made.group_count()} groups{folds_text})")
+    print_line(f"next      {command_line('excite', 'train', out)}")
+
+
+def _print_counts(made: Manifest) -> None:
+    """A row a split; of few classes a row each, of many the range."""
+    columns = ("images", "groups", "images a class")
+    table = plain_table("split", *columns, right=columns)
+    counts = {name: made.part(name).counts() for name in made.splits}
+    for name in made.splits:
+        part = made.part(name)
+        low, high = min(counts[name].values()), max(counts[name].values())
+        span = str(low) if low == high else f"{low} to {high}"
+        table.add_row(name, str(len(part)), str(part.group_count()), span)
+    print_table(table)
+    print_line()
+    if len(made.classes) > MOST_CLASSES:
+        print_line(f"{len(made.classes)} classes; --json prints the counts of each")
+        return
+    table = plain_table("class", *made.splits, right=made.splits)
+    for label in made.classes:
+        table.add_row(label, *(str(counts[name][label]) for name in made.splits))
+    print_table(table)
 
 
 def _grouped(
@@ -205,9 +224,8 @@ def _grouped(
             kept, bad = found.grouped(), found.files.bad
             for number in found.linked.giant:
                 size = len(found.members[number])
-                display.note(
-                    f"group {number} holds {size} of {len(kept)} images: look at excite audit {data}"
-                )
+                look = command_line("excite", "audit", Path(data))
+                display.note(f"group {number} holds {size} of {len(kept)} images: look at {look}")
         else:
             kept, several = check_files(
                 manifest,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from excite.cli.options import takes_config
-from excite.cli.output import print_table
+from excite.cli.output import print_line, print_table
 from excite.cli.study_options import (
     STUDY,
     AgainstOption,
@@ -25,6 +25,7 @@ from excite.cli.study_options import (
 from excite.cli.study_output import print_analysis, print_document, train_and_print
 from excite.cli.study_run import run
 from excite.errors import BAD_USAGE, ExciteError
+from excite.text import command_line
 
 NOT_HERE = ("data", "folds", "repeats", "jobs", "out", "thumbnails")
 
@@ -97,13 +98,14 @@ def status(
         print_document(study, analysis, more)
         return
     print_table(tables.signs_table(cells))
-    typer.echo(tables.progress_text(cells) + "\n")
+    print_line(tables.progress_text(cells))
+    print_line()
     if every_cell:
         print_table(tables.cells_table(cells))
-        typer.echo()
+        print_line()
     if analysis.done or any(cell.state == "running" for cell in cells):
         print_table(tables.workers_table(cells))
-        typer.echo()
+        print_line()
     print_analysis(analysis)
 
 
@@ -128,8 +130,8 @@ def add(
         )
     study = Study.open(folder, store)
     new = add_cells(study, [parse_arm(text) for text in arm or []], seeds or 1, ConsoleDisplay())
-    typer.echo(f"new cells {new}")
-    typer.echo(f"next      excite study resume {folder}")
+    print_line(f"new cells {new}")
+    print_line(f"next      {command_line('excite', 'study', 'resume', folder)}")
 
 
 def export(
@@ -155,7 +157,7 @@ def export(
     if predictions:
         write_predictions(analysis, place)
     for name in ("study.html", "study.md", "cells.csv", "comparisons.csv"):
-        typer.echo(place / name)
+        print_line(place / name)
 
 
 def _check(study: Any, metric: str | None, against: str | None) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import typer
-
-from excite.cli.output import plain_table, print_json, print_sentence, print_table
+from excite.cli.output import plain_table, print_json, print_line, print_sentence, print_table
 
 
 def train_and_print(study: Any, means: Any, crew: Any, as_json: bool) -> None:
@@ -21,8 +19,8 @@ def train_and_print(study: Any, means: Any, crew: Any, as_json: bool) -> None:
         print_document(study, analysis)
         return
     print_analysis(analysis)
-    typer.echo(f"study     {study.folder}")
-    typer.echo(f"report    {study.folder / 'study.html'}")
+    print_line(f"study     {study.folder}")
+    print_line(f"report    {study.folder / 'study.html'}")
 
 
 def print_document(study: Any, analysis: Any, more: Mapping[str, Any] | None = None) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from excite.cli.output import print_line
 from excite.cli.study_options import (
     STUDY,
     ArmOption,
@@ -19,6 +20,7 @@ from excite.cli.study_options import (
 )
 from excite.cli.study_output import train_and_print
 from excite.errors import BAD_USAGE, ExciteError
+from excite.text import command_line
 from excite.training.config import RUN, TrainConfig
 from excite.training.setting import with_setting
 
@@ -123,10 +125,11 @@ def run(
     folder = out or Path("studies") / _name_of(base.data)
     means = Means(base.device, jobs, ray, lease)
     study, crew, said = start(whole, folder, store, means, display, spread)
-    display.note(said)
+    for line in said.split("\n"):
+        display.note(line)
     if dry_run:
-        typer.echo(f"study     {folder}")
-        typer.echo(f"next      excite study resume {folder}")
+        print_line(f"study     {folder}")
+        print_line(f"next      {command_line('excite', 'study', 'resume', folder)}")
         return
     train_and_print(study, means, crew, as_json)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from excite.cli.output import plain_table, print_json, print_table
+from excite.cli.output import plain_table, print_json, print_line, print_table
 from excite.errors import BAD_USAGE, ExciteError
 
 if TYPE_CHECKING:
@@ -98,8 +98,9 @@ def summary(
         shape = " x ".join(map(str, row.output_shape or ()))
         layers.add_row(row.name, row.type, shape, f"{row.parameters:,}", f"{row.multiply_adds:,}")
     print_table(layers)
-    typer.echo(
-        f"\n{model}, one image of {size} x {size}: {result.parameters:,} parameters, "
+    print_line()
+    print_line(
+        f"{model}, one image of {size} x {size}: {result.parameters:,} parameters, "
         f"{result.multiply_adds / 1e9:.3f} G multiply-adds"
     )
 
@@ -149,10 +150,13 @@ def _print_published(as_json: bool) -> None:
         table.add_row(row.published.title, *_figures(row))
     print_table(table)
     notes = [f"{row.published.title}: {row.published.difference}" for row in rows if row.published.difference]
-    typer.echo(
-        "\nOne image, at the papers' sizes; 'paper' and the errors in % are as published, in "
-        "excite/models/published.py with their sources.\n" + "\n".join(notes)
+    print_line()
+    print_line(
+        "One image, at the papers' sizes; 'paper' and the errors in % are as published, in "
+        "excite/models/published.py with their sources."
     )
+    for note in notes:
+        print_line(note)
 
 
 def _figures(row: Measured) -> list[str]:

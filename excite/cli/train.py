@@ -9,8 +9,9 @@ import typer
 
 from excite.cli.figures import labels_line, print_figures, print_folds
 from excite.cli.options import takes_config
-from excite.cli.output import print_json
+from excite.cli.output import print_json, print_line
 from excite.errors import BAD_USAGE, ExciteError
+from excite.text import command_line
 from excite.training.config import RUN, TrainConfig
 from excite.training.setting import with_setting
 
@@ -83,10 +84,11 @@ def train(
     print_figures("test", run.metrics["test"])
     if run.config.folds is not None:
         print_folds(run.metrics)
-        typer.echo(f"labels    {labels_line(run.metrics['label_noise'])}")
-    typer.echo(f"run       {run.path}")
-    typer.echo(f"report    {run.path / 'report.html'}")
-    typer.echo(f"next      excite predict {run.path} {run.predictions['path'].iloc[0]}")
+        print_line(f"labels    {labels_line(run.metrics['label_noise'])}")
+    print_line(f"run       {run.path}")
+    print_line(f"report    {run.path / 'report.html'}")
+    image = Path(run.predictions["path"].iloc[0])
+    print_line(f"next      {command_line('excite', 'predict', run.path, image)}")
 
 
 def _refuse_changes(options: TrainConfig, given: dict[str, Any], settings: list[str]) -> None:

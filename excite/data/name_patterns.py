@@ -10,6 +10,8 @@ from pathlib import PurePath
 from statistics import median
 from typing import Any
 
+from excite.text import command_line
+
 FEWEST_FULL = 0.8
 """Share of the groups that must hold two images or more: chance agreements of numbers do not."""
 
@@ -46,8 +48,7 @@ class NamePattern:
     text: str
 
     def __str__(self) -> str:
-        quoted = "'" + self.pattern.replace("'", "'\\''") + "'"
-        return f"{self.text}; use --group-pattern {quoted}"
+        return f"{self.text}; use {command_line('--group-pattern', self.pattern)}"
 
     def to_dict(self) -> dict[str, Any]:
         return {"pattern": self.pattern, "groups": self.groups, "images": self.images, "text": self.text}

@@ -7,6 +7,7 @@ where |d + error| is above the half width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -39,6 +40,13 @@ class Simulated:
             middle = (low + high) / 2
             low, high = (low, middle) if self.power(middle) >= power else (middle, high)
         return high
+
+
+def largest_difference(metric: str) -> float:
+    """How far two values of a metric can lie apart."""
+    if metric in ("mcc", "kappa"):
+        return 2.0
+    return math.inf if metric == "log_loss" else 1.0
 
 
 def corrected_studies(

@@ -14,8 +14,10 @@ from matplotlib.figure import Figure
 
 from excite.data.decoding import decode
 from excite.errors import ExciteError
+from excite.evaluation.predictions import PREFIX
 from excite.files import write_bytes
 from excite.reporting.charts import kept_epoch
+from excite.reporting.fonts import display_width, figure_names, set_fonts
 from excite.runs.run import Run
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 BLUE, ORANGE, RED, GREY = "#1f5fa8", "#d97706", "#b91c1c", "#6b7280"
 SAMPLES = 24
 SHOWN_CLASSES = 30  # above this many the cells of a confusion matrix cannot hold a number
+NAMED_CLASSES = 60  # above this many the names of neighboring classes would overlap
+TICK_WIDTH, TITLE_WIDTH = 30, 18  # columns of text for a class beside the matrix and above a sample
 
 
 def draw_figures(run: Run) -> None:
@@ -60,21 +64,27 @@ def learning_curves(history: pd.DataFrame) -> Figure:
 
 def confusion_matrix(figures: Mapping[str, Any]) -> Figure:
     """The counts (C, C) of one set's figures, truth in rows; shades show the share of the row."""
-    counts, classes = np.array(figures["confusion"]), list(figures["classes"])
-    side = min(14.0, max(3.6, 1.6 + 0.5 * len(classes)))
+    counts = np.array(figures["confusion"])
+    classes = list(figure_names(figures["classes"], TICK_WIDTH).values())
+    longest = max(map(display_width, classes))
+    side = min(14.0, max(3.6, 1.6 + 0.5 * len(classes))) + 0.08 * max(longest - 8, 0)
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, label="share of the class", shrink=0.8)
-    axes.set(xlabel="predicted", ylabel="truth", title=f"{counts.trace()} of {counts.sum()} right")
+    every = -(-len(classes) // NAMED_CLASSES)
+    aside = f", one in {every} classes is named" if every > 1 else ""
+    axes.set(
+        xlabel=f"predicted{aside}", ylabel=f"truth{aside}", title=f"{counts.trace()} of {counts.sum()} right"
+    )
     if copies := figures.get("duplicates_in_train"):  # a leaky split is marked on its figure
         axes.set_title(f"{axes.get_title()}\n{copies} have a near-duplicate in the training set", color=RED)
     if seen := figures.get("seen_in_training"):
         axes.set_title(f"{axes.get_title()}\n{seen} were seen in training", color=RED)
-    ticks = range(len(classes))
-    axes.set_xticks(ticks, classes, rotation=90 if max(map(len, classes)) > 3 else 0)
-    axes.set_yticks(ticks, classes)
+    ticks = range(0, len(classes), every)
+    axes.set_xticks(ticks, classes[::every], rotation=90 if longest > 3 else 0)
+    axes.set_yticks(ticks, classes[::every])
     if len(classes) <= SHOWN_CLASSES:
         for row, column in np.ndindex(*counts.shape):
             if counts[row, column]:
@@ -85,7 +95,8 @@ def confusion_matrix(figures: Mapping[str, Any]) -> Figure:
 
 def sample_grid(predictions: pd.DataFrame, count: int = SAMPLES) -> Figure:
     """Test images with what was said of them: half of them mistakes, if there are so many, surest first."""
-    columns = [name for name in predictions.columns if name.startswith("p:")]
+    columns = [name for name in predictions.columns if name.startswith(PREFIX)]
+    names = figure_names([name.removeprefix(PREFIX) for name in columns], TITLE_WIDTH)
     table = predictions.assign(probability=predictions[columns].max(axis=1))
     wrong = table[table["label"] != table["predicted"]].sort_values("probability", ascending=False)
     right = table[table["label"] == table["predicted"]].sample(frac=1, random_state=0)
@@ -103,7 +114,8 @@ def sample_grid(predictions: pd.DataFrame, count: int = SAMPLES) -> Figure:
     for axes, row in zip(grid, shown.to_dict("records"), strict=False):
         _show(axes, str(row["path"]))
         correct = row["label"] == row["predicted"]
-        text = f"{row['predicted']} {row['probability']:.0%}" + ("\n" if correct else f"\nis {row['label']}")
+        predicted, label = names[row["predicted"]], names[row["label"]]
+        text = f"{predicted} {row['probability']:.0%}" + ("\n" if correct else f"\nis {label}")
         axes.set_title(text, fontsize=8, color=GREY if correct else RED)
     return figure
 
@@ -121,6 +133,7 @@ def _show(axes: Axes, path: str) -> None:
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, without the global state of pyplot."""
     FigureCanvasAgg(figure)
+    set_fonts(figure)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)
     write_bytes(path, picture.getvalue())

@@ -20,8 +20,13 @@ from excite.reporting.report_words import (
     limits,
     warnings,
 )
-from excite.reporting.tables import NAMES, Cell, Notes, cell, figure_text, fold_table
+from excite.reporting.tables import NAMES, Cell, Notes, cell, figure_text, fold_table, worst_first
+from excite.text import document_text
 
+MOST_CLASSES = 50
+"""Rows of a table of classes on the card; report.html has all."""
+
+_LIST_MARK = re.compile(r"^(\d*)([-+.)=])(?=\s|=*$|-*$)")
 _MARKUP = re.compile(r"([\\`*_\[\]<>#|~&$])")
 
 
@@ -41,16 +46,17 @@ def model_card_of(facts: RunFacts) -> str:
         use=intended_use(facts),
         limits=limits(facts),
         setup=setup_rows(facts),
-        counts=facts.counts,
+        counts=_short_counts(facts.counts),
         audit=audit_rows(facts.audit) if facts.audit else [],
         overall=[(NAMES[name][0], cell(name, test[name], overall)) for name in OVERALL if name in test],
         overall_notes=overall,
         class_columns=[NAMES[name][0] for name in PER_CLASS],
         classes=[
             (label, row["n"], row["groups"], [cell(name, row[name], classes) for name in PER_CLASS])
-            for label, row in facts.by_class["classes"].items()
+            for label, row in worst_first(facts.by_class["classes"], MOST_CLASSES)
         ],
         class_notes=classes,
+        class_count=len(facts.by_class["classes"]),
         folds=folds,
         size=f"{test['n']:,} images of {test['groups']:,} groups",
         calibration=test.get("calibration"),
@@ -69,9 +75,19 @@ def model_card_of(facts: RunFacts) -> str:
     )
 
 
+def _short_counts(
+    counts: tuple[list[str], list[tuple[str, list[str]]]],
+) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Of many classes the last row alone, which counts all."""
+    parts, rows = counts
+    return parts, rows if len(rows) <= MOST_CLASSES + 1 else [(f"all {len(rows) - 1:,} classes", rows[-1][1])]
+
+
 def markdown_text(text: object) -> str:
     """Text that Markdown shows as it is, on one line: in a heading, a list or a table's cell."""
-    return _MARKUP.sub(r"\\\1", " ".join(str(text).split())).replace("\\<", "&lt;").replace("\\>", "&gt;")
+    marked = _MARKUP.sub(r"\\\1", " ".join(document_text(str(text)).split()))
+    marked = marked.replace("\\<", "&lt;").replace("\\>", "&gt;")
+    return _LIST_MARK.sub(r"\1\\\2", marked)
 
 
 def cell_text(cell: Cell) -> str:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from excite.data.decoding import MAX_PIXELS, decode
 from excite.errors import ExciteError
+from excite.text import document_text
 
 SIDE = 220  # pixels of a thumbnail's longer side: two fit beside each other on a phone of 400 pixels
 QUALITY = 78
@@ -26,12 +27,19 @@ def template(name: str, **filters: Callable[..., str]) -> Template:
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=html,
         undefined=StrictUndefined,
+        finalize=_writable if html else None,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=not html,
     )
     environment.filters.update(filters)
     return environment.get_template(name)
+
+
+def _writable(value: object) -> object:
+    if isinstance(value, str):
+        return type(value)(document_text(value))  # markup stays markup
+    return value
 
 
 def thumbnail(path: str, max_pixels: int = MAX_PIXELS) -> str:

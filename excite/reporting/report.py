@@ -37,6 +37,7 @@ from excite.reporting.tables import (
     tiles,
 )
 from excite.runs.run import Run
+from excite.text import command_line
 
 
 def write_report(run: Run, *, thumbnails: bool = False) -> None:
@@ -107,7 +108,9 @@ def _page(facts: RunFacts, thumbnails: bool) -> str:
         audit=audit_rows(facts.audit) if facts.audit else None,
         command=command(facts.config),
         typed=typed_command(facts.environment),
-        out=str(facts.run.path),
+        from_config=command_line(
+            "excite", "train", "--config", facts.run.path / "config.yaml", "--out", "NEW"
+        ),
         interval=test.get("interval", {}),
     )
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shlex
 from collections.abc import Mapping
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from excite.reporting.charts import kept_epoch
 from excite.reporting.report_facts import RunFacts
 from excite.reporting.report_words import folds_text, many, parts_text
 from excite.runs.run import Run
+from excite.text import command_line
 from excite.training.config import TrainConfig
 
 Row = tuple[str, str]
@@ -102,7 +102,7 @@ def audit_rows(audit: Mapping[str, Any]) -> list[Row]:
 
 def command(config: TrainConfig) -> str:
     """The training as one command line: all options that are not the default, settled ones among them."""
-    words = ["excite", "train", config.data]
+    words: list[object] = ["excite", "train", Path(config.data)]
     for each in dataclasses.fields(config):
         value = getattr(config, each.name)
         if each.name in ("data", "out") or value == default_of(each) or value is None:
@@ -118,7 +118,7 @@ def command(config: TrainConfig) -> str:
                 words += [f"--{flag}", str(part)]
         else:
             words += [f"--{flag}", str(value)]
-    return " ".join(shlex.quote(word) for word in words)
+    return command_line(*words)
 
 
 def typed_command(environment: Mapping[str, Any]) -> str:
@@ -126,7 +126,7 @@ def typed_command(environment: Mapping[str, Any]) -> str:
     words = [str(word) for word in environment.get("command", ())]
     if len(words) < 2 or PurePath(words[0]).name not in ("excite", "__main__.py") or words[1] != "train":
         return ""
-    return " ".join(shlex.quote(word) for word in ["excite", *words[1:]])
+    return command_line("excite", *words[1:])
 
 
 def default_of(each: dataclasses.Field[Any]) -> Any:

@@ -144,6 +144,16 @@ def class_table(classes: Mapping[str, Any], few: Sequence[str]) -> dict[str, Any
     return {"columns": [NAMES[name][0] for name in PER_CLASS], "rows": rows, "notes": notes.lines}
 
 
+def worst_first(classes: Mapping[str, Any], most: int) -> list[tuple[str, Mapping[str, Any]]]:
+    """(name, figures) of each class; of more than ``most`` classes, those of the least sensitivity."""
+    rows = list(classes.items())
+    if len(rows) <= most:
+        return rows
+    values = [row["sensitivity"]["value"] for _, row in rows]
+    order = sorted(range(len(rows)), key=lambda k: 2.0 if values[k] is None else values[k])
+    return [rows[number] for number in order[:most]]
+
+
 def subgroup_table(found: Mapping[str, Any]) -> dict[str, Any]:
     """A table of subgroups as ``evaluation.subgroups`` gives it."""
     notes = Notes()

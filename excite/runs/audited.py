@@ -12,6 +12,7 @@ from excite.data.reading import read_manifest
 from excite.data.split import apply_group_pattern
 from excite.errors import ExciteError
 from excite.system.cache import cache_directory
+from excite.text import command_line
 from excite.training.config import TrainConfig
 from excite.training.progress import Display
 
@@ -87,6 +88,7 @@ def _refuse_leaks(found: Audit, config: TrainConfig, display: Display) -> None:
     )
     what = f"{told} have a copy in another part of the split that the data gives"
     if not config.allow_leaks:
-        hint = f"excite audit {config.data} shows them; --split grouped splits anew; --allow-leaks trains"
+        look = command_line("excite", "audit", Path(config.data))
+        hint = f"{look} shows them; --split grouped splits anew; --allow-leaks trains"
         raise ExciteError(what, where=config.data, hint=hint)
     display.note(f"leaks allowed: {what}")

@@ -47,9 +47,8 @@ def helpers(count: int, code: str, folder: Path) -> Iterator[None]:
     """
     logs, processes = [], []
     # Of torchrun's environment they know nothing: they are nobody's ranks.
-    own = {
-        name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")
-    }
+    own = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    own["PYTHONIOENCODING"] = "utf-8"  # of the logs
     try:
         for number in range(1, count + 1):
             log = (folder / f"helper-{number}.log").open("w", encoding="utf-8")

@@ -15,6 +15,7 @@ from excite.evaluation.metrics import OVERALL
 from excite.evaluation.pairing import shared_images
 from excite.evaluation.predictions import Predictions, read_predictions
 from excite.runs.run import Run
+from excite.text import command_line
 
 METRICS = ("accuracy", "balanced_accuracy", "auroc", "log_loss", "brier")
 
@@ -82,7 +83,8 @@ def _predictions(source: str | Path) -> Predictions:
         return read_predictions(source)
     run = Run.open(source)
     if not run.finished:
-        hint = f"go on with excite train --resume --out {source}"
+        resume = command_line("excite", "train", "--resume", "--out", Path(source))
+        hint = f"go on with {resume}"
         raise ExciteError("the training has not finished", where=source, hint=hint)
     return run.predicted()
 

@@ -25,6 +25,7 @@ from excite.runs.predictions import column_names, predictions_of, questions_of
 from excite.runs.run import Run
 from excite.runs.seen import SeenImage, seen_in_training
 from excite.system.cache import cache_directory
+from excite.text import command_line
 from excite.training.progress import Display
 
 
@@ -208,7 +209,8 @@ def _aligned(
     labels = [mapping.get(label, label) for label in manifest.table["label"]]
     if strangers := sorted(set(labels) - set(classes)):
         near = difflib.get_close_matches(strangers[0], classes, n=1) or classes[-1:]
-        hint = f"say what it is with --map '{strangers[0]}={near[0]}', or leave it out"
+        option = command_line("--map", f"{strangers[0]}={near[0]}")
+        hint = f"say what it is with {option}, or leave it out"
         named = ", ".join(repr(name) for name in strangers[:12])
         what = f"class {named} is" if len(strangers) == 1 else f"classes {named} are"
         what += f" none of the run's: {', '.join(classes[:12])}"

@@ -304,6 +304,6 @@ def _start(config: TrainConfig, classes: int, display: Display) -> tuple[nn.Modu
         report = load_weights(model, Path(config.weights))
         new_head = f"{head_of(model)}.weight" not in report.loaded
         display.note(f"{config.weights}: {report}")
-        if details := report.details():
-            display.note(details)
+        for line in report.details().splitlines():
+            display.note(line)
     return model, new_head

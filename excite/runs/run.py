@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import json
 import platform
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import excite
 from excite.errors import ExciteError
 from excite.files import write_text
+from excite.text import command_line, csv_text
 from excite.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -125,7 +124,8 @@ class Run:
         try:
             return json.loads((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            hint = "the training has not finished; go on with excite train --resume --out " + str(self.path)
+            resume = command_line("excite", "train", "--resume", "--out", self.path)
+            hint = f"the training has not finished; go on with {resume}"
             raise ExciteError(f"has no {name}", where=self.path, hint=hint) from error
         except (OSError, ValueError) as error:
             raise ExciteError(f"cannot be read: {error}", where=self.path / name) from error
@@ -137,11 +137,8 @@ class Run:
         self, name: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None
     ) -> None:
         """A CSV of rows that have the same keys; where there may be none, ``columns`` names these."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=columns or list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(self.path / name, text.getvalue())
+        names = list(columns or rows[0])
+        write_text(self.path / name, csv_text([names, *([row[key] for key in names] for row in rows)]))
 
     def table(self, name: str) -> pd.DataFrame:
         import pandas as pd

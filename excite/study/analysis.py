@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from excite.errors import ExciteError
 from excite.evaluation.comparison import Difference, compare
 from excite.evaluation.intervals import LEVEL
-from excite.evaluation.power import trainings_needed
+from excite.evaluation.power import largest_difference, trainings_needed
 from excite.evaluation.predictions import Predictions
 from excite.study.estimates import (
     Cell,
@@ -59,7 +60,8 @@ class Comparison:
         corrected: by the corrected resampled t, whatever the verdict goes by.
         bootstrap: groups alone drawn anew; the trainings are taken as they are.
         more_seeds: how many more would show a difference of this size 8 times of 10; None: no number would.
-        smallest: what so many seeds and groups could show 8 times of 10.
+        smallest: difference that so many seeds and groups could show 8 times of 10; infinite: none that is
+            possible.
         units: pairs of cells; ``n`` and ``groups`` of images behind them.
     """
 
@@ -206,6 +208,8 @@ def _compare(
     if estimate.studies is not None:
         studies = estimate.studies
         smallest = studies(seeds, level).smallest()
+        if smallest > largest_difference(metric):
+            smallest = math.inf
         if estimate.value:
             needed = trainings_needed(estimate.value, lambda s: studies(s, level), seeds + 1)
             more = None if needed is None else needed - seeds

@@ -14,7 +14,7 @@ from excite.reporting.svg import STYLES, Axis, Plot, framed, plain, round_steps
 from excite.reporting.tables import NAMES, PERCENT
 from excite.study.analysis import Analysis, Comparison
 from excite.study.estimates import Cell
-from excite.study.words import MINUS, bounds, signed
+from excite.study.words import MINUS, bounds, possible, signed
 
 WIDTH, ROW, SIDE, TOP, BOTTOM = 380, 44, 18, 6, 44  # units, as in reporting.svg: readable on a phone
 
@@ -28,7 +28,7 @@ def forest_chart(analysis: Analysis) -> Chart | None:
         return None
     metric = analysis.metric
     scale = 100 if metric in PERCENT else 1
-    ends = [value for one in known for value in (one.estimate.low or 0.0, one.estimate.high or 0.0)]
+    ends = [possible(end or 0.0, metric) for one in known for end in (one.estimate.low, one.estimate.high)]
     low, high = min(0.0, *ends), max(0.0, *ends)
     room = 0.08 * (high - low) or 0.01
     low, high = low - room, high + room
@@ -78,7 +78,8 @@ def _row(one: Comparison, top: float, across: object, metric: str) -> list[Marku
     assert estimate.low is not None
     assert estimate.high is not None
     at = top + 31
-    start, end, middle = across(estimate.low), across(estimate.high), across(estimate.value)
+    start, end = (across(possible(value, metric)) for value in (estimate.low, estimate.high))
+    middle = across(estimate.value)
     path = f"M{start:g} {at:g}H{end:g}M{start:g} {at - 4:g}v8M{end:g} {at - 4:g}v8"
     style = "f0" if one.shown else "ring s0"
     between = bounds(estimate.low, estimate.high, metric)

@@ -22,7 +22,8 @@ class Database:
     """The tables of a database, for any number of processes and machines at once.
 
     Args:
-        url: SQLAlchemy's, such as ``sqlite:////home/me/study/study.db`` or ``postgresql://host/studies``.
+        url: SQLAlchemy's, such as ``sqlite:////home/me/study/study.db`` or ``postgresql://host/studies``;
+            special characters as ``%XX``.
         patience: seconds that the database may be away before an operation is given up.
 
     Raises:

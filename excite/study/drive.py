@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from excite.errors import BAD_USAGE, ExciteError
-from excite.evaluation.metrics import OVERALL
+from excite.evaluation.power import largest_difference
 from excite.reporting.report_words import many
 from excite.reporting.tables import NAMES
 from excite.study import words
@@ -102,14 +101,17 @@ def outlook(study: Study, crew: Crew, probes: dict[str, Probe], new: int, spread
     text += f", {folds} folds" if folds else ""
     text += f"; {done} done, {new} new\n"
     text += f"{crew}, about {clock(total_seconds(study, probes, len(crew.devices)))}\n"
-    if len(study.arms) > 1:
+    metric = study.document["metric"]
+    if len(study.arms) > 1 and seeds * (folds or 1) < 2:
+        text += "cannot show a difference: one training shows nothing; add seeds"
+    elif len(study.arms) > 1:
         smallest, rests_on = smallest_difference(study, spread, seeds)
-        metric = study.document["metric"]
-        if math.isfinite(smallest) and metric in OVERALL:
+        if smallest > largest_difference(metric):
+            text += f"cannot show any possible difference in {NAMES[metric][0]} 8 times of 10, {rests_on}; "
+            text += "add seeds, or images"
+        else:
             text += f"can show a difference of {words.amount(smallest, metric)} in {NAMES[metric][0]} "
             text += f"8 times of 10, {rests_on}"
-        else:
-            text += "cannot show a difference: " + rests_on
     return text.rstrip()
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from excite.evaluation.metrics import OVERALL
 from excite.files import write_text
 from excite.models.published import PUBLISHED
+from excite.reporting.model_card import markdown_text
 from excite.reporting.page import template
 from excite.reporting.report_words import many
 from excite.reporting.tables import NAMES
@@ -23,6 +23,7 @@ from excite.study.charts import cells_chart, forest_chart, learning_charts
 from excite.study.claims import place_of
 from excite.study.ready import READY
 from excite.study.study import Study
+from excite.text import csv_text
 
 
 def write_study(
@@ -61,7 +62,7 @@ def study_page(study: Study, analysis: Analysis) -> str:
 
 def study_markdown(study: Study, analysis: Analysis) -> str:
     """The same in Markdown."""
-    return template("study.md", cell=_escaped).render(**_facts(study, analysis))
+    return template("study.md", cell=markdown_text).render(**_facts(study, analysis))
 
 
 def arm_rows(analysis: Analysis) -> list[dict[str, str]]:
@@ -152,7 +153,8 @@ def comparison_rows(analysis: Analysis) -> list[dict[str, Any]]:
             for name in ("low", "high", "p")
         }
         row |= {"pairs": one.units, "seeds": one.seeds, "n": one.n, "groups": one.groups}
-        row |= {"more_seeds": one.more_seeds, "smallest": one.smallest}
+        possible = one.smallest is not None and math.isfinite(one.smallest)
+        row |= {"more_seeds": one.more_seeds, "smallest": one.smallest if possible else None}
         rows.append({name: "" if value is None else value for name, value in row.items()})
     return rows
 
@@ -236,16 +238,8 @@ def _pair(errors: tuple[float | None, float | None]) -> str:
     return f"{top1:.2f}" + ("" if top5 is None else f" / {top5:.2f}")
 
 
-def _escaped(text: object) -> str:
-    return str(text).replace("|", "\\|").replace("\n", " ")
-
-
 def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
     rows = list(rows)
     if not rows:
         return ""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text([list(rows[0]), *(list(row.values()) for row in rows)])

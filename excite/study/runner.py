@@ -22,6 +22,7 @@ from excite.study.claims import LEASE
 from excite.study.memory import free_memory
 from excite.study.schema import FAILED, RUNNING, WAITING
 from excite.study.study import Study
+from excite.text import command_line
 from excite.training.precision import choose_device
 from excite.training.signals import StopRequest, stop_requests
 
@@ -103,7 +104,7 @@ def refuse_failed(study: Study) -> None:
         log = log_of(cell_folder(study.folder, first.arm, first.seed, first.fold))
         more = f"{len(failed)} cells" if len(failed) > 1 else "1 cell"
         what = f"{more} failed twice, such as {first.arm} with seed {first.seed}: {first.error}"
-        raise ExciteError(what, where=log, hint=f"once mended: excite study resume {study.folder}")
+        raise ExciteError(what, where=log, hint=f"once mended: {_resume(study)}")
 
 
 def worker_name(number: int) -> str:
@@ -195,7 +196,12 @@ def _workers(study: Study, crew: Crew, lease: float) -> Iterator[list[_Worker]]:
 def _environment(threads: int) -> Mapping[str, str]:
     """Of torchrun a worker knows nothing; libraries that start threads are told how many."""
     own = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
-    return {**own, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    return {
+        **own,
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "PYTHONIOENCODING": "utf-8",
+    }
 
 
 def stop_if_asked(request: StopRequest, study: Study) -> None:
@@ -204,9 +210,13 @@ def stop_if_asked(request: StopRequest, study: Study) -> None:
         counts = study.store.counts(study.name)
         raise ExciteError(
             f"stopped with {counts['done']} of {sum(counts.values())} cells done; nothing is lost",
-            hint=f"go on with: excite study resume {study.folder}",
+            hint=f"go on with: {_resume(study)}",
             exit_code=request.exit_code,
         )
+
+
+def _resume(study: Study) -> str:
+    return command_line("excite", "study", "resume", study.folder)
 
 
 def _last_line(log: Path) -> str | None:

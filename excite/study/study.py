@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sqlalchemy as sa
 import torch
 import yaml
 
@@ -254,4 +255,10 @@ def _pictures(images: Manifest) -> list[dict[str, Any]]:
 
 
 def _sqlite(folder: Path) -> str:
-    return f"sqlite:///{(folder / 'study.db').absolute()}"
+    """The URL of a study's own database. Raises: ExciteError for a path that is not UTF-8."""
+    url = sa.URL.create("sqlite", database=str((folder / "study.db").absolute()))
+    try:
+        return url.render_as_string(hide_password=False)
+    except UnicodeEncodeError as error:
+        hint = "name another folder with --out"
+        raise ExciteError("the path is not UTF-8", where=folder, hint=hint, exit_code=BAD_USAGE) from error

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from excite.study.claims import place_of
 from excite.study.schema import DONE, FAILED, RUNNING, WAITING
+from excite.text import printable
 from excite.training.progress import clock
 
 SIGNS = {WAITING: ("·", "dim"), RUNNING: ("▶", "yellow"), DONE: ("✓", "green"), FAILED: ("✗", "red")}
@@ -30,7 +31,7 @@ def signs_table(cells: Sequence[Any]) -> Table:
             if number and number % (folds if folds > 1 else 5) == 0:
                 row.append(" ")
             row.append(*SIGNS[state])
-        table.add_row(Text(arm, overflow="fold"), row)
+        table.add_row(Text(printable(arm), overflow="fold"), row)
     return table
 
 
@@ -65,7 +66,8 @@ def workers_table(cells: Sequence[Any]) -> Table:
         seconds = row["seconds"]
         shown = "-" if seconds is None else clock(seconds)
         at = ", ".join(row["at"][:MOST_LINES]) + (" ..." if len(row["at"]) > MOST_LINES else "")
-        table.add_row(row["where"], str(row["done"]), shown, str(row["failed"]), at or "-")
+        told = (row["where"], row["done"], shown, row["failed"], at or "-")
+        table.add_row(*(Text(printable(one)) for one in told))
     return table
 
 
@@ -100,7 +102,7 @@ def cells_table(cells: Sequence[Any]) -> Table:
     for row in state_rows(cells):
         time = "" if row["seconds"] is None else clock(row["seconds"])
         told = (row["arm"], row["seed"], row["fold"], row["state"], time, row["worker"], row["error"])
-        table.add_row(*(Text(str(one)) for one in told))
+        table.add_row(*(Text(printable(one)) for one in told))
     return table
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from excite.evaluation.metrics import LOWER_IS_BETTER
+from excite.evaluation.power import largest_difference
 from excite.reporting.report_words import many
 from excite.reporting.tables import NAMES, PERCENT
 from excite.study.analysis import SAME_IMAGES, Analysis, ArmFigures, Comparison
@@ -52,8 +54,15 @@ def signed(value: float, metric: str, *, unit: bool = True) -> str:
 
 
 def bounds(low: float, high: float, metric: str) -> str:
-    """An interval of a difference."""
+    """An interval of a difference, within what is possible."""
+    low, high = possible(low, metric), possible(high, metric)
     return " to ".join(signed(value, metric, unit=False).lstrip("+") for value in (low, high))
+
+
+def possible(difference: float, metric: str) -> float:
+    """A difference, or the largest that the metric allows."""
+    largest = largest_difference(metric)
+    return min(max(difference, -largest), largest)
 
 
 def level(value: float | None, metric: str) -> str:
@@ -76,8 +85,12 @@ def power_text(comparison: Comparison, metric: str) -> str:
     """The smallest difference that so many seeds and groups show 8 times of 10."""
     if comparison.smallest is None:
         return ""
+    behind = f"{many(comparison.seeds, 'seed')} and {many(comparison.groups, 'group')}"
+    if math.isinf(comparison.smallest):
+        what = f"no possible difference in {NAMES[metric][0]}"
+        return f"{behind} show {what} 8 times of 10; more groups of images, or more seeds, might"
     return (
-        f"{many(comparison.seeds, 'seed')} and {many(comparison.groups, 'group')} show a difference of "
+        f"{behind} show a difference of "
         f"{amount(comparison.smallest, metric)} in {NAMES[metric][0]} 8 times of 10"
     )
 

@@ -36,6 +36,7 @@ from excite.study.claims import LEASE, Claim
 from excite.study.memory import held_memory, peak_memory, reset_peak_memory
 from excite.study.schema import RUNNING, WAITING
 from excite.study.study import Study
+from excite.text import printable
 from excite.training.config import TrainConfig
 from excite.training.progress import ConsoleDisplay
 
@@ -86,13 +87,13 @@ def _do(study: Study, claim: Claim, device: str, base: int) -> None:
         if error.exit_code in STOPPED or _is_full(error):
             study.store.release(study.name, claim)
             raise
-        study.store.fail(study.name, claim, str(error))
+        study.store.fail(study.name, claim, printable(error))
         return
     except Exception as error:
-        with log_of(place).open("a", encoding="utf-8") as log:
+        with log_of(place).open("a", encoding="utf-8", errors="backslashreplace") as log:
             log.write(traceback.format_exc())
         text = " ".join(str(error).split())
-        study.store.fail(study.name, claim, f"{type(error).__name__}: {text}")
+        study.store.fail(study.name, claim, printable(f"{type(error).__name__}: {text}"))
         return
     if study.store.finish(study.name, claim, result, numbers, said):
         shutil.rmtree(place / "checkpoints", ignore_errors=True)
@@ -214,7 +215,7 @@ def main() -> int:
         study = Study.open(folder, os.environ[STORE])
         work(study, device=device, threads=int(threads), name=name, lease=float(lease))
     except ExciteError as error:
-        print(f"excite: error: {error}", file=sys.stderr, flush=True)
+        print(printable(f"excite: error: {error}"), file=sys.stderr, flush=True)
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED

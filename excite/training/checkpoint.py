@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from excite.errors import ExciteError
+from excite.errors import ExciteError, ExciteWarning
 from excite.files import sync_folder, write_bytes
 
 LAST, PREVIOUS = "last.safetensors", "previous.safetensors"
@@ -54,7 +54,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | 
         try:
             return _read(path)
         except (SafetensorError, OSError, ValueError, KeyError) as error:
-            warnings.warn(f"{path}: damaged checkpoint passed over ({error})", stacklevel=2)
+            warnings.warn(f"{path}: damaged checkpoint passed over ({error})", ExciteWarning, stacklevel=2)
     if found:
         raise ExciteError("every checkpoint is damaged", where=folder, hint="start again without --resume")
     return None

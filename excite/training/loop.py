@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from excite.data.loading import PixelSource, TrainingBatches, derive_seed
 from excite.data.preprocessing import Preprocessing
 from excite.errors import ExciteError
+from excite.text import command_line
 from excite.training.checkpoint import load_checkpoint, save_checkpoint, save_tensors
 from excite.training.config import TrainConfig
 from excite.training.distributed import World, synchronise_batch_norm, wrap
@@ -223,9 +224,10 @@ class Trainer:
         if exit_code:
             self.save()
             counters = self.state.counters
+            resume = command_line("excite", "train", "--resume", "--out", self.folder.parent)
             raise ExciteError(
                 f"stopped after {counters.epoch} epochs and {counters.step} steps; nothing is lost",
-                hint=f"go on with: excite train --resume --out {self.folder.parent}",
+                hint=f"go on with: {resume}",
                 exit_code=exit_code,
             )
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from excite.text import printable
+
 REFRESH = 0.2  # seconds between two looks at the numbers: on a GPU each look waits for it
 PLAIN_REFRESH = 30.0  # seconds between two lines inside an epoch, where lines are all there is
 
@@ -61,7 +63,7 @@ class ConsoleDisplay(Display):
         self._task: TaskID | None = None
 
     def note(self, text: str) -> None:
-        self.console.print(text, markup=False, emoji=False, soft_wrap=True)
+        self.console.print(printable(text), markup=False, emoji=False, soft_wrap=True)
 
     def stage(self, name: str) -> Callable[[int, int], None]:
         began = time.monotonic()
@@ -108,9 +110,9 @@ class ConsoleDisplay(Display):
     def _draw(self, name: str, share: float, numbers: str) -> None:
         if self._bar is None:
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
-                TextColumn("{task.fields[numbers]}"),
+                TextColumn("{task.fields[numbers]}", markup=False),
             )
             self._bar = Progress(*columns, console=self.console, transient=True)
             self._bar.start()
