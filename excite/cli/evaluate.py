@@ -156,7 +156,7 @@ def evaluate(
     if run.suffix.lower() == ".csv":
         _refuse(run, {"DATA": data, "--split": split, "--map": same})
         questions = _questions(TrainConfig(), wishes)
-        result = evaluate_table(run, questions, validation=validation, group_column=group_column)
+        result = evaluate_table(run, questions, validation=validation, group_column=group_column, out=out)
     else:
         _refuse(run, {"--validation": validation})
         opened = Run.open(run)
@@ -174,6 +174,7 @@ def evaluate(
             },
             device=device,
             max_bad=max_bad,
+            out=out,
             display=ConsoleDisplay(),
         )
     if out is not None:

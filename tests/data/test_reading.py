@@ -204,7 +204,7 @@ def test_tables_that_cannot_be_used_are_refused(
 
 
 def test_a_table_in_another_encoding_or_an_archive_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ExciteError, match="neither a folder nor a CSV file in UTF-8"):
+    with pytest.raises(ExciteError, match="is not a CSV file in UTF-8"):
         read_manifest(table(tmp_path, "path,label\n1.png,Käfer\n", "latin-1"))
     (tmp_path / "data.zip").write_bytes(b"PK\x03\x04\xff\xfe\x00\x99")
     with pytest.raises(ExciteError, match="unpack an archive first"):
