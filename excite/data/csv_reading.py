@@ -64,16 +64,17 @@ def read_csv(file: Path, columns: dict[str, str]) -> Manifest:
 
 def _without_shared_columns(columns: dict[str, str], file: Path) -> dict[str, str]:
     """The columns without an optional one that by its name alone would be read for two roles."""
-    kept = {}
-    for role, name in columns.items():
-        others = [other for other, its in columns.items() if its == name and other != role]
-        if others and name == role and role in ("group", "split"):
-            continue
-        if others:
-            flags = " and ".join(f"--{one}-column" for one in (role, *others))
-            what = f"column {name!r} has two roles: {flags} mean the same"
+    names = list(columns.values())
+    kept = {
+        role: name
+        for role, name in columns.items()
+        if not (role in ("group", "split") and name == role and names.count(name) > 1)
+    }
+    for name in kept.values():
+        roles = [f"--{role}-column" for role, other in kept.items() if other == name]
+        if len(roles) > 1:
+            what = f"column {name!r} has two roles: {' and '.join(roles)} name it"
             raise ExciteError(what, where=file, hint="name another for one of them", exit_code=BAD_USAGE)
-        kept[role] = name
     return kept
 
 

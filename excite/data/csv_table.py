@@ -14,7 +14,9 @@ import pandas as pd
 
 from excite.errors import BAD_USAGE, ExciteError
 
-SEPARATORS = ",;\t"
+SEPARATORS = "\t,;"  # of equals in a header the first: a tab is hardly ever text
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_FIRST_ROW = re.compile(rf'(?:{_QUOTED.pattern}|[^"\r\n])*')
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # Excel writes and reads such a first line
 
 
@@ -112,14 +114,9 @@ def _separator_of(text: str) -> tuple[str, int]:
             break
         skipped += len(line)
 
-    def fields(separator: str) -> int:
-        reader = csv.reader(io.StringIO(text[skipped:], newline=""), delimiter=separator, strict=True)
-        try:
-            return len(next(reader, []))
-        except csv.Error:
-            return 0
-
-    return max(SEPARATORS, key=fields), 0
+    header = _FIRST_ROW.match(text, skipped)
+    unquoted = _QUOTED.sub("", header[0] if header else "")
+    return max(SEPARATORS, key=unquoted.count), 0
 
 
 def _rows(
