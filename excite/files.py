@@ -57,6 +57,15 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 
+def create_exclusively(path: Path) -> bool:
+    """Create an empty file; False where it is already, so that of several processes one alone gets True."""
+    try:
+        path.open("xb").close()
+    except FileExistsError:
+        return False
+    return True
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames in a folder outlast a power cut."""
     with contextlib.suppress(OSError):  # not every system lets a folder be opened

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from excite.cli.output import plain_table, print_json, print_line, print_table
-from excite.errors import BAD_USAGE, ExciteError
+from excite.data.paths import refuse_inside_data
+from excite.errors import ExciteError
 
 DATA, LOOK, RESULT = "Data", "What is looked at", "Result"
 
@@ -115,7 +116,7 @@ def audit(
     )
     name = data_name(data)
     folder = out or Path("audits") / name
-    refuse_inside_data(folder, data)
+    refuse_inside_data(folder, data, manifest.table["path"])
     display = ConsoleDisplay()
     try:
         found = run_audit(
@@ -145,15 +146,3 @@ def data_name(data: str) -> str:
     """What a data set is called: its folder's name, or its CSV's without the ending."""
     path = Path(data)
     return path.stem if path.suffix.lower() == ".csv" else path.resolve().name
-
-
-def refuse_inside_data(target: Path, data: str) -> None:
-    """Nothing is ever written among a user's images."""
-    source, place = Path(data).resolve(), target.resolve()
-    if source.is_dir() and (place == source or source in place.parents):
-        raise ExciteError(
-            "lies inside the data, where nothing is written",
-            where=target,
-            hint="name another place with --out",
-            exit_code=BAD_USAGE,
-        )

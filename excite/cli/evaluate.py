@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from excite.cli.audit import refuse_inside_data
 from excite.cli.figures import print_figures, print_seen
 from excite.cli.output import print_json, print_line
 from excite.errors import BAD_USAGE, ExciteError
@@ -173,15 +172,12 @@ def evaluate(
     if run.suffix.lower() == ".csv":
         _refuse(run, {"DATA": data, "--split": split, "--map": same, "--group-pattern": group_pattern})
         questions = _questions(TrainConfig(), wishes)
-        result = evaluate_table(run, questions, validation=validation, group_column=group_column)
+        result = evaluate_table(run, questions, validation=validation, group_column=group_column, out=out)
     else:
         _refuse(run, {"--validation": validation})
         opened = Run.open(run)
         limits["max_pixels"] = opened.config.max_pixels
         _check_groups(data, group_pattern, group_column)
-        for place in (data, opened.config.data):
-            if out is not None and place is not None:
-                refuse_inside_data(out, place)
         result = evaluate_run(
             opened,
             data,
@@ -197,6 +193,7 @@ def evaluate(
             },
             device=device,
             max_bad=max_bad,
+            out=out,
             display=ConsoleDisplay(),
         )
     if out is not None:

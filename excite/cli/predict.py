@@ -71,15 +71,20 @@ def predict(
 
 
 def _files(images: list[Path]) -> list[Path]:
-    from excite.data.decoding import IMAGE_SUFFIXES
+    """The files that were named, and the images of folders that were."""
+    from excite.data.folders import find_images, without_image_names
 
     files: list[Path] = []
     for path in images:
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
-            if not inside:
-                raise ExciteError("the folder holds no images", where=path, exit_code=BAD_USAGE)
-            files += inside
+            found = find_images(path, any_name=True)
+            left_out = without_image_names(found.others)
+            if not found.images:
+                why = f"; {left_out[0]}" if left_out else ""
+                raise ExciteError(f"the folder holds no images{why}", where=path, exit_code=BAD_USAGE)
+            for reason in left_out:
+                print(f"excite: {reason}", file=sys.stderr)
+            files += map(Path, found.images)
         else:
             files.append(path)
     return files

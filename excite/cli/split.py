@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from excite.cli.audit import refuse_inside_data
 from excite.cli.output import plain_table, print_json, print_line, print_table
+from excite.data.paths import refuse_inside_data
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.text import command_line
 
@@ -120,9 +120,9 @@ def split(
         raise unknown_name("split method", method, METHODS, where="--split")
     if repeats != 1 and k == 0:
         raise ExciteError("--repeats repeats folds", hint="add --folds 5", exit_code=BAD_USAGE)
-    refuse_inside_data(out, data)
     manifest = _grouped(
         data,
+        out,
         found_groups=found_groups,
         photos=photos,
         decisions=decisions,
@@ -184,6 +184,7 @@ def _print_counts(made: Manifest) -> None:
 
 def _grouped(
     data: str,
+    out: Path,
     *,
     found_groups: bool,
     photos: bool | None,
@@ -207,8 +208,12 @@ def _grouped(
             exit_code=BAD_USAGE,
         )
     # What the data says of splits is replaced: it need not even be complete.
+    refuse_inside_data(out, data)
     manifest = read_images(data, group_pattern=group_pattern, **columns).with_columns(split="")
+    refuse_inside_data(out, data, manifest.table["path"])
     display = ConsoleDisplay()
+    for left_out in manifest.left_out:
+        display.note(str(left_out))
     cache = cache_directory()
     try:
         if found_groups:

@@ -24,6 +24,7 @@ from excite.cli.study_options import (
 )
 from excite.cli.study_output import print_analysis, print_document, train_and_print
 from excite.cli.study_run import run
+from excite.data.paths import refuse_inside_data
 from excite.errors import BAD_USAGE, ExciteError
 from excite.text import command_line
 
@@ -153,6 +154,7 @@ def export(
     study = Study.open(folder, store)
     _check(study, metric, against)
     place = out or study.folder
+    refuse_inside_data(place, study.folder / "manifest.csv", study.images.table["path"])
     analysis = write_study(study, place, metric=metric, reference=against)
     if predictions:
         write_predictions(analysis, place)

@@ -15,6 +15,9 @@ from excite.text import command_line
 from excite.training.config import RUN, TrainConfig
 from excite.training.setting import with_setting
 
+PATHS = ("decisions", "weights")
+"""Options that are paths: one file may be written in several ways."""
+
 
 def add_to(app: typer.Typer) -> None:
     app.command(
@@ -69,7 +72,9 @@ def train(
     if print_config:
         typer.echo(options.to_yaml(), nl=False)
         return
-    if not options.data and not (resume and options.out):
+    if resume and not options.data and not options.out:
+        options = options.replace(out=str(_only_unfinished()))
+    if not options.data and not resume:
         raise ExciteError(
             "name the data: a folder, a CSV or 'digits'", hint="excite train --help", exit_code=BAD_USAGE
         )
@@ -96,16 +101,39 @@ def _refuse_changes(options: TrainConfig, given: dict[str, Any], settings: list[
     from excite.runs.experiment import run_folder
     from excite.runs.run import Run
 
-    before = Run.open(run_folder(options, resume=True)).config
+    run = Run.open(run_folder(options, resume=True))
+    before = run.config
+    if options.data and not run.began_with(options.data):
+        raise ExciteError(
+            f"was {before.data!r} when the run {run.path} began, not {options.data!r}",
+            where="the data",
+            hint=f"excite train --resume --out {run.path} goes on with it; without --resume a new run begins",
+            exit_code=BAD_USAGE,
+        )
     named = {name for name in given if name != "out"}
     named |= {text.partition("=")[0].partition(".")[0] for text in settings}
-    if options.data:
-        named.add("data")
-    for name in sorted(named):
-        if getattr(options, name) != getattr(before, name):
+    for name in sorted(named - {"data"}):
+        now, then = getattr(options, name), getattr(before, name)
+        if now != then and not (name in PATHS and now and then and run.is_same_place(now, then)):
             raise ExciteError(
-                f"was {getattr(before, name)!r} when the run began",
+                f"was {then!r} when the run began",
                 where=f"--{name.replace('_', '-')}",
                 hint="leave it out, or start a new run without --resume",
                 exit_code=BAD_USAGE,
             )
+
+
+def _only_unfinished() -> Path:
+    """The run below ``runs/`` that was not finished. Raises: ExciteError if there is none, or several."""
+    from excite.runs.run import Run
+
+    runs = [Run(file.parent) for file in sorted(Path("runs").glob("*/config.yaml"))]
+    unfinished = [run for run in runs if not run.finished]
+    if len(unfinished) == 1:
+        return unfinished[0].path
+    what = "which run is to be resumed?" if runs else "there is no run in runs/ to resume"
+    if runs and not unfinished:
+        what = "every run in runs/ has finished"
+    named = ", ".join(str(run.path) for run in unfinished[:5])
+    hint = "name it: excite train --resume --out RUN" + (f"; not finished: {named}" if named else "")
+    raise ExciteError(what, hint=hint, exit_code=BAD_USAGE)

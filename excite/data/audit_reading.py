@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from excite.data.decoding import IMAGE_SUFFIXES
+from excite.data.folders import is_image_name, list_folder, require_utf8, without_image_names
 from excite.data.manifest import Manifest
+from excite.data.paths import absolute_path, path_on_disk
 from excite.data.reading import read_manifest
 from excite.data.split import apply_group_pattern
-from excite.errors import BAD_USAGE, ExciteError
 
 
 def read_images(source: str | Path, *, group_pattern: str | None = None, **columns: str) -> Manifest:
@@ -25,12 +25,8 @@ def read_images(source: str | Path, *, group_pattern: str | None = None, **colum
     Raises:
         ExciteError: what is wrong with the source, where, and how to put it right.
     """
-    try:
-        os.fspath(source).encode()
-    except UnicodeEncodeError as error:
-        what = f"the name {os.fspath(source)!r} is not UTF-8"
-        raise ExciteError(what, hint="rename it", exit_code=BAD_USAGE) from error
-    manifest = _flat(Path(source))
+    place = path_on_disk(absolute_path(os.path.expanduser(source)))  # noqa: PTH111
+    manifest = _flat(place)
     if manifest is None:
         manifest = read_manifest(source, complete=False, **columns)
     if group_pattern is not None:
@@ -40,18 +36,12 @@ def read_images(source: str | Path, *, group_pattern: str | None = None, **colum
 
 def _flat(folder: Path) -> Manifest | None:
     """A folder with images and no folders in it; None for anything else."""
-    folder = Path(os.path.normpath(folder.expanduser().absolute()))
     if not folder.is_dir():
         return None
-    visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    images = sorted(str(path) for path in visible if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not images or any(path.is_dir() for path in visible):
+    require_utf8(str(folder))
+    folders, files = list_folder(folder)
+    images = [str(file) for file in files if is_image_name(file)]
+    if folders or not images:
         return None
-    for path in images:
-        try:
-            path.encode()
-        except UnicodeEncodeError as error:
-            what = f"the name {Path(path).name!r} is not UTF-8"
-            raise ExciteError(what, where=folder, hint="rename it") from error
-    table = pd.DataFrame({"path": images, "label": ""})
-    return Manifest(table, ("",), ignored=len(visible) - len(images))
+    others = [str(file) for file in files if not is_image_name(file)]
+    return Manifest(pd.DataFrame({"path": images, "label": ""}), ("",), without_image_names(others))

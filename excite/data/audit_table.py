@@ -31,8 +31,8 @@ def headline(audit: Audit) -> list[str]:
 
 def _file_rows(audit: Audit) -> list[tuple[str, str]]:
     files = audit.files
-    others = f", and {_many(files.ignored, 'other file')}" if files.ignored else ""
-    rows = [("images", f"{len(audit):,}{others}")]
+    rows = [("images", f"{len(audit):,}")]
+    rows += [("", str(left_out)) for left_out in files.left_out]
     if files.bad:
         kinds: dict[str, int] = {}
         for file in files.bad:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import os
-from collections.abc import Iterator
+import re
 from pathlib import Path
 
 import pandas as pd
 
-from excite.data.manifest import COLUMNS, NUMBER_COLUMNS, SPLIT_NAMES, Manifest
+from excite.data.csv_table import read_table
+from excite.data.manifest import COLUMNS, NUMBER_COLUMNS, SPLIT_WORDS, Manifest, same_name, split_names
+from excite.data.paths import absolute_path, path_on_disk
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 
 ROLES = ("path", "label", "group", "split")
+_OURS = re.compile(r"sha256|width|height|fold_\d+")  # columns that excite fills in
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 def read_csv(file: Path, columns: dict[str, str]) -> Manifest:
@@ -20,14 +23,16 @@ def read_csv(file: Path, columns: dict[str, str]) -> Manifest:
 
     Args:
         columns: what the file calls the path, label, group and split; the last two may be missing where
-            they go by those names. Further columns are kept as text.
+            they go by those names. Further columns are kept as text; those that are called as one of the
+            manifest's own are kept as ``NAME_original``.
 
     Raises:
         ExciteError: what is wrong with the file, and in which line or row.
     """
-    header, *rows = _csv_rows(file)
-    table = pd.DataFrame(rows, columns=pd.Index(header), dtype=str)
+    read = read_table(file)
+    header, table = read.header, read.frame()
     saved = set(COLUMNS) <= set(header)
+    columns = _without_shared_columns(columns, file)
     for role, name in columns.items():
         if name not in header and (role in ("path", "label") or name != role):
             present = ", ".join(header)
@@ -35,62 +40,82 @@ def read_csv(file: Path, columns: dict[str, str]) -> Manifest:
             hint = f"{known}; --{role}-column names another" if known and "mean" in known else None
             what = f"has no column {name!r}; it has: {present}"
             raise ExciteError(what, where=file, hint=hint, exit_code=BAD_USAGE)
-    if not rows:
+    if not read.rows:
         raise ExciteError("has a header but no rows", where=file)
-    # With --label-column diagnosis, a column that happens to be called "label" is one of the further ones.
-    taken = {name: f"{name}_original" for name in header if name in ROLES and columns[name] != name}
-    table = table.rename(columns={**taken, **{name: role for role, name in columns.items()}})
+    table = table.set_axis(pd.Index(_names(header, columns, saved)), axis=1)
     for role in ("path", "label"):
         empty = table.index[table[role].str.strip() == ""]
         if len(empty) and not saved:
             what = f"{len(empty)} of {len(table)} rows have no {role}, the first is row {empty[0] + 1}"
             raise ExciteError(what, where=file, hint="fill it in, or remove the row")
-    table["path"] = [os.path.normpath(file.parent / path) for path in table["path"]]
+    table["path"] = _absolute_paths(table["path"], file.parent)
     twice = table["path"][table["path"].duplicated()]
     if len(twice):
         what = f"{len(twice)} paths are listed more than once, the first is {twice.iloc[0]}"
         raise ExciteError(what, where=file, hint="keep one row an image")
     for name in NUMBER_COLUMNS:
         if name in table:
-            table[name] = pd.to_numeric(table[name], errors="coerce").fillna(0).astype(int)
+            table[name] = [int(text) if _WHOLE_NUMBER.fullmatch(text) else 0 for text in table[name]]
     if "split" in table:
-        table["split"] = [_split_name(name, file) for name in table["split"]]
+        table["split"] = _splits(table["split"], file)
+    table["label"] = [same_name(label) for label in table["label"]]
     return Manifest(table, tuple(sorted(set(table["label"]))))
 
 
-def _split_name(name: str, file: Path) -> str:
-    known = SPLIT_NAMES.get(name.strip().casefold(), "")
-    if not known and name.strip():
-        raise unknown_name("split", name, SPLIT_NAMES, where=file)
-    return known
+def _without_shared_columns(columns: dict[str, str], file: Path) -> dict[str, str]:
+    """The columns without an optional one that by its name alone would be read for two roles."""
+    names = list(columns.values())
+    kept = {
+        role: name
+        for role, name in columns.items()
+        if not (role in ("group", "split") and name == role and names.count(name) > 1)
+    }
+    for name in kept.values():
+        roles = [f"--{role}-column" for role, other in kept.items() if other == name]
+        if len(roles) > 1:
+            what = f"column {name!r} has two roles: {' and '.join(roles)} name it"
+            raise ExciteError(what, where=file, hint="name another for one of them", exit_code=BAD_USAGE)
+    return kept
 
 
-def _csv_rows(file: Path) -> Iterator[list[str]]:
-    """The header, then every row, all of one length; nothing is taken for a number or for missing."""
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            first = stream.readline()
-            stream.seek(0)
-            # Spreadsheets of many countries write semicolons.
-            reader = csv.reader(stream, delimiter=max(",;\t", key=first.count), strict=True)
-            header: list[str] = []
-            for row in reader:
-                if not header:
-                    header = [name.strip() for name in row]
-                    if len(set(header)) < len(header):
-                        raise ExciteError("has two columns of the same name", where=file)
-                    yield header
-                elif row and len(row) != len(header):
-                    what = f"line {reader.line_num} has {len(row)} fields, the header has {len(header)}"
-                    raise ExciteError(what, where=file, hint="quote fields that hold the separator")
-                elif row:
-                    yield row
-            if not header:
-                raise ExciteError("is an empty file", where=file)
-    except UnicodeDecodeError as error:
-        hint = "save a table as CSV in UTF-8; unpack an archive first"
-        raise ExciteError("is neither a folder nor a CSV file in UTF-8", where=file, hint=hint) from error
-    except csv.Error as error:
-        raise ExciteError(f"is not a CSV file that can be read: {error}", where=file) from error
-    except OSError as error:
-        raise ExciteError(f"cannot be read: {(error.strerror or '').lower()}", where=file) from error
+def _names(header: list[str], columns: dict[str, str], saved: bool) -> list[str]:
+    """The manifest's name of each column; further ones do not take the manifest's own names."""
+    roles = {name: role for role, name in columns.items()}
+    taken = {*ROLES, *header}
+    names = []
+    for name in header:
+        if name in roles:
+            names.append(roles[name])
+        elif name in ROLES or (not saved and _OURS.fullmatch(name)):
+            free = f"{name}_original"
+            while free in taken:
+                free += "_original"
+            taken.add(free)
+            names.append(free)
+        else:
+            names.append(name)
+    return names
+
+
+def _absolute_paths(paths: pd.Series, start: Path) -> list[str]:
+    """Each path as the system means it; each folder is looked at once."""
+    folders: dict[str, str] = {}
+    found = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        if name in (os.curdir, os.pardir):
+            folder, name = path, ""
+        if folder not in folders:
+            folders[folder] = str(absolute_path(folder, start))
+        full = os.path.join(folders[folder], name)  # noqa: PTH118 (text)
+        found.append(full if full.isascii() else str(path_on_disk(Path(full))))
+    return found
+
+
+def _splits(values: pd.Series, file: Path) -> list[str]:
+    present = {value for value in values if value.strip()}
+    meant = split_names(present)
+    for name, split in meant.items():
+        if not split:
+            raise unknown_name("split", name, SPLIT_WORDS, where=file)
+    return [meant.get(value, "") for value in values]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from excite.data.csv_table import read_table
 from excite.data.manifest import Manifest
 from excite.data.pairs import Pair
+from excite.data.paths import absolute_path, path_on_disk
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.files import write_text
 
@@ -66,32 +67,21 @@ def read_decisions(file: Path) -> list[Decision]:
         ExciteError: what is wrong with the file, and in which line.
     """
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:  # a name may hold a line's end
-            text = stream.read()
-    except FileNotFoundError as error:
-        raise ExciteError("there is no such file", where=file, exit_code=BAD_USAGE) from error
-    except UnicodeDecodeError as error:
-        raise ExciteError("is not a CSV file in UTF-8", where=file, hint="save it as CSV in UTF-8") from error
-    except OSError as error:
-        raise ExciteError(f"cannot be read: {(error.strerror or '').lower()}", where=file) from error
-    first = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
-    try:
-        header = [name.strip().lower() for name in next(reader, [])]
-        for name in COLUMNS[:3]:
-            if name not in header:
-                raise ExciteError(f"has no column {name!r}", where=file, hint=_FORM)
-        found = [_decision(header, row, f"{file}, line {reader.line_num}", file.parent) for row in reader]
-    except csv.Error as error:
-        raise ExciteError(
-            f"line {reader.line_num} is not CSV that can be read: {error}", where=file, hint=_FORM
-        ) from error
+        table = read_table(file, short_rows=True)  # lines pasted from the page are shorter than the form's
+    except ExciteError as error:
+        hint, code = error.hint or _FORM, error.exit_code
+        raise ExciteError(error.what, where=file, hint=hint, exit_code=code) from error
+    header = [name.lower() for name in table.header]
+    for name in COLUMNS[:3]:
+        if name not in header:
+            raise ExciteError(f"has no column {name!r}", where=file, hint=_FORM)
+    rows = zip(table.rows, table.lines, strict=True)
+    found = [_decision(header, row, f"{file}, line {line}", file.parent) for row, line in rows]
     return [decision for decision in found if decision is not None]
 
 
 def _decision(header: list[str], row: list[str], where: str, folder: Path) -> Decision | None:
-    # Lines pasted from the page are shorter than the form's.
-    values = dict(zip(header, row, strict=False))
+    values = dict(zip(header, row, strict=True))
     word = values.get("decision", "").strip().lower()
     if not word:
         return None
@@ -176,4 +166,4 @@ def _absolute(end: str, folder: str) -> str:
     """A path as manifests hold it; a SHA-256 stays what it is."""
     if not end or _SHA256.fullmatch(end.strip()):
         return end
-    return os.path.normpath(Path(folder).absolute() / end)
+    return str(path_on_disk(absolute_path(end, folder)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from excite.data.checking import BadFile, Progress, check_files
 from excite.data.decoding import MAX_PIXELS
 from excite.data.file_facts import FileFacts, facts_of
-from excite.data.manifest import Manifest
+from excite.data.manifest import LeftOut, Manifest
 
 TINY = 32
 """Short side in pixels under which little can be seen; less where most of a set is small."""
@@ -60,7 +60,7 @@ class FileFindings:
         classes: images per class; ``splits`` holds the same for each split.
         sizes: ``distinct`` and the smallest, median and largest ``width`` and ``height``.
         grey: images without colour.
-        ignored: files among the images that are none by their name.
+        left_out: files among the images that are not of the data set.
     """
 
     bad: tuple[BadFile, ...]
@@ -71,7 +71,7 @@ class FileFindings:
     formats: dict[str, int]
     modes: dict[str, int]
     grey: int
-    ignored: int
+    left_out: tuple[LeftOut, ...]
 
     @property
     def imbalance(self) -> float:
@@ -90,7 +90,8 @@ class FileFindings:
             "formats": self.formats,
             "colour_modes": self.modes,
             "without_colour": self.grey,
-            "ignored": self.ignored,
+            "ignored": sum(files.count for files in self.left_out),
+            "left_out": [asdict(files) for files in self.left_out],
         }
 
 
@@ -131,7 +132,7 @@ def examine_files(
         formats=_counted(fact.format for fact in facts),
         modes=_counted(fact.mode for fact in facts),
         grey=sum(fact.grey for fact in facts),
-        ignored=manifest.ignored,
+        left_out=manifest.left_out,
     )
     return kept, facts, findings
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +17,34 @@ from excite.errors import ExciteError, unknown_name
 from excite.files import replacing
 
 SPLITS = ("train", "val", "test")
-SPLIT_NAMES = {
+SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "development"), "val"),
+    **dict.fromkeys(("test", "testing", "holdout", "heldout"), "test"),
 }
+_EVALUATION_WORDS = ("eval", "evaluation", "evaluating")  # the test set, or validation beside a test set
+_SET_WORDS = ("set", "data", "dataset", "split", "images")
 TEXT_COLUMNS = ("path", "label", "group", "photo", "split", "sha256")
 NUMBER_COLUMNS = ("width", "height")
 COLUMNS = TEXT_COLUMNS + NUMBER_COLUMNS
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Files in a folder that are not images of the data set.
+
+    Args:
+        reason: why, in a clause.
+        example: the path of one of them.
+    """
+
+    count: int
+    reason: str
+    example: str
+
+    def __str__(self) -> str:
+        counted = "1 file was" if self.count == 1 else f"{self.count} files were"
+        return f"{counted} left out because {self.reason}, such as {self.example}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +52,12 @@ class Manifest:
     """Images with their labels; whatever table comes in, the columns below are complete, ordered and typed.
 
     Args:
-        table: ``path`` (absolute), ``label``, ``group`` ("" when unknown), ``photo``, which all copies of
-            one photo share ("" where there is none but this), ``split`` ("", train, val or test), ``sha256``
-            of the file ("" until checked), ``width`` and ``height`` in pixels as seen upright (0 until
-            checked), then any further columns of the user's own.
+        table: ``path`` (absolute), ``label`` (in Unicode's composed form), ``group`` ("" when unknown),
+            ``photo``, which all copies of one photo share ("" where there is none but this), ``split`` ("",
+            train, val or test), ``sha256`` of the file ("" until checked), ``width`` and ``height`` in pixels
+            as seen upright (0 until checked), then any further columns of the user's own.
         classes: class names; their order is the order of a model's outputs.
-        ignored: files that lay among the images and are none.
+        left_out: files that lay among the images and are not of the data set.
 
     Raises:
         ExciteError: when a label is not among the classes.
@@ -43,7 +65,7 @@ class Manifest:
 
     table: pd.DataFrame
     classes: tuple[str, ...]
-    ignored: int = 0
+    left_out: tuple[LeftOut, ...] = ()
 
     def __post_init__(self) -> None:
         table = self.table.reset_index(drop=True)
@@ -55,14 +77,22 @@ class Manifest:
             column = table[name] if name in table else _filled(0, len(table))
             typed[name] = column.astype(np.int64)
         further = {name: table[name] for name in table.columns if name not in typed}
+        composed = {name: same_name(name) for name in {*typed["label"], *self.classes}}
+        if any(name != other for name, other in composed.items()):
+            typed["label"] = typed["label"].map(composed)
         object.__setattr__(self, "table", pd.DataFrame({**typed, **further}))
-        object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "classes", tuple(dict.fromkeys(composed[name] for name in self.classes)))
         strangers = set(self.table["label"]) - set(self.classes)
         if strangers:
             raise unknown_name("class", min(strangers), self.classes)
 
     def __len__(self) -> int:
         return len(self.table)
+
+    @property
+    def ignored(self) -> int:
+        """How many files lay among the images and are not of the data set."""
+        return sum(files.count for files in self.left_out)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -114,6 +144,29 @@ class Manifest:
             self.table.to_csv(file, index=False, lineterminator="\r\n", encoding="utf-8", mode="wb")
 
 
+def same_name(name: str) -> str:
+    """A name in Unicode's composed form, in which names that look alike on two systems are the same."""
+    return unicodedata.normalize("NFC", name)
+
+
+def split_names(names: Iterable[str]) -> dict[str, str]:
+    """Which of train, val and test each name of a set of folders or values means; "" for none of them."""
+    keys = {name: _split_key(name) for name in names}
+    found = {name: SPLIT_WORDS.get(key, "") for name, key in keys.items()}
+    evaluation = "val" if "test" in found.values() else "test"
+    return {name: evaluation if keys[name] in _EVALUATION_WORDS else split for name, split in found.items()}
+
+
+def _split_key(name: str) -> str:
+    """``Training-Set`` as ``training``, ``hold_out`` as ``holdout``."""
+    key = re.sub(r"[\s_.-]+", "", same_name(name).casefold())
+    for word in _SET_WORDS:
+        for key_without in (key.removesuffix(word), key.removeprefix(word)):
+            if key_without in SPLIT_WORDS or key_without in _EVALUATION_WORDS:
+                return key_without
+    return key
+
+
 def codes_of(names: np.ndarray) -> np.ndarray:
     """Names (N,) as numbers from 0, (N,) int64; each "" has a number of its own."""
     codes = np.asarray(pd.factorize(names)[0], dtype=np.int64)
@@ -134,7 +187,7 @@ def check_classes(manifest: Manifest, *, where: object = None) -> None:
         raise ExciteError(f"at least two classes are needed, found {names}", where=where)
     spellings: dict[str, str] = {}
     for name in manifest.classes:
-        other = spellings.setdefault(unicodedata.normalize("NFC", name).strip().casefold(), name)
+        other = spellings.setdefault(same_name(name).strip().casefold(), name)
         if other != name:
             hint = "give them one name, or two that differ"
             raise ExciteError(

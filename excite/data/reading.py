@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -12,12 +13,20 @@ import pandas as pd
 from excite.data.csv_reading import ROLES, read_csv
 from excite.data.decoding import IMAGE_SUFFIXES
 from excite.data.digits import digits_folder
-from excite.data.manifest import SPLIT_NAMES, Manifest, check_classes
+from excite.data.folders import (
+    beside_class_folders,
+    find_images,
+    is_image_name,
+    list_folder,
+    require_utf8,
+    without_image_names,
+)
+from excite.data.manifest import Manifest, check_classes, same_name, split_names
+from excite.data.paths import absolute_path, path_on_disk
 from excite.errors import BAD_USAGE, ExciteError
 from excite.system.cache import cache_directory
 
 DIGITS = "digits"
-_CLUTTER = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir"))
 _ARRANGE = "put the images of each class into a folder of their own: <folder>/<class>/<image>"
 
 
@@ -33,8 +42,8 @@ def read_manifest(
     """The images of a folder, a CSV file, or the built-in ``"digits"``, in an order that is always the same.
 
     A folder holds class folders, or train, val and test folders that hold class folders. A CSV file has a
-    path and a label column; paths are absolute or start at the CSV's own folder. Image files are neither
-    opened nor looked for here; ``check_files`` does that.
+    path and a label column; paths are absolute or start at the CSV's own folder. Image files are not opened
+    here; ``check_files`` does that.
 
     Args:
         path_column, label_column, group_column, split_column: what the CSV calls them.
@@ -47,7 +56,8 @@ def read_manifest(
     if source == DIGITS:
         place = digits_folder(cache_directory())
     else:
-        place = Path(os.path.normpath(Path(source).expanduser().absolute()))
+        place = path_on_disk(absolute_path(os.path.expanduser(source)))  # noqa: PTH111
+        require_utf8(str(place))
     try:
         is_folder = stat.S_ISDIR(place.stat().st_mode)
     except FileNotFoundError as error:
@@ -84,42 +94,107 @@ def _no_such_place(source: str | Path, place: Path) -> ExciteError:
 
 
 def _read_folder(root: Path) -> Manifest:
-    folders, files = _listed(root)
+    folders, files = list_folder(root)
     if not folders:
         raise _no_class_folders(root, files)
-    splits = {folder: SPLIT_NAMES.get(folder.name.casefold(), "") for folder in folders}
+    splits = _split_folders(root, folders)
+    entered = {os.path.realpath(root)}
+    if splits is None:
+        _refuse_unknown_splits(root, folders)
+        return _manifest(*_class_rows(folders, "", entered), files)
+    rows: list[tuple[str, str, str]] = []
+    others, beside = [], files
+    for folder, split in splits.items():
+        if not split:
+            found = find_images(folder, entered=set(entered))
+            if found.images:
+                what = f"folder {folder.name!r} holds images but is none of train, val and test"
+                raise ExciteError(what, where=root, hint="move it elsewhere")
+            others += found.others
+            continue
+        inner = _unwrapped(folder)
+        classes, direct = list_folder(inner)
+        if not classes:
+            raise _split_without_classes(root, inner, direct)
+        more, left = _class_rows(classes, split, {*entered, os.path.realpath(inner)})
+        rows += more
+        others += left
+        beside += direct
+    return _manifest(rows, others, beside)
+
+
+def _split_folders(root: Path, folders: list[Path]) -> dict[Path, str] | None:
+    """The folders with train, val, test or "" for each; None if they are classes."""
+    meant = split_names(folder.name for folder in folders)
+    splits = {folder: meant[folder.name] for folder in folders}
     named = [split for split in splits.values() if split]
     # A class may be called "train", beside "plane" and "ship": then it holds images, not class folders.
     is_split = len(named) == len(folders) or (
-        "train" in named and len(named) > 1 and all(_listed(f)[0] for f, split in splits.items() if split)
+        "train" in named and len(named) > 1 and all(list_folder(f)[0] for f, split in splits.items() if split)
     )
     if not is_split:
-        rows, other = _class_rows(folders, "", {str(root.resolve())})
-        return _manifest(rows, other + len(files))
+        return None
     if len(set(named)) < len(named):
         twice = [folder.name for folder, split in splits.items() if named.count(split) > 1]
         raise ExciteError(f"folders {' and '.join(map(repr, twice))} mean the same split", where=root)
-    rows, ignored = [], len(files)
-    for folder, split in splits.items():
-        seen = {str(root.resolve())}
-        classes, direct = _listed(folder)
-        if not split:
-            images, other = _images(folder, seen)
-            direct = []
-            if images:
-                what = f"folder {folder.name!r} holds images but is none of train, val and test"
-                raise ExciteError(what, where=root, hint="move it elsewhere")
-        elif not classes:
-            raise _no_class_folders(folder, direct)
-        else:
-            found, other = _class_rows(classes, split, {*seen, str(folder.resolve())})
-            rows += found
-        ignored += other + len(direct)
-    return _manifest(rows, ignored)
+    return splits
+
+
+def _unwrapped(folder: Path) -> Path:
+    """The folder, or the one of the same name that is all that it holds, as some archives unpack."""
+    folders, files = list_folder(folder)
+    inside = len(folders) == 1 and folders[0].name == folder.name
+    return folders[0] if inside and not any(map(is_image_name, files)) else folder
+
+
+def _refuse_unknown_splits(root: Path, folders: list[Path]) -> None:
+    """Raises: ExciteError where the folders look like a split, or wrap the data set, under unknown names."""
+    inside = []
+    for folder in folders:
+        below, files = list_folder(folder)
+        if not below or any(map(is_image_name, files)):
+            return
+        inside.append({same_name(path.name).casefold(): path.name for path in below})
+    if len(folders) == 1 and len(inside[0]) > 1:
+        what = f"at least two classes are needed, found {folders[0].name!r} alone"
+        raise ExciteError(what, where=root, hint=f"if its folders are the classes, name {folders[0]}")
+    common = set(inside[0]).intersection(*inside)
+    if len(folders) < 2 or len(common) < 2 or 2 * len(common) <= len(set().union(*inside)):
+        return
+    tops = _listed(folder.name for folder in folders)
+    below_names = _listed(inside[0][key] for key in sorted(common))
+    raise ExciteError(
+        f"folders {tops} all hold folders {below_names}: a split, or classes?",
+        where=root,
+        hint=f"if {below_names} are the classes, rename {tops} to train, val and test, or list the images in "
+        f"a CSV with columns path, label and split; if {tops} are the classes, list the images in a CSV with "
+        "columns path and label",
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown = [repr(name) for name in names]
+    return ", ".join(shown[:3]) + (", ..." if len(shown) > 3 else "")
+
+
+def _split_without_classes(root: Path, folder: Path, files: list[Path]) -> ExciteError:
+    images = sum(map(is_image_name, files))
+    if not images:
+        return _no_class_folders(folder, files)
+    tables = [file for file in list_folder(root)[1] if file.suffix.lower() == ".csv"]
+    ways = [
+        f"if their classes are known, put each image into {folder.name}/<class>/",
+        "if not, move the folder elsewhere: a test set is then taken out of the other images, and "
+        "excite predict classifies these",
+    ]
+    if tables:
+        ways.insert(0, f"if {tables[0].name} lists them with their classes, name it instead of the folder")
+    what = f"{folder.name}/ has no class folders: its {images} images lie there without a class"
+    return ExciteError(what, where=folder, hint="; ".join(ways))
 
 
 def _no_class_folders(folder: Path, files: list[Path]) -> ExciteError:
-    images = sum(file.suffix.lower() in IMAGE_SUFFIXES for file in files)
+    images = sum(map(is_image_name, files))
     if images:
         return ExciteError(
             f"{images} images lie in the folder itself, without a class", where=folder, hint=_ARRANGE
@@ -130,62 +205,33 @@ def _no_class_folders(folder: Path, files: list[Path]) -> ExciteError:
     return ExciteError(what, where=folder, hint=hint)
 
 
-def _class_rows(folders: list[Path], split: str, seen: set[str]) -> tuple[list[tuple[str, str, str]], int]:
-    """(path, label, split) of every image, and the number of other files."""
-    rows, ignored = [], 0
+def _class_rows(
+    folders: list[Path], split: str, entered: set[str]
+) -> tuple[list[tuple[str, str, str]], list[str]]:
+    """(path, label, split) of every image, and the other files."""
+    rows: list[tuple[str, str, str]] = []
+    others: list[str] = []
     for folder in folders:
-        images, other = _images(folder, set(seen))
-        if not images:
-            beside = f", only {other} other files" if other else ""
+        found = find_images(folder, entered=set(entered))
+        if not found.images:
+            example = f", such as {found.others[0]}" if found.others else ""
+            beside = f", only {len(found.others)} other files{example}" if found.others else ""
             hint = "remove it, or move it elsewhere, or add images"
             raise ExciteError(f"the class folder holds no images{beside}", where=folder, hint=hint)
-        rows += [(path, folder.name, split) for path in images]
-        ignored += other
-    return rows, ignored
+        rows += [(path, folder.name, split) for path in found.images]
+        others += found.others
+    return rows, others
 
 
-def _manifest(rows: list[tuple[str, str, str]], ignored: int) -> Manifest:
+def _manifest(rows: list[tuple[str, str, str]], others: list[str], beside: list[Path]) -> Manifest:
+    """The rows with their classes in order.
+
+    Args:
+        others: files among the images whose names do not end like an image's.
+        beside: files beside the class folders.
+    """
+    others = others + [str(file) for file in beside if not is_image_name(file)]
+    images = [str(file) for file in beside if is_image_name(file)]
     table = pd.DataFrame(rows, columns=["path", "label", "split"])
-    return Manifest(table, tuple(sorted(set(table["label"]))), ignored)
-
-
-def _images(folder: Path, seen: set[str]) -> tuple[list[str], int]:
-    """Image files below a folder, sorted, and the number of other files; no folder in ``seen`` is entered."""
-    images, ignored, waiting = [], 0, [folder]
-    while waiting:
-        place = waiting.pop()
-        real = str(place.resolve())
-        if real in seen:  # a link that leads back
-            continue
-        seen.add(real)
-        folders, files = _listed(place)
-        waiting += folders
-        found = [str(file) for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-        images += found
-        ignored += len(files) - len(found)
-    return sorted(images), ignored
-
-
-def _listed(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The folders and the files in a folder, each sorted by name; hidden ones and clutter left out."""
-    try:
-        with os.scandir(folder) as entries:
-            visible = [e for e in entries if not e.name.startswith(".") and e.name not in _CLUTTER]
-    except OSError as error:
-        raise ExciteError(
-            f"the folder cannot be read: {(error.strerror or '').lower()}", where=folder
-        ) from error
-    folders: list[Path] = []
-    files: list[Path] = []
-    for entry in sorted(visible, key=lambda entry: entry.name):
-        path = folder / entry.name
-        try:
-            entry.name.encode()
-        except UnicodeEncodeError as error:
-            raise ExciteError(
-                f"the name {entry.name!r} is not UTF-8", where=folder, hint="rename it"
-            ) from error
-        # Path.is_dir, unlike DirEntry.is_dir, takes a link to itself for what it is: no folder.
-        is_folder = path.is_dir() if entry.is_symlink() else entry.is_dir()
-        (folders if is_folder else files).append(path)
-    return folders, files
+    classes = tuple(sorted({same_name(label) for label in table["label"]}))
+    return Manifest(table, classes, without_image_names(others) + beside_class_folders(images))

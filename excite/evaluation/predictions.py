@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from excite.data.manifest import codes_of
+from excite.data.csv_table import CsvTable, read_table
+from excite.data.manifest import codes_of, same_name
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 
 PREFIX = "p:"  # a column of probabilities is named p:CLASS
 LARGEST_GAP = 0.01  # from a sum of 1: rows rounded to three decimals pass, percentages and logits do not
+_DECIMAL_COMMA = r"^\s*(-?\d*),(\d+(?:[eE][-+]?\d+)?)\s*$"
 ROUNDING = 1e-6  # below this a row is taken as it is; float32 softmax stays well under it
 
 
@@ -109,9 +111,10 @@ class Predictions:
 
     def class_index(self, name: str) -> int:
         """Where a class stands in ``classes``. Raises: ExciteError with the nearest name."""
-        if name not in self.classes:
+        names = [same_name(each) for each in self.classes]
+        if same_name(name) not in names:
             raise unknown_name("class", name, self.classes)
-        return self.classes.index(name)
+        return names.index(same_name(name))
 
     def take(self, rows: np.ndarray) -> Predictions:
         """The rows of a mask (N,) or of indices; the classes stay."""
@@ -162,16 +165,10 @@ def read_predictions(path: str | Path, *, group: str = "group") -> Predictions:
             the classes, and whatever ``Predictions`` refuses.
     """
     try:
-        # The header as a row: pandas would number columns of one name, and so make classes of them.
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", header=None)
-    except OSError as error:
-        raise _bad(f"cannot be read: {(error.strerror or str(error)).lower()}", where=path) from error
-    except (ValueError, pd.errors.ParserError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "no table"
-        raise _bad(f"is no table in CSV: {reason}", where=path) from error
-    if (twice := _first_twice(header := rows.iloc[0].tolist())) is not None:
-        raise _bad(f"column {twice!r} is there twice", where=path)
-    table = rows.iloc[1:].set_axis(header, axis=1)
+        read = read_table(path)
+    except ExciteError as error:
+        raise _bad(error.what, error.hint, where=path) from error
+    table = read.frame()
     needed = ["path", "label"] if group == "group" else ["path", "label", group]
     missing = [name for name in needed if name not in table]
     columns = [name for name in table.columns if name.startswith(PREFIX)]
@@ -179,7 +176,8 @@ def read_predictions(path: str | Path, *, group: str = "group") -> Predictions:
         names = [repr(name) for name in missing] + ([] if columns else ["'p:CLASS' for each class"])
         hint = "a run's predictions.csv shows the form: path, label and a column p:CLASS for each class"
         raise _bad(f"columns missing: {', '.join(names)}", hint, where=path)
-    classes = tuple(name.removeprefix(PREFIX) for name in columns)
+    table["label"] = [same_name(label) for label in table["label"]]
+    classes = _classes_of(read, set(table["label"]))
     paths = tuple(table["path"])
     index = {name: number for number, name in enumerate(classes)}
     strangers = np.flatnonzero(~table["label"].isin(classes).to_numpy())
@@ -187,6 +185,8 @@ def read_predictions(path: str | Path, *, group: str = "group") -> Predictions:
         label = table["label"].iloc[strangers[0]]
         hint = f"classes with a column: {', '.join(classes[:12])}"
         raise _bad(f"{_place(paths, strangers[0])}: label {label!r} has no column 'p:{label}'", hint, path)
+    if read.separator != ",":  # where fields are not separated by commas, decimals may be
+        table[columns] = table[columns].replace(_DECIMAL_COMMA, r"\1.\2", regex=True)
     numbers = table[columns].apply(pd.to_numeric, errors="coerce")
     bad = np.argwhere(numbers.isna().to_numpy())
     if len(bad):
@@ -200,6 +200,16 @@ def read_predictions(path: str | Path, *, group: str = "group") -> Predictions:
         return Predictions(targets, numbers.to_numpy(dtype=np.float64), classes, groups, paths, photos)
     except ExciteError as error:
         raise ExciteError(error.what, where=path, hint=error.hint, exit_code=BAD_USAGE) from None
+
+
+def _classes_of(table: CsvTable, labels: set[str]) -> tuple[str, ...]:
+    """The classes that have a column; spaces around a name are part of it only where labels have them."""
+    classes = []
+    for name in table.written:
+        if name.strip().startswith(PREFIX):
+            exact = same_name(name.lstrip().removeprefix(PREFIX))
+            classes.append(exact.strip() if exact not in labels and exact.strip() in labels else exact)
+    return tuple(classes)
 
 
 def _checked_rows(probabilities: np.ndarray, paths: Sequence[str] | None) -> np.ndarray:

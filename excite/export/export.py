@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from excite.data.loading import PixelSource
+from excite.data.paths import refuse_inside_data
 from excite.data.pixels import cached_pixels
 from excite.errors import BAD_USAGE, ExciteError
 from excite.export.formats import Predict, format_called
@@ -70,8 +71,9 @@ def export_run(run: Run, format: str, out: str | Path | None = None, *, images: 
             f"{format} files end in {chosen.suffix}", where=path, hint=hint, exit_code=BAD_USAGE
         )
     if path.exists():
-        hint = "remove it, or name another with --out"
-        raise ExciteError("is there already", where=path, hint=hint, exit_code=BAD_USAGE)
+        raise _is_there(path)
+    if out is not None and (run.path / "manifest.csv").is_file():
+        refuse_inside_data(path, run.data_path, run.manifest.table["path"])
     if images < 1:
         raise ExciteError(f"must be at least 1, not {images}", where="images", exit_code=BAD_USAGE)
     classifier = Classifier.load(run)
@@ -86,12 +88,27 @@ def export_run(run: Run, format: str, out: str | Path | None = None, *, images: 
             what = f"its probabilities differ from the run's by up to {parity.largest:.2g}"
             hint = "this is a fault of excite; the file was not written"
             raise ExciteError(what, where=path, hint=hint)
-        temporary.rename(path)
+        _give_name(temporary, path)
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
     preprocessing = classifier.preprocessing
     return Exported(path, format, path.stat().st_size, classifier.classes, preprocessing.image_size, parity)
+
+
+def _give_name(temporary: Path, path: Path) -> None:
+    """Rename a file to a name that no other process has taken meanwhile. Raises: ExciteError if one has."""
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError as error:
+        raise _is_there(path) from error
+    except OSError:  # a file system without links
+        temporary.rename(path)
+
+
+def _is_there(path: Path) -> ExciteError:
+    hint = "remove it, or name another with --out"
+    return ExciteError("is there already", where=path, hint=hint, exit_code=BAD_USAGE)
 
 
 def check(classifier: Classifier, predict: Predict, pixels: np.ndarray) -> Parity:

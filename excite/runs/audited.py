@@ -8,6 +8,7 @@ from excite.data.audit import Audit, audit
 from excite.data.checking import check_files, refuse_bad
 from excite.data.leaks import siblings
 from excite.data.manifest import Manifest
+from excite.data.paths import refuse_inside_data
 from excite.data.reading import read_manifest
 from excite.data.split import apply_group_pattern
 from excite.errors import ExciteError
@@ -17,13 +18,17 @@ from excite.training.config import TrainConfig
 from excite.training.progress import Display
 
 
-def audited(config: TrainConfig, display: Display) -> Audit:
+def audited(config: TrainConfig, out: Path, display: Display) -> Audit:
     """The images to train on, checked, and what the audit found; its ``grouped()`` are trained on.
 
+    Args:
+        out: the folder that will be written.
+
     Raises:
-        ExciteError: for data that cannot be trained on, and for a given split with leaks unless
-            ``config.allow_leaks``.
+        ExciteError: for data that cannot be trained on, a folder that lies among the images, and for a given
+            split with leaks unless ``config.allow_leaks``.
     """
+    refuse_inside_data(out, config.data)
     manifest = read_manifest(
         config.data,
         path_column=config.path_column,
@@ -31,6 +36,9 @@ def audited(config: TrainConfig, display: Display) -> Audit:
         group_column=config.group_column,
         split_column=config.split_column,
     )
+    refuse_inside_data(out, config.data, manifest.table["path"])
+    for left_out in manifest.left_out:
+        display.note(str(left_out))
     checked, bad = check_files(
         manifest,
         max_pixels=config.max_pixels,

@@ -89,7 +89,7 @@ def _begin(config: TrainConfig, folder: Path, display: Display) -> Path:
     """Audit the data, settle the options, draw the folds, and write them down for every process."""
     assert config.folds is not None
     config = config.replace(test_fraction=1 / config.folds)
-    found = audited(config, display)
+    found = audited(config, folder, display)
     images = found.grouped()
     config, reasons = settle(config, images)
     assert config.folds is not None

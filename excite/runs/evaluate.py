@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from excite.data.checking import check_files, refuse_bad
+from excite.data.csv_table import read_table
 from excite.data.loading import PixelSource
-from excite.data.manifest import Manifest
+from excite.data.manifest import Manifest, same_name
+from excite.data.paths import absolute_path, refuse_inside_data
 from excite.data.pixels import cached_pixels
 from excite.data.reading import read_manifest
 from excite.data.split import apply_group_pattern
@@ -60,6 +61,7 @@ def evaluate_run(
     columns: Mapping[str, str] | None = None,
     device: str = "cpu",
     max_bad: float = 0.01,
+    out: Path | None = None,
     display: Display | None = None,
 ) -> Evaluation:
     """Measure a run's classifier.
@@ -73,6 +75,7 @@ def evaluate_run(
             run's own pattern belongs to the data that it was trained on, and is not used here.
         columns: ``path_column``, ``label_column``, ``group_column``, ``split_column`` of a CSV.
         max_bad: largest share of unreadable files to go on with.
+        out: the folder that will be written; one among the images is refused.
 
     Raises:
         ExciteError: if a class of the data is none of the run's, or the run's test images have changed; and
@@ -96,6 +99,11 @@ def evaluate_run(
                 "each image counts as a group of its own; --group-pattern, or --group-column for a CSV, "
                 "names the groups of this data"
             )
+    if out is not None:
+        refuse_inside_data(out, run.data_path, run.manifest.table["path"])
+        refuse_inside_data(out, data or run.data_path, before.table["path"])
+    for left_out in before.left_out:
+        display.note(str(left_out))
     manifest = _aligned(before, classifier.classes, mapping or {}, data or run.path)
     questions = _answerable(questions, manifest, column_names(config.by) if data else (), display)
     chosen = split or ("test" if "test" in manifest.splits else "all")
@@ -166,20 +174,29 @@ def _answerable(
 
 
 def evaluate_table(
-    file: Path, questions: Questions, *, validation: Path | None = None, group_column: str = "group"
+    file: Path,
+    questions: Questions,
+    *,
+    validation: Path | None = None,
+    group_column: str = "group",
+    out: Path | None = None,
 ) -> Evaluation:
     """Measure anybody's predictions: a table with path, label and a column p:CLASS for each class.
 
     Args:
         validation: such a table of validation images, which thresholds are chosen with.
+        out: the folder that will be written; one among the images is refused.
 
     Raises:
         ExciteError: as ``read_predictions`` and ``judge``, and for a column that the table does not have.
     """
     predictions = read_predictions(file, group=group_column)
+    if out is not None:
+        images = [str(absolute_path(path, file.parent)) for path in predictions.paths or ()]
+        refuse_inside_data(out, file, [image for image in images if Path(image).is_file()])
     columns = {}
     if questions.by:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        table = read_table(file).frame()
         for name in questions.by:
             if name not in table:
                 raise unknown_name("column", name, list(table.columns), where="--by")
@@ -201,6 +218,8 @@ def _aligned(
     manifest: Manifest, classes: tuple[str, ...], mapping: Mapping[str, str], where: object
 ) -> Manifest:
     """The manifest with the run's classes in the run's order."""
+    mapping = {same_name(theirs): same_name(ours) for theirs, ours in mapping.items()}
+    classes = tuple(map(same_name, classes))
     for theirs, ours in mapping.items():
         if theirs not in manifest.classes:
             raise unknown_name("class", theirs, manifest.classes, where=f"--map {theirs}={ours}")
@@ -215,4 +234,4 @@ def _aligned(
         what = f"class {named} is" if len(strangers) == 1 else f"classes {named} are"
         what += f" none of the run's: {', '.join(classes[:12])}"
         raise ExciteError(what, where=where, hint=hint, exit_code=BAD_USAGE)
-    return Manifest(manifest.table.assign(label=labels), classes, manifest.ignored)
+    return Manifest(manifest.table.assign(label=labels), classes, manifest.left_out)

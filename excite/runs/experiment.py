@@ -108,7 +108,7 @@ def run_folder(config: TrainConfig, *, resume: bool) -> Path:
         return Path(config.out)
     data = Path(config.data)
     name = data.stem if data.suffix.lower() == ".csv" else data.resolve().name
-    return newest_run(Path("runs") / name) if resume else Path("runs") / name
+    return newest_run(Path("runs") / name, config.data) if resume else Path("runs") / name
 
 
 def _prepare(
@@ -116,7 +116,7 @@ def _prepare(
 ) -> Plan:
     """Check and split the data, settle the options, begin the run folder. The first process goes ahead, so
     that the others find its work in the cache."""
-    found = first_alone(here, lambda: audited(config, display)) if images is None else None
+    found = first_alone(here, lambda: audited(config, folder, display)) if images is None else None
     manifest = images if found is None else found.grouped()
     assert manifest is not None
     config, reasons = settle(config, manifest)
@@ -137,7 +137,8 @@ def _prepare(
         display.note(reason)
     model, new_head = _start(config, len(manifest.classes), display)
     # From here on something is written: all that can be wrong with the options has been found.
-    path = here.share(new_run_folder(folder) if here.first else folder)
+    # A fold's or a study's cell has a folder of its own; what an earlier attempt left there is overwritten.
+    path = here.share(new_run_folder(folder) if here.first and images is None else folder)
     run = Run(path)
     config = config.replace(out=str(path))
     if here.first:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from excite.data.manifest import Manifest
+from excite.data.manifest import Manifest, same_name
 from excite.evaluation.judge import Questions
 from excite.evaluation.predictions import PREFIX, Predictions
 from excite.training.config import TrainConfig
@@ -48,7 +48,7 @@ def prediction_rows(predictions: Predictions) -> list[dict[str, object]]:
 def questions_of(config: TrainConfig) -> Questions:
     """What a configuration asks of an evaluation."""
     return Questions(
-        config.positive,
+        None if config.positive is None else same_name(config.positive),
         config.sensitivity,
         config.specificity,
         config.not_sure_below,

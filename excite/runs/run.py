@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -15,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import excite
+from excite.data.paths import absolute_path, same_place
 from excite.errors import ExciteError
-from excite.files import write_text
+from excite.files import create_exclusively, write_text
 from excite.text import command_line, csv_text
 from excite.training.config import TrainConfig
 
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
     from excite.evaluation.predictions import Predictions
     from excite.runs.classifier import Classifier
 
+CLAIM = "environment.json"
+_FIRST_FILES = {CLAIM, "manifest.csv", "audit.json", "config.yaml"}
 LIBRARIES = ("torch", "torchvision", "timm", "safetensors", "Pillow", "numpy", "pandas", "scikit-learn")
 
 
@@ -74,6 +80,26 @@ class Run:
     def config(self) -> TrainConfig:
         """Every option as it was settled."""
         return TrainConfig.from_yaml(self.path / "config.yaml")
+
+    def began_with(self, data: str) -> bool:
+        """Whether the run was trained on this folder or table, however the path is written."""
+        return self.is_same_place(data, self.config.data)
+
+    def is_same_place(self, path: str, before: str) -> bool:
+        """Whether a path is the one that an option named ``before`` when the run began."""
+        return path == before or same_place(path, before, self._working_directory)
+
+    @property
+    def data_path(self) -> Path:
+        """The folder or table that the run was trained on, wherever this process works."""
+        return absolute_path(os.path.expanduser(self.config.data), self._working_directory)  # noqa: PTH111
+
+    @property
+    def _working_directory(self) -> str:
+        """The folder that relative paths in the configuration start at."""
+        with contextlib.suppress(ExciteError):
+            return str(self.read_json(CLAIM).get("working_directory", ""))
+        return ""
 
     @property
     def manifest(self) -> Manifest:
@@ -151,30 +177,52 @@ class Run:
 
 
 def new_run_folder(wanted: Path) -> Path:
-    """Make the folder ``wanted`` or, where a run is already, ``wanted-2``, ``-3`` ...
+    """Claim the folder ``wanted`` or, where a run has claimed it, ``wanted-2``, ``-3`` ...
+
+    Whoever creates the file ``environment.json`` in an empty folder has claimed it: of several processes at
+    once each gets a folder of its own, and the folder of one that was killed is not used again.
 
     Raises: ExciteError if it cannot be made, or if there is something else in it.
     """
-    folder = next(name for name in _numbered(wanted) if not _holds_run(name))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        strange = next(folder.iterdir(), None)
-    except OSError as error:
-        raise ExciteError(
-            f"cannot be made: {error.strerror}", where=folder, hint="name another with --out"
-        ) from error
-    if strange is not None:
-        raise ExciteError(
-            f"holds files that are no run's, such as {strange.name}",
-            where=folder,
-            hint="name another with --out",
-        )
-    return folder
+    for folder in _numbered(wanted):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            present = {path.name for path in folder.iterdir()}
+            if not present and create_exclusively(folder / CLAIM):
+                return folder
+        except OSError as error:
+            raise ExciteError(
+                f"cannot be made: {error.strerror}", where=folder, hint="name another with --out"
+            ) from error
+        if present and not present & _FIRST_FILES:
+            raise ExciteError(
+                f"holds files that are no run's, such as {min(present)}",
+                where=folder,
+                hint="name another with --out",
+            )
+    raise AssertionError("numbers do not end")
 
 
-def newest_run(wanted: Path) -> Path:
-    """The last that exists of ``wanted``, ``wanted-2``, ``-3`` ...; ``wanted`` if none does."""
-    return [wanted, *itertools.takewhile(_holds_run, _numbered(wanted))][-1]
+def newest_run(wanted: Path, data: str = "") -> Path:
+    """The run that began last of ``wanted``, ``wanted-2``, ``-3`` ...; ``wanted`` if there is none.
+
+    Args:
+        data: what the run should have been trained on, if there is such a one.
+    """
+    numbered = re.compile(re.escape(wanted.name) + r"(-[2-9]|-[1-9][0-9]+)?")
+    with contextlib.suppress(OSError):
+        runs = [path for path in wanted.parent.iterdir() if numbered.fullmatch(path.name)]
+        began = {path: (path / "config.yaml").stat().st_mtime_ns for path in runs if _holds_run(path)}
+        newest = sorted(began, key=lambda path: (began[path], len(path.name), path.name), reverse=True)
+        same = (path for path in newest if not data or _began_with(path, data))
+        return next(same, newest[0] if newest else wanted)
+    return wanted
+
+
+def _began_with(folder: Path, data: str) -> bool:
+    with contextlib.suppress(ExciteError):
+        return Run(folder).began_with(data)
+    return False
 
 
 def _numbered(wanted: Path) -> Iterator[Path]:
@@ -184,7 +232,7 @@ def _numbered(wanted: Path) -> Iterator[Path]:
 
 
 def _holds_run(folder: Path) -> bool:
-    return (folder / "config.yaml").exists()
+    return (folder / "config.yaml").is_file()
 
 
 def environment(device: str, threads: int, processes: int, seed: int) -> dict[str, Any]:
@@ -193,6 +241,7 @@ def environment(device: str, threads: int, processes: int, seed: int) -> dict[st
         "excite": excite.__version__,
         "git": _git_state(),
         "command": sys.argv,
+        "working_directory": os.getcwd(),  # noqa: PTH109
         "python": platform.python_version(),
         "system": platform.platform(),
         "libraries": {name: metadata.version(name) for name in LIBRARIES},

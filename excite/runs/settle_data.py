@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from excite.data.manifest import Manifest
+from excite.data.manifest import Manifest, same_name
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.runs.predictions import column_names
 from excite.runs.settling import Settling
@@ -61,6 +61,8 @@ def settle_images(now: Settling) -> None:
 def settle_positive(now: Settling) -> None:
     """Which class is to be found."""
     classes = now.manifest.classes
+    if now.config.positive is not None:
+        now.set(positive=same_name(now.config.positive))
     if now.config.positive is None and len(classes) == 2:
         rarer = min(classes, key=lambda name: now.manifest.counts()[name])
         now.choose("positive", rarer, "the rarer of two classes; a threshold is chosen for it")

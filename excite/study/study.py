@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import sqlalchemy as sa
 import torch
 import yaml
+from filelock import FileLock
 
 from excite.data.manifest import Manifest
 from excite.data.split import repeated_folds, split_manifest
@@ -33,6 +35,7 @@ from excite.training.progress import Display
 
 FILE = "study.yaml"
 MANIFEST = "manifest.csv"
+LOCK = ".begin.lock"
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ def begin(plan: Plan, folder: Path, store: str | None, display: Display) -> tupl
     base = plan.base
     if plan.folds is not None:
         base = base.replace(folds=plan.folds, test_fraction=1 / plan.folds)
-    images = _without_split(audited(base, display).grouped(), plan.folds)
+    images = _without_split(audited(base, folder, display).grouped(), plan.folds)
     shared, _ = settle(base, images)
     base = base.replace(folds=None, split="auto")
     document = {
@@ -135,21 +138,41 @@ def begin(plan: Plan, folder: Path, store: str | None, display: Display) -> tupl
     _try_split(images, shared.split, plan, base)
     name = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
     url = store or _sqlite(folder)
-    if (folder / FILE).exists():
-        before = Study.open(folder, store)
-        if before.name != name:
-            raise _changed_plan(before.document, document)
-    elif folder.exists() and any(folder.iterdir()):
-        hint = "name another with --out"
-        raise ExciteError("holds files that are no study's", where=folder, hint=hint, exit_code=BAD_USAGE)
-    folder.mkdir(parents=True, exist_ok=True)
-    opened = Store(url)
-    images.save(folder / MANIFEST)
-    opened.begin(name, document, _pictures(images))
-    noted = {"study": name, "store": opened.shown if store else "", "data": base.data}
-    write_text(folder / FILE, yaml.safe_dump(noted, sort_keys=False, allow_unicode=True))
-    study = Study(folder, opened, name)
-    return study, opened.extend(name, arms, plan.seeds, plan.folds or 1)
+    with _claimed(folder):
+        if (folder / FILE).exists():
+            before = Study.open(folder, store)
+            if before.name != name:
+                raise _changed_plan(before.document, document)
+        opened = Store(url)
+        images.save(folder / MANIFEST)
+        opened.begin(name, document, _pictures(images))
+        noted = {"study": name, "store": opened.shown if store else "", "data": base.data}
+        write_text(folder / FILE, yaml.safe_dump(noted, sort_keys=False, allow_unicode=True))
+        study = Study(folder, opened, name)
+        return study, opened.extend(name, arms, plan.seeds, plan.folds or 1)
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """The folder for this process alone; of one that was killed it can be claimed again.
+
+    Raises: ExciteError if it cannot be made, or holds anything but a study or the beginning of one.
+    """
+    hint = "name another with --out"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        lock.acquire()
+    except OSError as error:
+        raise ExciteError(f"cannot be made: {error.strerror}", where=folder, hint=hint) from error
+    try:
+        names = {path.name for path in folder.iterdir()} - {LOCK}
+        first = {name for name in names if name == MANIFEST or name.startswith(("study.db", f".{MANIFEST}"))}
+        if FILE not in names and names - first:
+            raise ExciteError("holds files that are no study's", where=folder, hint=hint, exit_code=BAD_USAGE)
+        yield
+    finally:
+        lock.release()
 
 
 def add(study: Study, arms: Sequence[Arm], seeds: int, display: Display) -> int:

@@ -134,13 +134,13 @@ def test_lines_pasted_from_the_page_are_shorter_than_the_form(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "d.csv: has no column 'decision'"),
+        (b"", "d.csv: is an empty file"),
         (b"decision,first,second\n", "has no column 'a'"),
         (b"decision,a,b\nmaybe,x,y\n", "d.csv, line 2: unknown decision 'maybe'"),
         (b"decision,a,b\n,x,y\nacept,x,y\n", "line 3: unknown decision 'acept' .did you mean 'accept'"),
         (b"decision,a,b\naccept,x\n", "line 2: names only one image"),
-        (b'decision,a,b\naccept,"x,y\n', "line 2 is not CSV that can be read"),
-        (b"decision,a,b\naccept,\xff,y\n", "is not a CSV file in UTF-8"),
+        (b'decision,a,b\naccept,"x,y\n', "is not a CSV file that can be read: line 2"),
+        (b"decision,a,b\naccept,\xff,y\n", "not a CSV file in UTF-8"),
         (None, "there is no such file"),
     ],
 )

@@ -49,9 +49,35 @@ def test_clutter_is_left_out_and_other_files_are_counted(tmp_path: Path) -> None
     touch(tmp_path, ".git/x.png", "__MACOSX/a/._1.png", "a/.hidden.png", "a/Thumbs.db", "b/.DS_Store")
     made = read_manifest(tmp_path)
     assert (len(made), made.classes, made.ignored) == (4, ("a", "b"), 2)
+    [left_out] = made.left_out
+    assert str(left_out).startswith(
+        "2 files were left out because their names do not end like an image's, such"
+    )
+    assert Path(left_out.example).is_file()
 
 
-@pytest.mark.parametrize(("val", "test"), [("val", "test"), ("Valid", "TEST"), ("validation", "Testing")])
+def test_images_without_an_ending_or_a_class_are_told(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{name}/{i}.png" for name in "ab" for i in range(2)))
+    touch(tmp_path, "a/3.png?width=300", "a/4", "b/5.jpg_large", "beside.png", "train.csv")
+    by_name, beside = read_manifest(tmp_path).left_out
+    assert by_name.count == 4
+    told = f"1 file was left out because it lies beside the class folders, such as {tmp_path / 'beside.png'}"
+    assert str(beside) == told
+
+
+@pytest.mark.parametrize(
+    ("val", "test"),
+    [
+        ("val", "test"),
+        ("Valid", "TEST"),
+        ("validation", "Testing"),
+        ("valid_data", "test-set"),
+        ("ValidationSet", "testset"),
+        ("dev", "hold_out"),
+        ("eval", "test_data"),
+        ("val", "evaluation"),
+    ],
+)
 def test_split_folders_fill_the_split_column(tmp_path: Path, val: str, test: str) -> None:
     names = [f"{part}/{name}/{i}.jpg" for part in ("Train", val, test) for name in "ab" for i in range(2)]
     made = read_manifest(touch(tmp_path, *names, "labels.csv"))
@@ -66,6 +92,103 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     touch(tmp_path, *(f"{name}/{i}.jpg" for name in ("train", "plane", "ship") for i in range(2)))
     made = read_manifest(tmp_path)
     assert (made.classes, made.splits) == (("plane", "ship", "train"), ())
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "splits"),
+    [
+        ("training_set", "test_set", ("train", "test")),
+        ("train", "eval", ("train", "test")),
+        ("Train Data", "Hold-Out", ("train", "test")),
+        ("training_set/training_set", "test_set/test_set", ("train", "test")),  # as some archives unpack
+    ],
+)
+def test_split_folders_go_by_many_names(
+    tmp_path: Path, first: str, second: str, splits: tuple[str, ...]
+) -> None:
+    touch(tmp_path, *(f"{top}/{name}/{i}.jpg" for top in (first, second) for name in "ab" for i in range(2)))
+    made = read_manifest(tmp_path)
+    assert (made.classes, made.splits) == (("a", "b"), splits)
+
+
+@pytest.mark.parametrize(
+    "tops", [("fold1", "fold2"), ("site A", "site B", "site C"), ("train", "unlabelled")]
+)
+def test_unknown_folders_with_the_same_class_folders_are_no_classes(
+    tmp_path: Path, tops: tuple[str, ...]
+) -> None:
+    touch(tmp_path, *(f"{top}/{name}/{i}.jpg" for top in tops for name in ("cat", "dog") for i in range(2)))
+    with pytest.raises(ExciteError, match=r"'cat', 'dog': a split, or classes\?") as caught:
+        read_manifest(tmp_path)
+    assert all(repr(top) in str(caught.value) for top in tops)
+    assert "CSV with columns path, label and split" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["cat/images/1.png", "cat/images/2.png", "dog/images/1.png", "dog/images/2.png"],
+        ["cat/left/1.png", "cat/right/2.png", "cat/3.png", "dog/left/1.png", "dog/right/2.png"],
+        ["cat/1999/1.png", "cat/2001/2.png", "dog/2001/1.png", "dog/2005/2.png"],
+    ],
+)
+def test_folders_below_classes_are_no_classes(tmp_path: Path, names: list[str]) -> None:
+    assert read_manifest(touch(tmp_path, *names)).classes == ("cat", "dog")
+
+
+def test_a_flat_test_folder_is_told_what_it_lacks(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"train/{name}/{i}.jpg" for name in "ab" for i in range(2)), "test/1.jpg", "test/2.jpg")
+    with pytest.raises(
+        ExciteError, match="test/ has no class folders: its 2 images lie there without a class"
+    ):
+        read_manifest(tmp_path)
+    (tmp_path / "labels.csv").touch()
+    with pytest.raises(ExciteError, match=r"if labels\.csv lists them"):
+        read_manifest(tmp_path)
+
+
+def test_one_folder_around_the_class_folders_is_told(tmp_path: Path) -> None:
+    touch(tmp_path, "PetImages/Cat/1.png", "PetImages/Dog/1.png")
+    with pytest.raises(ExciteError, match=r"if its folders are the classes, name .*PetImages"):
+        read_manifest(tmp_path)
+
+
+def test_class_names_are_the_same_in_both_unicode_forms(tmp_path: Path) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    names = [f"train/{composed}", "train/tea", f"test/{decomposed}", "test/tea"]
+    made = read_manifest(touch(tmp_path, *(f"{name}/{i}.png" for name in names for i in range(2))))
+    assert made.classes == (composed, "tea")
+    assert made.part("test").counts() == {composed: 2, "tea": 2}
+    assert all(Path(path).is_file() for path in made.table["path"])
+
+
+def test_dots_behind_a_link_lead_where_the_system_goes(tmp_path: Path) -> None:
+    touch(tmp_path / "store/photos", *(f"{name}/{i}.png" for name in "ab" for i in range(2)))
+    touch(tmp_path / "here/photos", *(f"{name}/{i}.png" for name in "xy" for i in range(2)))
+    touch(tmp_path / "store/inner", "table.csv")
+    (tmp_path / "here/link").symlink_to(tmp_path / "store/inner")
+    assert read_manifest(tmp_path / "here/link/../photos").classes == ("a", "b")
+    rows = [f"link/../photos/{name}/{i}.png,{name}\n" for name in "ab" for i in range(2)]
+    (tmp_path / "here/table.csv").write_text("path,label\n" + "".join(rows))
+    assert all(Path(path).is_file() for path in read_manifest(tmp_path / "here/table.csv").table["path"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text here")
+def test_a_name_that_is_not_utf8_is_one_clear_line(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{name}/{i}.png" for name in "ab" for i in range(2)))
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/a/\xff.png")).touch()
+    with pytest.raises(ExciteError, match=r"the name '\\udcff.png' is not UTF-8 \(rename it\)"):
+        read_manifest(tmp_path)
+    above = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xfe"))
+    touch(above, "a/1.png", "b/1.png")
+    with pytest.raises(ExciteError, match="is not UTF-8"):
+        read_manifest(above)
+
+
+def test_a_pipe_is_no_image(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{name}/{i}.png" for name in "ab" for i in range(2)))
+    os.mkfifo(tmp_path / "a/pipe.png")
+    assert read_manifest(tmp_path).counts() == {"a": 2, "b": 2}
 
 
 def test_links_to_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:
@@ -176,6 +299,94 @@ def test_columns_may_have_other_names(tmp_path: Path) -> None:
     assert made.table["label_original"].tolist() == ["x", "x", "y", "y"]
 
 
+def rows(*more: str) -> str:
+    return "".join(f"{i}.png,{'aabb'[i]}{''.join(more)}\n" for i in range(4))
+
+
+@pytest.mark.parametrize(
+    ("header", "more", "options", "further"),
+    [
+        ("path,split", "", {"label_column": "split"}, {}),
+        ("path,group", "", {"label_column": "group"}, {}),
+        ("split,label", "", {"path_column": "split"}, {}),
+        (
+            "file,diagnosis,path",
+            ",x",
+            {"path_column": "file", "label_column": "diagnosis"},
+            {"path_original": "x"},
+        ),
+        (
+            "path,diagnosis,label_original,label",
+            ",x,y",
+            {"label_column": "diagnosis"},
+            {"label_original": "x", "label_original_original": "y"},
+        ),
+        (
+            "path,label,sha256,width,height,fold_0",
+            ",none,3 cm,inf,left",
+            {},
+            {
+                "sha256_original": "none",
+                "width_original": "3 cm",
+                "height_original": "inf",
+                "fold_0_original": "left",
+            },
+        ),
+    ],
+)
+def test_columns_in_two_roles_or_called_like_ours_are_kept_apart(
+    tmp_path: Path, header: str, more: str, options: dict, further: dict[str, str]
+) -> None:
+    made = read_manifest(table(tmp_path, f"{header}\n{rows(more)}"), **options)
+    assert made.counts() == {"a": 2, "b": 2}
+    assert [Path(path).name for path in made.table["path"]] == [f"{i}.png" for i in range(4)]
+    assert made.splits == ()
+    assert (made.group_count(), set(made.table["sha256"]), set(made.table["width"])) == (4, {""}, {0})
+    for name, value in further.items():
+        assert set(made.table[name]) == {value}
+
+
+@pytest.mark.parametrize(
+    ("options", "flags"),
+    [
+        ({"label_column": "path"}, "--path-column and --label-column"),
+        ({"group_column": "label"}, "--label-column and --group-column"),
+        ({"path_column": "label"}, "--path-column and --label-column"),
+        ({"split_column": "site", "group_column": "site"}, "--group-column and --split-column"),
+    ],
+)
+def test_a_column_that_is_wanted_twice_is_one_clear_line(tmp_path: Path, options: dict, flags: str) -> None:
+    with pytest.raises(ExciteError, match="has two roles") as caught:
+        read_manifest(table(tmp_path, f"path,label,site\n{rows(',s')}"), **options)
+    assert flags in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_a_saved_manifest_with_a_mended_size_is_read(tmp_path: Path) -> None:
+    made = read_manifest(table(tmp_path, f"path,label\n{rows()}")).with_columns(width=7)
+    made.save(tmp_path / "saved.csv")
+    text = (tmp_path / "saved.csv").read_text().replace(",7,", ",1e9,", 1)
+    (tmp_path / "saved.csv").write_text(text)
+    assert read_manifest(tmp_path / "saved.csv").table["width"].tolist() == [0, 7, 7, 7]
+
+
+def test_splits_in_a_table_go_by_many_names(tmp_path: Path) -> None:
+    parts = ["training_set", "Training Set", "dev", "dev", "hold-out", "hold-out"]
+    text = "".join(f"{i}.png,{'ab'[i % 2]},{part}\n" for i, part in enumerate(parts))
+    made = read_manifest(table(tmp_path, "path,label,split\n" + text))
+    assert made.table["split"].tolist() == ["train", "train", "val", "val", "test", "test"]
+
+
+def test_paths_and_labels_in_either_unicode_form(tmp_path: Path) -> None:
+    touch(tmp_path, "cafe\u0301/1.png", "cafe\u0301/2.png", "tea/1.png", "tea/2.png")
+    text = (
+        "path,label\ncaf\u00e9/1.png,caf\u00e9\ncafe\u0301/2.png,cafe\u0301\ntea/1.png,tea\ntea/2.png,tea\n"
+    )
+    made = read_manifest(table(tmp_path, text))
+    assert made.counts() == {"caf\u00e9": 2, "tea": 2}
+    assert all(Path(path).is_file() for path in made.table["path"])
+
+
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
@@ -203,7 +414,7 @@ def test_tables_that_cannot_be_used_are_refused(
 
 
 def test_a_table_in_another_encoding_or_an_archive_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ExciteError, match="neither a folder nor a CSV file in UTF-8"):
+    with pytest.raises(ExciteError, match="is not a CSV file in UTF-8"):
         read_manifest(table(tmp_path, "path,label\n1.png,Käfer\n", "latin-1"))
     (tmp_path / "data.zip").write_bytes(b"PK\x03\x04\xff\xfe\x00\x99")
     with pytest.raises(ExciteError, match="unpack an archive first"):

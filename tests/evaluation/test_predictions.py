@@ -61,16 +61,16 @@ def test_a_table_without_groups_has_one_a_row_and_another_column_may_hold_them(t
         (GOOD.replace("0.75", "inf"), r"row 1 \(a.png\): a probability is not a finite number"),
         (GOOD.replace("c.png", "a.png"), r"a.png is there twice"),
         (GOOD.replace("c.png", ""), r"row 3: the path is empty"),
-        (GOOD.replace("p:dog", "p:cat"), r"column 'p:cat' is there twice"),
-        (GOOD.replace("group", "path"), r"column 'path' is there twice"),
+        (GOOD.replace("p:dog", "p:cat"), r"two columns of the same name: 'p:cat'"),
+        (GOOD.replace("group", "path"), r"two columns of the same name: 'path'"),
         (
             "path,label,p:cat,p:dog\na.png,cat,75,25\nb.png,dog,50,50\n",
             r"sum to 100, not to 1 \(2 such rows\) \(are these percentages\? divide them by 100",
         ),
         (GOOD.replace("c.png,dog", "c.png,cow"), r"row 3 \(c.png\): label 'cow' has no column 'p:cow'"),
         (GOOD.splitlines()[0], "there are no images to measure on"),
-        ("", "is no table in CSV"),
-        ('path,label,p:a\n"x', "is no table in CSV"),
+        ("", "is an empty file"),
+        ('path,label,p:a\n"x', "is not a CSV file that can be read: line 2"),
     ],
 )
 def test_a_bad_table_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
@@ -84,10 +84,10 @@ def test_a_bad_table_is_refused_in_one_line(tmp_path: Path, text: str, message: 
 
 
 def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ExciteError, match=r"cannot be read: no such file"):
+    with pytest.raises(ExciteError, match=r"there is no such file"):
         read_predictions(tmp_path / "none.csv")
     (tmp_path / "x.csv").write_bytes(bytes(range(256)))
-    with pytest.raises(ExciteError, match="is no table in CSV"):
+    with pytest.raises(ExciteError, match="not a CSV file in UTF-8"):
         read_predictions(tmp_path / "x.csv")
 
 

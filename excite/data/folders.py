@@ -1,0 +1,105 @@
+"""The images of a folder: one walk for training, evaluation, audit and prediction."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from excite.data.decoding import IMAGE_SUFFIXES
+from excite.data.manifest import LeftOut
+from excite.errors import ExciteError
+
+_CLUTTER = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir"))
+
+
+@dataclass
+class FolderFiles:
+    """Files below a folder.
+
+    Args:
+        images: paths of the files whose names end like an image's.
+        others: paths of the other files.
+    """
+
+    images: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+
+
+def find_images(folder: Path, *, entered: set[str] | None = None, any_name: bool = False) -> FolderFiles:
+    """All files below a folder, sorted; links to folders are followed, but not in circles.
+
+    Args:
+        entered: real paths of folders that are not entered (again); those that are entered are added.
+        any_name: accept names that are not UTF-8.
+
+    Raises: ExciteError for a folder that cannot be read, and a name that is not UTF-8.
+    """
+    entered = set() if entered is None else entered
+    found, waiting = FolderFiles(), [folder]
+    while waiting:
+        place = waiting.pop()
+        real = os.path.realpath(place)
+        if real in entered:  # a link that leads back
+            continue
+        entered.add(real)
+        folders, files = list_folder(place, any_name=any_name)
+        waiting += folders
+        for file in files:
+            (found.images if is_image_name(file) else found.others).append(str(file))
+    return FolderFiles(sorted(found.images), sorted(found.others))
+
+
+def list_folder(folder: Path, *, any_name: bool = False) -> tuple[list[Path], list[Path]]:
+    """The folders and the files in a folder, each sorted by name; hidden ones and clutter left out.
+
+    Raises: as ``find_images``.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            visible = [e for e in entries if not e.name.startswith(".") and e.name not in _CLUTTER]
+    except OSError as error:
+        raise ExciteError(
+            f"the folder cannot be read: {(error.strerror or '').lower()}", where=folder
+        ) from error
+    folders: list[Path] = []
+    files: list[Path] = []
+    for entry in sorted(visible, key=lambda entry: entry.name):
+        path = folder / entry.name
+        if not any_name:
+            require_utf8(entry.name, folder)
+        # Path.is_dir, unlike DirEntry.is_dir, takes a link to itself for what it is: no folder.
+        if path.is_dir() if entry.is_symlink() else entry.is_dir():
+            folders.append(path)
+        elif entry.is_symlink() or entry.is_file():  # a pipe or a socket would never end
+            files.append(path)
+    return folders, files
+
+
+def is_image_name(file: Path) -> bool:
+    """Whether a name ends like an image's."""
+    return file.suffix.lower() in IMAGE_SUFFIXES
+
+
+def require_utf8(name: str, where: object = None) -> None:
+    """Raises: ExciteError for a name that is not UTF-8: tables and pages cannot hold it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ExciteError(f"the name {name!r} is not UTF-8", where=where, hint="rename it") from error
+
+
+def without_image_names(files: list[str]) -> tuple[LeftOut, ...]:
+    """What is to be said of files whose names do not end like an image's; nothing for none."""
+    if not files:
+        return ()
+    names = "its name does" if len(files) == 1 else "their names do"
+    return (LeftOut(len(files), f"{names} not end like an image's", files[0]),)
+
+
+def beside_class_folders(files: list[str]) -> tuple[LeftOut, ...]:
+    """What is to be said of images that lie beside class folders; nothing for none."""
+    if not files:
+        return ()
+    verb = "it lies" if len(files) == 1 else "they lie"
+    return (LeftOut(len(files), f"{verb} beside the class folders", files[0]),)
