@@ -15,11 +15,13 @@ import numpy as np
 import PIL
 
 from excite.data.checking import Progress, in_threads
-from excite.data.decoding import MAX_PIXELS, decode_and_hash
+from excite.data.decoding import decode_and_hash
+from excite.data.intensity import IntensityRange, range_text
 from excite.data.linking import Linked as Linked
 from excite.data.linking import link as link
 from excite.data.manifest import Manifest
 from excite.data.pairs import KINDS, Pair
+from excite.data.pixel_limit import MAX_PIXELS
 from excite.data.realigned import realigned_pairs
 from excite.data.same_picture import identical_pairs, near_pairs
 from excite.data.thumbnails import Thumbnail, thumbnail
@@ -62,7 +64,8 @@ def find_pairs(
     sha256s = manifest.table["sha256"].tolist()
     if "" in sha256s:
         raise ExciteError("duplicates are looked for among checked images", hint="call check_files first")
-    memory = None if cache is None else cache / "duplicates" / f"{_key(sha256s, photos)}.json"
+    key = _key(sha256s, photos, manifest.intensity_range)
+    memory = None if cache is None else cache / "duplicates" / f"{key}.json"
     pairs = _recalled(memory, len(manifest))
     if pairs is None:
         pairs = _found(manifest, photos, max_pixels, progress or (lambda stage: None))
@@ -73,7 +76,7 @@ def find_pairs(
 def _found(manifest: Manifest, photos: bool, max_pixels: int, progress: StageProgress) -> list[Pair]:
     table = manifest.table
     files = list(zip(table["path"], table["sha256"], table["width"], table["height"], strict=True))
-    look = partial(_look, photos=photos, max_pixels=max_pixels)
+    look = partial(_look, photos=photos, max_pixels=max_pixels, intensity_range=manifest.intensity_range)
     looked = list(in_threads(look, files, progress=progress("looking at images")))
     thumbnails = [one for one, _ in looked]
     same = identical_pairs(table["sha256"].tolist(), thumbnails)
@@ -101,11 +104,16 @@ def _found(manifest: Manifest, photos: bool, max_pixels: int, progress: StagePro
 
 
 def _look(
-    file: tuple[str, str, int, int], *, photos: bool, max_pixels: int
+    file: tuple[str, str, int, int],
+    *,
+    photos: bool,
+    max_pixels: int,
+    intensity_range: IntensityRange | None,
 ) -> tuple[Thumbnail, Features | None]:
     path, expected, width, height = file
     # A picture that passed the check under a higher limit passes here too.
-    image, sha256 = decode_and_hash(path, max_pixels=max(width * height, max_pixels))
+    limit = max(width * height, max_pixels)
+    image, sha256 = decode_and_hash(path, max_pixels=limit, intensity_range=intensity_range)
     if sha256 != expected:
         raise ExciteError("has changed since it was checked", where=path, hint="start again")
     if not photos or min(width, height) < SMALLEST:
@@ -115,9 +123,11 @@ def _look(
     return thumbnail(image), extract(image)
 
 
-def _key(sha256s: list[str], photos: bool) -> str:
+def _key(sha256s: list[str], photos: bool, intensity_range: IntensityRange | None) -> str:
     # Pillow and OpenCV are part of it: another version may round a pixel differently.
     versions = f"{_VERSION} {PIL.__version__} {np.__version__} {photos}"
+    if intensity_range is not None:
+        versions += f" {range_text(intensity_range)}"
     if photos:
         import cv2
 

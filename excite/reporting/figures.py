@@ -18,6 +18,8 @@ from excite.files import write_bytes
 from excite.reporting.charts import kept_epoch
 from excite.runs.predictions import prediction_rows
 from excite.runs.run import Run
+from excite.runs.settled import intensity_range_of
+from excite.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +37,7 @@ def draw_figures(run: Run) -> None:
     if run.has_epochs:
         save(learning_curves(run.history), run.figures / "learning_curves.png")
     save(confusion_matrix(test), run.figures / "confusion_matrix.png")
-    save(sample_grid(run.predictions), run.figures / "samples.png")
+    save(sample_grid(run.predictions, config=run.config), run.figures / "samples.png")
 
 
 def write_evaluation(result: Evaluation, folder: Path) -> None:
@@ -85,7 +87,9 @@ def confusion_matrix(figures: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def sample_grid(predictions: pd.DataFrame, count: int = SAMPLES) -> Figure:
+def sample_grid(
+    predictions: pd.DataFrame, count: int = SAMPLES, *, config: TrainConfig | None = None
+) -> Figure:
     """Test images with what was said of them: half of them mistakes, if there are so many, surest first."""
     columns = [name for name in predictions.columns if name.startswith("p:")]
     table = predictions.assign(probability=predictions[columns].max(axis=1))
@@ -103,16 +107,16 @@ def sample_grid(predictions: pd.DataFrame, count: int = SAMPLES) -> Figure:
     for axes in grid:
         axes.axis("off")
     for axes, row in zip(grid, shown.to_dict("records"), strict=False):
-        _show(axes, str(row["path"]))
+        _show(axes, str(row["path"]), config or TrainConfig())
         correct = row["label"] == row["predicted"]
         text = f"{row['predicted']} {row['probability']:.0%}" + ("\n" if correct else f"\nis {row['label']}")
         axes.set_title(text, fontsize=8, color=GREY if correct else RED)
     return figure
 
 
-def _show(axes: Axes, path: str) -> None:
+def _show(axes: Axes, path: str, config: TrainConfig) -> None:
     try:
-        picture = decode(path)
+        picture = decode(path, max_pixels=config.max_pixels, intensity_range=intensity_range_of(config))
     except ExciteError:
         axes.text(0.5, 0.5, "file is gone", ha="center", fontsize=8)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from excite.data.audit import Audit, audit
@@ -12,6 +13,7 @@ from excite.data.manifest import Manifest
 from excite.data.reading import read_manifest
 from excite.data.split import apply_group_pattern
 from excite.errors import ExciteError
+from excite.runs.settled import intensity_range_of
 from excite.training.config import TrainConfig
 from excite.training.progress import Display
 
@@ -36,6 +38,8 @@ def audited(config: TrainConfig, display: Display) -> Audit:
         cache=cache_directory(),
         progress=display.stage("checking images"),
     )
+    if (range_ := intensity_range_of(config)) is not None:
+        checked = replace(checked, intensity_range=range_)
     for file in bad:
         display.note(f"left out: {file.path}: {file.reason}")
     refuse_bad(bad, len(manifest), config.max_bad)
@@ -50,6 +54,8 @@ def audited(config: TrainConfig, display: Display) -> Audit:
         progress=display.stage,
     )
     display.note(_in_one_line(found))
+    if text := _near_constant(found):
+        display.note(text)
     _refuse_leaks(found, config, display)
     return found
 
@@ -75,6 +81,15 @@ def _in_one_line(found: Audit) -> str:
         photos = "1 photo" if len(found.conflicts) == 1 else f"{len(found.conflicts)} photos"
         text += f"; {photos} under two labels"
     return text
+
+
+def _near_constant(found: Audit) -> str:
+    """Images that show nothing: black, white, or a covered lens; "" if there are none."""
+    flat = [file for file in found.files.odd if file.kind == "near-constant"]
+    if not flat:
+        return ""
+    text = f"warning: {len(flat)} of {len(found)} images are nearly constant, such as {flat[0].path}"
+    return text + (" (their intensity range may be wrong: see --intensity-range)" if found.deep else "")
 
 
 def _refuse_leaks(found: Audit, config: TrainConfig, display: Display) -> None:
