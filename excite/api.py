@@ -8,7 +8,7 @@ from typing import Any
 from excite.data.audit import Audit
 from excite.data.audit import audit as run_audit
 from excite.data.audit_reading import read_images
-from excite.data.decoding import MAX_PIXELS
+from excite.data.pixel_limit import MAX_PIXELS
 from excite.reporting.figures import draw_figures
 from excite.reporting.report import write_report
 from excite.runs.cross_validation import cross_validate

@@ -9,6 +9,7 @@ import typer
 
 from excite.cli.output import plain_table, print_json, print_line, print_table
 from excite.data.paths import refuse_inside_data
+from excite.data.pixel_limit import MAX_PIXELS
 from excite.errors import ExciteError
 
 DATA, LOOK, RESULT = "Data", "What is looked at", "Result"
@@ -80,7 +81,7 @@ def audit(
     ] = "split",
     max_pixels: Annotated[
         int, typer.Option("--max-pixels", help="Larger pictures are refused.", min=1, rich_help_panel=DATA)
-    ] = 100_000_000,
+    ] = MAX_PIXELS,
     strict: Annotated[
         bool,
         typer.Option(

@@ -9,6 +9,7 @@ import typer
 
 from excite.cli.output import plain_table, print_json, print_line, print_table
 from excite.data.paths import refuse_inside_data
+from excite.data.pixel_limit import MAX_PIXELS
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.text import command_line
 
@@ -99,7 +100,7 @@ def split(
     ] = "group",
     max_pixels: Annotated[
         int, typer.Option("--max-pixels", help="Larger pictures are refused.", min=1, rich_help_panel=DATA)
-    ] = 100_000_000,
+    ] = MAX_PIXELS,
     max_bad: Annotated[
         float,
         typer.Option(

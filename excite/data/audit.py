@@ -13,7 +13,6 @@ import numpy as np
 
 from excite.data.checking import Progress
 from excite.data.decisions import Decided, read_decisions, resolve
-from excite.data.decoding import MAX_PIXELS
 from excite.data.duplicates import Linked, find_pairs, link
 from excite.data.file_facts import FileFacts
 from excite.data.file_findings import FileFindings, examine_files
@@ -22,6 +21,7 @@ from excite.data.manifest import Manifest
 from excite.data.metadata_shortcut import Shortcut, find_shortcuts
 from excite.data.name_patterns import NamePattern, propose_pattern
 from excite.data.pairs import KINDS, Pair
+from excite.data.pixel_limit import MAX_PIXELS
 
 PHOTOS_UP_TO = 20_000
 """Images up to which pass 3 runs unasked: it takes milliseconds an image."""
@@ -57,6 +57,11 @@ class Audit:
 
     def __len__(self) -> int:
         return len(self.manifest)
+
+    @property
+    def deep(self) -> bool:
+        """Whether images have more than 8 bits per channel."""
+        return self.manifest.extremes is not None
 
     @property
     def groups(self) -> tuple[int, ...]:

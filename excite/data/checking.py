@@ -16,8 +16,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from excite.data.decoding import MAX_PIXELS, decode_and_hash
+from excite.data.decoding import inspect_file
+from excite.data.intensity import SampleExtremes, combined
 from excite.data.manifest import Manifest, check_classes
+from excite.data.pixel_limit import MAX_PIXELS
 from excite.errors import BAD_USAGE, ExciteError
 from excite.files import replacing
 
@@ -25,8 +27,8 @@ Progress = Callable[[int, int], None]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_VERSION = 1
-_HEADER = ["path", "sha256", "width", "height", "reason"]
+_VERSION = 2
+_HEADER = ["path", "sha256", "width", "height", "samples", "low", "high", "reason"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class _Finding:
     sha256: str = ""
     width: int = 0
     height: int = 0
+    extremes: SampleExtremes | None = None
     reason: str = ""
 
 
@@ -56,13 +59,16 @@ def check_files(
 ) -> tuple[Manifest, list[BadFile]]:
     """The manifest with hash and size of every good file, and the bad files, which it leaves out.
 
+    Where files have more than 8 bits per channel, the manifest's ``extremes`` are those of all of them.
+
     Args:
         cache: remember the findings here; while no file changes they are not read again.
         progress: called with (files done, files in all).
         complete: refuse what is left when it cannot be trained on, as ``check_classes`` does.
 
     Raises:
-        ExciteError: when leaving the bad files out leaves a class too small.
+        ExciteError: when leaving the bad files out leaves a class too small, or when some images have
+            floating-point samples and others 16-bit integers.
     """
     paths = manifest.table["path"].tolist()
     memory = None if cache is None else cache / "checked" / f"{_key(paths, max_pixels)}.csv"
@@ -76,7 +82,8 @@ def check_files(
         width=[finding.width for finding in findings],
         height=[finding.height for finding in findings],
     )
-    kept = replace(filled, table=filled.table[np.array(good, dtype=bool)])
+    extremes = combined(finding.extremes for finding in findings if finding.extremes)
+    kept = replace(filled, table=filled.table[np.array(good, dtype=bool)], extremes=extremes)
     bad = [BadFile(finding.path, finding.reason) for finding in findings if finding.reason]
     if complete:
         _check_remaining(kept, bad)
@@ -122,10 +129,10 @@ def in_threads(
 
 def _examine(path: str, *, max_pixels: int) -> _Finding:
     try:
-        image, digest = decode_and_hash(path, max_pixels=max_pixels)
+        found = inspect_file(path, max_pixels=max_pixels)
     except ExciteError as error:
         return _Finding(path, reason=error.what)
-    return _Finding(path, digest, *image.size)
+    return _Finding(path, found.sha256, *found.size, found.extremes)
 
 
 def _check_remaining(kept: Manifest, bad: Sequence[BadFile]) -> None:
@@ -163,12 +170,19 @@ def _recalled(memory: Path | None, paths: Sequence[str]) -> list[_Finding] | Non
     try:
         with memory.open(encoding="utf-8", newline="") as file:
             header, *rows = csv.reader(file, strict=True)
-        findings = [_Finding(path, sha, int(w), int(h), reason) for path, sha, w, h, reason in rows]
+        findings = [
+            _Finding(path, sha, int(w), int(h), _extremes(kind, low, high), reason)
+            for path, sha, w, h, kind, low, high, reason in rows
+        ]
     except (OSError, ValueError, csv.Error):
         return None
     whole = header == _HEADER and [finding.path for finding in findings] == list(paths)
     plausible = all(f.reason or (len(f.sha256) == 64 and f.width > 0 and f.height > 0) for f in findings)
     return findings if whole and plausible else None
+
+
+def _extremes(kind: str, low: str, high: str) -> SampleExtremes | None:
+    return SampleExtremes(kind, float(low), float(high)) if kind else None
 
 
 def _remember(memory: Path | None, findings: Sequence[_Finding]) -> None:
@@ -177,6 +191,8 @@ def _remember(memory: Path | None, findings: Sequence[_Finding]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(_HEADER)
-    writer.writerows([f.path, f.sha256, f.width, f.height, f.reason] for f in findings)
+    for f in findings:
+        seen = [f.extremes.kind, f.extremes.low, f.extremes.high] if f.extremes else [""] * 3
+        writer.writerow([f.path, f.sha256, f.width, f.height, *seen, f.reason])
     with suppress(OSError), replacing(memory) as file:  # forgetting costs time, nothing else
         file.write(text.getvalue().encode())

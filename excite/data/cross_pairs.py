@@ -16,8 +16,8 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
-from excite.data.decoding import MAX_PIXELS
 from excite.data.duplicates import StageProgress, key_of, recalled, remember
+from excite.data.intensity import IntensityRange
 from excite.data.looks import SMALLEST, Look, remembered_looks, versions
 from excite.data.manifest import Manifest
 from excite.data.pairs import Pair
@@ -66,7 +66,11 @@ def find_cross_pairs(
     progress = progress or (lambda stage: None)
     split = len(known)
     sha256s = [*known.table["sha256"], *images.table["sha256"]]
-    memory = None if cache is None else cache / "duplicates" / f"{key_of(sha256s, photos, split)}.json"
+    memory = (
+        None
+        if cache is None
+        else cache / "duplicates" / f"{key_of(sha256s, photos, images.intensity_range, split)}.json"
+    )
     found, missing = recalled(memory, len(sha256s)), 0
     if found is None:
         search = _Search(known, images, photos, max_pixels, cache, progress)
@@ -90,7 +94,7 @@ class _Search:
     ) -> None:
         self._split, self._photos, self._cache, self._progress = len(known), photos, cache, progress
         self._table = pd.concat([known.table, images.table], ignore_index=True)
-        self._known_photos = known.photo_codes()
+        self._known_photos, self._range = known.photo_codes(), known.intensity_range
 
         def looks(manifest: Manifest, stage: str) -> list[Look | None]:
             return remembered_looks(
@@ -178,7 +182,9 @@ class _Search:
 
         sha256s = self._table["sha256"].iloc[list(rows)].tolist()
         memory = (
-            None if self._cache is None else self._cache / "duplicates" / f"{_described_key(sha256s)}.npz"
+            None
+            if self._cache is None
+            else self._cache / "duplicates" / f"{_described_key(sha256s, self._range)}.npz"
         )
         if memory is not None:
             with suppress(OSError, ValueError, KeyError, BadZipFile):
@@ -195,8 +201,9 @@ class _Search:
         return vocabulary, described
 
 
-def _described_key(sha256s: Sequence[str]) -> str:
-    return hashlib.sha256(f"{_VERSION} {versions(True)} {' '.join(sha256s)}".encode()).hexdigest()
+def _described_key(sha256s: Sequence[str], intensity_range: IntensityRange | None) -> str:
+    kept_by = versions(True, intensity_range)
+    return hashlib.sha256(f"{_VERSION} {kept_by} {' '.join(sha256s)}".encode()).hexdigest()
 
 
 def _chained(codes: np.ndarray) -> list[tuple[int, int]]:

@@ -8,6 +8,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
@@ -26,10 +27,20 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from excite.data.foreign_formats import HEAD_BYTES, describe_foreign
+from excite.data.intensity import (
+    FULL_RANGE,
+    IntensityRange,
+    SampleExtremes,
+    deep_samples,
+    extremes_of,
+    is_inverted,
+    low_byte_tiles,
+    to_eight_bits,
+)
+from excite.data.pillow_limits import whole_images_only, without_texts
+from excite.data.pixel_limit import MAX_PIXELS
 from excite.errors import ExciteError
-
-MAX_PIXELS = 178_956_970 // 2
-"""Pictures above this are refused by default: a quarter of a gigabyte once decoded."""
 
 Reader = Callable[[IO[bytes]], ImageFile.ImageFile]
 
@@ -40,7 +51,7 @@ _READERS: dict[str, tuple[re.Pattern[bytes], Reader]] = {
     "PNG": (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImagePlugin.PngImageFile),
     "GIF": (re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
     "BMP": (re.compile(rb"BM.{4}", re.DOTALL), BmpImagePlugin.BmpImageFile),
-    "TIFF": (re.compile(rb"II[*+]\x00|MM\x00[*+]"), TiffImagePlugin.TiffImageFile),
+    "TIFF": (re.compile(rb"II[*+]\x00(?!.{4}CR)|MM\x00[*+]", re.DOTALL), TiffImagePlugin.TiffImageFile),
     "WebP": (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile),
     "PPM": (re.compile(rb"P([0-7]|[Ffy]\s)"), PpmImagePlugin.PpmImageFile),
     "JPEG 2000": (
@@ -60,6 +71,7 @@ IMAGE_SUFFIXES = frozenset({
 """What counts as an image by its name; wider than ``FORMATS``, so that the rest is reported, not missed."""
 
 _ORIENTATION = 0x0112
+_KIND_OF_IMAGE, _SUB_IMAGES = 254, 330  # TIFF: 1 is a reduced version of another image in the file
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -71,8 +83,28 @@ _TURNS = {
 }
 
 
-def decode(source: str | Path | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """A picture, wholly decoded, upright, RGB, 8 bits a channel; of an animation the first frame.
+@dataclass(frozen=True)
+class Inspection:
+    """What the check of a file records.
+
+    Args:
+        sha256: of its bytes.
+        size: (width, height) in pixels, upright.
+        extremes: of its samples, where they have more than 8 bits.
+    """
+
+    sha256: str
+    size: tuple[int, int]
+    extremes: SampleExtremes | None
+
+
+def decode(
+    source: str | Path | bytes | BinaryIO,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    intensity_range: IntensityRange | None = None,
+) -> Image.Image:
+    """An image, wholly decoded, upright, RGB, 8 bits per channel; of an animation the first frame.
 
     See ``upright`` for how other modes become RGB. A file whose name promises another format is read for
     what it is.
@@ -82,69 +114,113 @@ def decode(source: str | Path | bytes | BinaryIO, *, max_pixels: int = MAX_PIXEL
             image, a format not in ``FORMATS``, or more than ``max_pixels`` (told from the header alone).
     """
     with _opened(source) as stream:
-        return _decoded(stream, max_pixels)
+        return _decoded(stream, max_pixels, intensity_range)[0]
 
 
-def decode_and_hash(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, str]:
-    """The picture as ``decode`` gives it, and the SHA-256 of the very bytes that it was read from."""
+def decode_and_hash(
+    path: str | Path, *, max_pixels: int = MAX_PIXELS, intensity_range: IntensityRange | None = None
+) -> tuple[Image.Image, str]:
+    """The image as ``decode`` gives it, and the SHA-256 of the very bytes that it was read from."""
     with _opened(path) as stream:
         digest = hashlib.file_digest(cast(io.BufferedReader, stream), "sha256").hexdigest()
-        return _decoded(stream, max_pixels), digest
+        return _decoded(stream, max_pixels, intensity_range)[0], digest
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """An open picture turned as its EXIF orientation says, as RGB with 8 bits a channel.
+def inspect_file(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Inspection:
+    """Decode a file as ``decode`` does, and record its hash, size, and extremes. Raises: as ``decode``."""
+    with _opened(path) as stream:
+        digest = hashlib.file_digest(cast(io.BufferedReader, stream), "sha256").hexdigest()
+        image, samples = _decoded(stream, max_pixels, FULL_RANGE)
+        return Inspection(digest, image.size, None if samples is None else extremes_of(samples))
 
-    Transparency is laid over white. Grey of 16 bits keeps its upper 8; so does 32-bit integer grey that
-    goes beyond 255. Floating-point grey is taken as 0..1, or as 0..255 where it goes beyond 1. Colour
-    profiles are not applied. The caller's picture is left as it is.
+
+def upright(image: Image.Image, intensity_range: IntensityRange | None = None) -> Image.Image:
+    """An open image turned as its EXIF orientation says, as RGB with 8 bits per channel.
+
+    Transparency is laid over white; color profiles are not applied; the caller's image is left as it is.
+
+    Args:
+        intensity_range: the samples of an image with more than 8 bits that become 0 and 255; None: all that
+            16-bit integers hold.
 
     Raises:
-        ExciteError: when its pixels cannot be read.
+        ExciteError: when its pixels cannot be read, or are floating-point samples without a range.
     """
+    return _upright(image, intensity_range)[0]
+
+
+def _upright(
+    image: Image.Image, intensity_range: IntensityRange | None, low_bytes: Image.Image | None = None
+) -> tuple[Image.Image, np.ndarray | None]:
+    """The upright image, and its samples where they have more than 8 bits; ``low_bytes`` as
+    ``low_byte_tiles`` decodes them."""
     with _reasons(getattr(image, "filename", None) or None):
         image.load()
+        shown, samples = image, deep_samples(image)
+        if samples is not None:
+            eight = to_eight_bits(samples, intensity_range, inverted=is_inverted(image))
+            shown = Image.fromarray(eight)
+        elif low_bytes is not None:
+            upper = np.asarray(image)
+            samples = upper.astype(np.uint16) << 8 | np.asarray(low_bytes)
+            colors = to_eight_bits(samples[..., :3], intensity_range)
+            shown = Image.fromarray(np.concatenate([colors, upper[..., 3:]], axis=2))
+            samples = samples[..., :3]
         turn = _TURNS.get(_orientation(image))
-        turned = image if turn is None else image.transpose(turn)
+        turned = shown if turn is None else shown.transpose(turn)
         result = _rgb(turned)
         if result is not image:
             result.info = {}  # the orientation has been followed; a second reader must not turn it again
-        return result
+        return result, samples
 
 
-def _decoded(stream: BinaryIO, max_pixels: int) -> Image.Image:
+def _decoded(
+    stream: BinaryIO, max_pixels: int, intensity_range: IntensityRange | None
+) -> tuple[Image.Image, np.ndarray | None]:
     stream.seek(0)
-    head = stream.read(64)
-    stream.seek(0)
+    head = stream.read(HEAD_BYTES)
     if not head:
         raise ExciteError("is empty (0 bytes)")
     reader = next((reader for pattern, reader in _READERS.values() if pattern.match(head)), None)
     if reader is None:
-        raise ExciteError(_foreign(head))
-    # Other code in the process may have switched this on; half a picture must not pass for a whole one.
-    ImageFile.LOAD_TRUNCATED_IMAGES = False
+        raise ExciteError(describe_foreign(head, FORMATS))
+    with whole_images_only():
+        try:
+            return _read(stream, reader, max_pixels, intensity_range)
+        except ValueError as error:
+            if reader is not PngImagePlugin.PngImageFile or "text chunk" not in _chunk_text(error):
+                raise
+            # Pillow limits texts and profiles that nobody needs here: read the image without them.
+            return _read(without_texts(stream), reader, max_pixels, intensity_range)
+
+
+def _read(
+    stream: BinaryIO, reader: Reader, max_pixels: int, intensity_range: IntensityRange | None
+) -> tuple[Image.Image, np.ndarray | None]:
+    stream.seek(0)
     image = reader(stream)
     width, height = image.size
     if width < 1 or height < 1:
         raise ExciteError("has no pixels")
     if width * height > max_pixels:
         raise ExciteError(f"is too large: {width} x {height} pixels, the limit is {max_pixels:,}")
-    result = upright(image)
-    return result.copy() if result is image else result  # lets go of the file
+    tags = getattr(image, "tag_v2", {})
+    if _SUB_IMAGES in tags and tags.get(_KIND_OF_IMAGE) == 1:
+        raise ExciteError("is a camera's raw file with a thumbnail; convert it to JPEG or PNG")
+    low_bytes = None
+    if "transparency" not in image.info and (tiles := low_byte_tiles(image)):
+        stream.seek(0)
+        low_bytes = reader(stream)
+        low_bytes.tile = tiles
+        low_bytes.load()
+        stream.seek(0)
+        image = reader(stream)
+    result, samples = _upright(image, intensity_range, low_bytes)
+    return (result.copy() if result is image else result), samples  # lets go of the file
 
 
-def _foreign(head: bytes) -> str:
-    """Why a file that starts like this is not decoded."""
-    if head[4:8] == b"ftyp":
-        return "is HEIC, AVIF or video; convert it to JPEG or PNG"
-    if head.startswith((b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")):
-        return "is JPEG XL; convert it to JPEG or PNG"
-    if not head.strip(b"\x00"):
-        return "is not an image: it holds zeros"
-    # Control characters other than white space do not occur in text.
-    if not re.search(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]", head):
-        return "is not an image but text"
-    return f"is not an image of a known format ({', '.join(FORMATS)})"
+def _chunk_text(error: ValueError) -> str:
+    return str(error).replace("MAX_TEXT_CHUNK", "text chunk")
 
 
 @contextmanager
@@ -183,6 +259,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read: {error.strerror.lower()}"
     text = " ".join(str(error).split())
+    if bits := re.search(r"cannot handle (\d+)-bit layers", text):
+        return f"is a JPEG with {bits[1]} bits per sample, which is not decoded; convert it to a 16-bit PNG"
     if isinstance(error, EOFError) or "truncated" in text.lower():
         return "is truncated"
     return f"is damaged: {text or type(error).__name__}"[:120]
@@ -198,8 +276,6 @@ def _orientation(image: Image.Image) -> int:
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
     if image.mode == "LAB":
         space, screen = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(image, space, screen, outputMode="RGB")
@@ -209,14 +285,3 @@ def _rgb(image: Image.Image) -> Image.Image:
         return image.convert("RGB")
     picture = image.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), picture).convert("RGB")
-
-
-def _eight_bits(grey: np.ndarray) -> np.ndarray:
-    """Grey of any depth, (height, width), as uint8."""
-    if grey.dtype.kind == "f":
-        grey = np.nan_to_num(grey, nan=0.0)
-        scale = 255.0 if grey.max() <= 1 else 1.0
-        return np.rint(np.clip(grey * scale, 0, 255)).astype(np.uint8)
-    if grey.dtype.itemsize == 2 or grey.max() > 255:
-        return (np.clip(grey, 0, 65535) >> 8).astype(np.uint8)
-    return np.clip(grey, 0, 255).astype(np.uint8)

@@ -10,12 +10,13 @@ from dataclasses import astuple, replace
 from pathlib import Path
 
 from excite.data.checking import Progress
-from excite.data.decoding import MAX_PIXELS
+from excite.data.intensity import IntensityRange
 from excite.data.linking import Linked as Linked
 from excite.data.linking import link as link
 from excite.data.looks import SMALLEST, look_at, versions
 from excite.data.manifest import Manifest
 from excite.data.pairs import KINDS, Pair
+from excite.data.pixel_limit import MAX_PIXELS
 from excite.data.realigned import realigned_pairs
 from excite.data.same_picture import identical_pairs, near_pairs
 from excite.errors import ExciteError
@@ -50,7 +51,8 @@ def find_pairs(
     sha256s = manifest.table["sha256"].tolist()
     if "" in sha256s:
         raise ExciteError("duplicates are looked for among checked images", hint="call check_files first")
-    memory = None if cache is None else cache / "duplicates" / f"{key_of(sha256s, photos)}.json"
+    key = key_of(sha256s, photos, manifest.intensity_range)
+    memory = None if cache is None else cache / "duplicates" / f"{key}.json"
     pairs = recalled(memory, len(manifest))
     if pairs is None:
         pairs = _found(manifest, photos, max_pixels, progress or (lambda stage: None))
@@ -86,9 +88,12 @@ def _found(manifest: Manifest, photos: bool, max_pixels: int, progress: StagePro
     return sorted(pairs, key=lambda pair: (KINDS.index(pair.kind), pair.a, pair.b))
 
 
-def key_of(sha256s: Sequence[str], photos: bool, across: int = 0) -> str:
-    """What pairs depend on: the pictures in order, the versions, and from which row on they are others."""
-    digest = hashlib.sha256(f"{_VERSION} {versions(photos)} {across or ''}".rstrip().encode())
+def key_of(
+    sha256s: Sequence[str], photos: bool, intensity_range: IntensityRange | None, across: int = 0
+) -> str:
+    """What pairs depend on: the images in order, the versions, and from which row on they are others."""
+    kept_by = versions(photos, intensity_range)
+    digest = hashlib.sha256(f"{_VERSION} {kept_by} {across or ''}".rstrip().encode())
     for sha256 in sha256s:
         digest.update(bytes.fromhex(sha256))
     return digest.hexdigest()

@@ -9,6 +9,7 @@ import sys
 import warnings
 from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,14 @@ from PIL import Image, ImageChops
 
 from excite.data.checking import Progress, in_threads
 from excite.data.decoding import decode, upright
+from excite.data.intensity import IntensityRange, range_text
 from excite.data.manifest import Manifest
 from excite.errors import ExciteError
 from excite.files import replacing
 
 _LOOKED_AT = 256  # pixels of the short side that spread and colour are measured on; more tells no more
 _COLOURED = 8  # levels between the channels of a pixel that JPEG puts into grey at most
-_VERSION = 1
+_VERSION = 2
 _NAMES = {"JPEG2000": "JPEG 2000", "MPO": "JPEG", "WEBP": "WebP", "DIB": "BMP"}
 _PILLOW = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
 
@@ -48,7 +50,7 @@ class FileFacts:
     spread: float
 
 
-def read_facts(path: str | Path) -> FileFacts | None:
+def read_facts(path: str | Path, intensity_range: IntensityRange | None = None) -> FileFacts | None:
     """The facts of a file that has been decoded before; None when that fails now."""
     try:
         with Path(path).open("rb") as file:
@@ -58,9 +60,14 @@ def read_facts(path: str | Path) -> FileFacts | None:
                 name = _NAMES.get(image.format or "", image.format or "")
                 mode, tables = image.mode, getattr(image, "quantization", None) or {}
                 image.draft(None, (_LOOKED_AT, _LOOKED_AT))  # JPEG alone can decode less than everything
-                picture = upright(image)
+                deep = image.mode in ("I", "F") or ";16" in str([tile[3] for tile in image.tile])
+                if deep:
+                    picture = decode(path, max_pixels=sys.maxsize, intensity_range=intensity_range)
+                else:
+                    picture = upright(image)
     except Image.DecompressionBombError:  # the user has allowed more than Pillow's own limit
-        name, mode, tables, picture = "", "", {}, decode(path, max_pixels=sys.maxsize)
+        picture = decode(path, max_pixels=sys.maxsize, intensity_range=intensity_range)
+        name, mode, tables = "", "", {}
     except (ExciteError, OSError, ValueError, SyntaxError):
         return None
     if (step := min(picture.size) // _LOOKED_AT) > 1:
@@ -97,14 +104,17 @@ def facts_of(
         cache: they are remembered here by the files' content; a changed file is read anew.
     """
     hashes = "\n".join(manifest.table["sha256"])
-    key = hashlib.sha256(f"{_VERSION} {_LOOKED_AT} {_COLOURED}\n{hashes}".encode()).hexdigest()
+    range_ = manifest.intensity_range
+    read = "" if range_ is None else f" {range_text(range_)}"
+    key = hashlib.sha256(f"{_VERSION} {_LOOKED_AT} {_COLOURED}{read}\n{hashes}".encode()).hexdigest()
     memory = None if cache is None else cache / "facts" / f"{key}.csv"
     recalled = _recalled(memory, len(manifest))
     if recalled is not None:
         return [*recalled]
     with warnings.catch_warnings():  # how many pixels are too many has been decided before
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        found = list(in_threads(read_facts, manifest.table["path"].tolist(), progress=progress))
+        reader = partial(read_facts, intensity_range=range_)
+        found = list(in_threads(reader, manifest.table["path"].tolist(), progress=progress))
     if memory is not None and None not in found:
         text = io.StringIO(newline="")
         writer = csv.writer(text)

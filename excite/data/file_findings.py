@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from excite.data.checking import BadFile, Progress, check_files
-from excite.data.decoding import MAX_PIXELS
 from excite.data.file_facts import FileFacts, facts_of
 from excite.data.manifest import LeftOut, Manifest
+from excite.data.pixel_limit import MAX_PIXELS
 
 TINY = 32
 """Short side in pixels under which little can be seen; less where most of a set is small."""
@@ -115,6 +115,8 @@ def examine_files(
     kept, bad = check_files(
         manifest, max_pixels=max_pixels, cache=cache, progress=stage("checking images"), complete=False
     )
+    if manifest.intensity_range is not None:
+        kept = replace(kept, intensity_range=manifest.intensity_range)
     found = facts_of(kept, cache=cache, progress=stage("reading headers") if len(kept) else None)
     lost = [
         BadFile(path, "changed while it was read")
@@ -142,8 +144,9 @@ def kind_of_bad(reason: str) -> str:
     kinds = {
         "empty": ("is empty", "has no pixels"),
         "truncated": ("is truncated",),
-        "wrong type": ("is not an image", "is HEIC", "is JPEG XL", "is not a file"),
         "too large": ("is too large", "does not fit"),
+        "unreadable": ("is damaged", "cannot be read", "there is no"),
+        "wrong type": ("is ",),
     }
     return next((kind for kind, starts in kinds.items() if reason.startswith(starts)), "unreadable")
 

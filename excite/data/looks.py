@@ -9,13 +9,14 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL
 
 from excite.data.checking import Progress, in_threads
 from excite.data.decoding import decode_and_hash
+from excite.data.intensity import IntensityRange, range_text
 from excite.data.manifest import Manifest
 from excite.data.thumbnails import Thumbnail, thumbnail
 from excite.errors import ExciteError
@@ -42,9 +43,11 @@ class Look:
     features: Features | None
 
 
-def versions(photos: bool) -> str:
-    """What a look depends on beside the picture: other versions may round a pixel differently."""
+def versions(photos: bool, intensity_range: IntensityRange | None) -> str:
+    """What a look depends on beside the file: how it is read; and versions, which may round differently."""
     text = f"{PIL.__version__} {np.__version__} {photos}"
+    if intensity_range is not None:
+        text += f" {range_text(intensity_range)}"
     if photos:
         import cv2
 
@@ -63,7 +66,7 @@ def look_at(
     Raises:
         ExciteError: when a file has changed since it was checked, or has vanished.
     """
-    look = partial(_look, photos=photos, max_pixels=max_pixels)
+    look = partial(_look, photos=photos, max_pixels=max_pixels, intensity_range=manifest.intensity_range)
     return list(in_threads(look, _files(manifest), progress=progress))
 
 
@@ -83,11 +86,14 @@ def remembered_looks(
         progress: called with (images looked at, images to look at), not at all where all are remembered.
     """
     table = manifest.table
-    store = None if cache is None else _Store(cache / "looks.sqlite", versions(photos))
+    store = (
+        None if cache is None else _Store(cache / "looks.sqlite", versions(photos, manifest.intensity_range))
+    )
     known = {} if store is None else store.read(sorted(set(table["sha256"])))
     fresh = table[~table["sha256"].isin(known)].drop_duplicates("sha256")
     if len(fresh):
-        look = partial(_look_or_none, photos=photos, max_pixels=max_pixels)
+        range_ = manifest.intensity_range
+        look = partial(_look_or_none, photos=photos, max_pixels=max_pixels, intensity_range=range_)
         files = _files(Manifest(fresh, manifest.classes))
         found = zip(fresh["sha256"], in_threads(look, files, progress=progress), strict=True)
         looked = {sha256: one for sha256, one in found if one is not None}
@@ -102,10 +108,17 @@ def _files(manifest: Manifest) -> list[tuple[str, str, int, int]]:
     return list(zip(table["path"], table["sha256"], table["width"], table["height"], strict=True))
 
 
-def _look(file: tuple[str, str, int, int], *, photos: bool, max_pixels: int) -> Look:
+def _look(
+    file: tuple[str, str, int, int],
+    *,
+    photos: bool,
+    max_pixels: int,
+    intensity_range: IntensityRange | None,
+) -> Look:
     path, expected, width, height = file
     # A picture that passed the check under a higher limit passes here too.
-    image, sha256 = decode_and_hash(path, max_pixels=max(width * height, max_pixels))
+    limit = max(width * height, max_pixels)
+    image, sha256 = decode_and_hash(path, max_pixels=limit, intensity_range=intensity_range)
     if sha256 != expected:
         raise ExciteError("has changed since it was checked", where=path, hint="start again")
     if not photos or min(width, height) < SMALLEST:
@@ -115,9 +128,9 @@ def _look(file: tuple[str, str, int, int], *, photos: bool, max_pixels: int) -> 
     return Look(thumbnail(image), extract(image))
 
 
-def _look_or_none(file: tuple[str, str, int, int], *, photos: bool, max_pixels: int) -> Look | None:
+def _look_or_none(file: tuple[str, str, int, int], **options: Any) -> Look | None:
     try:
-        return _look(file, photos=photos, max_pixels=max_pixels)
+        return _look(file, **options)
     except ExciteError:
         return None
 

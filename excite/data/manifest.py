@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from excite.data.intensity import IntensityRange, SampleExtremes
 from excite.errors import ExciteError, unknown_name
 from excite.files import replacing
 
@@ -58,6 +59,9 @@ class Manifest:
             as seen upright (0 until checked), then any further columns of the user's own.
         classes: class names; their order is the order of a model's outputs.
         left_out: files that lay among the images and are not of the data set.
+        extremes: of the samples of all images with more than 8 bits per channel; None: there are none, or
+            the files have not been checked.
+        intensity_range: the samples that become 0 and 255 in such images; None: as ``extremes`` suggest.
 
     Raises:
         ExciteError: when a label is not among the classes.
@@ -66,6 +70,8 @@ class Manifest:
     table: pd.DataFrame
     classes: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
+    extremes: SampleExtremes | None = None
+    intensity_range: IntensityRange | None = None
 
     def __post_init__(self) -> None:
         table = self.table.reset_index(drop=True)
@@ -82,6 +88,8 @@ class Manifest:
             typed["label"] = typed["label"].map(composed)
         object.__setattr__(self, "table", pd.DataFrame({**typed, **further}))
         object.__setattr__(self, "classes", tuple(dict.fromkeys(composed[name] for name in self.classes)))
+        if self.intensity_range is None and self.extremes is not None:
+            object.__setattr__(self, "intensity_range", self.extremes.range)
         strangers = set(self.table["label"]) - set(self.classes)
         if strangers:
             raise unknown_name("class", min(strangers), self.classes)

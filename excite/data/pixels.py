@@ -15,7 +15,7 @@ import numpy as np
 import PIL
 
 from excite.data.checking import Progress, in_threads
-from excite.data.decoding import MAX_PIXELS, decode_and_hash
+from excite.data.decoding import decode_and_hash
 from excite.data.manifest import Manifest
 from excite.data.preprocessing import Preprocessing
 from excite.errors import ExciteError
@@ -109,8 +109,8 @@ def _rows(
 
 def _row(file: tuple[str, str, int], *, preprocessing: Preprocessing) -> np.ndarray:
     path, expected, size = file
-    # A picture that passed the check under a higher limit passes here too.
-    image, sha256 = decode_and_hash(path, max_pixels=max(size, MAX_PIXELS))
+    # The check has decided on the size; what is larger now has changed since.
+    image, sha256 = decode_and_hash(path, max_pixels=size, intensity_range=preprocessing.intensity_range)
     if sha256 != expected:
         raise ExciteError("has changed since it was checked", where=path, hint="start again")
     return preprocessing.pixels(image)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from excite.data.intensity import IntensityRange, range_text
 from excite.errors import ExciteError, unknown_name
 
 FITS = ("crop", "squash", "pad")
@@ -27,6 +28,8 @@ class Preprocessing:
             middle out, ``squash`` scales both sides, ``pad`` scales the long side and adds black.
         mean, std: per channel (R, G, B), in units of [0, 1]; input = (pixel / 255 - mean) / std.
         views: of which views of the input the logits are the mean; see ``excite.data.views``.
+        intensity_range: the samples that become 0 and 255 in images with more than 8 bits per channel, as
+            measured over the training data; None: it had no such images.
     """
 
     image_size: int
@@ -34,6 +37,7 @@ class Preprocessing:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     views: str = "one"
+    intensity_range: IntensityRange | None = None
 
     def __post_init__(self) -> None:
         if self.fit not in FITS:
@@ -47,10 +51,15 @@ class Preprocessing:
         object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
         object.__setattr__(self, "std", tuple(float(value) for value in self.std))
 
+        if self.intensity_range is not None:
+            low, high = self.intensity_range
+            object.__setattr__(self, "intensity_range", (float(low), float(high)))
+
     @property
     def geometry(self) -> str:
         """What the pixels depend on besides the picture: part of the cache's key."""
-        return f"{self.fit}-{self.image_size}"
+        text = f"{self.fit}-{self.image_size}"
+        return text if self.intensity_range is None else f"{text}-{range_text(self.intensity_range)}"
 
     def pixels(self, image: Image.Image) -> np.ndarray:
         """An upright RGB picture as uint8 pixels, (image_size, image_size, 3).

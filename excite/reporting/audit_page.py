@@ -15,8 +15,8 @@ from typing import Any
 from excite.data.audit import Audit
 from excite.data.audit_table import audit_rows, headline
 from excite.data.decisions import write_decisions
-from excite.data.decoding import MAX_PIXELS
 from excite.data.pairs import Pair
+from excite.data.pixel_limit import MAX_PIXELS
 from excite.files import write_text
 from excite.reporting.page import SIDE as SIDE
 from excite.reporting.page import SMALL, common_folder, template, thumbnail
@@ -76,7 +76,7 @@ def audit_page(
         most_pairs: how many pairs are shown; how many are not is said on the page.
     """
     sections = _sections(audit, most_pairs)
-    small = lru_cache(maxsize=256)(lambda path: thumbnail(path, max_pixels))
+    small = lru_cache(maxsize=256)(lambda path: thumbnail(path, max_pixels, audit.manifest.intensity_range))
     view = _View(audit)
     total = sum(len(section.pairs) for section in sections)
     done = 0

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from excite.data.decoding import MAX_PIXELS
 from excite.evaluation.calibration import reliability
 from excite.evaluation.predictions import Predictions
 from excite.files import write_text

@@ -19,6 +19,8 @@ from excite.files import write_bytes
 from excite.reporting.charts import kept_epoch
 from excite.reporting.fonts import display_width, figure_names, set_fonts
 from excite.runs.run import Run
+from excite.runs.settled import intensity_range_of
+from excite.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +38,7 @@ def draw_figures(run: Run) -> None:
     if run.has_epochs:
         save(learning_curves(run.history), run.figures / "learning_curves.png")
     save(confusion_matrix(test), run.figures / "confusion_matrix.png")
-    save(sample_grid(run.predictions), run.figures / "samples.png")
+    save(sample_grid(run.predictions, config=run.config), run.figures / "samples.png")
 
 
 def learning_curves(history: pd.DataFrame) -> Figure:
@@ -93,7 +95,9 @@ def confusion_matrix(figures: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def sample_grid(predictions: pd.DataFrame, count: int = SAMPLES) -> Figure:
+def sample_grid(
+    predictions: pd.DataFrame, count: int = SAMPLES, *, config: TrainConfig | None = None
+) -> Figure:
     """Test images with what was said of them: half of them mistakes, if there are so many, surest first."""
     columns = [name for name in predictions.columns if name.startswith(PREFIX)]
     names = figure_names([name.removeprefix(PREFIX) for name in columns], TITLE_WIDTH)
@@ -112,7 +116,7 @@ def sample_grid(predictions: pd.DataFrame, count: int = SAMPLES) -> Figure:
     for axes in grid:
         axes.axis("off")
     for axes, row in zip(grid, shown.to_dict("records"), strict=False):
-        _show(axes, str(row["path"]))
+        _show(axes, str(row["path"]), config or TrainConfig())
         correct = row["label"] == row["predicted"]
         predicted, label = names[row["predicted"]], names[row["label"]]
         text = f"{predicted} {row['probability']:.0%}" + ("\n" if correct else f"\nis {label}")
@@ -120,9 +124,9 @@ def sample_grid(predictions: pd.DataFrame, count: int = SAMPLES) -> Figure:
     return figure
 
 
-def _show(axes: Axes, path: str) -> None:
+def _show(axes: Axes, path: str, config: TrainConfig) -> None:
     try:
-        picture = decode(path)
+        picture = decode(path, max_pixels=config.max_pixels, intensity_range=intensity_range_of(config))
     except ExciteError:
         axes.text(0.5, 0.5, "file is gone", ha="center", fontsize=8)
         return

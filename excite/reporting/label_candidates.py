@@ -10,6 +10,7 @@ from excite.errors import ExciteError
 from excite.reporting.page import common_folder, thumbnail
 from excite.reporting.report_facts import RunFacts
 from excite.runs.label_noise import FILE
+from excite.runs.settled import intensity_range_of
 
 SHOWN = 24
 
@@ -30,7 +31,8 @@ def candidates_view(facts: RunFacts, *, thumbnails: bool = False) -> dict[str, A
     root = common_folder(facts.predictions.paths or ())
     rows = []
     for one in table.head(SHOWN).to_dict("records"):
-        source = thumbnail(str(one["path"]), facts.config.max_pixels) if thumbnails else ""
+        range_ = intensity_range_of(facts.config)
+        source = thumbnail(str(one["path"]), facts.config.max_pixels, range_) if thumbnails else ""
         rows.append(
             {
                 "path": str(one["path"]).removeprefix(root),

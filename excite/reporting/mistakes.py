@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from excite.data.decoding import MAX_PIXELS
+from excite.data.intensity import IntensityRange
+from excite.data.pixel_limit import MAX_PIXELS
 from excite.evaluation.predictions import Predictions
 from excite.reporting.chart import csv_address
 from excite.reporting.page import common_folder, thumbnail
@@ -71,7 +72,11 @@ def confusion_view(figures: Mapping[str, Any], name: str = "confusion") -> dict[
 
 
 def worst_mistakes(
-    predictions: Predictions, *, thumbnails: bool = False, max_pixels: int = MAX_PIXELS
+    predictions: Predictions,
+    *,
+    thumbnails: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    intensity_range: IntensityRange | None = None,
 ) -> dict[str, Any]:
     """The wrong answers of the highest probability, of each group the surest: its copies would fill the page.
 
@@ -87,7 +92,7 @@ def worst_mistakes(
     rows = []
     for row in order[np.sort(first)[:WORST]]:
         truth, said = int(predictions.targets[row]), int(predictions.guesses[row])
-        source = thumbnail(paths[row], max_pixels) if thumbnails else ""
+        source = thumbnail(paths[row], max_pixels, intensity_range) if thumbnails else ""
         rows.append(
             {
                 "path": paths[row].removeprefix(root),

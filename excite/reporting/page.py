@@ -11,7 +11,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from PIL import Image
 
-from excite.data.decoding import MAX_PIXELS, decode
+from excite.data.decoding import decode
+from excite.data.intensity import IntensityRange
+from excite.data.pixel_limit import MAX_PIXELS
 from excite.errors import ExciteError
 from excite.text import document_text
 
@@ -42,10 +44,10 @@ def _writable(value: object) -> object:
     return value
 
 
-def thumbnail(path: str, max_pixels: int = MAX_PIXELS) -> str:
+def thumbnail(path: str, max_pixels: int = MAX_PIXELS, intensity_range: IntensityRange | None = None) -> str:
     """A picture as a data URI, "" where it cannot be read any more. The original is only read."""
     try:
-        picture = decode(path, max_pixels=max_pixels)
+        picture = decode(path, max_pixels=max_pixels, intensity_range=intensity_range)
     except ExciteError:
         return ""
     small = max(picture.size) < SMALL

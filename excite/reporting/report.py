@@ -37,6 +37,7 @@ from excite.reporting.tables import (
     tiles,
 )
 from excite.runs.run import Run
+from excite.runs.settled import intensity_range_of
 from excite.text import command_line
 
 
@@ -89,7 +90,12 @@ def _page(facts: RunFacts, thumbnails: bool) -> str:
         repeats=test.get("repeats", 1),
         folds=fold_table(facts.folds, facts.metrics.get("corrected", {})) if facts.folds else None,
         confusion=confusion_view(facts.by_class),
-        mistakes=worst_mistakes(facts.predictions, thumbnails=thumbnails, max_pixels=facts.config.max_pixels),
+        mistakes=worst_mistakes(
+            facts.predictions,
+            thumbnails=thumbnails,
+            max_pixels=facts.config.max_pixels,
+            intensity_range=intensity_range_of(facts.config),
+        ),
         labels=candidates_view(facts, thumbnails=thumbnails),
         learning=[] if facts.folds or facts.history is None else learning_charts(facts.history),
         ranking=ranking_charts(facts.predictions, facts.by_class["classes"], facts.positive),

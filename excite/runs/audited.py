@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from excite.data.audit import Audit, audit
@@ -12,6 +13,7 @@ from excite.data.paths import refuse_inside_data
 from excite.data.reading import read_manifest
 from excite.data.split import apply_group_pattern
 from excite.errors import ExciteError
+from excite.runs.settled import intensity_range_of
 from excite.system.cache import cache_directory
 from excite.text import command_line
 from excite.training.config import TrainConfig
@@ -45,6 +47,8 @@ def audited(config: TrainConfig, out: Path, display: Display) -> Audit:
         cache=cache_directory(),
         progress=display.stage("checking images"),
     )
+    if (range_ := intensity_range_of(config)) is not None:
+        checked = replace(checked, intensity_range=range_)
     for file in bad:
         display.note(f"left out: {file.path}: {file.reason}")
     refuse_bad(bad, len(manifest), config.max_bad)
@@ -59,6 +63,8 @@ def audited(config: TrainConfig, out: Path, display: Display) -> Audit:
         progress=display.stage,
     )
     display.note(_in_one_line(found))
+    if text := _near_constant(found):
+        display.note(text)
     _refuse_leaks(found, config, display)
     return found
 
@@ -84,6 +90,15 @@ def _in_one_line(found: Audit) -> str:
         photos = "1 photo" if len(found.conflicts) == 1 else f"{len(found.conflicts)} photos"
         text += f"; {photos} under two labels"
     return text
+
+
+def _near_constant(found: Audit) -> str:
+    """Images that show nothing: black, white, or a covered lens; "" if there are none."""
+    flat = [file for file in found.files.odd if file.kind == "near-constant"]
+    if not flat:
+        return ""
+    text = f"warning: {len(flat)} of {len(found)} images are nearly constant, such as {flat[0].path}"
+    return text + (" (their intensity range may be wrong: see --intensity-range)" if found.deep else "")
 
 
 def _refuse_leaks(found: Audit, config: TrainConfig, display: Display) -> None:

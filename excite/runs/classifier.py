@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from excite.data.decoding import MAX_PIXELS, decode, upright
+from excite.data.decoding import decode, upright
 from excite.data.loading import PixelSource
+from excite.data.pixel_limit import MAX_PIXELS
 from excite.data.preprocessing import Preprocessing
 from excite.errors import ExciteError
 from excite.files import sha256_of
@@ -25,7 +26,7 @@ from excite.training.inference import predict_logits
 from excite.training.memory import keep_memory
 from excite.training.precision import choose_device
 
-FORMAT = 2  # of classifier.json
+FORMAT = 3  # of classifier.json
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Classifier:
         preprocessing: how pictures become input.
         temperature: logits are divided by it before the softmax.
         not_sure_below: confidence under which an answer is "not sure".
+        max_pixels: images with more pixels are refused.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Classifier:
         preprocessing: Preprocessing,
         temperature: float = 1.0,
         not_sure_below: float = 0.0,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.model = model.eval()
         self.architecture = dict(architecture)
@@ -92,6 +95,7 @@ class Classifier:
         self.preprocessing = preprocessing
         self.temperature = temperature
         self.not_sure_below = not_sure_below
+        self.max_pixels = max_pixels
 
     @property
     def is_ensemble(self) -> bool:
@@ -126,6 +130,7 @@ class Classifier:
             preprocessing,
             facts["temperature"],
             facts["not_sure_below"],
+            facts["max_pixels"],
         )
 
     def save(self, run: Run) -> None:
@@ -141,6 +146,7 @@ class Classifier:
                 "preprocessing": self.preprocessing.to_dict(),
                 "temperature": self.temperature,
                 "not_sure_below": self.not_sure_below,
+                "max_pixels": self.max_pixels,
                 "sha256": {path.name: sha256_of(path) for path in files},
             },
         )
@@ -150,17 +156,21 @@ class Classifier:
         images: str | Path | Image.Image | Iterable[str | Path | Image.Image],
         *,
         batch_size: int = 64,
-        max_pixels: int = MAX_PIXELS,
+        max_pixels: int | None = None,
     ) -> list[Prediction]:
         """Predictions for one or more files or PIL images, in order.
 
+        Args:
+            max_pixels: larger images are refused; None: those that the training refused.
+
         Raises: ExciteError for a file that cannot be decoded.
         """
+        limit = self.max_pixels if max_pixels is None else max_pixels
         several = [images] if isinstance(images, str | Path | Image.Image) else list(images)
         found: list[Prediction] = []
         for start in range(0, len(several), batch_size):
             batch = several[start : start + batch_size]
-            pixels = np.stack([self._pixels(image, max_pixels) for image in batch])
+            pixels = np.stack([self._pixels(image, limit) for image in batch])
             paths = ["" if isinstance(image, Image.Image) else str(image) for image in batch]
             found += self._answers(paths, PixelSource(pixels))
         return found
@@ -186,9 +196,10 @@ class Classifier:
         )
 
     def _pixels(self, image: str | Path | Image.Image, max_pixels: int) -> np.ndarray:
+        range_ = self.preprocessing.intensity_range
         if isinstance(image, Image.Image):
-            return self.preprocessing.pixels(upright(image))
-        return self.preprocessing.pixels(decode(image, max_pixels=max_pixels))
+            return self.preprocessing.pixels(upright(image, range_))
+        return self.preprocessing.pixels(decode(image, max_pixels=max_pixels, intensity_range=range_))
 
 
 def read_facts(run: Run) -> dict[str, Any]:

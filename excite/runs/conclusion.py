@@ -93,4 +93,12 @@ def _classifier(
     if sites := inserted_sites(model):  # by path: a later table of families may choose others
         architecture |= {"where": [site.path for site in sites], "stages": None}
     preprocessing = preprocessing_of(config)
-    return Classifier(model, architecture, manifest.classes, preprocessing, temperature, not_sure_below)
+    return Classifier(
+        model,
+        architecture,
+        manifest.classes,
+        preprocessing,
+        temperature,
+        not_sure_below,
+        config.max_pixels,
+    )

@@ -104,6 +104,7 @@ def load_ensemble(run: Run, facts: Mapping[str, Any], *, device: str = "cpu") ->
         Preprocessing(**known[0]["preprocessing"]),
         facts["temperature"],
         facts["not_sure_below"],
+        facts["max_pixels"],
     )
 
 
@@ -147,6 +148,7 @@ def write_ensemble(
             "classes": list(out_of_fold.classes),
             "temperature": temperature,
             "not_sure_below": not_sure_below,
+            "max_pixels": run.config.max_pixels,
             "sha256": {"manifest.csv": sha256_of(run.path / "manifest.csv")},
         },
     )

@@ -12,6 +12,7 @@ import numpy as np
 
 from excite.data.checking import check_files, refuse_bad
 from excite.data.csv_table import read_table
+from excite.data.intensity import beyond_range
 from excite.data.loading import PixelSource
 from excite.data.manifest import Manifest, same_name
 from excite.data.paths import absolute_path, refuse_inside_data
@@ -122,6 +123,9 @@ def evaluate_run(
     for file in bad:
         display.note(f"left out: {file.path}: {file.reason}")
     refuse_bad(bad, len(manifest), max_bad)
+    trained_range = classifier.preprocessing.intensity_range
+    if data is not None and (text := beyond_range(checked.extremes, trained_range)):
+        display.note(text)
     if data is None and (bad or not checked.table["sha256"].equals(manifest.table["sha256"])):
         raise ExciteError("its images are not what they were when it was trained", where=run.path)
     pixels = cached_pixels(

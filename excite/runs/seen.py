@@ -12,6 +12,7 @@ from excite.data.linking import BITS_FOR_ONE, bits
 from excite.data.manifest import Manifest
 from excite.data.pairs import KINDS, Pair
 from excite.runs.run import Run
+from excite.runs.settled import intensity_range_of
 from excite.system.cache import cache_directory
 from excite.training.progress import Display
 
@@ -60,9 +61,10 @@ def seen_in_training(run: Run, images: Manifest, display: Display) -> list[SeenI
         table = manifest.table
         used = replace(manifest, table=table[table["split"].isin(["train", "val"])])
     photos = run.config.photos
+    range_ = intensity_range_of(run.config)
     found = find_cross_pairs(
-        used,
-        images,
+        replace(used, intensity_range=range_),
+        replace(images, intensity_range=range_, extremes=None),
         photos=len(used) + len(images) <= PHOTOS_UP_TO if photos is None else photos,
         max_pixels=run.config.max_pixels,
         cache=cache_directory(),

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from excite.data.intensity import range_text
 from excite.data.manifest import Manifest, same_name
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.runs.predictions import column_names
@@ -45,7 +46,12 @@ def settle_split(now: Settling) -> None:
 
 
 def settle_images(now: Settling) -> None:
-    """Size and mirror images, and of which views an answer is the mean."""
+    """Depth, size and mirror images, and of which views an answer is the mean."""
+    extremes = now.manifest.extremes
+    if now.config.intensity_range is None and extremes is not None:
+        text = f"{extremes.images} images have more than 8 bits per channel, with samples from "
+        text += f"{extremes.low:g} to {extremes.high:g}"
+        now.choose("intensity_range", range_text(extremes.range), text)
     if now.config.image_size is None:
         now.choose("image_size", *_image_size(now))
     if now.config.flips == "auto":

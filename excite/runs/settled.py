@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from excite.data.intensity import IntensityRange, parse_range
 from excite.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from excite.data.transforms import PRESETS, Augmentation
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
@@ -54,9 +55,20 @@ def stage_numbers(text: str) -> list[int]:
 def preprocessing_of(config: TrainConfig) -> Preprocessing:
     """The preprocessing of a settled configuration."""
     assert config.image_size is not None
-    if config.normalisation == "imagenet":
-        return Preprocessing(config.image_size, config.fit, IMAGENET_MEAN, IMAGENET_STD, config.views)
-    return Preprocessing(config.image_size, config.fit, (0.5,) * 3, (0.5,) * 3, config.views)
+    imagenet = config.normalisation == "imagenet"
+    return Preprocessing(
+        config.image_size,
+        config.fit,
+        IMAGENET_MEAN if imagenet else (0.5,) * 3,
+        IMAGENET_STD if imagenet else (0.5,) * 3,
+        config.views,
+        intensity_range_of(config),
+    )
+
+
+def intensity_range_of(config: TrainConfig) -> IntensityRange | None:
+    """How images with more than 8 bits are read. Raises: ExciteError for a range that is none."""
+    return None if config.intensity_range is None else parse_range(config.intensity_range)
 
 
 def augmentation_of(config: TrainConfig) -> Augmentation:

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from excite.data.pixel_limit import MAX_PIXELS
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.training.option import option, typed
 
@@ -53,7 +54,13 @@ class TrainConfig:
     group_column: str = option("group", DATA, "CSV column of the group, such as the patient.")
     split_column: str = option("split", DATA, "CSV column that says train, val or test.")
     max_bad: float = option(0.01, DATA, "Largest share of unreadable files to go on with.", low=0.0, high=1.0)
-    max_pixels: int = option(100_000_000, DATA, "Pictures with more pixels are refused.", low=1)
+    max_pixels: int = option(MAX_PIXELS, DATA, "Images with more pixels are refused.", low=1)
+    intensity_range: str | None = option(
+        None,
+        DATA,
+        "For images with more than 8 bits per channel: the samples that become black and white, such as "
+        "0,4095; by default as measured over all images.",
+    )
 
     model: str = option("auto", MODEL, "Network by name: excite's, timm's or torchvision's.")
     attention: str = option("auto", MODEL, "Channel attention, or none; auto: se in excite's own DenseNets.")

@@ -12,6 +12,7 @@ from PIL import Image
 
 from excite.data import checking
 from excite.data.checking import BadFile, check_files, in_threads, refuse_bad
+from excite.data.decoding import Inspection
 from excite.data.manifest import Manifest
 from excite.data.reading import read_manifest
 from excite.errors import ExciteError
@@ -36,13 +37,13 @@ def state(root: Path) -> dict[str, tuple[str, int]]:
 def examined(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files that were really opened."""
     opened: list[str] = []
-    original = checking.decode_and_hash
+    original = checking.inspect_file
 
-    def spy(path: str, **options: int) -> tuple[Image.Image, str]:
+    def spy(path: str, **options: int) -> Inspection:
         opened.append(path)
         return original(path, **options)
 
-    monkeypatch.setattr(checking, "decode_and_hash", spy)
+    monkeypatch.setattr(checking, "inspect_file", spy)
     return opened
 
 

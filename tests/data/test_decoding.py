@@ -6,11 +6,12 @@ import io
 import os
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile, ImageOps, PngImagePlugin
 
 from excite.data.decoding import decode, decode_and_hash, upright
 from excite.errors import ExciteError
@@ -74,10 +75,12 @@ def test_every_mode_becomes_rgb(mode: str) -> None:
         image = Image.frombytes("LAB", (40, 24), neutral.tobytes())
     elif mode == "I;16":
         image = Image.fromarray(SMOOTH.astype(np.uint16) * 257)
+    elif mode == "I":
+        image = Image.fromarray(SMOOTH.astype(np.int32) * 257)
     else:
         image = grey.convert(mode)
     before = image.tobytes()
-    result = upright(image)
+    result = upright(image, (0, 255) if mode == "F" else None)
     assert (result.mode, result.size) == ("RGB", (40, 24))
     assert image.tobytes() == before
     pixels = np.asarray(result).astype(int)
@@ -96,15 +99,16 @@ def test_sixteen_bits_keep_their_upper_eight() -> None:
     np.testing.assert_array_equal(np.asarray(decode(pgm))[..., 0], deep // 256)
 
 
-def test_floating_point_grey_is_read_as_shares_or_as_bytes() -> None:
-    share = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
-    expected = np.rint(share * 255)
-    np.testing.assert_array_equal(
-        np.asarray(decode(encoded(Image.fromarray(share), "TIFF")))[..., 0], expected
-    )
-    byte = share * 300 - 20
-    pixels = np.asarray(decode(encoded(Image.fromarray(byte), "TIFF")))[..., 1]
+def test_floating_point_gray_is_read_by_the_range_that_is_given_and_not_without_one() -> None:
+    fraction = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
+    data = encoded(Image.fromarray(fraction), "TIFF")
+    pixels = np.asarray(decode(data, intensity_range=(0, 1)))[..., 0]
+    np.testing.assert_array_equal(pixels, np.rint(fraction * 255))
+    byte = fraction * 300 - 20
+    pixels = np.asarray(decode(encoded(Image.fromarray(byte), "TIFF"), intensity_range=(0, 255)))[..., 1]
     np.testing.assert_array_equal(pixels, np.rint(np.clip(byte, 0, 255)))
+    with pytest.raises(ExciteError, match="floating-point samples"):
+        decode(data)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
@@ -171,17 +175,29 @@ def test_half_a_file_is_refused_though_other_code_allows_it(
     ("data", "reason"),
     [
         (b"", "is empty"),
-        (b"<!doctype html><html><body>404 not found</body></html>", "not an image but text"),
+        (b"<!doctype html><html><body>404 not found</body></html>", "is a web page"),
         ("Grüße, kein Bild".encode(), "not an image but text"),
         (bytes(4096), "holds zeros"),
-        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\x00\x01", "not an image of a known format"),
-        (b"8BPS\x00\x01" + bytes(20), "not an image of a known format"),
-        (b"\0\0\0\x20ftypheic" + bytes(40), "HEIC"),
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\x00\x01", "is a PDF document"),
+        (b"8BPS\x00\x01" + bytes(20), "is a Photoshop document"),
+        (b"\0\0\0\x20ftypheic" + bytes(40), "is HEIC"),
+        (b"\0\0\0\x1cftypavif" + bytes(40), "is AVIF"),
+        (bytes(128) + b"DICM" + bytes(60), "is DICOM"),
+        (b"\x93NUMPY\x01\0" + bytes(60), "is a NumPy array"),
+        (b"PK\x03\x04" + bytes(60), "is a ZIP archive"),
+        (b"\x1f\x8b\x08" + bytes(60), "compressed with gzip"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(60), "is HDF5"),
+        (b"\x5c\x01\0\0" + bytes(400), "is NIfTI"),
+        (b"II*\0\x10\0\0\0CR\x02\0" + bytes(60), "camera's raw file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "run git lfs pull"),
+        (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "is an SVG drawing"),
+        (b"\xff\x0a" + bytes(60), "is JPEG XL"),
+        (b"\x01\x02garbage" * 9, "not an image of a known format"),
         (b"\x89PNG\r\n\x1a\n" + b"\xfe" * 100, "damaged|truncated"),
         (b"\xff\xd8\xff" + b"\0" * 100, "damaged|truncated"),
         (png_header(0, 5), "no pixels|damaged"),
-        (png_header(60_000, 60_000), r"too large: 60000 x 60000 pixels, the limit is 89,478,485"),
-        (png_header(10_000, 10_000), r"too large: 10000 x 10000 pixels"),
+        (png_header(60_000, 60_000), r"too large: 60000 x 60000 pixels, the limit is 100,000,000"),
+        (png_header(10_001, 10_000), r"too large: 10001 x 10000 pixels"),
         (b"P6 60000 60000 255\n" + bytes(10), "too large"),
     ],
 )
@@ -235,3 +251,46 @@ def test_the_hash_is_of_the_files_bytes(tmp_path: Path) -> None:
     picture, digest = decode_and_hash(path)
     assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
     np.testing.assert_array_equal(np.asarray(picture), COLOUR)
+
+
+@pytest.mark.parametrize("where", ["text", "compressed text", "international text", "profile"])
+def test_a_png_with_megabytes_of_text_or_profile_is_a_sound_image(where: str) -> None:
+    texts, options = PngImagePlugin.PngInfo(), {}
+    if where == "profile":
+        options["icc_profile"] = bytes(2_000_000)
+    elif where == "international text":
+        texts.add_itxt("workflow", "x" * 2_000_000, zip=True)
+    else:
+        texts.add_text("workflow", "x" * 2_000_000, zip=where != "text")
+    data = encoded(Image.fromarray(COLOUR), "PNG", pnginfo=texts, **options)
+    np.testing.assert_array_equal(np.asarray(decode(data)), COLOUR)
+
+
+def test_a_png_with_much_text_that_is_cut_short_is_still_refused() -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("workflow", "x" * 2_000_000, zip=True)
+    noise = Image.fromarray(RANDOM.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    data = encoded(noise, "PNG", pnginfo=texts)
+    with pytest.raises(ExciteError, match=r"truncated|damaged"):
+        decode(data[: len(data) - 4000])
+
+
+@pytest.mark.parametrize("choice", [True, False])
+def test_pillows_own_switch_is_left_as_the_caller_has_it(
+    monkeypatch: pytest.MonkeyPatch, choice: bool
+) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", choice)
+    data = encoded(Image.fromarray(RANDOM.integers(0, 256, (64, 64, 3), dtype=np.uint8)), "PNG")
+    with ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(decode, data if number % 2 else data[:5000]) for number in range(64)]
+    for number, future in enumerate(futures):
+        assert (future.exception() is None) == bool(number % 2)
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is choice
+
+
+def test_a_jpeg_with_twelve_bits_is_named_as_such() -> None:
+    data = bytearray(encoded(Image.fromarray(COLOUR), "JPEG"))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 4] = 12  # the precision of the frame header
+    with pytest.raises(ExciteError, match="JPEG with 12 bits per sample"):
+        decode(bytes(data))

@@ -176,9 +176,9 @@ def test_facts_are_read_once_and_anew_after_a_change(
     opened: list[str] = []
     original = file_facts.read_facts
 
-    def spy(path: str) -> object:
+    def spy(path: str, **options: object) -> object:
         opened.append(path)
-        return original(path)
+        return original(path, **options)
 
     monkeypatch.setattr(file_facts, "read_facts", spy)
     first = examined(folder, cache=tmp_path / "cache")

@@ -109,13 +109,6 @@ def test_a_file_that_changed_since_the_check_is_named(tmp_path: Path, manifest: 
     assert (built(tmp_path / "cache"), leftovers(tmp_path / "cache")) == ([], [])
 
 
-def test_a_limit_raised_for_the_check_holds_here_too(
-    tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pixels, "MAX_PIXELS", 100)
-    assert len(cached_pixels(manifest, SMALL, tmp_path / "cache")) == 24
-
-
 def test_unchecked_images_are_refused(tmp_path: Path) -> None:
     raw = Manifest(pd.DataFrame({"path": ["/x.png"], "label": ["a"]}), ("a",))
     with pytest.raises(ExciteError, match="call check_files first"):

@@ -58,7 +58,7 @@ def test_the_run_folder_holds_what_is_promised(trained: Run) -> None:
 
 def test_every_option_is_settled(trained: Run) -> None:
     config = yaml.safe_load((trained.path / "config.yaml").read_text())
-    may_be_open = {"group_pattern", "photos", "decisions", "weights", "where", "stages"}
+    may_be_open = {"intensity_range", "group_pattern", "photos", "decisions", "weights", "where", "stages"}
     may_be_open |= {"time_budget", "patience", "folds", "cut_after"}
     may_be_open |= {"positive", "sensitivity", "specificity", "not_sure_below", "sure_accuracy", "by"}
     assert {name for name, value in config.items() if value is None} <= may_be_open

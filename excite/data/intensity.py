@@ -1,0 +1,167 @@
+"""Images with more than 8 bits per channel: their samples, and the one range that a data set maps to 0..255.
+
+A file does not say how many of its bits are used: 12-bit microscopes and 8-bit tools write 16-bit files, and
+floating-point images have no white at all. So the range is measured over a whole data set, rounded up to a
+number of bits, recorded with the classifier, and used for every image from then on.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from excite.errors import BAD_USAGE, ExciteError
+
+IntensityRange = tuple[float, float]
+"""The samples that become 0 and 255; values outside are clipped."""
+
+BIT_DEPTHS = (8, 10, 12, 14, 16)
+FULL_RANGE: IntensityRange = (0.0, 65535.0)
+"""What is assumed of an image with integer samples where no data set has been measured."""
+
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_SWAPPED = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
+
+
+@dataclass(frozen=True)
+class SampleExtremes:
+    """Smallest and largest finite sample of one or more images with more than 8 bits per channel.
+
+    Args:
+        kind: ``integer`` or ``float``.
+        low, high: of all samples.
+        images: how many images they come from.
+    """
+
+    kind: str
+    low: float
+    high: float
+    images: int = 1
+
+    @property
+    def range(self) -> IntensityRange:
+        """The range that covers the samples: a whole number of bits, or 0..1 for floats, where one fits.
+
+        Negative samples, and numbers beyond 16 bits, have no convention: the extremes themselves are taken.
+        """
+        if self.low >= 0:
+            if self.kind == "float" and self.high <= 1:
+                return 0.0, 1.0
+            depths = BIT_DEPTHS if self.kind == "integer" else BIT_DEPTHS[:1]
+            for bits in depths:
+                if self.high < 2**bits:
+                    return 0.0, 2.0**bits - 1
+        return min(self.low, 0.0), max(self.high, min(self.low, 0.0) + 1)
+
+
+def combined(extremes: Iterable[SampleExtremes]) -> SampleExtremes | None:
+    """The extremes of several images together; None if there are none.
+
+    Raises:
+        ExciteError: when integers and floating-point samples occur, which share no scale.
+    """
+    found = list(extremes)
+    if not found:
+        return None
+    if len({one.kind for one in found}) > 1:
+        floats = sum(one.kind == "float" for one in found)
+        what = f"{floats} images have floating-point samples and {len(found) - floats} have 16-bit integers"
+        raise ExciteError(what, hint="convert them to one type: there is no common scale")
+    low, high = min(one.low for one in found), max(one.high for one in found)
+    return SampleExtremes(found[0].kind, low, high, len(found))
+
+
+def beyond_range(extremes: SampleExtremes | None, trained: IntensityRange | None) -> str:
+    """A warning for images whose samples the training data's range does not cover; "" if it covers them."""
+    if extremes is None:
+        return ""
+    seen = f"{extremes.images} images have more than 8 bits per channel, with samples from {extremes.low:g} "
+    seen += f"to {extremes.high:g}"
+    if trained is None:
+        return f"warning: {seen}; the training data had none: 0 to 65535 are read as black to white"
+    if extremes.low < trained[0] or extremes.high > trained[1]:
+        return f"warning: {seen}; the training data's range {trained[0]:g} to {trained[1]:g} clips them"
+    return ""
+
+
+def parse_range(text: str) -> IntensityRange:
+    """A range as given on the command line, such as ``0,4095``. Raises: ExciteError if it is not one."""
+    try:
+        bounds = [float(number) for number in text.split(",")]
+    except ValueError:
+        bounds = []
+    if len(bounds) != 2 or not all(map(math.isfinite, bounds)) or bounds[0] >= bounds[1]:
+        what = f"{text!r} is not a range LOW,HIGH with LOW < HIGH"
+        raise ExciteError(what, where="--intensity-range", hint="such as 0,4095", exit_code=BAD_USAGE)
+    return bounds[0], bounds[1]
+
+
+def range_text(range_: IntensityRange) -> str:
+    """``0,4095``: what ``parse_range`` reads."""
+    return ",".join(f"{bound:.12g}" for bound in range_)
+
+
+def deep_samples(image: Image.Image) -> np.ndarray | None:
+    """The samples of a loaded grayscale image with more than 8 bits, (H, W); None for any other image."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return np.asarray(image)
+    return None
+
+
+def is_inverted(image: Image.Image) -> bool:
+    """Whether a TIFF's zero is white; Pillow turns such images around up to 8 bits, and not beyond."""
+    tags = getattr(image, "tag_v2", None)
+    return tags is not None and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+
+
+def low_byte_tiles(image: ImageFile.ImageFile) -> list[ImageFile._Tile] | None:
+    """How to decode the lower byte of each 16-bit color sample, of which Pillow keeps the upper one.
+
+    An unpacker of the opposite byte order takes the other byte. None where the image has 8 bits per channel.
+    """
+    tiles = []
+    for tile in image.tile:
+        raw, *others = [tile.args] if isinstance(tile.args, str) else tile.args or [""]
+        mode, _, depth = str(raw).partition(";")
+        if mode not in ("RGB", "RGBA", "RGBX") or depth not in _SWAPPED:
+            return None
+        swapped = f"{mode};{_SWAPPED[depth]}"
+        tiles.append(tile._replace(args=swapped if isinstance(tile.args, str) else (swapped, *others)))
+    return tiles or None
+
+
+def extremes_of(samples: np.ndarray) -> SampleExtremes:
+    """The extremes of an image's samples; of its finite ones, if they are floating-point numbers."""
+    kind = "float" if samples.dtype.kind == "f" else "integer"
+    finite = samples[np.isfinite(samples)] if kind == "float" else samples
+    if not finite.size:
+        return SampleExtremes(kind, 0.0, 0.0)
+    return SampleExtremes(kind, float(finite.min()), float(finite.max()))
+
+
+def to_eight_bits(
+    samples: np.ndarray, range_: IntensityRange | None, *, inverted: bool = False
+) -> np.ndarray:
+    """Samples of any depth as uint8: ``range_`` is mapped to 0..255 linearly; NaN becomes the lower bound.
+
+    Raises:
+        ExciteError: for floating-point samples without a range.
+    """
+    is_float = samples.dtype.kind == "f"
+    if range_ is None and is_float:
+        what = "has floating-point samples, and it is not known which are black and white"
+        raise ExciteError(what, hint="train on such images, or convert it to 8 bits")
+    low, high = range_ or FULL_RANGE
+    numbers = np.clip(np.nan_to_num(samples.astype(np.float64), nan=low, posinf=high, neginf=low), low, high)
+    if is_float or high - low < 255:
+        levels = np.rint((numbers - low) * (255 / (high - low)))
+    else:
+        # 256 steps of equal width: 16 bits keep their upper 8, and 8 bits stay as they are.
+        levels = np.floor((numbers - low) * (256 / (high - low + 1)))
+    eight = levels.astype(np.uint8)
+    return 255 - eight if inverted else eight

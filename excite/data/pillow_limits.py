@@ -1,0 +1,56 @@
+"""Pillow's process-wide switches, worked around without changing them for the rest of the process."""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from PIL import ImageFile
+
+_SIGNATURE = 8  # bytes before a PNG's first chunk
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+
+_lock = threading.Lock()
+_readers = 0
+_callers_choice = False
+
+
+@contextmanager
+def whole_images_only() -> Iterator[None]:
+    """Within the block, a truncated file is an error, also where other code of the process has asked Pillow
+    to fill in what is missing; its choice is back when the last thread has left."""
+    global _readers, _callers_choice  # noqa: PLW0603 (Pillow's own switch is global)
+    with _lock:
+        if _readers == 0:
+            _callers_choice = ImageFile.LOAD_TRUNCATED_IMAGES
+            ImageFile.LOAD_TRUNCATED_IMAGES = False
+        _readers += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _readers -= 1
+            if _readers == 0:
+                ImageFile.LOAD_TRUNCATED_IMAGES = _callers_choice
+
+
+def without_texts(stream: BinaryIO) -> io.BytesIO:
+    """A PNG without its texts and color profile, which Pillow limits to 1 MB each.
+
+    A chunk that is cut short is kept as it is, for the decoder to refuse.
+    """
+    stream.seek(0)
+    kept = [stream.read(_SIGNATURE)]
+    while len(header := stream.read(8)) == 8:
+        length, name = struct.unpack(">I4s", header)
+        if name in _TEXTS:
+            stream.seek(length + 4, io.SEEK_CUR)
+            continue
+        kept += [header, stream.read(length + 4)]
+        if name == b"IEND":
+            break
+    return io.BytesIO(b"".join(kept) + header[: len(header) % 8])
