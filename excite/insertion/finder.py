@@ -10,7 +10,7 @@ from torch import nn
 from excite.errors import ExciteError
 from excite.insertion.attended import CHILD, Attended
 from excite.insertion.families import Place, family_of, full_name, is_attention, places
-from excite.insertion.probe import Shapes, probe, stage_of
+from excite.insertion.probe import Trace, probe, stage_of
 from excite.insertion.table import Site
 
 HOW_TO_NAME = (
@@ -42,7 +42,7 @@ class Finder:
         }
 
     @cached_property
-    def shapes(self) -> tuple[Shapes, Shapes]:
+    def shapes(self) -> Trace:
         return probe(self.model)
 
     def family_sites(self) -> list[Site]:
