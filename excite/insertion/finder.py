@@ -104,14 +104,15 @@ class Finder:
             return 0
         if declared := _declared(host, way):
             return declared
-        shape = self.shapes[0 if way == "before" else 1].get(name, ())
+        shapes = self.shapes.inputs if way == "before" else self.shapes.outputs
+        shape = shapes.get(name, ())
         return shape[1] if len(shape) == 4 else 0
 
     def _stage(self, path: str) -> int | None:
         for pattern, offset in STAGE_NAMES:
             if match := pattern.search(path):
                 return int(match[1]) + offset
-        outputs = self.shapes[1]
+        outputs = self.shapes.outputs
         return stage_of(outputs.get(path) or outputs.get(path.rpartition(".")[0], ()), self.shapes)
 
     def _has_native(self, path: str) -> bool:

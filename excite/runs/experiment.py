@@ -29,6 +29,7 @@ from excite.runs.audited import audited, siblings_in_train
 from excite.runs.blending import blend, under_shifts
 from excite.runs.conclusion import Outputs, conclude, outputs_of
 from excite.runs.finetuning import keep_start, start_from_probe, started_from_probe
+from excite.runs.input_check import check_input
 from excite.runs.probing import probe, probe_features
 from excite.runs.run import Run, environment, new_run_folder, newest_run
 from excite.runs.settle import settle
@@ -135,6 +136,7 @@ def _prepare(
     for reason in reasons:
         display.note(reason)
     model, new_head = _start(config, len(manifest.classes), display)
+    check_input(model, config, len(manifest.classes), processes=here.size)
     # From here on something is written: all that can be wrong with the options has been found.
     path = here.share(new_run_folder(folder) if here.first else folder)
     run = Run(path)
