@@ -45,6 +45,8 @@ from excite.training.progress import Display
 
 T = TypeVar("T")
 
+LARGEST_REPEATED_BATCH = 64  # a small training set goes round in a batch of up to so many images
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -132,7 +134,7 @@ def _prepare(
             n = len(manifest.part(split))
             display.note(f"{copies} of {n} {split} images have a sibling in train: their figures flatter")
     if config.recipe != "probe":
-        _check_batch(config, here.size)
+        _check_batch(config, here.size, len(manifest.part("train")))
     for reason in reasons:
         display.note(reason)
     model, new_head = _start(config, len(manifest.classes), display)
@@ -151,8 +153,12 @@ def _prepare(
     return Plan(run, config, manifest, model, new_head)
 
 
-def _check_batch(config: TrainConfig, processes: int) -> None:
-    """Raises: ExciteError for a batch that cannot be cut for processes and pieces."""
+def _check_batch(config: TrainConfig, processes: int, images: int) -> None:
+    """Raises: ExciteError for a batch that cannot be cut for processes and pieces, or that would hold each
+    training image many times."""
+    if config.batch_size > max(LARGEST_REPEATED_BATCH, 2 * images):
+        what = f"{config.batch_size} images in a batch, but the training set has {images}"
+        raise ExciteError(what, where="batch_size", hint="give a smaller one", exit_code=BAD_USAGE)
     pieces = processes * config.accumulate
     if config.batch_size % pieces or config.batch_size < pieces:
         raise ExciteError(
