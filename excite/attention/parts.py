@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from excite.attention.width import require_positive
 from excite.errors import BAD_USAGE, ExciteError
+from excite.kernels.switch import unseen
 
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d
 
@@ -101,16 +102,33 @@ def wide_dtype(u: Tensor) -> torch.dtype:
     return torch.promote_types(u.dtype, torch.float32)
 
 
-def apply(layer: Layer, x: Tensor) -> Tensor:
-    """What the layer computes, outside autocast, in the widest of float32 and the dtypes of x and weights."""
-    wide = torch.promote_types(wide_dtype(x), layer.weight.dtype)
-    x, weight = x.to(wide), layer.weight.to(wide)
-    bias = None if layer.bias is None else layer.bias.to(wide)
+def apply(layer: nn.Module, x: Tensor) -> Tensor:
+    """What the layer computes, outside autocast, in the widest of float32 and the dtypes of x and weights.
+
+    The layer is called, so that hooks, parametrizations, adapters and quantized replacements count. The one
+    exception is a plain layer with weights narrower than float32: its weights are widened, not its input
+    narrowed. A layer of another kind with narrow weights is called in their dtype.
+    """
+    wide = wide_dtype(x)
     with _without_autocast(x.device.type):
+        if not is_plain_layer(layer):
+            own = next((p.dtype for p in layer.parameters() if p.is_floating_point()), wide)
+            return layer(x.to(own)).to(torch.promote_types(wide, own))
+        wide = torch.promote_types(wide, layer.weight.dtype)
+        x = x.to(wide)
+        if layer.weight.dtype == wide:
+            return layer(x)
+        weight = layer.weight.to(wide)
+        bias = None if layer.bias is None else layer.bias.to(wide)
         if isinstance(layer, nn.Linear):
             return F.linear(x, weight, bias)
         convolve = F.conv1d if isinstance(layer, nn.Conv1d) else F.conv2d
         return convolve(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+
+
+def is_plain_layer(layer: nn.Module) -> TypeGuard[Layer]:
+    """Whether the layer is one of torch.nn itself and has no hooks: then its weights say what it does."""
+    return type(layer) in (nn.Linear, nn.Conv1d, nn.Conv2d) and unseen(layer)
 
 
 def at_least_one(count: int) -> int:

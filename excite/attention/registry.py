@@ -56,7 +56,13 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
     """
     factory = factory_of(name)
     refuse_unknown_options(factory, options, except_for=("channels",), where=f"attention {name!r}")
-    return factory(channels, **options)
+    try:
+        return factory(channels, **options)
+    except TypeError as error:  # an option of the wrong type
+        what = (
+            f"cannot be built with {', '.join(f'{key}={value!r}' for key, value in options.items())}: {error}"
+        )
+        raise ExciteError(what, where=f"attention {name!r}", exit_code=BAD_USAGE) from error
 
 
 def can_be_identity(name: str, options: Mapping[str, Any]) -> bool:

@@ -21,6 +21,7 @@ from excite.data.intensity import IntensityRange
 from excite.data.looks import SMALLEST, Look, remembered_looks, versions
 from excite.data.manifest import Manifest
 from excite.data.pairs import Pair
+from excite.data.pixel_limit import MAX_PIXELS
 from excite.data.realigned import realigned_pairs
 from excite.data.same_picture import BLANK_CONFIDENCE, near_pairs
 from excite.files import replacing

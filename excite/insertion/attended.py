@@ -7,6 +7,7 @@ attention. Every name, value, buffer, mode and hook stays; the new parameters ar
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -50,11 +51,12 @@ class After(Attended):
 class AfterNorm(After):
     """Attention after ``nn.BatchNorm2d``: its sums give the squeeze, and one pass writes the output."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *inputs: Any, **options: Any) -> Tensor:
+        x = inputs[0] if inputs else options.get("input")
         fused = None
-        if sees_means_only(self.attention) and unseen(self.attention):
+        if x is not None and sees_means_only(self.attention) and unseen(self.attention):
             fused = norm_gate(x, cast(nn.BatchNorm2d, self), self.attention)
-        return super().forward(x) if fused is None else fused
+        return super().forward(*inputs, **options) if fused is None else fused
 
 
 class AfterLast(Attended):
@@ -68,8 +70,12 @@ class AfterLast(Attended):
 class Before(Attended):
     """Attention on the first input: (N, C, H, W)."""
 
-    def forward(self, x: Tensor, *inputs: Any, **options: Any) -> Tensor:
-        return super().forward(_gated(self.attention, x), *inputs, **options)
+    def forward(self, *inputs: Any, **options: Any) -> Tensor:
+        if inputs:
+            return super().forward(_gated(self.attention, inputs[0]), *inputs[1:], **options)
+        names = inspect.signature(self.plain.forward).parameters
+        first = next(name for name in names if name in options)
+        return super().forward(**{**options, first: _gated(self.attention, options[first])})
 
 
 class Shortcut(nn.Identity):

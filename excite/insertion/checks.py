@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from excite.attention import registry
 from excite.errors import BAD_USAGE, ExciteError, refuse_unknown_options
 from excite.insertion.attended import CHILD
+from excite.insertion.families import family_of
 from excite.insertion.finder import HOW_TO_NAME
+from excite.insertion.probe import probe
 from excite.insertion.table import SiteTable
 
 # A forward that reads these runs every child that it has, attention too.
@@ -59,6 +63,29 @@ def check_sites(model: nn.Module, table: SiteTable, attention: str, settings: Ma
             )
         if site.way != "on the bare shortcut":
             _check_host(model.get_submodule(site.path), site.path)
+    _check_calls(model, table)
+
+
+def _check_calls(model: nn.Module, table: SiteTable) -> None:
+    """That attention would act: the forward calls the module, and it gives a feature map.
+
+    The blocks of timm, torchvision and excite call their layers; running those networks is spared.
+    """
+    known = type(model).__module__.partition(".")[0] in ("timm", "torchvision", "excite")
+    doubtful = [s for s in table if not (known and family_of(model.get_submodule(s.block)) is not None)]
+    if not doubtful:
+        return
+    trace = probe(model)
+    if not trace.called:  # the model does not take images of any usual size: nothing is known
+        return
+    for site in doubtful:
+        if site.path not in trace.called and site.way != "on the bare shortcut":
+            what = "the model never calls this module when it predicts, so attention here would do nothing"
+            hint = "name a module that its forward calls; excite.sites(model) lists blocks"
+            raise ExciteError(what, where=site.path, hint=hint, exit_code=BAD_USAGE)
+        if site.way == "after" and site.path not in trace.outputs:
+            what = "this module returns no single feature map"
+            raise ExciteError(what, where=site.path, hint=HOW_TO_NAME, exit_code=BAD_USAGE)
 
 
 def _check_host(host: nn.Module, path: str) -> None:
@@ -78,6 +105,7 @@ def _check_host(host: nn.Module, path: str) -> None:
 def require_module(model: object) -> None:
     """That it is a network, and not its name, its weights or an exported program."""
     if isinstance(model, nn.Module):
+        _refuse_lazy(model)
         return
     hint = "a network by name comes from excite.create_model"
     if isinstance(model, torch.export.ExportedProgram):
@@ -86,6 +114,14 @@ def require_module(model: object) -> None:
         hint = "load weights into a network first"
     what = f"a model is a torch.nn.Module, not {type(model).__name__}"
     raise ExciteError(what, hint=hint, exit_code=BAD_USAGE)
+
+
+def _refuse_lazy(model: nn.Module) -> None:
+    for path, module in model.named_modules():
+        if any(map(is_lazy, chain(module.parameters(recurse=False), module.buffers(recurse=False)))):
+            what = f"{type(module).__name__} has no weights yet: it takes their shape from its first input"
+            hint = "run the model once on a batch of images first"
+            raise ExciteError(what, where=path or "model", hint=hint, exit_code=BAD_USAGE)
 
 
 def refuse_finished(model: nn.Module) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from excite.errors import ExciteError
 from excite.insertion.attended import CHILD, Attended
 from excite.insertion.families import Place, family_of, full_name, is_attention, places
-from excite.insertion.probe import Shapes, probe, stage_of
+from excite.insertion.probe import Trace, probe, stage_of
 from excite.insertion.table import Site
 
 HOW_TO_NAME = (
@@ -42,7 +42,7 @@ class Finder:
         }
 
     @cached_property
-    def shapes(self) -> tuple[Shapes, Shapes]:
+    def shapes(self) -> Trace:
         return probe(self.model)
 
     def family_sites(self) -> list[Site]:
@@ -104,14 +104,15 @@ class Finder:
             return 0
         if declared := _declared(host, way):
             return declared
-        shape = self.shapes[0 if way == "before" else 1].get(name, ())
+        shapes = self.shapes.inputs if way == "before" else self.shapes.outputs
+        shape = shapes.get(name, ())
         return shape[1] if len(shape) == 4 else 0
 
     def _stage(self, path: str) -> int | None:
         for pattern, offset in STAGE_NAMES:
             if match := pattern.search(path):
                 return int(match[1]) + offset
-        outputs = self.shapes[1]
+        outputs = self.shapes.outputs
         return stage_of(outputs.get(path) or outputs.get(path.rpartition(".")[0], ()), self.shapes)
 
     def _has_native(self, path: str) -> bool:

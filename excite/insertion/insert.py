@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -15,6 +14,7 @@ from excite.attention import registry
 from excite.errors import BAD_USAGE, ExciteError
 from excite.insertion.attended import CHILD, RECORD, Attended, attend, unattend
 from excite.insertion.checks import check_attention, check_sites, refuse_finished, require_module
+from excite.insertion.copying import copied
 from excite.insertion.selection import Where
 from excite.insertion.sites import sites
 from excite.insertion.table import Site, SiteTable
@@ -69,7 +69,7 @@ def insert(
     check_attention(attention, settings)
     table = sites(model, where=where, stages=stages, strategy=strategy)
     check_sites(model, table, attention, settings)
-    changed = copy.deepcopy(model)
+    changed = copied(model)
     neighbours = _neighbours(changed)
     # The seed comes from the caller's generator and leaves it where it was, so that two models built from one
     # seed share every weight that they have in common.
@@ -98,7 +98,7 @@ def remove(model: nn.Module) -> nn.Module:
     if not table:
         hint = "attention that a model was built with is left out when it is built"
         raise ExciteError("nothing was inserted into this model", hint=hint, exit_code=BAD_USAGE)
-    changed = copy.deepcopy(model)
+    changed = copied(model)
     for site in table:
         unattend(changed, site.path)
     return changed

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from excite.insertion.copying import copied
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -19,44 +20,59 @@ SIDES = (224, 299, 32)
 SMALL = 30_000_000  # parameters
 
 
-def probe(model: nn.Module) -> tuple[Shapes, Shapes]:
-    """Shapes of the first input and the output of every module, by its path, for a pair of square images.
+class Trace(NamedTuple):
+    """What a run of a model on a pair of square images showed, by the paths of its modules.
+
+    Args:
+        inputs: shape of a module's first input.
+        outputs: shape of its output, where that is one tensor.
+        called: modules that ran.
+    """
+
+    inputs: Shapes
+    outputs: Shapes
+    called: frozenset[str]
+
+
+def probe(model: nn.Module) -> Trace:
+    """Run a model on a pair of square images and note its modules' calls.
 
     A skeleton of the model runs, on the meta device, where nothing is computed; the model itself is not
     touched. Torch imports its compiler to know shapes on that device: a small network is asked in earnest
     instead as long as nobody has imported it, which is 20 ms and not 2 s of a cold ``excite predict``.
     A module that is called more than once is listed with its last call. Where the model does not take images,
-    both are empty.
+    nothing is listed.
     """
     device = "cpu" if _is_small(model) and "torch._dynamo" not in sys.modules else "meta"
     skeleton = _skeleton(model, device)
     for channels, side in _image_sizes(model):
         inputs: dict[str, tuple[int, ...]] = {}
         outputs: dict[str, tuple[int, ...]] = {}
+        called: set[str] = set()
         handles = [
-            module.register_forward_hook(partial(_note, path, inputs, outputs))
+            module.register_forward_hook(partial(_note, path, inputs, outputs, called), with_kwargs=True)
             for path, module in skeleton.named_modules()
         ]
         try:
             with torch.no_grad():
                 skeleton(torch.zeros(2, channels, side, side, device=device, dtype=_dtype(model)))
-            return inputs, outputs
+            return Trace(inputs, outputs, frozenset(called))
         except Exception:  # whatever a foreign model raises at a size that it was not made for
             continue
         finally:
             for handle in handles:
                 handle.remove()
-    return {}, {}
+    return Trace({}, {}, frozenset())
 
 
-def stage_of(shape: Sequence[int], shapes: tuple[Shapes, Shapes]) -> int | None:
+def stage_of(shape: Sequence[int], shapes: Trace) -> int | None:
     """The level of resolution of (N, C, H, W) features: one more each time that the height halves.
 
     Counted as the paper counts a ResNet's: its stem, at half of the image, is 1, layer1 to layer4 are 2 to 5.
     Nets that compute at the full size first, as VGG and CIFAR nets do, begin with 1 there. Unpadded
     convolutions shave a few rows off, so the number is rounded.
     """
-    inputs, outputs = shapes
+    inputs, outputs, _ = shapes
     image = inputs.get("", ())
     if len(shape) != 4 or len(image) != 4:
         return None
@@ -78,7 +94,7 @@ def _skeleton(model: nn.Module, device: str) -> nn.Module:
         memo[id(parameter)] = nn.Parameter(parameter.detach().to(device), requires_grad=False)
     for buffer in model.buffers():
         memo[id(buffer)] = buffer.detach().to(device)
-    skeleton = copy.deepcopy(model, memo)
+    skeleton = copied(model, memo)
     for module in skeleton.modules():
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()
@@ -102,11 +118,15 @@ def _note(
     path: str,
     inputs: dict[str, tuple[int, ...]],
     outputs: dict[str, tuple[int, ...]],
+    called: set[str],
     _module: nn.Module,
     arguments: tuple[Any, ...],
+    keywords: dict[str, Any],
     output: Any,
 ) -> None:
-    if arguments and isinstance(arguments[0], Tensor):
-        inputs[path] = tuple(arguments[0].shape)
+    called.add(path)
+    first = next(iter([*arguments, *keywords.values()]), None)
+    if isinstance(first, Tensor):
+        inputs[path] = tuple(first.shape)
     if isinstance(output, Tensor):
         outputs[path] = tuple(output.shape)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from excite.attention.parts import GatedModule
 from excite.errors import BAD_USAGE, ExciteError
 from excite.inference.mode import evaluating
 from excite.insertion.attended import CHILD, Attended, unattend
+from excite.insertion.copying import copied
 from excite.insertion.neighbours import HOMOGENEOUS, scale_input, scale_output, scale_output_before
 
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -124,7 +124,7 @@ def fold_static(
         raise ExciteError("the batches can be read only once", where="loader", hint=hint, exit_code=BAD_USAGE)
     if test is not None:
         logits, targets = _logits(model, test)
-    changed = copy.deepcopy(model)
+    changed = copied(model)
     folded: list[str] = []
     fixed: list[str] = []
     for gate in gates:

@@ -9,6 +9,7 @@ import keras
 
 from excite.errors import BAD_USAGE, ExciteError, refuse_unknown_options
 from excite.insertion.table import Site
+from excite.keras.cloning import clone_layer, copy_weights
 from excite.keras.densenet import ATTENTION
 from excite.keras.finder import HOW_TO_NAME, Spot, Where, data_format_of, find_spots, functional_form
 from excite.keras.squeeze_excitation import SqueezeExcitation
@@ -62,6 +63,12 @@ def insert(
         )
     ways = {(spot.site.path, spot.site.way): made[spot.name] for spot in spots}
 
+    clones: list[tuple[keras.Layer, keras.Layer]] = []
+
+    def clone(layer: keras.Layer) -> keras.Layer:
+        clones.append((layer, clone_layer(layer)))
+        return clones[-1][1]
+
     def call(layer: keras.Layer, *inputs: Any, **named: Any) -> Any:
         if gate := ways.get((layer.name, "before")):
             inputs = (gate(inputs[0]), *inputs[1:])
@@ -77,9 +84,11 @@ def insert(
         lambda old: keras.Input(batch_shape=old.shape, dtype=old.dtype, name=old._keras_history[0].name),
         functional.input,
     )
-    changed = keras.models.clone_model(functional, input_tensors=images, call_function=call)
-    for layer in functional.layers:
-        changed.get_layer(layer.name).set_weights(layer.get_weights())
+    changed = keras.models.clone_model(
+        functional, input_tensors=images, call_function=call, clone_function=clone
+    )
+    for layer, copy in clones:
+        copy_weights(layer, copy)
     return changed
 
 

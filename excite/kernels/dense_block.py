@@ -76,6 +76,7 @@ def _takes(layer: Any) -> bool:
     return (
         all(type(norm) is nn.BatchNorm2d and norm.affine and norm.running_mean is not None for norm in norms)
         and all(type(one) is nn.Conv2d and one.bias is None for one in convolutions)
+        and type(layer.relu1) is type(layer.relu2) is nn.ReLU
         and unseen(layer, *norms, *convolutions, layer.relu1, layer.relu2)
     )
 

@@ -58,8 +58,17 @@ def norm_gate(
 
 
 def sees_means_only(attention: nn.Module | None) -> bool:
-    """Whether attention's gates can be had from a map's channel means."""
-    return bool(getattr(attention, "sees_means_only", False))
+    """Whether attention's gates can be had from a map's channel means, and its output is x times the gates.
+
+    A subclass with a ``forward`` of its own may do anything else: who overrides it says so anew.
+    """
+    if attention is None or not getattr(attention, "sees_means_only", False):
+        return False
+    classes = type(attention).__mro__
+    owners = [next((k for k in classes if name in vars(k)), None) for name in ("sees_means_only", "forward")]
+    if owners[0] is None or owners[1] is None or "forward" in vars(attention):
+        return False
+    return classes.index(owners[0]) <= classes.index(owners[1])
 
 
 def takes(norm: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None = None) -> bool:

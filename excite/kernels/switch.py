@@ -116,9 +116,10 @@ def _watched() -> bool:
 
 
 def unseen(*modules: torch.nn.Module) -> bool:
-    """Whether nobody would miss the modules' calls: they have no hooks."""
+    """Whether nobody would miss the modules' calls: no hooks, no forward set on the instance."""
     return not any(
-        module._forward_hooks
+        "forward" in vars(module)
+        or module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks

@@ -8,7 +8,6 @@ and what its linear layers see, is compared with the network, and a copy that di
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any, TypeGuard, cast
 
@@ -18,6 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils.hooks import RemovableHandle
 
 from excite.inference.mode import evaluating
+from excite.insertion.copying import copied
 from excite.kernels.norm_gate import sees_means_only
 from excite.kernels.ready import NOTHING, RELU, After, clipped
 from excite.kernels.switch import choice, unseen
@@ -46,7 +46,7 @@ def answering(model: nn.Module, images: Tensor) -> nn.Module:
     if choice() == "off" or not unseen(*model.modules()):
         return model
     images = images.clone(memory_format=torch.channels_last)  # none of inference mode, which counts no writes
-    made = copy.deepcopy(model).eval().requires_grad_(False)
+    made = copied(model).eval().requires_grad_(False)
     with evaluating(model):
         expected = _seen(model, images)
         _prepare(made, images)

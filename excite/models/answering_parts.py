@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from excite.attention.parts import is_plain_layer
 from excite.attention.squeeze_excitation import SqueezeExcitation
 from excite.kernels.passes import Excitation, excited, rows
 from excite.kernels.ready import NOTHING, After, ReadyConvolution, ReadyProduct
@@ -98,8 +99,10 @@ class AnsweringGate(Answering):
         attention = self.attention
         if type(attention) is not SqueezeExcitation or attention.gate_name != "sigmoid":
             return None
+        layers = (attention.fc1, attention.fc2)
+        if not (is_plain_layer(layers[0]) and is_plain_layer(layers[1])):
+            return None
         if self.excitation is None:
-            layers = (attention.fc1, attention.fc2)
             w1, w2 = (layer.weight.detach().t().contiguous() for layer in layers)
             b1, b2 = (
                 layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias.detach()

@@ -128,7 +128,11 @@ def _own(
     small = image_size is not None and image_size <= LARGEST_FOR_CIFAR_STEM
     if OWN[name].dense and small and not pretrained:
         options = {"stem": "cifar", **options}
-    model = OWN[name].build(num_classes=num_classes, in_chans=in_chans, **options)
+    try:
+        model = OWN[name].build(num_classes=num_classes, in_chans=in_chans, **options)
+    except (TypeError, ValueError) as error:  # an option of the wrong type
+        reason = str(error).partition("\n")[0]
+        raise ExciteError(f"could not build the model: {reason}", where=name, exit_code=BAD_USAGE) from error
     if pretrained:
         _load_hub_weights(model, name, in_chans)
     return model
@@ -168,7 +172,11 @@ def _from_timm(
 ) -> nn.Module:
     import timm
 
-    declared = timm.models.get_pretrained_cfg(name)
+    try:
+        declared = timm.models.get_pretrained_cfg(name)
+    except RuntimeError as error:  # a tag that this network does not have
+        hint = f"leave the tag out: {name.partition('.')[0]}"
+        raise ExciteError(str(error).rstrip("."), where=name, hint=hint, exit_code=BAD_USAGE) from error
     if image_size is not None and declared and declared.fixed_input_size:
         options = {"img_size": image_size, **options}
     with library_errors(name, fetching=pretrained):

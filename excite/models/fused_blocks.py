@@ -81,9 +81,9 @@ class FusedBlock(_Module):
         norms = [getattr(self, norm) for _, norm, _ in self.layout.layers]
         activations = [getattr(self, act) for *_, act in self.layout.layers]
         pairs = list(zip(norms[:-1], activations[:-1], strict=True))
-        if not all(is_plain_norm(norm) and isinstance(relu, nn.ReLU) for norm, relu in pairs):
+        if not all(is_plain_norm(norm) and type(relu) is nn.ReLU for norm, relu in pairs):
             return False
-        plain = can_gate(norms[-1]) and isinstance(activations[-1], nn.ReLU)
+        plain = can_gate(norms[-1]) and type(activations[-1]) is nn.ReLU
         return plain and unseen(*norms, *activations)
 
     def is_bare(self) -> bool:

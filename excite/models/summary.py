@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from excite.errors import ExciteError
+from excite.insertion.copying import copied
 
 
 @dataclass(frozen=True)
@@ -170,4 +170,4 @@ def _on_meta(model: nn.Module) -> nn.Module:
     for tensor in tensors:
         empty = torch.empty_like(tensor, device="meta", requires_grad=False)
         memo[id(tensor)] = nn.Parameter(empty, False) if isinstance(tensor, nn.Parameter) else empty
-    return copy.deepcopy(model, memo).eval()
+    return copied(model, memo).eval()

@@ -46,7 +46,7 @@ def truncate(model: nn.Module, after: str, *, num_classes: int) -> nn.Module:
     linear = isinstance(modules[head], nn.Linear)
     fresh = nn.Linear(channels, num_classes) if linear else nn.Conv2d(channels, num_classes, 1)
     _replace(model, head, fresh)
-    if not probe(model)[1]:
+    if not probe(model).outputs:
         what = f"the rest of the network does not take what {after} gives"
         raise ExciteError(what, where="cut_after", hint="name another block", exit_code=BAD_USAGE)
     return model
@@ -82,7 +82,7 @@ def last_whole_block(model: nn.Module, missing: Collection[str]) -> str | None:
 
 def _outputs(model: nn.Module) -> Shapes:
     """Shapes of what each module gives, in the order in which they are done."""
-    shapes = probe(model)[1]
+    shapes = probe(model).outputs
     if not shapes:
         raise ExciteError(f"{type(model).__name__} does not take images, and cannot be cut")
     return shapes

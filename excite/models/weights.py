@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +28,14 @@ class WeightsReport:
             ``num_batches_tracked`` is not counted.
         unexpected: names of the file that the model does not have.
         mismatched: (name, shape in the file, shape in the model); these keep their values too.
+        prefix: what was taken off the file's names, such as DataParallel's ``module.``.
     """
 
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     mismatched: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+    prefix: str = ""
 
     @property
     def complete(self) -> bool:
@@ -44,6 +47,8 @@ class WeightsReport:
         for label in ("missing", "unexpected", "mismatched"):
             if names := getattr(self, label):
                 counts.append(f"{len(names)} {label}")
+        if self.prefix:
+            counts.append(f"without the prefix {self.prefix!r} of the file's names")
         return ", ".join(counts)
 
     @property
@@ -72,6 +77,8 @@ def load_weights(model: nn.Module, path: str | Path) -> WeightsReport:
     path = Path(path)
     found = _read(path)
     wanted = model.state_dict(keep_vars=True)
+    prefix = _foreign_prefix(found.keys(), wanted.keys())
+    found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
     fitting: dict[str, Tensor] = {}
     mismatched = []
     for name in wanted.keys() & found.keys():
@@ -81,8 +88,9 @@ def load_weights(model: nn.Module, path: str | Path) -> WeightsReport:
         else:
             mismatched.append((name, shape, target))
     if not fitting:
+        names = f"the file has {min(found, default='none')!r}, the model {min(wanted, default='none')!r}"
         hint = "are the file and the model of the same architecture?"
-        raise ExciteError(f"no tensor fits: {len(found)} in the file", where=path, hint=hint)
+        raise ExciteError(f"none of its {len(found)} tensors fits: {names}", where=path, hint=hint)
     model.load_state_dict(fitting, strict=False)
 
     # A tensor with two names (tied weights) is stored under one of them.
@@ -97,7 +105,21 @@ def load_weights(model: nn.Module, path: str | Path) -> WeightsReport:
         missing=tuple(missing),
         unexpected=tuple(sorted(found.keys() - wanted.keys())),
         mismatched=tuple(sorted(mismatched)),
+        prefix=prefix,
     )
+
+
+def _foreign_prefix(names: Collection[str], wanted: Collection[str]) -> str:
+    """What stands before every name that a wrapper has saved, such as ``module.`` or ``model._orig_mod.``; ""
+    where names fit as they are, or do not fit without it either."""
+    prefix, best = "", len(set(names) & set(wanted))
+    found = ""
+    while names and len({name.partition(".")[0] for name in names}) == 1 and all("." in n for n in names):
+        head = next(iter(names)).partition(".")[0] + "."
+        prefix, names = prefix + head, [name.removeprefix(head) for name in names]
+        if len(set(names) & set(wanted)) > best:
+            found, best = prefix, len(set(names) & set(wanted))
+    return found
 
 
 def built_with(path: str | Path) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from excite.data.pixel_limit import MAX_PIXELS
 from excite.evaluation.calibration import reliability
 from excite.evaluation.predictions import Predictions
 from excite.files import write_text

@@ -10,6 +10,7 @@ from torch import nn
 
 from excite.data.loading import PixelSource
 from excite.data.manifest import Manifest
+from excite.errors import ExciteError
 from excite.evaluation.abstention import choose_confidence
 from excite.evaluation.calibration import fit_temperature
 from excite.evaluation.judge import judge
@@ -48,6 +49,9 @@ def conclude(run: Run, config: TrainConfig, manifest: Manifest, model: nn.Module
         manifest: all images.
         model: with its final weights.
     """
+    if not np.isfinite(outputs.validation_logits).all() or not np.isfinite(outputs.test_logits).all():
+        what = "the trained network's outputs are not finite: training diverged"
+        raise ExciteError(what, where=run.path, hint="try a lower --lr, or --precision float32")
     temperature = fit_temperature(outputs.validation_logits, outputs.validation.targets())
     part = manifest.part("test")
     validation = predictions_of(outputs.validation, softmax(outputs.validation_logits / temperature))

@@ -21,14 +21,17 @@ from excite.evaluation.judge import judge
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.repeats import mean_of_repeats
 from excite.files import write_text
+from excite.models.catalogue import create_model
 from excite.runs.audited import audited
 from excite.runs.cells import helpers, take_cells
 from excite.runs.ensemble import write_ensemble
 from excite.runs.experiment import run_experiment, run_folder
+from excite.runs.input_check import check_input
 from excite.runs.label_noise import write_candidates
 from excite.runs.predictions import prediction_rows, questions_of
 from excite.runs.run import Run, environment, new_run_folder
 from excite.runs.settle import settle
+from excite.runs.settled import architecture_of
 from excite.training.config import TrainConfig
 from excite.training.distributed import World, world
 from excite.training.memory import keep_memory
@@ -98,6 +101,9 @@ def _begin(config: TrainConfig, folder: Path, display: Display) -> Path:
         display.note("the data's own split is not used: every image is tested in one of the folds")
     for reason in reasons:
         display.note(reason)
+    classes = len(images.classes)
+    with torch.random.fork_rng(devices=()):
+        check_input(create_model(**architecture_of(config, classes)), config, classes)
     columns = {f"fold_{repeat}": numbers[:, repeat] for repeat in range(config.repeats)}
     path = new_run_folder(folder)
     run = Run(path)

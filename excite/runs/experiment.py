@@ -28,6 +28,7 @@ from excite.runs.audited import audited, duplicates_in_train
 from excite.runs.blending import blend, under_shifts
 from excite.runs.conclusion import Outputs, conclude, outputs_of
 from excite.runs.finetuning import keep_start, start_from_probe, started_from_probe
+from excite.runs.input_check import check_input
 from excite.runs.probing import probe, probe_features
 from excite.runs.run import Run, environment, new_run_folder, newest_run
 from excite.runs.settle import settle
@@ -43,6 +44,8 @@ from excite.training.precision import choose_device
 from excite.training.progress import Display
 
 T = TypeVar("T")
+
+LARGEST_REPEATED_BATCH = 64  # a small training set goes round in a batch of up to so many images
 
 
 @dataclass(frozen=True)
@@ -132,10 +135,11 @@ def _prepare(
             text = f"{copies} of {n} {split} images have a near-duplicate in the training set"
             display.note(f"{text}; the metrics are optimistic")
     if config.recipe != "probe":
-        _check_batch(config, here.size)
+        _check_batch(config, here.size, len(manifest.part("train")))
     for reason in reasons:
         display.note(reason)
     model, new_head = _start(config, len(manifest.classes), display)
+    check_input(model, config, len(manifest.classes), processes=here.size)
     # From here on something is written: all that can be wrong with the options has been found.
     # A fold's or a study's cell has a folder of its own; what an earlier attempt left there is overwritten.
     path = here.share(new_run_folder(folder) if here.first and images is None else folder)
@@ -151,8 +155,12 @@ def _prepare(
     return Plan(run, config, manifest, model, new_head)
 
 
-def _check_batch(config: TrainConfig, processes: int) -> None:
-    """Raises: ExciteError for a batch that cannot be cut for processes and pieces."""
+def _check_batch(config: TrainConfig, processes: int, images: int) -> None:
+    """Raises: ExciteError for a batch that cannot be cut for processes and pieces, or that would hold each
+    training image many times."""
+    if config.batch_size > max(LARGEST_REPEATED_BATCH, 2 * images):
+        what = f"{config.batch_size} images in a batch, but the training set has {images}"
+        raise ExciteError(what, where="batch_size", hint="give a smaller one", exit_code=BAD_USAGE)
     pieces = processes * config.accumulate
     if config.batch_size % pieces or config.batch_size < pieces:
         raise ExciteError(

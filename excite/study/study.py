@@ -26,6 +26,7 @@ from excite.models.catalogue import create_model
 from excite.models.summary import summarise
 from excite.models.weights import load_weights
 from excite.runs.audited import audited
+from excite.runs.input_check import check_input
 from excite.runs.settle import settle
 from excite.runs.settled import architecture_of
 from excite.study.plan import OF_THE_MACHINE, Arm, Plan, arm_config, changes, check_arms
@@ -203,6 +204,7 @@ def settle_arms(
                 )
             if config.weights:
                 load_weights(model, Path(config.weights))
+            check_input(model, config, len(images.classes))
             assert config.image_size is not None
             counted = summarise(model, config.image_size)
         except ExciteError as error:

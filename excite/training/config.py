@@ -25,6 +25,36 @@ EITHER = (
     ("not_sure_below", "sure_accuracy", "when to answer not sure"),
 )
 
+# Arguments of ``create_model`` and of the libraries' constructors that a training sets itself, or that make a
+# network another thing than a classifier of images with three channels.
+RESERVED_OPTIONS = frozenset(
+    [
+        "name",
+        "num_classes",
+        "in_chans",
+        "image_size",
+        "img_size",
+        "attention",
+        "placement",
+        "where",
+        "stages",
+        "attention_options",
+        "cut_after",
+        "pretrained",
+        "weights",
+        "checkpoint_path",
+        "pretrained_cfg",
+        "pretrained_cfg_overlay",
+        "features_only",
+        "scriptable",
+        "exportable",
+        "no_jit",
+        "aux_logits",
+        "cache_dir",
+        "progress",
+    ]
+)
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -208,7 +238,7 @@ class TrainConfig:
         choices=("auto", "float32", "bfloat16", "float16"),
     )
     channels_last: bool = option(True, MACHINE, "Keep channels together in memory, which is faster.")
-    seed: int = option(0, MACHINE, "Seed of everything random.", low=0)
+    seed: int = option(0, MACHINE, "Seed of everything random.", low=0, high=2**63 - 1)
 
     positive: str | None = option(
         None,
@@ -255,6 +285,11 @@ class TrainConfig:
             value = getattr(self, each.name)
             object.__setattr__(self, each.name, typed(each.name, value, HINTS[each.name]))
             each.metadata["limits"].check(each.name, getattr(self, each.name))
+        for name in RESERVED_OPTIONS & self.model_options.keys():
+            what, hint = "is not an option of the network: it follows from the data and other options", None
+            if name in HINTS:
+                hint = f"use --{name.replace('_', '-')}"
+            raise ExciteError(what, where=f"model_options.{name}", hint=hint, exit_code=BAD_USAGE)
         if self.val_fraction + self.test_fraction >= 1:
             raise ExciteError("val_fraction and test_fraction leave nothing to train on", exit_code=BAD_USAGE)
         for one, other, both in EITHER:

@@ -1,0 +1,137 @@
+"""Attention goes where the forward calls; networks are copied whatever they hold, or refused in one line."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+
+import excite
+from excite.errors import ExciteError
+
+
+class Bypassed(nn.Module):
+    """Uses a convolution's weight without calling it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 32, 3)
+        self.fc = nn.Linear(32, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(F.conv2d(x, self.conv.weight, self.conv.bias).mean((2, 3)))
+
+
+class Unused(nn.Module):
+    def __init__(self, training_only: bool = False) -> None:
+        super().__init__()
+        self.conv, self.aux = nn.Conv2d(3, 32, 3), nn.Conv2d(32, 32, 1)
+        self.fc, self.training_only = nn.Linear(32, 2), training_only
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        if self.training_only and self.training:
+            x = x + self.aux(x)
+        return self.fc(x.mean((2, 3)))
+
+
+class Shortened(torchvision.models.ResNet):
+    """A ResNet whose last stage is never run."""
+
+    def _forward_impl(self, x: Tensor) -> Tensor:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.layer3(self.layer2(self.layer1(x)))
+        return self.fc(torch.cat([x, x], dim=1).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("model", "where"),
+    [(Bypassed(), "conv"), (Unused(), "aux"), (Unused(training_only=True), "aux")],
+    ids=["weight read", "unused", "in training alone"],
+)
+def test_a_module_that_is_never_called_takes_no_attention(model: nn.Module, where: str) -> None:
+    with pytest.raises(ExciteError, match="never calls this module"):
+        excite.insert(model, "se", where=where)
+
+
+def test_known_blocks_in_a_network_of_the_users_own_are_looked_at_too() -> None:
+    net = Shortened(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1])
+    with pytest.raises(ExciteError, match=r"layer4\.0.*never calls this module"):
+        excite.insert(net, "se")
+    gated = excite.insert(net, "se", where="layer[123].*")
+    assert [site.path for site in excite.sites(gated, where="layer1.*")] == ["layer1.0.bn2"]
+
+
+class Tupled(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x, x
+
+
+def test_a_module_that_returns_a_tuple_takes_no_attention() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.pair, self.fc = nn.Conv2d(3, 32, 3), Tupled(), nn.Linear(32, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(self.pair(self.conv(x))[0].mean((2, 3)))
+
+    with pytest.raises(ExciteError):
+        excite.insert(Net(), "se", where="pair")
+
+
+class Keywords(nn.Module):
+    """Calls its layers with keywords."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 32, 3), nn.BatchNorm2d(32)
+        self.fc = nn.Linear(32, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.bn(input=self.conv(input=x))
+        return self.fc(input=x.mean((2, 3)))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("where", "strategy"), [("conv", "standard"), ("bn", "standard"), ("bn", "pre")])
+def test_modules_may_be_called_with_keywords(where: str, strategy: str) -> None:
+    net, images = Keywords().eval(), torch.randn(2, 3, 20, 20)
+    same = excite.insert(net, "se", where=where, strategy=strategy, identity=True)
+    assert torch.equal(same(images), net(images))
+    other = excite.insert(net, "se", where=where, strategy=strategy)
+    assert not torch.allclose(other(images), net(images))
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.spectral_norm])
+def test_networks_with_derived_weights_are_copied(norm: object) -> None:
+    net = torchvision.models.resnet18()
+    net.conv1 = norm(net.conv1)  # type: ignore[operator]
+    with torch.enable_grad():
+        net.train()(torch.randn(2, 3, 64, 64))
+    net.eval()
+    same = excite.insert(net, "se", identity=True)
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.equal(same(images), net(images))
+    assert torch.equal(excite.remove(same)(images), net(images))
+
+
+def test_lazy_layers_are_run_once_first() -> None:
+    net = nn.Sequential(nn.LazyConv2d(16, 3), nn.ReLU())
+    with pytest.raises(ExciteError, match="run the model once"):
+        excite.insert(net, "se", where="0")
+    net(torch.zeros(1, 3, 16, 16))
+    assert len(excite.sites(excite.insert(net, "se", where="0"), where="0")) == 1
+
+
+def test_what_cannot_be_copied_is_named() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU())
+    net[1].lock = threading.Lock()
+    with pytest.raises(ExciteError, match=r"^1: this model cannot be copied: .*lock"):
+        excite.insert(net, "se", where="0")
