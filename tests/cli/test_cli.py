@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 from safetensors.torch import load_file
+from torch import Tensor
 
 from ..conftest import Command, make_pictures
 
@@ -196,14 +197,25 @@ def wait_for_epoch(process: subprocess.Popen[str], epoch: int) -> None:
     pytest.fail("the training ended too early")
 
 
+KILLED = ("--epochs", 6, "--batch-size", 8, "--augment", "best", "--seed", 9)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place: Path) -> dict[str, Tensor]:
+    """The weights of a training that nothing interrupts."""
+    assert start(place, "train", "pictures", *KILLED, "--out", "whole").wait(timeout=300) == 0
+    return load_file(place / "whole" / "model.safetensors")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
 )
-def test_a_killed_training_goes_on_to_the_same_weights(place: Path, number: int, code: int) -> None:
-    options = ("--epochs", 6, "--batch-size", 8, "--augment", "best", "--seed", 9)
-    whole, cut = f"whole-{code}", f"cut-{code}"
-    process = start(place, "train", "pictures", *options, "--out", cut)
+def test_a_killed_training_goes_on_to_the_same_weights(
+    place: Path, undisturbed: dict[str, Tensor], number: int, code: int
+) -> None:
+    cut = f"cut-{code}"
+    process = start(place, "train", "pictures", *KILLED, "--out", cut)
     wait_for_epoch(process, 2)
     time.sleep(0.1)
     process.send_signal(number)
@@ -216,9 +228,8 @@ def test_a_killed_training_goes_on_to_the_same_weights(place: Path, number: int,
     refused = start(place, "train", "pictures", "--out", cut, "--resume", "--epochs", 7)
     assert "--epochs: was 6 when the run began" in refused.communicate()[1]
     assert start(place, "train", "pictures", "--out", cut, "--resume").wait(timeout=300) == 0
-    assert start(place, "train", "pictures", *options, "--out", whole).wait(timeout=300) == 0
-    one, other = load_file(place / whole / "model.safetensors"), load_file(place / cut / "model.safetensors")
-    assert all(one[name].equal(other[name]) for name in one)
+    resumed = load_file(place / cut / "model.safetensors")
+    assert all(resumed[name].equal(value) for name, value in undisturbed.items())
     assert (
         start(place, "train", "--out", cut, "--resume").wait(timeout=300) == 0
     )  # finished: says so, changes nothing
