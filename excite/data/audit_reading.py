@@ -11,7 +11,7 @@ from excite.data.decoding import IMAGE_SUFFIXES
 from excite.data.manifest import Manifest
 from excite.data.reading import read_manifest
 from excite.data.split import apply_group_pattern
-from excite.errors import BAD_USAGE, ExciteError
+from excite.errors import require_utf8
 
 
 def read_images(source: str | Path, *, group_pattern: str | None = None, **columns: str) -> Manifest:
@@ -25,11 +25,7 @@ def read_images(source: str | Path, *, group_pattern: str | None = None, **colum
     Raises:
         ExciteError: what is wrong with the source, where, and how to put it right.
     """
-    try:
-        os.fspath(source).encode()
-    except UnicodeEncodeError as error:
-        what = f"the name {os.fspath(source)!r} is not UTF-8"
-        raise ExciteError(what, hint="rename it", exit_code=BAD_USAGE) from error
+    require_utf8(Path(source))
     manifest = _flat(Path(source))
     if manifest is None:
         manifest = read_manifest(source, complete=False, **columns)
@@ -48,10 +44,6 @@ def _flat(folder: Path) -> Manifest | None:
     if not images or any(path.is_dir() for path in visible):
         return None
     for path in images:
-        try:
-            path.encode()
-        except UnicodeEncodeError as error:
-            what = f"the name {Path(path).name!r} is not UTF-8"
-            raise ExciteError(what, where=folder, hint="rename it") from error
+        require_utf8(Path(path))
     table = pd.DataFrame({"path": images, "label": ""})
     return Manifest(table, ("",), ignored=len(visible) - len(images))

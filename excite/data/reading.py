@@ -14,7 +14,7 @@ from excite.data.csv_reading import ROLES, read_csv
 from excite.data.decoding import IMAGE_SUFFIXES
 from excite.data.digits import digits_folder
 from excite.data.manifest import SPLIT_NAMES, Manifest, check_classes
-from excite.errors import BAD_USAGE, ExciteError
+from excite.errors import BAD_USAGE, ExciteError, require_utf8
 
 DIGITS = "digits"
 _CLUTTER = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir"))
@@ -48,6 +48,7 @@ def read_manifest(
         place = digits_folder(cache_directory())
     else:
         place = Path(os.path.normpath(Path(source).expanduser().absolute()))
+    require_utf8(place)
     try:
         is_folder = stat.S_ISDIR(place.stat().st_mode)
     except FileNotFoundError as error:

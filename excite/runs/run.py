@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import excite
-from excite.errors import ExciteError
+from excite.errors import ExciteError, require_utf8
 from excite.files import write_text
 from excite.text import command_line, csv_text
 from excite.training.config import TrainConfig
@@ -155,6 +155,7 @@ def new_run_folder(wanted: Path) -> Path:
 
     Raises: ExciteError if it cannot be made, or if there is something else in it.
     """
+    require_utf8(wanted)
     folder = next(name for name in _numbered(wanted) if not _holds_run(name))
     try:
         folder.mkdir(parents=True, exist_ok=True)
