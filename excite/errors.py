@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 FAILED, BAD_USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
@@ -57,6 +58,15 @@ def require(holds: bool, rule: str, *, where: str) -> None:
     """Raises: ExciteError with the rule, where it does not hold."""
     if not holds:
         raise ExciteError(rule, where=where, exit_code=BAD_USAGE)
+
+
+def require_utf8(path: Path) -> None:
+    """Raises: ExciteError for a path with bytes that are not UTF-8, which no table could hold."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError as error:
+        hint = "rename it, or name another"
+        raise ExciteError("the path is not UTF-8", where=path, hint=hint, exit_code=BAD_USAGE) from error
 
 
 def refuse_unknown_options(

@@ -6,7 +6,6 @@ import json
 import sys
 from typing import Any
 
-import typer
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -25,7 +24,7 @@ def print_json(document: Any) -> None:
 
 def print_line(text: object = "") -> None:
     """One line on standard output."""
-    typer.echo(printable(text))
+    print(printable(text))
 
 
 def print_table(table: Table) -> None:

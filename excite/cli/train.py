@@ -10,6 +10,7 @@ import typer
 from excite.cli.figures import labels_line, print_figures, print_folds
 from excite.cli.options import takes_config
 from excite.cli.output import print_json, print_line
+from excite.cli.streams import write_data
 from excite.errors import BAD_USAGE, ExciteError
 from excite.text import command_line
 from excite.training.config import RUN, TrainConfig
@@ -70,7 +71,7 @@ def train(
     for setting in settings or []:
         options = with_setting(options, setting)
     if print_config:
-        typer.echo(options.to_yaml(), nl=False)
+        write_data(options.to_yaml())
         return
     if resume and not options.data and not options.out:
         options = options.replace(out=str(_only_unfinished()))

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from excite.data.folders import is_image_name, list_folder, require_utf8, without_image_names
+from excite.data.folders import is_image_name, list_folder, without_image_names
 from excite.data.manifest import Manifest
 from excite.data.paths import absolute_path, path_on_disk
 from excite.data.reading import read_manifest
 from excite.data.split import apply_group_pattern
+from excite.errors import require_utf8
 
 
 def read_images(source: str | Path, *, group_pattern: str | None = None, **columns: str) -> Manifest:
@@ -38,7 +39,7 @@ def _flat(folder: Path) -> Manifest | None:
     """A folder with images and no folders in it; None for anything else."""
     if not folder.is_dir():
         return None
-    require_utf8(str(folder))
+    require_utf8(folder)
     folders, files = list_folder(folder)
     images = [str(file) for file in files if is_image_name(file)]
     if folders or not images:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from excite.data.decoding import IMAGE_SUFFIXES
 from excite.data.manifest import LeftOut
-from excite.errors import ExciteError
+from excite.errors import ExciteError, require_utf8
 
 _CLUTTER = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir"))
 
@@ -67,7 +67,7 @@ def list_folder(folder: Path, *, any_name: bool = False) -> tuple[list[Path], li
     for entry in sorted(visible, key=lambda entry: entry.name):
         path = folder / entry.name
         if not any_name:
-            require_utf8(entry.name, folder)
+            require_utf8(folder / entry.name)
         # Path.is_dir, unlike DirEntry.is_dir, takes a link to itself for what it is: no folder.
         if path.is_dir() if entry.is_symlink() else entry.is_dir():
             folders.append(path)
@@ -79,14 +79,6 @@ def list_folder(folder: Path, *, any_name: bool = False) -> tuple[list[Path], li
 def is_image_name(file: Path) -> bool:
     """Whether a name ends like an image's."""
     return file.suffix.lower() in IMAGE_SUFFIXES
-
-
-def require_utf8(name: str, where: object = None) -> None:
-    """Raises: ExciteError for a name that is not UTF-8: tables and pages cannot hold it."""
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise ExciteError(f"the name {name!r} is not UTF-8", where=where, hint="rename it") from error
 
 
 def without_image_names(files: list[str]) -> tuple[LeftOut, ...]:

@@ -18,12 +18,11 @@ from excite.data.folders import (
     find_images,
     is_image_name,
     list_folder,
-    require_utf8,
     without_image_names,
 )
 from excite.data.manifest import Manifest, check_classes, same_name, split_names
 from excite.data.paths import absolute_path, path_on_disk
-from excite.errors import BAD_USAGE, ExciteError
+from excite.errors import BAD_USAGE, ExciteError, require_utf8
 from excite.system.cache import cache_directory
 
 DIGITS = "digits"
@@ -57,7 +56,7 @@ def read_manifest(
         place = digits_folder(cache_directory())
     else:
         place = path_on_disk(absolute_path(os.path.expanduser(source)))  # noqa: PTH111
-        require_utf8(str(place))
+    require_utf8(place)
     try:
         is_folder = stat.S_ISDIR(place.stat().st_mode)
     except FileNotFoundError as error:

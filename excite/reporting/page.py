@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup, escape
 from PIL import Image
 
 from excite.data.decoding import decode
@@ -39,9 +40,12 @@ def template(name: str, **filters: Callable[..., str]) -> Template:
 
 
 def _writable(value: object) -> object:
-    if isinstance(value, str):
-        return type(value)(document_text(value))  # markup stays markup
-    return value
+    """Text as HTML that is read back as it was: parsers take a bare carriage return for a line feed."""
+    if not isinstance(value, str):
+        return value
+    text = document_text(value)
+    escaped = text if isinstance(value, Markup) else str(escape(text))
+    return Markup(escaped.replace("\r", "&#13;"))
 
 
 def thumbnail(path: str, max_pixels: int = MAX_PIXELS, intensity_range: IntensityRange | None = None) -> str:

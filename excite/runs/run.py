@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import excite
 from excite.data.paths import absolute_path, same_place
-from excite.errors import ExciteError
+from excite.errors import ExciteError, require_utf8
 from excite.files import create_exclusively, write_text
 from excite.text import command_line, csv_text
 from excite.training.config import TrainConfig
@@ -184,6 +184,7 @@ def new_run_folder(wanted: Path) -> Path:
 
     Raises: ExciteError if it cannot be made, or if there is something else in it.
     """
+    require_utf8(wanted)
     for folder in _numbered(wanted):
         try:
             folder.mkdir(parents=True, exist_ok=True)

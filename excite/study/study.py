@@ -20,7 +20,7 @@ from filelock import FileLock
 
 from excite.data.manifest import Manifest
 from excite.data.split import repeated_folds, split_manifest
-from excite.errors import BAD_USAGE, ExciteError
+from excite.errors import BAD_USAGE, ExciteError, require_utf8
 from excite.files import write_text
 from excite.models.catalogue import create_model
 from excite.models.summary import summarise
@@ -281,9 +281,6 @@ def _pictures(images: Manifest) -> list[dict[str, Any]]:
 
 def _sqlite(folder: Path) -> str:
     """The URL of a study's own database. Raises: ExciteError for a path that is not UTF-8."""
+    require_utf8(folder)
     url = sa.URL.create("sqlite", database=str((folder / "study.db").absolute()))
-    try:
-        return url.render_as_string(hide_password=False)
-    except UnicodeEncodeError as error:
-        hint = "name another folder with --out"
-        raise ExciteError("the path is not UTF-8", where=folder, hint=hint, exit_code=BAD_USAGE) from error
+    return url.render_as_string(hide_password=False)

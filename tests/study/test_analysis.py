@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from excite.evaluation.predictions import Predictions
 from excite.study.analysis import SAME_IMAGES, Analysis, Comparison, _arm, _compare, holm
 from excite.study.charts import forest_chart
 from excite.study.estimates import Cell, Estimate
-from excite.study.words import reliance, verdict
+from excite.study.words import bounds, power_text, reliance, verdict
 
 CLASSES = ("a", "b")
 ARM = {"against": None, "parameters": 10, "multiply_adds": 20}
@@ -221,3 +222,26 @@ def test_few_groups_in_folds_are_warned_of(images: int, folded: bool, said: bool
         "accuracy", [], [compared(one, two, folded)], cells, SAME_IMAGES, len(cells), len(cells)
     )
     assert any(f"{images} groups are few for folds" in sentence for sentence in reliance(analysis)) == said
+
+
+def test_nothing_beyond_the_metrics_range_is_said() -> None:
+    estimate = Estimate(0.25, -1.5, 2.0, 0.5, "corrected")
+    one = Comparison("plain", "se", estimate, estimate, None, 2, 2, 4, 4, 0.5, smallest=math.inf)
+    assert power_text(one, "accuracy") == (
+        "2 seeds and 4 groups show no possible difference in accuracy 8 times of 10; "
+        "more groups of images, or more seeds, might"
+    )
+    assert bounds(-1.5, 2.0, "accuracy") == "\u2212100.0 to 100.0"
+    assert bounds(-1.5, 2.0, "mcc") == "\u22121.500 to 2.000"
+    assert bounds(-1.5, 9.0, "log_loss") == "\u22121.500 to 9.000"
+
+
+def test_the_smallest_difference_is_bounded_by_the_metric() -> None:
+    """Two seeds of different splits with four images each; the metric has 100 points."""
+    tested = np.array([[0, 1, 2, 3], [4, 5, 6, 7]])
+    one, two = (
+        cells_of(arm, outcomes(seed, (2, 8), 0.5), tested=tested) for arm, seed in (("one", 1), ("two", 5))
+    )
+    found = _compare([*one, *two], "one", "two", "accuracy", False, 1)
+    assert found is not None
+    assert found.smallest == math.inf

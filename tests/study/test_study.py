@@ -22,9 +22,12 @@ import excite
 from excite.errors import ExciteError
 from excite.runs.run import Run
 from excite.study import worker
+from excite.study.drive import outlook
+from excite.study.forecast import Probe, smallest_difference
 from excite.study.plan import Arm, Plan, parse_arm
 from excite.study.report import arm_rows, write_study
-from excite.study.runner import choose_crew
+from excite.study.runner import Crew, choose_crew
+from excite.study.store import Store
 from excite.study.study import Study, add, begin
 from excite.training.config import TrainConfig
 from excite.training.progress import Display
@@ -144,6 +147,28 @@ def test_names_in_a_page_are_escaped_and_a_table_stays_one(data: Path, tmp_path:
     assert "a&amp;b&lt;i&gt;" in page
     assert "<i>" not in page
     assert "No pair of arms has been trained yet" in page
+
+
+@pytest.mark.parametrize("name", ["what?", "a%20b", "#1 & 'x' \"y\"; z", "猫 [b]", "$HOME", "-h", "a@b:c"])
+def test_the_database_lies_in_the_folder_whatever_its_name(data: Path, tmp_path: Path, name: str) -> None:
+    study = begun(data, tmp_path / "studies" / name, seeds=1)
+    assert [path.name for path in (tmp_path / "studies").iterdir()] == [name]
+    assert (study.folder / "study.db").is_file()
+    assert len(Study.open(study.folder).store.cells(study.name)) == 2
+    again = Store(study.store.url)  # as a worker opens it
+    assert len(again.cells(study.name)) == 2
+    again.close()
+
+
+def test_a_study_that_can_show_nothing_says_so(data: Path, tmp_path: Path) -> None:
+    """Two seeds with 4 images in the test: Student's quantile at one degree of freedom is 12.7."""
+    study = begun(data, tmp_path / "study", seeds=2)
+    assert smallest_difference(study, 1.0, 2)[0] > 1
+    said = outlook(study, Crew(("cpu",), 1), {arm: Probe(1.0, None) for arm in study.arms}, 4, 1.0)
+    assert "cannot show any possible difference in balanced accuracy" in said
+    assert "points" not in said
+    said = outlook(study, Crew(("cpu",), 1), {arm: Probe(1.0, None) for arm in study.arms}, 4, 0.001)
+    assert "can show a difference of" in said
 
 
 def test_seeds_and_arms_are_added_and_what_is_trained_stays(data: Path, tmp_path: Path) -> None:
@@ -288,7 +313,7 @@ def test_the_verb_from_plan_to_report(excite_command: Command, data: Path, tmp_p
     planned = excite_command("study", "run", data, *arms, *FLAGS, "--seeds", 2, "--out", place, "--dry-run")
     assert planned.returncode == 0, planned.stderr
     assert "4 cells: 2 arms, 2 seeds; 0 done, 4 new" in planned.stderr
-    assert "can show a difference of" in planned.stderr
+    assert "cannot show any possible difference in balanced accuracy" in planned.stderr
     assert not (place / "cells").exists()
     trained(Study.open(place))
     resumed = excite_command("study", "resume", place)
