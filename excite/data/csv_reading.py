@@ -59,6 +59,8 @@ def read_csv(file: Path, columns: dict[str, str]) -> Manifest:
     if "split" in table:
         table["split"] = _splits(table["split"], file)
     table["label"] = [same_name(label) for label in table["label"]]
+    if not saved and "photo" in table and not _names_photos(table):
+        table = table.rename(columns={"photo": _free_name("photo", set(table.columns))})
     return Manifest(table, tuple(sorted(set(table["label"]))))
 
 
@@ -87,14 +89,25 @@ def _names(header: list[str], columns: dict[str, str], saved: bool) -> list[str]
         if name in roles:
             names.append(roles[name])
         elif name in ROLES or (not saved and _OURS.fullmatch(name)):
-            free = f"{name}_original"
-            while free in taken:
-                free += "_original"
-            taken.add(free)
-            names.append(free)
+            names.append(_free_name(name, taken))
+            taken.add(names[-1])
         else:
             names.append(name)
     return names
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    free = f"{name}_original"
+    while free in taken:
+        free += "_original"
+    return free
+
+
+def _names_photos(table: pd.DataFrame) -> bool:
+    """Whether the column photo can name photos: not a few values, such as yes and no, in several classes."""
+    named = table[table["photo"] != ""]
+    classes = named.groupby("photo")["label"].nunique()
+    return len(classes) >= 2 * table["label"].nunique() or not (classes > 1).any()
 
 
 def _absolute_paths(paths: pd.Series, start: Path) -> list[str]:

@@ -62,7 +62,8 @@ def refuse_inside_data(target: Path, data: str | Path, images: Iterable[str] = (
         target: the file or folder to be written.
         data: the data set; if it is a folder, nothing is written in it.
         images: paths of its images; nothing is written in a folder that holds one of them, nor in a folder
-            that holds two such folders unless ``data`` is a table in it.
+            that holds two such folders. Where ``data`` is a table, folders around it are left open: a table
+            may lie beside its images, and ``runs/`` beside it.
 
     Raises: ExciteError with a place outside.
     """
@@ -74,7 +75,8 @@ def refuse_inside_data(target: Path, data: str | Path, images: Iterable[str] = (
     around = [folder for folder in (place, *place.parents) if folder in closed]
     if around:
         root = around[-1]
-        inside = place.relative_to(root)
+        here = Path(os.path.realpath(os.curdir))
+        inside = place.relative_to(here if here in place.parents and root in here.parents else root)
         other = root.parent / (inside if inside.parts else f"{root.name}-out")
         raise ExciteError(
             "lies inside the data, where nothing is written",
@@ -87,7 +89,7 @@ def refuse_inside_data(target: Path, data: str | Path, images: Iterable[str] = (
 def _image_folders(images: Iterable[str], table: Path) -> set[Path]:
     """The folders that belong to images, as the system knows them."""
     holders = {os.path.dirname(image) for image in images}  # noqa: PTH120 (text)
-    closed = {Path(os.path.realpath(holder)) for holder in holders}
+    closed = {Path(os.path.realpath(holder)) for holder in holders} - set(table.parents)
     waiting = {folder.parent for folder in closed}
     while waiting:
         folder = max(waiting, key=lambda folder: len(folder.parts))

@@ -161,3 +161,22 @@ def test_contradictions_are_refused(tmp_path: Path) -> None:
 def test_a_spreadsheets_semicolons_and_mark_are_understood(tmp_path: Path) -> None:
     file = said(tmp_path / "d.csv", "\ufeffDecision;a;b\r\nno;/data/0;/data/1\r\n;/data/0;/data/2\r\n")
     assert resolve(read_decisions(file), manifest(["0", "1", "2"])).rejected == {(0, 1)}
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_blank_lines_and_empty_columns_decide_nothing(tmp_path: Path, separator: str) -> None:
+    text = "\ufeff\r\n Decision , a,b,,\r\n\r\naccept,x.png,y.png,,\r\n,,,,\r\nno,x.png,z.png\r\n\r\n"
+    found = read_decisions(said(tmp_path / "d.csv", text.replace(",", separator)))
+    assert [(one.word, one.a, one.b) for one in found] == [
+        ("accept", "x.png", "y.png"),
+        ("reject", "x.png", "z.png"),
+    ]
+
+
+def test_a_path_behind_a_link_is_the_file_that_the_system_opens(tmp_path: Path) -> None:
+    for name in ("store/inner", "here"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "here/link").symlink_to(tmp_path / "store/inner")
+    images = manifest(["x.png", "y.png"], tmp_path / "store")
+    file = said(tmp_path / "here/d.csv", "decision,a,b\nyes,link/../x.png,link/../y.png\n")
+    assert resolve(read_decisions(file), images).accepted == {(0, 1)}

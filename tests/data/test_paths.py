@@ -78,6 +78,9 @@ def test_nothing_is_written_in_a_folder_of_images(
     monkeypatch.chdir(tmp_path / "photos")
     with pytest.raises(ExciteError, match=r"--out \.\./runs/photos\)"):
         refuse_inside_data(Path("runs/photos"), ".")
+    monkeypatch.chdir(tmp_path / "photos/cat")
+    with pytest.raises(ExciteError, match=r"--out \.\./\.\./runs/photos\)"):
+        refuse_inside_data(Path("runs/photos"), "..")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +103,7 @@ def test_the_images_of_a_table_are_protected_too(tmp_path: Path, target: str, re
 
 
 def test_a_table_between_its_class_folders_leaves_room_beside_it(tmp_path: Path) -> None:
-    images = touch(tmp_path, "cat/1.png", "dog/1.png", "labels.csv")[:2]
+    images = touch(tmp_path, "cat/1.png", "dog/1.png", "3.png", "labels.csv")[:3]
     refuse_inside_data(tmp_path / "runs/labels", tmp_path / "labels.csv", images)
     for target in ("cat/run", "dog"):
         with pytest.raises(ExciteError, match="lies inside the data"):

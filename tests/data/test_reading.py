@@ -322,14 +322,15 @@ def rows(*more: str) -> str:
             {"label_original": "x", "label_original_original": "y"},
         ),
         (
-            "path,label,sha256,width,height,fold_0",
-            ",none,3 cm,inf,left",
+            "path,label,sha256,width,height,fold_0,photo",
+            ",none,3 cm,inf,left,yes",
             {},
             {
                 "sha256_original": "none",
                 "width_original": "3 cm",
                 "height_original": "inf",
                 "fold_0_original": "left",
+                "photo_original": "yes",
             },
         ),
     ],

@@ -176,3 +176,35 @@ def test_without_photos_every_image_is_one() -> None:
     told = Predictions(np.array([0, 1]), np.array([[0.9, 0.1], [0.7, 0.3]]), ("a", "b"))
     assert not told.has_copies
     assert told.by_photo().probabilities == pytest.approx(told.probabilities)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text,
+        lambda text: "\ufeff\n" + text + "\n\n",
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace(",group\n", ", group ,\n"),
+    ],
+)
+def test_a_table_of_a_spreadsheet_says_the_same(tmp_path: Path, change: object, separator: str) -> None:
+    expected = read_predictions(written(tmp_path, GOOD))
+    (tmp_path / "sheet.csv").write_bytes(change(GOOD).replace(",", separator).encode())
+    found = read_predictions(tmp_path / "sheet.csv")
+    assert (found.classes, found.paths) == (expected.classes, expected.paths)
+    np.testing.assert_array_equal(found.probabilities, expected.probabilities)
+    np.testing.assert_array_equal(found.group_codes, expected.group_codes)
+
+
+def test_decimal_commas_are_read_where_semicolons_separate(tmp_path: Path) -> None:
+    text = "path;label;p:cat;p:dog\na.png;cat;0,75;2,5e-1\nb.png;dog;0;1\n"
+    assert read_predictions(written(tmp_path, text)).probabilities.tolist() == [[0.75, 0.25], [0, 1]]
+
+
+def test_classes_are_the_same_in_both_unicode_forms_and_may_end_in_spaces(tmp_path: Path) -> None:
+    text = "path,label,p:cafe\u0301,p:tea \na.png,caf\u00e9,1,0\nb.png,tea ,0,1\n"
+    found = read_predictions(written(tmp_path, text))
+    assert found.classes == ("caf\u00e9", "tea ")
+    assert found.targets.tolist() == [0, 1]
+    assert found.class_index("cafe\u0301") == 0

@@ -426,3 +426,23 @@ def test_a_table_has_no_parts(tmp_path: Path) -> None:
 def test_the_data_must_be_there(trained: Run) -> None:
     with pytest.raises(ExciteError, match="no such file or folder"):
         evaluate_run(trained, "nowhere")
+
+
+def test_classes_are_aligned_in_both_unicode_forms(tmp_path: Path) -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    for folder, name in (("train", composed), ("train", "tea"), ("new", decomposed), ("new", "th\u00e9")):
+        (tmp_path / folder / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = scene(number + 100 * (folder == "new"), 32)
+            pixels[:, :, int(name.startswith("t"))] //= 3
+            Image.fromarray(pixels).save(tmp_path / folder / name / f"{number}.png")
+    (tmp_path / "new" / "th\u00e9" / "x.png?width=9").touch()
+    run = excite.train(tmp_path / "train", out=str(tmp_path / "run"), positive=decomposed, **QUICK)
+    assert run.config.positive == composed
+    found = evaluate_run(run, str(tmp_path / "new"), mapping={"the\u0301": "tea"}, out=tmp_path / "out")
+    assert found.predictions.classes == (composed, "tea")
+    assert {name: row["n"] for name, row in found.figures["classes"].items()} == {composed: 12, "tea": 12}
+    assert found.figures["operating_point"]["chosen"]["label"] == composed
+    for out in (tmp_path / "new/out", tmp_path / "train/tea/out"):
+        with pytest.raises(ExciteError, match="lies inside the data"):
+            evaluate_run(run, str(tmp_path / "new"), mapping={"the\u0301": "tea"}, out=out)

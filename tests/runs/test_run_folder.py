@@ -1,0 +1,144 @@
+"""A run folder belongs to one run, and a resumed run is the one that is meant."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import excite
+from excite.errors import BAD_USAGE, ExciteError
+from excite.runs.run import Run, environment, new_run_folder, newest_run
+
+from ..conftest import Command, make_pictures
+
+
+def begun(folder: Path, data: str, began: int = 0) -> Path:
+    """A run that has begun: what a resumed one needs to be found."""
+    run = Run(new_run_folder(folder))
+    run.write_json("environment.json", environment("cpu", 1, 1, 0))
+    config = run.path / "config.yaml"
+    config.write_text(f"data: {data}\nfolds: null\n")
+    os.utime(config, ns=(began, began))
+    return run.path
+
+
+def test_every_claim_gets_a_folder_of_its_own(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        claimed = list(pool.map(lambda _: new_run_folder(tmp_path / "runs/x"), range(24)))
+    assert len(set(claimed)) == 24
+    assert {path.name for path in claimed} == {"x", *(f"x-{number}" for number in range(2, 25))}
+
+
+def test_an_empty_folder_is_claimed_once(tmp_path: Path) -> None:
+    (tmp_path / "mounted").mkdir()
+    assert [new_run_folder(tmp_path / "mounted").name for _ in range(2)] == ["mounted", "mounted-2"]
+
+
+@pytest.mark.parametrize("left", ["environment.json", "manifest.csv", "audit.json"])
+def test_what_a_killed_run_left_is_not_used_again(tmp_path: Path, left: str) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / left).touch()
+    assert new_run_folder(tmp_path / "x").name == "x-2"
+    assert newest_run(tmp_path / "x").name == "x"
+
+
+def test_the_run_that_began_last_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_pictures(tmp_path / "x", classes=1, each=1)
+    for began in (30, 20, 10):
+        begun(Path("runs/x"), "x", began)
+    (tmp_path / "runs/x-4").mkdir()  # killed before it began
+    (tmp_path / "runs/x-old").mkdir()
+    assert newest_run(Path("runs/x"), "x").name == "x"
+    begun(Path("runs/x-7"), "x-7", 99)  # a run of other data, called alike
+    assert newest_run(Path("runs/x"), "./x/").name == "x"
+    begun(Path("runs/x-10"), str(tmp_path / "x"), 50)
+    assert newest_run(Path("runs/x"), "x").name == "x-10"
+
+
+def test_data_is_the_same_however_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("photos", "others", "elsewhere"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to("photos")
+    monkeypatch.chdir(tmp_path)
+    run = Run(begun(tmp_path / "run", "photos/"))
+    for data in ("photos", "photos/", "./photos", str(tmp_path / "photos"), "link", "link/../photos"):
+        assert run.began_with(data)
+    assert not run.began_with("others")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run.began_with("../photos")
+    assert run.data_path == tmp_path / "photos"
+
+
+def test_resume_takes_the_data_in_any_spelling_and_names_the_way_out(
+    excite_command: Command, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    make_pictures(work / "photos", classes=2, each=12)
+    make_pictures(work / "others/photos", classes=2, each=12)
+    options = ["--epochs", 1, "--batch-size", 8, "--device", "cpu", "--no-photos"]
+    assert excite_command("train", "photos", *options).returncode == 0
+    for data in ("photos/", "./photos", work / "photos"):
+        done = excite_command("train", data, "--resume")
+        assert done.returncode == 0, done.stderr
+    done = excite_command("train", "others/photos", "--resume")
+    assert done.returncode == BAD_USAGE
+    assert "the data: was 'photos' when the run runs/photos began" in done.stderr
+    assert "--data" not in done.stderr
+    done = excite_command("train", "--resume")
+    assert "every run in runs/ has finished" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    (work / "runs/photos/metrics.json").unlink()
+    assert excite_command("train", "--resume").returncode == 0  # the only one that is left
+    assert (work / "runs/photos/metrics.json").is_file()
+    assert [path.name for path in (work / "runs").iterdir()] == ["photos"]
+
+
+def test_no_verb_writes_among_the_images(excite_command: Command, tmp_path: Path) -> None:
+    photos = make_pictures(tmp_path / "work/photos", classes=2, each=6)
+    table = tmp_path / "work/table.csv"
+    rows = [f"{path.relative_to(table.parent)},{path.parent.name}" for path in sorted(photos.rglob("*.png"))]
+    table.write_text("\n".join(["path,label", *rows]) + "\n")
+    before = sorted(photos.rglob("*"))
+    arms = ["--arm", "a:densenet_bc_40_12", "--arm", "b:densenet_bc_40_12+se", "--seeds", 1, "--dry-run"]
+    for command in (
+        ["train", "photos", "--out", "photos/run"],
+        ["train", "table.csv", "--out", "photos/a/run"],
+        ["train", "table.csv", "--folds", 2, "--out", "photos/run"],
+        ["audit", "table.csv", "--no-photos", "--out", "photos/audit"],
+        ["split", "table.csv", "--no-photos", "--out", "photos/table.csv"],
+        ["study", "run", "photos", *arms, "--out", "photos/study"],
+    ):
+        done = excite_command(*command)
+        assert done.returncode == BAD_USAGE, done.stderr
+        assert "lies inside the data, where nothing is written" in done.stderr
+    with pytest.raises(ExciteError, match="lies inside the data"):
+        excite.train(photos, out=str(photos / "run"), quiet=True)
+    assert sorted(photos.rglob("*")) == before
+    assert not (tmp_path / "work/runs").exists()
+
+
+def test_predict_reads_the_files_that_train_reads(excite_command: Command, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    make_pictures(work / "photos", classes=2, each=12)
+    options = ["--epochs", 1, "--batch-size", 8, "--device", "cpu", "--no-photos"]
+    assert excite_command("train", "photos", *options, "--out", "run").returncode == 0
+    picture = (work / "photos/a/p0_0.png").read_bytes()
+    for name in ("ok.png", "sub/._ok.png", ".ipynb_checkpoints/ok.png", "__MACOSX/ok.png", "album.jpg/x.png"):
+        (work / "inbox" / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / "inbox" / name).write_bytes(picture)
+    (work / "other").mkdir()
+    (work / "other/linked.png").write_bytes(picture)
+    (work / "inbox/link").symlink_to("../other")
+    (work / "inbox/loop").symlink_to(".")
+    (work / "inbox/ok.png?width=300").write_bytes(picture)
+    done = excite_command("predict", "run", "inbox/", "--format", "csv")
+    assert done.returncode == 0
+    paths = [line.split(",")[0] for line in done.stdout.splitlines()[1:]]
+    assert paths == ["inbox/album.jpg/x.png", "inbox/link/linked.png", "inbox/ok.png"]
+    assert "1 file was left out because its name does not end like an image's" in done.stderr
+    manifest = Run(work / "run").manifest
+    assert len(manifest) == 24
