@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from excite.data.audit import Audit
 from excite.data.audit import audit as run_audit
 from excite.data.audit_reading import read_images
@@ -70,7 +72,10 @@ def train_as_configured(config: TrainConfig, *, resume: bool = False, quiet: boo
     display = Display() if quiet else ConsoleDisplay()
     begun = Run.open(run_folder(config, resume=True)).config if resume else config
     work = run_experiment if begun.folds is None else cross_validate
-    run = work(config, resume=resume, display=display)
+    with torch.random.fork_rng(
+        devices=()
+    ):  # a training's seed is its own: the caller's draws go on as before
+        run = work(config, resume=resume, display=display)
     if first_process():
         draw_figures(run)
         write_report(run, thumbnails=run.config.thumbnails)

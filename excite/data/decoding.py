@@ -130,8 +130,8 @@ def inspect_file(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Inspectio
     """Decode a file as ``decode`` does, and record its hash, size, and extremes. Raises: as ``decode``."""
     with _opened(path) as stream:
         digest = hashlib.file_digest(cast(io.BufferedReader, stream), "sha256").hexdigest()
-        image, samples = _decoded(stream, max_pixels, FULL_RANGE)
-        return Inspection(digest, image.size, None if samples is None else extremes_of(samples))
+        image, extremes = _decoded(stream, max_pixels, FULL_RANGE)
+        return Inspection(digest, image.size, extremes)
 
 
 def upright(image: Image.Image, intensity_range: IntensityRange | None = None) -> Image.Image:
@@ -151,8 +151,8 @@ def upright(image: Image.Image, intensity_range: IntensityRange | None = None) -
 
 def _upright(
     image: Image.Image, intensity_range: IntensityRange | None, low_bytes: Image.Image | None = None
-) -> tuple[Image.Image, np.ndarray | None]:
-    """The upright image, and its samples where they have more than 8 bits; ``low_bytes`` as
+) -> tuple[Image.Image, SampleExtremes | None]:
+    """The upright image, and the extremes of samples that have more than 8 bits; ``low_bytes`` as
     ``low_byte_tiles`` decodes them."""
     with _reasons(getattr(image, "filename", None) or None):
         image.load()
@@ -163,20 +163,21 @@ def _upright(
         elif low_bytes is not None:
             upper = np.asarray(image)
             samples = upper.astype(np.uint16) << 8 | np.asarray(low_bytes)
-            colors = to_eight_bits(samples[..., :3], intensity_range)
-            shown = Image.fromarray(np.concatenate([colors, upper[..., 3:]], axis=2))
-            samples = samples[..., :3]
+            shown = Image.fromarray(to_eight_bits(samples, intensity_range))
+            samples = samples[..., :3]  # how opaque an image is says nothing of its range
         turn = _TURNS.get(_orientation(image))
         turned = shown if turn is None else shown.transpose(turn)
         result = _rgb(turned)
         if result is not image:
             result.info = {}  # the orientation has been followed; a second reader must not turn it again
-        return result, samples
+        if samples is None:
+            return result, None
+        return result, extremes_of(samples, inverted=is_inverted(image))
 
 
 def _decoded(
     stream: BinaryIO, max_pixels: int, intensity_range: IntensityRange | None
-) -> tuple[Image.Image, np.ndarray | None]:
+) -> tuple[Image.Image, SampleExtremes | None]:
     stream.seek(0)
     head = stream.read(HEAD_BYTES)
     if not head:
@@ -196,7 +197,7 @@ def _decoded(
 
 def _read(
     stream: BinaryIO, reader: Reader, max_pixels: int, intensity_range: IntensityRange | None
-) -> tuple[Image.Image, np.ndarray | None]:
+) -> tuple[Image.Image, SampleExtremes | None]:
     stream.seek(0)
     image = reader(stream)
     width, height = image.size
@@ -215,8 +216,8 @@ def _read(
         low_bytes.load()
         stream.seek(0)
         image = reader(stream)
-    result, samples = _upright(image, intensity_range, low_bytes)
-    return (result.copy() if result is image else result), samples  # lets go of the file
+    result, extremes = _upright(image, intensity_range, low_bytes)
+    return (result.copy() if result is image else result), extremes  # lets go of the file
 
 
 def _chunk_text(error: ValueError) -> str:

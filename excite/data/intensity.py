@@ -24,7 +24,8 @@ BIT_DEPTHS = (8, 10, 12, 14, 16)
 FULL_RANGE: IntensityRange = (0.0, 65535.0)
 """What is assumed of an image with integer samples where no data set has been measured."""
 
-_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+_PHOTOMETRIC, _WHITE_IS_ZERO, _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 262, 0, 258, 339  # TIFF
+_OVERSHOOT = 0.1
 _SWAPPED = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
 
 
@@ -33,7 +34,7 @@ class SampleExtremes:
     """Smallest and largest finite sample of one or more images with more than 8 bits per channel.
 
     Args:
-        kind: ``integer`` or ``float``.
+        kind: ``integer``, ``inverted`` (integers whose zero is white) or ``float``.
         low, high: of all samples.
         images: how many images they come from.
     """
@@ -47,16 +48,23 @@ class SampleExtremes:
     def range(self) -> IntensityRange:
         """The range that covers the samples: a whole number of bits, or 0..1 for floats, where one fits.
 
-        Negative samples, and numbers beyond 16 bits, have no convention: the extremes themselves are taken.
+        Negative samples, numbers beyond 16 bits, and samples far from zero (an offset) have no convention:
+        the extremes themselves are taken.
         """
-        if self.low >= 0:
-            if self.kind == "float" and self.high <= 1:
+        if self.kind == "float":
+            if self.low >= -_OVERSHOOT and self.high <= 1 + _OVERSHOOT:  # resampling goes beyond a little
                 return 0.0, 1.0
-            depths = BIT_DEPTHS if self.kind == "integer" else BIT_DEPTHS[:1]
-            for bits in depths:
+            if self.low >= 0 and self.high < 256:
+                return 0.0, 255.0
+        elif self.kind == "inverted" and self.low > FULL_RANGE[1] / 2:  # written as 65535 minus the sample
+            bits = next(bits for bits in BIT_DEPTHS if FULL_RANGE[1] - self.low < 2**bits)
+            return FULL_RANGE[1] - (2.0**bits - 1), FULL_RANGE[1]
+        elif 0 <= self.low <= self.high / 2 or self.low == self.high >= 0:
+            for bits in BIT_DEPTHS:
                 if self.high < 2**bits:
                     return 0.0, 2.0**bits - 1
-        return min(self.low, 0.0), max(self.high, min(self.low, 0.0) + 1)
+        low = self.low if self.low < 0 or self.low > self.high / 2 else 0.0
+        return low, max(self.high, low + 1)
 
 
 def combined(extremes: Iterable[SampleExtremes]) -> SampleExtremes | None:
@@ -68,12 +76,13 @@ def combined(extremes: Iterable[SampleExtremes]) -> SampleExtremes | None:
     found = list(extremes)
     if not found:
         return None
-    if len({one.kind for one in found}) > 1:
+    kinds = {one.kind for one in found}
+    if "float" in kinds and len(kinds) > 1:
         floats = sum(one.kind == "float" for one in found)
         what = f"{floats} images have floating-point samples and {len(found) - floats} have 16-bit integers"
         raise ExciteError(what, hint="convert them to one type: there is no common scale")
     low, high = min(one.low for one in found), max(one.high for one in found)
-    return SampleExtremes(found[0].kind, low, high, len(found))
+    return SampleExtremes(kinds.pop() if len(kinds) == 1 else "integer", low, high, len(found))
 
 
 def beyond_range(extremes: SampleExtremes | None, trained: IntensityRange | None) -> str:
@@ -108,9 +117,12 @@ def range_text(range_: IntensityRange) -> str:
 
 def deep_samples(image: Image.Image) -> np.ndarray | None:
     """The samples of a loaded grayscale image with more than 8 bits, (H, W); None for any other image."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return np.asarray(image)
-    return None
+    if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
+        return None
+    samples = np.asarray(image)
+    tags = getattr(image, "tag_v2", {})
+    unsigned = tags.get(_SAMPLE_FORMAT, (1,))[0] == 1 and tags.get(_BITS_PER_SAMPLE, (0,))[0] == 32
+    return samples.view(np.uint32) if image.mode == "I" and unsigned else samples
 
 
 def is_inverted(image: Image.Image) -> bool:
@@ -135,9 +147,9 @@ def low_byte_tiles(image: ImageFile.ImageFile) -> list[ImageFile._Tile] | None:
     return tiles or None
 
 
-def extremes_of(samples: np.ndarray) -> SampleExtremes:
+def extremes_of(samples: np.ndarray, *, inverted: bool = False) -> SampleExtremes:
     """The extremes of an image's samples; of its finite ones, if they are floating-point numbers."""
-    kind = "float" if samples.dtype.kind == "f" else "integer"
+    kind = "float" if samples.dtype.kind == "f" else "inverted" if inverted else "integer"
     finite = samples[np.isfinite(samples)] if kind == "float" else samples
     if not finite.size:
         return SampleExtremes(kind, 0.0, 0.0)

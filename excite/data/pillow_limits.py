@@ -13,6 +13,9 @@ from PIL import ImageFile
 
 _SIGNATURE = 8  # bytes before a PNG's first chunk
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+# Texts that may say how an image is turned, and their largest size.
+_ORIENTATIONS = (b"XML:com.adobe.xmp\0\0", b"Raw profile type exif\0")
+_SMALL = 1 << 16
 
 _lock = threading.Lock()
 _readers = 0
@@ -47,10 +50,12 @@ def without_texts(stream: BinaryIO) -> io.BytesIO:
     kept = [stream.read(_SIGNATURE)]
     while len(header := stream.read(8)) == 8:
         length, name = struct.unpack(">I4s", header)
-        if name in _TEXTS:
-            stream.seek(length + 4, io.SEEK_CUR)
+        body = b"" if length > _SMALL and name in _TEXTS else stream.read(length + 4)
+        if name in _TEXTS and not body.startswith(_ORIENTATIONS):
+            if not body:
+                stream.seek(length + 4, io.SEEK_CUR)
             continue
-        kept += [header, stream.read(length + 4)]
+        kept += [header, body]
         if name == b"IEND":
             break
     return io.BytesIO(b"".join(kept) + header[: len(header) % 8])

@@ -294,3 +294,11 @@ def test_a_jpeg_with_twelve_bits_is_named_as_such() -> None:
     data[frame + 4] = 12  # the precision of the frame header
     with pytest.raises(ExciteError, match="JPEG with 12 bits per sample"):
         decode(bytes(data))
+
+
+def test_a_png_with_a_large_profile_keeps_the_orientation_in_its_metadata() -> None:
+    turned = '<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    texts = PngImagePlugin.PngInfo()
+    texts.add_itxt("XML:com.adobe.xmp", turned)
+    data = encoded(Image.fromarray(COLOUR), "PNG", pnginfo=texts, icc_profile=bytes(2_000_000))
+    np.testing.assert_array_equal(np.asarray(decode(data)), np.rot90(COLOUR, -1))

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -152,6 +153,52 @@ def test_a_tiff_whose_zero_is_white_is_turned_around() -> None:
     np.testing.assert_array_equal(shown, 255 - (samples >> 4))
 
 
+def test_a_tiff_written_as_65535_minus_the_sample_is_measured_from_its_white(tmp_path: Path) -> None:
+    samples = DRAW.integers(0, 4096, (6, 7)).astype(np.uint16)
+    samples[0, :2] = 0, 4095
+    (tmp_path / "a.tif").write_bytes(white_is_zero(65535 - samples))
+    table = pd.DataFrame({"path": [str(tmp_path / "a.tif")], "label": "x"})
+    checked, _ = check_files(Manifest(table, ("x",)), complete=False)
+    np.testing.assert_array_equal(gray(str(tmp_path / "a.tif"), checked), samples >> 4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "low", "high", "expected"),
+    [
+        ("integer", 31_768, 34_768, (31_768, 34_768)),  # signed numbers with an offset
+        ("integer", 3000, 4000, (3000, 4000)),
+        ("integer", 900, 900, (0, 1023)),
+        ("integer", -5, 3, (-5, 3)),
+        ("integer", 0, 2**31, (0, 2**31)),
+        ("float", -0.02, 1.02, (0, 1)),
+        ("float", 0, 1.5, (0, 255)),
+    ],
+)
+def test_samples_without_a_convention_are_read_by_their_extremes(
+    kind: str, low: float, high: float, expected: tuple[float, float]
+) -> None:
+    assert SampleExtremes(kind, low, high).range == expected
+
+
+def test_unsigned_samples_of_32_bits_do_not_wrap(tmp_path: Path) -> None:
+    samples = np.linspace(0, 2**32 - 1, 30).astype(np.uint32).reshape(5, 6)
+    tags = [(256, 4, 6), (257, 4, 5), (258, 3, 32), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1),
+            (278, 4, 5), (279, 4, samples.nbytes), (339, 3, 1)]  # fmt: skip
+    directory = struct.pack("<H", len(tags)) + b"".join(
+        struct.pack("<HHI" + ("HH" if kind == 3 else "I"), tag, kind, 1, value, *([0] if kind == 3 else []))
+        for tag, kind, value in tags
+    )
+    header = b"II*\0" + struct.pack("<I", 8 + samples.nbytes)
+    path = tmp_path / "a.tif"
+    path.write_bytes(header + samples.astype("<u4").tobytes() + directory + struct.pack("<I", 0))
+    table = pd.DataFrame({"path": [str(path)], "label": "x"})
+    checked, _ = check_files(Manifest(table, ("x",)), complete=False)
+    shown = gray(str(path), checked).ravel().astype(int)
+    assert shown[0] == 0
+    assert shown[-1] == 255
+    assert (np.diff(shown) >= 0).all()
+
+
 def color_png(samples: np.ndarray) -> bytes:
     """A PNG with 16 bits per channel, (H, W, 3) uint16, which Pillow does not write."""
 
@@ -160,7 +207,8 @@ def color_png(samples: np.ndarray) -> bytes:
 
     height, width, _ = samples.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
-    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    kind = 2 if samples.shape[2] == 3 else 6  # RGB or RGBA
+    header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
 
@@ -176,6 +224,16 @@ def test_color_with_16_bits_per_channel_is_read_by_the_range_too(tmp_path: Path,
     assert checked.intensity_range == (0, 2**bits - 1)
     shown = np.asarray(decode(tmp_path / "color.png", intensity_range=checked.intensity_range))
     np.testing.assert_array_equal(shown, samples >> (bits - 8))
+
+
+def test_an_opaque_image_that_uses_8_of_16_bits_stays_opaque(tmp_path: Path) -> None:
+    samples = DRAW.integers(0, 256, (6, 5, 4), dtype=np.uint16)
+    samples[0, 0], samples[..., 3] = 255, 255
+    (tmp_path / "color.png").write_bytes(color_png(samples))
+    table = pd.DataFrame({"path": [str(tmp_path / "color.png")], "label": "x"})
+    checked, _ = check_files(Manifest(table, ("x",)), complete=False)
+    shown = np.asarray(decode(tmp_path / "color.png", intensity_range=checked.intensity_range))
+    np.testing.assert_array_equal(shown, samples[..., :3])
 
 
 def test_an_image_from_memory_is_read_as_its_file_is() -> None:
@@ -259,3 +317,10 @@ def test_nearly_constant_images_are_reported_by_train(
     done = excite_command("train", tmp_path / "data", "--epochs", 1, "--no-photos", "--device", "cpu")
     assert "22 of 24 images are nearly constant" in " ".join(done.stderr.split())
     assert "--intensity-range" in done.stderr
+
+
+def test_a_training_leaves_the_callers_random_numbers(tmp_path: Path, pictures: Path) -> None:
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    excite.train(pictures, out=str(tmp_path / "run"), epochs=1, photos=False, device="cpu", quiet=True)
+    assert torch.equal(torch.random.get_rng_state(), before)
