@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from torch import Tensor, nn
 from torch.fx import Proxy
 
-from excite.kernels.norm_gate import norm_gate, sees_means_only
-from excite.kernels.switch import unseen
+from excite.kernels.norm_gate import can_fuse, norm_gate
 
 CHILD = "attention"
 RECORD = "insertion"  # what the attention remembers of how it came here
@@ -54,7 +53,7 @@ class AfterNorm(After):
     def forward(self, *inputs: Any, **options: Any) -> Tensor:
         x = inputs[0] if inputs else options.get("input")
         fused = None
-        if x is not None and sees_means_only(self.attention) and unseen(self.attention):
+        if x is not None and can_fuse(self.attention):
             fused = norm_gate(x, cast(nn.BatchNorm2d, self), self.attention)
         return super().forward(*inputs, **options) if fused is None else fused
 

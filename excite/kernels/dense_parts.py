@@ -125,7 +125,7 @@ class Scratch:
 
 
 def is_convolution(layer: nn.Module, size: int) -> bool:
-    """Whether it is ``nn.Conv2d`` itself, of this size, that goes from pixel to pixel and keeps the map's size."""
+    """Whether it is ``nn.Conv2d`` itself, of this size, that keeps the size of a map."""
     return type(layer) is nn.Conv2d and (
         layer.kernel_size == (size, size)
         and layer.padding == (size // 2, size // 2)

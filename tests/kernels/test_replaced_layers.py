@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize, prune
 
 import excite
+from excite.attention.squeeze_excitation import SqueezeExcitation
+from excite.insertion.copying import copied
 from excite.kernels import kernels
+from excite.kernels.norm_gate import sees_means_only
 from excite.models.densenet import DenseNet, Transition
 
 
@@ -29,7 +32,7 @@ def same_either_way(module: nn.Module, x: Tensor) -> None:
     """Output and gradients with and without fused operators."""
     found = []
     for choice in ("plain", "off"):
-        twin = copy.deepcopy(module)
+        twin = copied(module)
         with kernels(choice):
             out = twin(x)
             out.float().sin().sum().backward()
@@ -101,3 +104,90 @@ def test_a_dense_block_runs_what_it_has(change: str) -> None:
     old = block.denselayer1.get_submodule(name)
     setattr(block.denselayer1, name, nn.Conv2d(old.in_channels, old.out_channels, bias=False, **options))
     same_either_way(block.to(memory_format=torch.channels_last), last(4, 16, 6, 6))
+
+
+def attended_norm() -> nn.Sequential:
+    net = nn.Sequential(nn.BatchNorm2d(16), nn.ReLU())
+    return excite.insert(net, "se", where="0", reduction=4)
+
+
+class Learned(nn.Module):
+    """A hook that multiplies by a number that learns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, _module: nn.Module, _given: object, out: Tensor) -> Tensor:
+        return out * self.by
+
+
+def test_what_hooks_inside_of_attention_learn_has_its_gradient() -> None:
+    net, hook = attended_norm(), Learned()
+    net[0].attention.fc1.register_forward_hook(hook)
+    with kernels("plain"):
+        net(last(4, 16, 6, 6)).sum().backward()
+    assert hook.by.grad is not None
+
+
+def test_what_hooks_inside_of_attention_in_dense_blocks_learn_has_its_gradient() -> None:
+    net = DenseNet(
+        growth_rate=8, block_config=(2,), init_channels=16, num_classes=3, attention="se", placement="layer"
+    )
+    hook = Learned()
+    net.features.denseblock1.denselayer1.attention.fc1.register_forward_hook(hook)
+    with kernels("plain"):
+        net.to(memory_format=torch.channels_last)(last(4, 3, 32, 32)).sum().backward()
+    assert hook.by.grad is not None
+
+
+class Squared(SqueezeExcitation):
+    def scale(self, u: Tensor, s: Tensor) -> Tensor:
+        return super().scale(u, s * s)
+
+
+class Deviation(SqueezeExcitation):
+    def squeeze(self, u: Tensor) -> Tensor:
+        return u.std(dim=(2, 3))
+
+
+@pytest.mark.parametrize("kind", [Squared, Deviation])
+def test_a_subclass_with_another_part_is_not_fused(kind: type[SqueezeExcitation]) -> None:
+    net = attended_norm()
+    net[0].attention = kind(16, reduction=4)
+    assert sees_means_only(SqueezeExcitation(16))
+    assert not sees_means_only(net[0].attention)
+    same_either_way(net, last(4, 16, 6, 6))
+
+
+class Doubled(nn.Module):
+    def forward(self, weight: Tensor) -> Tensor:
+        return 2 * weight
+
+
+@pytest.mark.parametrize("how", ["parametrized", "pruned"])
+def test_a_changed_norm_is_not_fused(how: str) -> None:
+    net = attended_norm()
+    if how == "pruned":
+        prune.random_unstructured(net[0], "weight", 0.5)
+    else:
+        parametrize.register_parametrization(net[0], "weight", Doubled())
+    same_either_way(net, last(4, 16, 6, 6))
+
+
+class Scaled(nn.Module):
+    """Narrow weights, and a wider number in front of them."""
+
+    def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.by, self.layer = nn.Parameter(torch.ones(())), layer.to(dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) * self.by
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_layer_of_narrow_weights_may_have_a_wider_scalar(dtype: torch.dtype) -> None:
+    attention = SqueezeExcitation(16, reduction=4)
+    attention.fc1 = Scaled(attention.fc1, dtype)
+    assert attention(last(2, 16, 3, 3)).dtype == torch.float32
