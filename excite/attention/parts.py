@@ -107,12 +107,12 @@ def apply(layer: nn.Module, x: Tensor) -> Tensor:
 
     The layer is called, so that hooks, parametrizations, adapters and quantized replacements count. The one
     exception is a plain layer with weights narrower than float32: its weights are widened, not its input
-    narrowed. A layer of another kind with narrow weights is called in their dtype.
+    narrowed. A layer of another kind with narrow weights, a matrix or more, is called in their dtype.
     """
     wide = wide_dtype(x)
     with _without_autocast(x.device.type):
         if not is_plain_layer(layer):
-            own = next((p.dtype for p in layer.parameters() if p.is_floating_point()), wide)
+            own = _dtype_inside(layer, wide)
             return layer(x.to(own)).to(torch.promote_types(wide, own))
         wide = torch.promote_types(wide, layer.weight.dtype)
         x = x.to(wide)
@@ -124,6 +124,13 @@ def apply(layer: nn.Module, x: Tensor) -> Tensor:
             return F.linear(x, weight, bias)
         convolve = F.conv1d if isinstance(layer, nn.Conv1d) else F.conv2d
         return convolve(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+
+
+def _dtype_inside(layer: nn.Module, otherwise: torch.dtype) -> torch.dtype:
+    """That of its first weights; a scale or a bias beside them may be wider."""
+    floating = [p for p in layer.parameters() if p.is_floating_point()]
+    first = next((p for p in floating if p.ndim > 1), next(iter(floating), None))
+    return otherwise if first is None else first.dtype
 
 
 def is_plain_layer(layer: nn.Module) -> TypeGuard[Layer]:

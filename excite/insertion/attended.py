@@ -8,14 +8,15 @@ attention. Every name, value, buffer, mode and hook stays; the new parameters ar
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from torch import Tensor, nn
 from torch.fx import Proxy
+from torch.nn.utils.parametrize import is_parametrized
 
-from excite.kernels.norm_gate import norm_gate, sees_means_only
-from excite.kernels.switch import unseen
+from excite.errors import ExciteError
+from excite.kernels.norm_gate import can_fuse, norm_gate
 
 CHILD = "attention"
 RECORD = "insertion"  # what the attention remembers of how it came here
@@ -54,7 +55,7 @@ class AfterNorm(After):
     def forward(self, *inputs: Any, **options: Any) -> Tensor:
         x = inputs[0] if inputs else options.get("input")
         fused = None
-        if x is not None and sees_means_only(self.attention) and unseen(self.attention):
+        if x is not None and can_fuse(self.attention):
             fused = norm_gate(x, cast(nn.BatchNorm2d, self), self.attention)
         return super().forward(*inputs, **options) if fused is None else fused
 
@@ -96,7 +97,11 @@ def attend(model: nn.Module, path: str, attention: nn.Module, way: str) -> None:
     if way == "on the bare shortcut":
         setattr(parent, name, Shortcut().train(parent.training))
     host = getattr(parent, name)
-    host.__class__ = _attended(type(host), way)
+    if is_parametrized(host):
+        # PyTorch takes its class off again as if it were the topmost one.
+        host.__class__ = _above(type(host), type(host).__base__, lambda below: _attended(below, way))
+    else:
+        host.__class__ = _attended(type(host), way)
     host.attention = attention.train(host.training)
 
 
@@ -104,13 +109,22 @@ def unattend(model: nn.Module, path: str) -> nn.Module:
     """Takes the attention at the module called ``path`` out again, in place, and returns it."""
     parent, name = _parent(model, path)
     host = getattr(parent, name)
+    require_own_class(host, path)
+    made = _attended(host.plain, host.way)
     attention: nn.Module = host.attention
     del host.attention
-    host.__class__ = host.plain
+    host.__class__ = _above(type(host), made, lambda below: below.plain)
     if isinstance(host, Shortcut):
         delattr(parent, name)
         setattr(parent, name, None)
     return attention
+
+
+def require_own_class(host: Any, path: str) -> None:
+    """That nothing but attention and parametrizations changed the class, since no more is taken apart."""
+    if type(host) is not _attended(host.plain, host.way) and not is_parametrized(host):
+        what = f"its class was changed to {type(host).__name__} after attention was put here"
+        raise ExciteError(what, where=path, hint="undo that first, or do it after removing attention")
 
 
 def _parent(model: nn.Module, path: str) -> tuple[nn.Module, str]:
@@ -130,6 +144,18 @@ def _attended(plain: type[nn.Module], way: str) -> type[Any]:
     kind = AfterNorm if WAYS[way] is After and plain is nn.BatchNorm2d else WAYS[way]
     made = type(f"Attended{plain.__name__}", (kind, plain), space)
     return _CLASSES.setdefault((plain, way), made)
+
+
+def _above(kind: type[Any], base: type[Any] | None, instead: Callable[[type[Any]], type[Any]]) -> type[Any]:
+    """The class with another one in place of ``base``, which it is or comes from.
+
+    A parametrized module has a class of its own, with a property for each parametrized tensor.
+    """
+    if kind is base:
+        return instead(kind)
+    space = {name: value for name, value in vars(kind).items() if name not in ("__dict__", "__weakref__")}
+    below = tuple(_above(one, base, instead) if base in one.__mro__ else one for one in kind.__bases__)
+    return type(f"Parametrized{below[0].__name__}", below, space)
 
 
 def _blank(plain: type[nn.Module], way: str) -> nn.Module:

@@ -16,8 +16,8 @@ from excite.errors import BAD_USAGE, ExciteError, refuse_unknown_options
 from excite.insertion.attended import CHILD
 from excite.insertion.families import family_of
 from excite.insertion.finder import HOW_TO_NAME
-from excite.insertion.probe import probe
-from excite.insertion.table import SiteTable
+from excite.insertion.probe import Trace, probe
+from excite.insertion.table import Site, SiteTable
 
 # A forward that reads these runs every child that it has, attention too.
 OWN_CHILDREN = frozenset({"children", "named_children", "modules", "named_modules", "_modules"})
@@ -71,7 +71,7 @@ def _check_calls(model: nn.Module, table: SiteTable) -> None:
 
     The blocks of timm, torchvision and excite call their layers; running those networks is spared.
     """
-    known = type(model).__module__.partition(".")[0] in ("timm", "torchvision", "excite")
+    known = runs_its_blocks(model)
     doubtful = [s for s in table if not (known and family_of(model.get_submodule(s.block)) is not None)]
     if not doubtful:
         return
@@ -86,11 +86,32 @@ def _check_calls(model: nn.Module, table: SiteTable) -> None:
         if site.way == "after" and site.path not in trace.outputs:
             what = "this module returns no single feature map"
             raise ExciteError(what, where=site.path, hint=HOW_TO_NAME, exit_code=BAD_USAGE)
+        _refuse_several_widths(trace, site)
+
+
+def runs_its_blocks(model: nn.Module) -> bool:
+    """Whether the network is of a library whose networks run every known block that they have."""
+    return type(model).__module__.partition(".")[0] in ("timm", "torchvision", "excite")
+
+
+def _refuse_several_widths(trace: Trace, site: Site) -> None:
+    """Attention is made for one number of channels, and a module such as a ReLU may be called with many."""
+    way, _, last = site.way.partition(", ")
+    shapes = trace.every.get((way, site.path), set())
+    widths = sorted({shape[-1 if last else 1] if len(shape) == 4 else 0 for shape in shapes})
+    if len(widths) > 1:
+        counts = " and ".join(str(width or "no") for width in widths)
+        what = f"the model calls this module more than once, with {counts} channels"
+        hint = "name the convolutions or norms before it instead"
+        raise ExciteError(what, where=site.path, hint=hint, exit_code=BAD_USAGE)
 
 
 def _check_host(host: nn.Module, path: str) -> None:
-    """That the module can carry attention as a child of its own."""
+    """That the module can carry attention as a child, and runs its class's forward, which calls it."""
     hint = "name a module inside of it, or the one that follows it"
+    if "forward" in vars(host):
+        what = f"this {type(host).__name__} has a forward set on it, so attention here would never be called"
+        raise ExciteError(what, where=path, hint="take that forward off first, or name another module")
     if hasattr(host, CHILD):
         raise ExciteError(
             f"{type(host).__name__} has an attribute {CHILD!r} of its own", where=path, hint=hint

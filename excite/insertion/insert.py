@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from excite.attention import registry
 from excite.errors import BAD_USAGE, ExciteError
-from excite.insertion.attended import CHILD, RECORD, Attended, attend, unattend
+from excite.insertion.attended import CHILD, RECORD, Attended, attend, require_own_class, unattend
 from excite.insertion.checks import check_attention, check_sites, refuse_finished, require_module
 from excite.insertion.copying import copied
 from excite.insertion.selection import Where
@@ -91,13 +91,16 @@ def remove(model: nn.Module) -> nn.Module:
     """A copy of the model without the attention that ``insert`` put in: the original, in names and classes.
 
     Raises:
-        ExciteError: if there is none; attention that an architecture was built with stays.
+        ExciteError: if there is none; attention that an architecture was built with stays. If a module's class
+            was changed after insertion, other than by a parametrization, which stays.
     """
     require_module(model)
     table = inserted_sites(model)
     if not table:
         hint = "attention that a model was built with is left out when it is built"
         raise ExciteError("nothing was inserted into this model", hint=hint, exit_code=BAD_USAGE)
+    for site in table:  # a copy would have no other class to refuse
+        require_own_class(model.get_submodule(site.path), site.path)
     changed = copied(model)
     for site in table:
         unattend(changed, site.path)

@@ -27,11 +27,14 @@ class Trace(NamedTuple):
         inputs: shape of a module's first input.
         outputs: shape of its output, where that is one tensor.
         called: modules that ran.
+        every: the shapes of all calls' first inputs, ("before", path), and outputs, ("after", path); () where
+            that is no tensor.
     """
 
     inputs: Shapes
     outputs: Shapes
     called: frozenset[str]
+    every: Mapping[tuple[str, str], set[tuple[int, ...]]]
 
 
 def probe(model: nn.Module) -> Trace:
@@ -49,20 +52,23 @@ def probe(model: nn.Module) -> Trace:
         inputs: dict[str, tuple[int, ...]] = {}
         outputs: dict[str, tuple[int, ...]] = {}
         called: set[str] = set()
+        every: dict[tuple[str, str], set[tuple[int, ...]]] = {}
         handles = [
-            module.register_forward_hook(partial(_note, path, inputs, outputs, called), with_kwargs=True)
+            module.register_forward_hook(
+                partial(_note, path, inputs, outputs, called, every), with_kwargs=True
+            )
             for path, module in skeleton.named_modules()
         ]
         try:
             with torch.no_grad():
                 skeleton(torch.zeros(2, channels, side, side, device=device, dtype=_dtype(model)))
-            return Trace(inputs, outputs, frozenset(called))
+            return Trace(inputs, outputs, frozenset(called), every)
         except Exception:  # whatever a foreign model raises at a size that it was not made for
             continue
         finally:
             for handle in handles:
                 handle.remove()
-    return Trace({}, {}, frozenset())
+    return Trace({}, {}, frozenset(), {})
 
 
 def stage_of(shape: Sequence[int], shapes: Trace) -> int | None:
@@ -72,7 +78,7 @@ def stage_of(shape: Sequence[int], shapes: Trace) -> int | None:
     Nets that compute at the full size first, as VGG and CIFAR nets do, begin with 1 there. Unpadded
     convolutions shave a few rows off, so the number is rounded.
     """
-    inputs, outputs, _ = shapes
+    inputs, outputs = shapes.inputs, shapes.outputs
     image = inputs.get("", ())
     if len(shape) != 4 or len(image) != 4:
         return None
@@ -119,6 +125,7 @@ def _note(
     inputs: dict[str, tuple[int, ...]],
     outputs: dict[str, tuple[int, ...]],
     called: set[str],
+    every: dict[tuple[str, str], set[tuple[int, ...]]],
     _module: nn.Module,
     arguments: tuple[Any, ...],
     keywords: dict[str, Any],
@@ -130,3 +137,5 @@ def _note(
         inputs[path] = tuple(first.shape)
     if isinstance(output, Tensor):
         outputs[path] = tuple(output.shape)
+    for way, value in (("before", first), ("after", output)):
+        every.setdefault((way, path), set()).add(tuple(value.shape) if isinstance(value, Tensor) else ())

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from torch import nn
 
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
-from excite.insertion.checks import refuse_finished, require_module
+from excite.insertion.checks import refuse_finished, require_module, runs_its_blocks
 from excite.insertion.families import family_of
 from excite.insertion.finder import HOW_TO_NAME, Finder
 from excite.insertion.selection import Where, on_stages, select
-from excite.insertion.table import STRATEGIES, SiteTable
+from excite.insertion.table import STRATEGIES, Site, SiteTable
 
 
 def sites(
@@ -24,8 +24,8 @@ def sites(
     """Where attention can go in this model, which is left as it is.
 
     Args:
-        where: which modules; all known blocks by default. A glob on module paths, ``*`` within one name and
-            ``**`` across dots; a class; a function of path and module; or several of them. A known block
+        where: which modules; all known blocks that the model calls by default. A glob on module paths, ``*``
+            within one name and ``**`` across dots; a class; a function of path and module; or several of them. A known block
             takes attention where its family does, any other module after its output (before its input with
             ``pre``).
         stages: keep these levels of resolution only, numbered as ``Site.stage``.
@@ -40,7 +40,7 @@ def sites(
         raise unknown_name("strategy", strategy, STRATEGIES)
     finder = Finder(model, strategy)
     known = finder.family_sites()
-    chosen = known if where is None else select(finder, known, where)
+    chosen = _called(finder, known) if where is None else select(finder, known, where)
     if not chosen:
         refuse_finished(model)
         what = f"no block of {type(model).__name__} is known here"
@@ -55,3 +55,11 @@ def sites(
                 exit_code=BAD_USAGE,
             )
     return SiteTable(on_stages(chosen, stages))
+
+
+def _called(finder: Finder, known: list[Site]) -> list[Site]:
+    """Those whose blocks run when the model predicts; all of them where that is not known."""
+    if not known or runs_its_blocks(finder.model):
+        return known
+    called = finder.shapes.called
+    return [site for site in known if site.block in called] or known

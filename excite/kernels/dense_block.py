@@ -36,7 +36,8 @@ from excite.kernels.dense_gradients import (
     spatial_backward,
     tail_backward,
 )
-from excite.kernels.dense_parts import Measure, Norm, Scratch, flat, moments, norm_numbers
+from excite.kernels.dense_parts import Measure, Norm, Scratch, flat, is_convolution, moments, norm_numbers
+from excite.kernels.norm_gate import is_bare
 from excite.kernels.switch import passes_for, products_for, unseen
 
 
@@ -74,10 +75,15 @@ def _takes(layer: Any) -> bool:
     """Whether the layer is the plain one, and nobody waits for the calls that are left out."""
     norms, convolutions = (layer.norm1, layer.norm2), (layer.conv1, layer.conv2)
     return (
-        all(type(norm) is nn.BatchNorm2d and norm.affine and norm.running_mean is not None for norm in norms)
-        and all(type(one) is nn.Conv2d and one.bias is None for one in convolutions)
+        all(
+            type(norm) is nn.BatchNorm2d and is_bare(norm) and norm.running_mean is not None for norm in norms
+        )
+        and is_convolution(layer.conv1, 1)
+        and is_convolution(layer.conv2, 3)
+        and all(one.bias is None for one in convolutions)
         and type(layer.relu1) is type(layer.relu2) is nn.ReLU
         and unseen(layer, *norms, *convolutions, layer.relu1, layer.relu2)
+        and (layer.attention is None or unseen(*layer.attention.modules()))
     )
 
 

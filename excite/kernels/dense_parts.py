@@ -122,3 +122,14 @@ class Scratch:
     def image(self, x: Tensor) -> Tensor:
         """Rows of whole images (1, n x H x W, C) -> (n, C, H, W), the same memory."""
         return x[0].unflatten(0, (-1, *self.size)).permute(0, 3, 1, 2)
+
+
+def is_convolution(layer: nn.Module, size: int) -> bool:
+    """Whether it is ``nn.Conv2d`` itself, of this size, that keeps the size of a map."""
+    return type(layer) is nn.Conv2d and (
+        layer.kernel_size == (size, size)
+        and layer.padding == (size // 2, size // 2)
+        and layer.stride == layer.dilation == (1, 1)
+        and layer.groups == 1
+        and layer.padding_mode == "zeros"
+    )

@@ -26,9 +26,10 @@ import torch
 from torch import Tensor, nn
 
 from excite.kernels.passes import rows
-from excite.kernels.switch import passes_for
+from excite.kernels.switch import passes_for, unseen
 
 Gate = Callable[[Tensor], Tensor]
+_COMPUTES = ("forward", "gates", "squeeze", "excite", "scale")  # what an attention's output is made by
 
 
 def norm_gate(
@@ -60,25 +61,37 @@ def norm_gate(
 def sees_means_only(attention: nn.Module | None) -> bool:
     """Whether attention's gates can be had from a map's channel means, and its output is x times the gates.
 
-    A subclass with a ``forward`` of its own may do anything else: who overrides it says so anew.
+    A subclass with a ``forward``, ``gates`` or part of them of its own may do anything: who overrides one
+    says so anew.
     """
     if attention is None or not getattr(attention, "sees_means_only", False):
         return False
     classes = type(attention).__mro__
-    owners = [next((k for k in classes if name in vars(k)), None) for name in ("sees_means_only", "forward")]
-    if owners[0] is None or owners[1] is None or "forward" in vars(attention):
+    says = next((place for place, kind in enumerate(classes) if "sees_means_only" in vars(kind)), None)
+    if says is None or any(name in vars(attention) for name in _COMPUTES):
         return False
-    return classes.index(owners[0]) <= classes.index(owners[1])
+    return not any(name in vars(kind) for kind in classes[:says] for name in _COMPUTES)
+
+
+def can_fuse(attention: nn.Module | None) -> bool:
+    """Whether it sees means alone, and nobody waits for a call of it or of a layer in it: what a hook makes
+    of a layer's output may hold tensors that learn, and their gradients would be lost."""
+    return attention is not None and sees_means_only(attention) and unseen(*attention.modules())
 
 
 def takes(norm: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None = None) -> bool:
     """Whether the operator has what this norm does with this input."""
-    if norm.weight is None or norm.weight.dtype != torch.float32 or x.numel() == x.shape[1]:
+    if not is_bare(norm) or norm.weight.dtype != torch.float32 or x.numel() == x.shape[1]:
         return False  # the last: one number a channel has no variance, which batch norm itself says best
     if shortcut is None:
         return True
     alike = shortcut.shape == x.shape and shortcut.dtype == x.dtype
     return alike and shortcut.is_contiguous(memory_format=torch.channels_last)
+
+
+def is_bare(norm: nn.Module) -> bool:
+    """Whether weight and bias are the norm's own, and not pruned, parametrized or left out."""
+    return all(norm._parameters.get(name) is not None for name in ("weight", "bias"))
 
 
 def _forward(

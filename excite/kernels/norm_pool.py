@@ -40,7 +40,8 @@ def norm_pool(x: Tensor, norm: nn.BatchNorm2d, pool: nn.Module) -> Tensor | None
 
 def _pools(pool: nn.Module) -> TypeGuard[Pool]:
     if type(pool) is nn.AvgPool2d:
-        return (pool.kernel_size, pool.stride, pool.padding) == (2, 2, 0) and not pool.ceil_mode
+        plain = not (pool.ceil_mode or pool.divisor_override)
+        return plain and (pool.kernel_size, pool.stride, pool.padding) == (2, 2, 0)
     return type(pool) is nn.MaxPool2d and pool.dilation == 1 and not (pool.ceil_mode or pool.return_indices)
 
 

@@ -17,8 +17,10 @@ from excite.attention.registry import create_attention
 from excite.errors import refuse_unknown_options
 from excite.kernels.dense_answer import Numbers
 from excite.kernels.dense_block import dense_block
+from excite.kernels.dense_parts import is_convolution
 from excite.kernels.norm_pool import norm_pool
 from excite.kernels.switch import passes_for, unseen
+from excite.models.answering_parts import AnsweringConv
 from excite.models.densenet_plan import (
     VARIANTS,
     attention_sites,
@@ -109,12 +111,26 @@ class Transition(nn.Sequential):
         """(N, C, H, W) -> (N, out, H // 2, W // 2)."""
         norm = self.norm
         fused = None
-        if is_plain_norm(norm) and unseen(*self.children()):
+        if is_plain_norm(norm) and self._pools_first():
             fused = norm_pool(x, norm, self.pool)
         if fused is None:
             return super().forward(x)
         x = self.conv(fused)
         return self.attention(x) if hasattr(self, "attention") else x
+
+    def _pools_first(self) -> bool:
+        """Whether the layers are those it was made of: a 1x1 convolution alone commutes with pooling."""
+        conv = self.conv
+        if isinstance(conv, AnsweringConv) and not conv.rectifies:
+            conv = conv.conv
+        own = [*self._modules, "attention"][:5] == ["norm", "relu", "conv", "pool", "attention"]
+        return (
+            own
+            and len(self) < 6
+            and type(self.relu) is nn.ReLU
+            and is_convolution(conv, 1)
+            and unseen(*self.children())
+        )
 
 
 class DenseNet(Network):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from excite.kernels.norm_gate import norm_gate, sees_means_only
+from excite.kernels.norm_gate import can_fuse, norm_gate
 from excite.kernels.switch import passes_for, unseen
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def can_gate(norm: nn.Module) -> bool:
     attention = attention_of(norm)
     if attention is None:
         return is_plain_norm(norm)
-    return getattr(norm, "plain", None) is nn.BatchNorm2d and sees_means_only(attention) and unseen(attention)
+    return getattr(norm, "plain", None) is nn.BatchNorm2d and can_fuse(attention)
 
 
 def fuse(model: nn.Module) -> nn.Module:

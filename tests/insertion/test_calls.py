@@ -61,9 +61,42 @@ def test_a_module_that_is_never_called_takes_no_attention(model: nn.Module, wher
 def test_known_blocks_in_a_network_of_the_users_own_are_looked_at_too() -> None:
     net = Shortened(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1])
     with pytest.raises(ExciteError, match=r"layer4\.0.*never calls this module"):
-        excite.insert(net, "se")
-    gated = excite.insert(net, "se", where="layer[123].*")
+        excite.insert(net, "se", where="layer4.*")
+    gated = excite.insert(net, "se")
+    assert [site.block for site in excite.sites(gated)] == ["layer1.0", "layer2.0", "layer3.0"]
     assert [site.path for site in excite.sites(gated, where="layer1.*")] == ["layer1.0.bn2"]
+
+
+class Shared(nn.Module):
+    """Calls one activation everywhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.act = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 16, 3), nn.ReLU()
+        self.fc = nn.Linear(16, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.act(self.two(self.act(self.one(x)))).mean((2, 3)))
+
+
+@pytest.mark.parametrize("strategy", ["standard", "pre"])
+@pytest.mark.parametrize(
+    ("model", "where", "counts"),
+    [(Shared(), "act", "8 and 16"), (torchvision.models.resnet50(), "layer1.0.relu", "64 and 256")],
+    ids=["own", "resnet50"],
+)
+def test_a_module_with_several_widths_takes_no_attention(
+    model: nn.Module, where: str, counts: str, strategy: str
+) -> None:
+    with pytest.raises(ExciteError, match=f"more than once, with {counts} channels"):
+        excite.insert(model, "se", where=where, strategy=strategy, reduction=4)
+
+
+def test_a_module_whose_forward_was_set_on_it_takes_no_attention() -> None:
+    net = Shared()
+    net.two.forward = net.two.forward
+    with pytest.raises(ExciteError, match="two: this Conv2d has a forward set on it"):
+        excite.insert(net, "se", where="two")
 
 
 class Tupled(nn.Module):
