@@ -45,6 +45,23 @@ def test_what_a_killed_run_left_is_not_used_again(tmp_path: Path, left: str) -> 
     assert newest_run(tmp_path / "x").name == "x"
 
 
+def test_other_files_in_a_numbered_folder_are_passed_over(tmp_path: Path) -> None:
+    new_run_folder(tmp_path / "x")
+    (tmp_path / "x-2").mkdir()
+    (tmp_path / "x-2" / "notes.txt").touch()
+    (tmp_path / "x-3").touch()
+    assert new_run_folder(tmp_path / "x").name == "x-4"
+    with pytest.raises(ExciteError, match="holds files that are no run"):
+        new_run_folder(tmp_path / "x-2")
+
+
+def test_a_run_that_never_began_says_so(tmp_path: Path) -> None:
+    folder = new_run_folder(tmp_path / "x")
+    with pytest.raises(ExciteError, match="was stopped before it began") as caught:
+        Run.open(folder)
+    assert caught.value.hint == "train again, without --resume"
+
+
 def test_the_run_that_began_last_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     make_pictures(tmp_path / "x", classes=1, each=1)
