@@ -478,3 +478,19 @@ def test_a_real_folder_with_train_and_val() -> None:
     made = read_manifest(DATA / "hymenoptera")
     assert (len(made.part("train")), len(made.part("val"))) == (245, 153)
     assert made.classes == ("ants", "bees")
+
+
+def test_a_column_without_a_name_survives_saving(tmp_path: Path) -> None:
+    rows = "".join(f"{number},{number}.png,{'ab'[number % 2]},u\n" for number in range(4))
+    (tmp_path / "t.csv").write_text(",path,label,unnamed\n" + rows)
+    read_manifest(tmp_path / "t.csv").save(tmp_path / "saved.csv")
+    table = read_manifest(tmp_path / "saved.csv").table
+    assert table["unnamed_original"].tolist() == ["0", "1", "2", "3"]
+    assert set(table["unnamed"]) == {"u"}
+
+
+def test_a_group_is_one_in_either_unicode_form_and_with_spaces(tmp_path: Path) -> None:
+    names = ["M\u00fcller", "Mu\u0308ller", " M\u00fcller", "M\u00fcller "]
+    rows = "".join(f"{number}.png,{'ab'[number % 2]},{name}\n" for number, name in enumerate(names))
+    (tmp_path / "t.csv").write_text("path,label,group\n" + rows, encoding="utf-8")
+    assert read_manifest(tmp_path / "t.csv").group_count() == 1
