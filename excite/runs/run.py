@@ -219,7 +219,8 @@ def refuse_run_folder(out: Path) -> None:
     Raises: ExciteError for a run's folder, its checkpoints or figures, and a folder of its folds.
     """
     place = Path(os.path.realpath(out))
-    runs = [folder for folder in (place, *place.parents) if _is_claimed(folder)]
+    around = [folder for folder in (place, *place.parents) if (folder / CLAIM).is_file()]
+    runs = [folder for folder in around if folder == place or _holds_run(folder)]
     if not runs:
         return
     inside = place.relative_to(runs[0]).parts
@@ -232,10 +233,6 @@ def refuse_run_folder(out: Path) -> None:
         hint=f"name another folder, such as --out {os.path.relpath(runs[-1] / 'evaluation')}",
         exit_code=BAD_USAGE,
     )
-
-
-def _is_claimed(folder: Path) -> bool:
-    return _holds_run(folder) or (folder / CLAIM).is_file()
 
 
 def newest_run(wanted: Path, data: str = "") -> Path:

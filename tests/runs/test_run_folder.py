@@ -10,7 +10,7 @@ import pytest
 
 import excite
 from excite.errors import BAD_USAGE, ExciteError
-from excite.runs.run import Run, environment, new_run_folder, newest_run
+from excite.runs.run import Run, environment, new_run_folder, newest_run, refuse_run_folder
 
 from ..conftest import Command, make_pictures
 
@@ -53,6 +53,17 @@ def test_other_files_in_a_numbered_folder_are_passed_over(tmp_path: Path) -> Non
     assert new_run_folder(tmp_path / "x").name == "x-4"
     with pytest.raises(ExciteError, match="holds files that are no run"):
         new_run_folder(tmp_path / "x-2")
+
+
+def test_only_a_run_is_kept_from_being_written_over(tmp_path: Path) -> None:
+    run = begun(tmp_path / "x", "x")
+    claimed = new_run_folder(tmp_path / "x")
+    (tmp_path / "config.yaml").touch()  # of a project that the runs lie in
+    for out in (run, claimed, run / "checkpoints", run / "repeat-0" / "fold-1" / "figures"):
+        with pytest.raises(ExciteError, match="whose files are not written over"):
+            refuse_run_folder(out)
+    for out in (tmp_path, tmp_path / "figures", run / "evaluation", run / "other/figures"):
+        refuse_run_folder(out)
 
 
 def test_a_run_that_never_began_says_so(tmp_path: Path) -> None:
