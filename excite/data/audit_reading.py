@@ -10,7 +10,7 @@ import pandas as pd
 from excite.data.folders import is_image_name, list_folder, without_image_names
 from excite.data.manifest import Manifest
 from excite.data.paths import absolute_path, path_on_disk
-from excite.data.reading import read_manifest
+from excite.data.reading import read_manifest, refuse_cache_inside
 from excite.data.split import apply_group_pattern
 from excite.errors import require_utf8
 
@@ -44,5 +44,6 @@ def _flat(folder: Path) -> Manifest | None:
     images = [str(file) for file in files if is_image_name(file)]
     if folders or not images:
         return None
+    refuse_cache_inside(folder)
     others = [str(file) for file in files if not is_image_name(file)]
     return Manifest(pd.DataFrame({"path": images, "label": ""}), ("",), without_image_names(others))

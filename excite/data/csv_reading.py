@@ -23,8 +23,8 @@ def read_csv(file: Path, columns: dict[str, str]) -> Manifest:
 
     Args:
         columns: what the file calls the path, label, group and split; the last two may be missing where
-            they go by those names. Further columns are kept as text; those that are called as one of the
-            manifest's own are kept as ``NAME_original``.
+            they go by those names. Further columns are kept as text, one without a name
+            as ``unnamed``; those that are called as one of the manifest's own are kept as ``NAME_original``.
 
     Raises:
         ExciteError: what is wrong with the file, and in which line or row.
@@ -53,6 +53,8 @@ def read_csv(file: Path, columns: dict[str, str]) -> Manifest:
     if len(twice):
         what = f"{len(twice)} paths are listed more than once, the first is {twice.iloc[0]}"
         raise ExciteError(what, where=file, hint="keep one row an image")
+    if "group" in table and not saved:
+        table["group"] = table["group"].str.strip()
     for name in NUMBER_COLUMNS:
         if name in table:
             table[name] = [int(text) if _WHOLE_NUMBER.fullmatch(text) else 0 for text in table[name]]
@@ -88,6 +90,9 @@ def _names(header: list[str], columns: dict[str, str], saved: bool) -> list[str]
     for name in header:
         if name in roles:
             names.append(roles[name])
+        elif not name:  # pandas' index; the manifest is read again, where a last column needs a name
+            names.append("unnamed" if "unnamed" not in taken else _free_name("unnamed", taken))
+            taken.add(names[-1])
         elif name in ROLES or (not saved and _OURS.fullmatch(name)):
             names.append(_free_name(name, taken))
             taken.add(names[-1])

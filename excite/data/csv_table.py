@@ -17,7 +17,7 @@ from excite.errors import BAD_USAGE, ExciteError
 SEPARATORS = "\t,;"  # of equals in a header the first: a tab is hardly ever text
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _FIRST_ROW = re.compile(rf'(?:{_QUOTED.pattern}|[^"\r\n])*')
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # Excel writes and reads such a first line
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[,;\t]*', re.IGNORECASE)  # Excel writes and reads such a first line
 
 
 @dataclass(frozen=True)

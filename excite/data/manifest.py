@@ -53,10 +53,10 @@ class Manifest:
     """Images with their labels; whatever table comes in, the columns below are complete, ordered and typed.
 
     Args:
-        table: ``path`` (absolute), ``label`` (in Unicode's composed form), ``group`` ("" when unknown),
-            ``photo``, which all copies of one photo share ("" where there is none but this), ``split`` ("",
-            train, val or test), ``sha256`` of the file ("" until checked), ``width`` and ``height`` in pixels
-            as seen upright (0 until checked), then any further columns of the user's own.
+        table: ``path`` (absolute), ``label``, ``group`` ("" when unknown) and ``photo``, which all copies of
+            one photo share ("" where there is none but this), all three in Unicode's composed form, ``split``
+            ("", train, val or test), ``sha256`` of the file ("" until checked), ``width`` and ``height`` in
+            pixels as seen upright (0 until checked), then any further columns of the user's own.
         classes: class names; their order is the order of a model's outputs.
         left_out: files that lay among the images and are not of the data set.
         extremes: of the samples of all images with more than 8 bits per channel; None: there are none, or
@@ -78,7 +78,9 @@ class Manifest:
         typed: dict[str, Any] = {}
         for name in TEXT_COLUMNS:
             column = table[name] if name in table or name in ("path", "label") else _filled("", len(table))
-            typed[name] = column.astype("object").where(column.notna(), "").astype(str)
+            text = column.astype("object").where(column.notna(), "").astype(str)
+            # A name that two systems write in two ways, such as a patient's, is one name; a path is not.
+            typed[name] = text.map(same_name) if name in ("group", "photo") else text
         for name in NUMBER_COLUMNS:
             column = table[name] if name in table else _filled(0, len(table))
             typed[name] = column.astype(np.int64)

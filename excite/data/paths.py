@@ -68,13 +68,7 @@ def refuse_inside_data(target: Path, data: str | Path, images: Iterable[str] = (
     Raises: ExciteError with a place outside.
     """
     place = Path(os.path.realpath(target))
-    source = Path(os.path.realpath(absolute_path(os.path.expanduser(data))))  # noqa: PTH111
-    closed = _image_folders(images, source)
-    if source.is_dir():
-        closed.add(source)
-    around = [folder for folder in (place, *place.parents) if folder in closed]
-    if around:
-        root = around[-1]
+    if (root := _data_around(place, data, images)) is not None:
         here = Path(os.path.realpath(os.curdir))
         inside = place.relative_to(here if here in place.parents and root in here.parents else root)
         other = root.parent / (inside if inside.parts else f"{root.name}-out")
@@ -84,6 +78,29 @@ def refuse_inside_data(target: Path, data: str | Path, images: Iterable[str] = (
             hint=f"name a place outside, such as --out {os.path.relpath(other)}",
             exit_code=BAD_USAGE,
         )
+
+
+def refuse_cache_inside_data(cache: Path, data: str | Path, images: Iterable[str] = ()) -> None:
+    """The same for the cache folder, whose files would be read as images besides.
+
+    Raises: ExciteError with the variable that moves it.
+    """
+    if _data_around(Path(os.path.realpath(cache)), data, images) is not None:
+        raise ExciteError(
+            "the cache folder lies inside the data, where nothing is written",
+            where=cache,
+            hint="set EXCITE_CACHE to a folder outside",
+            exit_code=BAD_USAGE,
+        )
+
+
+def _data_around(place: Path, data: str | Path, images: Iterable[str]) -> Path | None:
+    """The outermost folder of the data that a real path lies in; None where it lies in none."""
+    source = Path(os.path.realpath(absolute_path(os.path.expanduser(data))))  # noqa: PTH111
+    closed = _image_folders(images, source)
+    if source.is_dir():
+        closed.add(source)
+    return next((folder for folder in reversed((place, *place.parents)) if folder in closed), None)
 
 
 def _image_folders(images: Iterable[str], table: Path) -> set[Path]:

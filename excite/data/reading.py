@@ -21,9 +21,9 @@ from excite.data.folders import (
     without_image_names,
 )
 from excite.data.manifest import Manifest, check_classes, same_name, split_names
-from excite.data.paths import absolute_path, path_on_disk
+from excite.data.paths import absolute_path, path_on_disk, refuse_cache_inside_data
 from excite.errors import BAD_USAGE, ExciteError, require_utf8
-from excite.system.cache import cache_directory
+from excite.system.cache import cache_directory, cache_path
 
 DIGITS = "digits"
 _ARRANGE = "put the images of each class into a folder of their own: <folder>/<class>/<image>"
@@ -68,7 +68,9 @@ def read_manifest(
         if renamed:
             what = f"column {renamed[0]!r} was named, but the data is a folder, not a CSV file"
             raise ExciteError(what, where=place, exit_code=BAD_USAGE)
+        refuse_cache_inside(place)
         manifest = _read_folder(place)
+        refuse_cache_inside(place, manifest.table["path"])  # also where links to class folders lead
     elif place.suffix.lower() in IMAGE_SUFFIXES:
         hint = "name the folder that holds the class folders; one picture is for `excite predict`"
         raise ExciteError("is a single image, not a data set", where=place, hint=hint, exit_code=BAD_USAGE)
@@ -77,6 +79,15 @@ def read_manifest(
     if complete:
         check_classes(manifest, where=place)
     return manifest
+
+
+def refuse_cache_inside(folder: Path, images: Iterable[str] = ()) -> None:
+    """Raises: ExciteError where the cache lies inside a data set's folder, or in a folder of its images."""
+    try:
+        cache = cache_path()
+    except ExciteError:  # there is none; whoever needs it is told
+        return
+    refuse_cache_inside_data(cache, folder, images)
 
 
 def _no_such_place(source: str | Path, place: Path) -> ExciteError:

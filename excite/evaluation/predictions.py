@@ -194,7 +194,7 @@ def read_predictions(path: str | Path, *, group: str = "group") -> Predictions:
         text = table[columns].iloc[row, column]
         raise _bad(f"{_place(paths, row)}: {columns[column]} is {text!r}, not a number", where=path)
     targets = np.array([index[label] for label in table["label"]], dtype=np.int64)
-    groups = table[group].to_numpy(dtype=object) if group in table else None
+    groups = table[group].str.strip().to_numpy(dtype=object) if group in table else None
     photos = table["photo"].to_numpy(dtype=object) if "photo" in table else None
     try:
         return Predictions(targets, numbers.to_numpy(dtype=np.float64), classes, groups, paths, photos)
@@ -234,8 +234,8 @@ def _checked_rows(probabilities: np.ndarray, paths: Sequence[str] | None) -> np.
 
 
 def _names(groups: Iterable[Any]) -> np.ndarray:
-    """(N,) text; "" for what is missing: None, pandas' NA, and NaN, which does not equal itself."""
-    names = ["" if name is None or name is pd.NA or name != name else str(name) for name in groups]
+    """(N,) text, composed; "" for what is missing: None, pandas' NA, and NaN, which does not equal itself."""
+    names = ["" if name is None or name is pd.NA or name != name else same_name(str(name)) for name in groups]
     return np.array(names, dtype=object)
 
 

@@ -15,7 +15,7 @@ from excite.data.csv_table import read_table
 from excite.data.intensity import beyond_range
 from excite.data.loading import PixelSource
 from excite.data.manifest import Manifest, same_name
-from excite.data.paths import absolute_path, refuse_inside_data
+from excite.data.paths import absolute_path, refuse_inside_data, same_place
 from excite.data.pixels import cached_pixels
 from excite.data.reading import read_manifest
 from excite.data.split import apply_group_pattern
@@ -24,7 +24,7 @@ from excite.evaluation.judge import Questions, judge
 from excite.evaluation.predictions import Predictions, read_predictions
 from excite.runs.audited import duplicates_in_train
 from excite.runs.predictions import column_names, predictions_of, questions_of
-from excite.runs.run import Run
+from excite.runs.run import Run, refuse_run_folder
 from excite.runs.seen import SeenImage, seen_in_training
 from excite.system.cache import cache_directory
 from excite.text import command_line
@@ -76,13 +76,15 @@ def evaluate_run(
             run's own pattern belongs to the data that it was trained on, and is not used here.
         columns: ``path_column``, ``label_column``, ``group_column``, ``split_column`` of a CSV.
         max_bad: largest share of unreadable files to go on with.
-        out: the folder that will be written; one among the images is refused.
+        out: the folder that will be written; a run's, and one among the images, is refused.
 
     Raises:
         ExciteError: if a class of the data is none of the run's, or the run's test images have changed; and
             for a cross-validation's own images, all of which most of its members have seen.
     """
     display = display or Display()
+    if out is not None:
+        refuse_run_folder(out)
     config = run.config
     if data is None and config.folds is not None:
         what = "is a cross-validation: its own images are measured, each by a model that had not seen it"
@@ -189,13 +191,16 @@ def evaluate_table(
 
     Args:
         validation: such a table of validation images, which thresholds are chosen with.
-        out: the folder that will be written; one among the images is refused.
+        out: the folder that will be written; a run's, one among the images, and one in which a table that is
+            read would be written over, is refused.
 
     Raises:
         ExciteError: as ``read_predictions`` and ``judge``, and for a column that the table does not have.
     """
     predictions = read_predictions(file, group=group_column)
     if out is not None:
+        refuse_run_folder(out)
+        _refuse_same_table(out, [file] if validation is None else [file, validation])
         images = [str(absolute_path(path, file.parent)) for path in predictions.paths or ()]
         refuse_inside_data(out, file, [image for image in images if Path(image).is_file()])
     columns = {}
@@ -209,6 +214,14 @@ def evaluate_table(
     if held is not None and held.classes != predictions.classes:
         raise ExciteError("has other classes than the table to be measured", where=validation)
     return Evaluation("table", judge(predictions, questions, validation=held, columns=columns), predictions)
+
+
+def _refuse_same_table(out: Path, tables: Sequence[Path]) -> None:
+    """Raises: ExciteError where the table that is written would take the place of one that is read."""
+    for table in tables:
+        if same_place(str(table), str(out / "predictions.csv")):
+            what = "would be written over by the evaluation"
+            raise ExciteError(what, where=table, hint="name another folder with --out", exit_code=BAD_USAGE)
 
 
 def _warn_of_seen(run: Run, seen: Sequence[SeenImage], n: int, display: Display) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import excite
 from excite.data.paths import absolute_path, same_place
-from excite.errors import ExciteError, require_utf8
+from excite.errors import BAD_USAGE, ExciteError, require_utf8
 from excite.files import create_exclusively, write_text
 from excite.text import command_line, csv_text
 from excite.training.config import TrainConfig
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 CLAIM = "environment.json"
 _FIRST_FILES = {CLAIM, "manifest.csv", "audit.json", "config.yaml"}
+_OWN_FOLDERS = re.compile(r"checkpoints|figures|repeat-\d+")
 LIBRARIES = ("torch", "torchvision", "timm", "safetensors", "Pillow", "numpy", "pandas", "scikit-learn")
 
 
@@ -53,10 +54,12 @@ class Run:
         """An existing run. Raises: ExciteError if the folder is none."""
         run = cls(path)
         if not (run.path / "config.yaml").is_file():
-            what = (
-                "is not a run folder: it has no config.yaml" if run.path.exists() else "there is no such run"
-            )
-            raise ExciteError(what, where=path, hint="name the folder that excite train printed")
+            what, hint = "there is no such run", "name the folder that excite train printed"
+            if (run.path / CLAIM).is_file():
+                what, hint = "its training was stopped before it began", "train again, without --resume"
+            elif run.path.exists():
+                what = "is not a run folder: it has no config.yaml"
+            raise ExciteError(what, where=path, hint=hint)
         return run
 
     @property
@@ -177,12 +180,12 @@ class Run:
 
 
 def new_run_folder(wanted: Path) -> Path:
-    """Claim the folder ``wanted`` or, where a run has claimed it, ``wanted-2``, ``-3`` ...
+    """Claim the folder ``wanted`` or, where a run has claimed it, the first free of ``wanted-2``, ``-3`` ...
 
     Whoever creates the file ``environment.json`` in an empty folder has claimed it: of several processes at
     once each gets a folder of its own, and the folder of one that was killed is not used again.
 
-    Raises: ExciteError if it cannot be made, or if there is something else in it.
+    Raises: ExciteError if it cannot be made, or if there is something else in ``wanted``.
     """
     require_utf8(wanted)
     for folder in _numbered(wanted):
@@ -192,16 +195,44 @@ def new_run_folder(wanted: Path) -> Path:
             if not present and create_exclusively(folder / CLAIM):
                 return folder
         except OSError as error:
+            if folder != wanted and folder.is_file():
+                continue
             raise ExciteError(
                 f"cannot be made: {error.strerror}", where=folder, hint="name another with --out"
             ) from error
-        if present and not present & _FIRST_FILES:
+        # A numbered folder was not asked for: whatever is in it, the next number is as good.
+        if present and not present & _FIRST_FILES and folder == wanted:
             raise ExciteError(
                 f"holds files that are no run's, such as {min(present)}",
                 where=folder,
                 hint="name another with --out",
             )
     raise AssertionError("numbers do not end")
+
+
+def refuse_run_folder(out: Path) -> None:
+    """What is measured later is not written over what a training wrote.
+
+    Args:
+        out: the folder that will be written; one of its own inside a run's folder is well.
+
+    Raises: ExciteError for a run's folder, its checkpoints or figures, and a folder of its folds.
+    """
+    place = Path(os.path.realpath(out))
+    around = [folder for folder in (place, *place.parents) if (folder / CLAIM).is_file()]
+    runs = [folder for folder in around if folder == place or _holds_run(folder)]
+    if not runs:
+        return
+    inside = place.relative_to(runs[0]).parts
+    if inside and not _OWN_FOLDERS.fullmatch(inside[0]):
+        return
+    what = "is the folder of a run" if not inside else f"belongs to the run {runs[0].name}"
+    raise ExciteError(
+        f"{what}, whose files are not written over",
+        where=out,
+        hint=f"name another folder, such as --out {os.path.relpath(runs[-1] / 'evaluation')}",
+        exit_code=BAD_USAGE,
+    )
 
 
 def newest_run(wanted: Path, data: str = "") -> Path:

@@ -35,6 +35,7 @@ def read(tmp_path: Path, text: str | bytes) -> CsvTable:
         'path, label\n1.png, a\n2.png, "b"\n',
         '"path","label"\n"1.png","a"\n"2.png","b"\n',
         "sep=,\npath,label\n1.png,a\n2.png,b\n",
+        '"sep=,",,\r\npath,label\r\n1.png,a\r\n2.png,b\r\n',
     ],
 )
 def test_one_table_in_many_forms(tmp_path: Path, text: str, separator: str) -> None:

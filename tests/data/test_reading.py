@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from excite.data.audit_reading import read_images
 from excite.data.digits import digits_folder
 from excite.data.reading import read_manifest
 from excite.errors import ExciteError
@@ -177,7 +178,7 @@ def test_dots_behind_a_link_lead_where_the_system_goes(tmp_path: Path) -> None:
 def test_a_name_that_is_not_utf8_is_one_clear_line(tmp_path: Path) -> None:
     touch(tmp_path, *(f"{name}/{i}.png" for name in "ab" for i in range(2)))
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/a/\xff.png")).touch()
-    with pytest.raises(ExciteError, match=r"the name '\\udcff.png' is not UTF-8 \(rename it\)"):
+    with pytest.raises(ExciteError, match=r"\udcff\.png: the path is not UTF-8 \(rename it"):
         read_manifest(tmp_path)
     above = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xfe"))
     touch(above, "a/1.png", "b/1.png")
@@ -478,3 +479,39 @@ def test_a_real_folder_with_train_and_val() -> None:
     made = read_manifest(DATA / "hymenoptera")
     assert (len(made.part("train")), len(made.part("val"))) == (245, 153)
     assert made.classes == ("ants", "bees")
+
+
+def test_a_column_without_a_name_survives_saving(tmp_path: Path) -> None:
+    rows = "".join(f"{number},{number}.png,{'ab'[number % 2]},u\n" for number in range(4))
+    (tmp_path / "t.csv").write_text(",path,label,unnamed\n" + rows)
+    read_manifest(tmp_path / "t.csv").save(tmp_path / "saved.csv")
+    table = read_manifest(tmp_path / "saved.csv").table
+    assert table["unnamed_original"].tolist() == ["0", "1", "2", "3"]
+    assert set(table["unnamed"]) == {"u"}
+
+
+def test_a_group_is_one_in_either_unicode_form_and_with_spaces(tmp_path: Path) -> None:
+    names = ["M\u00fcller", "Mu\u0308ller", " M\u00fcller", "M\u00fcller "]
+    rows = "".join(f"{number}.png,{'ab'[number % 2]},{name}\n" for number, name in enumerate(names))
+    (tmp_path / "t.csv").write_text("path,label,group\n" + rows, encoding="utf-8")
+    assert read_manifest(tmp_path / "t.csv").group_count() == 1
+
+
+def test_the_cache_is_neither_read_nor_written_among_the_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path / "data", "a/1.png", "a/2.png", "b/1.png", "b/2.png")
+    touch(tmp_path / "elsewhere/c", "1.png", "2.png")
+    (tmp_path / "data/c").symlink_to("../elsewhere/c")
+    (tmp_path / "flat").symlink_to("elsewhere/c")
+    for inside in ("data/cache", "data/a/cache", "data/.cache", "data/c/cache", "elsewhere/c/cache"):
+        monkeypatch.setenv("EXCITE_CACHE", str(tmp_path / inside))
+        for read in (read_manifest, read_images):
+            with pytest.raises(ExciteError, match="the cache folder lies inside the data"):
+                read(tmp_path / "data")
+        assert not (tmp_path / inside).exists()
+    with pytest.raises(ExciteError, match="the cache folder lies inside the data"):
+        read_images(tmp_path / "flat")
+    monkeypatch.setenv("EXCITE_CACHE", str(tmp_path / "elsewhere/cache"))
+    assert len(read_manifest(tmp_path / "data")) == 6
+    assert len(read_manifest("digits")) > 1000

@@ -208,3 +208,8 @@ def test_classes_are_the_same_in_both_unicode_forms_and_may_end_in_spaces(tmp_pa
     assert found.classes == ("caf\u00e9", "tea ")
     assert found.targets.tolist() == [0, 1]
     assert found.class_index("cafe\u0301") == 0
+
+
+def test_a_group_is_one_in_either_unicode_form_and_with_spaces(tmp_path: Path) -> None:
+    text = "path,label,group,p:a,p:b\nx,a,M\u00fcller,1,0\ny,b,Mu\u0308ller,0,1\nz,b,M\u00fcller ,0,1\n"
+    assert read_predictions(written(tmp_path, text)).group_count == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -416,6 +417,35 @@ def test_one_image_and_one_class_are_measured_and_what_is_not_defined_says_why(
     assert "every image is of this class" in reasons[0]  # of the classes
     assert "all images are of one class" in reasons[1]  # of the sites
     assert "nan" not in said
+
+
+def test_an_evaluation_is_not_written_over_a_run(
+    trained: Run, foreign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained.path, run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    (tmp_path / "link").symlink_to("run")
+    other = [str(foreign), "--map", "measles=b"]
+    for out in (run, tmp_path / "link", run / "figures", run / "checkpoints" / "x", run / "repeat-0/fold-1"):
+        for source in ([str(run)], [str(run), *other], [str(run / "predictions.csv")]):
+            assert excite_cli(["evaluate", *source, "--out", str(out)]) == 2
+            said = capsys.readouterr().err
+            assert "whose files are not written over" in said
+            assert f"--out {os.path.relpath(run / 'evaluation')}" in said
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert excite_cli(["evaluate", str(run), "--out", str(run / "evaluation")]) == 0
+
+
+def test_a_table_of_predictions_is_not_written_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "predictions.csv"
+    good_table().to_csv(table, index=False)
+    before = table.read_bytes()
+    assert excite_cli(["evaluate", str(table), "--out", str(tmp_path)]) == 2
+    assert "would be written over" in capsys.readouterr().err
+    assert table.read_bytes() == before
 
 
 def test_a_table_has_no_parts(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import excite
 from excite.errors import BAD_USAGE, ExciteError
-from excite.runs.run import Run, environment, new_run_folder, newest_run
+from excite.runs.run import Run, environment, new_run_folder, newest_run, refuse_run_folder
 
 from ..conftest import Command, make_pictures
 
@@ -43,6 +43,34 @@ def test_what_a_killed_run_left_is_not_used_again(tmp_path: Path, left: str) -> 
     (tmp_path / "x" / left).touch()
     assert new_run_folder(tmp_path / "x").name == "x-2"
     assert newest_run(tmp_path / "x").name == "x"
+
+
+def test_other_files_in_a_numbered_folder_are_passed_over(tmp_path: Path) -> None:
+    new_run_folder(tmp_path / "x")
+    (tmp_path / "x-2").mkdir()
+    (tmp_path / "x-2" / "notes.txt").touch()
+    (tmp_path / "x-3").touch()
+    assert new_run_folder(tmp_path / "x").name == "x-4"
+    with pytest.raises(ExciteError, match="holds files that are no run"):
+        new_run_folder(tmp_path / "x-2")
+
+
+def test_only_a_run_is_kept_from_being_written_over(tmp_path: Path) -> None:
+    run = begun(tmp_path / "x", "x")
+    claimed = new_run_folder(tmp_path / "x")
+    (tmp_path / "config.yaml").touch()  # of a project that the runs lie in
+    for out in (run, claimed, run / "checkpoints", run / "repeat-0" / "fold-1" / "figures"):
+        with pytest.raises(ExciteError, match="whose files are not written over"):
+            refuse_run_folder(out)
+    for out in (tmp_path, tmp_path / "figures", run / "evaluation", run / "other/figures"):
+        refuse_run_folder(out)
+
+
+def test_a_run_that_never_began_says_so(tmp_path: Path) -> None:
+    folder = new_run_folder(tmp_path / "x")
+    with pytest.raises(ExciteError, match="was stopped before it began") as caught:
+        Run.open(folder)
+    assert caught.value.hint == "train again, without --resume"
 
 
 def test_the_run_that_began_last_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
