@@ -91,8 +91,8 @@ def remove(model: nn.Module) -> nn.Module:
     """A copy of the model without the attention that ``insert`` put in: the original, in names and classes.
 
     Raises:
-        ExciteError: if there is none; attention that an architecture was built with stays. If a module's class
-            was changed after insertion, other than by a parametrization, which stays.
+        ExciteError: if there is none; attention that an architecture was built with stays. Also if a
+            module's class was changed after insertion, other than by a parametrization, which stays.
     """
     require_module(model)
     table = inserted_sites(model)

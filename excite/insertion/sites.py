@@ -25,9 +25,9 @@ def sites(
 
     Args:
         where: which modules; all known blocks that the model calls by default. A glob on module paths, ``*``
-            within one name and ``**`` across dots; a class; a function of path and module; or several of them. A known block
-            takes attention where its family does, any other module after its output (before its input with
-            ``pre``).
+            within one name and ``**`` across dots; a class; a function of path and module; or several of
+            them. A known block takes attention where its family does, any other module after its output
+            (before its input with ``pre``).
         stages: keep these levels of resolution only, numbered as ``Site.stage``.
         strategy: ``standard``, ``pre``, ``post``, ``identity`` or ``inner``, as ``families.py`` has them.
 

@@ -44,9 +44,8 @@ def test_a_parametrization_outlives_attention(
     torch.testing.assert_close(plain[0].weight, weight)
     plain(images).sum().backward()
     assert all(parameter.grad is not None for parameter in plain.parameters())
-    torch.testing.assert_close(
-        gated(images), gated[0].attention(torch.conv2d(images, weight, gated[0].bias, padding=1)).relu()
-    )
+    maps = torch.conv2d(images, weight, gated[0].bias, padding=1)
+    torch.testing.assert_close(gated(images), gated[0].attention(maps).relu())
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
@@ -78,5 +77,5 @@ def test_conversions_keep_both() -> None:
 def test_another_class_on_top_is_refused() -> None:
     gated = attended(network())
     gated[0].__class__ = type("Other", (type(gated[0]),), {})
-    with pytest.raises(ExciteError, match="^0: its class was changed to Other"):
+    with pytest.raises(ExciteError, match=r"^0: its class was changed to Other"):
         excite.remove(gated)
