@@ -92,19 +92,18 @@ def evaluate_run(
         raise ExciteError(what, where=run.path, hint=hint, exit_code=BAD_USAGE)
     classifier = run.classifier(device)
     questions = questions or questions_of(config)
-    if data is None:
-        before, grouped_by = run.manifest, "run"
-    else:
-        found = read_manifest(data, complete=False, **(columns or {}))
-        before, grouped_by = _grouped(found, group_pattern, (columns or {}).get("group_column", "group"))
+    before = run.manifest if data is None else read_manifest(data, complete=False, **(columns or {}))
+    if out is not None:
+        refuse_inside_data(out, run.data_path, run.manifest.table["path"])
+        refuse_inside_data(out, data or run.data_path, before.table["path"])
+    grouped_by = "run"
+    if data is not None:
+        before, grouped_by = _grouped(before, group_pattern, (columns or {}).get("group_column", "group"))
         if grouped_by == "image":
             display.note(
                 "each image counts as a group of its own; --group-pattern, or --group-column for a CSV, "
                 "names the groups of this data"
             )
-    if out is not None:
-        refuse_inside_data(out, run.data_path, run.manifest.table["path"])
-        refuse_inside_data(out, data or run.data_path, before.table["path"])
     for left_out in before.left_out:
         display.note(str(left_out))
     manifest = _aligned(before, classifier.classes, mapping or {}, data or run.path)

@@ -302,7 +302,7 @@ def test_all_unknown_classes_are_named_with_the_likeliest_answer(
     (foreign / "a").rename(foreign / "aa")
     assert excite_cli(["evaluate", str(trained.path), str(foreign)]) == 2
     said = capsys.readouterr().err
-    assert "classes 'aa', 'measles' are none of the run's: a, b (say what it is with --map 'aa=a'" in said
+    assert "classes 'aa', 'measles' are none of the run's: a, b (say what it is with --map aa=a" in said
 
 
 def test_copies_of_images_that_are_gone_are_known_by_content_or_from_memory(
@@ -323,7 +323,7 @@ def test_copies_of_images_that_are_gone_are_known_by_content_or_from_memory(
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        ([], "class 'measles' is none of the run's: a, b (say what it is with --map 'measles=b'"),
+        ([], "class 'measles' is none of the run's: a, b (say what it is with --map measles=b"),
         (["--map", "measels=b"], "did you mean 'measles'?"),
         (["--map", "measles=c"], "unknown class 'c'"),
         (["--map", "measles"], "is not of the form THEIRS=OURS"),
