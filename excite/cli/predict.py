@@ -53,8 +53,12 @@ def predict(
 
     classifier = Classifier.load(run, device=device)
     found: list[Prediction] = []
-    failed = 0
-    files = _files(images)
+    files, refused = _files(images)
+    if refused and not files:
+        raise refused[0]
+    for error in refused:
+        _report(error)
+    failed = len(refused)
     for start in range(0, len(files), BATCH):
         try:
             found += classifier.predict(files[start : start + BATCH])
@@ -63,31 +67,42 @@ def predict(
                 try:
                     found += classifier.predict(file)
                 except ExciteError as error:
-                    print(printable(f"excite: error: {error}"), file=sys.stderr)
+                    _report(error)
                     failed += 1
     _print(found, format, classifier)
     if failed:
         raise typer.Exit(1)
 
 
-def _files(images: list[Path]) -> list[Path]:
-    """The files that were named, and the images of folders that were."""
+def _report(error: ExciteError) -> None:
+    """Name on standard error what could not be predicted; the other images are."""
+    print(printable(f"excite: error: {error}"), file=sys.stderr)
+
+
+def _files(images: list[Path]) -> tuple[list[Path], list[ExciteError]]:
+    """The files that were named, the images of folders that were, and why some folders give none."""
+    files: list[Path] = []
+    refused: list[ExciteError] = []
+    for path in images:
+        try:
+            files += _images_in(path) if path.is_dir() else [path]
+        except ExciteError as error:
+            refused.append(error)
+    return files, refused
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """The images of a folder. Raises: ExciteError if it holds none or cannot be read."""
     from excite.data.folders import find_images, without_image_names
 
-    files: list[Path] = []
-    for path in images:
-        if path.is_dir():
-            found = find_images(path, any_name=True)
-            left_out = without_image_names(found.others)
-            if not found.images:
-                why = f"; {left_out[0]}" if left_out else ""
-                raise ExciteError(f"the folder holds no images{why}", where=path, exit_code=BAD_USAGE)
-            for reason in left_out:
-                print(f"excite: {reason}", file=sys.stderr)
-            files += map(Path, found.images)
-        else:
-            files.append(path)
-    return files
+    found = find_images(folder, any_name=True)
+    left_out = without_image_names(found.others)
+    if not found.images:
+        why = f"; {left_out[0]}" if left_out else ""
+        raise ExciteError(f"the folder holds no images{why}", where=folder, exit_code=BAD_USAGE)
+    for reason in left_out:
+        print(printable(f"excite: {reason}"), file=sys.stderr)
+    return list(map(Path, found.images))
 
 
 def _print(found: list[Prediction], format: str, classifier: Classifier) -> None:
