@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,8 @@ def require_utf8(path: Path) -> None:
         str(path.absolute()).encode()
     except UnicodeEncodeError as error:
         hint = "rename it, or name another"
-        raise ExciteError("the path is not UTF-8", where=path, hint=hint, exit_code=BAD_USAGE) from error
+        shown = os.fsencode(path).decode(errors="backslashreplace")  # so that the message can be encoded
+        raise ExciteError("the path is not UTF-8", where=shown, hint=hint, exit_code=BAD_USAGE) from error
 
 
 def refuse_unknown_options(

@@ -88,7 +88,8 @@ def insert(
         functional, input_tensors=images, call_function=call, clone_function=clone
     )
     for layer, copy in clones:
-        copy_weights(layer, copy)
+        if isinstance(layer, keras.Layer):  # plain operations, such as ops.add, have no weights
+            copy_weights(layer, copy)
     return changed
 
 

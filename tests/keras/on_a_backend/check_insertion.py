@@ -173,4 +173,4 @@ def test_a_layer_without_a_configuration_is_refused():
     images = keras.Input((9, 9, 8))
     x = keras.layers.Conv2D(8, 3, name="c")(Opaque(lambda t: t)(images))
     with pytest.raises(ExciteError, match="get_config"):
-        insert(keras.Model(images, x), "se", where="c")
+        insert(keras.Model(images, x), "se", where="c", reduction=2)
