@@ -120,7 +120,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
 
 def test_a_file_of_another_architecture_is_refused(tmp_path):
     save_file({"stem.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
-    with pytest.raises(ExciteError, match="none of its 1 tensors fits: the file has 'stem.weight'"):
+    with pytest.raises(ExciteError, match=r"none of its 1 tensors fits: the file has 'stem.weight'"):
         load_weights(small(), tmp_path / "other.safetensors")
 
 
