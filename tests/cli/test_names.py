@@ -187,5 +187,5 @@ def test_a_path_that_is_not_utf8_is_refused_before_anything_is_written(
         out.mkdir(exist_ok=True)
         done = excite_command(*arguments, "--no-photos", "--model", "densenet_bc_40_12")
         assert done.returncode == 2
-        assert r"run\udcff: the path is not UTF-8" in done.stderr
+        assert r"run\xff: the path is not UTF-8" in done.stderr
         assert not list(out.iterdir())
