@@ -70,6 +70,7 @@ IMAGE_SUFFIXES = frozenset({
 # fmt: on
 """What counts as an image by its name; wider than ``FORMATS``, so that the rest is reported, not missed."""
 
+_TEXT_LIMIT = re.compile("MAX_TEXT_CHUNK|text chunk")  # in what Pillow says of a PNG beyond its limits
 _ORIENTATION = 0x0112
 _KIND_OF_IMAGE, _SUB_IMAGES = 254, 330  # TIFF: 1 is a reduced version of another image in the file
 _TURNS = {
@@ -189,7 +190,7 @@ def _decoded(
         try:
             return _read(stream, reader, max_pixels, intensity_range)
         except ValueError as error:
-            if reader is not PngImagePlugin.PngImageFile or "text chunk" not in _chunk_text(error):
+            if reader is not PngImagePlugin.PngImageFile or not _TEXT_LIMIT.search(str(error)):
                 raise
             # Pillow limits texts and profiles that nobody needs here: read the image without them.
             return _read(without_texts(stream), reader, max_pixels, intensity_range)
@@ -218,10 +219,6 @@ def _read(
         image = reader(stream)
     result, extremes = _upright(image, intensity_range, low_bytes)
     return (result.copy() if result is image else result), extremes  # lets go of the file
-
-
-def _chunk_text(error: ValueError) -> str:
-    return str(error).replace("MAX_TEXT_CHUNK", "text chunk")
 
 
 @contextmanager

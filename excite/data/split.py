@@ -73,7 +73,7 @@ def apply_group_pattern(manifest: Manifest, pattern: str, *, strict: bool = True
     Args:
         pattern: a regular expression searched for in the name without its folder; its first capture
             group is the image's group, or the whole match where it has none.
-        strict: refuse a pattern that tells nothing: one group for all images, or one for each.
+        strict: refuse a pattern that gives all images one group, or each image a group of its own.
 
     Raises:
         ExciteError: when it is not a regular expression, a name does not match, or it is refused.

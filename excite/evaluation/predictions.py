@@ -180,11 +180,11 @@ def read_predictions(path: str | Path, *, group: str = "group") -> Predictions:
     classes = _classes_of(read, set(table["label"]))
     paths = tuple(table["path"])
     index = {name: number for number, name in enumerate(classes)}
-    strangers = np.flatnonzero(~table["label"].isin(classes).to_numpy())
-    if len(strangers):
-        label = table["label"].iloc[strangers[0]]
+    unknown = np.flatnonzero(~table["label"].isin(classes).to_numpy())
+    if len(unknown):
+        label = table["label"].iloc[unknown[0]]
         hint = f"classes with a column: {', '.join(classes[:12])}"
-        raise _bad(f"{_place(paths, strangers[0])}: label {label!r} has no column 'p:{label}'", hint, path)
+        raise _bad(f"{_place(paths, unknown[0])}: label {label!r} has no column 'p:{label}'", hint, path)
     if read.separator != ",":  # where fields are not separated by commas, decimals may be
         table[columns] = table[columns].replace(_DECIMAL_COMMA, r"\1.\2", regex=True)
     numbers = table[columns].apply(pd.to_numeric, errors="coerce")
