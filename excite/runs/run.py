@@ -214,7 +214,7 @@ def refuse_run_folder(out: Path) -> None:
     """What is measured later is not written over what a training wrote.
 
     Args:
-        out: the folder that will be written; one of its own inside a run's folder is well.
+        out: the folder that will be written; a folder of its own inside a run is allowed.
 
     Raises: ExciteError for a run's folder, its checkpoints or figures, and a folder of its folds.
     """
