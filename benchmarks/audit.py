@@ -35,8 +35,8 @@ Work = Callable[[Path], int]
 
 def audit_folder(folder: Path, *, photos: bool) -> int:
     """Pairs found, all passes or without the third."""
-    from excite.data.audit import audit
-    from excite.data.audit_reading import read_images
+    from excite.audit.audit import audit
+    from excite.audit.reading import read_images
 
     return len(audit(read_images(folder), photos=photos).pairs)
 
@@ -135,7 +135,7 @@ def report_photos(data: Path) -> None:
 
 
 def report_generated() -> None:
-    from tests.data.test_same_photo import scene
+    from tests.audit.duplicates.test_same_photo import scene
 
     header("Generated photos of 224 pixels, all passes")
     with tempfile.TemporaryDirectory() as place:

@@ -32,11 +32,11 @@ import scans  # these two are beside this file
 from changes import CHANGES
 from PIL import Image
 
-from excite.data.checking import check_files
+from excite.audit.duplicates.find import find_pairs, link
+from excite.audit.duplicates.pair import KINDS, Pair
 from excite.data.decoding import decode
-from excite.data.duplicates import find_pairs, link
+from excite.data.file_validation import check_files
 from excite.data.manifest import Manifest
-from excite.data.pairs import KINDS, Pair
 
 HASH_DISTANCE = 10
 

@@ -21,11 +21,11 @@ from sklearn.metrics import roc_auc_score
 
 from excite.evaluation.comparison import compare, mcnemar
 from excite.evaluation.delong import delong
+from excite.evaluation.effective_sample_size import jackknife_interval
 from excite.evaluation.intervals import bootstrap_interval, grouped_wilson, wilson
 from excite.evaluation.measure import measure, proportion
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.resampling import GroupSums, Values, bootstrap, jackknife
-from excite.evaluation.worth import jackknife_interval
 
 RESAMPLED = (
     "balanced_accuracy",

@@ -1,6 +1,6 @@
 """What reusing freed memory is worth: ``python benchmarks/memory.py [NETWORK ...]``.
 
-Forward pass and training step with and without ``excite.training.memory.keep_memory``, each in processes of
+Forward pass and training step with and without ``excite.system.malloc.keep_memory``, each in processes of
 its own, alternating, since the setting cannot be taken back; medians of several, with page faults and peak.
 """
 
@@ -22,8 +22,8 @@ ROUNDS, STEPS = 3, 3
 
 def measure(name: str) -> dict[str, float]:
     """Seconds, page faults and peak MiB of this process."""
-    from excite.models.catalogue import create_model
-    from excite.training.memory import keep_memory
+    from excite.models.catalog import create_model
+    from excite.system.malloc import keep_memory
 
     keep_memory()
     torch.set_num_threads(1)

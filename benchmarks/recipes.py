@@ -24,16 +24,16 @@ from torch import nn
 
 import excite
 from excite.data.manifest import Manifest
-from excite.data.pixels import cached_pixels
+from excite.data.pixel_cache import cached_pixels
 from excite.data.preprocessing import Preprocessing
 from excite.data.split import repeated_folds
 from excite.evaluation.folds import pool
 from excite.evaluation.measure import measure
 from excite.evaluation.predictions import Predictions
-from excite.models.catalogue import create_model
+from excite.inference.predict import softmax
+from excite.models.catalog import create_model
 from excite.models.weights import load_weights
-from excite.runs.classifier import softmax
-from excite.runs.predictions import predictions_of
+from excite.runs.prediction_table import predictions_of
 from excite.system.cache import cache_directory
 
 FOLDS = 5

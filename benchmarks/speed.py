@@ -39,7 +39,7 @@ WORKS = tuple(IMAGES)
 
 
 def excites(name: str, **options: object) -> nn.Module:
-    from excite.models.catalogue import create_model
+    from excite.models.catalog import create_model
 
     return create_model(name, num_classes=1000, **options)
 
@@ -102,7 +102,7 @@ def serve(network: str, row: str, work: str, precision: str, threads: int, compi
     torch.set_num_threads(threads)
     ours = row.startswith("ours") and not row.endswith("off")
     if ours or row.endswith("kept"):
-        from excite.training.memory import keep_memory
+        from excite.system.malloc import keep_memory
 
         keep_memory()
     model = ROWS[network][row]().to(memory_format=torch.channels_last)

@@ -22,7 +22,7 @@ began = resource.getrusage(resource.RUSAGE_SELF)
 ended = resource.getrusage(resource.RUSAGE_SELF)
 print(ended.ru_utime - began.ru_utime + ended.ru_stime - began.ru_stime, file=sys.stderr)
 """
-KERNELS = TIMED.format(before="import torch, numba", timed="import excite.kernels.cpu")
+KERNELS = TIMED.format(before="import torch, numba", timed="import excite.kernels.cpu.passes")
 INSERTION = TIMED.format(
     before="import torchvision, excite\nmodel = torchvision.models.resnet152()\nexcite.insert",
     timed="excite.insert(model)",

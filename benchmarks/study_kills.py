@@ -17,12 +17,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from excite.config.train_config import TrainConfig
 from excite.study.plan import Plan, parse_arm
-from excite.study.schema import DONE, RUNNING, WAITING
+from excite.study.running.worker import work
+from excite.study.store.schema import DONE, RUNNING, WAITING
 from excite.study.study import Study, begin
-from excite.study.worker import work
-from excite.training.config import TrainConfig
-from excite.training.progress import Display
+from excite.system.progress import Display
 
 NET = "densenet_bc_40_12"
 BASE = TrainConfig(

@@ -18,14 +18,14 @@ from unittest.mock import patch
 
 import numpy as np
 
-from excite.study import worker
-from excite.study.board import Board
+from excite.config.train_config import TrainConfig
 from excite.study.plan import Plan, parse_arm
-from excite.study.runner import choose_crew, run_here
+from excite.study.running import worker
+from excite.study.running.live_table import Board
+from excite.study.running.local import choose_crew, run_here
 from excite.study.study import begin
-from excite.training.config import TrainConfig
+from excite.system.progress import Display
 from excite.training.loop import Trainer
-from excite.training.progress import Display
 
 BASE = TrainConfig(data="digits", epochs=2, device="cpu", precision="float32")
 ARMS = [parse_arm("plain:densenet_bc_40_12"), parse_arm("se:densenet_bc_40_12+se")]

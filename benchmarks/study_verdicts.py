@@ -21,8 +21,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import stdtr
 
-from excite.evaluation.crossed import CrossedMean, MeanSquares, crossed_mean
 from excite.evaluation.folds import CorrectedMean, corrected_mean
+from excite.evaluation.mrmc import CrossedMean, MeanSquares, crossed_mean
 from excite.evaluation.power import Simulated, corrected_studies, crossed_studies
 
 Study = Callable[[np.random.Generator, float], CrossedMean | CorrectedMean]

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from excite.attention.squeeze_excitation import SqueezeExcitation
-from excite.data.transforms import DRAWS, PRESETS, augment, normalise
-from excite.models.catalogue import create_model
+from excite.data.augmentation import DRAWS, PRESETS, augment, normalise
+from excite.models.catalog import create_model
 from excite.models.densenet import DenseBlock, DenseLayer, DenseNet, Transition
 
 BATCH = 131  # no width of a network, so that a map is known by its first axis

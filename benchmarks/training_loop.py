@@ -21,15 +21,16 @@ import numpy as np
 import torch
 import torchvision
 
-from excite.data.loading import PixelSource, TrainingBatches
+from excite.config.train_config import TrainConfig
+from excite.data.augmentation import PRESETS
+from excite.data.batches import TrainingBatches
 from excite.data.preprocessing import Preprocessing
-from excite.data.transforms import PRESETS
-from excite.models.catalogue import create_model
-from excite.training.config import TrainConfig
-from excite.training.distributed import World
+from excite.data.sources import PixelSource
+from excite.models.catalog import create_model
+from excite.system.devices import autocast, choose_device, choose_precision
+from excite.system.progress import Display
+from excite.system.world import World
 from excite.training.loop import Trainer, Validation
-from excite.training.precision import autocast, choose_device, choose_precision
-from excite.training.progress import Display
 
 IMAGES, CLASSES = 256, 10
 

@@ -1,4 +1,4 @@
-"""From which size on the fused operators pay on this processor: what ``excite.kernels.switch.WORTH`` says.
+"""From which size on the fused operators pay on this processor: what ``excite.kernels.dispatch.WORTH`` says.
 
 Run by hand: ``python benchmarks/worth.py``. Each row is a map's size and how much time the fused operator
 takes of PyTorch's own, alternating in one process, medians; under 1 it pays. At the end: how much time the
@@ -16,11 +16,11 @@ from torch import nn
 
 import excite
 from excite.attention.registry import create_attention
-from excite.insertion.attended import attend
-from excite.kernels import kernels
+from excite.insertion.attach import attend
+from excite.kernels.dispatch import kernels
 from excite.models.densenet import DenseBlock, DenseLayer
 from excite.models.fused_blocks import norm_add_relu, norm_relu
-from excite.training.memory import keep_memory
+from excite.system.malloc import keep_memory
 
 MAPS = ((32, 16, 16), (32, 32, 16), (32, 16, 32), (16, 64, 32), (16, 512, 14), (16, 128, 56), (16, 256, 56))
 BLOCKS = (

@@ -8,17 +8,19 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from excite.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from excite.api import audit as audit
     from excite.api import train as train
     from excite.attention.squeeze_excitation import SqueezeExcitation as SqueezeExcitation
     from excite.errors import ExciteError as ExciteError
+    from excite.inference.optimized import answering as answering
     from excite.insertion.insert import insert as insert
     from excite.insertion.insert import remove as remove
     from excite.insertion.sites import sites as sites
-    from excite.models.answering import answering as answering
-    from excite.models.catalogue import create_model as create_model
-    from excite.models.catalogue import list_models as list_models
+    from excite.models.catalog import create_model as create_model
+    from excite.models.catalog import list_models as list_models
     from excite.runs.classifier import Classifier as Classifier
     from excite.runs.run import Run as Run
 
@@ -27,11 +29,11 @@ _HOMES = {
     "ExciteError": "excite.errors",
     "Run": "excite.runs.run",
     "SqueezeExcitation": "excite.attention.squeeze_excitation",
-    "answering": "excite.models.answering",
+    "answering": "excite.inference.optimized",
     "audit": "excite.api",
-    "create_model": "excite.models.catalogue",
+    "create_model": "excite.models.catalog",
     "insert": "excite.insertion.insert",
-    "list_models": "excite.models.catalogue",
+    "list_models": "excite.models.catalog",
     "remove": "excite.insertion.insert",
     "sites": "excite.insertion.sites",
     "train": "excite.api",
@@ -51,8 +53,6 @@ __all__ = [
     "sites",
     "train",
 ]
-
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

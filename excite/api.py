@@ -7,19 +7,19 @@ from typing import Any
 
 import torch
 
-from excite.data.audit import Audit
-from excite.data.audit import audit as run_audit
-from excite.data.audit_reading import read_images
-from excite.data.pixel_limit import MAX_PIXELS
-from excite.reporting.figures import draw_figures
+from excite.audit.audit import Audit
+from excite.audit.audit import audit as run_audit
+from excite.audit.reading import read_images
+from excite.config.pixel_limit import MAX_PIXELS
+from excite.config.train_config import TrainConfig
+from excite.pipeline.cross_validation import cross_validate
+from excite.pipeline.experiment import run_experiment, run_folder
+from excite.reporting.png_figures import draw_figures
 from excite.reporting.report import write_report
-from excite.runs.cross_validation import cross_validate
-from excite.runs.experiment import run_experiment, run_folder
 from excite.runs.run import Run
 from excite.system.cache import cache_directory
-from excite.training.config import TrainConfig
-from excite.training.distributed import first_process
-from excite.training.progress import ConsoleDisplay, Display
+from excite.system.progress import ConsoleDisplay, Display
+from excite.system.world import first_process
 
 
 def train(data: str | Path, *, resume: bool = False, quiet: bool = False, **options: Any) -> Run:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from excite.attention.width import require_positive
 from excite.errors import BAD_USAGE, ExciteError
-from excite.kernels.switch import unseen
+from excite.kernels.dispatch import unseen
 
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d
 

@@ -9,24 +9,12 @@ from pathlib import Path
 
 import typer
 
-from excite import __version__
-from excite.cli import (
-    audit,
-    compare,
-    doctor,
-    evaluate,
-    export,
-    predict,
-    report,
-    sites,
-    split,
-    study,
-    summary,
-    train,
-)
+from excite.cli import audit, compare, doctor, evaluate, export, predict, report, sites, split, summary, train
 from excite.cli.streams import quiet_libraries, write_lookalikes
+from excite.cli.study import commands
 from excite.errors import BAD_USAGE, FAILED, INTERRUPTED, ExciteError
-from excite.text import printable
+from excite.system.text import printable
+from excite.version import __version__
 
 app = typer.Typer(
     name="excite",
@@ -39,7 +27,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (audit, split, train, study, evaluate, report, compare, predict, export, summary, sites, doctor):
+for verb in (
+    audit,
+    split,
+    train,
+    commands,
+    evaluate,
+    report,
+    compare,
+    predict,
+    export,
+    summary,
+    sites,
+    doctor,
+):
     verb.add_to(app)
 
 

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from excite.cli.output import plain_table, print_json, print_line, print_table
+from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.paths import refuse_inside_data
-from excite.data.pixel_limit import MAX_PIXELS
+from excite.data.reading import data_name
 from excite.errors import ExciteError
 
 DATA, LOOK, RESULT = "Data", "What is looked at", "Result"
@@ -97,14 +98,14 @@ def audit(
     The images are only read. audit.html shows the pairs side by side; what you write into decisions.csv is
     obeyed by the next audit into the same folder.
     """
-    from excite.data.audit import audit as run_audit
-    from excite.data.audit import decision_files
-    from excite.data.audit_reading import read_images
-    from excite.data.audit_table import audit_rows, headline
+    from excite.audit.audit import audit as run_audit
+    from excite.audit.audit import decision_files
+    from excite.audit.reading import read_images
+    from excite.audit.table import audit_rows, headline
     from excite.reporting.audit_page import write_audit
     from excite.system.cache import cache_directory
-    from excite.training.memory import keep_memory
-    from excite.training.progress import ConsoleDisplay
+    from excite.system.malloc import keep_memory
+    from excite.system.progress import ConsoleDisplay
 
     keep_memory()
     manifest = read_images(
@@ -141,9 +142,3 @@ def audit(
         print_line(f"written   {folder}   (look at the pairs in {folder / 'audit.html'})")
     if strict and (findings := headline(found)):
         raise ExciteError("; ".join(findings), where=data, hint="--strict was asked for")
-
-
-def data_name(data: str) -> str:
-    """What a data set is called: its folder's name, or its CSV's without the ending."""
-    path = Path(data)
-    return path.stem if path.suffix.lower() == ".csv" else path.resolve().name

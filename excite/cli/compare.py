@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from excite.cli.figures import with_interval
+from excite.cli.metrics_output import with_interval
 from excite.cli.output import plain_table, print_json, print_line, print_table
 
 SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision", "ece", "ece_equal_mass")
@@ -37,8 +37,8 @@ def compare(
     images, the same ones for both runs. For figures of error, such as log loss, less is better. Of a
     cross-validation with repeats the first one is taken.
     """
-    from excite.runs.comparison import METRICS, compare_runs
-    from excite.runs.predictions import column_names
+    from excite.runs.compare import METRICS, compare_runs
+    from excite.runs.derive import column_names
 
     chosen = column_names(metrics) or METRICS
     found = compare_runs(runs, chosen)

@@ -77,9 +77,9 @@ def _import(module: str) -> dict[str, str | None]:
 def _machine() -> dict[str, Any]:
     import torch
 
-    from excite.kernels.switch import in_words
+    from excite.kernels.dispatch import in_words
     from excite.system.cache import cache_directory
-    from excite.training.precision import choose_device, choose_precision, find_compiler
+    from excite.system.devices import choose_device, choose_precision, find_compiler
 
     device = choose_device("auto")
     name = platform.processor() or platform.machine()

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from excite.cli.figures import print_figures, print_seen
+from excite.cli.metrics_output import print_figures, print_seen
 from excite.cli.output import print_json, print_line
+from excite.config.train_config import EITHER, TrainConfig
 from excite.errors import BAD_USAGE, ExciteError
-from excite.training.config import EITHER, TrainConfig
 
 if TYPE_CHECKING:
-    from excite.evaluation.judge import Questions
+    from excite.evaluation.evaluate import Questions
 
 ASKED, FOUND = "What to measure", "Data"
 
@@ -158,7 +158,7 @@ def evaluate(
     from excite.reporting.evaluation_page import write_evaluation
     from excite.runs.evaluate import evaluate_run, evaluate_table
     from excite.runs.run import Run
-    from excite.training.progress import ConsoleDisplay
+    from excite.system.progress import ConsoleDisplay
 
     limits: dict[str, int] = {}
     wishes = {
@@ -209,7 +209,7 @@ def evaluate(
 
 def _questions(asked: TrainConfig, wishes: dict[str, Any]) -> Questions:
     """What was asked before, changed by the flags; one wish for a threshold replaces the other."""
-    from excite.runs.predictions import questions_of
+    from excite.runs.derive import questions_of
 
     given = {name: value for name, value in wishes.items() if value is not None}
     for one, other, _ in EITHER:

@@ -10,7 +10,7 @@ import typer
 
 from excite.cli.output import print_json, print_line
 from excite.export.formats import FORMATS, format_called
-from excite.text import command_line
+from excite.system.text import command_line
 
 SHOWN = 12  # names of classes
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from excite.training.config import HINTS, TrainConfig
+from excite.config.train_config import HINTS, TrainConfig
 
 
 def takes_config(*left_out: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from excite.cli.streams import is_utf8, write_data
-from excite.text import printable
+from excite.system.text import printable
 
 UNLIMITED = 1_000_000  # columns
 

@@ -12,7 +12,7 @@ import typer
 from excite.cli.output import plain_table, print_json, print_table
 from excite.cli.streams import write_data
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
-from excite.text import csv_text, printable
+from excite.system.text import csv_text, printable
 
 if TYPE_CHECKING:
     from excite.runs.classifier import Classifier, Disagreement, Prediction

@@ -31,7 +31,7 @@ def report(
 
     Every training does so at its end; a fold of a cross-validation only when asked here.
     """
-    from excite.reporting.figures import draw_figures
+    from excite.reporting.png_figures import draw_figures
     from excite.reporting.report import write_report
     from excite.runs.run import Run
 

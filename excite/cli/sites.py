@@ -32,9 +32,9 @@ def sites(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Where attention can go in a network: what --where, --stages and --placement choose from."""
+    from excite.config.overrides import module_paths, stage_numbers
     from excite.insertion.sites import sites as find_sites
-    from excite.models.catalogue import create_model
-    from excite.runs.settled import module_paths, stage_numbers
+    from excite.models.catalog import create_model
 
     found = find_sites(
         create_model(model),

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from excite.cli.output import plain_table, print_json, print_line, print_table
+from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.paths import refuse_inside_data
-from excite.data.pixel_limit import MAX_PIXELS
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
-from excite.text import command_line
+from excite.system.text import command_line
 
 if TYPE_CHECKING:
     from excite.data.manifest import Manifest
@@ -132,7 +132,7 @@ def split(
         max_pixels=max_pixels,
         max_bad=max_bad,
     )
-    from excite.data.leaks import siblings
+    from excite.audit.leaks import siblings
     from excite.data.split import repeated_folds, split_manifest
 
     if method == "auto":
@@ -196,12 +196,12 @@ def _grouped(
     max_bad: float,
 ) -> Manifest:
     """The good images with the groups that count: the user's own, with ``found_groups`` the copies too."""
-    from excite.data.audit import audit
-    from excite.data.audit_reading import read_images
-    from excite.data.checking import check_files, refuse_bad
+    from excite.audit.audit import audit
+    from excite.audit.reading import read_images
+    from excite.data.file_validation import check_files, refuse_bad
     from excite.data.manifest import check_classes
     from excite.system.cache import cache_directory
-    from excite.training.progress import ConsoleDisplay
+    from excite.system.progress import ConsoleDisplay
 
     if not found_groups and (photos is not None or decisions is not None):
         raise ExciteError(

@@ -13,7 +13,7 @@ from io import TextIOWrapper
 from typing import TextIO
 
 from excite.errors import ExciteWarning
-from excite.text import printable
+from excite.system.text import printable
 
 LOOKALIKES = {
     "·": ".",

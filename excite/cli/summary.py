@@ -13,7 +13,7 @@ from excite.errors import BAD_USAGE, ExciteError
 if TYPE_CHECKING:
     from torch import nn
 
-    from excite.models.published import Measured
+    from excite.models.published_results import Measured
 
 
 def add_to(app: typer.Typer) -> None:
@@ -108,8 +108,8 @@ def summary(
 def _build(
     name: str, attention: str, placing: dict[str, Any], classes: int | None, image_size: int | None
 ) -> nn.Module:
-    from excite.models.catalogue import create_model
-    from excite.runs.settled import module_paths, stage_numbers
+    from excite.config.overrides import module_paths, stage_numbers
+    from excite.models.catalog import create_model
 
     options: dict[str, Any] = {} if classes is None else {"num_classes": classes}
     if attention != "none":
@@ -136,7 +136,7 @@ def _print_published(as_json: bool) -> None:
     from dataclasses import asdict
 
     from excite.insertion.insert import insert
-    from excite.models.published import measure_all
+    from excite.models.published_results import measure_all
 
     rows = measure_all(insert)
     if as_json:
@@ -153,7 +153,7 @@ def _print_published(as_json: bool) -> None:
     print_line()
     print_line(
         "One image, at the papers' sizes; 'paper' and the errors in % are as published, in "
-        "excite/models/published.py with their sources."
+        "excite/models/published_results.py with their sources."
     )
     for note in notes:
         print_line(note)

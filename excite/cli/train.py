@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from excite.cli.figures import labels_line, print_figures, print_folds
+from excite.cli.metrics_output import labels_line, print_figures, print_folds
 from excite.cli.options import takes_config
 from excite.cli.output import print_json, print_line
 from excite.cli.streams import write_data
+from excite.config.overrides import with_setting
+from excite.config.train_config import RUN, TrainConfig
 from excite.errors import BAD_USAGE, ExciteError
-from excite.text import command_line
-from excite.training.config import RUN, TrainConfig
-from excite.training.setting import with_setting
+from excite.system.text import command_line
 
 PATHS = ("decisions", "weights")
 """Options that are paths: one file may be written in several ways."""
@@ -99,7 +99,7 @@ def train(
 
 def _refuse_changes(options: TrainConfig, given: dict[str, Any], settings: list[str]) -> None:
     """A resumed run keeps its options, or it would be another run."""
-    from excite.runs.experiment import run_folder
+    from excite.pipeline.experiment import run_folder
     from excite.runs.run import Run
 
     run = Run.open(run_folder(options, resume=True))

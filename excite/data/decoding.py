@@ -27,6 +27,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.foreign_formats import HEAD_BYTES, describe_foreign
 from excite.data.intensity import (
     FULL_RANGE,
@@ -39,7 +40,6 @@ from excite.data.intensity import (
     to_eight_bits,
 )
 from excite.data.pillow_limits import whole_images_only, without_texts
-from excite.data.pixel_limit import MAX_PIXELS
 from excite.errors import ExciteError
 
 Reader = Callable[[IO[bytes]], ImageFile.ImageFile]

@@ -15,7 +15,7 @@ import pandas as pd
 
 from excite.data.intensity import IntensityRange, SampleExtremes
 from excite.errors import ExciteError, unknown_name
-from excite.files import replacing
+from excite.system.files import replacing
 
 SPLITS = ("train", "val", "test")
 SPLIT_WORDS = {

@@ -27,7 +27,7 @@ class Preprocessing:
         fit: how a picture that is not square becomes one: ``crop`` scales the short side and cuts the
             middle out, ``squash`` scales both sides, ``pad`` scales the long side and adds black.
         mean, std: per channel (R, G, B), in units of [0, 1]; input = (pixel / 255 - mean) / std.
-        views: of which views of the input the logits are the mean; see ``excite.data.views``.
+        views: of which views of the input the logits are the mean; see ``excite.inference.tta``.
         intensity_range: the samples that become 0 and 255 in images with more than 8 bits per channel, as
             measured over the training data; None: it had no such images.
     """

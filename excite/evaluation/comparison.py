@@ -19,8 +19,8 @@ from excite.evaluation.intervals import (
     bootstrap_p_value,
     too_few,
 )
+from excite.evaluation.matching import shared_images
 from excite.evaluation.metrics import OVERALL, PER_CLASS
-from excite.evaluation.pairing import shared_images
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.resampling import GroupSums, Values, bootstrap, jackknife
 

@@ -10,7 +10,7 @@ from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.intervals import LEVEL
-from excite.evaluation.pairing import shared_images
+from excite.evaluation.matching import shared_images
 from excite.evaluation.predictions import Predictions
 
 

@@ -12,10 +12,10 @@ from scipy.special import stdtr, stdtrit
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.calibration import calibrated_range
 from excite.evaluation.intervals import LEVEL, METHODS, RESAMPLES
+from excite.evaluation.matching import matched_repeats
 from excite.evaluation.measure import WAYS, interval_of
 from excite.evaluation.metrics import CALIBRATION_ERRORS, OVERALL, WHY_OVERALL
 from excite.evaluation.predictions import Predictions
-from excite.evaluation.repeats import matched_repeats
 from excite.evaluation.resampling import GroupSums, Values, bootstrap, jackknife
 
 

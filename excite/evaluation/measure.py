@@ -8,6 +8,7 @@ import numpy as np
 
 from excite.errors import unknown_name
 from excite.evaluation.calibration import calibrated_range
+from excite.evaluation.effective_sample_size import jackknife_interval
 from excite.evaluation.intervals import (
     FEWEST_GROUPS,
     LEVEL,
@@ -29,7 +30,6 @@ from excite.evaluation.metrics import (
 )
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.resampling import GroupSums, Values, bootstrap, jackknife
-from excite.evaluation.worth import jackknife_interval
 
 WAYS = ("jackknife", *METHODS)
 

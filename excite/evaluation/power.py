@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from excite.evaluation.crossed import MeanSquares
+from excite.evaluation.mrmc import MeanSquares
 
 DRAWS = 20_000
 POWER = 0.8

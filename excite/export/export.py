@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from excite.data.loading import PixelSource
 from excite.data.paths import refuse_inside_data
-from excite.data.pixels import cached_pixels
+from excite.data.pixel_cache import cached_pixels
+from excite.data.sources import PixelSource
 from excite.errors import BAD_USAGE, ExciteError
 from excite.export.formats import Predict, format_called
-from excite.files import sync_folder
 from excite.runs.classifier import Classifier
 from excite.runs.run import Run
 from excite.system.cache import cache_directory
+from excite.system.files import sync_folder
 
 # Sums of the same numbers in another order differ by about 1e-6, a wrong padding by 1e-2 and more.
 TOLERANCE = 1e-4

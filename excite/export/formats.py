@@ -55,7 +55,7 @@ class Format:
 FORMATS: Mapping[str, Format] = {
     "keras": Format(
         suffix=".keras",
-        module="excite.export.keras_file",
+        module="excite.export.keras",
         says="Keras 3, for TensorFlow, JAX and PyTorch",
         use="import excite.keras, keras; model = keras.saving.load_model({!r})",
     ),

@@ -13,11 +13,11 @@ from torch.nn.parameter import is_lazy
 
 from excite.attention import registry
 from excite.errors import BAD_USAGE, ExciteError, refuse_unknown_options
-from excite.insertion.attended import CHILD
+from excite.insertion.attach import CHILD
 from excite.insertion.families import family_of
-from excite.insertion.finder import HOW_TO_NAME
-from excite.insertion.probe import Trace, probe
-from excite.insertion.table import Site, SiteTable
+from excite.insertion.shapes import Trace, probe
+from excite.insertion.site import Site, SiteTable
+from excite.insertion.site_finder import HOW_TO_NAME
 
 # A forward that reads these runs every child that it has, attention too.
 OWN_CHILDREN = frozenset({"children", "named_children", "modules", "named_modules", "_modules"})

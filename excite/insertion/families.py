@@ -26,7 +26,7 @@ class Place:
     """A place inside a block.
 
     Args:
-        way: how attention meets the module, a key of ``excite.insertion.attended.WAYS``.
+        way: how attention meets the module, a key of ``excite.insertion.attach.WAYS``.
         module: its name inside the block; a negative number counts from the end, empty is the block itself.
         width: the convolution or norm whose channels they are; empty where ``module`` itself says so.
     """

@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 from excite.attention import registry
 from excite.errors import BAD_USAGE, ExciteError
-from excite.insertion.attended import CHILD, RECORD, Attended, attend, require_own_class, unattend
+from excite.insertion.attach import CHILD, RECORD, Attended, attend, require_own_class, unattend
 from excite.insertion.checks import check_attention, check_sites, refuse_finished, require_module
 from excite.insertion.copying import copied
-from excite.insertion.selection import Where
-from excite.insertion.sites import sites
-from excite.insertion.table import Site, SiteTable
+from excite.insertion.site import Site, SiteTable
+from excite.insertion.sites import Where, sites
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
 
 from torch import nn
 
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.insertion.attach import Attended
 from excite.insertion.checks import refuse_finished, require_module, runs_its_blocks
 from excite.insertion.families import family_of
-from excite.insertion.finder import HOW_TO_NAME, Finder
-from excite.insertion.selection import Where, on_stages, select
-from excite.insertion.table import STRATEGIES, Site, SiteTable
+from excite.insertion.site import STRATEGIES, Site, SiteTable
+from excite.insertion.site_finder import HOW_TO_NAME, Finder, submodule
 
 
 def sites(
@@ -63,3 +66,84 @@ def _called(finder: Finder, known: list[Site]) -> list[Site]:
         return known
     called = finder.shapes.called
     return [site for site in known if site.block in called] or known
+
+
+One = str | type[nn.Module] | Callable[[str, nn.Module], bool]
+
+
+Where = One | Sequence[One]
+
+
+def select(finder: Finder, known: list[Site], where: Where) -> list[Site]:
+    """The sites that ``where`` names, each once, in the order of the model."""
+    wanted = list(where) if isinstance(where, Sequence) and not isinstance(where, str) else [where]
+    found: dict[str, Site] = {}
+    for one in wanted:
+        matches = _matcher(one)
+        hits = 0
+        blocks = {site.block for site in known}
+        for site in known:
+            host = submodule(finder.model, site.path)
+            if site.way and matches(site.path, host if host is not None else nn.Identity()):
+                # Who names the very module has seen the rest of the block.
+                found[site.path] = replace(site, has_attention=isinstance(host, Attended))
+            elif matches(site.block, finder.modules[site.block]):
+                found.setdefault(site.path, site)
+            else:
+                continue
+            hits += 1
+        for path, module in finder.modules.items():
+            if path and path not in found and path not in blocks and matches(path, module):
+                site = finder.bare_site(path)
+                found.setdefault(site.path, site)
+                hits += 1
+        if not hits:
+            raise _nothing_matches(one, finder.modules)
+    order = {path: number for number, path in enumerate(finder.modules)}
+    return sorted(found.values(), key=lambda site: order.get(site.path, order.get(site.block, 0)))
+
+
+def _nothing_matches(one: One, modules: dict[str, nn.Module]) -> ExciteError:
+    if isinstance(one, str):
+        near = difflib.get_close_matches(one, [path for path in modules if path], n=1, cutoff=0.3)
+        hint = f"did you mean {near[0]!r}?" if near else HOW_TO_NAME
+        return ExciteError(f"no module is called {one!r}", where="where", hint=hint, exit_code=BAD_USAGE)
+    name = getattr(one, "__name__", repr(one))
+    return ExciteError(f"no module fits {name}", where="where", hint=HOW_TO_NAME, exit_code=BAD_USAGE)
+
+
+def _matcher(one: One) -> Callable[[str, nn.Module], bool]:
+    if isinstance(one, str):
+        pattern = one.split(".")
+        return lambda path, module: _fits(path.split("."), pattern)
+    if isinstance(one, type):
+        return lambda path, module: isinstance(module, one)
+    if not callable(one):
+        raise ExciteError(f"where takes no {type(one).__name__}", hint=HOW_TO_NAME, exit_code=BAD_USAGE)
+    return one
+
+
+def _fits(names: list[str], pattern: list[str]) -> bool:
+    """Glob by names between dots; ``**`` stands for any number of them, none included."""
+    if not pattern:
+        return not names
+    if pattern[0] == "**":
+        return any(_fits(names[skip:], pattern[1:]) for skip in range(len(names) + 1))
+    return bool(names) and fnmatchcase(names[0], pattern[0]) and _fits(names[1:], pattern[1:])
+
+
+def on_stages(found: list[Site], stages: int | Sequence[int] | None) -> list[Site]:
+    if stages is None:
+        return found
+    wanted = [stages] if isinstance(stages, int) else list(stages)
+    there = sorted({site.stage for site in found if site.stage is not None})
+    for stage in wanted:
+        if stage not in there:
+            listed = ", ".join(map(str, there)) or "none that can be told; name modules with where="
+            raise ExciteError(
+                f"no site is on stage {stage}",
+                where="stages",
+                hint=f"there are {listed}",
+                exit_code=BAD_USAGE,
+            )
+    return [site for site in found if site.stage in wanted]

@@ -14,13 +14,7 @@ from keras import layers
 
 from excite.errors import BAD_USAGE, ExciteError, refuse_unknown_options, require
 from excite.keras.squeeze_excitation import DATA_FORMATS, SqueezeExcitation
-from excite.models.densenet_plan import (
-    VARIANTS,
-    attention_sites,
-    check_options,
-    compressed,
-    smallest_image,
-)
+from excite.models.densenet_config import VARIANTS, attention_sites, check_options, compressed, smallest_image
 
 ATTENTION = {"se": SqueezeExcitation, "cse": SqueezeExcitation}
 POOLINGS = {None: None, "avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}

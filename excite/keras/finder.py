@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
-from excite.insertion.table import STRATEGIES, Site, SiteTable
+from excite.insertion.site import STRATEGIES, Site, SiteTable
 from excite.keras.families import FAMILIES, Family, layer_name
 
 One = str | type[keras.Layer] | Callable[[keras.Layer], bool]

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from excite.errors import BAD_USAGE, ExciteError, refuse_unknown_options
-from excite.insertion.table import Site
+from excite.insertion.site import Site
 from excite.keras.cloning import clone_layer, copy_weights
 from excite.keras.densenet import ATTENTION
 from excite.keras.finder import HOW_TO_NAME, Spot, Where, data_format_of, find_spots, functional_form

@@ -21,10 +21,10 @@ import numba
 from numba.core import ccallback, serialize
 from numba.core.compiler import CompileResult
 
-import excite
 from excite.errors import ExciteError
-from excite.files import replacing
 from excite.system.cache import cache_path
+from excite.system.files import replacing
+from excite.version import __version__
 
 _DIGEST_BYTES = 32
 
@@ -82,7 +82,7 @@ def build_key(processor: tuple[str, ...]) -> str:
         processor: LLVM's triple, name and features of the processor.
     """
     settings = sorted(item for item in os.environ.items() if item[0].startswith("NUMBA_"))
-    versions = excite.__version__, numba.__version__, llvmlite.__version__, sys.version
+    versions = __version__, numba.__version__, llvmlite.__version__, sys.version
     key = hashlib.sha256(repr((versions, processor, settings)).encode())
     for source in sorted(files("excite.kernels").iterdir(), key=lambda path: path.name):
         if source.is_file():

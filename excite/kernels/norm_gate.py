@@ -25,8 +25,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from excite.kernels.passes import rows
-from excite.kernels.switch import passes_for, unseen
+from excite.kernels.dispatch import passes_for, unseen
+from excite.kernels.reference import rows
 
 Gate = Callable[[Tensor], Tensor]
 _COMPUTES = ("forward", "gates", "squeeze", "excite", "scale")  # what an attention's output is made by

@@ -16,9 +16,9 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
+from excite.kernels.dispatch import passes_for
 from excite.kernels.norm_gate import coefficients, gradients, pivot, takes
-from excite.kernels.passes import rows
-from excite.kernels.switch import passes_for
+from excite.kernels.reference import rows
 
 IN_CACHE = 1 << 21  # bytes of whole images at a time
 Pool = nn.AvgPool2d | nn.MaxPool2d

@@ -15,21 +15,15 @@ from torch import Tensor, nn
 
 from excite.attention.registry import create_attention
 from excite.errors import refuse_unknown_options
-from excite.kernels.dense_answer import Numbers
-from excite.kernels.dense_block import dense_block
-from excite.kernels.dense_parts import is_convolution
+from excite.kernels.dense_block.forward import dense_block
+from excite.kernels.dense_block.inference import Numbers
+from excite.kernels.dense_block.workspace import is_convolution
+from excite.kernels.dispatch import passes_for, unseen
 from excite.kernels.norm_pool import norm_pool
-from excite.kernels.switch import passes_for, unseen
-from excite.models.answering_parts import AnsweringConv
-from excite.models.densenet_plan import (
-    VARIANTS,
-    attention_sites,
-    check_options,
-    compressed,
-    smallest_image,
-)
+from excite.models.densenet_config import VARIANTS, attention_sites, check_options, compressed, smallest_image
 from excite.models.fused_blocks import is_plain_norm, norm_relu
 from excite.models.network import Network, feature
+from excite.models.optimized_layers import AnsweringConv
 
 Attend = Callable[[int], nn.Module]
 

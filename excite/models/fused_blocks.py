@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from excite.kernels.dispatch import passes_for, unseen
 from excite.kernels.norm_gate import can_fuse, norm_gate
-from excite.kernels.switch import passes_for, unseen
 
 if TYPE_CHECKING:
     _Module = nn.Module

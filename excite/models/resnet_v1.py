@@ -13,8 +13,7 @@ from typing import Any
 from torch import nn
 
 from excite.errors import refuse_unknown_options
-from excite.models.hub import library_errors
-from excite.models.libraries import without_compiler
+from excite.models.third_party import library_errors, without_compiler
 
 
 def stride_in_1x1(network: nn.Module) -> None:

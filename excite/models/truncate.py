@@ -7,7 +7,7 @@ from collections.abc import Collection
 from torch import nn
 
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
-from excite.insertion.probe import Shapes, probe
+from excite.insertion.shapes import Shapes, probe
 from excite.models.head import head_of
 
 

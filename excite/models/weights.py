@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from excite.errors import ExciteError
+from excite.system.files import write_bytes
 
 # Batch norm's count of steps: it changes no output, and files from other frameworks never have it.
 _UNIMPORTANT = "num_batches_tracked"
@@ -150,3 +151,9 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _as_kernel(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*shape, 1, 1) if len(shape) == 2 else shape
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> None:
+    """Write tensors as safetensors, whole or not at all. Raises: ExciteError if the disk is full."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, save(plain, metadata=dict(header or {})))

@@ -12,14 +12,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from excite.data.audit import Audit
-from excite.data.audit_table import audit_rows, headline
-from excite.data.decisions import write_decisions
-from excite.data.pairs import Pair
-from excite.data.pixel_limit import MAX_PIXELS
-from excite.files import write_text
-from excite.reporting.page import SIDE as SIDE
-from excite.reporting.page import SMALL, common_folder, template, thumbnail
+from excite.audit.audit import Audit
+from excite.audit.decisions import write_decisions
+from excite.audit.duplicates.pair import Pair
+from excite.audit.table import audit_rows, headline
+from excite.config.pixel_limit import MAX_PIXELS
+from excite.reporting.html import SIDE as SIDE
+from excite.reporting.html import SMALL, common_folder, template, thumbnail
+from excite.system.files import write_text
 
 MOST_PAIRS = 200
 """Pairs on the page: at 15 kB a thumbnail it comes to 6 MB at most, which a phone opens."""

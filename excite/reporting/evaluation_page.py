@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from excite.data.pixel_limit import MAX_PIXELS
+from excite.config.pixel_limit import MAX_PIXELS
 from excite.evaluation.calibration import reliability
 from excite.evaluation.predictions import Predictions
-from excite.files import write_text
-from excite.reporting.charts import reliability_chart
-from excite.reporting.figures import confusion_matrix, save
+from excite.reporting.html import common_folder, template, thumbnail
 from excite.reporting.mistakes import confusion_view
-from excite.reporting.page import common_folder, template, thumbnail
-from excite.reporting.report_words import BAD, FEW_GROUPS, WARN, Said, many
+from excite.reporting.png_figures import confusion_matrix, save
+from excite.reporting.run_charts import reliability_chart
+from excite.reporting.sentences import BAD, FEW_GROUPS, WARN, Said
 from excite.reporting.tables import (
     class_table,
     interval_text,
@@ -27,10 +26,12 @@ from excite.reporting.tables import (
     subgroup_table,
     tiles,
 )
+from excite.reporting.text import many
 from excite.runs.evaluate import Evaluation
-from excite.runs.predictions import prediction_rows
+from excite.runs.prediction_table import prediction_rows
 from excite.runs.run import Run
-from excite.runs.seen import SeenImage
+from excite.runs.training_overlap import SeenImage
+from excite.system.files import write_text
 
 MOST_SEEN = 200
 """Images that the page shows beside their counterparts: at 15 kB a thumbnail, 6 MB at most."""

@@ -13,7 +13,7 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
 
 from excite.errors import ExciteWarning
-from excite.text import printable
+from excite.system.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 
 from excite.errors import ExciteError
-from excite.reporting.page import common_folder, thumbnail
-from excite.reporting.report_facts import RunFacts
-from excite.runs.label_noise import FILE
-from excite.runs.settled import intensity_range_of
+from excite.reporting.html import common_folder, thumbnail
+from excite.reporting.run_facts import RunFacts
+from excite.runs.derive import intensity_range_of
+from excite.runs.label_candidates import FILE
 
 SHOWN = 24
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.intensity import IntensityRange
-from excite.data.pixel_limit import MAX_PIXELS
 from excite.evaluation.predictions import Predictions
-from excite.reporting.chart import csv_address
-from excite.reporting.page import common_folder, thumbnail
+from excite.reporting.chart_with_data import csv_address
+from excite.reporting.html import common_folder, thumbnail
 from excite.reporting.svg import framed
 
 WORST = 24

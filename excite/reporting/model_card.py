@@ -8,20 +8,13 @@ from typing import Any
 import yaml
 
 from excite.evaluation.metrics import OVERALL, PER_CLASS
+from excite.reporting.html import template
 from excite.reporting.label_candidates import candidates_text
-from excite.reporting.page import template
-from excite.reporting.report_facts import RunFacts
-from excite.reporting.report_setup import audit_rows, command, setup_rows
-from excite.reporting.report_words import (
-    baseline,
-    disjointness,
-    headline,
-    intended_use,
-    limits,
-    warnings,
-)
+from excite.reporting.provenance import audit_rows, command, setup_rows
+from excite.reporting.run_facts import RunFacts
+from excite.reporting.sentences import baseline, disjointness, headline, intended_use, limits, warnings
 from excite.reporting.tables import NAMES, Cell, Notes, cell, figure_text, fold_table, worst_first
-from excite.text import document_text
+from excite.system.text import document_text
 
 MOST_CLASSES = 50
 """Rows of a table of classes on the card; report.html has all."""

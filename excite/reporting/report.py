@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from excite.files import write_text
-from excite.reporting.chart import Chart
-from excite.reporting.charts import (
+from excite.reporting.chart_with_data import Chart
+from excite.reporting.html import template
+from excite.reporting.label_candidates import candidates_view
+from excite.reporting.mistakes import confusion_view, worst_mistakes
+from excite.reporting.model_card import model_card_of
+from excite.reporting.provenance import audit_rows, command, setup_rows, typed_command
+from excite.reporting.robustness_table import shift_table
+from excite.reporting.run_charts import (
     benefit_chart,
     coverage_chart,
     learning_charts,
     ranking_charts,
     reliability_chart,
 )
-from excite.reporting.label_candidates import candidates_view
-from excite.reporting.mistakes import confusion_view, worst_mistakes
-from excite.reporting.model_card import model_card_of
-from excite.reporting.page import template
-from excite.reporting.report_facts import RunFacts
-from excite.reporting.report_setup import audit_rows, command, setup_rows, typed_command
-from excite.reporting.report_words import (
+from excite.reporting.run_facts import RunFacts
+from excite.reporting.sentences import (
     baseline,
     disjointness,
     headline,
@@ -27,7 +27,6 @@ from excite.reporting.report_words import (
     validation,
     warnings,
 )
-from excite.reporting.shift_table import shift_table
 from excite.reporting.tables import (
     class_table,
     fold_table,
@@ -36,9 +35,10 @@ from excite.reporting.tables import (
     subgroup_table,
     tiles,
 )
+from excite.runs.derive import intensity_range_of
 from excite.runs.run import Run
-from excite.runs.settled import intensity_range_of
-from excite.text import command_line
+from excite.system.files import write_text
+from excite.system.text import command_line
 
 
 def write_report(run: Run, *, thumbnails: bool = False) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +12,21 @@ import torch
 from PIL import Image
 from torch import nn
 
+from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.decoding import decode, upright
-from excite.data.loading import PixelSource
-from excite.data.pixel_limit import MAX_PIXELS
 from excite.data.preprocessing import Preprocessing
+from excite.data.sources import PixelSource
 from excite.errors import ExciteError
-from excite.files import sha256_of
-from excite.models.catalogue import create_model
-from excite.models.weights import load_weights
+from excite.evaluation.calibration import SMALLEST
+from excite.inference.ensemble_network import MeanOfMembers, Members
+from excite.inference.predict import predict_logits, softmax
+from excite.models.weights import save_tensors
+from excite.runs.classifier_file import FORMAT, check_weights, network_of, read_facts
+from excite.runs.ensemble_weights import member_networks
 from excite.runs.run import Run
-from excite.training.checkpoint import save_tensors
-from excite.training.inference import predict_logits
-from excite.training.memory import keep_memory
-from excite.training.precision import choose_device
-
-FORMAT = 3  # of classifier.json
+from excite.system.devices import choose_device
+from excite.system.files import sha256_of
+from excite.system.malloc import keep_memory
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,6 @@ class Classifier:
         run = run if isinstance(run, Run) else Run.open(run)
         facts = read_facts(run)
         if "members" in facts:
-            from excite.runs.ensemble import load_ensemble
-
             return load_ensemble(run, facts, device=device)
         check_weights(run, facts)
         model = network_of(run, facts)
@@ -202,33 +200,81 @@ class Classifier:
         return self.preprocessing.pixels(decode(image, max_pixels=max_pixels, intensity_range=range_))
 
 
-def read_facts(run: Run) -> dict[str, Any]:
-    """``classifier.json`` of a run. Raises: ExciteError if it is not there, damaged, or of another format."""
-    facts = run.read_json("classifier.json")
-    if facts.get("format") != FORMAT:
-        raise ExciteError(
-            f"has format {facts.get('format')}; this excite reads {FORMAT}",
-            where=run.path / "classifier.json",
+class Ensemble(Classifier):
+    """A classifier whose probabilities are the mean of its members', at one temperature."""
+
+    model: MeanOfMembers
+
+    @property
+    def is_ensemble(self) -> bool:
+        return True
+
+    def member_probabilities(self, source: PixelSource, batch_size: int = 64) -> np.ndarray:
+        """(N, M, C) float64: what each member says, calibrated by its own fold."""
+        each = predict_logits(
+            self.model.members, source, self.preprocessing, device=self.device, batch_size=batch_size
         )
-    return facts
+        return softmax(each.reshape(-1, len(self.classes))).reshape(each.shape)
+
+    def probabilities(self, source: PixelSource, batch_size: int = 64) -> np.ndarray:
+        """(N, C) float64 mean of the members' probabilities, calibrated. Each member's logits are averaged
+        over the views of an image first, as its fold's own classifier does."""
+        return _tempered(self.member_probabilities(source, batch_size).mean(axis=1), self.temperature)
+
+    def _answers(self, paths: Sequence[str], source: PixelSource) -> list[Prediction]:
+        each = self.member_probabilities(source)
+        mean = _tempered(each.mean(axis=1), self.temperature)
+        # At the same temperature as the mean, or it could lie outside of what they say.
+        each = _tempered(each, self.temperature)
+        return [
+            replace(self._answer(path, row), disagreement=_disagreement(members, int(row.argmax())))
+            for path, row, members in zip(paths, mean, each, strict=True)
+        ]
+
+    def save(self, run: Run) -> None:
+        """Raises: ExciteError: an ensemble is what its members' folders hold."""
+        raise ExciteError("an ensemble is saved by its cross-validation", where=run.path)
 
 
-def check_weights(run: Run, facts: Mapping[str, Any]) -> None:
-    """Raises: ExciteError if the run's weights are not those that ``classifier.json`` was written with."""
-    if not run.weights.is_file() or sha256_of(run.weights) != facts["sha256"]["model.safetensors"]:
-        raise ExciteError("is missing or not the file that the training wrote", where=run.weights)
+def load_ensemble(run: Run, facts: Mapping[str, Any], *, device: str = "cpu") -> Ensemble:
+    """The ensemble of a cross-validation.
+
+    Args:
+        facts: its ``classifier.json``.
+
+    Raises:
+        ExciteError: if a member is missing or was changed since the cross-validation ended.
+    """
+    members = [Run(run.path / member["run"]) for member in facts["members"]]
+    known = [read_facts(member) for member in members]
+    for member, own, listed in zip(members, known, facts["members"], strict=True):
+        check_weights(member, own)
+        if own["sha256"]["model.safetensors"] != listed["sha256"] or own["classes"] != facts["classes"]:
+            raise ExciteError("is not the network that the cross-validation trained", where=member.weights)
+        if own["preprocessing"] != known[0]["preprocessing"]:
+            raise ExciteError("prepares pictures in another way than the first member", where=member.path)
+    networks = member_networks(members, known)
+    temperatures = [own["temperature"] for own in known]
+    model = MeanOfMembers(Members(networks, temperatures, len(facts["classes"])))
+    model.to(choose_device(device)).to(memory_format=torch.channels_last)
+    return Ensemble(
+        model,
+        known[0]["architecture"],
+        facts["classes"],
+        Preprocessing(**known[0]["preprocessing"]),
+        facts["temperature"],
+        facts["not_sure_below"],
+        facts["max_pixels"],
+    )
 
 
-def network_of(run: Run, facts: Mapping[str, Any]) -> nn.Module:
-    """The network of a run with its weights. Raises: ExciteError if they do not fit."""
-    model = create_model(**facts["architecture"])
-    report = load_weights(model, run.weights)
-    if not report.complete or report.unexpected:
-        raise ExciteError(f"does not fit the network: {report}", where=run.weights)
-    return model
+def _tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """softmax(log p / T) over the last axis."""
+    rows = np.log(probabilities.clip(SMALLEST)).reshape(-1, probabilities.shape[-1])
+    return softmax(rows / temperature).reshape(probabilities.shape)
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Rows (N, C) of logits as probabilities, in float64."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+def _disagreement(members: np.ndarray, best: int) -> Disagreement:
+    """Of the probabilities (M, C) of one image."""
+    against = int((members.argmax(axis=1) != best).sum())
+    return Disagreement(len(members), against, float(members[:, best].min()), float(members[:, best].max()))

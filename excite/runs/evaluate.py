@@ -10,25 +10,26 @@ from typing import Any
 
 import numpy as np
 
-from excite.data.checking import check_files, refuse_bad
 from excite.data.csv_table import read_table
+from excite.data.file_validation import check_files, refuse_bad
 from excite.data.intensity import beyond_range
-from excite.data.loading import PixelSource
 from excite.data.manifest import Manifest, same_name
 from excite.data.paths import absolute_path, refuse_inside_data, same_place
-from excite.data.pixels import cached_pixels
+from excite.data.pixel_cache import cached_pixels
 from excite.data.reading import read_manifest
+from excite.data.sources import PixelSource
 from excite.data.split import apply_group_pattern
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
-from excite.evaluation.judge import Questions, judge
+from excite.evaluation.evaluate import Questions, judge
 from excite.evaluation.predictions import Predictions, read_predictions
-from excite.runs.audited import duplicates_in_train
-from excite.runs.predictions import column_names, predictions_of, questions_of
+from excite.runs.classifier import Classifier
+from excite.runs.derive import column_names, questions_of
+from excite.runs.prediction_table import predictions_of
 from excite.runs.run import Run, refuse_run_folder
-from excite.runs.seen import SeenImage, seen_in_training
+from excite.runs.training_overlap import SeenImage, duplicates_in_train, seen_in_training
 from excite.system.cache import cache_directory
-from excite.text import command_line
-from excite.training.progress import Display
+from excite.system.progress import Display
+from excite.system.text import command_line
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def evaluate_run(
         what = "is a cross-validation: its own images are measured, each by a model that had not seen it"
         hint = "see report.html, or name other images: excite evaluate RUN DATA"
         raise ExciteError(what, where=run.path, hint=hint, exit_code=BAD_USAGE)
-    classifier = run.classifier(device)
+    classifier = Classifier.load(run, device=device)
     questions = questions or questions_of(config)
     before = run.manifest if data is None else read_manifest(data, complete=False, **(columns or {}))
     if out is not None:

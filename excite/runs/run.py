@@ -6,35 +6,27 @@ import contextlib
 import itertools
 import json
 import os
-import platform
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import excite
+from excite.config.train_config import TrainConfig
 from excite.data.paths import absolute_path, same_place
 from excite.errors import BAD_USAGE, ExciteError, require_utf8
-from excite.files import create_exclusively, write_text
-from excite.text import command_line, csv_text
-from excite.training.config import TrainConfig
+from excite.system.files import create_exclusively, write_text
+from excite.system.text import command_line, csv_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from excite.data.manifest import Manifest
     from excite.evaluation.predictions import Predictions
-    from excite.runs.classifier import Classifier
 
 CLAIM = "environment.json"
 _FIRST_FILES = {CLAIM, "manifest.csv", "audit.json", "config.yaml"}
 _OWN_FOLDERS = re.compile(r"checkpoints|figures|repeat-\d+")
-LIBRARIES = ("torch", "torchvision", "timm", "safetensors", "Pillow", "numpy", "pandas", "scikit-learn")
 
 
 class Run:
@@ -142,12 +134,6 @@ class Run:
     def fold(self, repeat: int, fold: int) -> Run:
         """One training of a cross-validation."""
         return Run(self.path / f"repeat-{repeat}" / f"fold-{fold}")
-
-    def classifier(self, device: str = "cpu") -> Classifier:
-        """The trained classifier."""
-        from excite.runs.classifier import Classifier
-
-        return Classifier.load(self, device=device)
 
     def read_json(self, name: str) -> dict[str, Any]:
         try:
@@ -265,33 +251,3 @@ def _numbered(wanted: Path) -> Iterator[Path]:
 
 def _holds_run(folder: Path) -> bool:
     return (folder / "config.yaml").is_file()
-
-
-def environment(device: str, threads: int, processes: int, seed: int) -> dict[str, Any]:
-    """What a run was made with, for ``environment.json``."""
-    return {
-        "excite": excite.__version__,
-        "git": _git_state(),
-        "command": sys.argv,
-        "working_directory": os.getcwd(),  # noqa: PTH109
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "libraries": {name: metadata.version(name) for name in LIBRARIES},
-        "device": device,
-        "threads": threads,
-        "processes": processes,
-        "seed": seed,
-    }
-
-
-def _git_state() -> dict[str, Any] | None:
-    """Commit of the code and whether it was changed since; None for an installed package."""
-    home, git = Path(excite.__file__).parent, shutil.which("git")
-    if git is None or not (home.parent / ".git").exists():
-        return None
-    call = [git, "-C", str(home)]
-    commit = subprocess.run([*call, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    status = subprocess.run([*call, "status", "--porcelain"], capture_output=True, text=True, check=False)
-    if commit.returncode != 0:
-        return None
-    return {"commit": commit.stdout.strip(), "changed": bool(status.stdout.strip())}

@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
+from excite.config.overrides import with_setting
+from excite.config.train_config import DATA, EVALUATION, HINTS, RUN, TrainConfig
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.metrics import CALIBRATION_ERRORS, OVERALL
-from excite.training.config import DATA, EVALUATION, HINTS, RUN, TrainConfig
-from excite.training.setting import with_setting
 
 METRIC = "balanced_accuracy"
 METRICS = tuple(name for name in OVERALL if name not in CALIBRATION_ERRORS)

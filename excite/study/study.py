@@ -18,21 +18,21 @@ import torch
 import yaml
 from filelock import FileLock
 
+from excite.config.train_config import TrainConfig
 from excite.data.manifest import Manifest
 from excite.data.split import repeated_folds, split_manifest
 from excite.errors import BAD_USAGE, ExciteError, require_utf8
-from excite.files import write_text
-from excite.models.catalogue import create_model
+from excite.models.catalog import create_model
 from excite.models.summary import summarise
 from excite.models.weights import load_weights
-from excite.runs.audited import audited
-from excite.runs.input_check import check_input
-from excite.runs.settle import settle
-from excite.runs.settled import architecture_of
+from excite.pipeline.input_check import check_input
+from excite.pipeline.prepare_data import audited
+from excite.pipeline.resolve import settle
+from excite.runs.derive import architecture_of
 from excite.study.plan import OF_THE_MACHINE, Arm, Plan, arm_config, changes, check_arms
-from excite.study.store import Store, changed
-from excite.training.config import TrainConfig
-from excite.training.progress import Display
+from excite.study.store.store import Store, changed
+from excite.system.files import write_text
+from excite.system.progress import Display
 
 FILE = "study.yaml"
 MANIFEST = "manifest.csv"

@@ -11,19 +11,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from excite.errors import ExciteError, ExciteWarning
-from excite.files import sync_folder, write_bytes
+from excite.models.weights import save_tensors
+from excite.system.files import sync_folder
 
 LAST, PREVIOUS = "last.safetensors", "previous.safetensors"
-
-
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> None:
-    """Write tensors as safetensors, whole or not at all. Raises: ExciteError if the disk is full."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, save(plain, metadata=dict(header or {})))
 
 
 def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:

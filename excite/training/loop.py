@@ -16,24 +16,27 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from excite.data.loading import PixelSource, TrainingBatches, derive_seed
+from excite.config.train_config import TrainConfig
+from excite.data.batches import TrainingBatches, derive_seed
 from excite.data.preprocessing import Preprocessing
+from excite.data.sources import PixelSource
 from excite.errors import ExciteError
-from excite.text import command_line
-from excite.training.checkpoint import load_checkpoint, save_checkpoint, save_tensors
-from excite.training.config import TrainConfig
-from excite.training.distributed import World, synchronise_batch_norm, wrap
-from excite.training.inference import predict_logits
-from excite.training.optimisation import (
+from excite.inference.predict import predict_logits
+from excite.models.weights import save_tensors
+from excite.system.devices import autocast
+from excite.system.progress import Display, Status
+from excite.system.signals import StopRequest, stop_requests
+from excite.system.text import command_line
+from excite.system.world import World
+from excite.training.checkpoint import load_checkpoint, save_checkpoint
+from excite.training.distributed import synchronise_batch_norm, wrap
+from excite.training.optimization import (
     AveragedModel,
     build_optimizer,
     classification_loss,
     freeze_norms,
     learning_rate,
 )
-from excite.training.precision import autocast
-from excite.training.progress import Display, Status
-from excite.training.signals import StopRequest, stop_requests
 from excite.training.state import Counters, TrainingState
 
 BEST = "best.safetensors"

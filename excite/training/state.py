@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from excite.errors import ExciteError
-from excite.training.optimisation import AveragedModel
+from excite.training.optimization import AveragedModel
 
 
 @dataclass

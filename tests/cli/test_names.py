@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from excite.runs.experiment import run_experiment
-from excite.text import printable
-from excite.training.config import TrainConfig
+from excite.config.train_config import TrainConfig
+from excite.pipeline.experiment import run_experiment
+from excite.system.text import printable
 
 from ..conftest import Command
 
@@ -67,7 +67,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = TrainConfig(data=str(place / "data [x]"), out=str(place / "run $y"), model="densenet_bc_40_12")
     config = config.replace(model_options=SMALL, epochs=1, batch_size=8, image_size=16, device="cpu")
     run = run_experiment(config.replace(photos=False, precision="float32"))
-    from excite.reporting.figures import draw_figures
+    from excite.reporting.png_figures import draw_figures
     from excite.reporting.report import write_report
 
     write_report(run)

@@ -19,8 +19,8 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 import excite
-from excite.data.checking import check_files
 from excite.data.decoding import decode, upright
+from excite.data.file_validation import check_files
 from excite.data.intensity import (
     SampleExtremes,
     beyond_range,

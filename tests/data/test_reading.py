@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from excite.data.audit_reading import read_images
+from excite.audit.reading import read_images
 from excite.data.digits import digits_folder
 from excite.data.reading import read_manifest
 from excite.errors import ExciteError

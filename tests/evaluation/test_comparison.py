@@ -12,9 +12,9 @@ from sklearn.metrics import roc_auc_score
 from excite.errors import ExciteError
 from excite.evaluation.comparison import compare, mcnemar
 from excite.evaluation.delong import area_covariance, delong
+from excite.evaluation.matching import shared_images
 from excite.evaluation.measure import measure
 from excite.evaluation.metrics import OVERALL, PER_CLASS
-from excite.evaluation.pairing import shared_images
 from excite.evaluation.predictions import Predictions
 from tests.evaluation.simulated import simulate, softmax
 

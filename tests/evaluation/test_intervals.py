@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from excite.errors import ExciteError
 from excite.evaluation.delong import area_covariance
+from excite.evaluation.effective_sample_size import OF_PROBABILITIES, jackknife_interval
 from excite.evaluation.intervals import (
     bootstrap_interval,
     bootstrap_p_value,
@@ -20,7 +21,6 @@ from excite.evaluation.intervals import (
 from excite.evaluation.measure import measure
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.resampling import GroupSums, bootstrap, jackknife
-from excite.evaluation.worth import OF_PROBABILITIES, jackknife_interval
 from tests.evaluation.simulated import simulate
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from excite.errors import ExciteError
+from excite.evaluation.matching import mean_of_repeats
 from excite.evaluation.predictions import Predictions
-from excite.evaluation.repeats import mean_of_repeats
 
 
 def test_each_image_has_the_mean_of_what_was_said_of_it() -> None:

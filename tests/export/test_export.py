@@ -109,7 +109,7 @@ def test_the_exported_file_predicts_what_the_run_predicted(
     assert [file.name for file in tmp_path.glob("*.keras")] == ["x.keras"]
 
     # As a user would: the run's own table of predictions against the file, on pixels made from the pictures.
-    truth, classifier = run.predictions, run.classifier()
+    truth, classifier = run.predictions, excite.Classifier.load(run)
     assert classifier.temperature != 1
     pixels = np.stack([classifier.preprocessing.pixels(Image.open(path)) for path in truth["path"]])
     np.save(tmp_path / "pixels.npy", pixels)
@@ -127,7 +127,7 @@ def test_the_backend_of_keras_is_not_left_in_the_environment(before: str | None)
     environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     if before is not None:
         environment["KERAS_BACKEND"] = before
-    code = "import os, excite.export.keras_file, keras; "
+    code = "import os, excite.export.keras, keras; "
     code += "print(os.environ.get('KERAS_BACKEND'), keras.backend.backend())"
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
@@ -143,7 +143,7 @@ def test_a_network_without_a_form_in_keras_is_refused_and_nothing_is_written(
     other = tmp_path / "run"
     shutil.copytree(run.path, other)
     model = excite.create_model("cifar_resnet20", num_classes=3)
-    classifier = run.classifier()
+    classifier = excite.Classifier.load(run)
     excite.Classifier(
         model, {"name": "cifar_resnet20", "num_classes": 3}, classifier.classes, classifier.preprocessing
     ).save(Run(other))

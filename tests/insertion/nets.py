@@ -9,7 +9,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from excite.models.catalogue import create_model
+from excite.models.catalog import create_model
 
 # name -> (side of the image, attention sites by the table)
 NETS = {

@@ -9,8 +9,8 @@ import torchvision
 from torch import nn
 
 from excite.insertion.insert import insert, inserted_sites, insertions, remove
+from excite.insertion.site import STRATEGIES
 from excite.insertion.sites import sites
-from excite.insertion.table import STRATEGIES
 from tests.insertion.nets import NETS, PLACED, build, images, logits
 
 

@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 
 from excite.insertion.insert import insert
-from excite.models.catalogue import create_model
+from excite.models.catalog import create_model
 from tests.insertion.nets import logits, unsettle
 
 

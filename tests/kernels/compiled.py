@@ -18,7 +18,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.runtime.jit import JITFunction
 
-from excite.kernels import gpu, gpu_product
+from excite.kernels.gpu import matmul, passes
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 
@@ -63,11 +63,11 @@ def compile_only(self: JITFunction, *arguments: Any, grid: Any, warmup: bool, **
 
 def compile_passes(dtype: torch.dtype, c: int) -> None:
     x, a, k = torch.empty(4, 3136, c, dtype=dtype), torch.empty(4, c), torch.empty(c)
-    gpu.sums(x, k)
-    gpu.scale(x, a, a, x, True, x)
-    gpu.gradient(x, x, a, a, a, a, relu=True, out=x)
-    gpu.gradient_sums(x, x, k, a, a, y=x, into=x)
-    gpu.gradient_sums(x, x, k, a, a, into=torch.empty(4, 3136, c), scaled=True)
+    passes.sums(x, k)
+    passes.scale(x, a, a, x, True, x)
+    passes.gradient(x, x, a, a, a, a, relu=True, out=x)
+    passes.gradient_sums(x, x, k, a, a, y=x, into=x)
+    passes.gradient_sums(x, x, k, a, a, into=torch.empty(4, 3136, c), scaled=True)
 
 
 def compile_products(dtype: torch.dtype, c: int, j: int) -> None:
@@ -77,17 +77,17 @@ def compile_products(dtype: torch.dtype, c: int, j: int) -> None:
         torch.empty(j, c, dtype=dtype),
     )
     a, k = torch.empty(c), torch.empty(j)
-    gpu_product.normalised_product(x, a, a, w, k)
+    matmul.normalised_product(x, a, a, w, k)
     if dtype != torch.float32:  # of float32 it is the passes
-        gpu_product.product_gradient(dz, x, a, a, w, a, torch.empty(512, c))
+        matmul.product_gradient(dz, x, a, a, w, a, torch.empty(512, c))
 
 
 if __name__ == "__main__":
     JITFunction.run = compile_only
-    gpu_product._wide = lambda x: x.dtype == torch.float32
+    matmul._wide = lambda x: x.dtype == torch.float32
     for capability in (90, 80):
         triton.runtime.driver.set_active(Target(capability))
-        gpu_product._hopper = lambda x: capability == 90  # noqa: B023
+        matmul._hopper = lambda x: capability == 90  # noqa: B023
         for dtype in (torch.bfloat16, torch.float16, torch.float32):
             if capability == 90:
                 compile_passes(dtype, 256)

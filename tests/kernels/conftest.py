@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from excite.kernels import kernels
+from excite.kernels.dispatch import kernels
 
 
 @pytest.fixture(autouse=True)

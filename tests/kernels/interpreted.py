@@ -15,8 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from excite.kernels import dense_block, gpu, gpu_product, passes, product
-from excite.kernels.switch import products_for
+from excite.kernels import reference
+from excite.kernels.dense_block import forward
+from excite.kernels.dispatch import products_for
+from excite.kernels.gpu import matmul, passes
 from excite.models.densenet import DenseLayer
 
 ROUNDING = {torch.float32: 1e-5, torch.bfloat16: 2**-6, torch.float16: 2**-9}
@@ -61,10 +63,10 @@ class Drawn:
         return coefficients(count, self.c, seed=self._seed)
 
 
-@pytest.fixture(autouse=True, params=[1, gpu.PROGRAMS], ids=["one part", "many parts"])
+@pytest.fixture(autouse=True, params=[1, passes.PROGRAMS], ids=["one part", "many parts"])
 def _parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu, "PROGRAMS", request.param)
-    monkeypatch.setattr(gpu_product, "PARTS", request.param)
+    monkeypatch.setattr(passes, "PROGRAMS", request.param)
+    monkeypatch.setattr(matmul, "PARTS", request.param)
 
 
 few = settings(max_examples=12, deadline=None, derandomize=True)
@@ -75,7 +77,7 @@ few = settings(max_examples=12, deadline=None, derandomize=True)
 def test_sums(data: st.DataObject) -> None:
     drawn = Drawn(data)
     x, k = drawn.map(), drawn.coefficients()[0]
-    for one, other in zip(gpu.sums(x, k), passes.sums(x, k), strict=True):
+    for one, other in zip(passes.sums(x, k), reference.sums(x, k), strict=True):
         same(one, other, 1e-5)
 
 
@@ -86,8 +88,8 @@ def test_scale(data: st.DataObject) -> None:
     x, a, b = drawn.map(), drawn.coefficients(), drawn.coefficients()
     shortcut = drawn.map() if data.draw(st.booleans()) else None
     one, other = drawn.map(), drawn.map()
-    gpu.scale(x, a, b, shortcut, drawn.relu, one)
-    passes.scale(x, a, b, shortcut, drawn.relu, other)
+    passes.scale(x, a, b, shortcut, drawn.relu, one)
+    reference.scale(x, a, b, shortcut, drawn.relu, other)
     same(one, other, ROUNDING[drawn.dtype])
 
 
@@ -101,8 +103,10 @@ def test_gradient_sums(data: st.DataObject) -> None:
     scaled, kept = data.draw(st.booleans()), data.draw(st.booleans())
     one = drawn.map(torch.float32 if scaled and data.draw(st.booleans()) else drawn.dtype)
     other = one.clone()
-    ours = gpu.gradient_sums(dy, x, k, a, b, y=y, relu=drawn.relu, into=one if kept else None, scaled=scaled)
-    theirs = passes.gradient_sums(
+    ours = passes.gradient_sums(
+        dy, x, k, a, b, y=y, relu=drawn.relu, into=one if kept else None, scaled=scaled
+    )
+    theirs = reference.gradient_sums(
         dy, x, k, a, b, y=y, relu=drawn.relu, into=other if kept else None, scaled=scaled
     )
     for mine, its in zip(ours, theirs, strict=True):
@@ -117,15 +121,15 @@ def test_gradient(data: st.DataObject) -> None:
     dy, x = drawn.map(), drawn.map()
     a, b, p, q = (drawn.coefficients() for _ in range(4))
     one, other = drawn.map(), drawn.map()
-    gpu.gradient(dy, x, a, b, p, q, relu=drawn.relu, out=one)
-    passes.gradient(dy, x, a, b, p, q, relu=drawn.relu, out=other)
+    passes.gradient(dy, x, a, b, p, q, relu=drawn.relu, out=one)
+    reference.gradient(dy, x, a, b, p, q, relu=drawn.relu, out=other)
     same(one, other, ROUNDING[drawn.dtype])
 
 
 def test_what_is_no_number_stays_none() -> None:
     x = torch.tensor([[[math.nan, -1.0, 1.0]]])
     out, ones = torch.empty(1, 1, 3), torch.ones(1, 3)
-    gpu.scale(x, ones, 0 * ones, None, True, out)
+    passes.scale(x, ones, 0 * ones, None, True, out)
     torch.testing.assert_close(out[0, 0], torch.tensor([math.nan, 0.0, 1.0]), equal_nan=True)
 
 
@@ -140,22 +144,24 @@ def test_maps_of_more_numbers_than_32_bits_count(shape: tuple[int, ...], strides
     x = torch.empty(last + 1, dtype=torch.bfloat16).as_strided(shape, strides)  # most of it never touched
     x.copy_(coefficients(*shape))
     a, k = torch.ones(1, 16), torch.zeros(16)
-    for one, other in zip(gpu.sums(x, k), passes.sums(x, k), strict=True):
+    for one, other in zip(passes.sums(x, k), reference.sums(x, k), strict=True):
         same(one, other, 1e-5)
-    for one, other in zip(gpu.gradient_sums(x, x, k, a, a), passes.gradient_sums(x, x, k, a, a), strict=True):
+    for one, other in zip(
+        passes.gradient_sums(x, x, k, a, a), reference.gradient_sums(x, x, k, a, a), strict=True
+    ):
         same(one, other, 1e-5)
     one, other = torch.empty(shape), torch.empty(shape)
-    gpu.scale(x, a, 0 * a, None, False, one)
+    passes.scale(x, a, 0 * a, None, False, one)
     assert torch.equal(one, x.float())
-    gpu.gradient(x, x, a, a, a, a, relu=True, out=one)
-    passes.gradient(x, x, a, a, a, a, relu=True, out=other)
+    passes.gradient(x, x, a, a, a, a, relu=True, out=one)
+    reference.gradient(x, x, a, a, a, a, relu=True, out=other)
     same(one, other, 1e-5)
-    gpu.scale(one, 2 * a, a, None, False, x)  # and written there
+    passes.scale(one, 2 * a, a, None, False, x)  # and written there
     same(x.float(), 2 * other + 1, 2**-6)
     if shape[0] == 1:
         w = coefficients(16, 16).to(x.dtype)
-        z, *_ = gpu_product.normalised_product(x[0], a[0], k, w, k)
-        same(z, product.normalised_product(x[0], a[0], k, w, k)[0], 2**-6)
+        z, *_ = matmul.normalised_product(x[0], a[0], k, w, k)
+        same(z, reference.normalised_product(x[0], a[0], k, w, k)[0], 2**-6)
 
 
 @few
@@ -163,9 +169,9 @@ def test_maps_of_more_numbers_than_32_bits_count(shape: tuple[int, ...], strides
 def test_a_normalised_product(m: int, c: int, j: int, dtype: torch.dtype) -> None:
     x, w = slice_of_a_buffer(m, c, dtype=dtype), slice_of_a_buffer(j, c, dtype=dtype, seed=1)
     a, b, k = coefficients(c), coefficients(c, seed=1), coefficients(j, seed=2)
-    z, sums = gpu_product.normalised_product(x, a, b, w, k)
-    same(z, product.normalised_product(x, a, b, w, k)[0], ROUNDING[dtype])
-    for one, other in zip(sums, passes.sums(z[None], k), strict=True):
+    z, sums = matmul.normalised_product(x, a, b, w, k)
+    same(z, reference.normalised_product(x, a, b, w, k)[0], ROUNDING[dtype])
+    for one, other in zip(sums, reference.sums(z[None], k), strict=True):
         same(one, other[0], 1e-5)
 
 
@@ -183,8 +189,8 @@ def test_the_gradient_of_a_product(m: int, c: int, j: int, dtype: torch.dtype, w
     a, b, k = coefficients(3, c)
     one = slice_of_a_buffer(m, c, dtype=torch.float32 if wide else dtype, seed=3)
     other = one.clone()
-    ours = gpu_product.product_gradient(dz, x, a, b, w, k, one)
-    theirs = product.product_gradient(dz, x, a, b, w, k, other)
+    ours = matmul.product_gradient(dz, x, a, b, w, k, one)
+    theirs = reference.product_gradient(dz, x, a, b, w, k, other)
     for mine, its in zip((ours[0], *ours[1], one), (theirs[0], *theirs[1], other), strict=True):
         same(mine, its, ROUNDING[dtype])
 
@@ -200,12 +206,12 @@ def test_a_dense_block_of_kernels_is_the_block() -> None:
 
     def ran(does: ModuleType) -> list[Tensor]:
         block, x = copy.deepcopy(layers), given.clone().requires_grad_()
-        parameters = [p for layer in block for p in dense_block._parameters(layer)]
-        assert products_for(does) in (product, gpu_product)
-        out = dense_block._DenseBlock.apply(x, block, does, *parameters)
+        parameters = [p for layer in block for p in forward._parameters(layer)]
+        assert products_for(does) in (reference, matmul)
+        out = forward._DenseBlock.apply(x, block, does, *parameters)
         out.float().sin().sum().backward()
         buffers = [buffer for layer in block for buffer in layer.buffers() if buffer.is_floating_point()]
         return [out.detach(), x.grad, *(p.grad for p in parameters), *buffers]
 
-    for one, other in zip(ran(gpu), ran(passes), strict=True):
+    for one, other in zip(ran(passes), ran(reference), strict=True):
         assert (one - other).norm() <= 1e-5 * other.norm()

@@ -18,9 +18,9 @@ import pytest
 from numba import carray, types
 
 import excite
-from excite.kernels import kernel_cache, kernels
+from excite.kernels import kernel_cache
+from excite.kernels.dispatch import choice, kernels
 from excite.kernels.kernel_cache import build_key, compile_kernel
-from excite.kernels.switch import choice
 
 PROCESSOR = ("x86_64-unknown-linux-gnu", "znver4", "+avx2")
 
@@ -57,7 +57,7 @@ def cached_files(folder: Path) -> list[Path]:
 
 
 def test_the_package_holds_sources_alone() -> None:
-    import excite.kernels.cpu
+    import excite.kernels.cpu.passes
 
     package = Path(excite.__file__).parent
     assert {path.suffix for path in package.rglob("*") if path.is_file()} <= {
@@ -159,7 +159,7 @@ def test_processes_compile_at_the_same_time(folder: Path) -> None:
 
 
 def test_settings_of_numba_are_left_alone() -> None:
-    import excite.kernels.cpu  # noqa: F401
+    import excite.kernels.cpu.passes  # noqa: F401
 
     assert os.environ.get("NUMBA_CACHE_DIR", "") == numba.config.CACHE_DIR
 

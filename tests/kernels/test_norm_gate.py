@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import excite
 from excite.attention.registry import create_attention
-from excite.kernels import kernels
+from excite.kernels.dispatch import kernels
 from excite.kernels.norm_gate import norm_gate
 from excite.kernels.norm_pool import norm_pool
 from excite.models.fused_blocks import fuse

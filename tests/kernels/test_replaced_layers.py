@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize, prune
 import excite
 from excite.attention.squeeze_excitation import SqueezeExcitation
 from excite.insertion.copying import copied
-from excite.kernels import kernels
+from excite.kernels.dispatch import kernels
 from excite.kernels.norm_gate import sees_means_only
 from excite.models.densenet import DenseNet, Transition
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from excite.errors import ExciteError
 from excite.models import cifar_resnet
-from excite.models.catalogue import create_model
+from excite.models.catalog import create_model
 from excite.models.cifar_resnet import BasicBlock, CifarResNet, PaddedShortcut, PreactBottleneck
 from excite.models.weights import load_weights
 

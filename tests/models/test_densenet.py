@@ -11,7 +11,7 @@ from excite.attention.squeeze_excitation import SqueezeExcitation
 from excite.errors import ExciteError
 from excite.models import densenet
 from excite.models.densenet import DenseNet
-from excite.models.densenet_plan import PLACEMENTS, VARIANTS
+from excite.models.densenet_config import PLACEMENTS, VARIANTS
 
 SMALL = {"growth_rate": 4, "block_config": (2, 3, 2, 2), "init_channels": 8, "num_classes": 5}
 COMBINATIONS = ["+".join(names) for size in range(1, 5) for names in combinations(PLACEMENTS, size)]

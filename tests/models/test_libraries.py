@@ -47,7 +47,7 @@ print(torch.compile(lambda x: 2 * x, backend="eager")(torch.ones(1)).item())
 
 def test_who_imports_the_compiler_meanwhile_gets_it() -> None:
     code = """
-from excite.models.libraries import without_compiler
+from excite.models.third_party import without_compiler
 with without_compiler():
     from torch._dynamo.utils import is_compile_supported
     import torch._dynamo

@@ -9,7 +9,7 @@ from torch import nn
 from excite.attention.squeeze_excitation import SqueezeExcitation
 from excite.errors import ExciteError
 from excite.models import densenet
-from excite.models.densenet_plan import VARIANTS
+from excite.models.densenet_config import VARIANTS
 from excite.models.summary import summarise
 
 

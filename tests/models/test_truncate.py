@@ -10,7 +10,7 @@ from torch import nn
 
 from excite.errors import ExciteError
 from excite.insertion.insert import inserted_sites
-from excite.models.catalogue import create_model
+from excite.models.catalog import create_model
 from excite.models.head import head_of, linear_head
 from excite.models.truncate import last_whole_block, truncate
 from excite.models.weights import load_weights

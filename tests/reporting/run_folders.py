@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from excite.config.train_config import TrainConfig
 from excite.data.manifest import Manifest
 from excite.evaluation.abstention import with_abstention
 from excite.evaluation.calibration import before_and_after, with_temperature
@@ -19,9 +20,8 @@ from excite.evaluation.measure import measure
 from excite.evaluation.operating_point import at_threshold, choose_threshold
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.subgroups import subgroups
-from excite.runs.label_noise import write_candidates
+from excite.runs.label_candidates import write_candidates
 from excite.runs.run import Run
-from excite.training.config import TrainConfig
 from tests.evaluation.simulated import softmax
 
 TEMPERATURE = 1.6

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from excite.data import audit as audit_module
-from excite.data.audit import Audit, audit
-from excite.data.audit_reading import read_images
-from excite.data.decisions import read_decisions, resolve
+from excite.audit import audit as audit_module
+from excite.audit.audit import Audit, audit
+from excite.audit.decisions import read_decisions, resolve
+from excite.audit.duplicates.pair import KINDS, Pair
+from excite.audit.reading import read_images
 from excite.data.manifest import Manifest
-from excite.data.pairs import KINDS, Pair
 from excite.reporting.audit_page import SIDE, audit_page, write_audit
 
 AWKWARD = [

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from excite.evaluation.judge import Questions, judge
+from excite.evaluation.evaluate import Questions, judge
 from excite.evaluation.predictions import Predictions
 from excite.reporting.evaluation_page import evaluation_page, write_evaluation
 from excite.runs.evaluate import Evaluation
-from excite.runs.seen import SeenImage
+from excite.runs.training_overlap import SeenImage
 from tests.reporting.run_folders import simulated
 
 AWKWARD = ("<script>alert(1)</script>", "a\"b'c&d", "{{ 7*7 }}")

@@ -13,8 +13,8 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
 
 from excite.errors import ExciteWarning
-from excite.reporting.figures import confusion_matrix, save
 from excite.reporting.fonts import display_width, figure_names, find_fonts, shortened
+from excite.reporting.png_figures import confusion_matrix, save
 
 
 def matrix(classes: list[str]) -> dict[str, object]:

@@ -17,7 +17,7 @@ from PIL import Image
 from excite.errors import ExciteError
 from excite.evaluation.measure import measure
 from excite.evaluation.predictions import Predictions
-from excite.reporting.page import SIDE
+from excite.reporting.html import SIDE
 from excite.reporting.report import report_page, write_report
 from excite.reporting.svg import TOP
 from excite.runs.run import Run

@@ -17,16 +17,16 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from typer.testing import CliRunner
 
 from excite.cli.app import app
+from excite.config.train_config import TrainConfig
 from excite.evaluation.predictions import Predictions
-from excite.reporting.charts import kept_epoch, learning_charts
 from excite.reporting.curves import TOLERANCE, precision_recall_points, roc_points, thinned
 from excite.reporting.model_card import markdown_text
+from excite.reporting.provenance import command
 from excite.reporting.report import model_card
-from excite.reporting.report_setup import command
-from excite.reporting.shift_table import shift_table
+from excite.reporting.robustness_table import shift_table
+from excite.reporting.run_charts import kept_epoch, learning_charts
 from excite.reporting.svg import round_steps
 from excite.reporting.tables import Notes, cell, figure_text, letter, number_text
-from excite.training.config import TrainConfig
 from tests.evaluation.simulated import messy
 from tests.reporting.run_folders import history, write_cross_validation, write_run
 

@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import save_file
 
 import excite
+from excite.config.train_config import TrainConfig
 from excite.data.manifest import Manifest
 from excite.errors import ExciteError
 from excite.insertion.insert import inserted_sites, remove
+from excite.pipeline.resolve import settle
 from excite.runs.run import Run
-from excite.runs.settle import settle
-from excite.training.config import TrainConfig
 
 OPTIONS = {"epochs": 2, "batch_size": 8, "quiet": True, "device": "cpu", "model": "cifar_resnet20"}
 PLACES = [f"layer3.{block}.bn2" for block in range(3)]

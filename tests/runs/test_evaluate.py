@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 import excite
+from excite.audit.duplicates import looks
 from excite.cli.app import run as excite_cli
-from excite.data import looks
 from excite.errors import ExciteError
-from excite.evaluation.judge import Questions
+from excite.evaluation.evaluate import Questions
 from excite.runs.evaluate import evaluate_run
 from excite.runs.run import Run
 from tests.conftest import make_pictures

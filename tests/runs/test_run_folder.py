@@ -10,7 +10,8 @@ import pytest
 
 import excite
 from excite.errors import BAD_USAGE, ExciteError
-from excite.runs.run import Run, environment, new_run_folder, newest_run, refuse_run_folder
+from excite.runs.environment import environment
+from excite.runs.run import Run, new_run_folder, newest_run, refuse_run_folder
 
 from ..conftest import Command, make_pictures
 

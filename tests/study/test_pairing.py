@@ -14,13 +14,13 @@ from torch import Tensor
 
 pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
 
-from excite.runs import experiment
-from excite.study import worker
+from excite.config.train_config import TrainConfig
+from excite.pipeline import experiment
 from excite.study.plan import Plan, parse_arm
+from excite.study.running import worker
 from excite.study.study import begin
-from excite.training.config import TrainConfig
+from excite.system.progress import Display
 from excite.training.loop import Trainer
-from excite.training.progress import Display
 
 from ..conftest import make_pictures
 

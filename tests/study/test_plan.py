@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from excite.config.train_config import TrainConfig
 from excite.errors import ExciteError
-from excite.models.catalogue import create_model
+from excite.models.catalog import create_model
 from excite.models.summary import summarise
-from excite.runs.settled import architecture_of
+from excite.runs.derive import architecture_of
 from excite.study.plan import Arm, Plan, arm_config, parse_arm, plan_from_yaml
-from excite.study.ready import READY, ready_plan
-from excite.training.config import TrainConfig
+from excite.study.presets import READY, ready_plan
 
 
 def test_an_arm_is_a_name_a_network_and_options() -> None:

@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
 
 from excite.errors import ExciteError
-from excite.study.store import Store
+from excite.study.store.store import Store
 
 from .test_store import STUDY, content, finish, new_store
 

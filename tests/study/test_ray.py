@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
 
-from excite.study.claims import place_of
+from excite.study.store.leases import place_of
 from excite.study.study import Study
 
 from ..conftest import make_pictures

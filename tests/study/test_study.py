@@ -19,18 +19,18 @@ from safetensors.torch import load_file
 pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
 
 import excite
+from excite.config.train_config import TrainConfig
 from excite.errors import ExciteError
 from excite.runs.run import Run
-from excite.study import worker
-from excite.study.drive import outlook
-from excite.study.forecast import Probe, smallest_difference
 from excite.study.plan import Arm, Plan, parse_arm
-from excite.study.report import arm_rows, write_study
-from excite.study.runner import Crew, choose_crew
-from excite.study.store import Store
+from excite.study.results.report import arm_rows, write_study
+from excite.study.running import worker
+from excite.study.running.forecast import Probe, smallest_difference
+from excite.study.running.local import Crew, choose_crew
+from excite.study.running.orchestrate import outlook
+from excite.study.store.store import Store
 from excite.study.study import Study, add, begin
-from excite.training.config import TrainConfig
-from excite.training.progress import Display
+from excite.system.progress import Display
 
 from ..conftest import Command, make_pictures
 
@@ -243,7 +243,7 @@ def test_a_folder_of_something_else_is_left_alone(data: Path, tmp_path: Path) ->
 def test_a_cell_that_fails_twice_is_named_with_its_log(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from excite.study.runner import refuse_failed
+    from excite.study.running.local import refuse_failed
 
     study = begun(data, tmp_path / "study", seeds=1)
     real, tries = worker.run_experiment, []

@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from excite.data.loading import PixelSource, TrainingBatches
+from excite.config.train_config import TrainConfig
+from excite.data.augmentation import PRESETS
+from excite.data.batches import TrainingBatches
 from excite.data.preprocessing import Preprocessing
-from excite.data.transforms import PRESETS
-from excite.training.config import TrainConfig
-from excite.training.distributed import World
+from excite.data.sources import PixelSource
+from excite.system.progress import Display
+from excite.system.world import World
 from excite.training.loop import Trainer, Validation
-from excite.training.progress import Display
 
 SIZE, CLASSES = 8, 3
 

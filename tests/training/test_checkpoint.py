@@ -15,9 +15,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from excite import files
 from excite.errors import ExciteError
-from excite.training.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint, save_tensors
+from excite.models.weights import save_tensors
+from excite.system import files
+from excite.training.checkpoint import LAST, PREVIOUS, load_checkpoint, save_checkpoint
 
 DTYPES = [
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool),

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 from excite.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from excite.errors import INTERRUPTED, TERMINATED, ExciteError
+from excite.system.progress import Display, Status
 from excite.training.loop import BEST
-from excite.training.progress import Display, Status
 
 from .conftest import full_net, make_trainer, plain_net, problem, same, weights_of
 

@@ -12,7 +12,7 @@ import excite.keras
 from excite.errors import ExciteError
 from excite.keras import densenet, to_keras, to_torch
 from excite.models import densenet as torch_densenet
-from excite.models.densenet_plan import VARIANTS
+from excite.models.densenet_config import VARIANTS
 
 from .nets import EVERYWHERE, SE, in_keras, in_torch, keras_net, pictures, torch_net
 

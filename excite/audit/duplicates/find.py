@@ -1,0 +1,120 @@
+"""Which pictures of a data set show the same photo: passes 2 and 3 of the audit, remembered by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import astuple, replace
+from pathlib import Path
+
+from excite.audit.duplicates.aligned_copies import realigned_pairs
+from excite.audit.duplicates.grouping import Linked as Linked
+from excite.audit.duplicates.grouping import link as link
+from excite.audit.duplicates.looks import SMALLEST, look_at, versions
+from excite.audit.duplicates.pair import KINDS, Pair
+from excite.audit.duplicates.same_picture import identical_pairs, near_pairs
+from excite.config.pixel_limit import MAX_PIXELS
+from excite.data.intensity import IntensityRange
+from excite.data.manifest import Manifest
+from excite.errors import ExciteError
+from excite.system.files import replacing
+from excite.system.parallel import Progress
+
+_VERSION = 4
+
+StageProgress = Callable[[str], Progress | None]
+
+
+def find_pairs(
+    manifest: Manifest,
+    *,
+    photos: bool = True,
+    max_pixels: int = MAX_PIXELS,
+    cache: Path | None = None,
+    progress: StageProgress | None = None,
+) -> list[Pair]:
+    """Pairs of images that show one photo, surest kind first, then by row.
+
+    Of many that are alike not every pair is there, but enough to connect them.
+
+    Args:
+        manifest: one that ``check_files`` has filled.
+        photos: look for the same photo too (pass 3), not only for the same picture (pass 2).
+        cache: remember the pairs here; while no picture changes they are not looked for again.
+        progress: called with the name of a stage, gives what to call with (done, in all).
+
+    Raises:
+        ExciteError: when a file has changed since it was checked, or has vanished.
+    """
+    sha256s = manifest.table["sha256"].tolist()
+    if "" in sha256s:
+        raise ExciteError("duplicates are looked for among checked images", hint="call check_files first")
+    key = key_of(sha256s, photos, manifest.intensity_range)
+    memory = None if cache is None else cache / "duplicates" / f"{key}.json"
+    pairs = recalled(memory, len(manifest))
+    if pairs is None:
+        pairs = _found(manifest, photos, max_pixels, progress or (lambda stage: None))
+        remember(memory, pairs)
+    return pairs
+
+
+def _found(manifest: Manifest, photos: bool, max_pixels: int, progress: StageProgress) -> list[Pair]:
+    table = manifest.table
+    looks = look_at(manifest, photos=photos, max_pixels=max_pixels, progress=progress("looking at images"))
+    thumbnails = [look.thumbnail for look in looks]
+    same = identical_pairs(table["sha256"].tolist(), thumbnails)
+    repeated = {pair.b for pair in same}
+    short = table[["width", "height"]].min(axis=1).to_numpy()
+    distinct = [row for row in range(len(table)) if row not in repeated and short[row] >= SMALLEST]
+    near = near_pairs(thumbnails, distinct)
+    small = [row for row in distinct if not (thumbnails[row].blank or thumbnails[row].fine)]
+    known = {(pair.a, pair.b) for pair in near}
+    moved = realigned_pairs(thumbnails, small, progress("comparing small images") if small else None)
+    near += [pair for pair in moved if (pair.a, pair.b) not in known]
+    pairs = same + near
+    if photos:
+        from excite.audit.duplicates.same_photo import SURE_CONFIDENCE, photo_pairs
+
+        number = {row: place for place, row in enumerate(distinct)}
+        sure = [(number[pair.a], number[pair.b]) for pair in near if pair.confidence >= SURE_CONFIDENCE]
+        features = [looks[row].features for row in distinct]
+        looks.clear()
+        seen = photo_pairs([one for one in features if one is not None], sure, progress("comparing photos"))
+        already = {(pair.a, pair.b) for pair in near}
+        named = [replace(pair, a=distinct[pair.a], b=distinct[pair.b]) for pair in seen]
+        pairs += [pair for pair in named if (pair.a, pair.b) not in already]
+    return sorted(pairs, key=lambda pair: (KINDS.index(pair.kind), pair.a, pair.b))
+
+
+def key_of(
+    sha256s: Sequence[str], photos: bool, intensity_range: IntensityRange | None, across: int = 0
+) -> str:
+    """What pairs depend on: the images in order, the versions, and from which row on they are others."""
+    kept_by = versions(photos, intensity_range)
+    digest = hashlib.sha256(f"{_VERSION} {kept_by} {across or ''}".rstrip().encode())
+    for sha256 in sha256s:
+        digest.update(bytes.fromhex(sha256))
+    return digest.hexdigest()
+
+
+def recalled(memory: Path | None, n: int) -> list[Pair] | None:
+    """What was found last time, or None when there is nothing whole to recall."""
+    if memory is None:
+        return None
+    try:
+        rows = json.loads(memory.read_text(encoding="utf-8"))
+        pairs = [Pair(int(a), int(b), str(kind), str(seen), float(how)) for a, b, kind, seen, how in rows]
+    except (OSError, ValueError, TypeError):
+        return None
+    whole = all(0 <= p.a < p.b < n and p.kind in KINDS and 0 <= p.confidence <= 1 for p in pairs)
+    return pairs if whole else None
+
+
+def remember(memory: Path | None, pairs: list[Pair]) -> None:
+    """For the next ``recalled``."""
+    if memory is None:
+        return
+    with suppress(OSError), replacing(memory) as file:  # forgetting costs time, nothing else
+        file.write(json.dumps([astuple(pair) for pair in pairs]).encode())

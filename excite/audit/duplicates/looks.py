@@ -1,0 +1,211 @@
+"""What passes 2 and 3 keep of a picture, remembered by its content, so that no picture is looked at twice."""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import PIL
+
+from excite.audit.duplicates.thumbnails import Thumbnail, thumbnail
+from excite.data.decoding import decode_and_hash
+from excite.data.intensity import IntensityRange, range_text
+from excite.data.manifest import Manifest
+from excite.errors import ExciteError
+from excite.system.parallel import Progress, in_threads
+
+if TYPE_CHECKING:
+    from excite.audit.duplicates.local_features import Features
+
+SMALLEST = 24
+"""Short side in pixels from which pictures can be told apart by more than identical pixels. At 8 pixels two
+people's handwritten zeros correlate as copies do; the likeness was set on CIFAR-10's 32."""
+
+_VERSION = 1
+_PAGE = 500  # rows a query: SQLite allows 999 parameters
+_WAIT = 20.0  # seconds for another process that writes
+_THUMBNAIL = struct.Struct("<16sB??")  # hash of the pixels, side, blank, whether features follow
+_FEATURES = struct.Struct("<III?")  # points, height and width of the structure picture, noisy
+
+
+@dataclass(frozen=True)
+class Look:
+    """A picture's thumbnail, and its local features where they were asked for and it is large enough."""
+
+    thumbnail: Thumbnail
+    features: Features | None
+
+
+def versions(photos: bool, intensity_range: IntensityRange | None) -> str:
+    """What a look depends on beside the file: how it is read; and versions, which may round differently."""
+    text = f"{PIL.__version__} {np.__version__} {photos}"
+    if intensity_range is not None:
+        text += f" {range_text(intensity_range)}"
+    if photos:
+        import cv2
+
+        text += f" {cv2.__version__}"
+    return text
+
+
+def look_at(
+    manifest: Manifest, *, photos: bool, max_pixels: int, progress: Progress | None = None
+) -> list[Look]:
+    """A look at every image of a checked manifest, in its order.
+
+    Args:
+        photos: extract local features too.
+
+    Raises:
+        ExciteError: when a file has changed since it was checked, or has vanished.
+    """
+    look = partial(_look, photos=photos, max_pixels=max_pixels, intensity_range=manifest.intensity_range)
+    return list(in_threads(look, _files(manifest), progress=progress))
+
+
+def remembered_looks(
+    manifest: Manifest,
+    *,
+    photos: bool,
+    max_pixels: int,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> list[Look | None]:
+    """As ``look_at``, but only at images that the cache does not hold; None for a file that has changed or
+    vanished.
+
+    Args:
+        cache: the folder to keep looks in, about 60 kB each with local features; None: nowhere.
+        progress: called with (images looked at, images to look at), not at all where all are remembered.
+    """
+    table = manifest.table
+    store = (
+        None if cache is None else _Store(cache / "looks.sqlite", versions(photos, manifest.intensity_range))
+    )
+    known = {} if store is None else store.read(sorted(set(table["sha256"])))
+    fresh = table[~table["sha256"].isin(known)].drop_duplicates("sha256")
+    if len(fresh):
+        range_ = manifest.intensity_range
+        look = partial(_look_or_none, photos=photos, max_pixels=max_pixels, intensity_range=range_)
+        files = _files(Manifest(fresh, manifest.classes))
+        found = zip(fresh["sha256"], in_threads(look, files, progress=progress), strict=True)
+        looked = {sha256: one for sha256, one in found if one is not None}
+        if store is not None:
+            store.write(looked)
+        known |= looked
+    return [known.get(sha256) for sha256 in table["sha256"]]
+
+
+def _files(manifest: Manifest) -> list[tuple[str, str, int, int]]:
+    table = manifest.table
+    return list(zip(table["path"], table["sha256"], table["width"], table["height"], strict=True))
+
+
+def _look(
+    file: tuple[str, str, int, int],
+    *,
+    photos: bool,
+    max_pixels: int,
+    intensity_range: IntensityRange | None,
+) -> Look:
+    path, expected, width, height = file
+    # A picture that passed the check under a higher limit passes here too.
+    limit = max(width * height, max_pixels)
+    image, sha256 = decode_and_hash(path, max_pixels=limit, intensity_range=intensity_range)
+    if sha256 != expected:
+        raise ExciteError("has changed since it was checked", where=path, hint="start again")
+    if not photos or min(width, height) < SMALLEST:
+        return Look(thumbnail(image), None)
+    from excite.audit.duplicates.local_features import extract
+
+    return Look(thumbnail(image), extract(image))
+
+
+def _look_or_none(file: tuple[str, str, int, int], **options: Any) -> Look | None:
+    try:
+        return _look(file, **options)
+    except ExciteError:
+        return None
+
+
+class _Store:
+    """Looks in one SQLite file; one that cannot be read or written costs time, nothing else."""
+
+    def __init__(self, path: Path, versions: str) -> None:
+        self._path = path
+        self._prefix = f"{_VERSION} {versions} "
+
+    def read(self, sha256s: Sequence[str]) -> dict[str, Look]:
+        found: dict[str, Look] = {}
+        if not self._path.is_file():
+            return found
+        with suppress(sqlite3.Error, OSError), closing(self._connected()) as database:
+            for start in range(0, len(sha256s), _PAGE):
+                keys = [self._prefix + sha256 for sha256 in sha256s[start : start + _PAGE]]
+                marks = ", ".join("?" * len(keys))
+                query = f"SELECT key, look FROM looks WHERE key IN ({marks})"
+                for key, content in database.execute(query, keys):
+                    with suppress(struct.error, ValueError, TypeError):  # a damaged entry is looked at anew
+                        found[key.removeprefix(self._prefix)] = _unpacked(content)
+        return found
+
+    def write(self, looks: dict[str, Look]) -> None:
+        rows = ((self._prefix + sha256, b"".join(_packed(look))) for sha256, look in looks.items())
+        with suppress(sqlite3.Error, OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(self._connected()) as database, database:
+                database.execute("CREATE TABLE IF NOT EXISTS looks (key TEXT PRIMARY KEY, look BLOB)")
+                database.executemany("INSERT OR REPLACE INTO looks VALUES (?, ?)", rows)
+
+    def _connected(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._path, timeout=_WAIT)
+
+
+def _packed(look: Look) -> Iterator[bytes]:
+    one, features = look.thumbnail, look.features
+    yield _THUMBNAIL.pack(one.pixels_hash, len(one.luma), one.blank, features is not None)
+    yield one.luma.tobytes()
+    yield one.outside.tobytes()
+    if features is not None:
+        yield _FEATURES.pack(len(features), *features.structure.shape, features.noisy)
+        yield features.points.astype("<f4").tobytes()
+        yield features.descriptors.tobytes()
+        yield features.structure.tobytes()
+
+
+def _unpacked(content: bytes) -> Look:
+    """Raises: struct.error or ValueError for bytes that are no look."""
+    at = 0
+
+    def header(layout: struct.Struct) -> tuple:
+        nonlocal at
+        values = layout.unpack_from(content, at)
+        at += layout.size
+        return values
+
+    def array(kind: str, *shape: int) -> np.ndarray:
+        nonlocal at
+        count = int(np.prod(shape))
+        values = np.frombuffer(content, kind, count, at).reshape(shape)
+        at += values.nbytes
+        return values
+
+    pixels_hash, side, blank, has_features = header(_THUMBNAIL)
+    one = Thumbnail(pixels_hash, array("u1", side, side), array("u1", side, side // 8), blank)
+    features = None
+    if has_features:
+        from excite.audit.duplicates.local_features import Features
+
+        count, height, width, noisy = header(_FEATURES)
+        points, descriptors = array("<f4", count, 2), array("u1", count, 128)
+        features = Features(points, descriptors, array("i1", height, width), noisy)
+    if at != len(content):
+        raise ValueError("there are more bytes than a look has")
+    return Look(one, features)

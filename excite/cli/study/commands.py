@@ -1,0 +1,172 @@
+"""excite study"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from excite.cli.options import takes_config
+from excite.cli.output import print_line, print_table
+from excite.cli.study.options import (
+    STUDY,
+    AgainstOption,
+    ArmOption,
+    FolderArgument,
+    JobsOption,
+    JsonOption,
+    LeaseOption,
+    MetricOption,
+    RayOption,
+    StoreOption,
+)
+from excite.cli.study.output import print_analysis, print_document, train_and_print
+from excite.cli.study.run import run
+from excite.data.paths import refuse_inside_data
+from excite.errors import BAD_USAGE, ExciteError
+from excite.system.text import command_line
+
+NOT_HERE = ("data", "folds", "repeats", "jobs", "out", "thumbnails")
+
+
+def _need_libraries() -> None:
+    if importlib.util.find_spec("sqlalchemy") is None:
+        raise ExciteError(
+            "SQLAlchemy is not installed", where="excite study", hint='pip install "excite[study]"'
+        )
+
+
+def add_to(app: typer.Typer) -> None:
+    verbs = typer.Typer(
+        callback=_need_libraries,
+        help="Compare networks as it should be done: paired over seeds and folds, with a verdict.",
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+    )
+    verbs.command(
+        "run",
+        epilog="Examples: [bold]excite study run digits --arm plain:densenet_bc_40_12 "
+        "--arm se:densenet_bc_40_12+se --epochs 10[/bold] · "
+        "[bold]excite study run photos --plan reduction --model resnet50 --folds 5[/bold]",
+    )(takes_config(*NOT_HERE)(run))
+    verbs.command("status")(status)
+    verbs.command("resume")(resume)
+    verbs.command("add", epilog="Example: [bold]excite study add studies/digits --seeds 10[/bold]")(add)
+    verbs.command("export")(export)
+    app.add_typer(verbs, name="study")
+
+
+def resume(
+    folder: FolderArgument,
+    store: StoreOption = None,
+    jobs: JobsOption = None,
+    ray: RayOption = None,
+    lease: LeaseOption = 60.0,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps or auto.")] = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Go on with a study: train what is left and what has failed. Several may do so at once."""
+    from excite.study.running.orchestrate import Means
+    from excite.study.study import Study
+
+    train_and_print(Study.open(folder, store), Means(device, jobs, ray, lease), None, as_json)
+
+
+def status(
+    folder: FolderArgument,
+    metric: MetricOption = None,
+    against: AgainstOption = None,
+    store: StoreOption = None,
+    every_cell: Annotated[
+        bool, typer.Option("--cells", help="Also each cell: its state, its time, who was at it.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Where a study stands, who is at it, and what it says so far."""
+    from excite.study.results.analysis import analyse
+    from excite.study.running import status_tables
+    from excite.study.study import Study
+
+    study = Study.open(folder, store)
+    _check(study, metric, against)
+    analysis = analyse(study, metric, against)
+    cells = study.store.cells(study.name)
+    if as_json:
+        more = {"workers": status_tables.worker_rows(cells)}
+        more |= {"each_cell": status_tables.state_rows(cells)} if every_cell else {}
+        print_document(study, analysis, more)
+        return
+    print_table(status_tables.signs_table(cells))
+    print_line(status_tables.progress_text(cells))
+    print_line()
+    if every_cell:
+        print_table(status_tables.cells_table(cells))
+        print_line()
+    if analysis.done or any(cell.state == "running" for cell in cells):
+        print_table(status_tables.workers_table(cells))
+        print_line()
+    print_analysis(analysis)
+
+
+def add(
+    folder: FolderArgument,
+    arm: ArmOption = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", min=1, help="Seeds in all, those before counted.", rich_help_panel=STUDY),
+    ] = None,
+    store: StoreOption = None,
+) -> None:
+    """Add arms or seeds to a study, while it runs or later; what is trained stays."""
+    from excite.study.plan import parse_arm
+    from excite.study.study import Study
+    from excite.study.study import add as add_cells
+    from excite.system.progress import ConsoleDisplay
+
+    if not arm and seeds is None:
+        raise ExciteError(
+            "say what to add", hint="--arm NAME:MODEL+ATTENTION, or --seeds 10", exit_code=BAD_USAGE
+        )
+    study = Study.open(folder, store)
+    new = add_cells(study, [parse_arm(text) for text in arm or []], seeds or 1, ConsoleDisplay())
+    print_line(f"new cells {new}")
+    print_line(f"next      {command_line('excite', 'study', 'resume', folder)}")
+
+
+def export(
+    folder: FolderArgument,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write to; default: the study's.")
+    ] = None,
+    metric: MetricOption = None,
+    against: AgainstOption = None,
+    predictions: Annotated[
+        bool, typer.Option("--predictions", help="Also what each cell said of each image, as CSV.")
+    ] = False,
+    store: StoreOption = None,
+) -> None:
+    """Write study.html, study.md, cells.csv and comparisons.csv of what is done so far."""
+    from excite.study.results.report import write_predictions, write_study
+    from excite.study.study import Study
+
+    study = Study.open(folder, store)
+    _check(study, metric, against)
+    place = out or study.folder
+    refuse_inside_data(place, study.folder / "manifest.csv", study.images.table["path"])
+    analysis = write_study(study, place, metric=metric, reference=against)
+    if predictions:
+        write_predictions(analysis, place)
+    for name in ("study.html", "study.md", "cells.csv", "comparisons.csv"):
+        print_line(place / name)
+
+
+def _check(study: Any, metric: str | None, against: str | None) -> None:
+    from excite.errors import unknown_name
+    from excite.study.plan import METRICS
+
+    if metric is not None and metric not in METRICS:
+        raise unknown_name("metric", metric, METRICS, where="--metric")
+    if against is not None and against not in study.arms:
+        raise unknown_name("arm", against, study.arms, where="--against")

@@ -1,0 +1,139 @@
+"""excite study run"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from excite.cli.output import print_line
+from excite.cli.study.options import (
+    STUDY,
+    ArmOption,
+    JobsOption,
+    JsonOption,
+    LeaseOption,
+    MetricOption,
+    RayOption,
+    StoreOption,
+)
+from excite.cli.study.output import train_and_print
+from excite.config.overrides import with_setting
+from excite.config.train_config import RUN, TrainConfig
+from excite.errors import BAD_USAGE, ExciteError
+from excite.system.text import command_line
+
+
+def run(
+    *,
+    data: Annotated[
+        str | None, typer.Argument(help="As for excite train: folder, CSV or 'digits'.", show_default=False)
+    ] = None,
+    arm: ArmOption = None,
+    plan: Annotated[
+        str | None,
+        typer.Option(
+            "--plan",
+            help="The paper's own comparison: reduction, squeeze, gate, stages, strategy or architectures.",
+            rich_help_panel=STUDY,
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="The plan in a YAML file.", rich_help_panel=STUDY)
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", min=1, help="Trainings of each arm; default: 5.", rich_help_panel=STUDY),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            "--folds", min=2, help="Cross-validate: so many trainings for each seed.", rich_help_panel=STUDY
+        ),
+    ] = None,
+    metric: MetricOption = None,
+    store: StoreOption = None,
+    jobs: JobsOption = None,
+    ray: RayOption = None,
+    lease: LeaseOption = 60.0,
+    spread: Annotated[
+        float | None,
+        typer.Option(
+            "--spread",
+            min=1e-9,
+            help="What differences vary by from cell to cell, for the statement of power before the start.",
+            rich_help_panel=STUDY,
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder; default: studies/NAME of the data.", rich_help_panel=STUDY),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what it would take, and train nothing.", rich_help_panel=STUDY),
+    ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="As for excite train; holds for all arms.",
+            metavar="NAME=VALUE",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    given: dict[str, Any],
+) -> None:
+    """Train several networks on the same images with the same seeds, and say whether one is better.
+
+    Options of training, such as --epochs, hold for all arms. A study that was interrupted is gone on with by
+    the same command, or by excite study resume; nothing is trained twice.
+    """
+    from excite.study.plan import METRIC, Plan, parse_arm, plan_from_yaml
+    from excite.system.progress import ConsoleDisplay
+
+    written = None if config is None else plan_from_yaml(config)
+    base = (TrainConfig() if written is None else written.base).replace(
+        **(given if data is None else {"data": data, **given})
+    )
+    for setting in settings or []:
+        base = with_setting(base, setting)
+    if not base.data:
+        hint = "excite study run --help"
+        raise ExciteError("name the data: a folder, a CSV or 'digits'", hint=hint, exit_code=BAD_USAGE)
+    if sum(one is not None for one in (plan, config, arm or None)) > 1:
+        raise ExciteError("--arm, --plan and --config each say the arms: give one", exit_code=BAD_USAGE)
+    from excite.study.running.orchestrate import Means, ready_arms, start
+
+    display = ConsoleDisplay()
+    if plan is not None:
+        arms = ready_arms(plan, base, display)
+        base = base.replace(model="auto")
+    else:
+        arms = list(written.arms) if written else [parse_arm(text) for text in arm or []]
+    whole = Plan(
+        base.replace(repeats=1),
+        arms,
+        seeds or (written.seeds if written else 5),
+        folds if folds is not None else written.folds if written else None,
+        metric or (written.metric if written else METRIC),
+        plan,
+    )
+    folder = out or Path("studies") / _name_of(base.data)
+    means = Means(base.device, jobs, ray, lease)
+    study, crew, said = start(whole, folder, store, means, display, spread)
+    for line in said.split("\n"):
+        display.note(line)
+    if dry_run:
+        print_line(f"study     {folder}")
+        print_line(f"next      {command_line('excite', 'study', 'resume', folder)}")
+        return
+    train_and_print(study, means, crew, as_json)
+
+
+def _name_of(data: str) -> str:
+    path = Path(data)
+    return path.stem if path.suffix.lower() == ".csv" else path.resolve().name

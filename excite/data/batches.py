@@ -1,0 +1,153 @@
+"""Training batches whose order, augmentation and mixing depend on (seed, epoch, step) and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from excite.data.augmentation import DRAWS, Augmentation, augment, draw_mixing, mix, normalise, to_float
+from excite.data.preprocessing import Preprocessing
+from excite.data.sources import PixelSource, send
+
+
+def derive_seed(*parts: int) -> int:
+    """One 63-bit seed from several whole numbers; other numbers, or more of them, give another seed."""
+    # Not numpy's SeedSequence: it pads with zeros, so (1,) and (1, 0) would share one stream.
+    digest = hashlib.sha256(",".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8]) >> 1
+
+
+def evaluation_batches(
+    source: PixelSource, preprocessing: Preprocessing, batch_size: int, device: torch.device
+) -> Iterator[Tensor]:
+    """Normalised images (<= batch_size, 3, S, S), in order."""
+    mean, std = (
+        torch.tensor(preprocessing.mean, device=device),
+        torch.tensor(preprocessing.std, device=device),
+    )
+    for start in range(0, len(source), batch_size):
+        indices = np.arange(start, min(start + batch_size, len(source)))
+        yield normalise(to_float(source.take(indices, device)), mean, std)
+
+
+class _Copies:
+    """The images of each photo, to draw one of them.
+
+    Args:
+        photos: (N,) numbers from 0, each of them an image's photo.
+    """
+
+    def __init__(self, photos: np.ndarray) -> None:
+        self._rows = np.argsort(photos, kind="stable")
+        self._counts = np.bincount(photos)
+        self._starts = np.cumsum(self._counts) - self._counts
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def draw(self, photos: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """An image of each of these photos, all of its images alike."""
+        return self._rows[self._starts[photos] + random.integers(self._counts[photos])]
+
+
+class TrainingBatches:
+    """Batches of a training set; any part of any step of any epoch can be asked for, in any order.
+
+    A batch is cut into equal parts: one for each process and each accumulated piece. All parts of a step come
+    from the same draws, so that two processes see what one process sees.
+
+    Args:
+        source: N images.
+        targets: (N,) class indices.
+        classes: number of classes.
+        preprocessing: mean and std to normalise with.
+        batch_size: images of one optimiser step, over all parts.
+        parts: number of parts; must divide ``batch_size``.
+        augmentation: how pictures are changed.
+        seed: of order, augmentation and mixing.
+        sampling: (N,) probability of each image to be drawn, with replacement; None: each once an epoch.
+        photos: (N,) numbers of photos: an epoch draws one image of each; None: every image is a photo.
+        device: where batches are made.
+    """
+
+    def __init__(
+        self,
+        source: PixelSource,
+        targets: np.ndarray,
+        *,
+        classes: int,
+        preprocessing: Preprocessing,
+        batch_size: int,
+        augmentation: Augmentation,
+        seed: int,
+        parts: int = 1,
+        sampling: np.ndarray | None = None,
+        photos: np.ndarray | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        self.device = device or torch.device("cpu")
+        self.batch_size = batch_size
+        self.parts = parts
+        self._copies = None if photos is None else _Copies(photos)
+        self._length = len(source) if self._copies is None else len(self._copies)
+        self.steps = max(1, self._length // batch_size)  # the rest of an epoch's order is left out
+        self._source = source
+        self._targets = torch.from_numpy(np.asarray(targets, dtype=np.int64))
+        self._classes = classes
+        self._mean = torch.tensor(preprocessing.mean, device=self.device)
+        self._std = torch.tensor(preprocessing.std, device=self.device)
+        self._augmentation = augmentation
+        self._seed = seed
+        self._sampling = sampling
+        self._order: tuple[int, np.ndarray] | None = None  # the epoch in use and its order
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Indices of the images of an epoch, (steps * batch_size,), in order."""
+        if self._order is None or self._order[0] != epoch:
+            random = np.random.default_rng(derive_seed(self._seed, epoch))
+            count = self.steps * self.batch_size
+            if self._sampling is not None:
+                chosen = random.choice(len(self._source), size=count, p=self._sampling)
+            else:
+                chosen = random.permutation(self._length)
+                chosen = np.resize(chosen, count)  # a set smaller than a batch goes round
+                if self._copies is not None:
+                    chosen = self._copies.draw(chosen, random)
+            self._order = (epoch, chosen)
+        return self._order[1]
+
+    def load(self, epoch: int, step: int, part: int) -> tuple[Tensor, Tensor]:
+        """One part of a step's batch: images (B / parts, 3, S, S) and targets, (B / parts,) class indices or,
+        where images are mixed, (B / parts, classes) shares."""
+        batch = self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
+        generator = torch.Generator().manual_seed(derive_seed(self._seed, epoch, step))
+        draws = torch.rand(self.batch_size, DRAWS, generator=generator)
+        size = self.batch_size // self.parts
+        places = torch.arange(part * size, (part + 1) * size)
+        images, targets = self._take(batch, draws, places)
+        if self._augmentation.mixes:
+            mixing = draw_mixing(self.batch_size, self._augmentation, generator)
+            partners = mixing.partners[places]
+            if self.parts == 1:  # the partners are at hand
+                others, other_targets = images[send(partners, self.device)], targets[partners]
+            else:
+                others, other_targets = self._take(batch, draws, partners)
+            images, targets = mix(
+                images, others, self._one_hot(targets), self._one_hot(other_targets), mixing
+            )
+        return normalise(images, self._mean, self._std), send(targets, self.device)
+
+    def _take(self, batch: np.ndarray, draws: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Images of these places of the batch on the device, and their targets, which are small, here."""
+        indices = batch[places.numpy()]
+        pixels = self._source.take(indices, self.device)
+        images = augment(pixels, send(draws[places], self.device), self._augmentation)
+        return images, self._targets[torch.from_numpy(indices)]
+
+    def _one_hot(self, targets: Tensor) -> Tensor:
+        return F.one_hot(targets, self._classes).float()

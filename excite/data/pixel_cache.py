@@ -1,0 +1,124 @@
+"""Every picture decoded and resized once, kept on disk as one array that all later epochs map into memory."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import shutil
+import time
+from collections.abc import Generator
+from contextlib import closing, suppress
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import PIL
+
+from excite.data.decoding import decode_and_hash
+from excite.data.manifest import Manifest
+from excite.data.preprocessing import Preprocessing
+from excite.errors import ExciteError
+from excite.system.files import replacing
+from excite.system.parallel import Progress, in_threads
+
+_VERSION = 1
+_STALE_SECONDS = 24 * 3600
+_BATCH_BYTES = 64 * 2**20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def cached_pixels(
+    manifest: Manifest, preprocessing: Preprocessing, cache: Path, progress: Progress | None = None
+) -> np.ndarray:
+    """The pixels of every row, (N, S, S, 3) uint8, read-only and mapped from a file in the cache.
+
+    The file's name is a hash of the pictures' own hashes in order and of how they are resized, so another
+    order, another size or a changed picture is another file. A damaged one is built anew.
+
+    Args:
+        manifest: one that ``check_files`` has filled.
+        progress: called with (images done, images in all).
+
+    Raises:
+        ExciteError: when a file has changed since it was checked, or the disk is full.
+    """
+    if not len(manifest) or "" in set(manifest.table["sha256"]):
+        raise ExciteError("only checked images can be decoded into the cache", hint="call check_files first")
+    shape = (len(manifest), preprocessing.image_size, preprocessing.image_size, 3)
+    path = cache / "pixels" / f"{pixels_key(manifest, preprocessing)}.npy"
+    found = _mapped(path, shape)
+    if found is None:
+        _build(path, shape, manifest, preprocessing, progress)
+        found = _mapped(path, shape)
+    if found is None:
+        raise ExciteError("the decoded images cannot be read back", where=path, hint="is the disk sound?")
+    return found
+
+
+def pixels_key(manifest: Manifest, preprocessing: Preprocessing) -> str:
+    """What decoded pixels depend on, as a hash: the pictures in order, and how they are resized."""
+    # Pillow is part of it: another version may round a pixel differently.
+    digest = hashlib.sha256(f"{_VERSION} {PIL.__version__} {preprocessing.geometry}".encode())
+    for sha256 in manifest.table["sha256"]:
+        digest.update(bytes.fromhex(sha256))
+    return digest.hexdigest()
+
+
+def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    try:
+        pixels = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError):  # not there, cut short, or something else altogether
+        return None
+    return pixels if pixels.shape == shape and pixels.dtype == np.uint8 else None
+
+
+def _build(
+    path: Path,
+    shape: tuple[int, ...],
+    manifest: Manifest,
+    preprocessing: Preprocessing,
+    progress: Progress | None,
+) -> None:
+    needed = int(np.prod(shape))
+    _remove_stale(path.parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(path.parent).free < needed:
+            raise OSError(errno.ENOSPC, "no space left on device")
+        # Written as a stream, not through a memory map: on a full disk a map ends the process with SIGBUS.
+        with replacing(path) as file, closing(_rows(manifest, preprocessing, progress)) as rows:
+            layout = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, layout)
+            for row in rows:
+                file.write(row.tobytes())
+    except OSError as error:
+        hint = "free some space, or set EXCITE_CACHE to a folder on another disk"
+        reason = "the disk is full" if error.errno in _FULL else (error.strerror or str(error)).lower()
+        what = f"the decoded images need {needed:,} bytes, which cannot be written: {reason}"
+        raise ExciteError(what, where=path.parent, hint=hint) from error
+
+
+def _rows(
+    manifest: Manifest, preprocessing: Preprocessing, progress: Progress | None
+) -> Generator[np.ndarray, None, None]:
+    table = manifest.table
+    files = list(zip(table["path"], table["sha256"], table["width"] * table["height"], strict=True))
+    batch = max(16, _BATCH_BYTES // (preprocessing.image_size**2 * 3))
+    return in_threads(partial(_row, preprocessing=preprocessing), files, batch=batch, progress=progress)
+
+
+def _row(file: tuple[str, str, int], *, preprocessing: Preprocessing) -> np.ndarray:
+    path, expected, size = file
+    # The check has decided on the size; what is larger now has changed since.
+    image, sha256 = decode_and_hash(path, max_pixels=size, intensity_range=preprocessing.intensity_range)
+    if sha256 != expected:
+        raise ExciteError("has changed since it was checked", where=path, hint="start again")
+    return preprocessing.pixels(image)
+
+
+def _remove_stale(folder: Path) -> None:
+    """Leftovers of builds that were killed; one still at work has written within the day."""
+    for leftover in folder.glob(".*.tmp"):
+        with suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
+                leftover.unlink()

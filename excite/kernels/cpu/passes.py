@@ -1,0 +1,125 @@
+"""The passes of ``excite.kernels.reference`` on the processor, by the loops that numba compiled."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from excite.kernels.cpu import gate_loops, norm_loops
+from excite.kernels.cpu.openmp import openmp, run, threads_for
+from excite.kernels.reference import Excitation
+
+PIECE = 1 << 15  # numbers in a piece of rows: a thread's share, small enough to share out evenly
+
+
+def means(x: Tensor) -> Tensor:
+    """As ``passes.means``."""
+    parts, shape = _shape(x)
+    ones = x.new_empty((len(x), parts, x.shape[2]), dtype=torch.float32)
+    run(norm_loops.means.address, [*shape, *_map(x), ones.data_ptr()], numbers=x.numel())
+    return ones.sum(1).div_(x.shape[1])
+
+
+def sums(x: Tensor, k: Tensor) -> Tensor:
+    """As ``passes.sums``."""
+    parts, shape = _shape(x)
+    both = x.new_empty((2, len(x), parts, x.shape[2]), dtype=torch.float32)
+    run(norm_loops.sums.address, [*shape, *_map(x), k.data_ptr(), *_halves(both)], numbers=x.numel())
+    return both.sum(2)
+
+
+def scale(x: Tensor, a: Tensor, b: Tensor, shortcut: Tensor | None, relu: bool, out: Tensor) -> None:
+    """As ``passes.scale``."""
+    _, shape = _shape(x)
+    given = [*shape, *_map(x), *_at(a, b), _step(a), *_map(shortcut), *_map(out), int(relu)]
+    run(norm_loops.scale.address, given, numbers=x.numel())
+
+
+def squeeze_excite(x: Tensor, of: Excitation, shortcut: Tensor | None, relu: bool, out: Tensor) -> None:
+    """As ``passes.squeeze_excite``."""
+    _, p, c = x.shape
+    hidden, threads = len(of.b1), threads_for(x.numel())
+    room = x.new_empty((threads + 2) * c + 2 * threads * hidden, dtype=torch.float32)
+    sums = room.data_ptr()
+    z = sums + 4 * threads * c
+    s, h = z + 4 * c, z + 8 * c
+    of_map = [int(x.dtype == torch.bfloat16), p, c, hidden, x.data_ptr(), x.stride(1)]
+    of_gate = [*_at(of.w1, of.b1, of.w2, of.b2), of.factor, sums, z, h, s]
+    added = [0, 0] if shortcut is None else [shortcut.data_ptr(), shortcut.stride(1)]
+    given = [*of_map, *of_gate, *added, out.data_ptr(), out.stride(1), int(relu)]
+    run(gate_loops.squeeze_excite.address, given, numbers=x.numel())
+
+
+def gradient_sums(
+    dy: Tensor,
+    x: Tensor,
+    k: Tensor,
+    a: Tensor,
+    b: Tensor,
+    *,
+    y: Tensor | None = None,
+    relu: bool = True,
+    into: Tensor | None = None,
+    scaled: bool = False,
+) -> Tensor:
+    """As ``passes.gradient_sums``."""
+    parts, shape = _shape(x)
+    if not relu:
+        mode = norm_loops.ALL
+    elif into is None:
+        mode = norm_loops.SCALED_MASK
+    else:
+        mode = norm_loops.SCALED_MASK_ADDED if scaled else norm_loops.OUTPUT_MASK
+    both = x.new_empty((2, len(x), parts, x.shape[2]), dtype=torch.float32)
+    given = [*shape, *_map(dy), *_map(x), *_at(k, a, b), _step(a), *_map(y), *_map(into), mode]
+    run(norm_loops.gradient_sums.address, [*given, *_halves(both)], numbers=x.numel())
+    return both.sum(2)
+
+
+def gradient(
+    dy: Tensor, x: Tensor, a: Tensor, b: Tensor, p: Tensor, q: Tensor, *, relu: bool, out: Tensor
+) -> None:
+    """As ``passes.gradient``."""
+    _, shape = _shape(x)
+    given = [*shape, *_map(dy), *_map(x), *_map(out), *_at(a, b, p, q), _step(a), _step(p), int(relu)]
+    run(norm_loops.gradient.address, given, numbers=x.numel())
+
+
+def product(x: Tensor, w: Tensor, out: Tensor) -> Tensor:
+    """As ``passes.product``."""
+    if x.dtype == torch.float32 and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        # oneDNN's product, which PyTorch keeps for compiled code: MKL's, behind torch.mm, runs on AMD at half
+        # the speed in float32 (Zen 5: 108 and 244 GFLOP/s a core).
+        return torch.ops.mkldnn._linear_pointwise(x, w, None, "none", [], "")
+    return torch.mm(x, w.t(), out=out)
+
+
+def _shape(x: Tensor) -> tuple[int, list[int]]:
+    """Pieces an image, and how a loop is told of the shape: narrow, n, p, c, pieces."""
+    n, p, c = x.shape
+    parts = min(p, -(-p * c // PIECE))
+    rows = -(-p // parts)
+    parts = -(-p // rows)  # no piece is empty
+    return parts, [int(x.dtype == torch.bfloat16), n, p, c, parts]
+
+
+def _map(x: Tensor | None) -> list[int]:
+    return [0, 0, 0] if x is None else [x.data_ptr(), x.stride(0), x.stride(1)]
+
+
+def _at(*tensors: Tensor) -> list[int]:
+    return [tensor.data_ptr() for tensor in tensors]
+
+
+def _halves(both: Tensor) -> list[int]:
+    return [both.data_ptr(), both.data_ptr() + both.nbytes // 2]
+
+
+def _step(a: Tensor) -> int:
+    return 0 if len(a) == 1 else a.shape[1]
+
+
+def check() -> None:
+    """Raises: RuntimeError if PyTorch's threads cannot be used here."""
+    if openmp() is None:
+        raise RuntimeError("PyTorch's OpenMP library was not found")

@@ -1,0 +1,243 @@
+"""A model by name: excite's own, then timm's, then torchvision's."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.insertion.insert import insert
+from excite.insertion.sites import Where
+from excite.models.fused_blocks import fuse
+from excite.models.head import replace_head
+from excite.models.registry import OWN
+from excite.models.third_party import library_errors, without_compiler
+from excite.models.truncate import truncate
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+# Images up to this side lose too much to the ImageNet stem, which shrinks them fourfold at once.
+LARGEST_FOR_CIFAR_STEM = 64
+
+# timm and torchvision are imported where they are used: together they take as long as torch to import.
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int = 1000,
+    in_chans: int = 3,
+    image_size: int | None = None,
+    attention: str | None = None,
+    placement: str | Sequence[str] | None = None,
+    where: Where | None = None,
+    stages: int | Sequence[int] | None = None,
+    attention_options: Mapping[str, Any] | None = None,
+    cut_after: str | None = None,
+    pretrained: bool = False,
+    **model_options: Any,
+) -> nn.Module:
+    """The model called ``name``: images (N, in_chans, image_size, image_size) -> (N, num_classes).
+
+    Args:
+        name: looked up in excite, then timm, then torchvision; ``timm:resnet50`` and
+            ``torchvision:resnet50`` say which.
+        image_size: side of the images in pixels. Up to 64 it chooses the ``cifar`` stem for excite's own
+            DenseNets, unless ``stem`` is given or the weights are pretrained; models built for one size
+            are built for this one.
+        attention: a name in ``excite.attention.registry``; excite's own DenseNets are built with it, in all
+            other networks it is inserted.
+        placement: in excite's DenseNets as in ``DenseNet``, ``final`` by default; in others a strategy of
+            ``excite.insert``, ``standard`` by default.
+        where, stages: as in ``excite.insert``; not for excite's DenseNets.
+        attention_options: such as ``reduction`` or ``identity``.
+        cut_after: path of the last module that counts: the head follows it, see ``truncate``.
+        pretrained: start from ImageNet weights, fetched from the library's hub.
+        model_options: options of the model itself, such as ``drop_rate``.
+
+    Raises:
+        ExciteError: for an unknown name or option, for images too small, for weights that are not to be had,
+            for a network in which there is no known place for attention.
+    """
+    library, bare = _find(name)
+    dense = takes_attention(name)
+    if dense:
+        if where is not None or stages is not None:
+            hint = "say placement; or insert into timm's or torchvision's form, timm:densenet121"
+            raise ExciteError("its places have names", where=name, hint=hint, exit_code=BAD_USAGE)
+        model_options |= {
+            "attention": attention,
+            "placement": placement or "final",
+            "attention_options": attention_options,
+        }
+    build = {"excite": _own, "timm": _from_timm, "torchvision": _from_torchvision}[library]
+    model = fuse(build(bare, num_classes, in_chans, image_size, pretrained, model_options))
+    smallest = getattr(model, "min_image_size", 1)
+    if image_size is not None and image_size < smallest:
+        what = f"image size {image_size} is too small: this network needs at least {smallest} pixels a side"
+        raise ExciteError(what, where=name, exit_code=BAD_USAGE)
+    if cut_after is not None:
+        truncate(model, cut_after, num_classes=num_classes)
+    if dense or attention is None:
+        return model
+    strategy = "standard" if placement is None else placement
+    if not isinstance(strategy, str):
+        raise ExciteError("takes one placement", where=name, exit_code=BAD_USAGE)
+    return insert(
+        model, attention, where=where, stages=stages, strategy=strategy, **(attention_options or {})
+    )
+
+
+def takes_attention(name: str) -> bool:
+    """Whether the network is built with attention: excite's DenseNets are. Elsewhere it is inserted."""
+    library, bare = _find(name)
+    return library == "excite" and OWN[bare].dense
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names that match a shell-style pattern, sorted; with a ``:`` in it, names with their library."""
+    names = [name if ":" in pattern else name.partition(":")[2] for name in _all_names()]
+    return sorted(set(fnmatch.filter(names, pattern)))
+
+
+def input_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation, in units of [0, 1], that the model's pretrained weights expect.
+
+    ImageNet's where the library declares none.
+    """
+    library, bare = _find(name)
+    if library == "timm":
+        from timm.models import get_pretrained_cfg
+
+        if declared := get_pretrained_cfg(bare):
+            return tuple(declared.mean), tuple(declared.std)
+    return IMAGENET
+
+
+def _own(
+    name: str,
+    num_classes: int,
+    in_chans: int,
+    image_size: int | None,
+    pretrained: bool,
+    options: dict[str, Any],
+) -> nn.Module:
+    small = image_size is not None and image_size <= LARGEST_FOR_CIFAR_STEM
+    if OWN[name].dense and small and not pretrained:
+        options = {"stem": "cifar", **options}
+    try:
+        model = OWN[name].build(num_classes=num_classes, in_chans=in_chans, **options)
+    except (TypeError, ValueError) as error:  # an option of the wrong type
+        reason = str(error).partition("\n")[0]
+        raise ExciteError(f"could not build the model: {reason}", where=name, exit_code=BAD_USAGE) from error
+    if pretrained:
+        _load_hub_weights(model, name, in_chans)
+    return model
+
+
+def _load_hub_weights(model: nn.Module, name: str, in_chans: int) -> None:
+    """timm's ImageNet weights of the same name; the classifier's only where the classes are as many."""
+    if not OWN[name].pretrained:
+        have = ", ".join(other for other, row in OWN.items() if row.pretrained)
+        raise ExciteError("there are no pretrained weights for it", where=name, hint=f"there are for {have}")
+    import timm
+
+    with library_errors(name, fetching=True):
+        found = timm.create_model(name, pretrained=True, in_chans=in_chans).state_dict()
+    wanted = {key: tensor for key, tensor in model.state_dict().items() if "attention" not in key}
+    for key in ("classifier.weight", "classifier.bias"):
+        if key not in wanted or wanted[key].shape != found[key].shape:
+            wanted.pop(key, None)
+            del found[key]
+    if _shapes(wanted) != _shapes(found):
+        hint = "leave out stem, growth_rate, block_config and the like, or pretrained"
+        raise ExciteError("the pretrained weights do not fit these options", where=name, hint=hint)
+    model.load_state_dict(found, strict=False)
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def _from_timm(
+    name: str,
+    num_classes: int,
+    in_chans: int,
+    image_size: int | None,
+    pretrained: bool,
+    options: dict[str, Any],
+) -> nn.Module:
+    import timm
+
+    try:
+        declared = timm.models.get_pretrained_cfg(name)
+    except RuntimeError as error:  # a tag that this network does not have
+        hint = f"leave the tag out: {name.partition('.')[0]}"
+        raise ExciteError(str(error).rstrip("."), where=name, hint=hint, exit_code=BAD_USAGE) from error
+    if image_size is not None and declared and declared.fixed_input_size:
+        options = {"img_size": image_size, **options}
+    with library_errors(name, fetching=pretrained):
+        return timm.create_model(
+            name, pretrained=pretrained, num_classes=num_classes, in_chans=in_chans, **options
+        )
+
+
+def _from_torchvision(
+    name: str,
+    num_classes: int,
+    in_chans: int,
+    image_size: int | None,
+    pretrained: bool,
+    options: dict[str, Any],
+) -> nn.Module:
+    import torchvision
+
+    if in_chans != 3:
+        hint = f"try timm:{name}"
+        raise ExciteError("torchvision's models take 3 channels", where=name, hint=hint, exit_code=BAD_USAGE)
+    auxiliary = name in ("googlenet", "inception_v3")
+    if auxiliary and not pretrained:
+        # With auxiliary classifiers they return a tuple in training.
+        options = {"aux_logits": False, "init_weights": True, **options}
+    if image_size is not None and name.startswith("vit_"):
+        options = {"image_size": image_size, **options}
+    if image_size is not None and name.startswith("maxvit"):
+        options = {"input_size": (image_size, image_size), **options}
+    weights = "DEFAULT" if pretrained else None
+    with library_errors(name):
+        if not pretrained:
+            return torchvision.models.get_model(name, weights=weights, num_classes=num_classes, **options)
+        model = torchvision.models.get_model(name, weights=weights, **options)
+    if auxiliary:
+        # Its weights come with them, and the constructor does not let them be left out.
+        model.aux_logits, model.AuxLogits = False, None
+    replace_head(model, num_classes)
+    return model
+
+
+def _all_names() -> list[str]:
+    """Every name with its library, in the order in which libraries are asked."""
+    with without_compiler():
+        import timm
+        import torchvision
+
+    names = [f"excite:{name}" for name in OWN]
+    names += [f"timm:{name}" for name in timm.list_models()]
+    names += [f"torchvision:{name}" for name in torchvision.models.list_models(module=torchvision.models)]
+    return names
+
+
+def _find(name: str) -> tuple[str, str]:
+    """The library and its own name for a model; timm's may end in a tag, ``resnet50.a1_in1k``."""
+    library, _, bare = name.rpartition(":")
+    if bare in OWN and library in ("", "excite"):
+        return "excite", bare
+    known = _all_names()
+    for candidate in ("timm", "torchvision"):
+        stem = bare.partition(".")[0] if candidate == "timm" else bare
+        if library in ("", candidate) and f"{candidate}:{stem}" in known:
+            return candidate, bare
+    choices = known if library else {full.partition(":")[2] for full in known}
+    raise unknown_name("model", name, choices)

@@ -1,0 +1,166 @@
+"""What a network that only answers is made of: convolutions with their ReLUs, gates, residual blocks.
+
+Weights do not change any more, norms are in the convolutions, and nobody waits for gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Self, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from excite.attention.parts import is_plain_layer
+from excite.attention.squeeze_excitation import SqueezeExcitation
+from excite.kernels.dispatch import passes_for
+from excite.kernels.prepacked import NOTHING, After, ReadyConvolution, ReadyProduct
+from excite.kernels.reference import Excitation, excited, rows
+
+
+class Answering(nn.Module):
+    """What keeps something that it derived of weights, until ``train()`` says that they change."""
+
+    def forget(self) -> None:
+        """Derive it again for what comes next."""
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> Self:
+        if mode:
+            self.forget()
+        return super().train(mode)
+
+
+class AnsweringConv(Answering):
+    """A convolution and the activation after it, in one operator: (N, C, H, W) -> (N, out, h, w)."""
+
+    def __init__(self, conv: nn.Conv2d, after: After = NOTHING) -> None:
+        super().__init__()
+        self.conv = conv
+        self.ready = ReadyConvolution(conv, after)
+
+    @property
+    def rectifies(self) -> bool:
+        """Whether an activation is in it."""
+        return self.ready.after != NOTHING
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ready(_given(x))
+
+    def plus(self, x: Tensor, shortcut: Tensor) -> Tensor:
+        """ReLU(conv(x) + shortcut), without the convolution's own activation."""
+        return self.ready.plus(_given(x), shortcut)
+
+    def forget(self) -> None:
+        self.ready.forget()
+
+
+class AnsweringGate(Answering):
+    """Attention that sees channel means alone: s x, (N, C, H, W), same dtype and memory."""
+
+    def __init__(self, attention: nn.Module) -> None:
+        super().__init__()
+        self.attention = attention
+        self.forget()
+
+    def forward(self, x: Tensor) -> Tensor:
+        does = passes_for(x)
+        if does is None:
+            return cast(Tensor, self.attention(x))
+        out = torch.empty_like(x)
+        if not self.one(x, None, does, out):
+            s = self.gates(does.means(rows(x)))
+            does.scale(rows(x), s, torch.zeros_like(s), None, False, rows(out))
+        return out
+
+    def one(self, x: Tensor, shortcut: Tensor | None, does: ModuleType, out: Tensor) -> bool:
+        """All at once for one image, with ReLU after a shortcut; False where there is no operator for it."""
+        if len(x) != 1:
+            return False
+        if (of := self._excitation()) is None:
+            return False
+        added = None if shortcut is None else rows(shortcut)
+        does.squeeze_excite(rows(x), of, added, shortcut is not None, rows(out))
+        return True
+
+    def gates(self, means: Tensor) -> Tensor:
+        """s from the means over pixels, (N, C) -> (N, C), in float32, outside autocast."""
+        if (of := self._excitation()) is not None:
+            return excited(means, of)
+        found: Tensor = self.attention.gates(means[:, :, None, None])  # type: ignore[operator]
+        return found.flatten(1)
+
+    def forget(self) -> None:
+        self.excitation: Excitation | None = None
+
+    def _excitation(self) -> Excitation | None:
+        attention = self.attention
+        if type(attention) is not SqueezeExcitation or attention.gate_name != "sigmoid":
+            return None
+        layers = (attention.fc1, attention.fc2)
+        if not (is_plain_layer(layers[0]) and is_plain_layer(layers[1])):
+            return None
+        if self.excitation is None:
+            w1, w2 = (layer.weight.detach().t().contiguous() for layer in layers)
+            b1, b2 = (
+                layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias.detach()
+                for layer in layers
+            )
+            self.excitation = Excitation(w1, b1, w2, b2, 2 if attention.identity else 1)
+        return self.excitation
+
+
+class AnsweringBlock(Answering):
+    """A residual block: ReLU(s u + shortcut), with u the convolutions of x: (N, C, H, W) -> (N, out, h, w).
+
+    A 1x1 convolution commutes with a mean over pixels: the means of its output, which the gates s are made
+    of, follow from those of its input, which in a bottleneck has a quarter of the channels.
+    """
+
+    def __init__(
+        self, convolutions: Sequence[AnsweringConv], gate: AnsweringGate | None, downsample: nn.Module | None
+    ) -> None:
+        super().__init__()
+        *first, self.last = convolutions
+        self.first = nn.Sequential(*first)
+        self.gate, self.downsample = gate, downsample
+        conv = self.last.conv
+        pointwise = conv.kernel_size == conv.stride == (1, 1) and conv.padding == (0, 0) and conv.groups == 1
+        self.of_means = ReadyProduct(conv.weight.flatten(1), conv.bias) if pointwise else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        narrow = self.first(x)
+        shortcut = x if self.downsample is None else self.downsample(x)
+        shortcut = shortcut.to(narrow.dtype, memory_format=torch.channels_last)
+        if self.gate is None:
+            return self.last.plus(narrow, shortcut)
+        does = passes_for(narrow)
+        if does is None:
+            return F.relu_(self.gate(self.last(narrow)) + shortcut)
+        return self._gated(self.gate, narrow, shortcut, does)
+
+    def forget(self) -> None:
+        if self.of_means is not None:
+            self.of_means.forget()
+
+    def _gated(self, gate: AnsweringGate, narrow: Tensor, shortcut: Tensor, does: ModuleType) -> Tensor:
+        u, out = self.last(narrow), torch.empty_like(shortcut)
+        if not gate.one(u, shortcut, does, out):
+            s = self._gates(gate, narrow, u, does)
+            does.scale(rows(u), s, torch.zeros_like(s), rows(shortcut), True, rows(out))
+        return out
+
+    def _gates(self, gate: AnsweringGate, narrow: Tensor, u: Tensor, does: ModuleType) -> Tensor:
+        """(N, C), from whichever is quicker to read, u or the last convolution's input and weight."""
+        if self.of_means is not None and narrow.numel() + 2 * self.of_means.weight.numel() < u.numel():
+            return gate.gates(self.of_means(does.means(rows(narrow))))
+        return gate.gates(does.means(rows(u)))
+
+
+def _given(x: Tensor) -> Tensor:
+    """In the dtype that autocast asks for, and in channels-last memory."""
+    kind = x.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+    return x.to(dtype, memory_format=torch.channels_last)

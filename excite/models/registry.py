@@ -1,0 +1,57 @@
+"""The table of excite's own networks: who builds each, and the facts that tests hold against it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from excite.models import bn_inception, cifar_resnet, densenet, resnet_v1, shufflenet_v1
+from excite.models.densenet_config import VARIANTS, Variant
+
+
+@dataclass(frozen=True)
+class OwnModel:
+    """One network.
+
+    Args:
+        build: its entry point: keyword options -> model, ``num_classes`` and ``in_chans`` among them.
+        parameters, multiply_adds: with ``num_classes`` classes, for an image of ``image_size`` pixels a side.
+        dense: a DenseNet, which takes ``attention``, ``placement``, ``attention_options`` and ``stem``.
+        pretrained: whether timm's hub has ImageNet weights under this name.
+    """
+
+    build: Callable[..., nn.Module]
+    parameters: int
+    multiply_adds: int
+    image_size: int = 224
+    num_classes: int = 1000
+    dense: bool = False
+    pretrained: bool = False
+
+
+def _dense(name: str, facts: Variant) -> OwnModel:
+    return OwnModel(
+        build=getattr(densenet, name),
+        parameters=facts.parameters,
+        multiply_adds=facts.multiply_adds,
+        image_size=32 if facts.stem == "cifar" else 224,
+        num_classes=facts.num_classes,
+        dense=True,
+        pretrained=facts.pretrained,
+    )
+
+
+OWN: Mapping[str, OwnModel] = {
+    **{name: _dense(name, facts) for name, facts in VARIANTS.items()},
+    "resnet50_v1": OwnModel(resnet_v1.resnet50_v1, 25_557_032, 3_857_973_248),
+    "resnet101_v1": OwnModel(resnet_v1.resnet101_v1, 44_549_160, 7_570_194_432),
+    "resnet152_v1": OwnModel(resnet_v1.resnet152_v1, 60_192_808, 11_282_415_616),
+    "bn_inception": OwnModel(bn_inception.bn_inception, 11_285_224, 2_032_600_064),
+    "shufflenet_v1_x1_0": OwnModel(shufflenet_v1.shufflenet_v1_x1_0, 1_865_728, 137_460_672),
+    "cifar_resnet20": OwnModel(cifar_resnet.cifar_resnet20, 269_722, 40_551_040, 32, 10),
+    "cifar_resnet56": OwnModel(cifar_resnet.cifar_resnet56, 853_018, 125_485_696, 32, 10),
+    "cifar_resnet110": OwnModel(cifar_resnet.cifar_resnet110, 1_727_962, 252_887_680, 32, 10),
+    "cifar_resnet164": OwnModel(cifar_resnet.cifar_resnet164, 1_661_274, 239_258_112, 32, 10),
+}

@@ -1,0 +1,128 @@
+"""Errors of other libraries in one line, and no vain minutes when the hub is out of reach."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+import torch
+
+from excite.errors import BAD_USAGE, ExciteError
+
+PATIENCE = 5.0  # seconds to wait for the hub's host
+
+
+@contextmanager
+def library_errors(name: str, *, fetching: bool = False) -> Iterator[None]:
+    """Says in one line what a library could not build or fetch.
+
+    Args:
+        name: of the model.
+        fetching: whether the block asks the hub for weights. Its client tries for a minute before it gives
+            up; where the hub cannot be reached, the block is told to look at what was fetched before instead.
+    """
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    try:
+        if fetching and not before:
+            constants.HF_HUB_OFFLINE = not _reachable(constants.ENDPOINT)
+        yield
+    except Exception as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        if _is_from_the_network(error):
+            raise ExciteError(
+                f"could not fetch the pretrained weights: {reason}",
+                where=name,
+                hint="take them from a file instead: --weights FILE.safetensors",
+            ) from error
+        raise ExciteError(f"could not build the model: {reason}", where=name, exit_code=BAD_USAGE) from error
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _reachable(endpoint: str) -> bool:
+    """Whether the hub's host answers; behind a proxy only the client itself can tell."""
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return True
+    address = urlsplit(endpoint)
+    port = address.port or (80 if address.scheme == "http" else 443)
+    try:
+        with socket.create_connection((address.hostname or "", port), timeout=PATIENCE):
+            return True
+    except OSError:
+        return False
+
+
+def _is_from_the_network(error: Exception) -> bool:
+    # By package, because the HTTP library under the hubs has changed before: requests, httpx, httpx2.
+    packages = {ancestor.__module__.partition(".")[0] for ancestor in type(error).__mro__}
+    clients = {"urllib", "urllib3", "http", "requests", "httpx", "httpx2", "httpcore", "huggingface_hub"}
+    return isinstance(error, OSError) or bool(packages & clients)
+
+
+_COMPILER, _UTILS = "torch._dynamo", "torch._dynamo.utils"
+
+
+@contextmanager
+def without_compiler() -> Iterator[None]:
+    """What is imported in this block takes functions of the compiler that import it when they are called.
+
+    torchvision 0.29 takes one from ``torch._dynamo.utils``, which it asks when ``roi_align`` is compiled, and
+    timm 1.0.31 marks some methods with ``torch.compiler.disable``. With the compiler come TorchInductor,
+    triton, sympy and torch.distributed: half of all that is imported to predict. Whoever imports the compiler
+    itself, in the block or later, gets it.
+    """
+    if _COMPILER in sys.modules:
+        yield
+        return
+    finder, disable = _Aside(), torch.compiler.disable
+    sys.modules[_UTILS] = _Later(_UTILS)
+    sys.meta_path.insert(0, finder)
+    torch.compiler.disable = _disable
+    try:
+        yield
+    finally:
+        torch.compiler.disable = disable
+        sys.meta_path.remove(finder)
+        _make_room()
+
+
+class _Later(ModuleType):
+    """Stands for a module whose functions are wanted, but not yet."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def later(*args: Any, **options: Any) -> Any:
+            _make_room()
+            return getattr(importlib.import_module(self.__name__), name)(*args, **options)
+
+        return later
+
+
+class _Aside(MetaPathFinder):
+    """Makes room when the compiler itself is imported."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+        if name == _COMPILER:
+            _make_room()
+
+
+def _disable(fn: Any = None, recursive: bool = True, *, reason: str | None = None) -> Any:
+    """``torch.compiler.disable`` as torch itself uses it, without a reason to be told."""
+    return torch._disable_dynamo(fn, recursive)
+
+
+def _make_room() -> None:
+    if isinstance(sys.modules.get(_UTILS), _Later):
+        del sys.modules[_UTILS]

@@ -1,0 +1,228 @@
+"""Cross-validation: one training for each fold, and every image tested once by a model that never saw it.
+
+The networks of all folds together are the run's classifier (``runs/ensemble_weights.py``)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from excite.config.train_config import TrainConfig
+from excite.data.manifest import Manifest
+from excite.data.split import repeated_folds
+from excite.evaluation.evaluate import judge
+from excite.evaluation.folds import corrected_mean, measure_repeats, pool
+from excite.evaluation.matching import mean_of_repeats
+from excite.evaluation.predictions import Predictions
+from excite.models.catalog import create_model
+from excite.pipeline.ensemble_calibration import write_ensemble
+from excite.pipeline.experiment import run_experiment, run_folder
+from excite.pipeline.fold_workers import helpers, take_cells
+from excite.pipeline.input_check import check_input
+from excite.pipeline.prepare_data import audited
+from excite.pipeline.resolve import settle
+from excite.runs.derive import architecture_of, questions_of
+from excite.runs.environment import environment
+from excite.runs.label_candidates import write_candidates
+from excite.runs.prediction_table import prediction_rows
+from excite.runs.run import Run, new_run_folder
+from excite.system.devices import choose_device
+from excite.system.files import write_text
+from excite.system.malloc import keep_memory
+from excite.system.progress import Display
+from excite.system.world import World, world
+
+CORRECTED = ("accuracy", "balanced_accuracy", "auroc", "mcc", "log_loss", "brier")
+HELPER = "import sys; from excite.pipeline.cross_validation import help_with; help_with(sys.argv[1])"
+
+
+def cross_validate(config: TrainConfig, *, resume: bool = False, display: Display | None = None) -> Run:
+    """Train all folds of all repeats and measure their test predictions together.
+
+    Under torchrun each process trains other folds; so do ``config.jobs`` processes of this machine.
+
+    Args:
+        resume: go on with the cross-validation in ``config.out``: finished folds are kept, a begun one is
+            resumed.
+
+    Returns:
+        the run; its folds are ``run.fold(repeat, fold)``.
+
+    Raises:
+        ExciteError: for data or options that cannot be trained on, and when a signal stops it.
+    """
+    display = display or Display()
+    keep_memory()
+    folder = run_folder(config, resume=resume)
+    device_type = choose_device(Run.open(folder).config.device if resume else config.device).type
+    with world(device_type) as here, contextlib.closing(display):
+        shown = display if here.first else Display()
+        if resume:
+            run = Run.open(folder)
+        else:
+            run = Run(here.share(_begin(config, folder, shown) if here.first else folder))
+            here.wait()
+        jobs = run.config.jobs
+        if jobs > 1:
+            shown.note(f"{jobs} folds at once; the others' progress is in {run.path}/helper-*.log")
+        with helpers(jobs - 1, HELPER, run.path), _threads(jobs):
+            _train_folds(run, World(local_rank=here.local_rank), shown)
+        if here.first and not run.finished:
+            _conclude(run, shown)
+        here.wait()
+    return run
+
+
+def help_with(folder: str) -> None:
+    """Train folds of a cross-validation that another process began, as long as there are free ones."""
+    from excite.system.progress import ConsoleDisplay
+
+    run = Run.open(folder)
+    with _threads(run.config.jobs):
+        _train_folds(run, World(), ConsoleDisplay())
+
+
+def _begin(config: TrainConfig, folder: Path, display: Display) -> Path:
+    """Audit the data, settle the options, draw the folds, and write them down for every process."""
+    assert config.folds is not None
+    config = config.replace(test_fraction=1 / config.folds)
+    found = audited(config, folder, display)
+    images = found.grouped()
+    config, reasons = settle(config, images)
+    assert config.folds is not None
+    numbers = repeated_folds(images, config.folds, config.repeats, seed=config.seed, method=config.split)
+    if images.splits:
+        display.note("the data's own split is not used: every image is tested in one of the folds")
+    for reason in reasons:
+        display.note(reason)
+    classes = len(images.classes)
+    with torch.random.fork_rng(devices=()):
+        check_input(create_model(**architecture_of(config, classes)), config, classes)
+    columns = {f"fold_{repeat}": numbers[:, repeat] for repeat in range(config.repeats)}
+    path = new_run_folder(folder)
+    run = Run(path)
+    images.with_columns(split="", **columns).save(path / "manifest.csv")
+    run.write_json("audit.json", found.to_dict())
+    run.write_json(
+        "environment.json", environment(config.device, torch.get_num_threads(), config.jobs, config.seed)
+    )
+    write_text(path / "config.yaml", config.replace(out=str(path)).to_yaml())
+    return path
+
+
+def _train_folds(run: Run, here: World, display: Display) -> None:
+    config, images = run.config, _images(run)
+    assert config.folds is not None
+    cells = [(repeat, fold) for repeat in range(config.repeats) for fold in range(config.folds)]
+
+    def train(index: int) -> None:
+        repeat, fold = cells[index]
+        display.note(f"repeat {repeat}, fold {fold}: {index + 1} of {len(cells)}")
+        cell = run.fold(repeat, fold)
+        parts = _parts(images, repeat, fold)
+        # A fold can be trained again by itself: its data are its own manifest.
+        options = config.replace(
+            data=str(cell.path / "manifest.csv"),
+            out=str(cell.path),
+            seed=config.seed + repeat,
+            split="folder",
+            folds=None,
+            repeats=1,
+            jobs=1,
+        )
+        begun = (cell.path / "config.yaml").is_file()
+        run_experiment(options, resume=begun, display=display, images=parts, here=here)
+
+    take_cells([run.fold(*cell) for cell in cells], train)
+
+
+def _images(run: Run) -> Manifest:
+    """All images, in the order of classes that every fold's network has."""
+    from excite.data.reading import read_manifest
+
+    return read_manifest(run.path / "manifest.csv", complete=False)
+
+
+def _parts(images: Manifest, repeat: int, fold: int) -> Manifest:
+    """One fold as test; the rest as train, of which the experiment takes its validation images."""
+    held_out = images.table[f"fold_{repeat}"].astype(int) == fold
+    return images.with_columns(split=np.where(held_out, "test", "train"))
+
+
+def _conclude(run: Run, display: Display) -> None:
+    """Pool the folds' test predictions and measure them; write figures of all folds, what they make together
+    as an ensemble, and which labels they doubt."""
+    config = run.config
+    assert config.folds is not None
+    pooled: list[Predictions] = []
+    rows: list[dict[str, Any]] = []
+    for repeat in range(config.repeats):
+        folds = [run.fold(repeat, fold) for fold in range(config.folds)]
+        tested = [fold.predicted() for fold in folds]
+        pooled.append(pool(tested))
+        rows += [_row(run, fold, repeat, number) for number, fold in enumerate(folds)]
+        name = "predictions.csv" if repeat == 0 else f"repeat-{repeat}/predictions.csv"
+        numbers = [number for number, part in enumerate(tested) for _ in range(len(part))]
+        together = zip(prediction_rows(pooled[-1]), numbers, strict=True)
+        run.write_table(name, [{**row, "fold": number} for row, number in together])
+    questions = questions_of(config)
+    table = _images(run).table.set_index("path")
+    columns = {name: table.loc[list(pooled[0].paths or ()), name].tolist() for name in questions.by}
+    figures = judge(pooled[0], questions.without_validation(), temperature=None, columns=columns)
+    if config.repeats > 1:
+        figures |= measure_repeats(pooled)
+        if "photos" in figures:
+            figures["photos"] |= measure_repeats([repeat.by_photo() for repeat in pooled])
+    figures["duplicates_in_train"] = sum(row["duplicates_in_train"] for row in rows[: config.folds])
+    members = [Run(run.path / row["run"]) for row in rows]
+    out_of_fold = mean_of_repeats(pooled)
+    found = {"test": figures, "folds": rows, "corrected": _corrected(rows)}
+    found["ensemble"] = write_ensemble(run, members, out_of_fold, display)
+    found["label_noise"] = write_candidates(run, out_of_fold)
+    run.write_json("metrics.json", found)
+
+
+def _row(run: Run, fold: Run, repeat: int, number: int) -> dict[str, Any]:
+    """A fold's figures; where it was fine-tuned, ``share`` is that of the tuned weights in those it kept."""
+    test = fold.metrics["test"]
+    return {
+        "repeat": repeat,
+        "fold": number,
+        "run": str(fold.path.relative_to(run.path)),
+        "train": len(fold.manifest.part("train")),
+        "n": test["n"],
+        "groups": test["groups"],
+        "duplicates_in_train": test["duplicates_in_train"],
+        **{name: test[name]["value"] for name in CORRECTED},
+        **({"share": fold.read_json("shifts.json")["share"]} if fold.config.recipe == "finetune" else {}),
+    }
+
+
+def _corrected(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means over folds with the variance of Nadeau and Bengio; of figures that every fold has."""
+    train, test = (float(np.mean([row[size] for row in rows])) for size in ("train", "n"))
+    found = {}
+    for name in CORRECTED:
+        values = [row[name] for row in rows]
+        if None not in values:
+            found[name] = asdict(corrected_mean(values, train=train, test=test))
+    return found
+
+
+@contextlib.contextmanager
+def _threads(jobs: int) -> Iterator[None]:
+    """Each of several jobs takes its share of the threads."""
+    before = torch.get_num_threads()
+    if jobs > 1:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,79 @@
+"""The classifier of a cross-validation: temperature and thresholds chosen on out-of-fold predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from excite.errors import ExciteError
+from excite.evaluation.abstention import choose_confidence
+from excite.evaluation.calibration import fit_temperature, logits_of, with_temperature
+from excite.evaluation.evaluate import choose_point
+from excite.evaluation.predictions import Predictions
+from excite.runs.classifier_file import FORMAT
+from excite.runs.derive import questions_of
+from excite.runs.prediction_table import prediction_rows
+from excite.runs.run import Run
+from excite.system.files import sha256_of
+from excite.system.progress import Display
+
+NEVER_SURE = float(np.nextafter(1.0, 2.0))  # no probability reaches it
+
+
+def write_ensemble(
+    run: Run, members: Sequence[Run], out_of_fold: Predictions, display: Display
+) -> dict[str, Any]:
+    """Write a cross-validation's ``classifier.json``, and ``val_predictions.csv`` that thresholds are chosen
+    with.
+
+    Temperature and thresholds are chosen on the out-of-fold predictions: each image by members that had not
+    seen it, one a repeat. The ensemble has more members than that, whose mean is less sure and usually at
+    least as often right, so what is chosen tends to the side of doubt. The figures of the cross-validation
+    are not touched.
+
+    Args:
+        out_of_fold: the mean over repeats, as ``mean_of_repeats`` gives it.
+
+    Returns:
+        for ``metrics.json``: ``members``, ``temperature``, ``not_sure_below``, ``n``, ``groups`` and, where a
+        class is to be found, ``operating_point``.
+    """
+    questions = questions_of(run.config)
+    temperature = fit_temperature(logits_of(out_of_fold), out_of_fold.targets)
+    calibrated = with_temperature(out_of_fold, temperature)
+    not_sure_below = questions.not_sure_below or 0.0
+    if questions.sure_accuracy is not None:
+        try:
+            not_sure_below = choose_confidence(calibrated, questions.sure_accuracy)
+        except ExciteError as error:  # the folds are trained, and can be used
+            display.note(f"the ensemble is never sure: {error}")
+            not_sure_below = NEVER_SURE
+    run.write_table("val_predictions.csv", prediction_rows(calibrated))
+    run.write_json(
+        "classifier.json",
+        {
+            "format": FORMAT,
+            "members": [
+                {"run": member.path.relative_to(run.path).as_posix(), "sha256": sha256_of(member.weights)}
+                for member in members
+            ],
+            "classes": list(out_of_fold.classes),
+            "temperature": temperature,
+            "not_sure_below": not_sure_below,
+            "max_pixels": run.config.max_pixels,
+            "sha256": {"manifest.csv": sha256_of(run.path / "manifest.csv")},
+        },
+    )
+    found: dict[str, Any] = {
+        "members": len(members),
+        "temperature": temperature,
+        "not_sure_below": not_sure_below,
+        "n": len(out_of_fold),
+        "groups": out_of_fold.group_count,
+    }
+    if questions.positive is not None:
+        found["operating_point"] = asdict(choose_point(calibrated, questions))
+    return found

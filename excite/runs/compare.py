@@ -1,0 +1,106 @@
+"""Runs side by side, and the differences that shared test images allow to be paired."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.evaluation.comparison import compare, mcnemar
+from excite.evaluation.delong import delong
+from excite.evaluation.matching import shared_images
+from excite.evaluation.measure import measure
+from excite.evaluation.metrics import OVERALL
+from excite.evaluation.predictions import Predictions, read_predictions
+from excite.runs.run import Run
+from excite.system.text import command_line
+
+METRICS = ("accuracy", "balanced_accuracy", "auroc", "log_loss", "brier")
+
+
+def compare_runs(sources: Sequence[str | Path], metrics: Sequence[str] = METRICS) -> dict[str, Any]:
+    """Figures of each run on its own test images, and the difference of each from the first on shared ones.
+
+    Images are the same where their paths are, or where no path is shared, their contents. Copies of one photo
+    are taken together: what is said of a photo is the mean over its copies, and it counts once.
+
+    Args:
+        sources: run folders, or tables of predictions; of a cross-validation, its first repeat counts.
+        metrics: of ``metrics.OVERALL``.
+
+    Returns:
+        ``runs``: for each ``run``, ``repeats``, ``n``, ``groups`` and each metric as in ``measure``;
+        ``differences``: for each further one ``first``, ``second``, and ``why`` there is none, or ``n``,
+        ``groups``, ``metrics`` (name -> ``Difference``), ``mcnemar``, and for two classes ``delong``.
+
+    Raises:
+        ExciteError: fewer than two sources, one that is no run, an unknown metric.
+    """
+    for metric in metrics:
+        if metric not in OVERALL:
+            raise unknown_name("metric", metric, OVERALL, where="--metrics")
+    if len(sources) < 2:
+        raise ExciteError("at least two runs are needed to compare", exit_code=BAD_USAGE)
+    sets = [_predictions(source) for source in sources]
+    rows = []
+    for source, one in zip(sources, sets, strict=True):
+        figures = measure(one.by_photo())
+        shown = {name: figures[name] for name in ("n", "groups", *metrics)}
+        rows.append({"run": str(source), "repeats": _repeats(source), **shown})
+    differences = []
+    for source, one in zip(sources[1:], sets[1:], strict=True):
+        names = {"first": str(sources[0]), "second": str(source)}
+        differences.append(names | _difference(sources[0], sets[0], source, one, metrics))
+    return {"runs": rows, "differences": differences}
+
+
+def _difference(
+    source: str | Path, first: Predictions, other: str | Path, second: Predictions, metrics: Sequence[str]
+) -> dict[str, Any]:
+    assert first.paths is not None
+    if not set(first.paths) & set(second.paths or ()):
+        first, second = _by_content(source, first), _by_content(other, second)
+    try:
+        one, two = shared_images(first, second)
+    except ExciteError as error:
+        return {"why": error.what}
+    one, two = one.by_photo(), two.by_photo()
+    found: dict[str, Any] = {"n": len(one), "groups": one.group_count}
+    found["metrics"] = {name: asdict(value) for name, value in compare(one, two, metrics).items()}
+    found["mcnemar"] = asdict(mcnemar(one, two))
+    if len(one.classes) == 2:
+        try:
+            found["delong"] = asdict(delong(one, two))
+        except ExciteError as error:
+            found["delong"] = {"why": error.what}
+    return found
+
+
+def _predictions(source: str | Path) -> Predictions:
+    if Path(source).suffix.lower() == ".csv":
+        return read_predictions(source)
+    run = Run.open(source)
+    if not run.finished:
+        resume = command_line("excite", "train", "--resume", "--out", Path(source))
+        hint = f"go on with {resume}"
+        raise ExciteError("the training has not finished", where=source, hint=hint)
+    return run.predicted()
+
+
+def _repeats(source: str | Path) -> int:
+    """How often a cross-validation was repeated; of everything else 1."""
+    return 1 if Path(source).suffix.lower() == ".csv" else Run.open(source).config.repeats
+
+
+def _by_content(source: str | Path, predictions: Predictions) -> Predictions:
+    """The images under their hashes instead of their paths, as far as the run knows them."""
+    if Path(source).suffix.lower() == ".csv":
+        return predictions
+    table = Run.open(source).manifest.table
+    hashes = dict(zip(table["path"], table["sha256"], strict=True))
+    paths = [hashes.get(path, path) for path in predictions.paths or ()]
+    if len(set(paths)) < len(paths):  # a file that is there twice has no partner of its own
+        return predictions
+    return replace(predictions, paths=tuple(paths))

@@ -1,0 +1,90 @@
+"""What a settled configuration asks for: its network, its input, its augmentation."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from excite.config.overrides import module_paths, stage_numbers
+from excite.config.train_config import TrainConfig
+from excite.data.augmentation import PRESETS, Augmentation
+from excite.data.intensity import IntensityRange, parse_range
+from excite.data.manifest import same_name
+from excite.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from excite.errors import unknown_name
+from excite.evaluation.evaluate import Questions
+
+
+def architecture_of(config: TrainConfig, classes: int) -> dict[str, Any]:
+    """The arguments of ``create_model`` for a settled configuration."""
+    architecture: dict[str, Any] = {
+        "name": config.model,
+        "num_classes": classes,
+        "image_size": config.image_size,
+        **config.model_options,
+    }
+    if config.attention != "none":
+        options = dict(config.attention_options)
+        architecture |= {
+            "attention": config.attention,
+            "placement": config.placement,
+            "attention_options": options | ({"identity": True} if config.identity else {}),
+        }
+        if config.where is not None:
+            architecture["where"] = module_paths(config.where)
+        if config.stages is not None:
+            architecture["stages"] = stage_numbers(config.stages)
+    if config.cut_after is not None:
+        architecture["cut_after"] = config.cut_after
+    if config.stem != "auto":
+        architecture["stem"] = config.stem
+    return architecture
+
+
+def preprocessing_of(config: TrainConfig) -> Preprocessing:
+    """The preprocessing of a settled configuration."""
+    assert config.image_size is not None
+    imagenet = config.normalisation == "imagenet"
+    return Preprocessing(
+        config.image_size,
+        config.fit,
+        IMAGENET_MEAN if imagenet else (0.5,) * 3,
+        IMAGENET_STD if imagenet else (0.5,) * 3,
+        config.views,
+        intensity_range_of(config),
+    )
+
+
+def intensity_range_of(config: TrainConfig) -> IntensityRange | None:
+    """How images with more than 8 bits are read. Raises: ExciteError for a range that is none."""
+    return None if config.intensity_range is None else parse_range(config.intensity_range)
+
+
+def augmentation_of(config: TrainConfig) -> Augmentation:
+    """The preset with flips and the user's changes. Raises: ExciteError for a change that is none."""
+    names = [field.name for field in dataclasses.fields(Augmentation)]
+    for name in config.augment_options:
+        if name not in names:
+            raise unknown_name("augmentation", name, names, where="augment_options")
+    flips = {"horizontal_flip": 0.5 if config.flips in ("horizontal", "both") else 0.0}
+    if config.flips == "both" and config.augment in ("small", "best"):
+        flips |= {"rotation": 180.0}
+    flips |= {"vertical_flip": 0.5 if config.flips == "both" else 0.0}
+    return dataclasses.replace(PRESETS[config.augment], **(flips | config.augment_options))
+
+
+def questions_of(config: TrainConfig) -> Questions:
+    """What a configuration asks of an evaluation."""
+    return Questions(
+        None if config.positive is None else same_name(config.positive),
+        config.sensitivity,
+        config.specificity,
+        config.not_sure_below,
+        config.sure_accuracy,
+        column_names(config.by),
+    )
+
+
+def column_names(text: str | None) -> tuple[str, ...]:
+    """Columns as given on the command line, separated by commas."""
+    return tuple(name.strip() for name in text.split(",")) if text else ()

@@ -1,0 +1,50 @@
+"""What a run was made with: versions, device, command, commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from excite.version import __version__
+
+if TYPE_CHECKING:
+    pass
+
+
+LIBRARIES = ("torch", "torchvision", "timm", "safetensors", "Pillow", "numpy", "pandas", "scikit-learn")
+
+
+def environment(device: str, threads: int, processes: int, seed: int) -> dict[str, Any]:
+    """What a run was made with, for ``environment.json``."""
+    return {
+        "excite": __version__,
+        "git": _git_state(),
+        "command": sys.argv,
+        "working_directory": os.getcwd(),  # noqa: PTH109
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "libraries": {name: metadata.version(name) for name in LIBRARIES},
+        "device": device,
+        "threads": threads,
+        "processes": processes,
+        "seed": seed,
+    }
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Commit of the code and whether it was changed since; None for an installed package."""
+    home, git = Path(__file__).parents[1], shutil.which("git")
+    if git is None or not (home.parent / ".git").exists():
+        return None
+    call = [git, "-C", str(home)]
+    commit = subprocess.run([*call, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    status = subprocess.run([*call, "status", "--porcelain"], capture_output=True, text=True, check=False)
+    if commit.returncode != 0:
+        return None
+    return {"commit": commit.stdout.strip(), "changed": bool(status.stdout.strip())}

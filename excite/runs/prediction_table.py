@@ -1,0 +1,43 @@
+"""From a classifier's probabilities to the table that every figure is made of."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from excite.data.manifest import Manifest
+from excite.evaluation.predictions import PREFIX, Predictions
+
+
+def predictions_of(part: Manifest, probabilities: np.ndarray) -> Predictions:
+    """What was said (N, C) of the N images of a manifest, in its order."""
+    groups, photos = (part.table[name].to_numpy(dtype=object) for name in ("group", "photo"))
+    paths = tuple(part.table["path"])
+    return Predictions(part.targets(), probabilities, part.classes, groups, paths, photos)
+
+
+def prediction_rows(predictions: Predictions) -> list[dict[str, object]]:
+    """One row an image: path, label, group, photo, predicted, and ``p:CLASS`` for each class."""
+    names = predictions.classes
+    columns = [PREFIX + name for name in names]
+    assert predictions.paths is not None
+    nothing = [""] * len(predictions)
+    rows = zip(
+        predictions.paths,
+        predictions.targets,
+        nothing if predictions.groups is None else predictions.groups,
+        nothing if predictions.photos is None else predictions.photos,
+        predictions.guesses,
+        predictions.probabilities.tolist(),
+        strict=True,
+    )
+    return [
+        {
+            "path": path,
+            "label": names[target],
+            "group": group,
+            "photo": photo,
+            "predicted": names[guess],
+            **dict(zip(columns, row, strict=True)),
+        }
+        for path, target, group, photo, guess, row in rows
+    ]

@@ -1,0 +1,247 @@
+"""What a study writes: study.html and study.md to read, cells.csv and comparisons.csv to compute with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from excite.evaluation.metrics import OVERALL
+from excite.models.published_results import PUBLISHED
+from excite.reporting.html import template
+from excite.reporting.model_card import markdown_text
+from excite.reporting.tables import NAMES
+from excite.reporting.text import many
+from excite.runs.prediction_table import prediction_rows
+from excite.study.presets import READY
+from excite.study.results import sentences
+from excite.study.results.analysis import Analysis, Comparison, analyse
+from excite.study.results.charts import cells_chart, forest_chart, learning_charts
+from excite.study.store.leases import place_of
+from excite.study.study import Study
+from excite.system.files import write_text
+from excite.system.text import csv_text
+
+
+def write_study(
+    study: Study, folder: Path | None = None, *, metric: str | None = None, reference: str | None = None
+) -> Analysis:
+    """Write all four files into a folder; None: the study's own.
+
+    Args:
+        metric, reference: as for ``analyse``.
+    """
+    folder = folder or study.folder
+    analysis = analyse(study, metric, reference)
+    write_text(folder / "study.html", study_page(study, analysis))
+    write_text(folder / "study.md", study_markdown(study, analysis))
+    write_text(folder / "cells.csv", _csv(cell_rows(study, analysis)))
+    write_text(folder / "comparisons.csv", _csv(comparison_rows(analysis)))
+    return analysis
+
+
+def write_predictions(analysis: Analysis, folder: Path) -> None:
+    """Write ``predictions/ARM/seed-S-fold-F.csv`` for every cell, as ``excite compare`` reads them."""
+    for cell in analysis.cells:
+        path = folder / "predictions" / cell.arm / f"seed-{cell.seed}-fold-{cell.fold}.csv"
+        write_text(path, _csv(prediction_rows(cell.predictions)))
+
+
+def study_page(study: Study, analysis: Analysis) -> str:
+    """The study as one HTML file without a script that asks for nothing from anywhere."""
+    return template("study.html").render(
+        **_facts(study, analysis),
+        forest=forest_chart(analysis),
+        learning=learning_charts(analysis),
+        points=cells_chart(analysis),
+    )
+
+
+def study_markdown(study: Study, analysis: Analysis) -> str:
+    """The same in Markdown."""
+    return template("study.md", cell=markdown_text).render(**_facts(study, analysis))
+
+
+def arm_rows(analysis: Analysis) -> list[dict[str, str]]:
+    """Each arm with its figure and its costs."""
+    metric = analysis.metric
+    return [
+        {
+            "name": arm.name,
+            "cells": f"{arm.cells} of {arm.planned}",
+            "value": sentences.level(arm.estimate.value if arm.estimate else None, metric),
+            "interval": sentences.interval(arm.estimate, metric),
+            "deviation": "-"
+            if arm.deviation is None
+            else sentences.amount(arm.deviation, metric, unit=False),
+            "parameters": sentences.count_text(arm.parameters),
+            "multiply_adds": sentences.count_text(arm.multiply_adds),
+            "memory": sentences.memory_text(arm),
+        }
+        for arm in analysis.arms
+    ]
+
+
+def paper_rows(study: Study, analysis: Analysis) -> tuple[list[str], list[list[str]]]:
+    """The paper's own form: published original, re-implementation and SE beside ours, error in %."""
+    ready = READY.get(study.document["ready"] or "")
+    errors = {arm.name: _error(analysis, arm.name) for arm in analysis.arms}
+    parameters = {arm.name: f"{arm.parameters / 1e6:.3g} M" for arm in analysis.arms}
+    if ready is not None and ready.reported:
+        rows = []
+        for name in study.arms:
+            known = ready.reported.get(name)
+            there = "-" if known is None else f"{known.top1:.2f} / {known.top5:.2f}"
+            size = f" ({known.parameters} M)" if known is not None and known.parameters else ""
+            rows.append([name, there + size, f"{errors[name]} ({parameters[name]})"])
+        head = [ready.title, "published: ImageNet, top-1 / top-5 error in %", "ours: error in %"]
+        return head, rows
+    published = {row.name: row for row in PUBLISHED}
+    rows = []
+    first = next(iter(study.arms))
+    for name, arm in study.arms.items():
+        if arm["options"].get("attention", "none") == "none" and len(study.arms) > 1:
+            continue
+        model = str(arm["options"]["model"])
+        row = published.get(model.removeprefix("excite:"))
+        plain = arm["against"] or first
+        told = ["-"] * 3 if row is None else [_pair(pair) for pair in (row.original, row.plain, row.se)]
+        rows.append([model if row is None else row.title, *told, plain, errors[plain], name, errors[name]])
+    head = [
+        "network",
+        "published: original",
+        "published: re-implementation",
+        "published: with SE",
+        "ours, without",
+        "error in %",
+        "ours, with",
+        "error in %",
+    ]
+    return head, rows
+
+
+def cell_rows(study: Study, analysis: Analysis) -> list[dict[str, Any]]:
+    """A row for every cell, finished or not."""
+    done = {(cell.arm, *cell.unit): cell.result for cell in analysis.cells}
+    rows = []
+    for cell in study.store.cells(study.name):
+        result: Mapping[str, Any] = done.get((cell.arm, cell.seed, cell.fold), {})
+        figures = result.get("figures", {})
+        row = {"arm": cell.arm, "seed": cell.seed, "fold": cell.fold, "state": cell.state}
+        row |= {name: result.get(name, "") for name in ("n", "groups", "train")}
+        row |= {name: figures.get(name, "") for name in OVERALL}
+        row |= {"training_seconds": result.get("training", ""), "cell_seconds": result.get("seconds", "")}
+        row |= {"memory_bytes": result.get("memory", "")}
+        row |= {"run": result.get("run", ""), "worker": place_of(cell.worker), "error": cell.error}
+        rows.append(row)
+    return rows
+
+
+def comparison_rows(analysis: Analysis) -> list[dict[str, Any]]:
+    """A row for every pair of arms that has finished cells."""
+    rows = []
+    for one in analysis.comparisons:
+        boot = one.bootstrap
+        row: dict[str, Any] = {"arm": one.second, "against": one.first, "metric": analysis.metric}
+        row |= {"difference": one.estimate.value, "low": one.estimate.low, "high": one.estimate.high}
+        row |= {"p": one.estimate.p, "holm_p": one.holm, "shown": one.shown, "method": one.estimate.method}
+        row |= {"corrected_low": one.corrected.low, "corrected_high": one.corrected.high}
+        row |= {"corrected_p": one.corrected.p}
+        row |= {
+            f"bootstrap_{name}": None if boot is None else getattr(boot, name)
+            for name in ("low", "high", "p")
+        }
+        row |= {"pairs": one.units, "seeds": one.seeds, "n": one.n, "groups": one.groups}
+        possible = one.smallest is not None and math.isfinite(one.smallest)
+        row |= {"more_seeds": one.more_seeds, "smallest": one.smallest if possible else None}
+        rows.append({name: "" if value is None else value for name, value in row.items()})
+    return rows
+
+
+def verdicts(analysis: Analysis) -> list[str]:
+    """A sentence for every pair."""
+    count = len(analysis.comparisons)
+    return [sentences.verdict(one, analysis.metric, count) for one in analysis.comparisons]
+
+
+def _facts(study: Study, analysis: Analysis) -> dict[str, Any]:
+    metric = analysis.metric
+    head, paper = paper_rows(study, analysis)
+    compared = [
+        {
+            "name": f"{one.second} {sentences.MINUS} {one.first}",
+            "value": sentences.signed(one.estimate.value, metric),
+            "ways": sentences.differences(one, metric),
+            "holm": "-" if one.holm is None else sentences.p_text(one.holm),
+            "shown": one.shown,
+            "power": sentences.power_text(one, metric),
+            "behind": f"{many(one.units, 'pair')} of cells, {_images(one)}",
+        }
+        for one in analysis.comparisons
+    ]
+    arms, classes = study.arms, len(study.document["classes"])
+    return {
+        "title": study.folder.resolve().name,
+        "metric": NAMES[metric][0],
+        "done": f"{analysis.done} of {many(analysis.planned, 'cell')}",
+        "verdicts": list(zip(verdicts(analysis), (one.shown for one in analysis.comparisons), strict=True)),
+        "warnings": sentences.reliance(analysis),
+        "design": sentences.design_text(analysis, study.folds),
+        "arms": arm_rows(analysis),
+        "compared": compared,
+        "paper_head": head,
+        "paper": paper,
+        "ready": READY.get(study.document["ready"] or ""),
+        "shared": _options(_shared(arms)),
+        "options": [(name, _options(_own(arms, name))) for name in arms],
+        "images": f"{many(len(study.images), 'image')}, {many(classes, 'class', 'classes')}",
+        "folds": study.folds,
+        "split": study.document["split"],
+        "folder": study.folder,
+    }
+
+
+def _images(one: Comparison) -> str:
+    groups = "" if one.groups == one.n else f" of {many(one.groups, 'group')}"
+    return f"{many(one.n, 'test image')}{groups}"
+
+
+def _shared(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The options that all arms have alike."""
+    first, *others = (arm["options"] for arm in arms.values())
+    return {k: v for k, v in first.items() if all(k in one and one[k] == v for one in others)}
+
+
+def _own(arms: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """The options of an arm that not all arms have alike."""
+    shared = _shared(arms)
+    return {k: v for k, v in arms[name]["options"].items() if k not in shared}
+
+
+def _options(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in options.items()) or "nothing of its own"
+
+
+def _error(analysis: Analysis, arm: str) -> str:
+    values = [cell.result["figures"]["accuracy"] for cell in analysis.cells if cell.arm == arm]
+    if not values:
+        return "-"
+    spread = f" ± {100 * float(np.std(values, ddof=1)):.2f}" if len(values) > 1 else ""
+    return f"{100 * (1 - float(np.mean(values))):.2f}{spread}"
+
+
+def _pair(errors: tuple[float | None, float | None]) -> str:
+    top1, top5 = errors
+    if top1 is None:
+        return "-"
+    return f"{top1:.2f}" + ("" if top5 is None else f" / {top5:.2f}")
+
+
+def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    rows = list(rows)
+    if not rows:
+        return ""
+    return csv_text([list(rows[0]), *(list(row.values()) for row in rows)])

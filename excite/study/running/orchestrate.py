@@ -1,0 +1,140 @@
+"""A study from its plan to its report: begin, foretell, train what is left, write down what can be said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from excite.config.train_config import TrainConfig
+from excite.errors import BAD_USAGE, ExciteError
+from excite.evaluation.power import largest_difference
+from excite.reporting.tables import NAMES
+from excite.reporting.text import many
+from excite.study.plan import Arm, Plan, arm_config
+from excite.study.presets import MODEL, ready_plan
+from excite.study.results import sentences
+from excite.study.results.report import write_study
+from excite.study.running.forecast import (
+    Probe,
+    probe_arms,
+    process_memory,
+    smallest_difference,
+    total_seconds,
+)
+from excite.study.running.live_table import Board
+from excite.study.running.local import Crew, choose_crew, run_here
+from excite.study.store.leases import LEASE
+from excite.study.store.schema import DONE, RUNNING, WAITING
+from excite.study.study import Study, begin
+from excite.system.progress import Display, clock
+
+
+@dataclass(frozen=True)
+class Means:
+    """With what a study is trained.
+
+    Args:
+        device: as ``TrainConfig.device``.
+        jobs: workers at once; None: as many as fit.
+        ray: address of a Ray cluster; None: this machine.
+        lease: seconds after which a silent worker's cell is anybody's.
+    """
+
+    device: str = "auto"
+    jobs: int | None = None
+    ray: str | None = None
+    lease: float = LEASE
+
+
+def ready_arms(name: str, base: TrainConfig, display: Display) -> list[Arm]:
+    """The arms of a ready plan for a network; those that it cannot have are left out, saying so."""
+    from excite.models.catalog import create_model, takes_attention
+    from excite.runs.derive import architecture_of
+
+    found = []
+    for arm in ready_plan(name).arms(MODEL if base.model == "auto" else base.model):
+        config = arm_config(base.replace(image_size=base.image_size or 224), arm)
+        if config.placement == "auto":
+            config = config.replace(placement="final" if takes_attention(config.model) else "standard")
+        try:
+            create_model(**architecture_of(config, 2))
+        except ExciteError as error:
+            display.note(f"left out: arm {arm.name}: {error}")
+        else:
+            found.append(arm)
+    if len(found) < 2:
+        hint = "--model names another network"
+        raise ExciteError(
+            "this network can have none of its arms", where=f"--plan {name}", hint=hint, exit_code=BAD_USAGE
+        )
+    return found
+
+
+def start(
+    plan: Plan, folder: Path, store: str | None, means: Means, display: Display, spread: float | None = None
+) -> tuple[Study, Crew, str]:
+    """Begin a study, and say how many cells it has, how long they take and what they could show.
+
+    Returns: the study, the workers that fit, and what is to be said.
+    """
+    study, new = begin(plan, folder, store, display)
+    crew, probes = foresee(study, means)
+    return study, crew, outlook(study, crew, probes, new, spread)
+
+
+def foresee(study: Study, means: Means) -> tuple[Crew, dict[str, Probe]]:
+    """Time a few steps of every arm, and choose how many workers fit."""
+    left = sum(cell.state != DONE for cell in study.store.cells(study.name))
+    crew = choose_crew(means.device, means.jobs, None, left)
+    probes = probe_arms(study, crew.devices[0], crew.threads)
+    return choose_crew(means.device, means.jobs, process_memory(probes), left), probes
+
+
+def _crew(study: Study, means: Means) -> Crew:
+    """The workers that were asked for, or, where nobody said how many, as many as fit."""
+    if means.jobs is None:
+        return foresee(study, means)[0]
+    counts = study.store.counts(study.name)
+    return choose_crew(means.device, means.jobs, None, counts[WAITING] + counts[RUNNING])
+
+
+def outlook(study: Study, crew: Crew, probes: dict[str, Probe], new: int, spread: float | None) -> str:
+    """Cells, time and power, before anything is trained."""
+    cells = study.store.cells(study.name)
+    seeds, folds = len({cell.seed for cell in cells}), study.folds
+    done = sum(cell.state == DONE for cell in cells)
+    text = f"{many(len(cells), 'cell')}: {many(len(study.arms), 'arm')}, {many(seeds, 'seed')}"
+    text += f", {folds} folds" if folds else ""
+    text += f"; {done} done, {new} new\n"
+    text += f"{crew}, about {clock(total_seconds(study, probes, len(crew.devices)))}\n"
+    metric = study.document["metric"]
+    if len(study.arms) > 1 and seeds * (folds or 1) < 2:
+        text += "cannot show a difference: one training shows nothing; add seeds"
+    elif len(study.arms) > 1:
+        smallest, rests_on = smallest_difference(study, spread, seeds)
+        if smallest > largest_difference(metric):
+            text += f"cannot show any possible difference in {NAMES[metric][0]} 8 times of 10, {rests_on}; "
+            text += "add seeds, or images"
+        else:
+            text += f"can show a difference of {sentences.amount(smallest, metric)} in {NAMES[metric][0]} "
+            text += f"8 times of 10, {rests_on}"
+    return text.rstrip()
+
+
+def go_on(study: Study, means: Means, crew: Crew | None, board: Board) -> None:
+    """Train what is left, here or on a cluster, and write the report, also where a cell has failed."""
+    study.store.retry(study.name)
+    counts = study.store.counts(study.name)
+    try:
+        if not counts[WAITING] + counts[RUNNING]:
+            board.show(study)
+        elif means.ray is not None:
+            from excite.study.running.ray_cluster import run_on_ray
+
+            run_on_ray(study, means.ray, board, jobs=means.jobs, device=means.device, lease=means.lease)
+        else:
+            run_here(study, crew or _crew(study, means), board, lease=means.lease)
+    finally:
+        board.close()
+        if any(cell.state == DONE for cell in study.store.cells(study.name)):
+            write_study(study)

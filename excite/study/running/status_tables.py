@@ -1,0 +1,147 @@
+"""Cells as tables: the signs of all, who is at which, who has done what, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from excite.study.store.leases import place_of
+from excite.study.store.schema import DONE, FAILED, RUNNING, WAITING
+from excite.system.progress import clock
+from excite.system.text import printable
+
+SIGNS = {WAITING: ("·", "dim"), RUNNING: ("▶", "yellow"), DONE: ("✓", "green"), FAILED: ("✗", "red")}
+MOST_LINES = 8  # cells that are told one by one below the signs
+
+
+def signs_table(cells: Sequence[Any]) -> Table:
+    """A row an arm; a sign for each cell, the folds of a seed together."""
+    seeds, folds = (len({getattr(cell, name) for cell in cells}) for name in ("seed", "fold"))
+    head = "seed 0" if seeds == 1 else f"seeds 0 to {seeds - 1}"
+    table = _table("arm", f"{head}, {folds} folds each" if folds > 1 else head)
+    table.columns[1].overflow = "fold"
+    for arm in dict.fromkeys(cell.arm for cell in cells):
+        own = sorted((cell.seed, cell.fold, cell.state) for cell in cells if cell.arm == arm)
+        row = Text()
+        for number, (_, _, state) in enumerate(own):
+            if number and number % (folds if folds > 1 else 5) == 0:
+                row.append(" ")
+            row.append(*SIGNS[state])
+        table.add_row(Text(printable(arm), overflow="fold"), row)
+    return table
+
+
+def progress_text(cells: Sequence[Any]) -> str:
+    """So many of so many, and how long the rest will take."""
+    states = [cell.state for cell in cells]
+    text = f"{states.count(DONE)} of {len(cells)} cells done, {states.count(RUNNING)} running"
+    if failed := states.count(FAILED):
+        text += f", {failed} failed"
+    left = states.count(WAITING) + states.count(RUNNING)
+    if left and (spent := [seconds for cell in cells if (seconds := _seconds(cell, DONE)) is not None]):
+        text += f", about {clock(float(np.mean(spent)) * left / max(states.count(RUNNING), 1))} left"
+    return text
+
+
+def running_text(cells: Sequence[Any]) -> str:
+    """A line for each cell that somebody is at: which, since when, where."""
+    folded = _folded(cells)
+    lines = [
+        f"▶ {cell_name(cell, folded)}  {clock(_seconds(cell, RUNNING) or 0)}  {place_of(cell.worker)}"
+        for cell in cells
+        if cell.state == RUNNING
+    ]
+    more = len(lines) - MOST_LINES
+    return "\n".join([*lines[:MOST_LINES], f"and {more} more"] if more > 0 else lines)
+
+
+def workers_table(cells: Sequence[Any]) -> Table:
+    """A row a machine, or a node of a cluster: cells done, how long one takes there, what it is at."""
+    table = _table("where", "cells done", "a cell", "failed", "at")
+    for row in worker_rows(cells):
+        seconds = row["seconds"]
+        shown = "-" if seconds is None else clock(seconds)
+        at = ", ".join(row["at"][:MOST_LINES]) + (" ..." if len(row["at"]) > MOST_LINES else "")
+        told = (row["where"], row["done"], shown, row["failed"], at or "-")
+        table.add_row(*(Text(printable(one)) for one in told))
+    return table
+
+
+def worker_rows(cells: Sequence[Any]) -> list[dict[str, Any]]:
+    """``where``, ``done``, mean ``seconds`` of a cell, ``failed``, ``at``: of each machine or node."""
+    folded = _folded(cells)
+    found: dict[str, list[Any]] = {}
+    for cell in cells:
+        if cell.state == WAITING:
+            continue
+        where = place_of(cell.worker).rpartition(", process ")[0] or place_of(cell.worker)
+        found.setdefault(where, []).append(cell)
+    rows = []
+    for where, own in sorted(found.items()):
+        spent = [seconds for cell in own if (seconds := _seconds(cell, DONE)) is not None]
+        states = [cell.state for cell in own]
+        rows.append(
+            {
+                "where": where,
+                "done": states.count(DONE),
+                "seconds": float(np.mean(spent)) if spent else None,
+                "failed": states.count(FAILED),
+                "at": [cell_name(cell, folded) for cell in own if cell.state == RUNNING],
+            }
+        )
+    return rows
+
+
+def cells_table(cells: Sequence[Any]) -> Table:
+    """A row a cell."""
+    table = _table("arm", "seed", "fold", "state", "time", "where", "error")
+    for row in state_rows(cells):
+        time = "" if row["seconds"] is None else clock(row["seconds"])
+        told = (row["arm"], row["seed"], row["fold"], row["state"], time, row["worker"], row["error"])
+        table.add_row(*(Text(printable(one)) for one in told))
+    return table
+
+
+def state_rows(cells: Sequence[Any]) -> list[dict[str, Any]]:
+    """``arm``, ``seed``, ``fold``, ``state``, ``seconds`` so far or in all, ``worker``, ``error`` of each."""
+    return [
+        {
+            "arm": cell.arm,
+            "seed": cell.seed,
+            "fold": cell.fold,
+            "state": cell.state,
+            "seconds": _seconds(cell, DONE, RUNNING),
+            "worker": "" if cell.state == WAITING else place_of(cell.worker),
+            "error": cell.error,
+        }
+        for cell in cells
+    ]
+
+
+def cell_name(cell: Any, folded: bool) -> str:
+    """``se8 seed 2``, and its fold if there are folds."""
+    return f"{cell.arm} seed {cell.seed}" + (f" fold {cell.fold}" if folded else "")
+
+
+def _seconds(cell: Any, *states: str) -> float | None:
+    """How long a cell took, or has been taken; None unless it is in one of the states."""
+    if cell.state not in states or not cell.started:
+        return None
+    # By the database's clock, like the other two: what is left of a lease is the lease less now.
+    until = cell.ended if cell.state == DONE else cell.lease - cell.left
+    return None if until is None else float(until - cell.started)
+
+
+def _folded(cells: Sequence[Any]) -> bool:
+    return len({cell.fold for cell in cells}) > 1
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column)
+    return table

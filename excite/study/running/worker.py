@@ -1,0 +1,226 @@
+"""A worker: takes cells of a study one after the other until there are none; several may be at one study.
+
+    EXCITE_STORE=URL python -m excite.study.running.worker FOLDER DEVICE THREADS NAME LEASE
+
+Imports and data are paid once. When its driver dies, which closes standard input, it stops at the next step,
+and its cell is gone on with from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from excite.config.train_config import TrainConfig
+from excite.errors import INTERRUPTED, TERMINATED, ExciteError
+from excite.evaluation.metrics import OVERALL
+from excite.pipeline.experiment import run_experiment
+from excite.runs.run import Run
+from excite.study.store.leases import LEASE, Claim
+from excite.study.store.schema import RUNNING, WAITING
+from excite.study.study import Study
+from excite.system.peak_memory import held_memory, peak_memory, reset_peak_memory
+from excite.system.progress import ConsoleDisplay
+from excite.system.text import printable
+
+STOPPED = (INTERRUPTED, TERMINATED)
+STORE = "EXCITE_STORE"  # not an argument: a URL may hold a password, and arguments are everybody's to read
+IDLE = 0.5  # seconds between two looks for a cell, where others are at all that are left
+
+
+def work(
+    study: Study, *, device: str, threads: int, name: str, lease: float = LEASE, node: str | None = None
+) -> None:
+    """Train cells until none is left.
+
+    Args:
+        name: that no other worker has, and its driver knows it by.
+        node: of a cluster, where there is one; for people to read.
+
+    Raises: ExciteError when this process is asked to stop, or the store or the disk fails; the cell that it
+    was at is given back.
+    """
+    torch.set_num_threads(threads)
+    base = held_memory()
+    where = [socket.gethostname(), *([f"node {node}"] if node else []), f"process {os.getpid()}"]
+    worker = f"{name}@{', '.join(where)}"
+    while True:
+        claim = study.store.take(study.name, f"{name} {uuid.uuid4().hex}", worker, lease)
+        if claim is None:
+            counts = study.store.counts(study.name)
+            if not counts[WAITING] + counts[RUNNING]:
+                return
+            time.sleep(IDLE)
+            continue
+        with _beating(study, claim, lease):
+            _do(study, claim, device, base)
+
+
+def _do(study: Study, claim: Claim, device: str, base: int) -> None:
+    place = cell_folder(study.folder, *claim.key)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(place.with_name(f".{place.name}.lock"), timeout=0):
+            result, numbers, said = train_cell(study, claim, device, base)
+    except Timeout:  # someone who lost the cell is not yet aware of it
+        study.store.release(study.name, claim)
+        time.sleep(2 * IDLE)
+        return
+    except ExciteError as error:
+        if error.exit_code in STOPPED or _is_full(error):
+            study.store.release(study.name, claim)
+            raise
+        study.store.fail(study.name, claim, printable(error))
+        return
+    except Exception as error:
+        with log_of(place).open("a", encoding="utf-8", errors="backslashreplace") as log:
+            log.write(traceback.format_exc())
+        text = " ".join(str(error).split())
+        study.store.fail(study.name, claim, printable(f"{type(error).__name__}: {text}"))
+        return
+    if study.store.finish(study.name, claim, result, numbers, said):
+        shutil.rmtree(place / "checkpoints", ignore_errors=True)
+
+
+def train_cell(study: Study, claim: Claim, device: str, base: int = 0) -> tuple[dict[str, Any], bytes, bytes]:
+    """Begin, or go on with, the training of a cell: its result, numbers of test images, probabilities.
+
+    Args:
+        base: bytes that this process held before its first cell.
+    """
+    began = time.perf_counter()
+    place = cell_folder(study.folder, *claim.key)
+    config = _config(study, claim, place, device)
+    begun = _begun(place, config)
+    if place.exists() and not begun:  # of a worker that died before it had written what it would do
+        shutil.rmtree(place)
+    reset_peak_memory(device)
+    with log_of(place).open("a", encoding="utf-8") as log:
+        display = ConsoleDisplay(Console(file=log, width=110))
+        parts = study.parts(claim.seed, claim.fold)
+        run = run_experiment(config, resume=begun, display=display, images=parts)
+    test = run.metrics["test"]
+    row = {path: number for number, path in enumerate(study.images.table["path"])}
+    predicted = run.predicted()
+    assert predicted.paths is not None
+    history = run.history.to_dict("records") if run.has_epochs else []
+    result = {
+        "figures": {name: test[name]["value"] for name in OVERALL},
+        "n": test["n"],
+        "groups": test["groups"],
+        "train": int((parts.table["split"] == "train").sum()),
+        "memory": peak_memory(device, base),
+        "history": history,
+        "run": str(place.relative_to(study.folder)),
+        "training": history[-1]["seconds"] if history else None,
+        "seconds": time.perf_counter() - began,
+    }
+    numbers = np.array([row[path] for path in predicted.paths], dtype=np.int32)
+    return result, _bytes(numbers), _bytes(predicted.probabilities)
+
+
+def cell_folder(folder: Path, arm: str, seed: int, fold: int) -> Path:
+    """The run folder of a cell."""
+    return folder / "cells" / arm / f"seed-{seed}-fold-{fold}"
+
+
+def log_of(place: Path) -> Path:
+    """The log beside a run folder."""
+    return place.with_name(f"{place.name}.log")
+
+
+def _config(study: Study, claim: Claim, place: Path, device: str) -> TrainConfig:
+    # A cell can be trained again by itself: its data are its own manifest, which says what is tested.
+    arm = study.config(claim.arm)
+    return arm.replace(
+        data=str(place / "manifest.csv"),
+        out=str(place),
+        seed=arm.seed + claim.seed,
+        device=device,
+        split="folder",
+    )
+
+
+def _begun(place: Path, config: TrainConfig) -> bool:
+    """Whether the folder holds the beginning of just this cell."""
+    try:
+        return Run.open(place).config.replace(device=config.device) == config
+    except ExciteError:
+        return False
+
+
+def _bytes(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=False)
+    return stream.getvalue()
+
+
+def _is_full(error: ExciteError) -> bool:
+    return "no space left" in str(error).lower() or "disk is full" in str(error).lower()
+
+
+@contextlib.contextmanager
+def _beating(study: Study, claim: Claim, lease: float) -> Iterator[None]:
+    """Say every third of a lease that this process lives."""
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(lease / 3):
+            with contextlib.suppress(ExciteError):  # the main thread meets the same, and speaks
+                if not study.store.beat(study.name, claim, lease):
+                    return
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _stop_with_driver() -> None:
+    """When standard input ends, the process that started this one is gone: stop as if asked to."""
+
+    def watch() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 1):  # not sys.stdin, whose lock this thread would hold when the process ends
+                pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main() -> int:
+    folder, device, threads, name, lease = sys.argv[1:]
+    _stop_with_driver()
+    try:
+        study = Study.open(folder, os.environ[STORE])
+        work(study, device=device, threads=int(threads), name=name, lease=float(lease))
+    except ExciteError as error:
+        print(printable(f"excite: error: {error}"), file=sys.stderr, flush=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

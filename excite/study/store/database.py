@@ -1,0 +1,121 @@
+"""The database that a study's cells are kept in: SQLite, or PostgreSQL by URL; away for a while, or busy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
+
+from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.study.store.schema import VERSION, metadata, schema
+
+T = TypeVar("T")
+
+PATIENCE = 300.0  # seconds that a database may be away, as when it is started anew
+
+
+class Database:
+    """The tables of a database, for any number of processes and machines at once.
+
+    Args:
+        url: SQLAlchemy's, such as ``sqlite:////home/me/study/study.db`` or ``postgresql://host/studies``;
+            special characters as ``%XX``.
+        patience: seconds that the database may be away before an operation is given up.
+
+    Raises:
+        ExciteError: for a database that cannot be opened, or that a newer excite has written.
+    """
+
+    def __init__(self, url: str, *, patience: float = PATIENCE) -> None:
+        self.url, self.patience = url, patience
+        try:
+            parsed = sa.make_url(url)
+            if parsed.drivername == "postgresql":
+                parsed = parsed.set(drivername="postgresql+psycopg")
+            if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+                raise unknown_name("store", parsed.get_backend_name(), ("sqlite", "postgresql"))
+            self.engine = sa.create_engine(parsed, pool_pre_ping=True)
+        except sa.exc.ArgumentError as error:
+            hint = "such as postgresql://user@host/database"
+            raise ExciteError(
+                "is no database's URL", where="--store", hint=hint, exit_code=BAD_USAGE
+            ) from error
+        except ModuleNotFoundError as error:
+            hint = 'pip install "excite[study]"'
+            raise ExciteError(f"{error.name} is not installed", where="--store", hint=hint) from error
+        open_parts = (parsed.host, parsed.port, parsed.database, parsed.query)
+        self.shown = str(sa.URL.create(parsed.drivername, parsed.username, None, *open_parts))
+        self.local = parsed.get_backend_name() == "sqlite"
+        if self.local:
+            sa.event.listen(self.engine, "connect", _open_sqlite)
+            sa.event.listen(
+                self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE")
+            )
+        self.insert = sqlite.insert if self.local else postgresql.insert
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Make the tables where there are none."""
+        try:
+            for again in (True, False):
+                try:
+                    with self.engine.begin() as connection:
+                        metadata.create_all(connection)
+                        connection.execute(
+                            self.insert(schema).values(version=VERSION).on_conflict_do_nothing()
+                        )
+                    break
+                except (IntegrityError, ProgrammingError):  # another process made them at the same moment
+                    if not again:
+                        raise
+            with self.engine.begin() as connection:
+                version = max(connection.execute(sa.select(schema.c.version)).scalars())
+        except DBAPIError as error:
+            raise ExciteError(f"cannot be used: {_reason(error)}", where=self.shown) from error
+        if version > VERSION:
+            what = (
+                f"was written by a newer excite: its tables have version {version}, this one knows {VERSION}"
+            )
+            raise ExciteError(what, where=self.shown, hint="update excite")
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def do(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run a transaction; where the database is away or busy, again until ``patience`` is at its end."""
+        until = time.monotonic() + self.patience
+        while True:
+            try:
+                with self.engine.begin() as connection:
+                    return work(connection)
+            except (OperationalError, InterfaceError) as error:
+                reason = _reason(error)
+                if "disk is full" in reason or "no space left" in reason.lower():
+                    hint = "free some space, then: excite study resume"
+                    raise ExciteError(
+                        "the disk is full; nothing is lost", where=self.shown, hint=hint
+                    ) from error
+                if time.monotonic() > until or "readonly" in reason:
+                    raise ExciteError(f"cannot be written: {reason}", where=self.shown) from error
+                time.sleep(0.5)
+
+    def now(self) -> Any:
+        """Seconds since 1970 by the database's clock, which is the same for all machines."""
+        if self.local:
+            return sa.literal(time.time())
+        return sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()), sa.Float(53))
+
+
+def _open_sqlite(connection: Any, record: Any) -> None:
+    """Writers wait for each other, readers for nobody, and what is committed outlasts a power cut."""
+    connection.isolation_level = None  # SQLAlchemy begins transactions, and not at the first write
+    for setting in ("busy_timeout=60000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {setting}")
+
+
+def _reason(error: DBAPIError) -> str:
+    return " ".join(str(error.orig).split())

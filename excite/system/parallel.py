@@ -1,0 +1,37 @@
+"""Work on many items in threads, in order, with progress."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Progress = Callable[[int, int], None]
+
+
+Item = TypeVar("Item")
+
+
+Result = TypeVar("Result")
+
+
+def in_threads(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    batch: int = 256,
+    progress: Progress | None = None,
+) -> Generator[Result, None, None]:
+    """``function`` of every item, in order, on all cores; at most ``batch`` results are held at once."""
+    executor = ThreadPoolExecutor(os.cpu_count())
+    done = 0
+    try:
+        for start in range(0, len(items), batch):
+            for result in executor.map(function, items[start : start + batch]):
+                yield result
+                done += 1
+                if progress is not None:
+                    progress(done, len(items))
+    finally:
+        executor.shutdown(cancel_futures=True)

@@ -1,0 +1,124 @@
+"""The processes that train together, and what they exchange."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from excite.errors import ExciteError
+
+T = TypeVar("T")
+
+
+def first_process() -> bool:
+    """Whether this process is the one that writes and speaks; holds before the processes are joined, too."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+# The first process checks and decodes the whole data set while the others wait for it.
+PATIENCE = timedelta(hours=12)
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that train together.
+
+    Args:
+        rank: number of this process, from 0.
+        size: number of processes.
+        local_rank: number of this process on its machine; chooses the GPU.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def share(self, value: T) -> T:
+        """The first process's value, on every process."""
+        if self.size == 1:
+            return value
+        box: list[Any] = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def gather(self, value: T) -> list[T]:
+        """Every process's value, in order of rank, on every process."""
+        if self.size == 1:
+            return [value]
+        boxes: list[Any] = [None] * self.size
+        dist.all_gather_object(boxes, value)
+        return boxes
+
+    def wait(self) -> None:
+        """Return when every process has come here."""
+        if self.size > 1:
+            dist.barrier()
+
+    def largest(self, values: list[int]) -> list[int]:
+        """The largest of each value over all processes. Runs on the CPU: no accelerator is waited for."""
+        if self.size == 1:
+            return values
+        tensor = torch.tensor(values)
+        dist.all_reduce(tensor, op=dist.ReduceOp.MAX, group=_control_group())
+        return tensor.tolist()
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give every process the first one's buffers, such as running statistics."""
+        if self.size > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, src=0)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum of a tensor over all processes."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+
+_CONTROL: list[dist.ProcessGroup] = []
+
+
+def _control_group() -> dist.ProcessGroup:
+    return _CONTROL[0]
+
+
+@contextmanager
+def world(device: str) -> Iterator[World]:
+    """Join the processes that torchrun started; a plain start is a world of one.
+
+    Args:
+        device: ``cpu`` or ``cuda``, which chooses gloo or NCCL.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield World()
+        return
+    if device not in ("cpu", "cuda"):
+        raise ExciteError(
+            f"several processes train on cpu or cuda, not on {device}", where="--device", exit_code=2
+        )
+    here = World(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
+    if device == "cuda":
+        wanted, there = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+        if wanted > there:
+            raise ExciteError(f"{wanted} processes need a GPU each and there are {there}", exit_code=2)
+        torch.cuda.set_device(here.local_rank)
+    dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=PATIENCE)
+    _CONTROL[:] = [cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=PATIENCE))]
+    try:
+        yield here
+    finally:
+        _CONTROL.clear()
+        dist.destroy_process_group()

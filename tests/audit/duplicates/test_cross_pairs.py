@@ -1,0 +1,161 @@
+"""Pairs across two sets: copies of known pictures among new ones, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from excite.audit.duplicates import looks
+from excite.audit.duplicates.cross_pairs import find_cross_pairs
+from excite.audit.duplicates.find import find_pairs
+from excite.audit.duplicates.looks import _packed, _unpacked, look_at, remembered_looks
+from excite.data.file_validation import check_files
+from excite.data.manifest import Manifest
+from excite.data.reading import read_manifest
+
+from .test_same_photo import cropped, scene
+
+CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "turned": lambda picture: picture.rotate(90, expand=True),
+    "mirrored": ImageOps.mirror,
+    "cropped": cropped,
+    "smaller": lambda picture: picture.resize((150, 134)),
+    "grey": lambda picture: picture.convert("L").convert("RGB"),
+}
+
+
+def checked(folder: Path) -> Manifest:
+    return check_files(read_manifest(folder, complete=False), complete=False)[0]
+
+
+@pytest.fixture
+def known(tmp_path: Path) -> Manifest:
+    for seed in range(6):
+        place = tmp_path / "known" / "ab"[seed % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        scene(seed).save(place / f"{seed}.png")
+    return checked(tmp_path / "known")
+
+
+@pytest.fixture
+def images(tmp_path: Path, known: Manifest) -> Manifest:
+    """A copy of each kind of a known picture, two of one another, and strangers."""
+    place = tmp_path / "images" / "a"
+    place.mkdir(parents=True)
+    for seed, (name, change) in enumerate(CHANGES.items()):
+        change(scene(seed)).save(place / f"{name}.png")
+    (place / "same.png").write_bytes((tmp_path / "known" / "b" / "5.png").read_bytes())
+    for name in ("new", "twin"):
+        scene(90).save(place / f"{name}.png")
+    return checked(tmp_path / "images")
+
+
+def named(known: Manifest, images: Manifest, **options: object) -> dict[str, str]:
+    """Stem of each new picture's first counterpart."""
+    found = find_cross_pairs(known, images, **options)
+    paths, others = known.table["path"], images.table["path"]
+    return {Path(others[pair.b]).stem: Path(paths[pair.a]).stem for pair in reversed(found.pairs)}
+
+
+def test_copies_find_their_known_picture_and_strangers_none(known: Manifest, images: Manifest) -> None:
+    expected = {name: str(seed) for seed, name in enumerate(CHANGES)} | {"same": "5"}
+    assert named(known, images) == expected
+    assert named(known, images, photos=False) == {k: v for k, v in expected.items() if k != "cropped"}
+
+
+def test_small_pictures_are_compared_across_too(tmp_path: Path) -> None:
+    for folder, seeds in (("known", range(4)), ("images", (2, 3, 8))):
+        (tmp_path / folder / "a").mkdir(parents=True)
+        for seed in seeds:
+            picture = scene(seed).resize((36, 36))
+            box = (0, 0, 32, 32) if folder == "known" else (1, 1, 33, 33)
+            picture.crop(box).save(tmp_path / folder / "a" / f"{seed}.png")
+    assert named(checked(tmp_path / "known"), checked(tmp_path / "images")) == {"2": "2", "3": "3"}
+
+
+def test_pairs_are_those_of_the_search_among_all(known: Manifest, images: Manifest) -> None:
+    both = checked(Path(known.table["path"][0]).parents[2])  # folders of both, as two classes
+    rows = {path: row for row, path in enumerate(both.table["path"])}
+    everything = {(both.table["path"][pair.a], both.table["path"][pair.b]) for pair in find_pairs(both)}
+    inside = set(known.table["path"])
+    wanted = {frozenset(ends) for ends in everything if len(inside & set(ends)) == 1}
+    found = find_cross_pairs(known, images).pairs
+    assert {frozenset((known.table["path"][p.a], images.table["path"][p.b])) for p in found} == wanted
+    assert len(rows) == len(known) + len(images)
+
+
+def test_no_known_file_is_read_twice(
+    known: Manifest, images: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = find_cross_pairs(known, images, cache=tmp_path / "cache")
+    for path in known.table["path"]:
+        Path(path).unlink()
+    fresh = images.with_columns()
+    table = fresh.table.iloc[::-1].reset_index(drop=True)
+    again = find_cross_pairs(known, Manifest(table, images.classes), cache=tmp_path / "cache")
+    assert again.missing == 0
+    ends = {(pair.a, len(table) - 1 - pair.b) for pair in again.pairs}
+    assert ends == {(pair.a, pair.b) for pair in first.pairs}
+    monkeypatch.setattr("excite.audit.duplicates.cross_pairs.remembered_looks", None)
+    assert find_cross_pairs(known, images, cache=tmp_path / "cache") == first
+
+
+@pytest.mark.parametrize("harm", ["gone", "changed"])
+def test_a_known_file_that_cannot_be_looked_at_is_compared_by_content(
+    known: Manifest, images: Manifest, harm: str
+) -> None:
+    for row in (0, len(known) - 1):  # "turned" and "same"
+        path = Path(known.table["path"][row])
+        path.unlink()
+        if harm == "changed":
+            scene(77).save(path)
+    assert find_cross_pairs(known, images).missing == 2
+    found = named(known, images)
+    assert "turned" not in found
+    assert found["same"] == "5"
+
+
+def test_a_look_is_read_back_as_it_was(known: Manifest) -> None:
+    for look in look_at(known, photos=True, max_pixels=10**8):
+        again = _unpacked(b"".join(_packed(look)))
+        for name, value in vars(look.thumbnail).items():
+            np.testing.assert_array_equal(getattr(again.thumbnail, name), value)
+        assert look.features is not None
+        assert again.features is not None
+        for name, value in vars(look.features).items():
+            np.testing.assert_array_equal(getattr(again.features, name), value)
+
+
+@pytest.mark.parametrize("content", [b"", b"x", None, "text"])
+def test_a_damaged_memory_costs_a_look(
+    known: Manifest, tmp_path: Path, content: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"photos": False, "max_pixels": 10**8, "cache": tmp_path / "cache"}
+    looked: list[object] = []
+    look = looks._look
+    monkeypatch.setattr(looks, "_look", lambda *a, **k: looked.append(a) or look(*a, **k))
+    remembered_looks(known, **options)
+    remembered_looks(known, **options)
+    assert len(looked) == len(known)
+    memory = tmp_path / "cache" / "looks.sqlite"
+    if isinstance(content, bytes):
+        memory.write_bytes(content * 5000)  # not a database
+    else:
+        database = looks.sqlite3.connect(memory)
+        with database:
+            database.execute("UPDATE looks SET look = ?", (content,))
+        database.close()
+    assert all(one is not None for one in remembered_looks(known, **options))
+    assert len(looked) == 2 * len(known)
+
+
+def test_nothing_to_compare_is_no_trouble(known: Manifest, images: Manifest) -> None:
+    nothing = Manifest(known.table[:0], known.classes)
+    assert find_cross_pairs(nothing, images).pairs == ()
+    assert find_cross_pairs(known, nothing).pairs == ()
+    one = Manifest(known.table[:1], known.classes)
+    assert [pair.a for pair in find_cross_pairs(one, images).pairs] == [0]

@@ -1,0 +1,86 @@
+"""Cells shared out among processes: each is trained once, and a dead process's cell is taken over."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from excite.pipeline.fold_workers import helpers
+
+WORKER = """
+import os, sys, time
+from pathlib import Path
+import pytest
+
+from excite.pipeline.fold_workers import take_cells
+from excite.runs.run import Run
+
+place = Path(sys.argv[1])
+cells = [Run(place / f"cell-{number}") for number in range(12)]
+(place / f"ready-{os.getpid()}").touch()
+while len(list(place.glob("ready-*"))) < 2:
+    time.sleep(0.01)
+
+def train(index):
+    folder = cells[index].path
+    folder.mkdir(exist_ok=True)
+    with (folder / "begun").open("a") as file:
+        file.write(f"{os.getpid()}\\n")
+    while len({pid for begun in place.glob("cell-*/begun") for pid in begun.read_text().split()}) < 2:
+        time.sleep(0.01)  # until both processes have a cell
+    if "STOP" in os.environ:
+        time.sleep(600)
+    (folder / "metrics.json").write_text(str(os.getpid()))
+
+take_cells(cells, train)
+assert all(cell.finished for cell in cells)
+"""
+
+
+def owners(place: Path) -> list[str]:
+    return [(place / f"cell-{number}" / "metrics.json").read_text() for number in range(12)]
+
+
+def test_two_processes_train_each_cell_once(tmp_path: Path) -> None:
+    with helpers(2, WORKER, tmp_path):
+        pass
+    assert len(set(owners(tmp_path))) == 2
+    for number in range(12):
+        assert (tmp_path / f"cell-{number}" / "begun").read_text().count("\n") == 1
+    assert (tmp_path / "helper-1.log").read_text() == ""
+
+
+def test_the_cell_of_a_killed_process_is_taken_over_by_the_one_that_waits(tmp_path: Path) -> None:
+    call = [sys.executable, "-c", WORKER, str(tmp_path)]
+    patient = subprocess.Popen(call, env={})
+    doomed = subprocess.Popen(call, env={"STOP": "1"})
+    while len(list(tmp_path.glob("cell-*/metrics.json"))) < 11:
+        time.sleep(0.01)
+    doomed.kill()
+    doomed.wait()
+    assert patient.wait(timeout=300) == 0
+    assert set(owners(tmp_path)) == {str(patient.pid)}
+    twice = [file for file in tmp_path.glob("cell-*/begun") if file.read_text().count("\n") == 2]
+    assert len(twice) == 1
+
+
+def test_helpers_end_with_what_they_help(tmp_path: Path) -> None:
+    code = "import os, pathlib, sys, time; "
+    code += "pathlib.Path(sys.argv[1], f'pid-{os.getpid()}').touch(); time.sleep(600)"
+
+    def fail() -> None:
+        with helpers(2, code, tmp_path):
+            while len(list(tmp_path.glob("pid-*"))) < 2:
+                time.sleep(0.01)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    for file in tmp_path.glob("pid-*"):
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(file.name.removeprefix("pid-")), 0)

@@ -1,0 +1,168 @@
+"""What is chosen where nothing is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from safetensors.torch import save_file
+
+from excite.config.train_config import TrainConfig
+from excite.data.manifest import Manifest
+from excite.errors import ExciteError
+from excite.models.catalog import create_model
+from excite.pipeline.resolve import settle
+from excite.reporting.provenance import command
+from excite.runs.derive import architecture_of
+
+
+def manifest(width: int, height: int, **columns: object) -> Manifest:
+    table = pd.DataFrame({"path": ["/x/1.png", "/x/2.png"], "label": ["a", "b"]})
+    return Manifest(table.assign(width=width, height=height, **columns), ("a", "b"))
+
+
+def settled(
+    width: int = 300, height: int = 200, columns: dict[str, object] | None = None, **options: object
+) -> TrainConfig:
+    return settle(TrainConfig().replace(device="cpu", **options), manifest(width, height, **(columns or {})))[
+        0
+    ]
+
+
+@pytest.mark.parametrize(
+    ("size", "weights", "expected"),
+    [
+        ((8, 8), None, 16),
+        ((28, 28), None, 32),
+        ((33, 90), None, 48),
+        ((96, 500), None, 96),
+        ((97, 97), None, 96),
+        ((3000, 2000), None, 96),
+        ((3000, 2000), "w.safetensors", 288),
+        ((100, 100), "w.safetensors", 112),
+    ],
+)
+def test_the_input_is_as_large_as_the_pictures_up_to_a_limit(
+    size: tuple[int, int], weights: str | None, expected: int
+) -> None:
+    assert settled(*size, weights=weights).image_size == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "model", "attention", "stem"),
+    [
+        ({}, "densenet121", "se", "imagenet"),
+        ({"image_size": 64}, "densenet_bc_40_12", "se", "cifar"),
+        ({"image_size": 64, "model": "densenet121"}, "densenet121", "se", "cifar"),
+        ({"image_size": 64, "model": "densenet121", "stem": "imagenet"}, "densenet121", "se", "imagenet"),
+        ({"image_size": 64, "model": "densenet121", "pretrained": True}, "densenet121", "se", "imagenet"),
+        ({"attention": "none"}, "densenet121", "none", "imagenet"),
+        ({"model": "resnet18"}, "resnet18", "none", "auto"),
+    ],
+)
+def test_network_attention_and_stem(
+    options: dict[str, object], model: str, attention: str, stem: str
+) -> None:
+    config = settled(**options)
+    assert (config.model, config.attention, config.stem) == (model, attention, stem)
+    architecture = architecture_of(config, 7)
+    assert architecture["num_classes"] == 7
+    assert ("attention" in architecture) == (attention != "none")
+    assert ("stem" in architecture) == (stem != "auto")
+
+
+@pytest.mark.parametrize(
+    ("columns", "pattern", "expected"),
+    [
+        ({}, None, "random"),
+        ({}, r"^(\d)", "grouped"),
+        ({"group": ["p", "q"]}, None, "grouped"),
+        ({"group": ["p", "q"], "split": ["train", "val"]}, None, "folder"),
+    ],
+)
+def test_the_split_is_what_the_data_allows(
+    columns: dict[str, object], pattern: str | None, expected: str
+) -> None:
+    assert settled(columns=columns, group_pattern=pattern).split == expected
+
+
+def test_digits_are_not_mirrored_and_photos_are() -> None:
+    assert settled(data="digits").flips == "none"
+    assert settled(data="photos").flips == "horizontal"
+    assert settled(data="digits", flips="both").flips == "both"
+
+
+def test_each_optimiser_has_a_rate_of_its_own_and_a_given_one_stays() -> None:
+    assert (settled().lr, settled(optimizer="sgd").lr, settled(lr=0.3).lr) == (5e-4, 0.05, 0.3)
+
+
+def test_weights_bring_their_normalisation() -> None:
+    """timm declares 0.5 for this MobileNet and ImageNet's mean for ResNet-18."""
+    assert settled(model="mobilenetv1_100", weights="w.safetensors").normalisation == "half"
+    assert settled(model="mobilenetv1_100").normalisation == "imagenet"
+    assert settled(model="timm:resnet18", weights="w.safetensors").normalisation == "imagenet"
+
+
+def test_choices_are_told_with_their_reason() -> None:
+    _, reasons = settle(TrainConfig(), manifest(300, 200))
+    told = [reason.split()[0] for reason in reasons]
+    assert told == ["device", "split", "recipe", "precision", "image_size", "model", "attention", "positive"]
+
+
+TRAINED = {"weights": "w.safetensors", "model": "mobilenetv1_100"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"epochs": 3},
+        {"lr": 1e-3},
+        {"augment": "none"},
+        {"augment_options": {"rotation": 5}},
+        {"copies": "all"},
+        {"compile": False, "batch_size": 8},
+    ],
+)
+def test_who_says_how_to_train_wants_training(given: dict[str, object]) -> None:
+    assert settled(**TRAINED).recipe == "probe"
+    options = TrainConfig().replace(device="cpu", **TRAINED, **given)
+    config, reasons = settle(options, manifest(300, 200))
+    assert config.recipe == "finetune"
+    flag = f"--{list(given)[-1].replace('_', '-')}"
+    assert f"recipe finetune: {flag} says how weights are to be trained" in reasons
+    with pytest.raises(ExciteError, match="part of a training loop") as raised:
+        settled(**TRAINED, recipe="probe", **given)
+    assert raised.value.where == flag
+
+
+def test_what_says_nothing_of_training_leaves_the_probe() -> None:
+    given = {"balance": "weights", "flips": "both", "image_size": 64, "seed": 3, "views": "one"}
+    assert settled(**TRAINED, **given).recipe == "probe"
+
+
+def test_a_probe_is_repeated_without_options_that_it_does_not_know() -> None:
+    config = settled(**TRAINED)
+    words = command(config).split()
+    known = {"--model", "--weights", "--recipe", "--image-size", "--device", "--precision", "--split"}
+    known |= {"--flips", "--views", "--normalisation", "--attention", "--positive"}
+    assert {word for word in words if word.startswith("--")} == known
+    assert settle(config, manifest(300, 200)) == (config, [])
+
+
+def test_what_is_settled_stays_when_it_is_settled_again() -> None:
+    for options in ({}, {"recipe": "finetune", **TRAINED}, {"recipe": "probe", **TRAINED}):
+        config = settled(**options)
+        assert settle(config, manifest(300, 200)) == (config, [])
+
+
+def test_padding_is_what_the_weights_file_says_unless_the_user_does(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    model = create_model("mobilenetv2_035", num_classes=2, pad_type="same")
+    save_file(model.state_dict(), path, metadata={"pad_type": "same", "input": "anything"})
+    options = {"model": "mobilenetv2_035", "weights": str(path)}
+    assert settled(**options).model_options == {"pad_type": "same"}
+    named = {"pad_type": "", "drop_rate": 0.1}
+    assert settled(**options, model_options=named).model_options == named
+    save_file(model.state_dict(), path)
+    assert settled(**options).model_options == {}

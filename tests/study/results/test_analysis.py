@@ -1,0 +1,247 @@
+"""What a study says: pairs, intervals, Holm and the sentence, on cells whose truth is known."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score
+
+pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
+
+from excite.evaluation.predictions import Predictions
+from excite.study.results.analysis import SAME_IMAGES, Analysis, Comparison, _arm, _compare, holm
+from excite.study.results.charts import forest_chart
+from excite.study.results.estimates import Cell, Estimate
+from excite.study.results.sentences import bounds, power_text, reliance, verdict
+
+CLASSES = ("a", "b")
+ARM = {"against": None, "parameters": 10, "multiply_adds": 20}
+
+
+def cells_of(
+    arm: str, right: np.ndarray, *, folds: np.ndarray | None = None, tested: np.ndarray | None = None
+) -> list[Cell]:
+    """Cells of S seeds and N images from (S, N) of who is right; with folds (S, N), one for each."""
+    seeds, images = right.shape
+    targets = np.arange(images) % 2
+    paths = np.array([f"{n}.png" for n in range(images)], dtype=object)
+    found = []
+    for seed in range(seeds):
+        numbers = (
+            [np.arange(images)] if folds is None else [np.flatnonzero(folds[seed] == k) for k in range(5)]
+        )
+        if tested is not None:
+            numbers = [tested[seed]]
+        for fold, rows in enumerate(numbers):
+            said = np.where(right[seed, rows], targets[rows], 1 - targets[rows])
+            told = Predictions(targets[rows], np.eye(2)[said] * 0.8 + 0.1, CLASSES, None, tuple(paths[rows]))
+            figures = {"accuracy": accuracy_score(targets[rows], said)}
+            train = images - len(rows) if folds is not None or tested is not None else 4 * images
+            result = {
+                "figures": figures,
+                "n": len(rows),
+                "train": train,
+                "memory": 3,
+            }
+            found.append(Cell(arm, seed, fold, result, told))
+    return found
+
+
+def outcomes(seed: int, shape: tuple[int, int], share: float = 0.8) -> np.ndarray:
+    return np.random.default_rng(seed).random(shape) < share
+
+
+def compared(one: list[Cell], two: list[Cell], folded: bool = False) -> Comparison:
+    found = _compare([*one, *two], "one", "two", "accuracy", folded, 1)
+    assert found is not None
+    return holm([found])[0]
+
+
+def test_a_difference_is_that_of_the_pairs_that_both_have() -> None:
+    one, two = cells_of("one", outcomes(1, (5, 200))), cells_of("two", outcomes(2, (5, 200), 0.9))
+    found = compared(one[:4], two[1:])
+    expected = np.mean(
+        [
+            t.result["figures"]["accuracy"] - o.result["figures"]["accuracy"]
+            for o, t in zip(one[1:4], two[1:4], strict=True)
+        ]
+    )
+    assert (found.units, found.seeds, found.n, found.groups) == (3, 3, 200, 200)
+    assert found.estimate.value == pytest.approx(expected)
+    assert found.estimate.method == "crossed"
+    assert found.estimate.low < expected < found.estimate.high  # type: ignore[operator]
+    assert found.bootstrap is not None
+    assert found.bootstrap.value == pytest.approx(expected)
+
+
+def test_other_splits_in_each_seed_go_by_the_corrected_t() -> None:
+    """Nadeau and Bengio's variance, by hand."""
+    random = np.random.default_rng(3)
+    tested = np.stack([random.permutation(300)[:60] for _ in range(6)])
+    one = cells_of("one", outcomes(4, (6, 300)), tested=tested)
+    two = cells_of("two", outcomes(5, (6, 300)), tested=tested)
+    found = compared(one, two)
+    gaps = np.array(
+        [
+            t.result["figures"]["accuracy"] - o.result["figures"]["accuracy"]
+            for o, t in zip(one, two, strict=True)
+        ]
+    )
+    error = np.sqrt((1 / 6 + 60 / 240) * gaps.var(ddof=1))
+    assert found.estimate.method == "corrected"
+    assert found.estimate.value == pytest.approx(gaps.mean())
+    assert found.estimate.high - found.estimate.low == pytest.approx(2 * 2.5705818 * error)  # type: ignore[operator]
+
+
+def test_folds_are_pooled_to_the_same_images_in_each_seed() -> None:
+    folds = np.stack([np.random.default_rng(s).permutation(200) % 5 for s in range(3)])
+    one = cells_of("one", outcomes(6, (3, 200)), folds=folds)
+    two = cells_of("two", outcomes(7, (3, 200)), folds=folds)
+    found = compared(one, two, folded=True)
+    assert (found.units, found.seeds, found.n) == (15, 3, 200)
+    assert found.estimate.method == "crossed"
+    assert found.corrected.method == "corrected"
+    whole = compared(cells_of("one", outcomes(6, (3, 200))), cells_of("two", outcomes(7, (3, 200))))
+    widened = np.sqrt(1.25)  # by the overlap of training sets
+    assert found.estimate.value == pytest.approx(whole.estimate.value)
+    for end in ("low", "high"):
+        gap = getattr(found.estimate, end) - found.estimate.value
+        assert gap == pytest.approx(widened * (getattr(whole.estimate, end) - whole.estimate.value))
+    # A seed that lacks a fold does not test the same images: it counts where all of its pairs are there.
+    assert compared(one[:-1], two, folded=True).units == 14
+
+
+@pytest.mark.parametrize(
+    ("seeds", "why"),
+    [(1, "one training says nothing"), (2, "2 seeds on one set of test images; 3 are needed")],
+)
+def test_too_few_seeds_say_nothing(seeds: int, why: str) -> None:
+    one, two = cells_of("one", outcomes(1, (seeds, 100))), cells_of("two", outcomes(2, (seeds, 100)))
+    found = compared(one, two)
+    assert found.estimate.low is None
+    assert why in str(found.estimate.why)
+    assert why in verdict(found, "accuracy", 1)
+    assert not found.shown
+
+
+def test_arms_have_mean_deviation_and_costs() -> None:
+    right = outcomes(8, (4, 150))
+    found = _arm("one", ARM, cells_of("one", right), 5, "accuracy", False)
+    assert found.estimate is not None
+    assert found.estimate.value == pytest.approx(right.mean())
+    assert found.deviation == pytest.approx(right.mean(axis=1).std(ddof=1))
+    assert (found.cells, found.planned, found.memory) == (4, 5, 3)
+    empty = _arm("two", ARM, [], 5, "accuracy", False)
+    assert (empty.estimate, empty.deviation, empty.memory) == (None, None, None)
+
+
+def test_the_forest_plot_holds_each_difference_with_its_interval() -> None:
+    """The dots and whiskers of all rows lie on one scale; zero is where the line is drawn."""
+    found = [
+        compared(cells_of("one", outcomes(1, (6, 200))), cells_of("two", outcomes(2, (6, 200), share)))
+        for share in (0.5, 0.9)
+    ]
+    chart = forest_chart(SimpleNamespace(comparisons=found, metric="accuracy"))  # type: ignore[arg-type]
+    assert chart is not None
+    values = [(one.estimate.value, one.estimate.low, one.estimate.high) for one in found]
+    assert [row[2:5] for row in chart.rows] == values
+    drawing = str(chart.svg)
+    dots = [float(x) for x in re.findall(r'<circle [^>]*cx="([^"]+)"', drawing)]
+    ends = [tuple(map(float, ends)) for ends in re.findall(r'whisker s0" d="M(\S+) \S+?H([\d.]+)M', drawing)]
+    [zero] = re.findall(r'line zero" d="M(\S+) ', drawing)
+    known = [0.0, *(number for row in values for number in row if number is not None)]
+    drawn = [float(zero), *(x for dot, (low, high) in zip(dots, ends, strict=True) for x in (dot, low, high))]
+    slope, start = np.polyfit(known, drawn, 1)
+    np.testing.assert_allclose(drawn, slope * np.array(known) + start, atol=0.1)
+    assert slope > 0
+    assert forest_chart(SimpleNamespace(comparisons=[], metric="accuracy")) is None  # type: ignore[arg-type]
+
+
+def test_holm_is_statsmodels() -> None:
+    ps = [0.04, 0.01, 0.03, 0.9, 0.012]
+    plain = compared(cells_of("one", outcomes(1, (3, 100))), cells_of("two", outcomes(2, (3, 100))))
+    found = holm([replace(plain, estimate=replace(plain.estimate, p=p), holm=None) for p in ps])
+    multitest = pytest.importorskip("statsmodels.stats.multitest", reason="statsmodels is not installed")
+    shown, adjusted, _, _ = multitest.multipletests(ps, method="holm")
+    assert [one.holm for one in found] == pytest.approx(adjusted)
+    assert [one.shown for one in found] == list(shown)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "more", "holm_p", "sentence"),
+    [
+        (
+            Estimate(0.011, -0.004, 0.027, 0.15),
+            14,
+            0.15,
+            "se raised balanced accuracy by 1.1 points against plain, 95 % interval \u22120.4 to 2.7: "
+            "not shown; about 14 more seeds would show a difference of this size.",
+        ),
+        (Estimate(0.02, 0.01, 0.03, 0.001), 0, 0.001, "shown, it is better (p = 0.001)."),
+        (Estimate(-0.02, -0.03, -0.01, 0.0001), 0, 0.0001, "lowered balanced accuracy by 2.0 points"),
+        (
+            Estimate(0.01, 0.001, 0.02, 0.03),
+            None,
+            0.09,
+            "not shown, as one of 3 comparisons (p = 0.090); no number",
+        ),
+        (Estimate(0.0, why="too few groups"), None, None, "nothing can be said yet, too few groups."),
+    ],
+)
+def test_the_verdict_is_one_plain_sentence(
+    estimate: Estimate, more: int | None, holm_p: float | None, sentence: str
+) -> None:
+    one = Comparison("plain", "se", estimate, estimate, None, 5, 5, 100, 100, holm_p, more_seeds=more)
+    said = verdict(one, "balanced_accuracy", 3)
+    assert sentence in said
+    assert said.count(". ") == 0
+
+
+def test_less_log_loss_is_better() -> None:
+    estimate = Estimate(-0.1, -0.2, -0.05, 0.001)
+    one = Comparison("plain", "se", estimate, estimate, None, 5, 5, 100, 100, 0.001)
+    assert "lowered log loss by 0.100 against plain" in verdict(one, "log_loss", 1)
+    assert "it is better" in verdict(one, "log_loss", 1)
+
+
+@pytest.mark.parametrize(
+    ("images", "folded", "said"), [(60, True, True), (200, True, False), (60, False, False)]
+)
+def test_few_groups_in_folds_are_warned_of(images: int, folded: bool, said: bool) -> None:
+    folds = np.tile(np.arange(images) % 5, (3, 1)) if folded else None
+    one, two = (
+        cells_of(arm, outcomes(seed, (3, images)), folds=folds) for seed, arm in enumerate(("one", "two"))
+    )
+    cells = [*one, *two]
+    analysis = Analysis(
+        "accuracy", [], [compared(one, two, folded)], cells, SAME_IMAGES, len(cells), len(cells)
+    )
+    assert any(f"{images} groups are few for folds" in sentence for sentence in reliance(analysis)) == said
+
+
+def test_nothing_beyond_the_metrics_range_is_said() -> None:
+    estimate = Estimate(0.25, -1.5, 2.0, 0.5, "corrected")
+    one = Comparison("plain", "se", estimate, estimate, None, 2, 2, 4, 4, 0.5, smallest=math.inf)
+    assert power_text(one, "accuracy") == (
+        "2 seeds and 4 groups show no possible difference in accuracy 8 times of 10; "
+        "more groups of images, or more seeds, might"
+    )
+    assert bounds(-1.5, 2.0, "accuracy") == "\u2212100.0 to 100.0"
+    assert bounds(-1.5, 2.0, "mcc") == "\u22121.500 to 2.000"
+    assert bounds(-1.5, 9.0, "log_loss") == "\u22121.500 to 9.000"
+
+
+def test_the_smallest_difference_is_bounded_by_the_metric() -> None:
+    """Two seeds of different splits with four images each; the metric has 100 points."""
+    tested = np.array([[0, 1, 2, 3], [4, 5, 6, 7]])
+    one, two = (
+        cells_of(arm, outcomes(seed, (2, 8), 0.5), tested=tested) for arm, seed in (("one", 1), ("two", 5))
+    )
+    found = _compare([*one, *two], "one", "two", "accuracy", False, 1)
+    assert found is not None
+    assert found.smallest == math.inf

@@ -1,0 +1,80 @@
+"""A linear probe against scikit-learn fitted by hand, and by what it must not see."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.preprocessing import StandardScaler
+
+from excite.errors import ExciteError
+from excite.training.linear_probe import STRENGTHS, fit_probe
+
+
+def clustered(groups: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features of patients with four images each; one of 30 tells the class, all tell the patient."""
+    random = np.random.default_rng(seed)
+    label = np.arange(groups) % classes
+    centre = random.normal(size=(groups, 30))
+    centre[:, 0] += 1.5 * label
+    rows = np.repeat(np.arange(groups), 4)
+    features = centre[rows] + 0.1 * random.normal(size=(len(rows), 30))
+    return features * random.uniform(0.01, 100, 30), label[rows], rows
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_head_is_scikit_learns_at_the_chosen_strength(classes: int) -> None:
+    features, targets, groups = clustered(60, classes)
+    probe = fit_probe(features, targets, groups, classes=classes)
+    scaler = StandardScaler().fit(features)
+    model = LogisticRegression(C=probe.strength, tol=1e-8, max_iter=10_000)
+    model.fit(scaler.transform(features), targets)
+    ours = softmax(features @ probe.weight.T + probe.bias)
+    assert ours == pytest.approx(model.predict_proba(scaler.transform(features)), abs=5e-3)
+
+
+def test_the_strength_is_the_one_that_held_out_groups_like_best() -> None:
+    features, targets, groups = clustered(60, 2)
+    probe = fit_probe(features, targets, groups, classes=2)
+    losses = {strength: loss for strength, loss, _ in probe.tried}
+    assert set(losses) == set(STRENGTHS)
+    assert losses[probe.strength] == min(losses.values())
+    assert losses[probe.strength] == pytest.approx(log_loss(targets, softmax(probe.held_out)))
+    assert STRENGTHS[0] < probe.strength < STRENGTHS[-1]
+
+
+def test_held_out_predictions_know_nothing_of_their_patient() -> None:
+    """Labels drawn by patient: who has seen the patient knows the label, who has not can only guess."""
+    random = np.random.default_rng(1)
+    features, _, groups = clustered(80, 2)
+    targets = random.permutation(np.arange(80) % 2)[groups]
+    probe = fit_probe(features, targets, groups, classes=2)
+    held_out = (probe.held_out.argmax(axis=1) == targets).mean()
+    assert held_out < 0.65
+    torn = fit_probe(features, targets, np.arange(len(targets)), classes=2)
+    assert (torn.held_out.argmax(axis=1) == targets).mean() > 0.7
+
+
+def test_shares_weigh_images_as_if_they_were_there_so_often() -> None:
+    features, targets, groups = clustered(40, 2)
+    shares = 1.0 + (targets == 1) * 2
+    probe = fit_probe(features, targets, groups, classes=2, shares=shares)
+    scaler = StandardScaler().fit(features)
+    repeated = np.repeat(np.arange(len(targets)), shares.astype(int))
+    model = LogisticRegression(C=probe.strength, tol=1e-8, max_iter=10_000)
+    model.fit(scaler.transform(features)[repeated], targets[repeated])
+    ours = softmax(features @ probe.weight.T + probe.bias)
+    assert ours == pytest.approx(model.predict_proba(scaler.transform(features)), abs=5e-3)
+
+
+def test_a_class_of_one_group_cannot_be_held_out() -> None:
+    features, targets, groups = clustered(10, 2)
+    groups[targets == 1] = 99
+    with pytest.raises(ExciteError, match="class 1 has 1 group"):
+        fit_probe(features, targets, groups, classes=2)
