@@ -69,7 +69,7 @@ TASKS = [
             "image_size": 224,
             "lr": 2e-4,
             "augment": "standard",
-            "normalisation": "half",
+            "normalization": "half",
         },
     ),
 ]

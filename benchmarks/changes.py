@@ -70,8 +70,8 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "brighter by 1.8, clipped": lambda p: ImageEnhance.Brightness(p).enhance(1.8),
     "darker by 0.4": lambda p: ImageEnhance.Brightness(p).enhance(0.4),
     "mirror": ImageOps.mirror,
-    "noise of 15 grey levels": lambda p: noisy(p, 15),
-    "noise of 25 grey levels": lambda p: noisy(p, 25),
+    "noise of 15 gray levels": lambda p: noisy(p, 15),
+    "noise of 25 gray levels": lambda p: noisy(p, 25),
     "frame": framed,
     "caption": captioned,
     "crop of 40 %, mirrored, turned, JPEG 40": lambda p: jpeg(

@@ -173,7 +173,7 @@ def imagededup_pairs(folder: Path) -> set[tuple[int, int]]:
 
 
 def report_scans(patients: int = 150, slices: int = 2) -> None:
-    print(f"\n## Simulated scans, {patients} patients x {slices} neighbouring slices\n")
+    print(f"\n## Simulated scans, {patients} patients x {slices} neighboring slices\n")
     print("| shared anatomy | pairs of one patient | pairs of strangers joined | largest group |")
     print("|---|---|---|---|")
     for share in (0.3, 0.5, 0.7, 0.8):
@@ -186,7 +186,7 @@ def report_scans(patients: int = 150, slices: int = 2) -> None:
 def report_brains(patients: int = 150, slices: int = 2, copies: int = 60) -> None:
     """Changed copies of the first slices of some patients have to be found, other patients left alone."""
     print(f"\n## One real brain bent into {patients} patients x {slices} slices, {copies} changed copies\n")
-    print("| bent by | texture of their own | copies found | neighbours joined | strangers joined |")
+    print("| bent by | texture of their own | copies found | neighbors joined | strangers joined |")
     print("|---|---|---|---|---|")
     titles = [title for title in CHANGES if title != "brighter by 1.8, clipped"]  # leaves a white patch
     copied = random.Random(1).sample(range(patients), copies)

@@ -15,7 +15,7 @@ from scipy import ndimage
 def simulated(patients: int, slices: int, share: float, side: int = 192) -> Iterator[Image.Image]:
     """An oval on black, of which ``share`` (of the variance) is the same in everybody.
 
-    A neighbouring slice of one patient keeps 95 % of what the patient shows, and has noise of its own.
+    A neighboring slice of one patient keeps 95 % of what the patient shows, and has noise of its own.
     """
     random_ = np.random.default_rng(0)
 
@@ -44,7 +44,7 @@ def brains(patients: int, slices: int, warp: float, texture: float) -> Iterator[
 
     Every patient is that brain at another height, turned, scaled and bent by ``warp`` mm (one standard
     deviation), with a contrast, an uneven field and a fine texture of their own, ``texture`` of the range;
-    neighbouring slices share nine tenths of the texture.
+    neighboring slices share nine tenths of the texture.
     """
     random_ = np.random.default_rng(0)
     volume = _average_brain()

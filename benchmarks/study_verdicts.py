@@ -6,7 +6,7 @@
    training;
 2. folds, and 3. other splits in each seed: real learning. Two linear discriminants on two halves of the
    features of Gaussian classes, which are equally good by symmetry; each training draws its training set once
-   more with replacement, as another seed would. Every study is analysed as ``excite study`` does it.
+   more with replacement, as another seed would. Every study is analyzed as ``excite study`` does it.
 
 "variance" is that of the difference of equal arms from study to study, over what a study states, on the mean:
 above 1 studies are surer than they may be.

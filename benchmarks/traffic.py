@@ -5,7 +5,7 @@ Run by hand: ``python benchmarks/traffic.py [NETWORK ...] [--bandwidth 4.8e12]``
 step runs on PyTorch's meta device, channels-last, and every operator is seen as it is called. It reads its
 inputs and writes its outputs once, but for those of ``TWICE``. Weights are left out: they are read once a
 batch. The fused column replaces what ``excite.kernels`` replaces, by the reads and writes that ``passes``
-gives. Augmentation is counted from bytes to a normalised batch, in the same way.
+gives. Augmentation is counted from bytes to a normalized batch, in the same way.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from excite.attention.squeeze_excitation import SqueezeExcitation
-from excite.data.augmentation import DRAWS, PRESETS, augment, normalise
+from excite.data.augmentation import DRAWS, PRESETS, augment, normalize
 from excite.models.catalog import create_model
 from excite.models.densenet import DenseBlock, DenseLayer, DenseNet, Transition
 
@@ -167,11 +167,11 @@ def dense_block(block: DenseBlock, x: Tensor, out: Tensor) -> Counter[str]:
 
 
 def augmentation(name: str, side: int) -> int:
-    """Bytes an image, from decoded pixels to a normalised batch."""
+    """Bytes an image, from decoded pixels to a normalized batch."""
     pixels = torch.empty(BATCH, side, side, 3, dtype=torch.uint8, device="meta")
     draws, mean = torch.empty(BATCH, DRAWS, device="meta"), torch.empty(3, device="meta")
     with Traffic() as traffic:
-        normalise(augment(pixels, draws, PRESETS[name]), mean, mean)
+        normalize(augment(pixels, draws, PRESETS[name]), mean, mean)
     return traffic.bytes.total()
 
 

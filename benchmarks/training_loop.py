@@ -1,4 +1,4 @@
-"""What the training loop costs beside forward, backward and optimiser, and how fast it is beside a bare loop.
+"""What the training loop costs beside forward, backward and optimizer, and how fast it is beside a bare loop.
 
 Run by hand: ``python benchmarks/training_loop.py``. DenseNet-121 at 224 pixels, batch 16, as the library
 trains it, beside the loop that people write around torchvision's DenseNet-121. Everything alternates in one
@@ -35,7 +35,7 @@ from excite.training.loop import Trainer, Validation
 IMAGES, CLASSES = 256, 10
 
 
-def synchronise(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -50,10 +50,10 @@ class Stopwatch:
 
     def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*args: Any, **kwargs: Any) -> Any:
-            synchronise(self.device)
+            synchronize(self.device)
             began = time.perf_counter()
             result = function(*args, **kwargs)
-            synchronise(self.device)
+            synchronize(self.device)
             self.spent += time.perf_counter() - began
             return result
 
@@ -102,7 +102,7 @@ def our_trainer(
 
 
 def our_step(trainer: Trainer, watch: Stopwatch) -> Callable[[], None]:
-    """One turn of the loop, with forward, backward and optimiser step under the watch."""
+    """One turn of the loop, with forward, backward and optimizer step under the watch."""
     counters = trainer.state.counters
     trainer.forward.train()
     trainer.forward.forward = watch.around(trainer.forward.forward)  # type: ignore[method-assign]
@@ -112,12 +112,12 @@ def our_step(trainer: Trainer, watch: Stopwatch) -> Callable[[], None]:
         watch.spent = 0.0
         plain = torch.Tensor.backward
         torch.Tensor.backward = watch.around(plain)  # type: ignore[method-assign]
-        synchronise(trainer.device)
+        synchronize(trainer.device)
         began = time.perf_counter()
         try:
             trainer.train_step()
             counters.step = (counters.step + 1) % trainer.batches.steps
-            synchronise(trainer.device)
+            synchronize(trainer.device)
         finally:
             torch.Tensor.backward = plain  # type: ignore[method-assign]
         watch.steps.append((time.perf_counter() - began, watch.spent))
@@ -148,10 +148,10 @@ def bare_step(
 
 
 def seconds(step: Callable[[], None], device: torch.device) -> float:
-    synchronise(device)
+    synchronize(device)
     began = time.perf_counter()
     step()
-    synchronise(device)
+    synchronize(device)
     return time.perf_counter() - began
 
 
@@ -197,7 +197,7 @@ def main() -> None:
             f"{name:62} {options.batch / middle:7.1f} images/s  {middle:6.3f} s a step {spread}"
             f"  {middle / first:5.2f} x ours"
         )
-    print("\nloop overhead (all but forward, backward, optimiser step), as a share of the step:")
+    print("\nloop overhead (all but forward, backward, optimizer step), as a share of the step:")
     print(f"{statistics.median(shares):.2%} (from {min(shares):.2%} to {max(shares):.2%})")
 
 

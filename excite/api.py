@@ -50,7 +50,7 @@ def audit(
 
     Args:
         data: as for ``train``, or a folder that holds nothing but images.
-        photos: look for crops, turns and recoloured copies; by default up to 20,000 images.
+        photos: look for crops, turns and recolored copies; by default up to 20,000 images.
         decisions: a person's ``decisions.csv`` of an earlier audit.
         group_pattern: regular expression on the file name; what its first bracket matches is the group.
         columns: ``path_column``, ``label_column``, ``group_column``, ``split_column`` of a CSV.

@@ -36,7 +36,7 @@ def real_data() -> Path:
 
 
 def make_pictures(folder: Path, classes: int = 3, each: int = 20, size: tuple[int, int] = (24, 20)) -> Path:
-    """A folder of class folders; each class is noise with a colour of its own, learnt in seconds."""
+    """A folder of class folders; each class is noise with a color of its own, learned in seconds."""
     random = np.random.default_rng(0)
     for number in range(classes):
         place = folder / "abcdefgh"[number]

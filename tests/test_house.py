@@ -83,7 +83,7 @@ def test_no_files_import_each_other_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize(("one", "other"), APART)
-def test_neighbours_do_not_import_each_other(one: str, other: str) -> None:
+def test_neighbors_do_not_import_each_other(one: str, other: str) -> None:
     for file, room, imported in imports():
         assert {room, imported} != {one, other}, f"{file} imports {imported}"
 

@@ -57,7 +57,7 @@ class CBAMSpatial(GatedModule):
         """(N, C, H, W) -> (N, 1, H, W)."""
         wide = parts.wide_dtype(u)
         z = torch.cat([u.mean(dim=1, keepdim=True, dtype=wide), u.amax(dim=1, keepdim=True).to(wide)], dim=1)
-        return parts.gate(parts.normalise(self.norm, parts.apply(self.conv, z)), self.identity)
+        return parts.gate(parts.normalize(self.norm, parts.apply(self.conv, z)), self.identity)
 
 
 class CBAM(nn.Module):

@@ -67,7 +67,7 @@ class EffectiveSE(GatedModule):
 
 
 class ECA(GatedModule):
-    """Efficient channel attention: a channel's gate sees its k neighbours, s = sigmoid(conv1d_k(z)).
+    """Efficient channel attention: a channel's gate sees its k neighbors, s = sigmoid(conv1d_k(z)).
 
     k = |log2(C) / gamma + b / gamma|_odd (eq. 12), the nearest odd number, of two the larger.
 

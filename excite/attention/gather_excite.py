@@ -1,4 +1,4 @@
-"""Gather-excite: pool over neighbourhoods, send the gates back to every position.
+"""Gather-excite: pool over neighborhoods, send the gates back to every position.
 
 Written here: timm's module raises as soon as it is to have parameters (``*dd`` where ``**dd`` is meant), and
 it has no ReLU between gather and excite, which the authors' networks have.
@@ -20,7 +20,7 @@ FORMS = ("theta-", "theta", "theta+")
 
 
 class GatherExcite(GatedModule):
-    """output = u sigmoid(resize(gather(u))), resized to the map by nearest neighbour.
+    """output = u sigmoid(resize(gather(u))), resized to the map by nearest neighbor.
 
     The gather of GE-theta- is the mean over (2e - 1) x (2e - 1) with stride e; that of GE-theta a depthwise
     3x3 convolution of stride 2 with batch norm for each factor two of e, ReLU between them; GE-theta+ adds
@@ -92,7 +92,7 @@ class GatherExcite(GatedModule):
             if isinstance(layer, nn.Conv2d):
                 u = parts.apply(layer, u)
             elif isinstance(layer, nn.BatchNorm2d):
-                u = parts.normalise(layer, u)
+                u = parts.normalize(layer, u)
             else:
                 u = layer(u)
         return u

@@ -143,7 +143,7 @@ def at_least_one(count: int) -> int:
     return max(1, count)
 
 
-def normalise(norm: nn.Module, x: Tensor) -> Tensor:
+def normalize(norm: nn.Module, x: Tensor) -> Tensor:
     """The norm as one call for ``torch.fx``, because a batch norm's path depends on the size of the batch."""
     return norm(x)
 
@@ -155,5 +155,5 @@ def _without_autocast(device: str) -> AbstractContextManager[Any]:
     return torch.autocast(device, enabled=False)
 
 
-for _leaf in ("wide_dtype", "apply", "at_least_one", "normalise"):
+for _leaf in ("wide_dtype", "apply", "at_least_one", "normalize"):
     torch.fx.wrap(_leaf)

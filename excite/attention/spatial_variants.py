@@ -152,7 +152,7 @@ class CoordinateAttention(GatedModule):
         wide, height = parts.wide_dtype(u), u.shape[2]
         z_h = u.mean(dim=3, keepdim=True, dtype=wide)
         z_w = u.mean(dim=2, keepdim=True, dtype=wide).transpose(2, 3)
-        f = parts.normalise(self.bn1, parts.apply(self.conv1, torch.cat([z_h, z_w], dim=2)))
+        f = parts.normalize(self.bn1, parts.apply(self.conv1, torch.cat([z_h, z_w], dim=2)))
         f = F.hardswish(f)
         g_h = parts.gate(parts.apply(self.conv_h, f[:, :, :height]), self.identity)
         g_w = parts.gate(parts.apply(self.conv_w, f[:, :, height:]), self.identity)

@@ -162,7 +162,7 @@ def audit(
 
     Args:
         manifest: the images; its group column is what the user knows, its split column what is checked.
-        photos: run pass 3, which finds crops, turns and recoloured copies; None: up to
+        photos: run pass 3, which finds crops, turns and recolored copies; None: up to
             ``PHOTOS_UP_TO`` images.
         max_pixels: larger pictures are refused.
         cache: what was found is remembered here, by content.

@@ -60,7 +60,7 @@ class FileFindings:
         bad: files that are no usable picture; they are left out of everything else.
         classes: images per class; ``splits`` holds the same for each split.
         sizes: ``distinct`` and the smallest, median and largest ``width`` and ``height``.
-        grey: images without colour.
+        gray: images without color.
         left_out: files among the images that are not of the data set.
     """
 
@@ -71,7 +71,7 @@ class FileFindings:
     sizes: dict[str, Any]
     formats: dict[str, int]
     modes: dict[str, int]
-    grey: int
+    gray: int
     left_out: tuple[LeftOut, ...]
 
     @property
@@ -89,8 +89,8 @@ class FileFindings:
             "splits": self.splits,
             "sizes": self.sizes,
             "formats": self.formats,
-            "colour_modes": self.modes,
-            "without_colour": self.grey,
+            "color_modes": self.modes,
+            "without_color": self.gray,
             "ignored": sum(files.count for files in self.left_out),
             "left_out": [asdict(files) for files in self.left_out],
         }
@@ -134,7 +134,7 @@ def examine_files(
         sizes=_sizes(kept),
         formats=_counted(fact.format for fact in facts),
         modes=_counted(fact.mode for fact in facts),
-        grey=sum(fact.grey for fact in facts),
+        gray=sum(fact.gray for fact in facts),
         left_out=manifest.left_out,
     )
     return kept, facts, findings

@@ -1,4 +1,4 @@
-"""What is known of a file besides its picture: bytes, format, colour mode, and how flat the picture is."""
+"""What is known of a file besides its picture: bytes, format, color mode, and how flat the picture is."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from excite.errors import ExciteError
 from excite.system.files import replacing
 from excite.system.parallel import Progress, in_threads
 
-_LOOKED_AT = 256  # pixels of the short side that spread and colour are measured on; more tells no more
-_COLOURED = 8  # levels between the channels of a pixel that JPEG puts into grey at most
+_LOOKED_AT = 256  # pixels of the short side that spread and color are measured on; more tells no more
+_COLORED = 8  # levels between the channels of a pixel that JPEG puts into gray at most
 _VERSION = 2
 _NAMES = {"JPEG2000": "JPEG 2000", "MPO": "JPEG", "WEBP": "WebP", "DIB": "BMP"}
 _PILLOW = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
@@ -36,17 +36,17 @@ class FileFacts:
     Args:
         bytes: size of the file.
         format: as its first bytes say, one of ``decoding.FORMATS``; "" for a picture beyond Pillow's limit.
-        mode: Pillow's colour mode, such as RGB, L, P or CMYK; likewise.
-        quantisation: sum of JPEG's first quantisation table, which falls with the quality; 0 elsewhere.
-        grey: whether no pixel has colour, however it is saved.
+        mode: Pillow's color mode, such as RGB, L, P or CMYK; likewise.
+        quantization: sum of JPEG's first quantization table, which falls with the quality; 0 elsewhere.
+        gray: whether no pixel has color, however it is saved.
         spread: standard deviation of the pixel values, of 255, averaged over the channels.
     """
 
     bytes: int
     format: str
     mode: str
-    quantisation: int
-    grey: bool
+    quantization: int
+    gray: bool
     spread: float
 
 
@@ -73,8 +73,8 @@ def read_facts(path: str | Path, intensity_range: IntensityRange | None = None) 
     if (step := min(picture.size) // _LOOKED_AT) > 1:
         fewer = (picture.width // step, picture.height // step)
         picture = picture.resize(fewer, Image.Resampling.NEAREST)  # keeps the noise of single pixels
-    quantisation = sum(next(iter(tables.values()), ())) if name == "JPEG" else 0
-    return FileFacts(size, name, mode, quantisation, _is_grey(picture), round(_spread(picture), 3))
+    quantization = sum(next(iter(tables.values()), ())) if name == "JPEG" else 0
+    return FileFacts(size, name, mode, quantization, _is_gray(picture), round(_spread(picture), 3))
 
 
 def _spread(picture: Image.Image) -> float:
@@ -86,13 +86,13 @@ def _spread(picture: Image.Image) -> float:
     return float(np.sqrt(np.maximum(shares @ levels**2 - means**2, 0)).mean())
 
 
-def _is_grey(picture: Image.Image) -> bool:
+def _is_gray(picture: Image.Image) -> bool:
     """Whether all but a thousandth of the pixels have the same level in each channel."""
     red, green, blue = picture.split()
     highest = ImageChops.lighter(ImageChops.lighter(red, green), blue)
     lowest = ImageChops.darker(ImageChops.darker(red, green), blue)
     counts = ImageChops.subtract(highest, lowest).histogram()
-    return sum(counts[_COLOURED + 1 :]) < 0.001 * sum(counts)
+    return sum(counts[_COLORED + 1 :]) < 0.001 * sum(counts)
 
 
 def facts_of(
@@ -106,7 +106,7 @@ def facts_of(
     hashes = "\n".join(manifest.table["sha256"])
     range_ = manifest.intensity_range
     read = "" if range_ is None else f" {range_text(range_)}"
-    key = hashlib.sha256(f"{_VERSION} {_LOOKED_AT} {_COLOURED}{read}\n{hashes}".encode()).hexdigest()
+    key = hashlib.sha256(f"{_VERSION} {_LOOKED_AT} {_COLORED}{read}\n{hashes}".encode()).hexdigest()
     memory = None if cache is None else cache / "facts" / f"{key}.csv"
     recalled = _recalled(memory, len(manifest))
     if recalled is not None:
@@ -137,6 +137,6 @@ def _recalled(memory: Path | None, count: int) -> list[FileFacts] | None:
     return facts if len(facts) == count else None
 
 
-def _fact(size: str, name: str, mode: str, quantisation: str, grey: str, spread: str) -> FileFacts:
-    coloured = {"True": True, "False": False}
-    return FileFacts(int(size), name, mode, int(quantisation), coloured[grey], float(spread))
+def _fact(size: str, name: str, mode: str, quantization: str, gray: str, spread: str) -> FileFacts:
+    colored = {"True": True, "False": False}
+    return FileFacts(int(size), name, mode, int(quantization), colored[gray], float(spread))

@@ -18,11 +18,11 @@ MARGIN = 0.1
 
 MOST_IMAGES = 5_000  # more would make the figure sharper and no other; keeps it at seconds
 FEWEST_GROUPS = 2 * FOLDS
-"""Groups that a class needs for a judgement: two a fold."""
+"""Groups that a class needs for a judgment: two a fold."""
 
 DEPTH = 3
 _ADDED = 0.02  # what all properties must add to the best one to be worth a line of their own
-EVERYTHING = "size, format, colour mode and bytes together"
+EVERYTHING = "size, format, color mode and bytes together"
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Shortcut:
     """A property of the files that tells the classes apart.
 
     Args:
-        feature: size, format, colour mode, file bytes, or all of them together.
+        feature: size, format, color mode, file bytes, or all of them together.
         score: balanced accuracy of a shallow tree on groups that it has not seen.
         chance: the mean of the same with shuffled labels; ``highest`` the largest of those.
         images, groups: what it was measured on.
@@ -62,7 +62,7 @@ def find_shortcuts(
     *,
     seed: int = 0,
 ) -> list[Shortcut]:
-    """What of the files' size, format, colour mode and bytes tells the classes apart, the strongest first.
+    """What of the files' size, format, color mode and bytes tells the classes apart, the strongest first.
 
     A decision tree of depth 3 is cross-validated by group, and the same is done with the labels shuffled
     between groups (Ojala and Garriga, JMLR 11, 2010, test 1). The folds do not look at the labels, so that
@@ -135,10 +135,10 @@ def _columns(facts: Sequence[FileFacts], sides: np.ndarray) -> dict[str, np.ndar
     return {
         "size": np.stack([width, height, width * height, width / np.maximum(height, 1)], axis=1),
         "format": np.column_stack(
-            [_one_hot([fact.format for fact in facts]), [fact.quantisation for fact in facts]]
+            [_one_hot([fact.format for fact in facts]), [fact.quantization for fact in facts]]
         ),
-        "colour mode": np.column_stack(
-            [_one_hot([fact.mode for fact in facts]), [fact.grey for fact in facts]]
+        "color mode": np.column_stack(
+            [_one_hot([fact.mode for fact in facts]), [fact.gray for fact in facts]]
         ),
         "file bytes": np.stack([size, size / np.maximum(width * height, 1)], axis=1),
     }
@@ -172,7 +172,7 @@ def _score(table: np.ndarray, targets: np.ndarray, folds: np.ndarray) -> float:
         held = folds == fold
         known = targets[~held]
         weights = 1 / np.maximum(np.bincount(known), 1)
-        # Leaves of a hundredth keep a single group from being learnt by heart.
+        # Leaves of a hundredth keep a single group from being learned by heart.
         tree = DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=0.01, random_state=0)
         tree.fit(table[~held], known, sample_weight=weights[known], check_input=False)
         predicted[held] = tree.predict(table[held], check_input=False)

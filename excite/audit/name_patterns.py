@@ -105,7 +105,7 @@ def _prefixes(names: Sequence[str], labels: Sequence[str], cut: int) -> NamePatt
 
 
 def _expression(firsts: Sequence[str] | None, cut: int, separators: set[str]) -> str:
-    """A regular expression for the first ``cut`` parts of a name; few letters are spelt out."""
+    """A regular expression for the first ``cut`` parts of a name; few letters are spelled out."""
     ends = "".join(sorted(separators, key="_. -".index))  # a hyphen stands last in a set of characters
     end = f"[{ends}]" if len(ends) > 1 else ends.replace(".", r"\.")
     matches = [_PART.fullmatch(part) for part in firsts or ()]

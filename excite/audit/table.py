@@ -58,8 +58,8 @@ def _file_rows(audit: Audit) -> list[tuple[str, str]]:
             )
         )
         rows.append(("sizes", text))
-        grey = f"; {files.grey:,} without colour" if files.grey else ""
-        rows.append(("formats", f"{_counts(files.formats)}; {_counts(files.modes)}{grey}"))
+        gray = f"; {files.gray:,} without color" if files.gray else ""
+        rows.append(("formats", f"{_counts(files.formats)}; {_counts(files.modes)}{gray}"))
     return rows
 
 

@@ -33,7 +33,7 @@ def evaluate(
     ],
     data: Annotated[
         str | None,
-        typer.Argument(help="Folder or CSV of labelled images; left out: the run's own test images."),
+        typer.Argument(help="Folder or CSV of labeled images; left out: the run's own test images."),
     ] = None,
     split: Annotated[
         str | None,
@@ -148,7 +148,7 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON document.")] = False,
 ) -> None:
-    """Measure a trained classifier on labelled images.
+    """Measure a trained classifier on labeled images.
 
     Classes are matched by name; images of a class that the run does not know are refused. Thresholds are
     chosen on the run's validation images; what is not asked here is asked as in the training. Images of DATA

@@ -44,7 +44,7 @@ def export(
 ) -> None:
     """Write a trained run in another format, checked against the run.
 
-    The file takes uint8 images at the run's input size, normalises them inside and gives calibrated
+    The file takes uint8 images at the run's input size, normalizes them inside and gives calibrated
     probabilities. Where it says anything else than the run, it is not written.
     """
     chosen = format_called(format)

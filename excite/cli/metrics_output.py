@@ -32,7 +32,7 @@ def labels_line(found: Mapping[str, Any]) -> str:
     """How many labels a cross-validation doubts, in one line."""
     units, count = found["units"], found["candidates"]
     if not count:
-        return f"none of {units} {found['unit']} looks mislabelled to models that had not seen it"
+        return f"none of {units} {found['unit']} looks mislabeled to models that had not seen it"
     whose = "its label" if count == 1 else "their labels"
     return f"{count} of {units} {found['unit']} to look at: {whose} may be wrong (label_candidates.csv)"
 

@@ -58,7 +58,7 @@ def split(
         bool | None,
         typer.Option(
             "--photos/--no-photos",
-            help="Look for crops, turns and recoloured copies too. [dim]\\[up to 20,000 images][/dim]",
+            help="Look for crops, turns and recolored copies too. [dim]\\[up to 20,000 images][/dim]",
             rich_help_panel=SPLIT,
             show_default=False,
         ),

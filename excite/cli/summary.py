@@ -75,7 +75,7 @@ def summary(
         raise ExciteError(
             "name a network or a run", hint="or --table for all of the papers'", exit_code=BAD_USAGE
         )
-    from excite.models.summary import summarise
+    from excite.models.summary import summarize
 
     if (Path(model) / "config.yaml").is_file():
         if attention != "none" or classes is not None or image_size is not None:
@@ -87,7 +87,7 @@ def summary(
     else:
         net = _build(model, attention, placing, classes, image_size)
         size = image_size or _usual_size(net)
-    result = summarise(net, size)
+    result = summarize(net, size)
     if as_json:
         print_json({"model": model, "image_size": size, **result.to_dict()})
         return

@@ -75,7 +75,7 @@ class TrainConfig:
         None, DATA, "Regular expression on the file name; what its first bracket matches is the group."
     )
     photos: bool | None = option(
-        None, DATA, "Look for crops, turns and recoloured copies too; by default up to 20,000 images."
+        None, DATA, "Look for crops, turns and recolored copies too; by default up to 20,000 images."
     )
     decisions: str | None = option(None, DATA, "A person's decisions.csv of excite audit, obeyed.")
     allow_leaks: bool = option(False, DATA, "Train on a given split that has copies on both sides.")
@@ -134,10 +134,10 @@ class TrainConfig:
         "How a picture becomes a square: cut its middle out, squash it, or pad it.",
         choices=("crop", "squash", "pad"),
     )
-    normalisation: str = option(
+    normalization: str = option(
         "auto",
         IMAGES,
-        "Mean and deviation to normalise with: imagenet's, half (0.5 and 0.5), or auto: what the weights to "
+        "Mean and deviation to normalize with: imagenet's, half (0.5 and 0.5), or auto: what the weights to "
         "start from expect.",
         choices=("auto", "imagenet", "half"),
     )
@@ -174,7 +174,7 @@ class TrainConfig:
     augment: str = option(
         "auto",
         LOOP,
-        "Augmentation: none, quick (crops), standard (and rotation, colour), small (stronger, and mixup: for "
+        "Augmentation: none, quick (crops), standard (and rotation, color), small (stronger, and mixup: for "
         "few images), best (and erasing, CutMix). auto: small to finetune, else standard.",
         choices=("auto", "none", "quick", "standard", "small", "best"),
     )
@@ -190,7 +190,7 @@ class TrainConfig:
     time_budget: float | None = option(
         None, LOOP, "Minutes after which training ends, its schedule run down to the end.", low=0.01
     )
-    batch_size: int = option(32, LOOP, "Images of one optimiser step, over all processes.", low=2)
+    batch_size: int = option(32, LOOP, "Images of one optimizer step, over all processes.", low=2)
     accumulate: int = option(1, LOOP, "Pieces that each process cuts its batch into, for memory.", low=1)
     optimizer: str = option("adamw", LOOP, "AdamW or SGD with momentum.", choices=("adamw", "sgd"))
     lr: float | None = option(

@@ -18,8 +18,8 @@ from excite.errors import BAD_USAGE, ExciteError
 
 DRAWS = 14  # uniform numbers that one image uses up
 
-# Luma weights of ITU-R BT.601, as in Pillow's conversion to grey.
-GREY = (0.299, 0.587, 0.114)
+# Luma weights of ITU-R BT.601, as in Pillow's conversion to gray.
+GRAY = (0.299, 0.587, 0.114)
 
 # The least and the most that each part of an augmentation may be.
 LIMITS = {
@@ -89,7 +89,7 @@ class Augmentation:
         return self.area < 1 or self.aspect > 1 or self.rotation > 0
 
     @property
-    def recolours(self) -> bool:
+    def recolors(self) -> bool:
         return max(self.brightness, self.contrast, self.saturation) > 0
 
     @property
@@ -103,7 +103,7 @@ PRESETS = {
     "standard": Augmentation(
         area=0.5, aspect=4 / 3, rotation=15, brightness=0.2, contrast=0.2, saturation=0.2
     ),
-    # Colour may be the diagnosis: light changes, hues do not turn.
+    # Color may be the diagnosis: light changes, hues do not turn.
     "small": Augmentation(
         area=0.3,
         aspect=4 / 3,
@@ -133,7 +133,7 @@ def to_float(pixels: Tensor) -> Tensor:
     return pixels.permute(0, 3, 1, 2).to(torch.float32).div_(255)
 
 
-def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Images (N, 3, H, W) in [0, 1] -> (image - mean) / std, in place; mean and std (3,)."""
     return images.sub_(mean.view(1, 3, 1, 1)).div_(std.view(1, 3, 1, 1))
 
@@ -149,8 +149,8 @@ def augment(pixels: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
     images = to_float(pixels)
     if how.moves:
         images = _resample(images, draws[:, :6], how)
-    if how.recolours:
-        images = _recolour(images, draws[:, 6:9], how)
+    if how.recolors:
+        images = _recolor(images, draws[:, 6:9], how)
     if how.tint > 0:
         images = images.mul_(1 + how.tint * (2 * draws[:, 11:14, None, None] - 1)).clamp_(0, 1)
     if how.erase > 0:
@@ -169,7 +169,7 @@ def _resample(images: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
     stretch = torch.exp((2 * draws[:, 1] - 1) * math.log(how.aspect) / 2)
     # Half sides of the crop in units where the picture is [-1, 1]; a crop never exceeds the picture.
     half_w, half_h = (area.sqrt() * stretch).clamp(max=1), (area.sqrt() / stretch).clamp(max=1)
-    centre_x, centre_y = (2 * draws[:, 2] - 1) * (1 - half_w), (2 * draws[:, 3] - 1) * (1 - half_h)
+    center_x, center_y = (2 * draws[:, 2] - 1) * (1 - half_w), (2 * draws[:, 3] - 1) * (1 - half_h)
     flip_x = 1 - 2 * (draws[:, 4] < how.horizontal_flip).float()
     flip_y = 1 - 2 * (draws[:, 5] < how.vertical_flip).float()
     # The angle shares the draw of the aspect: its low digits are independent of its high ones.
@@ -178,8 +178,8 @@ def _resample(images: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
     tall = height / width
     matrix = torch.stack(
         [
-            torch.stack([cos * half_w * flip_x, -sin * half_h * flip_y * tall, centre_x], dim=1),
-            torch.stack([sin * half_w * flip_x / tall, cos * half_h * flip_y, centre_y], dim=1),
+            torch.stack([cos * half_w * flip_x, -sin * half_h * flip_y * tall, center_x], dim=1),
+            torch.stack([sin * half_w * flip_x / tall, cos * half_h * flip_y, center_y], dim=1),
         ],
         dim=1,
     )
@@ -187,19 +187,19 @@ def _resample(images: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def _recolour(images: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
-    """Saturation, contrast and brightness, all linear in a pixel and its grey level, in one expression."""
+def _recolor(images: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
+    """Saturation, contrast and brightness, all linear in a pixel and its gray level, in one expression."""
     limits = (how.brightness, how.contrast, how.saturation)
     brightness, contrast, saturation = (
         (1 + (2 * draw - 1) * limit).view(-1, 1, 1, 1)
         for draw, limit in zip(draws.unbind(dim=1), limits, strict=True)
     )
     red, green, blue = images.split(1, dim=1)
-    grey = (red * GREY[0]).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2])
-    level = grey.mean(dim=(2, 3), keepdim=True)  # saturation leaves the mean grey level as it is
+    gray = (red * GRAY[0]).add_(green, alpha=GRAY[1]).add_(blue, alpha=GRAY[2])
+    level = gray.mean(dim=(2, 3), keepdim=True)  # saturation leaves the mean gray level as it is
     scale = brightness * contrast
-    grey.mul_(scale * (1 - saturation)).add_(brightness * (1 - contrast) * level)
-    return torch.addcmul(grey, images, scale * saturation).clamp_(0, 1)
+    gray.mul_(scale * (1 - saturation)).add_(brightness * (1 - contrast) * level)
+    return torch.addcmul(gray, images, scale * saturation).clamp_(0, 1)
 
 
 def _erase(images: Tensor, draws: Tensor, how: Augmentation) -> Tensor:

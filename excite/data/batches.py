@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from excite.data.augmentation import DRAWS, Augmentation, augment, draw_mixing, mix, normalise, to_float
+from excite.data.augmentation import DRAWS, Augmentation, augment, draw_mixing, mix, normalize, to_float
 from excite.data.preprocessing import Preprocessing
 from excite.data.sources import PixelSource, send
 
@@ -25,14 +25,14 @@ def derive_seed(*parts: int) -> int:
 def evaluation_batches(
     source: PixelSource, preprocessing: Preprocessing, batch_size: int, device: torch.device
 ) -> Iterator[Tensor]:
-    """Normalised images (<= batch_size, 3, S, S), in order."""
+    """Normalized images (<= batch_size, 3, S, S), in order."""
     mean, std = (
         torch.tensor(preprocessing.mean, device=device),
         torch.tensor(preprocessing.std, device=device),
     )
     for start in range(0, len(source), batch_size):
         indices = np.arange(start, min(start + batch_size, len(source)))
-        yield normalise(to_float(source.take(indices, device)), mean, std)
+        yield normalize(to_float(source.take(indices, device)), mean, std)
 
 
 class _Copies:
@@ -65,8 +65,8 @@ class TrainingBatches:
         source: N images.
         targets: (N,) class indices.
         classes: number of classes.
-        preprocessing: mean and std to normalise with.
-        batch_size: images of one optimiser step, over all parts.
+        preprocessing: mean and std to normalize with.
+        batch_size: images of one optimizer step, over all parts.
         parts: number of parts; must divide ``batch_size``.
         augmentation: how pictures are changed.
         seed: of order, augmentation and mixing.
@@ -140,7 +140,7 @@ class TrainingBatches:
             images, targets = mix(
                 images, others, self._one_hot(targets), self._one_hot(other_targets), mixing
             )
-        return normalise(images, self._mean, self._std), send(targets, self.device)
+        return normalize(images, self._mean, self._std), send(targets, self.device)
 
     def _take(self, batch: np.ndarray, draws: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """Images of these places of the batch on the device, and their targets, which are small, here."""

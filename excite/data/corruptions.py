@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from excite.data.augmentation import GREY, to_float
+from excite.data.augmentation import GRAY, to_float
 
 Shift = Callable[[Tensor], Tensor]
 
@@ -39,8 +39,8 @@ def _contrast(factor: float) -> Shift:
 
 def _saturation(factor: float) -> Shift:
     def shift(images: Tensor) -> Tensor:
-        grey = (images * torch.tensor(GREY).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
-        return grey + factor * (images - grey)
+        gray = (images * torch.tensor(GRAY).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+        return gray + factor * (images - gray)
 
     return shift
 

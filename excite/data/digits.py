@@ -15,7 +15,7 @@ IMAGES = 1797
 
 
 def digits_folder(cache: Path) -> Path:
-    """The folder ``cache/digits/<class>/<index>.png`` of 8 x 8 grey pictures, written on first use.
+    """The folder ``cache/digits/<class>/<index>.png`` of 8 x 8 gray pictures, written on first use.
 
     It is written under another name and then renamed, so it is whole or not there, and two processes may
     do it at once.

@@ -224,7 +224,7 @@ def _check_splits(manifest: Manifest, where: object) -> None:
         if missing:
             what = f"class {missing[0]!r} has no images in {split}"
             more = f" ({len(missing)} classes miss there)" if len(missing) > 1 else ""
-            hint = "every class must be in every split; are the names spelt alike?"
+            hint = "every class must be in every split; are the names spelled alike?"
             raise ExciteError(what + more, where=where, hint=hint)
 
 

@@ -43,11 +43,11 @@ def wilson(successes: float, n: float, *, level: float = LEVEL, quantile: float 
         return Interval(why="there are no images to count")
     z = float(ndtri(0.5 + level / 2)) if quantile is None else quantile
     share = successes / n
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    center = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     # At 0 and n successes a bound is exactly 0 or 1; rounding must not leave it beside.
-    low = 0.0 if successes == 0 else max(0.0, float(centre - half))
-    high = 1.0 if successes == n else min(1.0, float(centre + half))
+    low = 0.0 if successes == 0 else max(0.0, float(center - half))
+    high = 1.0 if successes == n else min(1.0, float(center + half))
     return Interval(low, high, "wilson")
 
 

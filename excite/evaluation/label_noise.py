@@ -21,7 +21,7 @@ class Candidate:
         probability: of its label, the mean over its images.
         suggested_probability: of the suggested class likewise.
         margin: probability of the label less the highest of the others, from -1 to 1; the lower, the
-            stronger the doubt (the paper's normalised margin).
+            stronger the doubt (the paper's normalized margin).
     """
 
     rows: tuple[int, ...]
@@ -66,7 +66,7 @@ def find_label_noise(predictions: Predictions) -> LabelNoise:
     be many candidates, and weigh more in the thresholds. The same photo under two labels is two units.
 
     Args:
-        predictions: out of fold: a model that was trained on a wrong label has learnt it.
+        predictions: out of fold: a model that was trained on a wrong label has learned it.
     """
     rows = _units(predictions)
     probabilities = np.stack([predictions.probabilities[unit].mean(axis=0) for unit in rows])

@@ -70,7 +70,7 @@ def choose_threshold(
         spared = rising[_enough(level, len(rising)) - 1]
         higher = scores[scores > spared]
         threshold = float((spared + higher.min()) / 2 if len(higher) else np.nextafter(spared, 2))
-        if threshold <= spared:  # half-way between neighbouring numbers is the lower one
+        if threshold <= spared:  # half-way between neighboring numbers is the lower one
             threshold = float(np.nextafter(spared, 2))
     called = scores >= threshold
     return OperatingPoint(

@@ -49,7 +49,7 @@ BATCH = 64
 
 
 def write(classifier: Classifier, path: Path) -> None:
-    """uint8 images (N, S, S, 3) -> probabilities (N, classes), normalised and calibrated inside.
+    """uint8 images (N, S, S, 3) -> probabilities (N, classes), normalized and calibrated inside.
 
     The names of the classes are those of its last layer, ``probabilities``.
 
@@ -72,7 +72,7 @@ def write(classifier: Classifier, path: Path) -> None:
             255 * np.array(classifier.preprocessing.std),
         )
         images = keras.layers.Normalization(
-            axis=-1, mean=mean.tolist(), variance=(std**2).tolist(), name="normalise"
+            axis=-1, mean=mean.tolist(), variance=(std**2).tolist(), name="normalize"
         )(pixels)
         if classifier.preprocessing.views == "flip":  # one network, asked twice
             network = densenet.build(**options, image_size=size)

@@ -146,10 +146,10 @@ def _refuse_lazy(model: nn.Module) -> None:
 
 
 def refuse_finished(model: nn.Module) -> None:
-    """What was traced, compiled, wrapped or quantised has its forward fixed elsewhere than in its modules."""
+    """What was traced, compiled, wrapped or quantized has its forward fixed elsewhere than in its modules."""
     for path, module in model.named_modules():
         origin = type(module).__module__
-        if type(module).__name__ == "FloatFunctional":  # an addition that may be quantised later
+        if type(module).__name__ == "FloatFunctional":  # an addition that may be quantized later
             continue
         if isinstance(module, torch.jit.ScriptModule | torch.fx.GraphModule):
             state, remedy = "was traced", "insert before tracing"
@@ -157,16 +157,16 @@ def refuse_finished(model: nn.Module) -> None:
             state, remedy = "was compiled", "insert before compiling"
         elif isinstance(module, nn.parallel.DistributedDataParallel | nn.DataParallel):
             state, remedy = "is wrapped for parallel training", "insert before wrapping"
-        elif ".quantized" in origin or any(map(_is_quantised, module.parameters(recurse=False))):
-            state, remedy = "was quantised", "insert before quantising"
+        elif ".quantized" in origin or any(map(_is_quantized, module.parameters(recurse=False))):
+            state, remedy = "was quantized", "insert before quantizing"
         elif ".intrinsic" in origin or hasattr(module, "activation_post_process"):
-            state, remedy = "was fused or prepared for quantising", "insert before that"
+            state, remedy = "was fused or prepared for quantizing", "insert before that"
         else:
             continue
         where = path or type(module).__name__
         raise ExciteError(f"this model {state}", where=where, hint=remedy, exit_code=BAD_USAGE)
 
 
-def _is_quantised(parameter: nn.Parameter) -> bool:
+def _is_quantized(parameter: nn.Parameter) -> bool:
     """torchao keeps layers as they are, and makes their weights tensors of another class."""
     return type(parameter.data).__module__.partition(".")[0] == "torchao"

@@ -1,4 +1,4 @@
-"""Attention that does nothing should cost nothing: gates that hardly vary go into neighbouring weights."""
+"""Attention that does nothing should cost nothing: gates that hardly vary go into neighboring weights."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Folding:
     Args:
         model: a copy; what it was made from is as it was.
         gates: all gates as they were measured, in the order of the model.
-        folded: paths of the attention that went into neighbouring weights and costs nothing any more.
-        fixed: paths of the attention that became one number a channel, where no neighbour could take it.
+        folded: paths of the attention that went into neighboring weights and costs nothing any more.
+        fixed: paths of the attention that became one number a channel, where no neighbor could take it.
         images: how many images the accuracies were measured on.
         accuracy_before, accuracy_after: shares of them, between 0 and 1.
         largest_change: the largest change of any logit.
@@ -94,7 +94,7 @@ def fold_static(
 
 @torch.no_grad()
 def _fold(model: nn.Module, gate: GateStatistics) -> bool:
-    """Replaces one attention module, in place; True where the neighbouring weights took its gates."""
+    """Replaces one attention module, in place; True where the neighboring weights took its gates."""
     path, _, name = gate.path.rpartition(".")
     parent = model.get_submodule(path)
     if isinstance(parent, Attended) and name == CHILD:

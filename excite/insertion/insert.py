@@ -41,7 +41,7 @@ def insert(
 ) -> nn.Module:
     """A copy of the model with attention in it; every name and value that it had stays.
 
-    The new parameters are ``<site>.attention.*``, on the device and in the dtype of their neighbours. Their
+    The new parameters are ``<site>.attention.*``, on the device and in the dtype of their neighbors. Their
     random start does not move the caller's random numbers: the next draw is the same with and without.
     A hook on a site's module sees what attention makes of its output.
 
@@ -58,7 +58,7 @@ def insert(
     Raises:
         ExciteError: for an unknown attention, option, strategy or stage; a site that has attention already or
             that has no channels; a reduction above the channels; attention that cannot start as the identity;
-            a model that was traced, compiled, wrapped for many processes or quantised.
+            a model that was traced, compiled, wrapped for many processes or quantized.
     """
     require_module(model)
     refuse_finished(model)
@@ -69,7 +69,7 @@ def insert(
     table = sites(model, where=where, stages=stages, strategy=strategy)
     check_sites(model, table, attention, settings)
     changed = copied(model)
-    neighbours = _neighbours(changed)
+    neighbors = _neighbors(changed)
     # The seed comes from the caller's generator and leaves it where it was, so that two models built from one
     # seed share every weight that they have in common.
     with torch.random.fork_rng(devices=()):
@@ -77,7 +77,7 @@ def insert(
         for site in table:
             with torch.device("cpu"):
                 module = registry.create_attention(attention, site.channels, **settings)
-            like = neighbours.get(site.path, neighbours.get(site.block))
+            like = neighbors.get(site.path, neighbors.get(site.block))
             if like is not None:
                 module = module.to(like.device, like.dtype)
             record = Insertion(replace(site, has_attention=True), attention, dict(settings))
@@ -138,7 +138,7 @@ def convert(model: nn.Module, function: Callable[[nn.Module], nn.Module]) -> nn.
     """Runs a function that puts other modules in place of a model's, and keeps inserted attention.
 
     Conversions such as ``torch.nn.SyncBatchNorm.convert_sync_batchnorm`` rebuild every batch norm, and so
-    lose what an attended one does beside normalising. Here attention is lifted off, and put back on the
+    lose what an attended one does beside normalizing. Here attention is lifted off, and put back on the
     result. Works in place where the function does.
     """
     held = [(record.site, unattend(model, record.site.path)) for record in _records(model)]
@@ -170,7 +170,7 @@ def _records(model: nn.Module) -> list[Insertion]:
     return found
 
 
-def _neighbours(model: nn.Module) -> dict[str, Tensor]:
+def _neighbors(model: nn.Module) -> dict[str, Tensor]:
     """For each module a floating-point tensor to be like: its own first, else the last one before it."""
     found: dict[str, Tensor] = {}
     last: Tensor | None = next((p for p in model.parameters() if p.is_floating_point()), None)

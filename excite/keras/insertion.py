@@ -28,7 +28,7 @@ def insert(
     """A new model with attention in it; its layers keep names and weights, and the caller's stays as it was.
 
     The new layers are ``<block>_se``; with another strategy ``<block>_<strategy>_se``; after a layer that no
-    family speaks of, ``<layer>_se``. Each has the precision of its neighbour.
+    family speaks of, ``<layer>_se``. Each has the precision of its neighbor.
 
     Args:
         attention: ``se``.
@@ -57,9 +57,9 @@ def insert(
     layout = data_format_of(functional)
     made = {}
     for spot in spots:
-        neighbour = functional.get_layer(spot.site.path)
+        neighbor = functional.get_layer(spot.site.path)
         made[spot.name] = ATTENTION[attention](
-            name=spot.name, data_format=layout, dtype=neighbour.dtype_policy, **settings
+            name=spot.name, data_format=layout, dtype=neighbor.dtype_policy, **settings
         )
     ways = {(spot.site.path, spot.site.way): made[spot.name] for spot in spots}
 

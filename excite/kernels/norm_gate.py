@@ -1,6 +1,6 @@
 """Batch norm, a gate for each channel, a shortcut and ReLU in the passes that batch norm makes by itself.
 
-In eager PyTorch, BN -> SE -> + -> ReLU reads or writes the map ten times: statistics, normalise, squeeze,
+In eager PyTorch, BN -> SE -> + -> ReLU reads or writes the map ten times: statistics, normalize, squeeze,
 scale, add, rectify. All that depends on the map as a whole are its sums over each image. So: one pass for
 those, then arithmetic on (N, C) numbers, then one pass that writes the output,
 

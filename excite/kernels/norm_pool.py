@@ -1,6 +1,6 @@
 """Batch norm, ReLU and pooling, without ever holding the rectified map as a whole.
 
-A DenseNet's transition normalises, rectifies, convolves 1x1 and averages 2x2. Pooling and a 1x1 convolution
+A DenseNet's transition normalizes, rectifies, convolves 1x1 and averages 2x2. Pooling and a 1x1 convolution
 commute, so it may pool first, and the convolution has a quarter of the pixels. What is left in front of it,
 and the stem's norm, ReLU and max pooling, are done here a few images at a time, so that the rectified map
 goes from the pass that writes it to the one that pools it through cache, and only x is kept for the backward

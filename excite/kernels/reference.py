@@ -51,8 +51,8 @@ def sums(x: Tensor, k: Tensor) -> Tensor:
 
     k is near the mean, so that no digits are lost when the variance is made of the two sums.
     """
-    centred = x.float() - k
-    return torch.stack([centred.sum(1), centred.square().sum(1)])
+    centered = x.float() - k
+    return torch.stack([centered.sum(1), centered.square().sum(1)])
 
 
 def scale(x: Tensor, a: Tensor, b: Tensor, shortcut: Tensor | None, relu: bool, out: Tensor) -> None:
@@ -119,15 +119,15 @@ def product(x: Tensor, w: Tensor, out: Tensor) -> Tensor:
     return torch.mm(x, w.t(), out=out)
 
 
-def normalised_product(x: Tensor, a: Tensor, b: Tensor, w: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+def normalized_product(x: Tensor, a: Tensor, b: Tensor, w: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
     """z = relu(x a + b) w', with the sums over its rows that the next batch norm needs.
 
     (M, C), (C,), (C,), (J, C), (J,) -> z (M, J) of x's dtype, and the sums of z - k and of its square, (2, J)
     float32. h is rounded to x's dtype before it is multiplied; the sums are those of z as rounded.
     """
     z = F.linear((x.float() * a + b).relu_().to(x.dtype), w)
-    centred = z.float() - k
-    return z, torch.stack([centred.sum(0), centred.square().sum(0)])
+    centered = z.float() - k
+    return z, torch.stack([centered.sum(0), centered.square().sum(0)])
 
 
 def product_gradient(

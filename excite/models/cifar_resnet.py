@@ -89,7 +89,7 @@ class CifarResNet(Network):
 
     Args:
         depth: layers with weights: 6n + 2 with basic blocks, 9n + 2 with bottlenecks; n blocks a stage.
-        preactivation: bottlenecks that normalise before they convolve, instead of basic blocks.
+        preactivation: bottlenecks that normalize before they convolve, instead of basic blocks.
         num_classes: 0 leaves the classifier out: (N, num_features).
         in_chans: channels of the images.
 

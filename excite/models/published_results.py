@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from excite.models.catalog import create_model
-from excite.models.summary import Summary, summarise
+from excite.models.summary import Summary, summarize
 
 SE_PAPER = "arXiv 1709.01507"
 
@@ -223,13 +223,13 @@ def measure(row: Published, insert: Callable[[nn.Module], nn.Module] | None = No
         model = create_model(row.name, num_classes=row.num_classes, image_size=row.image_size)
     plain = se = None
     if row.built_in:
-        se = summarise(model, row.image_size)
+        se = summarize(model, row.image_size)
     else:
-        plain = summarise(model, row.image_size)
+        plain = summarize(model, row.image_size)
         if insert is not None:
             with torch.device("meta"):
                 model = insert(model)
-            se = summarise(model, row.image_size)
+            se = summarize(model, row.image_size)
     return Measured(row, *_totals(plain), *_totals(se))
 
 

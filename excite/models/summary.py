@@ -61,7 +61,7 @@ class Summary:
         return {**asdict(self), "parameters": self.parameters, "multiply_adds": self.multiply_adds}
 
 
-def summarise(model: nn.Module, image_size: int, in_chans: int = 3) -> Summary:
+def summarize(model: nn.Module, image_size: int, in_chans: int = 3) -> Summary:
     """Counts what one image of (in_chans, image_size, image_size) costs.
 
     Multiply-adds are those of convolutions, linear layers and matrix products, as PyTorch's FLOP counter

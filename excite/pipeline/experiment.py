@@ -232,7 +232,7 @@ def _train(plan: Plan, here: World, display: Display) -> None:
 def _come_back(
     plan: Plan, model: nn.Module, pixels: np.ndarray, device: torch.device, display: Display
 ) -> Outputs:
-    """Move a fine-tuned network back towards its start, and ask it. One that comes back all the way to a
+    """Move a fine-tuned network back toward its start, and ask it. One that comes back all the way to a
     probe is a probe: it learns from the validation images too, as one by ``--recipe probe`` does."""
     run, config, manifest = plan.run, plan.config, plan.manifest
     share = blend(model, run.checkpoints, config, manifest, pixels, device, display)

@@ -29,7 +29,7 @@ def start_from_probe(
 ) -> bool:
     """Give a network the head of a probe of its training images (Kumar et al. 2022, arXiv 2202.10054).
 
-    A random head would send random gradients through the trained layers before it has learnt anything. Where
+    A random head would send random gradients through the trained layers before it has learned anything. Where
     there is no probe to be had, the head starts at zero, which sends none.
 
     Args:
@@ -56,7 +56,7 @@ def start_from_probe(
 
 
 def keep_start(model: nn.Module, folder: Path, *, probe: bool) -> None:
-    """Write down where a training starts from, to come back towards it, and whether that is a probe."""
+    """Write down where a training starts from, to come back toward it, and whether that is a probe."""
     save_tensors(folder / START, model.state_dict(), {"head": "probe"} if probe else None)
 
 

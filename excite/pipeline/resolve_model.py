@@ -30,9 +30,9 @@ def settle_network(now: Settling) -> None:
     variant = _variant(now)
     if now.config.stem == "auto" and variant:
         now.set(stem="cifar" if small else variant.stem)
-    if now.config.normalisation == "auto":
+    if now.config.normalization == "auto":
         mean = input_statistics(now.config.model)[0] if now.trained else None
-        now.set(normalisation="half" if mean == (0.5, 0.5, 0.5) else "imagenet")
+        now.set(normalization="half" if mean == (0.5, 0.5, 0.5) else "imagenet")
 
 
 def settle_attention(now: Settling) -> None:

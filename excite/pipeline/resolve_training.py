@@ -23,7 +23,7 @@ PRECISION_REASONS = {
 
 
 def settle_recipe(now: Settling) -> None:
-    """What is learnt, and from what on.
+    """What is learned, and from what on.
 
     Raises: ExciteError for a recipe that lacks what it begins with, or is given what it does without.
     """
@@ -87,7 +87,7 @@ def _recipe(now: Settling) -> tuple[str, str]:
     if not now.trained:
         return "scratch", "there are no weights to start from"
     if now.config.attention not in ("auto", "none"):
-        return "finetune", f"{now.config.attention} is to be learnt"
+        return "finetune", f"{now.config.attention} is to be learned"
     if given := _of_the_loop(now.config):
         verb = "says" if len(given) == 1 else "say"
         return "finetune", f"{' and '.join(given)} {verb} how weights are to be trained"

@@ -1,4 +1,4 @@
-"""Fine-tuned weights, moved back towards where they started as far as that makes them better abroad."""
+"""Fine-tuned weights, moved back toward where they started as far as that makes them better abroad."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def blend(
     device: torch.device,
     display: Display,
 ) -> float:
-    """Move a tuned network's weights back towards its start, as far as validation images like best.
+    """Move a tuned network's weights back toward its start, as far as validation images like best.
 
     Wortsman et al. 2022 (arXiv 2109.01903): a mean of both is often better than either, above all on other
     data. So the images are asked as they are and under every shift of ``excite.data.corruptions``. Validation

@@ -135,7 +135,7 @@ def _sections(audit: Audit, most: int) -> list[_Section]:
             rest.append(pair)
     kinds = [
         ("Under two labels", "Either the pair is wrong, or one of the labels is.", conflicts),
-        ("Across the given split", "What a model has learnt by heart, and is then tested on.", leaks),
+        ("Across the given split", "What a model has learned by heart, and is then tested on.", leaks),
         ("Further pairs", "Copies that belong in one group.", rest),
     ]
     # Each has its share; what one leaves free the others may use.

@@ -21,7 +21,7 @@ Row = Sequence[str | float | int | None]
 
 @dataclass(frozen=True)
 class Key:
-    """A line of a legend: ``swatch`` shows the line's colour and dash beside its name."""
+    """A line of a legend: ``swatch`` shows the line's color and dash beside its name."""
 
     swatch: Markup
     text: str

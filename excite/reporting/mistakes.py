@@ -19,7 +19,7 @@ WORST = 24
 MOST_CLASSES = 15
 """Classes of a matrix whose cells can hold their numbers; a larger one is a picture."""
 MOST_PAIRS = 30
-DEEPEST = 36  # percent of colour in a full cell: dark text on it, and light text in the dark, stay readable
+DEEPEST = 36  # percent of color in a full cell: dark text on it, and light text in the dark, stay readable
 SIDE = 380  # units of the picture
 
 
@@ -132,5 +132,5 @@ def _picture(shares: np.ndarray, name: str) -> Markup:
     )
     parts.append(Markup(words).format(margin + (SIDE - margin) / 2, classes))
     told = f"Confusion matrix of {classes} classes: rows are the truth, columns the answers, "
-    told += "the stronger the colour the more of the class."
+    told += "the stronger the color the more of the class."
     return framed(name, "Confusion matrix", told, SIDE, SIDE, parts)

@@ -25,7 +25,7 @@ from excite.system.files import write_bytes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BLUE, ORANGE, RED, GREY = "#1f5fa8", "#d97706", "#b91c1c", "#6b7280"
+BLUE, ORANGE, RED, GRAY = "#1f5fa8", "#d97706", "#b91c1c", "#6b7280"
 SAMPLES = 24
 SHOWN_CLASSES = 30  # above this many the cells of a confusion matrix cannot hold a number
 NAMED_CLASSES = 60  # above this many the names of neighboring classes would overlap
@@ -47,7 +47,7 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     kept = kept_epoch(history)
     marker = "o" if len(history) == 1 else None  # a line through one point shows nothing
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        axes.axvline(kept, color=GREY, linestyle=":", linewidth=1, label=f"kept: epoch {kept}")
+        axes.axvline(kept, color=GRAY, linestyle=":", linewidth=1, label=f"kept: epoch {kept}")
         axes.plot(history["epoch"], history[f"train_{name}"], color=BLUE, marker=marker, label="training")
         axes.plot(
             history["epoch"],
@@ -120,7 +120,7 @@ def sample_grid(
         correct = row["label"] == row["predicted"]
         predicted, label = names[row["predicted"]], names[row["label"]]
         text = f"{predicted} {row['probability']:.0%}" + ("\n" if correct else f"\nis {label}")
-        axes.set_title(text, fontsize=8, color=GREY if correct else RED)
+        axes.set_title(text, fontsize=8, color=GRAY if correct else RED)
     return figure
 
 

@@ -29,7 +29,7 @@ def setup_rows(facts: RunFacts) -> list[Row]:
     if config.recipe != "probe":  # which knows none of these
         augmentation = f"{config.augment}, flips {config.flips}{_options(config.augment_options)}"
         rows.append(("augmentation", augmentation))
-        rows.append(("optimiser", _optimiser(config)))
+        rows.append(("optimizer", _optimizer(config)))
         rows.append(("epochs", _epochs(facts)))
     if "temperature" in facts.made:
         whose = "the first fold's, " if facts.folds else ""
@@ -223,10 +223,10 @@ def _probe(run: Run | None, table: str) -> str:
 def _input(facts: RunFacts) -> str:
     side = facts.made.get("preprocessing", {}).get("image_size", facts.settled.image_size)
     size = "auto" if side is None else f"{side} x {side} pixels"
-    return f"{size}, {facts.settled.fit}; normalised: {facts.settled.normalisation}"
+    return f"{size}, {facts.settled.fit}; normalized: {facts.settled.normalization}"
 
 
-def _optimiser(config: TrainConfig) -> str:
+def _optimizer(config: TrainConfig) -> str:
     rate, decay = ("auto" if value is None else f"{value:g}" for value in (config.lr, config.weight_decay))
     text = f"{config.optimizer}, learning rate {rate}, weight decay {decay}, batches of {config.batch_size}"
     text += f", label smoothing {config.label_smoothing:g}" if config.label_smoothing else ""

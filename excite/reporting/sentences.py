@@ -119,7 +119,7 @@ def warnings(facts: RunFacts) -> list[Said]:
         said.append(Said(f"The audit found {many(conflicts, 'photo')} under two labels.", WARN))
     for shortcut in facts.audit.get("shortcuts", ()):
         text = f"The classes can be told apart by {shortcut['feature']} alone "
-        text += f"(balanced accuracy {100 * shortcut['score']:.1f} %): the network may have learnt that."
+        text += f"(balanced accuracy {100 * shortcut['score']:.1f} %): the network may have learned that."
         said.append(Said(text, WARN))
     return said
 

@@ -1,7 +1,7 @@
 """Charts as SVG, drawn without a library: a frame with two axes, and lines, bands, points and bars in it.
 
-The page's style sheet colours them by class: ``s0`` to ``s7`` are strokes with a colour and a dash of their
-own, ``f0`` to ``f2`` fills; so a chart follows the page into the dark, and nothing is told by colour alone.
+The page's style sheet colors them by class: ``s0`` to ``s7`` are strokes with a color and a dash of their
+own, ``f0`` to ``f2`` fills; so a chart follows the page into the dark, and nothing is told by color alone.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def framed(
 ) -> Markup:
     """An svg element with title and description."""
     head = (
-        '<svg class="plot" role="img" aria-labelledby="{0}-t {0}-d" viewBox="0 0 {1} {2}">'
+        '<svg class="plot" role="img" aria-labeledby="{0}-t {0}-d" viewBox="0 0 {1} {2}">'
         '<title id="{0}-t">{3}</title><desc id="{0}-d">{4}</desc>'
     )
     inside = Markup("").join(parts)

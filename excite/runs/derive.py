@@ -44,7 +44,7 @@ def architecture_of(config: TrainConfig, classes: int) -> dict[str, Any]:
 def preprocessing_of(config: TrainConfig) -> Preprocessing:
     """The preprocessing of a settled configuration."""
     assert config.image_size is not None
-    imagenet = config.normalisation == "imagenet"
+    imagenet = config.normalization == "imagenet"
     return Preprocessing(
         config.image_size,
         config.fit,

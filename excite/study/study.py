@@ -23,7 +23,7 @@ from excite.data.manifest import Manifest
 from excite.data.split import repeated_folds, split_manifest
 from excite.errors import BAD_USAGE, ExciteError, require_utf8
 from excite.models.catalog import create_model
-from excite.models.summary import summarise
+from excite.models.summary import summarize
 from excite.models.weights import load_weights
 from excite.pipeline.input_check import check_input
 from excite.pipeline.prepare_data import audited
@@ -206,7 +206,7 @@ def settle_arms(
                 load_weights(model, Path(config.weights))
             check_input(model, config, len(images.classes))
             assert config.image_size is not None
-            counted = summarise(model, config.image_size)
+            counted = summarize(model, config.image_size)
         except ExciteError as error:
             where = f"arm {arm.name!r}" + (f": {error.where}" if error.where else "")
             raise ExciteError(error.what, where=where, hint=error.hint, exit_code=BAD_USAGE) from error

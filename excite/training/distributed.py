@@ -9,9 +9,9 @@ from excite.insertion.insert import convert
 from excite.system.world import World
 
 
-def synchronise_batch_norm(model: nn.Module, here: World, device: torch.device) -> nn.Module:
+def synchronize_batch_norm(model: nn.Module, here: World, device: torch.device) -> nn.Module:
     """On several GPUs, batch norm over all of them (SyncBatchNorm). On CPUs, which have no such module, each
-    process normalises with its own share of the batch and the running statistics are the first process's."""
+    process normalizes with its own share of the batch and the running statistics are the first process's."""
     if here.size == 1 or device.type != "cuda":
         return model
     from timm.layers import convert_sync_batchnorm  # unlike torch's own it knows timm's norms

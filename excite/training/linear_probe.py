@@ -1,4 +1,4 @@
-"""A linear probe: a regularised linear head on features that a trained network gives, nothing else learnt."""
+"""A linear probe: a regularized linear head on features that a trained network gives, nothing else learned."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from threadpoolctl import threadpool_limits
 from excite.errors import ExciteError
 
 STRENGTHS = tuple(float(value) for value in np.logspace(-5, 1, 13))
-"""Inverse penalties, on standardised features: at the first little but the classes' shares counts."""
+"""Inverse penalties, on standardized features: at the first little but the classes' shares counts."""
 FOLDS = 5
-STEPS = 500  # of L-BFGS; loosely regularised heads need a few hundred
+STEPS = 500  # of L-BFGS; loosely regularized heads need a few hundred
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,7 @@ from excite.system.signals import StopRequest, stop_requests
 from excite.system.text import command_line
 from excite.system.world import World
 from excite.training.checkpoint import load_checkpoint, save_checkpoint
-from excite.training.distributed import synchronise_batch_norm, wrap
+from excite.training.distributed import synchronize_batch_norm, wrap
 from excite.training.optimization import (
     AveragedModel,
     build_optimizer,
@@ -87,7 +87,7 @@ class Trainer:
         self.folder, self.device, self.here, self.display = folder, device, here, display
         self.peak, self.class_weights, self.on_epoch = config.lr, class_weights, on_epoch
         self.format = torch.channels_last if config.channels_last else torch.contiguous_format
-        model = synchronise_batch_norm(model, here, device).to(memory_format=self.format)
+        model = synchronize_batch_norm(model, here, device).to(memory_format=self.format)
         optimizer = build_optimizer(
             model,
             config.optimizer,

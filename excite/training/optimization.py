@@ -1,4 +1,4 @@
-"""Optimiser, schedule, averaged weights and loss."""
+"""Optimizer, schedule, averaged weights and loss."""
 
 from __future__ import annotations
 

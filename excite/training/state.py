@@ -36,7 +36,7 @@ class Counters:
 
 
 class TrainingState:
-    """Model, averaged model, optimiser, loss scaler, counters and the running sums of the epoch.
+    """Model, averaged model, optimizer, loss scaler, counters and the running sums of the epoch.
 
     Random state is no part of it: every draw is a function of seed, epoch and step.
     """
@@ -91,7 +91,7 @@ class TrainingState:
         )
 
     def _lay_out(self, slots: dict[int, dict[str, Tensor]]) -> None:
-        """Give each moment its parameter's memory layout: fused optimisers walk both in one order."""
+        """Give each moment its parameter's memory layout: fused optimizers walk both in one order."""
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         for index, values in slots.items():
             for name, value in values.items():

@@ -25,7 +25,7 @@ def in_numpy(module: SqueezeExcitation, images: torch.Tensor, squeeze="avg", gat
     return curve[gate](v)[:, :, None, None] * u
 
 
-def randomise(module: nn.Module) -> None:
+def randomize(module: nn.Module) -> None:
     for parameter in module.parameters():
         nn.init.normal_(parameter, std=0.5)
 
@@ -41,7 +41,7 @@ def randomise(module: nn.Module) -> None:
 )
 def test_it_computes_the_papers_equations(shape, reduction, squeeze, gate, bias, channels_last):
     module = SqueezeExcitation(shape[1], reduction, squeeze=squeeze, gate=gate, bias=bias)
-    randomise(module)
+    randomize(module)
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     images = torch.randn(shape).contiguous(memory_format=memory_format)
     output = module(images).detach()
@@ -58,7 +58,7 @@ def test_it_agrees_with_timm_and_torchvision_given_their_weights():
 
     images = torch.randn(2, 64, 7, 7)
     for other in (timm_layers.SEModule(64, rd_ratio=1 / 16, rd_divisor=1), Torchvision(64, 4)):
-        randomise(other)
+        randomize(other)
         ours = SqueezeExcitation(64)
         ours.load_state_dict(other.state_dict())  # kernels of 1x1 convolutions: (4, 64, 1, 1)
         torch.testing.assert_close(ours(images), other(images))
@@ -150,12 +150,12 @@ def test_identity_is_bit_equal_at_the_start(gate, bias, dtype):
 def test_identity_learns_every_parameter_has_a_gradient_by_the_second_step(gate, bias):
     torch.manual_seed(0)
     module = SqueezeExcitation(32, 2, gate=gate, bias=bias, identity=True)
-    optimiser = torch.optim.SGD(module.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     images, target = torch.randn(8, 32, 4, 4) + 0.5, torch.randn(8, 32, 4, 4)
     for _ in range(2):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         (module(images) - target).square().mean().backward()
-        optimiser.step()
+        optimizer.step()
     assert all(parameter.grad.abs().sum() > 0 for parameter in module.parameters())
 
 
@@ -164,7 +164,7 @@ def test_identity_learns_every_parameter_has_a_gradient_by_the_second_step(gate,
 def test_gradients_agree_with_finite_differences(gate, identity):
     torch.manual_seed(1)
     module = SqueezeExcitation(4, 2, gate=gate, identity=identity).double()
-    randomise(module)
+    randomize(module)
     images = torch.randn(2, 4, 3, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(module, (images,))
 

@@ -23,7 +23,7 @@ from excite.attention.parts import GatedModule
 from excite.attention.registry import attention_names, create_attention, register
 from excite.attention.spatial_variants import ConcurrentSE
 from excite.errors import ExciteError
-from excite.models.summary import summarise
+from excite.models.summary import summarize
 
 GE_THETA = {"form": "theta", "extent": 4}
 GE_PLUS = {"form": "theta+", "extent": 2, "reduction": 4}
@@ -59,10 +59,10 @@ def names(cases):
 
 
 every = pytest.mark.parametrize(("name", "options"), EVERY, ids=names(EVERY))
-learnt = pytest.mark.parametrize(("name", "options"), LEARNT, ids=names(LEARNT))
+learned = pytest.mark.parametrize(("name", "options"), LEARNT, ids=names(LEARNT))
 
 
-def randomise(module: nn.Module) -> nn.Module:
+def randomize(module: nn.Module) -> nn.Module:
     """Weights, biases and statistics that nothing starts at."""
     for name, tensor in module.state_dict().items():
         if name.endswith("running_var"):
@@ -74,7 +74,7 @@ def randomise(module: nn.Module) -> nn.Module:
 
 def make(name, channels=8, **options) -> nn.Module:
     torch.manual_seed(0)
-    return randomise(create_attention(name, channels, **options)).eval()
+    return randomize(create_attention(name, channels, **options)).eval()
 
 
 # ---- the papers' equations in NumPy, float64 ----
@@ -261,7 +261,7 @@ def test_without_a_squeeze_resnet_50_is_as_large_as_with_se_and_costs_a_tenth_mo
         plain = excite.create_model("resnet50_v1")
         se, none = (excite.insert(plain, name, identity=False) for name in ("se", "nosqueeze"))
     assert count(none) == count(se) == 28_088_024
-    added = summarise(none, 224).multiply_adds - summarise(plain, 224).multiply_adds
+    added = summarize(none, 224).multiply_adds - summarize(plain, 224).multiply_adds
     stages = ((3, 256, 56), (4, 512, 28), (6, 1024, 14), (3, 2048, 7))
     convolutions = sum(blocks * 2 * c * (c // 16) * side**2 for blocks, c, side in stages)
     scales = sum(blocks * c * side**2 for blocks, c, side in stages)
@@ -286,7 +286,7 @@ def test_without_a_squeeze_resnet_50_is_as_large_as_with_se_and_costs_a_tenth_mo
 )
 def test_it_agrees_with_timm_given_its_weights(name, options, timms_name, timms_options):
     theirs = timm.layers.create_attn(timms_name, 64, **timms_options)
-    randomise(theirs).eval()
+    randomize(theirs).eval()
     ours = create_attention(name, 64, **options).eval()
     state = theirs.state_dict()
     if name == "cbam":
@@ -450,7 +450,7 @@ def test_a_batch_norm_learns_its_statistics_from_more_than_one_value():
 # ---- identity ----
 
 
-@learnt
+@learned
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_identity_is_bit_equal_at_the_start(name, options, dtype):
     module = create_attention(name, 8, **options, identity=True)
@@ -460,17 +460,17 @@ def test_identity_is_bit_equal_at_the_start(name, options, dtype):
         assert torch.equal(module.train(training)(images), images)
 
 
-@learnt
+@learned
 @pytest.mark.parametrize("identity", [True, False])
 def test_every_parameter_has_a_gradient_by_the_second_step(name, options, identity):
     torch.manual_seed(3)
     module = create_attention(name, 8, **options, identity=identity).train()
-    optimiser = torch.optim.SGD(module.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     images, target = torch.randn(16, 8, 5, 7) + 0.5, torch.randn(16, 8, 5, 7)
     for _ in range(2):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         (module(images) - target).square().mean().backward()
-        optimiser.step()
+        optimizer.step()
     without = [key for key, parameter in module.named_parameters() if not parameter.grad.abs().sum() > 0]
     assert without == []
 

@@ -45,7 +45,7 @@ def test_an_ordinary_set_has_nothing_odd(folder: Path) -> None:
     assert found.classes == {"a": 6, "b": 6}
     assert found.imbalance == 1
     assert found.sizes == {"distinct": 1, "width": [120] * 3, "height": [90] * 3}
-    assert (found.formats, found.modes, found.grey) == ({"PNG": 12}, {"RGB": 12}, 0)
+    assert (found.formats, found.modes, found.gray) == ({"PNG": 12}, {"RGB": 12}, 0)
 
 
 def test_odd_files_are_named_for_what_they_are(folder: Path) -> None:
@@ -108,8 +108,8 @@ def test_counts_agree_with_a_count_by_hand(tmp_path: Path) -> None:
             (tmp_path / split / name).mkdir(parents=True)
         for number, size in enumerate(part):
             noise(*size).save(tmp_path / split / ("a" if number % 3 else "b") / f"{number}.jpg")
-    noise(90, 90).convert("L").save(tmp_path / "train" / "a" / "grey.jpg")
-    noise(90, 90).convert("L").convert("RGB").save(tmp_path / "train" / "a" / "grey_rgb.png")
+    noise(90, 90).convert("L").save(tmp_path / "train" / "a" / "gray.jpg")
+    noise(90, 90).convert("L").convert("RGB").save(tmp_path / "train" / "a" / "gray_rgb.png")
     found = examined(tmp_path)
     widths, heights = np.array([*sizes, (90, 90), (90, 90)]).T
     assert found.sizes["width"] == [widths.min(), np.median(widths), widths.max()]
@@ -119,7 +119,7 @@ def test_counts_agree_with_a_count_by_hand(tmp_path: Path) -> None:
     assert found.imbalance == 7 / 4
     assert found.formats == {"JPEG": 10, "PNG": 1}
     assert found.modes == {"RGB": 10, "L": 1}
-    assert found.grey == 2
+    assert found.gray == 2
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif", "webp", "gif", "ppm", "jp2"])
@@ -132,14 +132,14 @@ def test_facts_agree_with_the_picture(tmp_path: Path, suffix: str) -> None:
     assert fact.bytes == path.stat().st_size
     assert fact.spread == pytest.approx(pixels.std(axis=(0, 1)).mean(), abs=1e-2)
     assert fact.format in {"PNG", "JPEG", "BMP", "TIFF", "WebP", "GIF", "PPM", "JPEG 2000"}
-    assert not fact.grey
+    assert not fact.gray
 
 
 def test_lower_jpeg_quality_is_seen(tmp_path: Path) -> None:
     levels = []
     for quality in (30, 60, 90):
         noise(64, 48).save(tmp_path / "x.jpg", quality=quality)
-        levels.append(read_facts(tmp_path / "x.jpg").quantisation)
+        levels.append(read_facts(tmp_path / "x.jpg").quantization)
     assert levels[0] > levels[1] > levels[2] > 0
 
 

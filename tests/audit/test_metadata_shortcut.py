@@ -18,8 +18,8 @@ def facts(n: int, seed: int = 0, **given: list) -> list[FileFacts]:
         "bytes": random.integers(20_000, 60_000, n).tolist(),
         "format": ["JPEG"] * n,
         "mode": ["RGB"] * n,
-        "quantisation": [500] * n,
-        "grey": [False] * n,
+        "quantization": [500] * n,
+        "gray": [False] * n,
         "spread": [50.0] * n,
         **given,
     }
@@ -54,9 +54,9 @@ def test_a_class_of_larger_pictures_is_found() -> None:
     ("given", "feature"),
     [
         ({"format": ["PNG" if target else "JPEG" for target in TARGETS]}, "format"),
-        ({"quantisation": [300 if target else 900 for target in TARGETS]}, "format"),
-        ({"mode": ["L" if target else "RGB" for target in TARGETS]}, "colour mode"),
-        ({"grey": [bool(target) for target in TARGETS]}, "colour mode"),
+        ({"quantization": [300 if target else 900 for target in TARGETS]}, "format"),
+        ({"mode": ["L" if target else "RGB" for target in TARGETS]}, "color mode"),
+        ({"gray": [bool(target) for target in TARGETS]}, "color mode"),
         ({"bytes": [9_000 + i if target else 50_000 + i for i, target in enumerate(TARGETS)]}, "file bytes"),
     ],
 )
@@ -71,7 +71,7 @@ def test_three_classes_of_which_one_stands_out() -> None:
     targets = np.arange(300) % 3
     modes = ["L" if target == 2 else "RGB" for target in targets]
     found = find_shortcuts(facts(300, mode=modes), sides(300), targets, np.arange(300))
-    (mode,) = [shortcut for shortcut in found if shortcut.feature == "colour mode"]
+    (mode,) = [shortcut for shortcut in found if shortcut.feature == "color mode"]
     assert 0.6 < mode.score < 0.75  # one class known, the two others guessed: 2/3
 
 

@@ -22,12 +22,12 @@ from excite.data.augmentation import (
     augment,
     draw_mixing,
     mix,
-    normalise,
+    normalize,
     to_float,
 )
 from excite.errors import BAD_USAGE, ExciteError
 
-HALF = 0.5  # a draw in the middle: no stretch, the centre, no change of colour
+HALF = 0.5  # a draw in the middle: no stretch, the center, no change of color
 ALMOST = 1 - 2**-24  # the largest number that torch.rand gives
 
 
@@ -59,14 +59,14 @@ def crop_with_pillow(picture: np.ndarray, box: tuple[float, float, float, float]
     return np.stack([np.asarray(p.resize(size, Image.Resampling.BILINEAR, box=box)) for p in planes])
 
 
-def test_floats_and_normalisation_agree_with_numpy_and_stay_channels_last() -> None:
+def test_floats_and_normalization_agree_with_numpy_and_stay_channels_last() -> None:
     pixels = noise()
     images = to_float(pixels)
     assert images.is_contiguous(memory_format=torch.channels_last)
     np.testing.assert_allclose(images.numpy(), in_numpy(pixels), atol=1e-7)
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.1)
     expected = (in_numpy(pixels) - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
-    result = normalise(images, torch.tensor(mean), torch.tensor(std))
+    result = normalize(images, torch.tensor(mean), torch.tensor(std))
     np.testing.assert_allclose(result.numpy(), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -191,7 +191,7 @@ def test_rotation_keeps_angles_on_pictures_of_any_shape(degrees: float, height: 
 
 
 def test_angles_spread_evenly_and_are_no_function_of_the_stretch() -> None:
-    """A grey ramp through a quarter turn: its slope along x is the angle's cosine, along y its sine."""
+    """A gray ramp through a quarter turn: its slope along x is the angle's cosine, along y its sine."""
     ramp = (torch.arange(32) * 4 + 64).expand(32, 32)
     pixels = ramp.unsqueeze(-1).expand(-1, -1, 3).to(torch.uint8).expand(2000, -1, -1, -1)
     draws = rand(2000)
@@ -210,7 +210,7 @@ def test_angles_spread_evenly_and_are_no_function_of_the_stretch() -> None:
     saturation=st.floats(0.7, 1.3),
     seed=st.integers(0, 1000),
 )
-def test_colour_is_torchvisions(brightness: float, contrast: float, saturation: float, seed: int) -> None:
+def test_color_is_torchvisions(brightness: float, contrast: float, saturation: float, seed: int) -> None:
     """Of pictures in which no step clips, since torchvision clips after each and this clips once."""
     pixels = noise(2, 6, 7, seed) // 3 + 60
     how = Augmentation(brightness=0.3, contrast=0.3, saturation=0.3)
@@ -223,22 +223,22 @@ def test_colour_is_torchvisions(brightness: float, contrast: float, saturation: 
     torch.testing.assert_close(augment(pixels, draws, how), expected, atol=5e-4, rtol=0)
 
 
-def test_each_colour_draw_moves_its_own_property() -> None:
+def test_each_color_draw_moves_its_own_property() -> None:
     pixels = noise(1) // 3 + 60
     how = Augmentation(brightness=0.5, contrast=0.5, saturation=0.5)
     plain = to_float(pixels)
-    grey = tv.rgb_to_grayscale(plain)
+    gray = tv.rgb_to_grayscale(plain)
     darker = augment(pixels, draws_with(brightness=0.0), how)
     torch.testing.assert_close(darker, plain * 0.5, atol=1e-5, rtol=0)
     flatter = augment(pixels, draws_with(contrast=0.0), how)
     assert flatter.std() == pytest.approx(float(plain.std()) / 2, rel=1e-2)
-    greyer = augment(pixels, draws_with(saturation=0.0), how)
-    torch.testing.assert_close(tv.rgb_to_grayscale(greyer), grey, atol=1e-3, rtol=0)
-    assert greyer.std(dim=1).mean() == pytest.approx(float(plain.std(dim=1).mean()) / 2, rel=1e-2)
+    grayer = augment(pixels, draws_with(saturation=0.0), how)
+    torch.testing.assert_close(tv.rgb_to_grayscale(grayer), gray, atol=1e-3, rtol=0)
+    assert grayer.std(dim=1).mean() == pytest.approx(float(plain.std(dim=1).mean()) / 2, rel=1e-2)
 
 
 def test_erasing_blanks_one_square_inside_the_picture_as_often_as_asked() -> None:
-    pixels = noise(3000, 40, 40) // 4  # never grey
+    pixels = noise(3000, 40, 40) // 4  # never gray
     images = augment(pixels, rand(3000), Augmentation(erase=0.25))
     blank = (images == 0.5).all(dim=1)
     erased = blank.flatten(1).any(dim=1)
@@ -284,7 +284,7 @@ ALL = Augmentation(0.4, 4 / 3, 0.5, 0.5, 30, 0.2, 0.2, 0.2, tint=0.1, erase=0.3)
 
 def one_picture(pixels: np.ndarray, draws: list[float], how: Augmentation) -> torch.Tensor:
     """(H, W, 3) uint8 -> (3, H, W): each step by itself, by SciPy, torchvision and Python's slices."""
-    area, aspect, x, y, horizontal, vertical, *colours = draws
+    area, aspect, x, y, horizontal, vertical, *colors = draws
     height, width, _ = pixels.shape
     kept, ratio = 1 - area * (1 - how.area), how.aspect ** (2 * aspect - 1)
     wide, high = min(1, math.sqrt(kept * ratio)) * width, min(1, math.sqrt(kept / ratio)) * height
@@ -298,10 +298,10 @@ def one_picture(pixels: np.ndarray, draws: list[float], how: Augmentation) -> to
     row = top + high / 2 + math.sin(angle) * across + math.cos(angle) * down - 0.5
     planes = [map_coordinates(pixels[..., k] / 255, [row, column], order=1, mode="reflect") for k in range(3)]
     image = torch.from_numpy(np.stack(planes))
-    image = tv.adjust_saturation(image, 1 + how.saturation * (2 * colours[2] - 1))
-    image = tv.adjust_contrast(image, 1 + how.contrast * (2 * colours[1] - 1))
-    image = tv.adjust_brightness(image, 1 + how.brightness * (2 * colours[0] - 1))
-    return image * (1 + how.tint * (2 * torch.tensor(colours[5:8]) - 1))[:, None, None]
+    image = tv.adjust_saturation(image, 1 + how.saturation * (2 * colors[2] - 1))
+    image = tv.adjust_contrast(image, 1 + how.contrast * (2 * colors[1] - 1))
+    image = tv.adjust_brightness(image, 1 + how.brightness * (2 * colors[0] - 1))
+    return image * (1 + how.tint * (2 * torch.tensor(colors[5:8]) - 1))[:, None, None]
 
 
 @pytest.mark.parametrize("size", [(33, 48), (40, 40)])

@@ -172,7 +172,7 @@ def test_a_batch_is_made_on_a_device_without_waiting_and_with_few_copies(mode: s
 
 
 @pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(horizontal_flip=0.5, erase=0.5)])
-def test_training_images_are_normalised_and_channels_last(augmentation: Augmentation) -> None:
+def test_training_images_are_normalized_and_channels_last(augmentation: Augmentation) -> None:
     plain = batches_of(noise(24), augmentation=augmentation)
     normal = batches_of(noise(24), augmentation=augmentation, preprocessing=IMAGENET)
     image, _ = normal.load(0, 0, 0)
@@ -182,7 +182,7 @@ def test_training_images_are_normalised_and_channels_last(augmentation: Augmenta
 
 
 @pytest.mark.parametrize("size", [1, 4, 10, 64])
-def test_evaluation_takes_every_image_in_order_normalised_and_channels_last(size: int) -> None:
+def test_evaluation_takes_every_image_in_order_normalized_and_channels_last(size: int) -> None:
     pixels = noise(10)
     batches = list(evaluation_batches(PixelSource(pixels), IMAGENET, size, CPU))
     assert [len(batch) for batch in batches] == [min(size, 10 - start) for start in range(0, 10, size)]

@@ -30,8 +30,8 @@ def test_darker_and_pale_are_pillows() -> None:
 
 
 def test_light_is_warm_or_cold_and_leaves_green() -> None:
-    grey = np.full((1, 8, 8, 3), 100, dtype=np.uint8)
-    warm, cold = shifted(grey, "warm light")[0, 0, 0], shifted(grey, "cold light")[0, 0, 0]
+    gray = np.full((1, 8, 8, 3), 100, dtype=np.uint8)
+    warm, cold = shifted(gray, "warm light")[0, 0, 0], shifted(gray, "cold light")[0, 0, 0]
     assert warm.tolist() == [115, 100, 80]
     assert cold.tolist() == [80, 100, 115]
 

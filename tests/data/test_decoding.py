@@ -18,7 +18,7 @@ from excite.errors import ExciteError
 
 RANDOM = np.random.default_rng(0)
 SMOOTH = np.add.outer(np.arange(24), 3 * np.arange(40)).astype(np.uint8)  # not symmetric in any way
-COLOUR = np.stack([SMOOTH, SMOOTH[::-1], SMOOTH[:, ::-1]], axis=2)
+COLOR = np.stack([SMOOTH, SMOOTH[::-1], SMOOTH[:, ::-1]], axis=2)
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -42,7 +42,7 @@ def png_header(width: int, height: int) -> bytes:
 def test_every_exif_orientation_is_followed_once(kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encoded(Image.fromarray(COLOUR), kind, exif=exif)
+    data = encoded(Image.fromarray(COLOR), kind, exif=exif)
     picture = decode(data)
     expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
     np.testing.assert_array_equal(np.asarray(picture), np.asarray(expected.convert("RGB")))
@@ -55,13 +55,13 @@ def test_every_exif_orientation_is_followed_once(kind: str, orientation: int) ->
 def test_turning_agrees_with_numpy() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise
-    data = encoded(Image.fromarray(COLOUR), "PNG", exif=exif)
-    np.testing.assert_array_equal(np.asarray(decode(data)), np.rot90(COLOUR, -1))
+    data = encoded(Image.fromarray(COLOR), "PNG", exif=exif)
+    np.testing.assert_array_equal(np.asarray(decode(data)), np.rot90(COLOR, -1))
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_a_damaged_exif_tag_is_no_bad_picture() -> None:
-    data = encoded(Image.fromarray(COLOUR), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff nonsense")
+    data = encoded(Image.fromarray(COLOR), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff nonsense")
     assert decode(data).size == (40, 24)
 
 
@@ -69,7 +69,7 @@ def test_a_damaged_exif_tag_is_no_bad_picture() -> None:
     "mode", ["1", "L", "P", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "I", "F"]
 )
 def test_every_mode_becomes_rgb(mode: str) -> None:
-    grey = Image.fromarray(SMOOTH)
+    gray = Image.fromarray(SMOOTH)
     if mode == "LAB":
         neutral = np.stack([SMOOTH, 0 * SMOOTH, 0 * SMOOTH], axis=2)
         image = Image.frombytes("LAB", (40, 24), neutral.tobytes())
@@ -78,7 +78,7 @@ def test_every_mode_becomes_rgb(mode: str) -> None:
     elif mode == "I":
         image = Image.fromarray(SMOOTH.astype(np.int32) * 257)
     else:
-        image = grey.convert(mode)
+        image = gray.convert(mode)
     before = image.tobytes()
     result = upright(image, (0, 255) if mode == "F" else None)
     assert (result.mode, result.size) == ("RGB", (40, 24))
@@ -125,7 +125,7 @@ def test_transparency_is_laid_over_white(mode: str) -> None:
     assert np.abs(np.asarray(decode(data))[..., 0] - expected).max() <= 1
 
 
-def test_a_transparent_colour_is_laid_over_white() -> None:
+def test_a_transparent_color_is_laid_over_white() -> None:
     image = Image.new("RGB", (2, 1), (10, 20, 30))
     image.putpixel((1, 0), (200, 0, 0))
     data = encoded(image, "PNG", transparency=(10, 20, 30))
@@ -134,7 +134,7 @@ def test_a_transparent_colour_is_laid_over_white() -> None:
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
 def test_of_an_animation_the_first_frame_is_taken(kind: str) -> None:
-    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "lime", "blue")]
     data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
     first = np.asarray(decode(data)).reshape(-1, 3).mean(axis=0)
     assert np.abs(first - (255, 0, 0)).max() < 8
@@ -146,7 +146,7 @@ KINDS = ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000"]
 @pytest.mark.parametrize("kind", KINDS)
 def test_content_counts_and_not_the_suffix(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "picture.gif"
-    path.write_bytes(encoded(Image.fromarray(COLOUR), kind))
+    path.write_bytes(encoded(Image.fromarray(COLOR), kind))
     expected = np.asarray(Image.open(path).convert("RGB"))
     for source in (path, str(path), path.read_bytes(), io.BytesIO(path.read_bytes())):
         np.testing.assert_array_equal(np.asarray(decode(source)), expected)
@@ -247,10 +247,10 @@ def test_the_hash_is_of_the_files_bytes(tmp_path: Path) -> None:
     import hashlib
 
     path = tmp_path / "x.png"
-    path.write_bytes(encoded(Image.fromarray(COLOUR), "PNG"))
+    path.write_bytes(encoded(Image.fromarray(COLOR), "PNG"))
     picture, digest = decode_and_hash(path)
     assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
-    np.testing.assert_array_equal(np.asarray(picture), COLOUR)
+    np.testing.assert_array_equal(np.asarray(picture), COLOR)
 
 
 @pytest.mark.parametrize("where", ["text", "compressed text", "international text", "profile"])
@@ -262,8 +262,8 @@ def test_a_png_with_megabytes_of_text_or_profile_is_a_sound_image(where: str) ->
         texts.add_itxt("workflow", "x" * 2_000_000, zip=True)
     else:
         texts.add_text("workflow", "x" * 2_000_000, zip=where != "text")
-    data = encoded(Image.fromarray(COLOUR), "PNG", pnginfo=texts, **options)
-    np.testing.assert_array_equal(np.asarray(decode(data)), COLOUR)
+    data = encoded(Image.fromarray(COLOR), "PNG", pnginfo=texts, **options)
+    np.testing.assert_array_equal(np.asarray(decode(data)), COLOR)
 
 
 def test_a_png_with_much_text_that_is_cut_short_is_still_refused() -> None:
@@ -289,7 +289,7 @@ def test_pillows_own_switch_is_left_as_the_caller_has_it(
 
 
 def test_a_jpeg_with_twelve_bits_is_named_as_such() -> None:
-    data = bytearray(encoded(Image.fromarray(COLOUR), "JPEG"))
+    data = bytearray(encoded(Image.fromarray(COLOR), "JPEG"))
     frame = data.index(b"\xff\xc0")
     data[frame + 4] = 12  # the precision of the frame header
     with pytest.raises(ExciteError, match="JPEG with 12 bits per sample"):
@@ -300,5 +300,5 @@ def test_a_png_with_a_large_profile_keeps_the_orientation_in_its_metadata() -> N
     turned = '<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
     texts = PngImagePlugin.PngInfo()
     texts.add_itxt("XML:com.adobe.xmp", turned)
-    data = encoded(Image.fromarray(COLOUR), "PNG", pnginfo=texts, icc_profile=bytes(2_000_000))
-    np.testing.assert_array_equal(np.asarray(decode(data)), np.rot90(COLOUR, -1))
+    data = encoded(Image.fromarray(COLOR), "PNG", pnginfo=texts, icc_profile=bytes(2_000_000))
+    np.testing.assert_array_equal(np.asarray(decode(data)), np.rot90(COLOR, -1))

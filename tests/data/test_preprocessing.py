@@ -55,7 +55,7 @@ def test_crop_scales_as_pillow_scales_the_cut_out_middle(width: int, height: int
     left, top = (width - side) // 2, (height - side) // 2
     cut = bilinear(image.crop((left, top, left + side, top + side)), 24, 24)
     ours = Preprocessing(24, "crop").pixels(image)
-    # At the cut, Pillow's filter sees the neighbours beyond it where the whole picture is at hand.
+    # At the cut, Pillow's filter sees the neighbors beyond it where the whole picture is at hand.
     inside = np.s_[6:-6, 6:-6]
     assert np.abs(ours[inside].astype(int) - cut[inside]).max() <= 1
 
@@ -83,7 +83,7 @@ def test_pad_keeps_the_whole_picture_in_the_middle_of_black(
 
 
 def test_shrinking_averages_over_all_pixels() -> None:
-    """A fine chequerboard becomes grey, not a pattern of its own."""
+    """A fine chequerboard becomes gray, not a pattern of its own."""
     board = (np.indices((96, 96)).sum(axis=0) % 2 * 255).astype(np.uint8)
     pixels = Preprocessing(8).pixels(Image.fromarray(board).convert("RGB"))
     assert np.abs(pixels.astype(int) - 127).max() <= 3

@@ -112,9 +112,7 @@ def test_split_folders_go_by_many_names(
     assert (made.classes, made.splits) == (("a", "b"), splits)
 
 
-@pytest.mark.parametrize(
-    "tops", [("fold1", "fold2"), ("site A", "site B", "site C"), ("train", "unlabelled")]
-)
+@pytest.mark.parametrize("tops", [("fold1", "fold2"), ("site A", "site B", "site C"), ("train", "unlabeled")])
 def test_unknown_folders_with_the_same_class_folders_are_no_classes(
     tmp_path: Path, tops: tuple[str, ...]
 ) -> None:

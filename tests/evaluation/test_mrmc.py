@@ -93,9 +93,9 @@ def test_power_of_the_corrected_t_is_the_noncentral_ts() -> None:
     deviation, count, ratio = 0.02, 6, 0.25
     studies = corrected_studies(deviation, count, ratio, alpha=0.05)
     for difference in (0.0, 0.02, 0.04):
-        centre = difference / (deviation * np.sqrt(1 / count + ratio))
+        center = difference / (deviation * np.sqrt(1 / count + ratio))
         bound = stats.t.ppf(0.975, count - 1)
-        expected = stats.nct.sf(bound, count - 1, centre) + stats.nct.cdf(-bound, count - 1, centre)
+        expected = stats.nct.sf(bound, count - 1, center) + stats.nct.cdf(-bound, count - 1, center)
         assert studies.power(difference) == pytest.approx(expected, abs=0.01)
     assert studies.power(studies.smallest()) == pytest.approx(0.8, abs=0.001)
 

@@ -176,31 +176,31 @@ def test_looking_at_a_traced_model_says_why_nothing_is_known(resnet):
         sites(torch.jit.trace(resnet, torch.randn(1, 3, 32, 32)))
 
 
-def test_a_network_that_is_being_quantised():
+def test_a_network_that_is_being_quantized():
     model = torchvision.models.quantization.resnet18(weights=None, quantize=False).eval()
     insert(model)  # it is an ordinary network yet
     prepared = copy.deepcopy(model)
     model.fuse_model()
     prepared.qconfig = torch.ao.quantization.default_qconfig
     for one in (model, torch.ao.quantization.prepare(prepared)):
-        with pytest.raises(ExciteError, match="conv1: this model was fused or prepared for quantising"):
+        with pytest.raises(ExciteError, match="conv1: this model was fused or prepared for quantizing"):
             insert(one)
 
 
-def test_weights_that_torchao_quantised():
+def test_weights_that_torchao_quantized():
     pytest.importorskip("torchao", reason="torchao is not installed")
     from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
     model = torchvision.models.resnet18().eval()
     quantize_(model, Int8WeightOnlyConfig())
-    with pytest.raises(ExciteError, match="fc: this model was quantised"):
+    with pytest.raises(ExciteError, match="fc: this model was quantized"):
         insert(model)
 
 
-def test_a_quantised_model():
+def test_a_quantized_model():
     model = torchvision.models.quantization.mobilenet_v2(quantize=False)
     model.classifier[1] = torch.ao.nn.quantized.dynamic.Linear(1280, 10)
     with pytest.raises(
-        ExciteError, match=re.escape("classifier.1: this model was quantised (insert before quantising)")
+        ExciteError, match=re.escape("classifier.1: this model was quantized (insert before quantizing)")
     ):
         insert(model)

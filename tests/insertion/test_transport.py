@@ -87,11 +87,11 @@ def test_compile_takes_it_in_one_graph(strategy):
 def test_every_new_parameter_learns_by_the_second_step(strategy):
     model = resnet(strategy, identity=True, reduction=4).train()
     before = {name: p.detach().clone() for name, p in model.named_parameters() if ".attention." in name}
-    optimiser = torch.optim.SGD(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     for _ in range(2):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         nn.functional.cross_entropy(model(X), torch.tensor([0, 1])).backward()
-        optimiser.step()
+        optimizer.step()
     assert before
     for name, parameter in model.named_parameters():
         if name in before:
@@ -111,7 +111,7 @@ def test_distributed_training_takes_it(tmp_path):
 
 
 @pytest.mark.parametrize("library", ["torch", "timm"])
-def test_synchronised_batch_norm_keeps_the_attention(library):
+def test_synchronized_batch_norm_keeps_the_attention(library):
     model = resnet()
     keys, expected = list(model.state_dict()), logits(model, X)
     change = (

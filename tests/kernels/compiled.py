@@ -77,7 +77,7 @@ def compile_products(dtype: torch.dtype, c: int, j: int) -> None:
         torch.empty(j, c, dtype=dtype),
     )
     a, k = torch.empty(c), torch.empty(j)
-    matmul.normalised_product(x, a, a, w, k)
+    matmul.normalized_product(x, a, a, w, k)
     if dtype != torch.float32:  # of float32 it is the passes
         matmul.product_gradient(dz, x, a, a, w, a, torch.empty(512, c))
 

@@ -160,17 +160,17 @@ def test_maps_of_more_numbers_than_32_bits_count(shape: tuple[int, ...], strides
     same(x.float(), 2 * other + 1, 2**-6)
     if shape[0] == 1:
         w = coefficients(16, 16).to(x.dtype)
-        z, *_ = matmul.normalised_product(x[0], a[0], k, w, k)
-        same(z, reference.normalised_product(x[0], a[0], k, w, k)[0], 2**-6)
+        z, *_ = matmul.normalized_product(x[0], a[0], k, w, k)
+        same(z, reference.normalized_product(x[0], a[0], k, w, k)[0], 2**-6)
 
 
 @few
 @given(st.sampled_from([1, 17, 300]), st.sampled_from([16, 33, 70]), st.sampled_from([12, 40, 150]), DTYPES)
-def test_a_normalised_product(m: int, c: int, j: int, dtype: torch.dtype) -> None:
+def test_a_normalized_product(m: int, c: int, j: int, dtype: torch.dtype) -> None:
     x, w = slice_of_a_buffer(m, c, dtype=dtype), slice_of_a_buffer(j, c, dtype=dtype, seed=1)
     a, b, k = coefficients(c), coefficients(c, seed=1), coefficients(j, seed=2)
-    z, sums = matmul.normalised_product(x, a, b, w, k)
-    same(z, reference.normalised_product(x, a, b, w, k)[0], ROUNDING[dtype])
+    z, sums = matmul.normalized_product(x, a, b, w, k)
+    same(z, reference.normalized_product(x, a, b, w, k)[0], ROUNDING[dtype])
     for one, other in zip(sums, reference.sums(z[None], k), strict=True):
         same(one, other[0], 1e-5)
 

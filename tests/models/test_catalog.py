@@ -13,7 +13,7 @@ from excite.insertion.insert import inserted_sites
 from excite.models.catalog import create_model, input_statistics, list_models, replace_head
 from excite.models.densenet_config import VARIANTS
 from excite.models.registry import OWN
-from excite.models.summary import summarise
+from excite.models.summary import summarize
 
 OTHER_OWN = [name for name, row in OWN.items() if not row.dense]
 REAL_TIMM = timm.create_model
@@ -307,7 +307,7 @@ def test_own_models_cost_what_is_declared(name):
     declared = OWN[name]
     with torch.device("meta"):
         model = create_model(name, num_classes=declared.num_classes)
-    cost = summarise(model, declared.image_size)
+    cost = summarize(model, declared.image_size)
     assert (cost.parameters, cost.multiply_adds) == (declared.parameters, declared.multiply_adds)
 
 

@@ -22,7 +22,7 @@ EACH = 50  # test images of each class, in the order of their names
 
 @pytest.fixture(scope="module")
 def test_images(real_data):
-    """(500, 3, 32, 32) images, normalised as the weights expect, and their classes in alphabetic order."""
+    """(500, 3, 32, 32) images, normalized as the weights expect, and their classes in alphabetic order."""
     archive = real_data / "cifar10.tar"
     if not archive.is_file():
         pytest.skip("cifar10.tar is not at hand")

@@ -3,7 +3,7 @@ import torch
 
 from excite.errors import ExciteError
 from excite.models.shufflenet_v1 import CHANNELS, ShuffleUnit, shuffle, shufflenet_v1_x1_0
-from excite.models.summary import summarise
+from excite.models.summary import summarize
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from excite.models.summary import summarise
 def test_cost_is_the_papers_and_parameters_another_implementations(groups, complexity, parameters):
     """Complexity in millions from the paper's table 1, parameters from osmr/imgclsmob's table."""
     with torch.device("meta"):
-        cost = summarise(shufflenet_v1_x1_0(groups=groups), 224)
+        cost = summarize(shufflenet_v1_x1_0(groups=groups), 224)
     assert cost.multiply_adds / 1e6 == pytest.approx(complexity, rel=0.011)
     assert cost.parameters == parameters
     assert groups in CHANNELS

@@ -10,7 +10,7 @@ from excite.attention.squeeze_excitation import SqueezeExcitation
 from excite.errors import ExciteError
 from excite.models import densenet
 from excite.models.densenet_config import VARIANTS
-from excite.models.summary import summarise
+from excite.models.summary import summarize
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from excite.models.summary import summarise
 def test_multiply_adds_at_224_are_the_published_ones(name, published):
     with torch.device("meta"):
         model = getattr(densenet, name)()
-    summary = summarise(model, 224)
+    summary = summarize(model, 224)
     assert round(summary.multiply_adds / 1e9, 2) == published
     assert summary.parameters == VARIANTS[name].parameters
 
@@ -28,7 +28,7 @@ def test_multiply_adds_at_224_are_the_published_ones(name, published):
 def test_final_attention_adds_one_row_with_its_own_cost():
     with torch.device("meta"):
         plain, gated = densenet.densenet121(), densenet.densenet121(attention="se")
-    before, after = summarise(plain, 224), summarise(gated, 224)
+    before, after = summarize(plain, 224), summarize(gated, 224)
     assert [row for row in after.rows if row not in before.rows] == [
         row for row in after.rows if row.name == "features.attention4"
     ]
@@ -52,14 +52,14 @@ def test_final_attention_adds_one_row_with_its_own_cost():
 def test_other_peoples_models_have_their_published_facts(build, parameters, billions):
     with torch.device("meta"):
         model = build()
-    summary = summarise(model, 224)
+    summary = summarize(model, 224)
     assert summary.parameters == parameters == sum(row.parameters for row in summary.rows)
     assert summary.multiply_adds / 1e9 == pytest.approx(billions, abs=0.005)
 
 
 def test_rows_follow_the_calls_and_show_real_output_shapes():
     model = densenet.densenet_bc_40_12(attention="se", placement="layer+block+transition").eval()
-    summary = summarise(model, 20)
+    summary = summarize(model, 20)
     seen = []
     for name, module in model.named_modules():
         kinds = nn.Conv2d | nn.Linear | nn.BatchNorm2d | nn.AvgPool2d | SqueezeExcitation
@@ -74,7 +74,7 @@ def test_rows_follow_the_calls_and_show_real_output_shapes():
 
 
 def test_a_parameter_outside_every_leaf_is_counted_on_its_owner():
-    rows = summarise(timm.create_model("vit_tiny_patch16_224"), 224).rows
+    rows = summarize(timm.create_model("vit_tiny_patch16_224"), 224).rows
     assert rows[0].name == ""
     assert rows[0].parameters == 192 + 197 * 192  # the class token and the positions
 
@@ -91,7 +91,7 @@ def test_shared_unused_and_repeated_modules():
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.tied(self.twice(self.twice(x)))
 
-    rows = {row.name: row for row in summarise(Odd(), 4).rows}
+    rows = {row.name: row for row in summarize(Odd(), 4).rows}
     assert (rows["twice"].parameters, rows["twice"].multiply_adds) == (9, 2 * 9 * 16)
     assert (rows["tied"].parameters, rows["tied"].multiply_adds) == (0, 9 * 16)
     assert (rows["unused"].parameters, rows["unused"].output_shape) == (30, None)
@@ -103,7 +103,7 @@ def test_the_model_stays_as_it_was():
     modes = [module.training for module in model.modules()]
     values = {name: value.clone() for name, value in model.state_dict().items()}
     generator = torch.get_rng_state()
-    summarise(model, 32)
+    summarize(model, 32)
     assert [module.training for module in model.modules()] == modes
     assert all(torch.equal(value, values[name]) for name, value in model.state_dict().items())
     assert all(p.device.type == "cpu" and p.requires_grad and p.grad is None for p in model.parameters())
@@ -111,13 +111,13 @@ def test_the_model_stays_as_it_was():
     assert torch.equal(torch.get_rng_state(), generator)
 
 
-def test_a_model_in_half_precision_is_summarised():
+def test_a_model_in_half_precision_is_summarized():
     model = densenet.densenet_bc_40_12(attention="se").half()
-    assert summarise(model, 32) == summarise(model.float(), 32)
+    assert summarize(model, 32) == summarize(model.float(), 32)
 
 
 def test_the_dictionary_is_json_with_totals():
-    document = json.loads(json.dumps(summarise(densenet.densenet_bc_40_12(), 32).to_dict()))
+    document = json.loads(json.dumps(summarize(densenet.densenet_bc_40_12(), 32).to_dict()))
     assert document["parameters"] == 176_122
     assert document["multiply_adds"] == sum(row["multiply_adds"] for row in document["rows"])
     assert document["rows"][0] == {
@@ -131,4 +131,4 @@ def test_the_dictionary_is_json_with_totals():
 
 def test_images_that_the_model_does_not_take_are_named():
     with pytest.raises(ExciteError, match=r"does not take images of \(3, 2, 2\)"):
-        summarise(densenet.densenet_bc_40_12(), 2)
+        summarize(densenet.densenet_bc_40_12(), 2)

@@ -93,15 +93,15 @@ def test_digits_are_not_mirrored_and_photos_are() -> None:
     assert settled(data="digits", flips="both").flips == "both"
 
 
-def test_each_optimiser_has_a_rate_of_its_own_and_a_given_one_stays() -> None:
+def test_each_optimizer_has_a_rate_of_its_own_and_a_given_one_stays() -> None:
     assert (settled().lr, settled(optimizer="sgd").lr, settled(lr=0.3).lr) == (5e-4, 0.05, 0.3)
 
 
-def test_weights_bring_their_normalisation() -> None:
+def test_weights_bring_their_normalization() -> None:
     """timm declares 0.5 for this MobileNet and ImageNet's mean for ResNet-18."""
-    assert settled(model="mobilenetv1_100", weights="w.safetensors").normalisation == "half"
-    assert settled(model="mobilenetv1_100").normalisation == "imagenet"
-    assert settled(model="timm:resnet18", weights="w.safetensors").normalisation == "imagenet"
+    assert settled(model="mobilenetv1_100", weights="w.safetensors").normalization == "half"
+    assert settled(model="mobilenetv1_100").normalization == "imagenet"
+    assert settled(model="timm:resnet18", weights="w.safetensors").normalization == "imagenet"
 
 
 def test_choices_are_told_with_their_reason() -> None:
@@ -145,7 +145,7 @@ def test_a_probe_is_repeated_without_options_that_it_does_not_know() -> None:
     config = settled(**TRAINED)
     words = command(config).split()
     known = {"--model", "--weights", "--recipe", "--image-size", "--device", "--precision", "--split"}
-    known |= {"--flips", "--views", "--normalisation", "--attention", "--positive"}
+    known |= {"--flips", "--views", "--normalization", "--attention", "--positive"}
     assert {word for word in words if word.startswith("--")} == known
     assert settle(config, manifest(300, 200)) == (config, [])
 

@@ -312,7 +312,7 @@ def test_a_training_that_has_not_finished_has_no_report(two: Run, tmp_path: Path
 
 def test_a_cross_validation_lists_doubted_labels_without_pictures_unless_asked(tmp_path: Path) -> None:
     right = simulated(("benign", "malignant"), 60, 3)
-    targets = np.where(np.arange(180) < 12, 1 - right.targets, right.targets)  # four groups are mislabelled
+    targets = np.where(np.arange(180) < 12, 1 - right.targets, right.targets)  # four groups are mislabeled
     flipped = Predictions(
         targets, right.probabilities, right.classes, right.groups, right.paths, right.groups
     )
@@ -349,7 +349,7 @@ def test_a_probe_tells_of_no_epochs_that_it_never_had(tmp_path: Path) -> None:
     text = Page(report_page(Run.open(run.path))).text
     assert "probe: a linear head (strength 0.316) on features of the network" in text
     assert f"all {run.metrics['val']['n']} images that are not for the test" in text
-    for word in ("optimiser", "augmentation", "kept epoch"):
+    for word in ("optimizer", "augmentation", "kept epoch"):
         assert word not in text
 
 

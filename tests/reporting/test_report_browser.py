@@ -92,7 +92,7 @@ def test_it_has_no_serious_accessibility_faults(browser: Any, reports: dict[str,
     page.goto(reports[name].as_uri())
     page.eval_on_selector("details", "first => first.open = true")
     assert grave_faults(page, looked=10) == []
-    if name == "two":  # the others have the same colours
+    if name == "two":  # the others have the same colors
         page.emulate_media(color_scheme="dark")
         assert grave_faults(page, looked=1, runOnly=["color-contrast"]) == []
     page.close()

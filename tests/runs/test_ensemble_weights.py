@@ -35,7 +35,7 @@ MISLABELLED = "p3_3.png"
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of two colours; one of them lies in the other's folder."""
+    """Pictures of two colors; one of them lies in the other's folder."""
     folder = make_pictures(tmp_path_factory.mktemp("data") / "pictures", classes=2, each=16)
     (folder / "a" / MISLABELLED).replace(folder / "b" / f"moved_{MISLABELLED}")
     return folder

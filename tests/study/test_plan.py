@@ -9,7 +9,7 @@ import pytest
 from excite.config.train_config import TrainConfig
 from excite.errors import ExciteError
 from excite.models.catalog import create_model
-from excite.models.summary import summarise
+from excite.models.summary import summarize
 from excite.runs.derive import architecture_of
 from excite.study.plan import Arm, Plan, arm_config, parse_arm, plan_from_yaml
 from excite.study.presets import READY, ready_plan
@@ -142,7 +142,7 @@ def test_the_papers_three_squeezes_differ_in_nothing_but_the_squeeze() -> None:
     found = {}
     for name, arm in arms.items():
         config = arm_config(TrainConfig(placement="standard"), arm)
-        found[name] = summarise(create_model(**architecture_of(config, 10)), 32)
+        found[name] = summarize(create_model(**architecture_of(config, 10)), 32)
     assert found["max"].parameters == found["avg"].parameters == found["none"].parameters
     assert found["plain"].parameters < found["avg"].parameters
     assert found["plain"].multiply_adds < found["avg"].multiply_adds == found["max"].multiply_adds

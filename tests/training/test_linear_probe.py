@@ -16,10 +16,10 @@ def clustered(groups: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.
     """Features of patients with four images each; one of 30 tells the class, all tell the patient."""
     random = np.random.default_rng(seed)
     label = np.arange(groups) % classes
-    centre = random.normal(size=(groups, 30))
-    centre[:, 0] += 1.5 * label
+    center = random.normal(size=(groups, 30))
+    center[:, 0] += 1.5 * label
     rows = np.repeat(np.arange(groups), 4)
-    features = centre[rows] + 0.1 * random.normal(size=(len(rows), 30))
+    features = center[rows] + 0.1 * random.normal(size=(len(rows), 30))
     return features * random.uniform(0.01, 100, 30), label[rows], rows
 
 

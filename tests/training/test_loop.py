@@ -35,7 +35,7 @@ class SignalAfter(Display):
 
 
 def test_sgd_without_augmentation_is_the_textbook_loop(tmp_path: Path) -> None:
-    """Written out by hand: normalise, cross-entropy, clip, SGD with momentum, warm-up and cosine."""
+    """Written out by hand: normalize, cross-entropy, clip, SGD with momentum, warm-up and cosine."""
     options = {"optimizer": "sgd", "momentum": 0.9, "lr": 0.1, "clip": 0.5, "warmup": 0.25}
     trainer = make_trainer(tmp_path, plain_net(), augment="none", epochs=2, channels_last=False, **options)
     trainer.run()

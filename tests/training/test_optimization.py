@@ -1,4 +1,4 @@
-"""Optimiser, schedule, average and loss against formulas written out in NumPy and PyTorch's own layers."""
+"""Optimizer, schedule, average and loss against formulas written out in NumPy and PyTorch's own layers."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_the_average_is_for_evaluation_and_leaves_the_model_in_training() -> Non
 
 
 def in_numpy(logits: np.ndarray, shares: np.ndarray, smoothing: float, weights: np.ndarray) -> float:
-    """-sum_c w_c q_c log p_c, averaged over images, where q is smoothed towards 1 / C."""
+    """-sum_c w_c q_c log p_c, averaged over images, where q is smoothed toward 1 / C."""
     logits = logits - logits.max(axis=1, keepdims=True)
     log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     q = (1 - smoothing) * shares + smoothing / shares.shape[1]

@@ -21,11 +21,11 @@ from excite.audit.duplicates.pair import Pair
 from excite.audit.duplicates.thumbnails import SIDE, Thumbnail, spectra
 from excite.system.parallel import Progress, in_threads
 
-NEIGHBOURS = 10
+NEIGHBORS = 10
 """Straight and mirrored each: 92 % of the test images that have a copy; with 30, 94 %."""
 ALIGNED = 0.65
 """Correlation at the best shift, of what is between 1 and 3 pixels wide: 92 % of the copies reach it, and 2 %
-of all neighbours."""
+of all neighbors."""
 DETAIL = 0.8
 """Correlation of details under the affine map: of 1,162 pairs above it 99.8 % are of one class."""
 SIGNIFICANCE = 16.0
@@ -132,12 +132,12 @@ def _keys(waves: np.ndarray) -> np.ndarray:
 
 
 def _candidates(keys: np.ndarray, known: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(a, b, mirror) of neighbours, a < b, each pair once straight and once mirrored at most."""
+    """(a, b, mirror) of neighbors, a < b, each pair once straight and once mirrored at most."""
     vectors, straight = (keys[:known] if known else keys), keys[known:]
     n = len(straight)
     mirrored = straight * (-1.0) ** np.arange(_FREQUENCIES, dtype=np.float32)
     queries = np.concatenate([straight, mirrored]).reshape(2 * n, -1)
-    found, _ = nearest(vectors.reshape(len(vectors), -1), queries, NEIGHBOURS + 1)
+    found, _ = nearest(vectors.reshape(len(vectors), -1), queries, NEIGHBORS + 1)
     asking = np.broadcast_to(np.arange(2 * n)[:, None], found.shape)
     wanted = (found >= 0) & (found != asking % n + known)
     one, two, mirror = asking[wanted] % n + known, found[wanted], asking[wanted] >= n

@@ -11,7 +11,7 @@ import numpy as np
 from excite.audit.duplicates.nearest_neighbors import nearest_exactly
 
 RANK, SHARE_OF_SET, FARTHEST = 50, 0.05, 500
-"""The neighbour that is taken for a stranger: the 50th, in a large set the one after a twentieth of it, up to
+"""The neighbor that is taken for a stranger: the 50th, in a large set the one after a twentieth of it, up to
 the 500th. Where more than 3 % of a set had more copies than that, they would pass for look-alikes."""
 FEWEST = 100
 """In smaller sets nobody can say who is a stranger."""
@@ -37,7 +37,7 @@ def agreement(left: np.ndarray, right: np.ndarray) -> tuple[float, float]:
 
 
 def sampled_strangers(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(a, b) of some rows and a neighbour far enough to be no copy; empty for a small set.
+    """(a, b) of some rows and a neighbor far enough to be no copy; empty for a small set.
 
     Args:
         keys: (n, d) float32, of unit length; the nearer the more alike.

@@ -1,6 +1,6 @@
 """Local features of a picture: SIFT points outside its blank borders, and its structure for comparing pixels.
 
-Everything is done on a grey picture whose longer side is at most ``WORK_SIDE``, so time and memory per
+Everything is done on a gray picture whose longer side is at most ``WORK_SIDE``, so time and memory per
 picture do not depend on its size.
 """
 
@@ -30,7 +30,7 @@ _EDGE = 12
 _NOISY, _VERY_NOISY = (
     4.0,
     8.0,
-)  # grey levels; most mpox files have 0.5, a few up to 9; noise copies 11 to 28
+)  # gray levels; most mpox files have 0.5, a few up to 9; noise copies 11 to 28
 _NOISE_KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 
@@ -41,7 +41,7 @@ class Features:
     Args:
         points: (n, 2) float32, x and y in pixels of the structure picture.
         descriptors: (n, 128) uint8, RootSIFT times 255.
-        structure: (height, width) int8, locally normalised band-pass luma, ``BLANK`` outside the photo.
+        structure: (height, width) int8, locally normalized band-pass luma, ``BLANK`` outside the photo.
         noisy: whether the picture had to be freed of strong noise first.
     """
 
@@ -56,18 +56,18 @@ class Features:
 
 def extract(image: Image.Image) -> Features:
     """The features of an upright RGB picture."""
-    grey = working_grey(image)
-    if min(grey.shape) < SMALLEST_SIDE or grey.max() - grey.min() < 8:
+    gray = working_gray(image)
+    if min(gray.shape) < SMALLEST_SIDE or gray.max() - gray.min() < 8:
         return Features(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8), np.zeros((1, 1), np.int8))
-    inside = content_mask(grey)
-    level = noise_level(grey)
-    grey = _denoised(grey, level)
-    points, descriptors = _sift(grey, inside)
-    structure, scale = _structure(grey, inside)
+    inside = content_mask(gray)
+    level = noise_level(gray)
+    gray = _denoised(gray, level)
+    points, descriptors = _sift(gray, inside)
+    structure, scale = _structure(gray, inside)
     return Features(points * np.float32(scale), descriptors, structure, level >= _NOISY)
 
 
-def working_grey(image: Image.Image) -> np.ndarray:
+def working_gray(image: Image.Image) -> np.ndarray:
     """Luma, (height, width) uint8, longer side at most ``WORK_SIDE``."""
     width, height = image.size
     shrink = WORK_SIDE / max(width, height)
@@ -77,12 +77,12 @@ def working_grey(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("L"))
 
 
-def noise_level(grey: np.ndarray) -> float:
-    """Standard deviation of the noise in grey levels.
+def noise_level(gray: np.ndarray) -> float:
+    """Standard deviation of the noise in gray levels.
 
     The mask of Immerkaer, "Fast noise variance estimation" (1996), with a median for edges' sake.
     """
-    response = np.abs(cv2.filter2D(grey.astype(np.float32), -1, _NOISE_KERNEL))
+    response = np.abs(cv2.filter2D(gray.astype(np.float32), -1, _NOISE_KERNEL))
     return float(np.median(response)) / 0.6745 / 6  # 0.6745: median of |N(0, 1)|; 6: norm of the mask
 
 
@@ -99,39 +99,39 @@ def _mirror_order() -> np.ndarray:
 _MIRROR = _mirror_order()
 
 
-def _denoised(grey: np.ndarray, level: float) -> np.ndarray:
+def _denoised(gray: np.ndarray, level: float) -> np.ndarray:
     if level < _NOISY:
-        return grey
-    return cv2.GaussianBlur(cv2.medianBlur(grey, 5 if level > _VERY_NOISY else 3), (0, 0), 1.0)
+        return gray
+    return cv2.GaussianBlur(cv2.medianBlur(gray, 5 if level > _VERY_NOISY else 3), (0, 0), 1.0)
 
 
-def _sift(grey: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(points in pixels of ``grey``, descriptors)."""
+def _sift(gray: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(points in pixels of ``gray``, descriptors)."""
     sift = cv2.SIFT.create(contrastThreshold=_CONTRAST, edgeThreshold=_EDGE)
     allowed = cv2.erode(inside, np.ones((7, 7), np.uint8), borderValue=1) * 255
-    found = sorted(sift.detect(grey, allowed), key=lambda key: -key.response)
+    found = sorted(sift.detect(gray, allowed), key=lambda key: -key.response)
     strong = FEATURES - LARGE
     chosen = found[:strong] + sorted(found[strong:], key=lambda key: -key.size)[:LARGE]
     if not chosen:
         return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8)
-    kept, raw = sift.compute(grey, chosen)
+    kept, raw = sift.compute(gray, chosen)
     points = np.array([key.pt for key in kept], np.float32).reshape(-1, 2)
     root = np.sqrt(raw / np.maximum(raw.sum(axis=1, keepdims=True), 1e-9))  # Arandjelovic, Zisserman 2012
     return points, np.rint(root * 255).astype(np.uint8)
 
 
-def _structure(grey: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, float]:
-    """Band-pass luma divided by its local strength, and its pixels per pixel of ``grey``."""
-    scale = min(1.0, STRUCTURE_SIDE / max(grey.shape))
+def _structure(gray: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, float]:
+    """Band-pass luma divided by its local strength, and its pixels per pixel of ``gray``."""
+    scale = min(1.0, STRUCTURE_SIDE / max(gray.shape))
     if scale < 1:
-        size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
-        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        size = max(1, round(gray.shape[1] * scale)), max(1, round(gray.shape[0] * scale))
+        gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
         inside = cv2.resize(inside, size, interpolation=cv2.INTER_NEAREST)
     weight = inside.astype(np.float32)
-    luma = grey.astype(np.float32)
+    luma = gray.astype(np.float32)
     band = (_blurred(luma, weight, 0.8) - _blurred(luma, weight, 4.0)) * weight
     strength = np.sqrt(_blurred(band * band, weight, 6.0))
-    normal = band / (strength + 3.0)  # 3 grey levels: flat skin and sky must not become texture
+    normal = band / (strength + 3.0)  # 3 gray levels: flat skin and sky must not become texture
     structure = np.clip(np.rint(normal * 40), -127, 127).astype(np.int8)
     structure[inside == 0] = BLANK
     return structure, scale

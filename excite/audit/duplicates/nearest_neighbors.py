@@ -1,4 +1,4 @@
-"""Nearest neighbours of many vectors: exactly while that is cheap, else through an inverted file."""
+"""Nearest neighbors of many vectors: exactly while that is cheap, else through an inverted file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 EXACT = 6000
 """Up to so many vectors all are compared; it takes a second. Beyond, cost a vector grows as sqrt(n)."""
 PROBES = 24
-"""Cells looked into for a query. Of 1,500 pictures of CIFAR-10's 60,000 they held the nearest neighbour of
+"""Cells looked into for a query. Of 1,500 pictures of CIFAR-10's 60,000 they held the nearest neighbor of
 87 %, and of all 125 whose nearest has a likeness of 0.9 or more."""
 _BLOCK = 1024
 
@@ -26,12 +26,12 @@ def nearest(
     k = min(k, len(vectors))
     if len(vectors) <= EXACT:
         return nearest_exactly(vectors, queries, k)
-    cells, centres = _cells(vectors, seed)
-    probes = nearest_exactly(centres, queries, PROBES)[0]
+    cells, centers = _cells(vectors, seed)
+    probes = nearest_exactly(centers, queries, PROBES)[0]
     rows = np.full((len(queries), k), -1, dtype=np.int64)
     likeness = np.full((len(queries), k), -1, dtype=np.float32)
     order = np.argsort(probes, axis=None, kind="stable")
-    starts = np.searchsorted(probes.ravel()[order], np.arange(len(centres) + 1))
+    starts = np.searchsorted(probes.ravel()[order], np.arange(len(centers) + 1))
     for number, members in enumerate(cells):
         asking = order[starts[number] : starts[number + 1]] // PROBES
         if len(members) == 0:
@@ -67,17 +67,17 @@ def _best(rows: np.ndarray, likeness: np.ndarray, k: int) -> tuple[np.ndarray, n
 
 
 def _cells(vectors: np.ndarray, seed: int) -> tuple[list[np.ndarray], np.ndarray]:
-    """(rows of each cell, unit centres) by a few rounds of k-means on a sample."""
+    """(rows of each cell, unit centers) by a few rounds of k-means on a sample."""
     count = max(PROBES, int(np.sqrt(len(vectors))))
     random = np.random.default_rng(seed)
     sample = vectors[random.choice(len(vectors), min(len(vectors), 32 * count), replace=False)]
-    centres = sample[:count].copy()
+    centers = sample[:count].copy()
     for _ in range(4):
-        cell = nearest_exactly(centres, sample, 1)[0][:, 0]
-        sums = np.zeros_like(centres)
+        cell = nearest_exactly(centers, sample, 1)[0][:, 0]
+        sums = np.zeros_like(centers)
         np.add.at(sums, cell, sample)
         norms = np.linalg.norm(sums, axis=1, keepdims=True)
-        centres = np.where(norms > 0, sums / np.maximum(norms, 1e-9), centres)
-    cell = nearest_exactly(centres, vectors, 1)[0][:, 0]
+        centers = np.where(norms > 0, sums / np.maximum(norms, 1e-9), centers)
+    cell = nearest_exactly(centers, vectors, 1)[0][:, 0]
     order = np.argsort(cell, kind="stable")
-    return np.split(order, np.searchsorted(cell[order], np.arange(1, count))), centres
+    return np.split(order, np.searchsorted(cell[order], np.arange(1, count))), centers

@@ -1,4 +1,4 @@
-"""Which pairs are worth a close look: one short vector a picture, and its nearest neighbours."""
+"""Which pairs are worth a close look: one short vector a picture, and its nearest neighbors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def candidates(straight: np.ndarray, flipped: np.ndarray, k: int, known: int = 0
     """The ``k`` nearest of every picture, straight or mirrored, each pair once for each, likeliest first.
 
     Args:
-        straight, flipped: what ``descriptions`` gives; a row of zeros has no neighbours.
+        straight, flipped: what ``descriptions`` gives; a row of zeros has no neighbors.
         known: where it is not 0, the rows from there on are compared with those before, and no others.
     """
     vectors = straight[:known] if known else straight
@@ -119,12 +119,12 @@ def _whitening(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(sample) < _FEWEST_FOR_PCA:
         return np.zeros(sample.shape[1], np.float32), np.eye(sample.shape[1], dtype=np.float32)
     mean = sample.mean(axis=0)
-    centred = sample - mean
-    values, rows = np.linalg.eigh(centred @ centred.T)
+    centered = sample - mean
+    values, rows = np.linalg.eigh(centered @ centered.T)
     # Directions of next to no variance would be noise blown up.
     kept = min(LENGTH, len(sample) // 2, int((values > 1e-3 * values[-1]).sum()))
     kept = max(1, kept)
-    return mean, centred.T @ (rows[:, -kept:] / values[-kept:])
+    return mean, centered.T @ (rows[:, -kept:] / values[-kept:])
 
 
 def _unit(values: np.ndarray) -> np.ndarray:

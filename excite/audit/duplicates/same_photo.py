@@ -1,4 +1,4 @@
-"""Pass 3: which pictures show the same photo, cropped, turned, recoloured, noisy or mirrored."""
+"""Pass 3: which pictures show the same photo, cropped, turned, recolored, noisy or mirrored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from excite.audit.duplicates.photo_candidates import Candidate, candidates, desc
 from excite.audit.duplicates.photo_matching import Overlay, overlay
 from excite.system.parallel import Progress, in_threads
 
-NEIGHBOURS = 20
+NEIGHBORS = 20
 """Looked at for every picture, straight or mirrored. Twice as many take twice the time and made 2 more of the
 153 mpox photos whole, before the second look was widened."""
 CORRELATION, NOISY_CORRELATION = 0.65, 0.4
@@ -38,7 +38,7 @@ SURE = 6.0
 
 SURE_CONFIDENCE = 1 - 2**-SURE
 
-_WIDER = 400  # neighbours for the second look
+_WIDER = 400  # neighbors for the second look
 _GROUPS, _MEMBERS = 32, 12  # groups that a lonely picture is held against, and members of each
 _SECOND_LOOKS = 2  # for every picture of the set at most, on average
 _LONELY = 3  # images in a group that still looks for more
@@ -70,7 +70,7 @@ def photo_pairs(
         straight, flipped = described or descriptions(features)
         usual = _usual_correlation(features, straight[:across] if across >= FEWEST else straight)
         found: dict[tuple[int, int], Overlay] = {}
-        first = candidates(straight, flipped, NEIGHBOURS, across)
+        first = candidates(straight, flipped, NEIGHBORS, across)
         _look(features, first, sure, found, usual, thorough=False, progress=progress)
         second = _second_candidates(straight, flipped, sure, across)
         _look(features, second, sure, found, usual, thorough=True, progress=progress)

@@ -14,11 +14,11 @@ from excite.audit.duplicates.pair import Pair
 from excite.audit.duplicates.thumbnails import Thumbnail, coarse, spectra, unoriented
 
 LIKENESS = 0.9
-"""Of spectra, -1 to 1. On CIFAR-10, nearest neighbours above it are of one class without exception; at 0.85
+"""Of spectra, -1 to 1. On CIFAR-10, nearest neighbors above it are of one class without exception; at 0.85
 8 % are not."""
 DETAIL = 0.6
 """Correlation of the thumbnails' details, which strangers that are composed alike do not reach."""
-NEIGHBOURS = 20
+NEIGHBORS = 20
 BLANK_CONFIDENCE = 0.5
 """Of blank pictures that are identical: every scanner has black frames, they prove nothing alone."""
 
@@ -114,8 +114,8 @@ def best_orientation(waves: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[n
 
 
 def _candidates(keys: np.ndarray, known: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows a < b of pairs of neighbours that may reach ``LIKENESS``."""
-    rows, likeness = nearest(keys[:known] if known else keys, keys[known:], NEIGHBOURS + 1)
+    """Rows a < b of pairs of neighbors that may reach ``LIKENESS``."""
+    rows, likeness = nearest(keys[:known] if known else keys, keys[known:], NEIGHBORS + 1)
     query = np.broadcast_to(np.arange(known, len(keys))[:, None], rows.shape)
     wanted = (likeness >= LIKENESS) & (rows != query)
     pairs = np.sort(np.stack([query[wanted], rows[wanted]], axis=1), axis=1)

@@ -15,7 +15,7 @@ SIDE, FINE_SIDE = 32, 64
 FREQUENCIES = 12
 """Of the DCT, in each direction. 12 of 32 hold what survives JPEG quality 20, blur and resizing."""
 FLAT = 2.0
-"""Grey levels; a thumbnail with a smaller standard deviation shows nothing that could be recognised."""
+"""Gray levels; a thumbnail with a smaller standard deviation shows nothing that could be recognized."""
 MOSTLY_OUTSIDE = 0.35
 """With a smaller share inside, the black or white is part of what is shown: pen strokes, a logo."""
 
@@ -29,7 +29,7 @@ class Thumbnail:
         luma: (S, S) uint8, the whole picture squeezed into a square, S being 32 or 64; what is outside the
             photo (black corners, a white rim) has the photo's mean.
         outside: what that is, (S, S / 8) bits.
-        blank: whether there is nothing to recognise.
+        blank: whether there is nothing to recognize.
     """
 
     pixels_hash: bytes

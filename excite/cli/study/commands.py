@@ -85,13 +85,13 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Where a study stands, who is at it, and what it says so far."""
-    from excite.study.results.analysis import analyse
+    from excite.study.results.analysis import analyze
     from excite.study.running import status_tables
     from excite.study.study import Study
 
     study = Study.open(folder, store)
     _check(study, metric, against)
-    analysis = analyse(study, metric, against)
+    analysis = analyze(study, metric, against)
     cells = study.store.cells(study.name)
     if as_json:
         more = {"workers": status_tables.worker_rows(cells)}

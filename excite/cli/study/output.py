@@ -9,12 +9,12 @@ from excite.cli.output import plain_table, print_json, print_line, print_sentenc
 
 
 def train_and_print(study: Any, means: Any, crew: Any, as_json: bool) -> None:
-    from excite.study.results.analysis import analyse
+    from excite.study.results.analysis import analyze
     from excite.study.running.live_table import ConsoleBoard
     from excite.study.running.orchestrate import go_on
 
     go_on(study, means, crew, ConsoleBoard())
-    analysis = analyse(study)
+    analysis = analyze(study)
     if as_json:
         print_document(study, analysis)
         return

@@ -45,7 +45,7 @@ def _loader(written: bool) -> Any:
 
 
 def _outputs(builder: ir.IRBuilder) -> Any:
-    """The scope of all memory that is written to. Without it a loop over many maps is not vectorised: the
+    """The scope of all memory that is written to. Without it a loop over many maps is not vectorized: the
     compiler would have to check each input against each output."""
     domain = builder.module.add_metadata(["excite"])
     return builder.module.add_metadata([builder.module.add_metadata(["excite outputs", domain])])

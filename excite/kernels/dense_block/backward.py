@@ -79,14 +79,14 @@ def bottleneck_backward(
         sizes = [dy.shape[1] for dy in pieces]
         others = (rows.split(sizes, 1) for rows in (x, asked, of.z))
         for dy, x_piece, asked_piece, z in zip(pieces, *others, strict=True):
-            # One piece of dL/dz, of the normalised inputs again and of their gradients, all in cache.
-            normalised, d_normalised = scratch.like(x_piece, 2)
+            # One piece of dL/dz, of the normalized inputs again and of their gradients, all in cache.
+            normalized, d_normalized = scratch.like(x_piece, 2)
             [dz] = scratch.like(z, 1, after=2)
             does.gradient(dy, z, second.a, second.b, p, q, relu=True, out=dz)
             if learns:
-                does.scale(x_piece, first.a, first.b, None, True, normalised)
-                d_weight += does.product(dz[0].t(), normalised[0].t(), a_piece_of_it)
-            dx = does.product(dz[0], weight.t(), d_normalised[0])
+                does.scale(x_piece, first.a, first.b, None, True, normalized)
+                d_weight += does.product(dz[0].t(), normalized[0].t(), a_piece_of_it)
+            dx = does.product(dz[0], weight.t(), d_normalized[0])
             sums += does.gradient_sums(
                 dx[None], x_piece, first.mean[0], first.a, first.b, into=asked_piece, scaled=True
             )

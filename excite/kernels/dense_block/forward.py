@@ -1,12 +1,12 @@
 """A dense block in one buffer: no concatenation, each feature map's statistics computed once.
 
-A layer of a DenseNet sees all maps before it, so the usual block copies, normalises and rectifies the first
+A layer of a DenseNet sees all maps before it, so the usual block copies, normalizes and rectifies the first
 map once for each layer, and keeps every copy for the backward pass. Here the maps live side by side in one
 channels-last buffer, (N, H, W, C); a layer reads the first c of its channels and writes its k new ones.
 
 - A channel's mean and variance over the batch are the same in every later layer: they are computed once, when
   it is made. Only gamma and beta differ from layer to layer.
-- Kept for the backward pass are the buffer and each layer's bottleneck z; the normalised inputs are computed
+- Kept for the backward pass are the buffer and each layer's bottleneck z; the normalized inputs are computed
   again, a piece of rows at a time, so that a piece is still in cache when it is multiplied.
 - With layer i's g_i at its rectified input, and x^ = (x - mu) / sigma, the gradient through the shared
   statistics is applied once for each map, when it is its layer's turn:
@@ -160,15 +160,15 @@ def _bottleneck(
     weight = layer.conv1.weight.flatten(1).to(x.dtype)
     if products := products_for(does):
         k = layer.norm2.running_mean.float()
-        z, sums = products.normalised_product(x[0], norm.a[0], norm.b[0], weight, k)
+        z, sums = products.normalized_product(x[0], norm.a[0], norm.b[0], weight, k)
         return z[None], moments(sums[:, None], k, len(z)) if measure else None
     z = x.new_empty(1, x.shape[1], len(weight))
     many = scratch.fitting(x.shape[2])
     measured = Measure(does) if measure else None
     for x_piece, z_piece in zip(x.split(many, 1), z.split(many, 1), strict=True):
-        [normalised] = scratch.like(x_piece, 1)
-        does.scale(x_piece, norm.a, norm.b, None, True, normalised)
-        product = does.product(normalised[0], weight, z_piece[0])
+        [normalized] = scratch.like(x_piece, 1)
+        does.scale(x_piece, norm.a, norm.b, None, True, normalized)
+        product = does.product(normalized[0], weight, z_piece[0])
         if product.data_ptr() != z_piece.data_ptr():
             z_piece.copy_(product)
         if measured:

@@ -47,9 +47,9 @@ def answer(x: Tensor, layers: Sequence[Any], does: ModuleType, numbers: Numbers)
         rows, at = flat(maps), c
         count = rows.shape[1]
         for of in numbers:
-            normalised = room.as_strided((1, count, at), (0, at, 1))
-            does.scale(rows.narrow(2, 0, at), of.a, of.b, None, True, normalised)
-            z = of.product(normalised[0])
+            normalized = room.as_strided((1, count, at), (0, at, 1))
+            does.scale(rows.narrow(2, 0, at), of.a, of.b, None, True, normalized)
+            z = of.product(normalized[0])
             new = of.spatial(z.view(-1, h, w, z.shape[1]).permute(0, 3, 1, 2))
             if of.attention is not None:
                 new = of.attention(new)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from excite.kernels.norm_gate import update_running
 
-# Bytes of normalised rows between the pass that writes and the product that reads them, so that they stay in
+# Bytes of normalized rows between the pass that writes and the product that reads them, so that they stay in
 # the cache that cores share. Smaller pieces, for the caches of each, cost more calls than they save: with
 # 2 MB a step of DenseNet-121 takes 6 to 8 % longer, and its answer to 32 images 14 to 16 %.
 IN_CACHE = 1 << 23

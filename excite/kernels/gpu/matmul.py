@@ -1,6 +1,6 @@
 """The products of ``product`` as Triton kernels: what stands around a product is done in its tiles.
 
-The normalised input is made in the prologue of the product; statistics of the output, or the whole gradient
+The normalized input is made in the prologue of the product; statistics of the output, or the whole gradient
 pass of the batch norm before it, are its epilogue. Sums are left one a tile or part of the rows and added up
 in a second, small step, so that they are the same on every run.
 """
@@ -23,7 +23,7 @@ def _product(  # type: ignore[no-untyped-def]
     x, a, b, w, k, z, sums, m, c, j, x_row, w_row, z_row,
     wide: tl.constexpr, tile_m: tl.constexpr, tile_j: tl.constexpr, tile_c: tl.constexpr,
 ):  # fmt: skip
-    # Neighbours in j come one after the other, so that x is still in the cache.
+    # Neighbors in j come one after the other, so that x is still in the cache.
     across = tl.cdiv(j, tile_j)
     tiles, part = tl.num_programs(0) // across, tl.program_id(0) // across
     start = part.to(tl.int64) * tile_m
@@ -52,8 +52,8 @@ def _product(  # type: ignore[no-untyped-def]
     mask = here[:, None] & among[None, :]
     rounded = total.to(z.dtype.element_ty)
     tl.store(z + row[:, None] * z_row + out[None, :], rounded, mask=mask)
-    centre = tl.load(k + out, mask=among, other=0.0)
-    u = tl.where(mask, rounded.to(tl.float32) - centre[None, :], 0.0)
+    center = tl.load(k + out, mask=among, other=0.0)
+    u = tl.where(mask, rounded.to(tl.float32) - center[None, :], 0.0)
     sums += part.to(tl.int64) * j + out
     tl.store(sums, tl.sum(u, 0), mask=among)
     tl.store(sums + tiles.to(tl.int64) * j, tl.sum(u * u, 0), mask=among)
@@ -64,7 +64,7 @@ def _product_gradient(  # type: ignore[no-untyped-def]
     dz, x, a, b, w, k, into, dw, sums, m, c, j, piece, d_row, x_row, w_row, i_row,
     wide: tl.constexpr, tile_m: tl.constexpr, tile_j: tl.constexpr, tile_c: tl.constexpr,
 ):  # fmt: skip
-    # Neighbours in c come one after the other, so that dz is still in the cache.
+    # Neighbors in c come one after the other, so that dz is still in the cache.
     across = tl.cdiv(c, tile_c)
     parts, part = tl.num_programs(0) // across, (tl.program_id(0) // across).to(tl.int64)
     start = part * piece
@@ -73,7 +73,7 @@ def _product_gradient(  # type: ignore[no-untyped-def]
     inside, among = channel < c, out < j
     slope = tl.load(a + channel, mask=inside, other=0.0)[None, :]
     level = tl.load(b + channel, mask=inside, other=0.0)[None, :]
-    centre = tl.load(k + channel, mask=inside, other=0.0)[None, :]
+    center = tl.load(k + channel, mask=inside, other=0.0)[None, :]
     held = among[:, None] & inside[None, :]
     weight = tl.load(w + out[:, None] * w_row + channel[None, :], mask=held, other=0.0)
     if wide:
@@ -101,7 +101,7 @@ def _product_gradient(  # type: ignore[no-untyped-def]
         value = tl.load(place, mask=mask, other=0.0).to(tl.float32) + g * slope
         tl.store(place, value.to(into.dtype.element_ty), mask=mask)
         ones += tl.sum(g, 0)
-        products += tl.sum(g * (u.to(tl.float32) - centre), 0)
+        products += tl.sum(g * (u.to(tl.float32) - center), 0)
         total = tl.dot(tl.trans(given), h, total, input_precision="ieee")
         dz += tile_m * d_row
         x += tile_m * x_row
@@ -122,8 +122,8 @@ def _hopper(x: Tensor) -> bool:
     return x.is_cuda and torch.cuda.get_device_capability(x.device)[0] == 9
 
 
-def normalised_product(x: Tensor, a: Tensor, b: Tensor, w: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-    """As ``product.normalised_product``."""
+def normalized_product(x: Tensor, a: Tensor, b: Tensor, w: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    """As ``product.normalized_product``."""
     (m, c), j = x.shape, len(w)
     tile_m, tile_c, warps = (64, 32, 4) if x.dtype == torch.float32 else (128, 64, 8)
     tile_j = min(128, max(16, triton.next_power_of_2(j)))

@@ -30,7 +30,7 @@ def _sums(  # type: ignore[no-untyped-def]
     start = which % parts * piece
     channel = tl.program_id(1) * tile_c + tl.arange(0, tile_c)
     inside = channel < c
-    centre = tl.load(k + channel, mask=inside, other=0.0)
+    center = tl.load(k + channel, mask=inside, other=0.0)
     row = tl.arange(0, tile_p)
     x += which // parts * x_image + start * x_row
     x_tile = row[:, None] * x_row + channel[None, :]
@@ -39,7 +39,7 @@ def _sums(  # type: ignore[no-untyped-def]
     squares = tl.zeros((tile_p, tile_c), tl.float32)
     for done in range(0, left, tile_p):
         mask = (row < left - done)[:, None] & inside[None, :]
-        u = tl.load(x + x_tile, mask=mask, other=0.0).to(tl.float32) - centre[None, :]
+        u = tl.load(x + x_tile, mask=mask, other=0.0).to(tl.float32) - center[None, :]
         u = tl.where(mask, u, 0.0)
         ones += u
         squares += u * u
@@ -85,7 +85,7 @@ def _gradient_sums(  # type: ignore[no-untyped-def]
     image, start = which // parts, which % parts * piece
     channel = tl.program_id(1) * tile_c + tl.arange(0, tile_c)
     inside = channel < c
-    centre = tl.load(k + channel, mask=inside, other=0.0)
+    center = tl.load(k + channel, mask=inside, other=0.0)
     slope = tl.load(a + image * a_image + channel, mask=inside, other=0.0)
     level = tl.load(b + image * b_image + channel, mask=inside, other=0.0)
     row = tl.arange(0, tile_p)
@@ -116,7 +116,7 @@ def _gradient_sums(  # type: ignore[no-untyped-def]
                 value = tl.load(into + i_tile, mask=mask, other=0.0).to(tl.float32) + g * slope[None, :]
             tl.store(into + i_tile, value.to(into.dtype.element_ty), mask=mask)
         ones += g
-        products += g * (u - centre[None, :])
+        products += g * (u - center[None, :])
         dy += tile_p * d_row
         x += tile_p * x_row
         y += tile_p * y_row

@@ -97,7 +97,7 @@ class Analysis:
     planned: int
 
 
-def analyse(study: Study, metric: str | None = None, reference: str | None = None) -> Analysis:
+def analyze(study: Study, metric: str | None = None, reference: str | None = None) -> Analysis:
     """Read the finished cells of a study and compare its arms.
 
     Args:

@@ -18,7 +18,7 @@ from excite.reporting.text import many
 from excite.runs.prediction_table import prediction_rows
 from excite.study.presets import READY
 from excite.study.results import sentences
-from excite.study.results.analysis import Analysis, Comparison, analyse
+from excite.study.results.analysis import Analysis, Comparison, analyze
 from excite.study.results.charts import cells_chart, forest_chart, learning_charts
 from excite.study.store.leases import place_of
 from excite.study.study import Study
@@ -32,10 +32,10 @@ def write_study(
     """Write all four files into a folder; None: the study's own.
 
     Args:
-        metric, reference: as for ``analyse``.
+        metric, reference: as for ``analyze``.
     """
     folder = folder or study.folder
-    analysis = analyse(study, metric, reference)
+    analysis = analyze(study, metric, reference)
     write_text(folder / "study.html", study_page(study, analysis))
     write_text(folder / "study.md", study_markdown(study, analysis))
     write_text(folder / "cells.csv", _csv(cell_rows(study, analysis)))

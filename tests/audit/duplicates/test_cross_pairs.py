@@ -24,7 +24,7 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "mirrored": ImageOps.mirror,
     "cropped": cropped,
     "smaller": lambda picture: picture.resize((150, 134)),
-    "grey": lambda picture: picture.convert("L").convert("RGB"),
+    "gray": lambda picture: picture.convert("L").convert("RGB"),
 }
 
 

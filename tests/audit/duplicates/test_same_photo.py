@@ -39,8 +39,8 @@ def scene(seed: int, size: tuple[int, int] = (224, 200)) -> Image.Image:
     draw = ImageDraw.Draw(picture)
     for _ in range(25):
         x, y, r = random.integers(0, width), random.integers(0, height), random.integers(4, 25)
-        colour = tuple((random.integers(30, 190) + random.integers(0, 40, 3)).tolist())
-        draw.ellipse([x - r, y - r * 0.7, x + r, y + r * 0.7], fill=colour)
+        color = tuple((random.integers(30, 190) + random.integers(0, 40, 3)).tolist())
+        draw.ellipse([x - r, y - r * 0.7, x + r, y + r * 0.7], fill=color)
     return picture
 
 
@@ -172,8 +172,8 @@ def test_mirrored_descriptors_are_those_of_the_mirrored_picture() -> None:
 def test_noise_is_measured() -> None:
     flat = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 300, (200, 200)), 10) + 120
     for sigma in (5.0, 15.0, 25.0):
-        grey = np.clip(flat + np.random.default_rng(1).normal(0, sigma, flat.shape), 0, 255).astype(np.uint8)
-        assert noise_level(grey) == pytest.approx(sigma, rel=0.15)
+        gray = np.clip(flat + np.random.default_rng(1).normal(0, sigma, flat.shape), 0, 255).astype(np.uint8)
+        assert noise_level(gray) == pytest.approx(sigma, rel=0.15)
 
 
 def test_black_corners_are_outside_and_a_dark_photo_is_not() -> None:

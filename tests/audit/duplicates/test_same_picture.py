@@ -64,7 +64,7 @@ def test_spectra_are_the_weighted_dct_of_scipy() -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0, 8), st.integers(0, 7))
-def test_unoriented_spectra_do_not_change_and_lose_no_neighbour(seed: int, sigma: float, number: int) -> None:
+def test_unoriented_spectra_do_not_change_and_lose_no_neighbor(seed: int, sigma: float, number: int) -> None:
     grain = np.random.default_rng(seed).standard_normal((2, 32, 32))
     smooth = ndimage.gaussian_filter(grain, (0, sigma, sigma))
     lumas = np.clip(smooth / smooth.std() * 40 + 120, 0, 255).astype(np.uint8)
@@ -78,7 +78,7 @@ def test_unoriented_spectra_do_not_change_and_lose_no_neighbour(seed: int, sigma
     assert found[0] == pytest.approx(best, abs=1e-4)
 
 
-def test_nearest_neighbours_by_cells_are_those_of_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nearest_neighbors_by_cells_are_those_of_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     base = random.standard_normal((700, 32))
     vectors = np.concatenate([base, base + 0.3 * random.standard_normal(base.shape)]).astype(np.float32)

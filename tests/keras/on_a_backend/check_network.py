@@ -79,7 +79,7 @@ def test_one_step_is_pytorchs_and_reaches_every_variable():
     assert said == pytest.approx(wanted.item(), abs=1e-5)
     after = convert.state_dict(model)
     for name, value in net.state_dict().items():
-        # PyTorch stores the unbiased variance, Keras the biased one; both normalise by the biased.
+        # PyTorch stores the unbiased variance, Keras the biased one; both normalize by the biased.
         if not name.endswith(("running_var", "num_batches_tracked")):
             np.testing.assert_allclose(after[name], value.numpy(), rtol=0, atol=5e-5, err_msg=name)
     for variable, old in zip(model.trainable_variables, before, strict=True):

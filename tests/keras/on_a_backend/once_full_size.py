@@ -20,18 +20,18 @@ from .nets import EVERYWHERE, SE, in_keras, in_torch, keras_net, pictures, torch
 @pytest.mark.parametrize("name", ["densenet121", "densenet161", "densenet169", "densenet201", "densenet264"])
 def test_parameters_are_pytorchs_and_keras_counts_the_stored_statistics_too(name):
     model = getattr(excite.keras, name)()
-    # count_params() counts every weight; PyTorch's parameters are those that are learnt. The rest are the
+    # count_params() counts every weight; PyTorch's parameters are those that are learned. The rest are the
     # running means and variances of the norms, which PyTorch keeps as buffers.
-    learnt = sum(np.prod(weight.shape) for weight in model.trainable_weights)
-    assert learnt == VARIANTS[name].parameters
+    learned = sum(np.prod(weight.shape) for weight in model.trainable_weights)
+    assert learned == VARIANTS[name].parameters
     with torch.device("meta"):
         twin = getattr(torch_densenet, name)()
-    assert learnt == sum(parameter.numel() for parameter in twin.parameters())
+    assert learned == sum(parameter.numel() for parameter in twin.parameters())
     norms = [module for module in twin.modules() if isinstance(module, nn.BatchNorm2d)]
     statistics = sum(2 * module.num_features for module in norms)
-    assert model.count_params() == learnt + statistics
+    assert model.count_params() == learned + statistics
     if name == "densenet121":
-        assert (learnt, statistics, model.count_params()) == (7_978_856, 83_648, 8_062_504)
+        assert (learned, statistics, model.count_params()) == (7_978_856, 83_648, 8_062_504)
     published = {"densenet121": "DenseNet121", "densenet169": "DenseNet169", "densenet201": "DenseNet201"}
     if name in published:
         theirs = getattr(keras.applications, published[name])(weights=None)
@@ -52,8 +52,8 @@ def test_attention_adds_what_it_adds_in_pytorch():
         with torch.device("meta"):
             twin = torch_densenet.densenet121(attention="se", placement=placement)
         model = excite.keras.densenet121(attention="se", placement=placement)
-        learnt = sum(np.prod(weight.shape) for weight in model.trainable_weights)
-        assert learnt == sum(parameter.numel() for parameter in twin.parameters())
+        learned = sum(np.prod(weight.shape) for weight in model.trainable_weights)
+        assert learned == sum(parameter.numel() for parameter in twin.parameters())
 
 
 @pytest.fixture(scope="module")
