@@ -151,7 +151,7 @@ def fine_tune(task: Task, data: Path, place: Path) -> None:
                     out=str(out),
                     weights=str(data / "weights" / f"{task.weights}.safetensors"),
                     seed=seed,
-                    photos=False,
+                    near_duplicates=False,
                     allow_leaks=True,  # CIFAR-10's own: 34 of its 10,000 test images; both arms meet them
                     quiet=True,
                     **task.options,

@@ -42,11 +42,11 @@ def audit_folder(folder: Path, *, photos: bool) -> int:
 
 
 def passes_1_and_2(folder: Path) -> int:
-    return audit_folder(folder, photos=False)
+    return audit_folder(folder, near_duplicates=False)
 
 
 def all_passes(folder: Path) -> int:
-    return audit_folder(folder, photos=True)
+    return audit_folder(folder, near_duplicates=True)
 
 
 def imagehash_pairs(folder: Path) -> int:

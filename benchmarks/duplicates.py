@@ -76,7 +76,7 @@ def hash_pairs(files: Sequence[Path]) -> tuple[set[tuple[int, int]], float]:
 
 
 def report_mpox(folder: Path) -> None:
-    pairs, files, cost = search(sorted(folder.rglob("*.jpg")), photos=True)
+    pairs, files, cost = search(sorted(folder.rglob("*.jpg")), near_duplicates=True)
     photo = [file.stem.rsplit("_", 1)[0] for file in files]
     patient = [file.stem.split("_")[0] for file in files]
     linked = link(len(files), pairs)
@@ -105,11 +105,11 @@ def report_mpox(folder: Path) -> None:
         print(f"| {name} | {len(some)} | {one} | {same} | {other} | {count} of {len(whole)} |")
     print("\nGroups with two patients:", [sorted(p) for p in patients.values() if len(p) > 1])
     print("Largest group:", max(linked.groups.count(group) for group in set(linked.groups)), "images;")
-    print("doubtful pairs:", len(linked.doubtful), "flagged groups:", len(linked.giant))
+    print("doubtful pairs:", len(linked.doubtful), "flagged groups:", len(linked.oversized))
 
 
 def report_hymenoptera(folder: Path) -> None:
-    pairs, files, cost = search(sorted(folder.rglob("*.jpg")), photos=True)
+    pairs, files, cost = search(sorted(folder.rglob("*.jpg")), near_duplicates=True)
     print(f"\n## hymenoptera: {len(files)} images; {cost}\n\npairs: {len(pairs)}")
     for pair in pairs:
         print(files[pair.a], files[pair.b], pair.kind, pair.evidence, f"{pair.confidence:.3f}")
@@ -117,7 +117,7 @@ def report_hymenoptera(folder: Path) -> None:
 
 def report_cifar10(folder: Path) -> None:
     every = sorted(folder.glob("t*/*/*.jpg"))
-    pairs, files, cost = search(every, photos=False)
+    pairs, files, cost = search(every, near_duplicates=False)
     print(f"\n## CIFAR-10, passes 1 and 2: {len(files)} images; {cost}")
     test = [file.parents[1].name == "test" for file in files]
     leaked = {pair.a if test[pair.a] else pair.b for pair in pairs if test[pair.a] != test[pair.b]}
@@ -145,7 +145,7 @@ def report_changes(folder: Path, count: int) -> None:
             for number, picture in enumerate([*originals, *map(change, originals)]):
                 files.append(Path(place) / f"{number:04d}.png")
                 picture.save(files[-1])
-            pairs, order, _ = search(files, photos=True)
+            pairs, order, _ = search(files, near_duplicates=True)
             numbers = [int(file.stem) for file in order]
             used = link(len(files), pairs).used
             found = {"excite": {tuple(sorted((numbers[p.a], numbers[p.b]))) for p in used}}
@@ -220,7 +220,7 @@ def joined(pictures: Sequence[Image.Image], copies: Sequence[Image.Image]) -> Jo
         for number, picture in enumerate([*pictures, *copies]):
             files.append(Path(place) / f"{number:04d}.png")
             picture.save(files[-1])
-        pairs, order, _ = search(files, photos=True)
+        pairs, order, _ = search(files, near_duplicates=True)
     linked = link(len(files), pairs)
     numbers = [int(file.stem) for file in order]
     used = [(numbers[pair.a], numbers[pair.b]) for pair in linked.used]

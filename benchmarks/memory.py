@@ -1,6 +1,6 @@
 """What reusing freed memory is worth: ``python benchmarks/memory.py [NETWORK ...]``.
 
-Forward pass and training step with and without ``excite.system.malloc.keep_memory``, each in processes of
+Forward pass and training step with and without ``excite.system.malloc.keep_heap``, each in processes of
 its own, alternating, since the setting cannot be taken back; medians of several, with page faults and peak.
 """
 
@@ -23,9 +23,9 @@ ROUNDS, STEPS = 3, 3
 def measure(name: str) -> dict[str, float]:
     """Seconds, page faults and peak MiB of this process."""
     from excite.models.catalog import create_model
-    from excite.system.malloc import keep_memory
+    from excite.system.malloc import keep_heap
 
-    keep_memory()
+    keep_heap()
     torch.set_num_threads(1)
     model = create_model(name, num_classes=10).to(memory_format=torch.channels_last)
     images = torch.randn(32, 3, 224, 224).contiguous(memory_format=torch.channels_last)

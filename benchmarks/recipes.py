@@ -45,7 +45,7 @@ def main() -> None:
     options.add_argument("data")
     options.add_argument("weights")
     options.add_argument("--model", default="mobilenetv1_100")
-    options.add_argument("--cut-after", default="blocks.4.0")
+    options.add_argument("--truncate-after", default="blocks.4.0")
     options.add_argument("--group-pattern")
     options.add_argument("--image-size", type=int, default=160)
     options.add_argument("--folds-run", type=int, default=2)
@@ -96,7 +96,7 @@ def with_excite(recipe: str) -> Callable[[Manifest, argparse.Namespace], Predict
             part.save(Path(place) / "fold.csv")
             options = {"model": asked.model, "image_size": asked.image_size, "recipe": recipe}
             if recipe != "scratch":
-                options |= {"weights": asked.weights, "cut_after": asked.cut_after}
+                options |= {"weights": asked.weights, "truncate_after": asked.truncate_after}
             shutil.rmtree(cache_directory() / "features", ignore_errors=True)
             run = excite.train(Path(place) / "fold.csv", out=str(Path(place) / "run"), quiet=True, **options)
             return run.predicted()
@@ -128,7 +128,7 @@ def with_fastai(part: Manifest, asked: argparse.Namespace) -> Predictions:
         batch_tfms=[*aug_transforms(), Normalize.from_stats([0.5] * 3, [0.5] * 3)],
     )
     torch.manual_seed(0)
-    model = create_model(asked.model, num_classes=len(part.classes), cut_after=asked.cut_after)
+    model = create_model(asked.model, num_classes=len(part.classes), truncate_after=asked.truncate_after)
     load_weights(model, Path(asked.weights))
     learner = Learner(
         block.dataloaders(table, bs=32), model, loss_func=nn.CrossEntropyLoss(), splitter=head_apart

@@ -7,7 +7,7 @@ turns: one step of each, round after round, so that a busy moment meets all. Tim
 quartiles; ratios are medians of the ratios within a round. Data is random, memory channels-last, precision
 the same for all. Rows of other libraries run as their users run them; ours with what ``excite train`` and
 ``Classifier`` switch on: fused operators, memory that stays in the process, and for inference the copy that
-``excite.answering`` makes. ``off`` has none of these; ``kept`` is another library's network with memory that
+``excite.optimize_for_inference`` makes. ``off`` has none of these; ``kept`` is another library's network with memory that
 stays. Peak memory is what a training step takes above what the process holds once a step of two small images
 has loaded all libraries. Answers to one image are asked ten in a row, as a benchmark of the field does. The
 floor is the network's arithmetic at the speed of a large matrix product measured here, which no real network
@@ -102,15 +102,15 @@ def serve(network: str, row: str, work: str, precision: str, threads: int, compi
     torch.set_num_threads(threads)
     ours = row.startswith("ours") and not row.endswith("off")
     if ours or row.endswith("kept"):
-        from excite.system.malloc import keep_memory
+        from excite.system.malloc import keep_heap
 
-        keep_memory()
+        keep_heap()
     model = ROWS[network][row]().to(memory_format=torch.channels_last)
     x = torch.randn(IMAGES[work], 3, 224, 224).contiguous(memory_format=torch.channels_last)
     if ours and work != "step":
-        from excite import answering
+        from excite import optimize_for_inference
 
-        model = answering(model.eval(), x[:1])
+        model = optimize_for_inference(model.eval(), x[:1])
     run = torch.compile(model) if compiled else model
 
     def forward(x: Tensor) -> Tensor:

@@ -21,8 +21,8 @@ import numpy as np
 from excite.config.train_config import TrainConfig
 from excite.study.plan import Plan, parse_arm
 from excite.study.running import worker
-from excite.study.running.live_table import Board
-from excite.study.running.local import choose_crew, run_here
+from excite.study.running.live_table import LiveTable
+from excite.study.running.local import choose_pool, run_here
 from excite.study.study import begin
 from excite.system.progress import Display
 from excite.training.loop import Trainer
@@ -34,8 +34,8 @@ ARMS = [parse_arm("plain:densenet_bc_40_12"), parse_arm("se:densenet_bc_40_12+se
 def busy(seeds: int) -> None:
     with tempfile.TemporaryDirectory() as place:
         study, cells = begin(Plan(BASE, ARMS, seeds=seeds), Path(place) / "study", None, Display())
-        crew = choose_crew("cpu", None, None, cells)
-        run_here(study, crew, Board())
+        crew = choose_pool("cpu", None, None, cells)
+        run_here(study, crew, LiveTable())
         rows = study.store.cells(study.name)
     spent = [row.ended - row.started for row in rows]
     whole = max(row.ended for row in rows) - min(row.started for row in rows)

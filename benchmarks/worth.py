@@ -1,8 +1,8 @@
-"""From which size on the fused operators pay on this processor: what ``excite.kernels.dispatch.WORTH`` says.
+"""From which size on the fused operators pay on this processor: what ``excite.kernels.dispatch.MIN_SIZES`` says.
 
 Run by hand: ``python benchmarks/worth.py``. Each row is a map's size and how much time the fused operator
 takes of PyTorch's own, alternating in one process, medians; under 1 it pays. At the end: how much time the
-copy that ``excite.answering`` makes takes of its network's, and how long it takes to make.
+copy that ``excite.optimize_for_inference`` makes takes of its network's, and how long it takes to make.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from excite.insertion.attach import attend
 from excite.kernels.dispatch import kernels
 from excite.models.densenet import DenseBlock, DenseLayer
 from excite.models.fused_blocks import norm_add_relu, norm_relu
-from excite.system.malloc import keep_memory
+from excite.system.malloc import keep_heap
 
 MAPS = ((32, 16, 16), (32, 32, 16), (32, 16, 32), (16, 64, 32), (16, 512, 14), (16, 128, 56), (16, 256, 56))
 BLOCKS = (
@@ -98,7 +98,7 @@ def copies(name: str) -> None:
     for many, rounds in ((1, 20), (32, 5)):
         x = torch.randn(many, 3, 224, 224).contiguous(memory_format=torch.channels_last)
         began = time.perf_counter()
-        made = excite.answering(model, x[:1])
+        made = excite.optimize_for_inference(model, x[:1])
         cost = time.perf_counter() - began
         times: dict[str, list[float]] = {"copy": [], "network": []}
         with torch.no_grad():
@@ -113,7 +113,7 @@ def copies(name: str) -> None:
 
 
 def main() -> None:
-    keep_memory()
+    keep_heap()
     for dtype in (torch.float32, torch.bfloat16):
         for shape in MAPS:
             norms(dtype, *shape)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from excite.api import train as train
     from excite.attention.squeeze_excitation import SqueezeExcitation as SqueezeExcitation
     from excite.errors import ExciteError as ExciteError
-    from excite.inference.optimized import answering as answering
+    from excite.inference.optimized import optimize_for_inference as optimize_for_inference
     from excite.insertion.insert import insert as insert
     from excite.insertion.insert import remove as remove
     from excite.insertion.sites import sites as sites
@@ -29,7 +29,7 @@ _HOMES = {
     "ExciteError": "excite.errors",
     "Run": "excite.runs.run",
     "SqueezeExcitation": "excite.attention.squeeze_excitation",
-    "answering": "excite.inference.optimized",
+    "optimize_for_inference": "excite.inference.optimized",
     "audit": "excite.api",
     "create_model": "excite.models.catalog",
     "insert": "excite.insertion.insert",
@@ -44,7 +44,7 @@ __all__ = [
     "ExciteError",
     "Run",
     "SqueezeExcitation",
-    "answering",
+    "optimize_for_inference",
     "audit",
     "create_model",
     "insert",

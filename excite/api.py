@@ -40,7 +40,7 @@ def train(data: str | Path, *, resume: bool = False, quiet: bool = False, **opti
 def audit(
     data: str | Path,
     *,
-    photos: bool | None = None,
+    near_duplicates: bool | None = None,
     decisions: str | Path | None = None,
     group_pattern: str | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -60,7 +60,7 @@ def audit(
     """
     return run_audit(
         read_images(data, group_pattern=group_pattern, **columns),
-        photos=photos,
+        near_duplicates=near_duplicates,
         max_pixels=max_pixels,
         cache=cache_directory(),
         decisions=[] if decisions is None else [Path(decisions)],

@@ -43,7 +43,7 @@ class EffectiveSE(GatedModule):
     Paper: CenterMask, Lee and Park, https://arxiv.org/abs/1911.06667, section 3.4.
     """
 
-    sees_means_only = True
+    uses_means_only = True
 
     def __init__(self, channels: int, *, gate: str = "sigmoid", identity: bool = False) -> None:
         super().__init__(channels)
@@ -82,7 +82,7 @@ class ECA(GatedModule):
     Paper: ECA-Net, Wang et al., https://arxiv.org/abs/1910.03151.
     """
 
-    sees_means_only = True
+    uses_means_only = True
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from excite.attention.width import require_positive
 from excite.errors import BAD_USAGE, ExciteError
-from excite.kernels.dispatch import unseen
+from excite.kernels.dispatch import has_no_hooks
 
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d
 
@@ -33,7 +33,7 @@ class GatedModule(nn.Module):
     """
 
     passes = 2  # one squeeze, one scale
-    sees_means_only = False  # whether the gates of a map are those of its channel means, (N, C, 1, 1)
+    uses_means_only = False  # whether the gates of a map are those of its channel means, (N, C, 1, 1)
 
     def __init__(self, channels: int, **at_least_one: int) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ def _dtype_inside(layer: nn.Module, otherwise: torch.dtype) -> torch.dtype:
 
 def is_plain_layer(layer: nn.Module) -> TypeGuard[Layer]:
     """Whether the layer is one of torch.nn itself and has no hooks: then its weights say what it does."""
-    return type(layer) in (nn.Linear, nn.Conv1d, nn.Conv2d) and unseen(layer)
+    return type(layer) in (nn.Linear, nn.Conv1d, nn.Conv2d) and has_no_hooks(layer)
 
 
 def at_least_one(count: int) -> int:

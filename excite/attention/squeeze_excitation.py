@@ -86,7 +86,7 @@ class SqueezeExcitation(nn.Module):
             nn.init.zeros_(self.fc2.weight)
 
     @property
-    def sees_means_only(self) -> bool:
+    def uses_means_only(self) -> bool:
         """Whether the gates of a map are those of its channel means, (N, C, 1, 1)."""
         return self.squeeze_name == "avg"
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from excite.audit.decisions import Decided, read_decisions, resolve
-from excite.audit.duplicates.find import Linked, find_pairs, link
+from excite.audit.duplicates.find import Grouping, find_pairs, link
 from excite.audit.duplicates.pair import KINDS, Pair
 from excite.audit.file_findings import FileFindings, examine_files
-from excite.audit.file_metadata import FileFacts
+from excite.audit.file_metadata import FileMetadata
 from excite.audit.leaks import LabelConflict, Leaks, find_leaks, label_conflicts
 from excite.audit.metadata_shortcut import Shortcut, find_shortcuts
 from excite.audit.name_patterns import NamePattern, propose_pattern
@@ -46,10 +46,10 @@ class Audit:
 
     manifest: Manifest
     files: FileFindings
-    facts: tuple[FileFacts, ...]
-    photos: bool
+    facts: tuple[FileMetadata, ...]
+    near_duplicates: bool
     pairs: tuple[Pair, ...]
-    linked: Linked
+    linked: Grouping
     same_photo: tuple[int, ...]
     decided: Decided
     leaks: Leaks
@@ -117,10 +117,10 @@ class Audit:
             "images": len(self),
             "groups": len(self.members),
             "group_sizes": {"largest": sizes[0] if sizes else 0, "alone": sizes.count(1)},
-            "giant_groups": [
-                {"group": number, "images": len(self.members[number])} for number in self.linked.giant
+            "oversized_groups": [
+                {"group": number, "images": len(self.members[number])} for number in self.linked.oversized
             ],
-            "passes": ["files", "same picture", *(["same photo"] if self.photos else [])],
+            "passes": ["files", "same picture", *(["same photo"] if self.near_duplicates else [])],
             "pairs": [
                 {
                     "a": paths[pair.a],
@@ -152,7 +152,7 @@ class Audit:
 def audit(
     manifest: Manifest,
     *,
-    photos: bool | None = None,
+    near_duplicates: bool | None = None,
     max_pixels: int = MAX_PIXELS,
     cache: Path | None = None,
     decisions: Sequence[Path] = (),
@@ -176,10 +176,12 @@ def audit(
     said = [decision for file in decisions for decision in read_decisions(file)]
     kept, facts, files = examine_files(manifest, max_pixels=max_pixels, cache=cache, progress=progress)
     decided = resolve(said, kept)
-    photos = len(kept) <= PHOTOS_UP_TO if photos is None else photos
+    near_duplicates = len(kept) <= PHOTOS_UP_TO if near_duplicates is None else near_duplicates
     pairs: list[Pair] = []
     if len(kept) > 1:
-        pairs = find_pairs(kept, photos=photos, max_pixels=max_pixels, cache=cache, progress=progress)
+        pairs = find_pairs(
+            kept, near_duplicates=near_duplicates, max_pixels=max_pixels, cache=cache, progress=progress
+        )
     known = kept.table["group"].tolist()
     accepted = {*decided.accepted, *_chained(kept.table["photo"].tolist())}
     join = partial(link, len(kept), pairs, rejected=decided.rejected, accepted=accepted)
@@ -191,7 +193,7 @@ def audit(
         manifest=kept,
         files=files,
         facts=facts,
-        photos=photos,
+        near_duplicates=near_duplicates,
         pairs=tuple(pairs),
         linked=linked,
         same_photo=alone.groups,
@@ -221,10 +223,10 @@ def _names(numbers: Sequence[int], given: Sequence[str]) -> list[str]:
     return names
 
 
-def _chained(photos: Sequence[str]) -> Iterator[tuple[int, int]]:
+def _chained(near_duplicates: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Each image and the one before it of the same photo, as the user says."""
     last: dict[str, int] = {}
-    for row, name in enumerate(photos):
+    for row, name in enumerate(near_duplicates):
         if name and name in last:
             yield last[name], row
         last[name] = row

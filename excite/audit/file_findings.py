@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from excite.audit.file_metadata import FileFacts, facts_of
+from excite.audit.file_metadata import FileMetadata, metadata_of
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.file_validation import BadFile, check_files
 from excite.data.manifest import LeftOut, Manifest
@@ -102,7 +102,7 @@ def examine_files(
     max_pixels: int = MAX_PIXELS,
     cache: Path | None = None,
     progress: Callable[[str], Progress | None] | None = None,
-) -> tuple[Manifest, tuple[FileFacts, ...], FileFindings]:
+) -> tuple[Manifest, tuple[FileMetadata, ...], FileFindings]:
     """The manifest of the good files with hash and size, the facts of each, and what is to be said of all.
 
     Args:
@@ -118,7 +118,7 @@ def examine_files(
     )
     if manifest.intensity_range is not None:
         kept = replace(kept, intensity_range=manifest.intensity_range)
-    found = facts_of(kept, cache=cache, progress=stage("reading headers") if len(kept) else None)
+    found = metadata_of(kept, cache=cache, progress=stage("reading headers") if len(kept) else None)
     lost = [
         BadFile(path, "changed while it was read")
         for path, fact in zip(kept.table["path"], found, strict=True)
@@ -152,7 +152,7 @@ def kind_of_bad(reason: str) -> str:
     return next((kind for kind, starts in kinds.items() if reason.startswith(starts)), "unreadable")
 
 
-def _odd_files(manifest: Manifest, facts: Sequence[FileFacts]) -> list[OddFile]:
+def _odd_files(manifest: Manifest, facts: Sequence[FileMetadata]) -> list[OddFile]:
     """Tiny and extreme are judged beside the rest of the set: 8 x 8 digits are all as they should be."""
     sides = manifest.table[["width", "height"]].to_numpy()
     if not len(sides):

@@ -30,7 +30,7 @@ _PILLOW = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
 
 
 @dataclass(frozen=True)
-class FileFacts:
+class FileMetadata:
     """What is known of a file besides its picture.
 
     Args:
@@ -50,7 +50,7 @@ class FileFacts:
     spread: float
 
 
-def read_facts(path: str | Path, intensity_range: IntensityRange | None = None) -> FileFacts | None:
+def read_facts(path: str | Path, intensity_range: IntensityRange | None = None) -> FileMetadata | None:
     """The facts of a file that has been decoded before; None when that fails now."""
     try:
         with Path(path).open("rb") as file:
@@ -74,7 +74,7 @@ def read_facts(path: str | Path, intensity_range: IntensityRange | None = None) 
         fewer = (picture.width // step, picture.height // step)
         picture = picture.resize(fewer, Image.Resampling.NEAREST)  # keeps the noise of single pixels
     quantization = sum(next(iter(tables.values()), ())) if name == "JPEG" else 0
-    return FileFacts(size, name, mode, quantization, _is_gray(picture), round(_spread(picture), 3))
+    return FileMetadata(size, name, mode, quantization, _is_gray(picture), round(_spread(picture), 3))
 
 
 def _spread(picture: Image.Image) -> float:
@@ -95,9 +95,9 @@ def _is_gray(picture: Image.Image) -> bool:
     return sum(counts[_COLORED + 1 :]) < 0.001 * sum(counts)
 
 
-def facts_of(
+def metadata_of(
     manifest: Manifest, *, cache: Path | None = None, progress: Progress | None = None
-) -> list[FileFacts | None]:
+) -> list[FileMetadata | None]:
     """The facts of every file of a checked manifest; None for one that cannot be read any more.
 
     Args:
@@ -124,19 +124,19 @@ def facts_of(
     return found
 
 
-def _recalled(memory: Path | None, count: int) -> list[FileFacts] | None:
+def _recalled(memory: Path | None, count: int) -> list[FileMetadata] | None:
     """What was read last time, or None when there is nothing whole to recall."""
     if memory is None:
         return None
     try:
         with memory.open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.reader(file, strict=True) if len(row) == len(fields(FileFacts))]
+            rows = [row for row in csv.reader(file, strict=True) if len(row) == len(fields(FileMetadata))]
         facts = [_fact(*row) for row in rows]
     except (OSError, ValueError, KeyError, csv.Error):
         return None
     return facts if len(facts) == count else None
 
 
-def _fact(size: str, name: str, mode: str, quantization: str, gray: str, spread: str) -> FileFacts:
+def _fact(size: str, name: str, mode: str, quantization: str, gray: str, spread: str) -> FileMetadata:
     colored = {"True": True, "False": False}
-    return FileFacts(int(size), name, mode, int(quantization), colored[gray], float(spread))
+    return FileMetadata(int(size), name, mode, int(quantization), colored[gray], float(spread))

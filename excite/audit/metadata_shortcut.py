@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from excite.audit.file_metadata import FileFacts
+    from excite.audit.file_metadata import FileMetadata
 
 FOLDS = 5
 PERMUTATIONS = 99  # so that a score above all of them has p = 0.01
@@ -55,7 +55,7 @@ class Shortcut:
 
 
 def find_shortcuts(
-    facts: Sequence[FileFacts],
+    facts: Sequence[FileMetadata],
     sides: np.ndarray,
     targets: np.ndarray,
     groups: np.ndarray,
@@ -128,7 +128,7 @@ def _sample(groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return np.flatnonzero(np.isin(codes, order[taken]))
 
 
-def _columns(facts: Sequence[FileFacts], sides: np.ndarray) -> dict[str, np.ndarray]:
+def _columns(facts: Sequence[FileMetadata], sides: np.ndarray) -> dict[str, np.ndarray]:
     """The numbers that each property comes to, name -> (N, columns)."""
     width, height = sides[:, 0].astype(float), sides[:, 1].astype(float)
     size = np.array([fact.bytes for fact in facts], dtype=float)

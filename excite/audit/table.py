@@ -66,9 +66,9 @@ def _file_rows(audit: Audit) -> list[tuple[str, str]]:
 def _pair_rows(audit: Audit) -> list[tuple[str, str]]:
     rows = []
     for kind, count in audit.kinds.items():
-        if kind == "same photo" and not audit.photos:
+        if kind == "same photo" and not audit.near_duplicates:
             why = f"; it runs unasked up to {PHOTOS_UP_TO:,} images" if len(audit) > PHOTOS_UP_TO else ""
-            rows.append((kind, f"not looked for{why}; --photos does"))
+            rows.append((kind, f"not looked for{why}; --near-duplicates does"))
             continue
         sure = [pair.confidence for pair in audit.pairs if pair.kind == kind]
         confidence = f", confidence {_between(min(sure), max(sure))}" if sure else ""
@@ -88,7 +88,7 @@ def _pair_rows(audit: Audit) -> list[tuple[str, str]]:
         hold = "holds" if len(several) == 1 else "hold"
         text += f"; {len(several):,} {hold} more than one, the largest {max(several):,}"
     rows.append(("groups", text))
-    for number in audit.linked.giant:
+    for number in audit.linked.oversized:
         size = len(audit.members[number])
         text = f"group {number} holds {size:,} of {len(audit):,} images: false pairs may have chained it"
         rows.append(("GIANT GROUP", f"{text}; judge its pairs in decisions.csv"))

@@ -21,7 +21,7 @@ def add_to(app: typer.Typer) -> None:
         "audit",
         epilog="Examples: [bold]excite audit photos[/bold] · "
         "[bold]excite audit photos --group-pattern '^(P\\d+)_' --strict[/bold] · "
-        "[bold]excite audit table.csv --no-photos --json[/bold]",
+        "[bold]excite audit table.csv --no-near-duplicates --json[/bold]",
     )(audit)
 
 
@@ -42,10 +42,10 @@ def audit(
             show_default=False,
         ),
     ] = None,
-    photos: Annotated[
+    near_duplicates: Annotated[
         bool | None,
         typer.Option(
-            "--photos/--no-photos",
+            "--near-duplicates/--no-near-duplicates",
             help="Look for crops, turns and recolored copies too. [dim]\\[up to 20,000 images][/dim]",
             rich_help_panel=LOOK,
             show_default=False,
@@ -104,10 +104,10 @@ def audit(
     from excite.audit.table import audit_rows, headline
     from excite.reporting.audit_page import write_audit
     from excite.system.cache import cache_directory
-    from excite.system.malloc import keep_memory
+    from excite.system.malloc import keep_heap
     from excite.system.progress import ConsoleDisplay
 
-    keep_memory()
+    keep_heap()
     manifest = read_images(
         data,
         group_pattern=group_pattern,
@@ -123,7 +123,7 @@ def audit(
     try:
         found = run_audit(
             manifest,
-            photos=photos,
+            near_duplicates=near_duplicates,
             max_pixels=max_pixels,
             cache=cache_directory(),
             decisions=decision_files(folder, decisions),

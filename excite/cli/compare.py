@@ -58,19 +58,19 @@ def compare(
 
 
 def _print_difference(pair: dict[str, Any]) -> None:
-    if "why" in pair:
-        print_line(f"not compared: {pair['why']}")
+    if "reason" in pair:
+        print_line(f"not compared: {pair['reason']}")
         return
     table = plain_table(
         "figure", "difference", "95 % interval", "p", right=("difference", "95 % interval", "p")
     )
     for name, one in pair["metrics"].items():
         if one["value"] is None:
-            table.add_row(name, "-", one["why"] or "not defined", "")
+            table.add_row(name, "-", one["reason"] or "not defined", "")
             continue
         scale, unit = (100, " points") if name in SHARES else (1, "")
         value = f"{scale * one['value']:+.{2 if unit else 3}f}{unit}"
-        bounds = one["why"] or ""
+        bounds = one["reason"] or ""
         if one["low"] is not None:
             digits = 2 if unit else 3
             bounds = f"{scale * one['low']:+.{digits}f} to {scale * one['high']:+.{digits}f}"

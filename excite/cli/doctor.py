@@ -77,7 +77,7 @@ def _import(module: str) -> dict[str, str | None]:
 def _machine() -> dict[str, Any]:
     import torch
 
-    from excite.kernels.dispatch import in_words
+    from excite.kernels.dispatch import describe_backend
     from excite.system.cache import cache_directory
     from excite.system.devices import choose_device, choose_precision, find_compiler
 
@@ -94,7 +94,7 @@ def _machine() -> dict[str, Any]:
     return {
         "device": f"{device.type} ({name})",
         "precision": f"{choose_precision('auto', device)} by default",
-        "kernels": in_words(device),
+        "kernels": describe_backend(device),
         "threads": f"{torch.get_num_threads()} of {os.cpu_count()} processors",
         "cache": place,
         "--compile": find_compiler() or "not available: no C++ compiler",

@@ -13,7 +13,7 @@ from excite.config.train_config import EITHER, TrainConfig
 from excite.errors import BAD_USAGE, ExciteError
 
 if TYPE_CHECKING:
-    from excite.evaluation.evaluate import Questions
+    from excite.evaluation.evaluate import EvaluationSpec
 
 ASKED, FOUND = "What to measure", "Data"
 
@@ -22,7 +22,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         "evaluate",
         epilog="Examples: [bold]excite evaluate runs/photos[/bold] · "
-        "[bold]excite evaluate runs/photos other-photos --map Chickenpox=Others --out judged[/bold]",
+        "[bold]excite evaluate runs/photos other-photos --map-class Chickenpox=Others --out judged[/bold]",
     )(evaluate)
 
 
@@ -46,7 +46,7 @@ def evaluate(
     same: Annotated[
         list[str] | None,
         typer.Option(
-            "--map",
+            "--map-class",
             help="A class of the data that is another of the run's; may be given several times.",
             metavar="THEIRS=OURS",
             rich_help_panel=FOUND,
@@ -73,10 +73,14 @@ def evaluate(
     split_column: Annotated[
         str, typer.Option(help="CSV column that says train, val or test.", rich_help_panel=FOUND)
     ] = "split",
-    max_bad: Annotated[
+    max_unreadable: Annotated[
         float,
         typer.Option(
-            "--max-bad", help="Largest share of unreadable files.", min=0.0, max=1.0, rich_help_panel=FOUND
+            "--max-unreadable",
+            help="Largest share of unreadable files.",
+            min=0.0,
+            max=1.0,
+            rich_help_panel=FOUND,
         ),
     ] = 0.01,
     positive: Annotated[
@@ -103,20 +107,20 @@ def evaluate(
             rich_help_panel=ASKED,
         ),
     ] = None,
-    not_sure_below: Annotated[
+    abstain_below: Annotated[
         float | None,
         typer.Option(
-            "--not-sure-below",
+            "--abstain-below",
             help='Answer "not sure" below this confidence.',
             min=0.0,
             max=1.0,
             rich_help_panel=ASKED,
         ),
     ] = None,
-    sure_accuracy: Annotated[
+    selective_accuracy: Annotated[
         float | None,
         typer.Option(
-            "--sure-accuracy",
+            "--selective-accuracy",
             help='Answer "not sure" below the confidence from which so many validation answers are right.',
             min=0.01,
             max=1.0,
@@ -131,10 +135,12 @@ def evaluate(
             rich_help_panel=ASKED,
         ),
     ] = None,
-    by: Annotated[
+    subgroups: Annotated[
         str | None,
         typer.Option(
-            "--by", help="Columns whose values are measured apart, as site,camera.", rich_help_panel=ASKED
+            "--subgroups",
+            help="Columns whose values are measured apart, as site,camera.",
+            rich_help_panel=ASKED,
         ),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps, auto.")] = "auto",
@@ -165,14 +171,14 @@ def evaluate(
         "positive": positive,
         "sensitivity": sensitivity,
         "specificity": specificity,
-        "not_sure_below": not_sure_below,
-        "sure_accuracy": sure_accuracy,
-        "by": by,
+        "abstain_below": abstain_below,
+        "selective_accuracy": selective_accuracy,
+        "subgroups": subgroups,
     }
     if run.suffix.lower() == ".csv":
-        _refuse(run, {"DATA": data, "--split": split, "--map": same, "--group-pattern": group_pattern})
-        questions = _questions(TrainConfig(), wishes)
-        result = evaluate_table(run, questions, validation=validation, group_column=group_column, out=out)
+        _refuse(run, {"DATA": data, "--split": split, "--map-class": same, "--group-pattern": group_pattern})
+        spec = _questions(TrainConfig(), wishes)
+        result = evaluate_table(run, spec, validation=validation, group_column=group_column, out=out)
     else:
         _refuse(run, {"--validation": validation})
         opened = Run.open(run)
@@ -182,7 +188,7 @@ def evaluate(
             opened,
             data,
             split=split,
-            questions=_questions(opened.config, wishes),
+            spec=_questions(opened.config, wishes),
             mapping=_mapping(same or []),
             group_pattern=group_pattern,
             columns={
@@ -192,7 +198,7 @@ def evaluate(
                 "split_column": split_column,
             },
             device=device,
-            max_bad=max_bad,
+            max_unreadable=max_unreadable,
             out=out,
             display=ConsoleDisplay(),
         )
@@ -207,9 +213,9 @@ def evaluate(
         print_line(f"written   {out}   (evaluation.html shows it)")
 
 
-def _questions(asked: TrainConfig, wishes: dict[str, Any]) -> Questions:
+def _questions(asked: TrainConfig, wishes: dict[str, Any]) -> EvaluationSpec:
     """What was asked before, changed by the flags; one wish for a threshold replaces the other."""
-    from excite.runs.derive import questions_of
+    from excite.runs.derive import evaluation_spec_of
 
     given = {name: value for name, value in wishes.items() if value is not None}
     for one, other, _ in EITHER:
@@ -218,7 +224,7 @@ def _questions(asked: TrainConfig, wishes: dict[str, Any]) -> Questions:
     asked = asked.replace(**given)
     if asked.positive is None and (asked.sensitivity is not None or asked.specificity is not None):
         raise ExciteError("which class is to be found?", where="--positive", exit_code=BAD_USAGE)
-    return questions_of(asked)
+    return evaluation_spec_of(asked)
 
 
 def _source(run: Path, data: str | None, split: str) -> str:
@@ -253,5 +259,7 @@ def _mapping(texts: list[str]) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts]
     for text, (theirs, _, ours) in zip(texts, pairs, strict=True):
         if not theirs or not ours:
-            raise ExciteError("is not of the form THEIRS=OURS", where=f"--map {text}", exit_code=BAD_USAGE)
+            raise ExciteError(
+                "is not of the form THEIRS=OURS", where=f"--map-class {text}", exit_code=BAD_USAGE
+            )
     return {theirs: ours for theirs, _, ours in pairs}

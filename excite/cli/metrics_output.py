@@ -136,8 +136,8 @@ def print_seen(figures: Mapping[str, Any]) -> None:
 
 def _print_reasons(figures: Iterable[Mapping[str, Any]]) -> None:
     """Why some of the figures above are not defined, or have no interval; each reason once."""
-    missing = [figure for figure in figures if "why" in figure]
+    missing = [figure for figure in figures if "reason" in figure]
     for start, defined in (("not defined (-)", False), ("no interval", True)):
-        reasons = [figure["why"] for figure in missing if (figure["value"] is not None) == defined]
+        reasons = [figure["reason"] for figure in missing if (figure["value"] is not None) == defined]
         if reasons:
             print_line(f"{start}: {'; '.join(dict.fromkeys(reasons))}")

@@ -98,10 +98,10 @@ def _images_in(folder: Path) -> list[Path]:
     found = find_images(folder, any_name=True)
     left_out = without_image_names(found.others)
     if not found.images:
-        why = f"; {left_out[0]}" if left_out else ""
-        raise ExciteError(f"the folder holds no images{why}", where=folder, exit_code=BAD_USAGE)
-    for reason in left_out:
-        print(printable(f"excite: {reason}"), file=sys.stderr)
+        reason = f"; {left_out[0]}" if left_out else ""
+        raise ExciteError(f"the folder holds no images{reason}", where=folder, exit_code=BAD_USAGE)
+    for message in left_out:
+        print(printable(f"excite: {message}"), file=sys.stderr)
     return list(map(Path, found.images))
 
 

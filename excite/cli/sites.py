@@ -14,15 +14,15 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         "sites",
         epilog="Examples: [bold]excite sites resnet50[/bold] · "
-        "[bold]excite sites efficientnet_b0 --stages 4,5 --strategy post[/bold] · "
+        "[bold]excite sites efficientnet_b0 --stages 4,5 --placement post[/bold] · "
         "[bold]excite sites vit_tiny_patch16_224 --where 'patch_embed.*'[/bold]",
     )(sites)
 
 
 def sites(
     model: Annotated[str, typer.Argument(help="Network by name.", show_default=False)],
-    strategy: Annotated[
-        str, typer.Option("--strategy", help="standard, pre, post, identity or inner.")
+    placement: Annotated[
+        str, typer.Option("--placement", help="standard, pre, post, identity or inner.")
     ] = "standard",
     where: Annotated[
         str | None,
@@ -40,7 +40,7 @@ def sites(
         create_model(model),
         where=None if where is None else module_paths(where),
         stages=None if stages is None else stage_numbers(stages),
-        strategy=strategy,
+        placement=placement,
     )
     if as_json:
         print_json([asdict(site) for site in found])

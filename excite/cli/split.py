@@ -46,18 +46,18 @@ def split(
             rich_help_panel=SPLIT,
         ),
     ] = "auto",
-    found_groups: Annotated[
+    group_duplicates: Annotated[
         bool,
         typer.Option(
-            "--found-groups/--no-found-groups",
+            "--group-duplicates/--no-group-duplicates",
             help="Look for copies of one photo, and keep them together.",
             rich_help_panel=SPLIT,
         ),
     ] = True,
-    photos: Annotated[
+    near_duplicates: Annotated[
         bool | None,
         typer.Option(
-            "--photos/--no-photos",
+            "--near-duplicates/--no-near-duplicates",
             help="Look for crops, turns and recolored copies too. [dim]\\[up to 20,000 images][/dim]",
             rich_help_panel=SPLIT,
             show_default=False,
@@ -101,10 +101,14 @@ def split(
     max_pixels: Annotated[
         int, typer.Option("--max-pixels", help="Larger pictures are refused.", min=1, rich_help_panel=DATA)
     ] = MAX_PIXELS,
-    max_bad: Annotated[
+    max_unreadable: Annotated[
         float,
         typer.Option(
-            "--max-bad", help="Largest share of unreadable files.", min=0.0, max=1.0, rich_help_panel=DATA
+            "--max-unreadable",
+            help="Largest share of unreadable files.",
+            min=0.0,
+            max=1.0,
+            rich_help_panel=DATA,
         ),
     ] = 0.01,
     as_json: Annotated[
@@ -124,13 +128,13 @@ def split(
     manifest = _grouped(
         data,
         out,
-        found_groups=found_groups,
-        photos=photos,
+        group_duplicates=group_duplicates,
+        near_duplicates=near_duplicates,
         decisions=decisions,
         group_pattern=group_pattern,
         columns={"path_column": path_column, "label_column": label_column, "group_column": group_column},
         max_pixels=max_pixels,
-        max_bad=max_bad,
+        max_unreadable=max_unreadable,
     )
     from excite.audit.leaks import siblings
     from excite.data.split import repeated_folds, split_manifest
@@ -187,15 +191,15 @@ def _grouped(
     data: str,
     out: Path,
     *,
-    found_groups: bool,
-    photos: bool | None,
+    group_duplicates: bool,
+    near_duplicates: bool | None,
     decisions: Path | None,
     group_pattern: str | None,
     columns: dict[str, str],
     max_pixels: int,
-    max_bad: float,
+    max_unreadable: float,
 ) -> Manifest:
-    """The good images with the groups that count: the user's own, with ``found_groups`` the copies too."""
+    """The good images with the groups that count: the user's own, with ``group_duplicates`` the copies too."""
     from excite.audit.audit import audit
     from excite.audit.reading import read_images
     from excite.data.file_validation import check_files, refuse_bad
@@ -203,9 +207,9 @@ def _grouped(
     from excite.system.cache import cache_directory
     from excite.system.progress import ConsoleDisplay
 
-    if not found_groups and (photos is not None or decisions is not None):
+    if not group_duplicates and (near_duplicates is not None or decisions is not None):
         raise ExciteError(
-            "--photos and --decisions are about found groups, and --no-found-groups looks for none",
+            "--near-duplicates and --decisions are about found groups, and --no-group-duplicates looks for none",
             exit_code=BAD_USAGE,
         )
     # What the data says of splits is replaced: it need not even be complete.
@@ -217,18 +221,18 @@ def _grouped(
         display.note(str(left_out))
     cache = cache_directory()
     try:
-        if found_groups:
+        if group_duplicates:
             files = [] if decisions is None else [decisions]
             found = audit(
                 manifest,
-                photos=photos,
+                near_duplicates=near_duplicates,
                 max_pixels=max_pixels,
                 cache=cache,
                 decisions=files,
                 progress=display.stage,
             )
             kept, bad = found.grouped(), found.files.bad
-            for number in found.linked.giant:
+            for number in found.linked.oversized:
                 size = len(found.members[number])
                 look = command_line("excite", "audit", Path(data))
                 display.note(f"group {number} holds {size} of {len(kept)} images: look at {look}")
@@ -245,6 +249,6 @@ def _grouped(
         display.close()
     for file in bad:
         display.note(f"left out: {file.path}: {file.reason}")
-    refuse_bad(bad, len(manifest), max_bad)
+    refuse_bad(bad, len(manifest), max_unreadable)
     check_classes(kept, where=data)
     return kept

@@ -11,7 +11,7 @@ from excite.cli.metrics_output import labels_line, print_figures, print_folds
 from excite.cli.options import takes_config
 from excite.cli.output import print_json, print_line
 from excite.cli.streams import write_data
-from excite.config.overrides import with_setting
+from excite.config.overrides import apply_override
 from excite.config.train_config import RUN, TrainConfig
 from excite.errors import BAD_USAGE, ExciteError
 from excite.system.text import command_line
@@ -69,7 +69,7 @@ def train(
     base = TrainConfig.from_yaml(config) if config else TrainConfig()
     options = base.replace(**(given if data is None else {"data": data, **given}))
     for setting in settings or []:
-        options = with_setting(options, setting)
+        options = apply_override(options, setting)
     if print_config:
         write_data(options.to_yaml())
         return

@@ -8,7 +8,7 @@ from excite.config.train_config import HINTS, TrainConfig
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 
 
-def with_setting(config: TrainConfig, setting: str) -> TrainConfig:
+def apply_override(config: TrainConfig, setting: str) -> TrainConfig:
     """Apply one ``name=value`` or ``name.key=value``; the value is read as YAML."""
     name, equals, text = setting.partition("=")
     if not equals:

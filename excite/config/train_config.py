@@ -22,7 +22,7 @@ MACHINE, EVALUATION, RUN = "Machine", "Evaluation", "Run"
 EITHER = (
     ("pretrained", "weights", "where to start from"),
     ("sensitivity", "specificity", "what threshold is wished"),
-    ("not_sure_below", "sure_accuracy", "when to answer not sure"),
+    ("abstain_below", "selective_accuracy", "when to answer not sure"),
 )
 
 # Arguments of ``create_model`` and of the libraries' constructors that a training sets itself, or that make a
@@ -39,7 +39,7 @@ RESERVED_OPTIONS = frozenset(
         "where",
         "stages",
         "attention_options",
-        "cut_after",
+        "truncate_after",
         "pretrained",
         "weights",
         "checkpoint_path",
@@ -74,7 +74,7 @@ class TrainConfig:
     group_pattern: str | None = option(
         None, DATA, "Regular expression on the file name; what its first bracket matches is the group."
     )
-    photos: bool | None = option(
+    near_duplicates: bool | None = option(
         None, DATA, "Look for crops, turns and recolored copies too; by default up to 20,000 images."
     )
     decisions: str | None = option(None, DATA, "A person's decisions.csv of excite audit, obeyed.")
@@ -83,7 +83,9 @@ class TrainConfig:
     label_column: str = option("label", DATA, "CSV column of the class.")
     group_column: str = option("group", DATA, "CSV column of the group, such as the patient.")
     split_column: str = option("split", DATA, "CSV column that says train, val or test.")
-    max_bad: float = option(0.01, DATA, "Largest share of unreadable files to go on with.", low=0.0, high=1.0)
+    max_unreadable: float = option(
+        0.01, DATA, "Largest share of unreadable files to go on with.", low=0.0, high=1.0
+    )
     max_pixels: int = option(MAX_PIXELS, DATA, "Images with more pixels are refused.", low=1)
     intensity_range: str | None = option(
         None,
@@ -116,7 +118,7 @@ class TrainConfig:
         "First layers of a DenseNet: cifar for small images, imagenet for others; auto: by image size.",
         choices=("auto", "imagenet", "cifar"),
     )
-    cut_after: str | None = option(
+    truncate_after: str | None = option(
         None,
         MODEL,
         "Path of the last module that counts, such as layer3: the head follows it. By default, where weights "
@@ -128,20 +130,20 @@ class TrainConfig:
     attention_options: dict[str, Any] = option({}, MODEL, "Options of the attention, such as reduction.")
 
     image_size: int | None = option(None, IMAGES, "Side of the network's input, in pixels.", low=1, high=4096)
-    fit: str = option(
+    resize_mode: str = option(
         "crop",
         IMAGES,
         "How a picture becomes a square: cut its middle out, squash it, or pad it.",
-        choices=("crop", "squash", "pad"),
+        choices=("crop", "stretch", "pad"),
     )
     normalization: str = option(
         "auto",
         IMAGES,
         "Mean and deviation to normalize with: imagenet's, half (0.5 and 0.5), or auto: what the weights to "
         "start from expect.",
-        choices=("auto", "imagenet", "half"),
+        choices=("auto", "imagenet", "symmetric"),
     )
-    views: str = option(
+    tta: str = option(
         "auto",
         IMAGES,
         "What the answer is the mean of: the image alone (one), its mirror image too (flip), or also five "
@@ -179,7 +181,7 @@ class TrainConfig:
         choices=("auto", "none", "quick", "standard", "small", "best"),
     )
     augment_options: dict[str, Any] = option({}, LOOP, "Changes to the preset, such as rotation.")
-    copies: str = option(
+    augmented_copies: str = option(
         "auto",
         LOOP,
         "Of a photo with several copies, such as a set that was augmented before, an epoch draws one, or it "
@@ -191,7 +193,9 @@ class TrainConfig:
         None, LOOP, "Minutes after which training ends, its schedule run down to the end.", low=0.01
     )
     batch_size: int = option(32, LOOP, "Images of one optimizer step, over all processes.", low=2)
-    accumulate: int = option(1, LOOP, "Pieces that each process cuts its batch into, for memory.", low=1)
+    accumulation_steps: int = option(
+        1, LOOP, "Pieces that each process cuts its batch into, for memory.", low=1
+    )
     optimizer: str = option("adamw", LOOP, "AdamW or SGD with momentum.", choices=("adamw", "sgd"))
     lr: float | None = option(
         None, LOOP, "Peak learning rate; adamw: 0.0005, sgd: 0.05; 0.4 of it to finetune.", low=0.0
@@ -217,8 +221,8 @@ class TrainConfig:
     warmup: float = option(0.1, LOOP, "Share of the training that warms up.", low=0.0, high=0.9)
     label_smoothing: float = option(0.0, LOOP, "Label smoothing.", low=0.0, high=0.9)
     ema: float = option(1.0, LOOP, "Epochs that the averaged weights reach back; 0: no average.", low=0.0)
-    clip: float = option(1.0, LOOP, "Largest norm of the gradient; 0: no limit.", low=0.0)
-    best_by: str = option(
+    grad_clip: float = option(1.0, LOOP, "Largest norm of the gradient; 0: no limit.", low=0.0)
+    monitor: str = option(
         "auto",
         LOOP,
         "Which epoch is kept: that of the best validation accuracy, or loss. auto: loss to finetune.",
@@ -256,17 +260,17 @@ class TrainConfig:
     specificity: float | None = option(
         None, EVALUATION, "The same, sparing this share of the others instead.", low=0.01, high=1.0
     )
-    not_sure_below: float | None = option(
+    abstain_below: float | None = option(
         None, EVALUATION, 'Answer "not sure" below this confidence.', low=0.0, high=1.0
     )
-    sure_accuracy: float | None = option(
+    selective_accuracy: float | None = option(
         None,
         EVALUATION,
         'Answer "not sure" below the confidence from which so many validation answers are right.',
         low=0.01,
         high=1.0,
     )
-    by: str | None = option(
+    subgroups: str | None = option(
         None, EVALUATION, "Columns of the data, separated by commas, whose values are measured apart."
     )
 

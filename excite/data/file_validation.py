@@ -85,20 +85,22 @@ def check_files(
     return kept, bad
 
 
-def refuse_bad(bad: Sequence[BadFile], total: int, max_bad: float) -> None:
+def refuse_bad(bad: Sequence[BadFile], total: int, max_unreadable: float) -> None:
     """Refuse a data set with too many bad files.
 
     Args:
-        max_bad: the share of files that may be bad, between 0 and 1.
+        max_unreadable: the share of files that may be bad, between 0 and 1.
 
     Raises:
         ExciteError: when more are, naming the first of them.
     """
-    if not 0 <= max_bad <= 1:
-        raise ExciteError(f"--max-bad is a share between 0 and 1, not {max_bad}", exit_code=BAD_USAGE)
-    if len(bad) > max_bad * total:
-        what = f"{len(bad)} of {total} files are bad, --max-bad allows {max_bad:.2%}: {_first(bad)}"
-        raise ExciteError(what, hint="repair or remove them, or raise --max-bad to leave them out")
+    if not 0 <= max_unreadable <= 1:
+        raise ExciteError(
+            f"--max-unreadable is a share between 0 and 1, not {max_unreadable}", exit_code=BAD_USAGE
+        )
+    if len(bad) > max_unreadable * total:
+        what = f"{len(bad)} of {total} files are bad, --max-unreadable allows {max_unreadable:.2%}: {_first(bad)}"
+        raise ExciteError(what, hint="repair or remove them, or raise --max-unreadable to leave them out")
 
 
 def _examine(path: str, *, max_pixels: int) -> _Finding:

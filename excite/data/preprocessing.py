@@ -11,8 +11,8 @@ from PIL import Image
 from excite.data.intensity import IntensityRange, range_text
 from excite.errors import ExciteError, unknown_name
 
-FITS = ("crop", "squash", "pad")
-VIEWS = ("one", "flip", "crops")
+RESIZE_MODES = ("crop", "stretch", "pad")
+TTA_MODES = ("one", "flip", "crops")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -33,17 +33,17 @@ class Preprocessing:
     """
 
     image_size: int
-    fit: str = "crop"
+    resize_mode: str = "crop"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    views: str = "one"
+    tta: str = "one"
     intensity_range: IntensityRange | None = None
 
     def __post_init__(self) -> None:
-        if self.fit not in FITS:
-            raise unknown_name("fit", self.fit, FITS)
-        if self.views not in VIEWS:
-            raise unknown_name("views", self.views, VIEWS)
+        if self.resize_mode not in RESIZE_MODES:
+            raise unknown_name("fit", self.resize_mode, RESIZE_MODES)
+        if self.tta not in TTA_MODES:
+            raise unknown_name("views", self.tta, TTA_MODES)
         if self.image_size < 1:
             raise ExciteError(f"image size must be at least 1, not {self.image_size}", exit_code=2)
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
@@ -58,7 +58,7 @@ class Preprocessing:
     @property
     def geometry(self) -> str:
         """What the pixels depend on besides the picture: part of the cache's key."""
-        text = f"{self.fit}-{self.image_size}"
+        text = f"{self.resize_mode}-{self.image_size}"
         return text if self.intensity_range is None else f"{text}-{range_text(self.intensity_range)}"
 
     def pixels(self, image: Image.Image) -> np.ndarray:
@@ -69,11 +69,11 @@ class Preprocessing:
         size = self.image_size
         width, height = image.size
         box: tuple[float, float, float, float] = (0, 0, width, height)
-        if self.fit == "crop":
+        if self.resize_mode == "crop":
             side = min(width, height)
             left, top = (width - side) / 2, (height - side) / 2
             box = (left, top, left + side, top + side)
-        if self.fit != "pad":
+        if self.resize_mode != "pad":
             return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
         scale = size / max(width, height)
         inner = (max(1, round(width * scale)), max(1, round(height * scale)))

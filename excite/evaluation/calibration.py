@@ -12,7 +12,7 @@ from scipy.special import log_softmax, softmax
 from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.bins import bin_of, equal_mass, equal_width
 from excite.evaluation.intervals import LEVEL, grouped_wilson
-from excite.evaluation.metrics import BINS, half_squares, surprises
+from excite.evaluation.metrics import BINS, brier_terms, negative_log_likelihoods
 from excite.evaluation.predictions import Predictions
 
 COLDEST, HOTTEST = 0.05, 20.0  # a perfect validation set has no best temperature: colder is better
@@ -171,8 +171,8 @@ def before_and_after(test: Predictions, temperature: float) -> dict[str, Any]:
     result: dict[str, Any] = {"temperature": temperature, "n": len(test), "groups": test.group_count}
     for name, one in (("before", test), ("after", with_temperature(test, temperature))):
         result[name] = {
-            "log_loss": {"value": float(surprises(one.probabilities, one.targets).mean())},
-            "brier": {"value": float(half_squares(one.probabilities, one.targets).mean())},
+            "log_loss": {"value": float(negative_log_likelihoods(one.probabilities, one.targets).mean())},
+            "brier": {"value": float(brier_terms(one.probabilities, one.targets).mean())},
             "ece": {"value": calibration_error(one)},
             "ece_equal_mass": {"value": calibration_error(one, mass=True)},
             "reliability": [asdict(found) for found in reliability(one)],

@@ -48,7 +48,7 @@ class Difference:
     low: float | None
     high: float | None
     p: float | None
-    why: str | None
+    reason: str | None
     n: int
     groups: int
 
@@ -95,9 +95,9 @@ def compare(
         )
         interval = bootstrap_interval(gap, draws, left, method=method, level=level, groups=groups)
         if index is not None and (beside := tables[0].groups_beside(index)) < FEWEST_GROUPS:
-            interval = Interval(why=too_few(beside))
+            interval = Interval(reason=too_few(beside))
         p = None
-        if interval.why is None:
+        if interval.reason is None:
             p = bootstrap_p_value(gap, draws, left, method=method, groups=groups)
         found[metric] = Difference(
             metric=metric,
@@ -108,7 +108,7 @@ def compare(
             low=interval.low,
             high=interval.high,
             p=p,
-            why=interval.why,
+            reason=interval.reason,
             n=n,
             groups=groups,
         )

@@ -41,20 +41,22 @@ def jackknife_interval(
         effective: how many groups of one size these are worth; None: all of them.
     """
     if groups < FEWEST_GROUPS:
-        return Interval(why=too_few(groups))
+        return Interval(reason=too_few(groups))
     if np.isnan(value) or np.isnan(left_out).any():
-        return Interval(why="not defined without one of the groups: there are too few images of a class")
+        return Interval(reason="not defined without one of the groups: there are too few images of a class")
     freedom = (groups if effective is None else effective) - 1
     if freedom < 1:
-        return Interval(why="one group has nearly all of the images")
+        return Interval(reason="one group has nearly all of the images")
     bottom, top = RANGES.get(name, (0.0, 1.0))
     share = (value - bottom) / (top - bottom)
     squares = ((left_out - left_out.mean()) / (top - bottom)) ** 2
     variance = float(squares.sum())
     if np.sqrt(variance) < ROUNDING:
-        return Interval(why="leaving out any group gives the same value, so they tell nothing of its spread")
+        return Interval(
+            reason="leaving out any group gives the same value, so they tell nothing of its spread"
+        )
     if not 0 < share < 1:
-        return Interval(why="at the end of its range nothing tells how far it may be from it")
+        return Interval(reason="at the end of its range nothing tells how far it may be from it")
     if name in OF_PROBABILITIES:
         excess = float((squares**2).sum()) / variance**2 - 1 / len(squares)
         freedom = min(freedom, 2 / max(excess, 2 / freedom))

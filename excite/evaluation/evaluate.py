@@ -18,37 +18,37 @@ SENSITIVITY = 0.95  # wished where there is a positive class and nothing else is
 
 
 @dataclass(frozen=True)
-class Questions:
+class EvaluationSpec:
     """What a user asks beside the figures that everybody gets.
 
     Args:
         positive: the class that is to be found; None: no threshold is chosen.
         sensitivity, specificity: the wish that the threshold is to meet; neither: a sensitivity of 0.95.
-        not_sure_below: confidence under which the answer is "not sure".
-        sure_accuracy: the same, chosen on validation: how many of its answers are to be right.
+        abstain_below: confidence under which the answer is "not sure".
+        selective_accuracy: the same, chosen on validation: how many of its answers are to be right.
         by: columns whose values are measured apart.
     """
 
     positive: str | None = None
     sensitivity: float | None = None
     specificity: float | None = None
-    not_sure_below: float | None = None
-    sure_accuracy: float | None = None
-    by: tuple[str, ...] = ()
+    abstain_below: float | None = None
+    selective_accuracy: float | None = None
+    subgroups: tuple[str, ...] = ()
 
     @property
     def need_validation(self) -> bool:
         """Whether something is to be chosen on validation images."""
-        return self.positive is not None or self.sure_accuracy is not None
+        return self.positive is not None or self.selective_accuracy is not None
 
-    def without_validation(self) -> Questions:
+    def without_validation(self) -> EvaluationSpec:
         """Those of them that need no validation images."""
-        return replace(self, positive=None, sure_accuracy=None)
+        return replace(self, positive=None, selective_accuracy=None)
 
 
-def judge(
+def evaluate_predictions(
     predictions: Predictions,
-    questions: Questions,
+    spec: EvaluationSpec,
     *,
     temperature: float | None = None,
     validation: Predictions | None = None,
@@ -60,7 +60,7 @@ def judge(
         predictions: with the temperature applied.
         temperature: that one, for the calibration before and after it; None where there is not one.
         validation: predictions of the validation images, likewise: thresholds are chosen there.
-        columns: the values (N,) of each of ``questions.by``.
+        columns: the values (N,) of each of ``questions.subgroups``.
 
     Returns:
         what ``measure`` returns, and where they can be had: ``photos``, the same of whole photos where
@@ -70,7 +70,7 @@ def judge(
     Raises:
         ExciteError: for a class, column or wish that cannot be had, and for a wish without validation.
     """
-    if validation is None and questions.need_validation:
+    if validation is None and spec.need_validation:
         what = "a threshold is chosen on validation images, and there are no predictions of them"
         raise ExciteError(what, hint="name them with --validation", exit_code=BAD_USAGE)
     figures = measure(predictions)
@@ -79,35 +79,33 @@ def judge(
     if temperature is not None:
         plain = with_temperature(predictions, 1 / temperature)
         figures["calibration"] = before_and_after(plain, temperature)
-    if questions.positive is not None and validation is not None:
-        figures["operating_point"] = _operating_point(predictions, validation, questions)
-    threshold = questions.not_sure_below
-    if questions.sure_accuracy is not None and validation is not None:
-        threshold = choose_confidence(validation, questions.sure_accuracy)
+    if spec.positive is not None and validation is not None:
+        figures["operating_point"] = _operating_point(predictions, validation, spec)
+    threshold = spec.abstain_below
+    if spec.selective_accuracy is not None and validation is not None:
+        threshold = choose_confidence(validation, spec.selective_accuracy)
     if threshold is not None:
         figures["abstention"] = with_abstention(predictions, threshold)
-    if questions.by:
+    if spec.subgroups:
         values = columns or {}
-        figures["subgroups"] = [subgroups(predictions, values[name], name=name) for name in questions.by]
+        figures["subgroups"] = [subgroups(predictions, values[name], name=name) for name in spec.subgroups]
     return figures
 
 
-def choose_point(validation: Predictions, questions: Questions) -> OperatingPoint:
+def choose_point(validation: Predictions, spec: EvaluationSpec) -> OperatingPoint:
     """The threshold of ``questions.positive``, with the wish that everybody gets who names none.
 
     Raises: ExciteError as ``choose_threshold``.
     """
-    assert questions.positive is not None
-    sensitivity = questions.sensitivity
-    if sensitivity is None and questions.specificity is None:
+    assert spec.positive is not None
+    sensitivity = spec.sensitivity
+    if sensitivity is None and spec.specificity is None:
         sensitivity = SENSITIVITY
-    return choose_threshold(
-        validation, questions.positive, sensitivity=sensitivity, specificity=questions.specificity
-    )
+    return choose_threshold(validation, spec.positive, sensitivity=sensitivity, specificity=spec.specificity)
 
 
 def _operating_point(
-    predictions: Predictions, validation: Predictions, questions: Questions
+    predictions: Predictions, validation: Predictions, spec: EvaluationSpec
 ) -> dict[str, Any]:
-    chosen = choose_point(validation, questions)
+    chosen = choose_point(validation, spec)
     return {"chosen": asdict(chosen), "test": at_threshold(predictions, chosen.label, chosen.threshold)}

@@ -13,8 +13,8 @@ from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.calibration import calibrated_range
 from excite.evaluation.intervals import LEVEL, METHODS, RESAMPLES
 from excite.evaluation.matching import matched_repeats
-from excite.evaluation.measure import WAYS, interval_of
-from excite.evaluation.metrics import CALIBRATION_ERRORS, OVERALL, WHY_OVERALL
+from excite.evaluation.measure import INTERVAL_METHODS, interval_of
+from excite.evaluation.metrics import CALIBRATION_ERRORS, OVERALL, UNDEFINED_OVERALL
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.resampling import GroupSums, Values, bootstrap, jackknife
 
@@ -76,8 +76,8 @@ def measure_repeats(
     Raises:
         ExciteError: no repeats, repeats of other images, or an unknown method.
     """
-    if method not in WAYS:
-        raise unknown_name("interval", method, WAYS)
+    if method not in INTERVAL_METHODS:
+        raise unknown_name("interval", method, INTERVAL_METHODS)
     matched = matched_repeats(repeats)
     tables = [GroupSums(one) for one in matched]
     points = [table.point() for table in tables]
@@ -88,7 +88,7 @@ def measure_repeats(
     for name in OVERALL:
         value = float(_mean(points, name)[0])
         if np.isnan(value):
-            result[name] = {"value": None, "why": WHY_OVERALL[name]}
+            result[name] = {"value": None, "reason": UNDEFINED_OVERALL[name]}
         elif name in CALIBRATION_ERRORS:
             ranges = [calibrated_range(one, equal=name, level=level, seed=seed) for one in matched]
             low, high = np.mean(ranges, axis=0).tolist()
@@ -104,7 +104,7 @@ def measure_repeats(
                 groups=groups,
                 effective=tables[0].effective_groups,
             )
-            source = {"why": interval.why} if interval.why else {"method": interval.method}
+            source = {"reason": interval.reason} if interval.reason else {"method": interval.method}
             result[name] = {"value": value, "low": interval.low, "high": interval.high, **source}
     return result
 

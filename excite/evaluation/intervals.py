@@ -30,7 +30,7 @@ class Interval:
     low: float | None = None
     high: float | None = None
     method: str | None = None
-    why: str | None = None
+    reason: str | None = None
 
 
 def wilson(successes: float, n: float, *, level: float = LEVEL, quantile: float | None = None) -> Interval:
@@ -40,7 +40,7 @@ def wilson(successes: float, n: float, *, level: float = LEVEL, quantile: float 
         quantile: to be used instead of the normal distribution's, such as Student's.
     """
     if n <= 0:
-        return Interval(why="there are no images to count")
+        return Interval(reason="there are no images to count")
     z = float(ndtri(0.5 + level / 2)) if quantile is None else quantile
     share = successes / n
     center = (share + z**2 / (2 * n)) / (1 + z**2 / n)
@@ -67,12 +67,12 @@ def grouped_wilson(successes: np.ndarray, totals: np.ndarray, *, level: float = 
     successes, totals = successes[totals > 0], totals[totals > 0]
     n, groups = float(totals.sum()), len(totals)
     if groups == 0:
-        return Interval(why="there are no images to count")
+        return Interval(reason="there are no images to count")
     hits = float(successes.sum())
     if totals.max() == 1:
         return wilson(hits, n, level=level)
     if groups == 1:
-        return Interval(why="all images are of one group")
+        return Interval(reason="all images are of one group")
     share = hits / n
     binomial = share * (1 - share) / n
     # Each group's pull on the share if it were left out: large groups would else hide how far they pull.
@@ -110,8 +110,8 @@ def bootstrap_interval(
     """
     if method not in METHODS:
         raise unknown_name("interval", method, METHODS)
-    if why := _too_little(value, replicates, groups):
-        return Interval(why=why)
+    if reason := _too_little(value, replicates, groups):
+        return Interval(reason=reason)
     replicates = replicates[~np.isnan(replicates)]
     z = _quantile(level, groups if effective is None else effective)
     levels = ndtr(np.array([-z, z]))

@@ -24,14 +24,14 @@ from excite.evaluation.metrics import (
     OVERALL,
     PER_CLASS,
     PROPORTIONS,
-    WHY_OVERALL,
+    UNDEFINED_OVERALL,
     confusion,
-    why_undefined,
+    undefined_reason,
 )
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.resampling import GroupSums, Values, bootstrap, jackknife
 
-WAYS = ("jackknife", *METHODS)
+INTERVAL_METHODS = ("jackknife", *METHODS)
 
 
 def measure(
@@ -62,8 +62,8 @@ def measure(
     Raises:
         ExciteError: for an unknown method.
     """
-    if method not in WAYS:
-        raise unknown_name("interval", method, WAYS)
+    if method not in INTERVAL_METHODS:
+        raise unknown_name("interval", method, INTERVAL_METHODS)
     table = GroupSums(predictions)
     point = table.point()
     result: dict[str, Any] = {"n": len(predictions), "groups": predictions.group_count}
@@ -74,7 +74,7 @@ def measure(
         if method in METHODS:
             result["interval"]["resamples"] = resamples
     for name in OVERALL:
-        figure = _value(float(point.overall[name][0]), WHY_OVERALL.get(name, ""))
+        figure = _value(float(point.overall[name][0]), UNDEFINED_OVERALL.get(name, ""))
         if bounds and figure["value"] is not None:
             if name in CALIBRATION_ERRORS:
                 low, high = calibrated_range(predictions, equal=name, level=level, seed=seed)
@@ -83,18 +83,18 @@ def measure(
                 figure |= _plain(bounds.overall(name))
         result[name] = figure
     true, said = table.true.sum(axis=1), table.said.sum(axis=1)
-    result["few_groups"], result["classes"] = [], {}
+    result["low_group_count"], result["classes"] = [], {}
     for index, label in enumerate(predictions.classes):
         if 0 < table.groups_beside(index) < FEWEST_GROUPS:
-            result["few_groups"].append(label)
+            result["low_group_count"].append(label)
         row: dict[str, Any] = {"n": int(true[index]), "groups": int((table.true[[index]] > 0).sum())}
         for name in PER_CLASS:
-            why = why_undefined(name, len(predictions), int(true[index]), int(said[index]))
-            row[name] = _value(float(point.classes[name][index, 0]), why)
+            reason = undefined_reason(name, len(predictions), int(true[index]), int(said[index]))
+            row[name] = _value(float(point.classes[name][index, 0]), reason)
             if bounds and row[name]["value"] is not None:
                 row[name] |= _plain(bounds.of_class(name, index))
         result["classes"][label] = row
-    matrix = confusion(predictions.targets, predictions.guesses, len(predictions.classes))
+    matrix = confusion(predictions.targets, predictions.predicted, len(predictions.classes))
     return result | {"confusion": matrix.tolist()}
 
 
@@ -120,7 +120,7 @@ class _Bounds:
             return grouped_wilson(*proportion(self.table, name, index), level=self.level)
         beside = self.table.groups_beside(index)
         if beside < FEWEST_GROUPS:
-            return Interval(why=too_few(beside))
+            return Interval(reason=too_few(beside))
         draws = None if self.resampled is None else self.resampled.classes[name][index]
         left_out = self.left_out.classes[name][index]
         return self._resampled(name, self.point.classes[name][index, 0], draws, left_out)
@@ -169,10 +169,10 @@ def proportion(table: GroupSums, name: str, index: int) -> tuple[np.ndarray, np.
     }[name]
 
 
-def _value(value: float, why: str) -> dict[str, Any]:
-    return {"value": None, "why": why} if np.isnan(value) else {"value": value}
+def _value(value: float, reason: str) -> dict[str, Any]:
+    return {"value": None, "reason": reason} if np.isnan(value) else {"value": value}
 
 
 def _plain(interval: Interval) -> dict[str, Any]:
     bounds: dict[str, Any] = {"low": interval.low, "high": interval.high}
-    return bounds | ({"why": interval.why} if interval.why else {"method": interval.method})
+    return bounds | ({"reason": interval.reason} if interval.reason else {"method": interval.method})

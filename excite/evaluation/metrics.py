@@ -30,7 +30,7 @@ BINS = 15  # Guo et al. 2017, On calibration of modern neural networks
 
 NO_IMAGE, EVERY_IMAGE = "no image is of this class", "every image is of this class"
 ONE_CLASS = "all images are of one class"
-WHY_OVERALL = dict.fromkeys(("mcc", "kappa", "auroc"), ONE_CLASS)
+UNDEFINED_OVERALL = dict.fromkeys(("mcc", "kappa", "auroc"), ONE_CLASS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +56,13 @@ class Sums:
     gaps: dict[str, np.ndarray]
 
 
-def surprises(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def negative_log_likelihoods(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """(N,) -log of the true class's probability, clipped as scikit-learn's ``log_loss`` does: at most 36."""
     likelihoods = probabilities[np.arange(len(targets)), targets]
     return -np.log(likelihoods.clip(np.finfo(np.float64).eps, 1))
 
 
-def half_squares(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def brier_terms(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """(N,) half of the squared distance between probabilities and truth: between 0 and 1 for any C."""
     truth = np.zeros_like(probabilities)
     truth[np.arange(len(targets)), targets] = 1
@@ -118,7 +118,7 @@ def mean_of_defined(values: np.ndarray) -> np.ndarray:
         return np.where(defined, values, 0).sum(axis=0) / defined.sum(axis=0)
 
 
-def why_undefined(name: str, images: int, true: int, said: int) -> str:
+def undefined_reason(name: str, images: int, true: int, said: int) -> str:
     """Why a figure of one class has no value, from the counts of all images, the class, and the guesses."""
     if name == "ppv":
         return "no image was taken for this class"
@@ -129,6 +129,6 @@ def why_undefined(name: str, images: int, true: int, said: int) -> str:
     return NO_IMAGE if true == 0 else EVERY_IMAGE
 
 
-def confusion(targets: np.ndarray, guesses: np.ndarray, classes: int) -> np.ndarray:
+def confusion(targets: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """(C, C) counts; rows are the truth."""
-    return np.bincount(targets * classes + guesses, minlength=classes**2).reshape(classes, classes)
+    return np.bincount(targets * classes + predicted, minlength=classes**2).reshape(classes, classes)

@@ -121,7 +121,7 @@ def at_threshold(test: Predictions, label: str, threshold: float, *, level: floa
 
 
 def share(
-    right: np.ndarray, among: np.ndarray, codes: np.ndarray, why: str, level: float = LEVEL
+    right: np.ndarray, among: np.ndarray, codes: np.ndarray, reason: str, level: float = LEVEL
 ) -> dict[str, Any]:
     """How many of the images of a mask (N,) are right, with Wilson's interval over groups.
 
@@ -129,11 +129,11 @@ def share(
         why: what to say when the mask is empty.
     """
     if not among.any():
-        return {"value": None, "why": why}
+        return {"value": None, "reason": reason}
     totals = np.bincount(codes, among)
     interval: Interval = grouped_wilson(np.bincount(codes, among & right), totals, level=level)
     bounds = {"low": interval.low, "high": interval.high}
-    source = {"why": interval.why} if interval.why else {"method": interval.method}
+    source = {"reason": interval.reason} if interval.reason else {"method": interval.method}
     return {"value": float(right[among].mean()), **bounds, **source}
 
 

@@ -86,7 +86,7 @@ class Predictions:
         return len(self.targets)
 
     @cached_property
-    def guesses(self) -> np.ndarray:
+    def predicted(self) -> np.ndarray:
         """(N,) the likeliest class of each image; of equals the first."""
         return self.probabilities.argmax(axis=1)
 
@@ -98,7 +98,7 @@ class Predictions:
     @cached_property
     def correct(self) -> np.ndarray:
         """(N,) whether the likeliest class is the true one."""
-        return self.guesses == self.targets
+        return self.predicted == self.targets
 
     @cached_property
     def group_codes(self) -> np.ndarray:

@@ -16,11 +16,11 @@ from excite.evaluation.bins import bin_of, equal_mass, equal_width
 from excite.evaluation.metrics import (
     BINS,
     Sums,
-    half_squares,
+    brier_terms,
     mean_of_defined,
+    negative_log_likelihoods,
     overall,
     per_class,
-    surprises,
 )
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.ranking import Ranking, count_table
@@ -49,15 +49,15 @@ class GroupSums:
     def __init__(self, predictions: Predictions, *, ranking: bool = True, bins: int = BINS) -> None:
         codes, groups = predictions.group_codes, predictions.group_count
         classes = len(predictions.classes)
-        targets, guesses, right = predictions.targets, predictions.guesses, predictions.correct
+        targets, predicted, right = predictions.targets, predictions.predicted, predictions.correct
         self.groups = groups
         self.images = np.bincount(codes, minlength=groups).astype(np.float64)
         self.true = count_table(targets, codes, classes, groups)
-        self.said = count_table(guesses, codes, classes, groups)
+        self.said = count_table(predicted, codes, classes, groups)
         self.right = count_table(targets[right], codes[right], classes, groups)
         sums = [
-            surprises(predictions.probabilities, targets),
-            half_squares(predictions.probabilities, targets),
+            negative_log_likelihoods(predictions.probabilities, targets),
+            brier_terms(predictions.probabilities, targets),
         ]
         self.losses = np.stack([np.bincount(codes, values, groups) for values in sums])
         off = predictions.confidences - right

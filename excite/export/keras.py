@@ -57,10 +57,10 @@ def write(classifier: Classifier, path: Path) -> None:
         ExciteError: for a network that is no DenseNet of excite, or whose attention Keras does not have, and
             for a classifier that asks about crops.
     """
-    if classifier.preprocessing.views == "crops":
+    if classifier.preprocessing.tta == "crops":
         what = "the classifier asks about twelve views of each image, which the file does not hold"
         raise ExciteError(
-            what, where="--format keras", hint="train with --views one or flip", exit_code=BAD_USAGE
+            what, where="--format keras", hint="train with --tta one or flip", exit_code=BAD_USAGE
         )
     options = _options(classifier)
     with _plain_settings():
@@ -74,7 +74,7 @@ def write(classifier: Classifier, path: Path) -> None:
         images = keras.layers.Normalization(
             axis=-1, mean=mean.tolist(), variance=(std**2).tolist(), name="normalize"
         )(pixels)
-        if classifier.preprocessing.views == "flip":  # one network, asked twice
+        if classifier.preprocessing.tta == "flip":  # one network, asked twice
             network = densenet.build(**options, image_size=size)
             both = [network(images), network(keras.ops.flip(images, axis=2))]
             logits = keras.layers.Average(name="views")(both)
@@ -97,7 +97,7 @@ def _options(classifier: Classifier) -> dict[str, Any]:
     """The arguments of ``excite.keras.densenet.build`` for the run's network."""
     architecture = dict(classifier.architecture)
     name = architecture["name"].rpartition(":")[2]
-    if not isinstance(classifier.model, DenseNet) or "cut_after" in architecture:
+    if not isinstance(classifier.model, DenseNet) or "truncate_after" in architecture:
         what = f"{architecture['name']} has no form in Keras: excite's DenseNets have"
         raise ExciteError(what, where="--format keras", exit_code=BAD_USAGE)
     # What create_model and the training ask beside the network's own options.

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Members(nn.Module):
+class EnsembleNetwork(nn.Module):
     """Networks that answer side by side.
 
     Args:
@@ -33,10 +33,10 @@ class Members(nn.Module):
         return torch.cat(outputs, dim=1) / self.temperatures
 
 
-class MeanOfMembers(nn.Module):
+class MeanEnsemble(nn.Module):
     """A network whose softmax is the mean of its members' probabilities."""
 
-    def __init__(self, members: Members) -> None:
+    def __init__(self, members: EnsembleNetwork) -> None:
         super().__init__()
         self.members = members
 

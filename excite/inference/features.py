@@ -47,7 +47,7 @@ def features_of(
         handle = linear_head(asked).register_forward_pre_hook(keep)
         try:
             for images in evaluation_batches(source, preprocessing, BATCH, device):
-                for view in views_of(images, preprocessing.views):
+                for view in views_of(images, preprocessing.tta):
                     asked(view.contiguous(memory_format=torch.channels_last))
                 found.append(torch.stack(views).mean(dim=0))
                 views.clear()

@@ -17,12 +17,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils.hooks import RemovableHandle
 
 from excite.insertion.copying import copied
-from excite.kernels.dispatch import choice, unseen
-from excite.kernels.norm_gate import sees_means_only
+from excite.kernels.dispatch import choice, has_no_hooks
+from excite.kernels.norm_gate import uses_means_only
 from excite.kernels.prepacked import NOTHING, RELU, After, clipped
 from excite.models.densenet import DenseBlock
 from excite.models.fused_blocks import FusedBlock, attention_of, is_plain_norm
-from excite.models.optimized_layers import Answering, AnsweringBlock, AnsweringConv, AnsweringGate
+from excite.models.optimized_layers import OptimizedBlock, OptimizedConv, OptimizedGate, OptimizedLayer
 from excite.system.evaluation_mode import evaluating
 
 _TOLERANCE = 1e-4  # of the largest output
@@ -32,7 +32,7 @@ Calls = dict[nn.Module, list[nn.Module | None]]
 
 @torch.inference_mode(False)
 @torch.no_grad()
-def answering(model: nn.Module, images: Tensor) -> nn.Module:
+def optimize_for_inference(model: nn.Module, images: Tensor) -> nn.Module:
     """A copy in evaluation mode with the same answers; or the network itself where a copy answers otherwise.
 
     It does not follow the network's weights when they change, gives no gradients, keeps its weights a second
@@ -43,16 +43,16 @@ def answering(model: nn.Module, images: Tensor) -> nn.Module:
         images: (N, 3, H, W), one will do: the copy is made by what happens to them, and checked with them.
             It is fastest for as many and as large ones as it is asked first.
     """
-    if choice() == "off" or not unseen(*model.modules()):
+    if choice() == "off" or not has_no_hooks(*model.modules()):
         return model
     images = images.clone(memory_format=torch.channels_last)  # none of inference mode, which counts no writes
     made = copied(model).eval().requires_grad_(False)
     with evaluating(model):
-        expected = _seen(model, images)
+        expected = _recorded_outputs(model, images)
         _prepare(made, images)
-        same = all(map(_close, _seen(made, images), expected))
+        same = all(map(_close, _recorded_outputs(made, images), expected))
     for module in made.modules():  # ready for the check's images, now for what comes
-        if isinstance(module, Answering | DenseBlock):
+        if isinstance(module, OptimizedLayer | DenseBlock):
             module.forget()
     return made if same else model
 
@@ -69,17 +69,17 @@ def _prepare(model: nn.Module, images: Tensor) -> None:
     calls = _watch(model, images)
     after = _fold(calls, put)
     for module in calls:
-        if _can_wait(module):
-            put(module, AnsweringConv(module, after.get(module, NOTHING)))
-        elif sees_means_only(module) and not _is_norm(model.get_submodule(paths[module].rpartition(".")[0])):
-            put(module, AnsweringGate(module))
+        if _can_defer_activation(module):
+            put(module, OptimizedConv(module, after.get(module, NOTHING)))
+        elif uses_means_only(module) and not _is_norm(model.get_submodule(paths[module].rpartition(".")[0])):
+            put(module, OptimizedGate(module))
     for module in list(model.modules()):
         if isinstance(module, DenseBlock):
-            module.keep_numbers()
+            module.keep_coefficients()
             for layer in module.values():
                 attention = getattr(layer, "attention", None)
-                if isinstance(attention, nn.Module) and sees_means_only(attention):
-                    layer.attention = AnsweringGate(attention)
+                if isinstance(attention, nn.Module) and uses_means_only(attention):
+                    layer.attention = OptimizedGate(attention)
         if isinstance(module, FusedBlock) and (block := _block(module)):
             put(module, block)
 
@@ -103,7 +103,7 @@ def _fold(calls: Calls, put: Callable[[nn.Module, nn.Module], None]) -> dict[nn.
         behind = next(filter(None, (attention_of(norm), getattr(norm, "act", None))), nn.Identity())
         put(norm, behind)
         relu = relu_after.get(norm) if type(behind) is nn.Identity else behind if behind in relus else None
-        if relu is None or not _can_wait(conv):
+        if relu is None or not _can_defer_activation(conv):
             continue
         after[conv] = clipped(relu.max_val) if isinstance(relu, nn.ReLU6) else RELU
         if len(calls[relu]) == 1:  # used elsewhere it stays, and changes nothing here
@@ -128,7 +128,7 @@ def _watch(model: nn.Module, images: Tensor) -> Calls:
     busy = {part for block in model.modules() if isinstance(block, DenseBlock) for part in block.modules()}
     handles: list[RemovableHandle] = []
     for part in model.modules():
-        known = isinstance(part, nn.Conv2d | nn.ReLU | nn.ReLU6) or _is_norm(part) or sees_means_only(part)
+        known = isinstance(part, nn.Conv2d | nn.ReLU | nn.ReLU6) or _is_norm(part) or uses_means_only(part)
         if known and part not in busy:
             handles += part.register_forward_pre_hook(before), part.register_forward_hook(after)
     try:
@@ -153,31 +153,31 @@ def _is_norm(module: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
     return known and cast(nn.BatchNorm2d, module).running_mean is not None
 
 
-def _can_wait(module: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """Whether it is a convolution that ``AnsweringConv`` computes."""
+def _can_defer_activation(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Whether it is a convolution that ``OptimizedConv`` computes."""
     if type(module) is not nn.Conv2d or module.weight.dtype != torch.float32:
         return False
     return module.padding_mode == "zeros" and not isinstance(module.padding, str)
 
 
-def _block(block: FusedBlock) -> AnsweringBlock | None:
+def _block(block: FusedBlock) -> OptimizedBlock | None:
     """The residual block in one go, where nothing but its convolutions and a gate is left of it."""
     if not block.is_bare():
         return None
     convolutions = [getattr(block, conv) for conv, *_ in block.layout.layers]
     *norms, gate = (getattr(block, norm) for _, norm, _ in block.layout.layers)
     *_, (_, _, last_activation) = block.layout.layers
-    rectified = [isinstance(conv, AnsweringConv) and conv.rectifies for conv in convolutions]
-    if not isinstance(convolutions[-1], AnsweringConv) or rectified != [*(True for _ in norms), False]:
+    rectified = [isinstance(conv, OptimizedConv) and conv.rectifies for conv in convolutions]
+    if not isinstance(convolutions[-1], OptimizedConv) or rectified != [*(True for _ in norms), False]:
         return None
-    if type(gate) not in (nn.Identity, AnsweringGate) or type(getattr(block, last_activation)) is not nn.ReLU:
+    if type(gate) not in (nn.Identity, OptimizedGate) or type(getattr(block, last_activation)) is not nn.ReLU:
         return None
-    return AnsweringBlock(
-        convolutions, gate if isinstance(gate, AnsweringGate) else None, getattr(block, "downsample", None)
+    return OptimizedBlock(
+        convolutions, gate if isinstance(gate, OptimizedGate) else None, getattr(block, "downsample", None)
     )
 
 
-def _seen(model: nn.Module, images: Tensor) -> list[Tensor]:
+def _recorded_outputs(model: nn.Module, images: Tensor) -> list[Tensor]:
     """What the linear layers are given, and the answer: a head that starts at zero would hide all else."""
     seen: list[Tensor] = []
     heads = [module for module in model.modules() if isinstance(module, nn.Linear)]

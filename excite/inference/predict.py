@@ -9,14 +9,14 @@ from torch import nn
 from excite.data.batches import evaluation_batches
 from excite.data.preprocessing import Preprocessing
 from excite.data.sources import PixelSource
-from excite.inference.optimized import answering
+from excite.inference.optimized import optimize_for_inference
 from excite.inference.tta import views_of
 from excite.system.devices import autocast
 from excite.system.evaluation_mode import evaluating
 from excite.system.world import World
 
 # From so many images on, a copy that answers earns what it costs to make: three answers to one image.
-WORTH_A_COPY = 256
+MIN_IMAGES_FOR_COPY = 256
 
 
 def quick_copy(
@@ -24,9 +24,11 @@ def quick_copy(
 ) -> nn.Module:
     """``answering``'s copy of a model in evaluation mode where there are images enough to earn it; else the
     model itself."""
-    if len(source) < WORTH_A_COPY:
+    if len(source) < MIN_IMAGES_FOR_COPY:
         return model
-    return answering(model, next(iter(evaluation_batches(source.part(0, 1), preprocessing, 1, device))))
+    return optimize_for_inference(
+        model, next(iter(evaluation_batches(source.part(0, 1), preprocessing, 1, device)))
+    )
 
 
 @torch.inference_mode()
@@ -52,7 +54,7 @@ def predict_logits(
         asked = quick_copy(model, mine, preprocessing, device)
         for images in evaluation_batches(mine, preprocessing, batch_size, device):
             with autocast(device, precision):
-                views = [asked(view) for view in views_of(images, preprocessing.views)]
+                views = [asked(view) for view in views_of(images, preprocessing.tta)]
             parts.append(torch.stack(views).float().mean(dim=0).cpu().numpy())
     gathered = here.gather(np.concatenate(parts) if parts else None)
     return np.concatenate([part for part in gathered if part is not None])

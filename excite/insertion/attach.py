@@ -30,19 +30,19 @@ else:
 _CLASSES: dict[tuple[type[nn.Module], str], type[Any]] = {}
 
 
-class Attended(_Module):
+class WithAttention(_Module):
     """What an attended module has beside its own class: the class that it was made from."""
 
     plain: ClassVar[type[nn.Module]]
-    way: ClassVar[str]
+    position: ClassVar[str]
     attention: nn.Module
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         # The class is made at run time, so pickles and deep copies name what it is made from.
-        return _blank, (type(self).plain, type(self).way), self.__getstate__()
+        return _blank, (type(self).plain, type(self).position), self.__getstate__()
 
 
-class After(Attended):
+class After(WithAttention):
     """Attention on the output, channels first: (N, C, H, W)."""
 
     def forward(self, *inputs: Any, **options: Any) -> Tensor:
@@ -60,7 +60,7 @@ class AfterNorm(After):
         return super().forward(*inputs, **options) if fused is None else fused
 
 
-class AfterLast(Attended):
+class AfterLast(WithAttention):
     """Attention on the output, channels last: (N, H, W, C)."""
 
     def forward(self, *inputs: Any, **options: Any) -> Tensor:
@@ -68,7 +68,7 @@ class AfterLast(Attended):
         return _gated(self.attention, out.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
-class Before(Attended):
+class Before(WithAttention):
     """Attention on the first input: (N, C, H, W)."""
 
     def forward(self, *inputs: Any, **options: Any) -> Tensor:
@@ -83,7 +83,7 @@ class Shortcut(nn.Identity):
     """Stands where a block has None for a bare shortcut, and carries the attention."""
 
 
-WAYS: Mapping[str, type[Attended]] = {
+WAYS: Mapping[str, type[WithAttention]] = {
     "after": After,
     "after, channels last": AfterLast,
     "before": Before,
@@ -91,26 +91,28 @@ WAYS: Mapping[str, type[Attended]] = {
 }
 
 
-def attend(model: nn.Module, path: str, attention: nn.Module, way: str) -> None:
+def attach(model: nn.Module, path: str, attention: nn.Module, position: str) -> None:
     """Puts attention at the module called ``path``, in place; there is none at it yet."""
     parent, name = _parent(model, path)
-    if way == "on the bare shortcut":
+    if position == "on the bare shortcut":
         setattr(parent, name, Shortcut().train(parent.training))
     host = getattr(parent, name)
     if is_parametrized(host):
         # PyTorch takes its class off again as if it were the topmost one.
-        host.__class__ = _above(type(host), type(host).__base__, lambda below: _attended(below, way))
+        host.__class__ = _above(
+            type(host), type(host).__base__, lambda below: _class_with_attention(below, position)
+        )
     else:
-        host.__class__ = _attended(type(host), way)
+        host.__class__ = _class_with_attention(type(host), position)
     host.attention = attention.train(host.training)
 
 
-def unattend(model: nn.Module, path: str) -> nn.Module:
+def detach(model: nn.Module, path: str) -> nn.Module:
     """Takes the attention at the module called ``path`` out again, in place, and returns it."""
     parent, name = _parent(model, path)
     host = getattr(parent, name)
     require_own_class(host, path)
-    made = _attended(host.plain, host.way)
+    made = _class_with_attention(host.plain, host.position)
     attention: nn.Module = host.attention
     del host.attention
     host.__class__ = _above(type(host), made, lambda below: below.plain)
@@ -122,7 +124,7 @@ def unattend(model: nn.Module, path: str) -> nn.Module:
 
 def require_own_class(host: Any, path: str) -> None:
     """That nothing but attention and parametrizations changed the class, since no more is taken apart."""
-    if type(host) is not _attended(host.plain, host.way) and not is_parametrized(host):
+    if type(host) is not _class_with_attention(host.plain, host.position) and not is_parametrized(host):
         what = f"its class was changed to {type(host).__name__} after attention was put here"
         raise ExciteError(what, where=path, hint="undo that first, or do it after removing attention")
 
@@ -132,18 +134,18 @@ def _parent(model: nn.Module, path: str) -> tuple[nn.Module, str]:
     return model.get_submodule(above), name
 
 
-def _attended(plain: type[nn.Module], way: str) -> type[Any]:
+def _class_with_attention(plain: type[nn.Module], position: str) -> type[Any]:
     """The subclass; in its plain class's module, so that torch.fx goes into it exactly if it went in before.
 
     A layer of torch.nn stays one node of a graph, and its attention is inside of it: batch norm in training
     cannot be traced through.
     """
-    if (plain, way) in _CLASSES:
-        return _CLASSES[plain, way]
-    space = {"plain": plain, "way": way, "__module__": plain.__module__, "__doc__": plain.__doc__}
-    kind = AfterNorm if WAYS[way] is After and plain is nn.BatchNorm2d else WAYS[way]
+    if (plain, position) in _CLASSES:
+        return _CLASSES[plain, position]
+    space = {"plain": plain, "way": position, "__module__": plain.__module__, "__doc__": plain.__doc__}
+    kind = AfterNorm if WAYS[position] is After and plain is nn.BatchNorm2d else WAYS[position]
     made = type(f"Attended{plain.__name__}", (kind, plain), space)
-    return _CLASSES.setdefault((plain, way), made)
+    return _CLASSES.setdefault((plain, position), made)
 
 
 def _above(kind: type[Any], base: type[Any] | None, instead: Callable[[type[Any]], type[Any]]) -> type[Any]:
@@ -158,8 +160,8 @@ def _above(kind: type[Any], base: type[Any] | None, instead: Callable[[type[Any]
     return type(f"Parametrized{below[0].__name__}", below, space)
 
 
-def _blank(plain: type[nn.Module], way: str) -> nn.Module:
-    return object.__new__(_attended(plain, way))
+def _blank(plain: type[nn.Module], position: str) -> nn.Module:
+    return object.__new__(_class_with_attention(plain, position))
 
 
 def _gated(attention: nn.Module, x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from excite.attention import registry
 from excite.errors import BAD_USAGE, ExciteError, refuse_unknown_options
 from excite.insertion.attach import CHILD
 from excite.insertion.families import family_of
-from excite.insertion.shapes import Trace, probe
+from excite.insertion.shapes import Trace, trace_shapes
 from excite.insertion.site import Site, SiteTable
 from excite.insertion.site_finder import HOW_TO_NAME
 
@@ -61,7 +61,7 @@ def check_sites(model: nn.Module, table: SiteTable, attention: str, settings: Ma
                 hint=f"give a reduction of at most {min(other.channels for other in table)}",
                 exit_code=BAD_USAGE,
             )
-        if site.way != "on the bare shortcut":
+        if site.position != "on the bare shortcut":
             _check_host(model.get_submodule(site.path), site.path)
     _check_calls(model, table)
 
@@ -75,15 +75,15 @@ def _check_calls(model: nn.Module, table: SiteTable) -> None:
     doubtful = [s for s in table if not (known and family_of(model.get_submodule(s.block)) is not None)]
     if not doubtful:
         return
-    trace = probe(model)
+    trace = trace_shapes(model)
     if not trace.called:  # the model does not take images of any usual size: nothing is known
         return
     for site in doubtful:
-        if site.path not in trace.called and site.way != "on the bare shortcut":
+        if site.path not in trace.called and site.position != "on the bare shortcut":
             what = "the model never calls this module when it predicts, so attention here would do nothing"
             hint = "name a module that its forward calls; excite.sites(model) lists blocks"
             raise ExciteError(what, where=site.path, hint=hint, exit_code=BAD_USAGE)
-        if site.way == "after" and site.path not in trace.outputs:
+        if site.position == "after" and site.path not in trace.outputs:
             what = "this module returns no single feature map"
             raise ExciteError(what, where=site.path, hint=HOW_TO_NAME, exit_code=BAD_USAGE)
         _refuse_several_widths(trace, site)
@@ -96,8 +96,8 @@ def runs_its_blocks(model: nn.Module) -> bool:
 
 def _refuse_several_widths(trace: Trace, site: Site) -> None:
     """Attention is made for one number of channels, and a module such as a ReLU may be called with many."""
-    way, _, last = site.way.partition(", ")
-    shapes = trace.every.get((way, site.path), set())
+    position, _, last = site.position.partition(", ")
+    shapes = trace.every.get((position, site.path), set())
     widths = sorted({shape[-1 if last else 1] if len(shape) == 4 else 0 for shape in shapes})
     if len(widths) > 1:
         counts = " and ".join(str(width or "no") for width in widths)

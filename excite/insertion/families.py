@@ -31,14 +31,14 @@ class Place:
         width: the convolution or norm whose channels they are; empty where ``module`` itself says so.
     """
 
-    way: str
+    position: str
     module: str
     width: str = ""
 
 
 after, before = partial(Place, "after"), partial(Place, "before")
 # A shortcut that may be None, where the block then adds its bare input.
-bare = partial(Place, "on the bare shortcut")
+undecorated = partial(Place, "on the bare shortcut")
 
 Chosen = Place | Callable[[nn.Module], Sequence[Place]]
 Family = Mapping[str, Chosen]
@@ -77,8 +77,8 @@ def _separable(block: nn.Module) -> list[Place]:
 
 
 def _convnext(block: nn.Module) -> list[Place]:
-    way = "after" if block.use_conv_mlp else "after, channels last"
-    return [Place(way, "mlp", "conv_dw")]
+    position = "after" if block.use_conv_mlp else "after, channels last"
+    return [Place(position, "mlp", "conv_dw")]
 
 
 def _mobile_standard(block: nn.Module) -> list[Place]:
@@ -94,8 +94,8 @@ def _fused(block: nn.Module) -> list[Place]:
     return [after(f"block.{-min(2, len(layers))}", f"block.{-min(2, len(layers))}.0")]
 
 
-_basic = _residual("bn2", "bn1", bare("downsample", "bn2"))
-_bottleneck = _residual("bn3", "bn2", bare("downsample", "bn3"))
+_basic = _residual("bn2", "bn1", undecorated("downsample", "bn2"))
+_bottleneck = _residual("bn3", "bn2", undecorated("downsample", "bn3"))
 _concatenated: Family = {"standard": after("")}
 _scaled: Family = {"standard": after("conv2d"), "post": after("", "conv2d")}
 # The paper has no SE-DenseNet. On each layer's new features, which is the branch before it joins the rest.
@@ -124,13 +124,13 @@ FAMILIES: Mapping[str, Family] = {
     "torchvision.models.resnet.Bottleneck": _bottleneck,
     "timm.models.resnet.BasicBlock": _basic,
     "timm.models.resnet.Bottleneck": _bottleneck,
-    "timm.models.res2net.Bottle2neck": _residual("bn3", "", bare("downsample", "bn3")),
+    "timm.models.res2net.Bottle2neck": _residual("bn3", "", undecorated("downsample", "bn3")),
     "timm.models.senet.SEResNetBlock": _basic,
     "timm.models.senet.Bottleneck": _bottleneck,
     "excite.models.cifar_resnet.BasicBlock": _residual("bn2", "bn1", after("shortcut", "bn2")),
     "excite.models.cifar_resnet.PreactBottleneck": _residual("conv3", "conv2", after("shortcut", "conv3")),
     "torchvision.models.regnet.ResBottleneckBlock": _residual(
-        "f", "f.b.1", bare("proj", "f.c.0"), first="f", width="f.c.0"
+        "f", "f.b.1", undecorated("proj", "f.c.0"), first="f", width="f.c.0"
     ),
     "timm.models.regnet.Bottleneck": {
         **_residual("conv3", "", first="conv1", width="conv3.conv"),
@@ -232,9 +232,9 @@ def family_of(block: nn.Module) -> Family | None:
     return None
 
 
-def places(block: nn.Module, family: Family, strategy: str) -> Sequence[Place]:
+def places(block: nn.Module, family: Family, placement: str) -> Sequence[Place]:
     """Where ``strategy`` puts attention in this block; none where the family has no such place."""
-    chosen = family.get(strategy, ())
+    chosen = family.get(placement, ())
     if isinstance(chosen, Place):
         return [chosen]
     return chosen(block) if callable(chosen) else chosen

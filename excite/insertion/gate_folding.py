@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from excite.attention.fixed_gate import FixedGate
 from excite.errors import BAD_USAGE, ExciteError
-from excite.insertion.attach import CHILD, Attended, unattend
+from excite.insertion.attach import CHILD, WithAttention, detach
 from excite.insertion.copying import copied
 from excite.insertion.gate_statistics import Batches, GateStatistics, _accuracy, _logits, _measure
 from excite.insertion.weight_scaling import HOMOGENEOUS, scale_input, scale_output, scale_output_before
@@ -97,9 +97,9 @@ def _fold(model: nn.Module, gate: GateStatistics) -> bool:
     """Replaces one attention module, in place; True where the neighboring weights took its gates."""
     path, _, name = gate.path.rpartition(".")
     parent = model.get_submodule(path)
-    if isinstance(parent, Attended) and name == CHILD:
+    if isinstance(parent, WithAttention) and name == CHILD:
         if _fold_inserted(model, path, parent, gate.mean):
-            unattend(model, path)
+            detach(model, path)
             return True
     elif isinstance(parent, nn.Sequential) and _fold_in_sequence(parent, name, gate.mean):
         setattr(parent, name, nn.Identity())
@@ -110,10 +110,10 @@ def _fold(model: nn.Module, gate: GateStatistics) -> bool:
     return False
 
 
-def _fold_inserted(model: nn.Module, path: str, host: Attended, gate: Tensor) -> bool:
-    if host.way == "before":
+def _fold_inserted(model: nn.Module, path: str, host: WithAttention, gate: Tensor) -> bool:
+    if host.position == "before":
         return scale_input(host, gate)
-    if host.way != "after":
+    if host.position != "after":
         return False
     if scale_output(host, gate):
         return True

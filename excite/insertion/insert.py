@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from excite.attention import registry
 from excite.errors import BAD_USAGE, ExciteError
-from excite.insertion.attach import CHILD, RECORD, Attended, attend, require_own_class, unattend
+from excite.insertion.attach import CHILD, RECORD, WithAttention, attach, detach, require_own_class
 from excite.insertion.checks import check_attention, check_sites, refuse_finished, require_module
 from excite.insertion.copying import copied
 from excite.insertion.site import Site, SiteTable
@@ -34,7 +34,7 @@ def insert(
     *,
     where: Where | None = None,
     stages: int | Sequence[int] | None = None,
-    strategy: str = "standard",
+    placement: str = "standard",
     reduction: int | None = None,
     identity: bool = False,
     **options: Any,
@@ -66,7 +66,7 @@ def insert(
     if identity:
         settings["identity"] = True
     check_attention(attention, settings)
-    table = sites(model, where=where, stages=stages, strategy=strategy)
+    table = sites(model, where=where, stages=stages, placement=placement)
     check_sites(model, table, attention, settings)
     changed = copied(model)
     neighbors = _neighbors(changed)
@@ -82,7 +82,7 @@ def insert(
                 module = module.to(like.device, like.dtype)
             record = Insertion(replace(site, has_attention=True), attention, dict(settings))
             setattr(module, RECORD, record)
-            attend(changed, site.path, module, site.way)
+            attach(changed, site.path, module, site.position)
     return changed
 
 
@@ -102,7 +102,7 @@ def remove(model: nn.Module) -> nn.Module:
         require_own_class(model.get_submodule(site.path), site.path)
     changed = copied(model)
     for site in table:
-        unattend(changed, site.path)
+        detach(changed, site.path)
     return changed
 
 
@@ -124,7 +124,7 @@ def insertions(model: nn.Module) -> list[dict[str, Any]]:
     """
     found: list[dict[str, Any]] = []
     for record in _records(model):
-        arguments = {"attention": record.attention, "strategy": record.site.strategy, **record.options}
+        arguments = {"attention": record.attention, "strategy": record.site.placement, **record.options}
         for one in found:
             if {name: value for name, value in one.items() if name != "where"} == arguments:
                 one["where"].append(record.site.path)
@@ -141,13 +141,13 @@ def convert(model: nn.Module, function: Callable[[nn.Module], nn.Module]) -> nn.
     lose what an attended one does beside normalizing. Here attention is lifted off, and put back on the
     result. Works in place where the function does.
     """
-    held = [(record.site, unattend(model, record.site.path)) for record in _records(model)]
+    held = [(record.site, detach(model, record.site.path)) for record in _records(model)]
     changed = model
     try:
         changed = function(model)
     finally:
         for site, attention in held:
-            attend(changed, site.path, attention, site.way)
+            attach(changed, site.path, attention, site.position)
     return changed
 
 
@@ -160,7 +160,7 @@ def _records(model: nn.Module) -> list[Insertion]:
             continue
         above = path.removesuffix(CHILD).removesuffix(".")
         host = modules[above]
-        if not isinstance(host, Attended):
+        if not isinstance(host, WithAttention):
             raise ExciteError(
                 f"the attention here is never called, since {type(host).__name__} took its module's place",
                 where=above,

@@ -37,7 +37,7 @@ class Trace(NamedTuple):
     every: Mapping[tuple[str, str], set[tuple[int, ...]]]
 
 
-def probe(model: nn.Module) -> Trace:
+def trace_shapes(model: nn.Module) -> Trace:
     """Run a model on a pair of square images and note its modules' calls.
 
     A skeleton of the model runs, on the meta device, where nothing is computed; the model itself is not
@@ -137,5 +137,5 @@ def _note(
         inputs[path] = tuple(first.shape)
     if isinstance(output, Tensor):
         outputs[path] = tuple(output.shape)
-    for way, value in (("before", first), ("after", output)):
-        every.setdefault((way, path), set()).add(tuple(value.shape) if isinstance(value, Tensor) else ())
+    for position, value in (("before", first), ("after", output)):
+        every.setdefault((position, path), set()).add(tuple(value.shape) if isinstance(value, Tensor) else ())

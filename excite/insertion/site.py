@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 # What they mean stands in families.py.
-STRATEGIES = ("standard", "pre", "post", "identity", "inner")
+PLACEMENTS = ("standard", "pre", "post", "identity", "inner")
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Site:
     path: str
     block: str
     kind: str
-    way: str
+    position: str
     channels: int
     stage: int | None
-    strategy: str
+    placement: str
     has_attention: bool
 
 
@@ -44,7 +44,9 @@ class SiteTable(tuple[Site, ...]):
             kind = site.kind.rpartition(".")[2]
             stage = "?" if site.stage is None else str(site.stage)
             channels = str(site.channels or "?")
-            rows.append((site.path, site.way, kind, stage, channels, "yes" if site.has_attention else "-"))
+            rows.append(
+                (site.path, site.position, kind, stage, channels, "yes" if site.has_attention else "-")
+            )
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join(
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

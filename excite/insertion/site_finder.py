@@ -8,9 +8,9 @@ from functools import cached_property
 from torch import nn
 
 from excite.errors import ExciteError
-from excite.insertion.attach import CHILD, Attended
+from excite.insertion.attach import CHILD, WithAttention
 from excite.insertion.families import Place, family_of, full_name, is_attention, places
-from excite.insertion.shapes import Trace, probe, stage_of
+from excite.insertion.shapes import Trace, stage_of, trace_shapes
 from excite.insertion.site import Site
 
 HOW_TO_NAME = (
@@ -28,10 +28,10 @@ STAGE_NAMES = (
 class Finder:
     """One look at a model; its shapes are found when they are first asked for."""
 
-    def __init__(self, model: nn.Module, strategy: str) -> None:
-        self.model, self.strategy = model, strategy
+    def __init__(self, model: nn.Module, placement: str) -> None:
+        self.model, self.placement = model, placement
         inserted = [
-            f"{path}.{CHILD}" for path, module in model.named_modules() if isinstance(module, Attended)
+            f"{path}.{CHILD}" for path, module in model.named_modules() if isinstance(module, WithAttention)
         ]
         inside = tuple(f"{path}." for path in inserted)
         # What is inside inserted attention is no place for more.
@@ -43,7 +43,7 @@ class Finder:
 
     @cached_property
     def shapes(self) -> Trace:
-        return probe(self.model)
+        return trace_shapes(self.model)
 
     def family_sites(self) -> list[Site]:
         """Sites by the table, in the order of the model; a block without such a place has way ''."""
@@ -53,58 +53,58 @@ class Finder:
             if family is None:
                 continue
             native = self._has_native(path)
-            spots = places(block, family, self.strategy)
+            spots = places(block, family, self.placement)
             if not spots:
                 kind = _kind(block)
-                found.append(Site(path, path, kind, "", 0, None, self.strategy, native))
+                found.append(Site(path, path, kind, "", 0, None, self.placement, native))
             found += [self._place(path, block, spot, native) for spot in spots]
         return found
 
-    def bare_site(self, path: str) -> Site:
+    def undecorated_site(self, path: str) -> Site:
         """After the output of a module that no family speaks of; before its input with ``pre``."""
         module = self.modules[path]
-        way = {"standard": "after", "pre": "before"}.get(self.strategy, "")
-        host, name = _descend(module, path, way)
-        width, taken = self._width(host, name, way), isinstance(host, Attended)
-        return self._site(name, path, module, way, width, taken)
+        position = {"standard": "after", "pre": "before"}.get(self.placement, "")
+        host, name = _descend(module, path, position)
+        width, taken = self._width(host, name, position), isinstance(host, WithAttention)
+        return self._site(name, path, module, position, width, taken)
 
     def _place(self, path: str, block: nn.Module, spot: Place, native: bool) -> Site:
         name = _absolute(block, path, spot.module)
-        way = spot.way
+        position = spot.position
         host = submodule(self.model, name)
-        if way == "on the bare shortcut" and (host is not None):
-            way = "after"
-        if host is None and way != "on the bare shortcut":
+        if position == "on the bare shortcut" and (host is not None):
+            position = "after"
+        if host is None and position != "on the bare shortcut":
             what = f"{type(block).__name__} has no {spot.module!r} here, which its kind of block has"
             raise ExciteError(what, where=path or "model", hint=HOW_TO_NAME)
         if host is not None:
-            host, name = _descend(host, name, way)
+            host, name = _descend(host, name, position)
         if spot.width:
             width = submodule(self.model, _absolute(block, path, spot.width))
             channels = 0 if width is None else _declared(width, "after")
         else:
-            channels = self._width(host, name, way)
-        taken = native or isinstance(host, Attended)
-        return self._site(name, path, block, way, channels, taken)
+            channels = self._width(host, name, position)
+        taken = native or isinstance(host, WithAttention)
+        return self._site(name, path, block, position, channels, taken)
 
     def _site(
         self,
         name: str,
         path: str,
         block: nn.Module,
-        way: str,
+        position: str,
         channels: int,
         taken: bool,
     ) -> Site:
-        return Site(name, path, _kind(block), way, channels, self._stage(name), self.strategy, taken)
+        return Site(name, path, _kind(block), position, channels, self._stage(name), self.placement, taken)
 
-    def _width(self, host: nn.Module | None, name: str, way: str) -> int:
+    def _width(self, host: nn.Module | None, name: str, position: str) -> int:
         """Channels by the layer's own word, else by its shape."""
         if host is None:
             return 0
-        if declared := _declared(host, way):
+        if declared := _declared(host, position):
             return declared
-        shapes = self.shapes.inputs if way == "before" else self.shapes.outputs
+        shapes = self.shapes.inputs if position == "before" else self.shapes.outputs
         shape = shapes.get(name, ())
         return shape[1] if len(shape) == 4 else 0
 
@@ -121,7 +121,7 @@ class Finder:
 
 
 def _kind(module: nn.Module) -> str:
-    return full_name(module.plain if isinstance(module, Attended) else type(module))
+    return full_name(module.plain if isinstance(module, WithAttention) else type(module))
 
 
 def submodule(model: nn.Module, path: str) -> nn.Module | None:
@@ -146,19 +146,19 @@ def _absolute(block: nn.Module, path: str, name: str) -> str:
     return ".".join(names)
 
 
-def _descend(module: nn.Module, path: str, way: str) -> tuple[nn.Module, str]:
+def _descend(module: nn.Module, path: str, position: str) -> tuple[nn.Module, str]:
     """Into a Sequential's last layer (its first with ``before``): it would run attention as a layer more."""
     while isinstance(module, nn.Sequential) and len(module) and type(module).forward is nn.Sequential.forward:
         children = list(module.named_children())
-        name, module = children[0 if way == "before" else -1]
+        name, module = children[0 if position == "before" else -1]
         path = f"{path}.{name}"
     return module, path
 
 
-def _declared(module: nn.Module, way: str) -> int:
+def _declared(module: nn.Module, position: str) -> int:
     """The channels that a layer says it has; 0 where it does not say."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        return module.in_channels if way == "before" else module.out_channels
+        return module.in_channels if position == "before" else module.out_channels
     if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm | nn.InstanceNorm2d):
         return module.num_features
     return module.num_channels if isinstance(module, nn.GroupNorm) else 0

@@ -10,10 +10,10 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
-from excite.insertion.attach import Attended
+from excite.insertion.attach import WithAttention
 from excite.insertion.checks import refuse_finished, require_module, runs_its_blocks
 from excite.insertion.families import family_of
-from excite.insertion.site import STRATEGIES, Site, SiteTable
+from excite.insertion.site import PLACEMENTS, Site, SiteTable
 from excite.insertion.site_finder import HOW_TO_NAME, Finder, submodule
 
 
@@ -22,7 +22,7 @@ def sites(
     *,
     where: Where | None = None,
     stages: int | Sequence[int] | None = None,
-    strategy: str = "standard",
+    placement: str = "standard",
 ) -> SiteTable:
     """Where attention can go in this model, which is left as it is.
 
@@ -39,9 +39,9 @@ def sites(
             unknown strategy or one that a block has no place for, or a stage that the model does not have.
     """
     require_module(model)
-    if strategy not in STRATEGIES:
-        raise unknown_name("strategy", strategy, STRATEGIES)
-    finder = Finder(model, strategy)
+    if placement not in PLACEMENTS:
+        raise unknown_name("strategy", placement, PLACEMENTS)
+    finder = Finder(model, placement)
     known = finder.family_sites()
     chosen = _called(finder, known) if where is None else select(finder, known, where)
     if not chosen:
@@ -49,10 +49,10 @@ def sites(
         what = f"no block of {type(model).__name__} is known here"
         raise ExciteError(what, where="sites", hint=HOW_TO_NAME, exit_code=BAD_USAGE)
     for site in chosen:
-        if not site.way:
+        if not site.position:
             family = family_of(model.get_submodule(site.path)) or ("standard", "pre")
             raise ExciteError(
-                f"{site.kind.rpartition('.')[2]} has no place for strategy {strategy!r}",
+                f"{site.kind.rpartition('.')[2]} has no place for strategy {placement!r}",
                 where=site.path,
                 hint=f"it has {', '.join(family)}; or {HOW_TO_NAME}",
                 exit_code=BAD_USAGE,
@@ -84,9 +84,9 @@ def select(finder: Finder, known: list[Site], where: Where) -> list[Site]:
         blocks = {site.block for site in known}
         for site in known:
             host = submodule(finder.model, site.path)
-            if site.way and matches(site.path, host if host is not None else nn.Identity()):
+            if site.position and matches(site.path, host if host is not None else nn.Identity()):
                 # Who names the very module has seen the rest of the block.
-                found[site.path] = replace(site, has_attention=isinstance(host, Attended))
+                found[site.path] = replace(site, has_attention=isinstance(host, WithAttention))
             elif matches(site.block, finder.modules[site.block]):
                 found.setdefault(site.path, site)
             else:
@@ -94,7 +94,7 @@ def select(finder: Finder, known: list[Site], where: Where) -> list[Site]:
             hits += 1
         for path, module in finder.modules.items():
             if path and path not in found and path not in blocks and matches(path, module):
-                site = finder.bare_site(path)
+                site = finder.undecorated_site(path)
                 found.setdefault(site.path, site)
                 hits += 1
         if not hits:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from excite.insertion.attach import Attended
+from excite.insertion.attach import WithAttention
 
 # Classes by name, so that timm is not imported; BatchNormAct2d is batch norm and an activation in one.
 CONVOLUTIONS = frozenset({"Conv2d", "Conv2dSame"})
@@ -75,7 +75,7 @@ def scale_input(layer: nn.Module, gate: Tensor) -> bool:
 
 def _passes(layer: nn.Module, gate: Tensor) -> bool:
     """Whether a factor behind the layer does the same before it."""
-    if isinstance(layer, Attended):
+    if isinstance(layer, WithAttention):
         return False
     positive = bool((gate >= 0).all())
     return isinstance(layer, LINEAR) or (isinstance(layer, HOMOGENEOUS) and positive)
@@ -83,5 +83,5 @@ def _passes(layer: nn.Module, gate: Tensor) -> bool:
 
 def _kind(layer: nn.Module) -> str:
     """The name of a layer's class if it is PyTorch's or timm's own: a subclass may do more."""
-    kind = layer.plain if isinstance(layer, Attended) else type(layer)
+    kind = layer.plain if isinstance(layer, WithAttention) else type(layer)
     return kind.__name__ if kind.__module__.partition(".")[0] in ("torch", "timm") else ""

@@ -22,11 +22,11 @@ class Place:
     """
 
     layer: str
-    way: str
+    position: str
 
 
-after, before = partial(Place, way="after"), partial(Place, way="before")
-on_the_shortcut = partial(Place, way="on the shortcut")
+after, before = partial(Place, position="after"), partial(Place, position="before")
+on_the_shortcut = partial(Place, position="on the shortcut")
 
 # For a strategy the first of several whose layer the block has.
 Places = Mapping[str, Sequence[Place]]

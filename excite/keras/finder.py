@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
-from excite.insertion.site import STRATEGIES, Site, SiteTable
+from excite.insertion.site import PLACEMENTS, Site, SiteTable
 from excite.keras.families import FAMILIES, Family, layer_name
 
 One = str | type[keras.Layer] | Callable[[keras.Layer], bool]
@@ -20,7 +20,7 @@ Where = One | Sequence[One]
 HOW_TO_NAME = "name layers with where=: a name such as 'conv4_block*', a class, or a function of the layer"
 
 
-def sites(model: keras.Model, *, where: Where | None = None, strategy: str = "standard") -> SiteTable:
+def sites(model: keras.Model, *, where: Where | None = None, placement: str = "standard") -> SiteTable:
     """Where attention can go in this model, which is left as it is.
 
     Args:
@@ -33,7 +33,7 @@ def sites(model: keras.Model, *, where: Where | None = None, strategy: str = "st
         ExciteError: for a model without known blocks and no ``where``, a ``where`` that nothing fits, or an
             unknown strategy or one that a block has no place for.
     """
-    return SiteTable(spot.site for spot in find_spots(functional_form(model), where, strategy))
+    return SiteTable(spot.site for spot in find_spots(functional_form(model), where, placement))
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Spot:
     name: str
 
 
-def find_spots(model: keras.Model, where: Where | None, strategy: str) -> list[Spot]:
-    if strategy not in STRATEGIES:
-        raise unknown_name("strategy", strategy, STRATEGIES)
-    known = _family_spots(model, strategy)
+def find_spots(model: keras.Model, where: Where | None, placement: str) -> list[Spot]:
+    if placement not in PLACEMENTS:
+        raise unknown_name("strategy", placement, PLACEMENTS)
+    known = _family_spots(model, placement)
     if where is None:
         if not known:
             what = f"no block of {model.name} is known here"
@@ -55,42 +55,42 @@ def find_spots(model: keras.Model, where: Where | None, strategy: str) -> list[S
         chosen = known
     else:
         wanted = list(where) if isinstance(where, Sequence) and not isinstance(where, str) else [where]
-        found = {spot.name: spot for one in wanted for spot in _fitting(model, known, one, strategy)}
+        found = {spot.name: spot for one in wanted for spot in _fitting(model, known, one, placement)}
         order = {layer.name: number for number, layer in enumerate(model.layers)}
         chosen = sorted(found.values(), key=lambda spot: order.get(spot.site.path, 0))
     for spot in chosen:
-        if not spot.site.way:
-            what = f"{spot.site.kind} has no place for strategy {strategy!r}"
+        if not spot.site.position:
+            what = f"{spot.site.kind} has no place for strategy {placement!r}"
             hint = f"it has {', '.join(FAMILIES[spot.site.kind].places)}; or {HOW_TO_NAME}"
             raise ExciteError(what, where=spot.site.block, hint=hint, exit_code=BAD_USAGE)
     return chosen
 
 
-def _family_spots(model: keras.Model, strategy: str) -> list[Spot]:
+def _family_spots(model: keras.Model, placement: str) -> list[Spot]:
     """One spot for each block that is known; way is '' where it has no such place."""
     names = [layer.name for layer in model.layers]
     known = [(kind, family, block) for kind, family in FAMILIES.items() for block in family.blocks(names)]
-    return [_block_spot(model, kind, family, block, strategy) for kind, family, block in known]
+    return [_block_spot(model, kind, family, block, placement) for kind, family, block in known]
 
 
-def _block_spot(model: keras.Model, kind: str, family: Family, block: str, strategy: str) -> Spot:
-    name = f"{block}_se" if strategy == "standard" else f"{block}_{strategy}_se"
+def _block_spot(model: keras.Model, kind: str, family: Family, block: str, placement: str) -> Spot:
+    name = f"{block}_se" if placement == "standard" else f"{block}_{placement}_se"
     names = {layer.name for layer in model.layers}
-    native = strategy == "standard" and any(other.startswith(family.native.format(block)) for other in names)
-    for place in family.places.get(strategy, ()):
+    native = placement == "standard" and any(other.startswith(family.native.format(block)) for other in names)
+    for place in family.places.get(placement, ()):
         path = layer_name(place.layer, block)
         if path in names:
-            site = _site(model, path, block, kind, place.way, strategy, native or name in names)
+            site = _site(model, path, block, kind, place.position, placement, native or name in names)
             return Spot(site, name)
-    return Spot(Site(block, block, kind, "", 0, None, strategy, native), name)
+    return Spot(Site(block, block, kind, "", 0, None, placement, native), name)
 
 
-def _fitting(model: keras.Model, known: Iterable[Spot], one: One, strategy: str) -> list[Spot]:
+def _fitting(model: keras.Model, known: Iterable[Spot], one: One, placement: str) -> list[Spot]:
     fits = _matcher(one)
     if isinstance(one, str):
         blocks = [spot for spot in known if fits(spot.site.block) or fits(spot.site.path)]
     else:
-        blocks = [spot for spot in known if spot.site.way and fits(model.get_layer(spot.site.path))]
+        blocks = [spot for spot in known if spot.site.position and fits(model.get_layer(spot.site.path))]
     if blocks:
         return blocks
     layers = [layer for layer in model.layers if fits(layer.name if isinstance(one, str) else layer)]
@@ -99,17 +99,22 @@ def _fitting(model: keras.Model, known: Iterable[Spot], one: One, strategy: str)
         hint = f"did you mean {near[0]!r}?" if near else HOW_TO_NAME
         what = f"no layer fits {one if isinstance(one, str) else getattr(one, '__name__', one)!r}"
         raise ExciteError(what, where="where", hint=hint, exit_code=BAD_USAGE)
-    way = {"standard": "after", "pre": "before"}.get(strategy)
-    if way is None:
-        what = f"strategy {strategy!r} needs a block that is known, and {layers[0].name!r} is a layer"
+    position = {"standard": "after", "pre": "before"}.get(placement)
+    if position is None:
+        what = f"strategy {placement!r} needs a block that is known, and {layers[0].name!r} is a layer"
         raise ExciteError(what, where="where", exit_code=BAD_USAGE)
     names = {layer.name for layer in model.layers}
-    return [_bare_spot(model, layer.name, way, strategy, f"{layer.name}_se" in names) for layer in layers]
+    return [
+        _undecorated_spot(model, layer.name, position, placement, f"{layer.name}_se" in names)
+        for layer in layers
+    ]
 
 
-def _bare_spot(model: keras.Model, name: str, way: str, strategy: str, has_attention: bool) -> Spot:
+def _undecorated_spot(
+    model: keras.Model, name: str, position: str, placement: str, has_attention: bool
+) -> Spot:
     kind = type(model.get_layer(name)).__name__
-    return Spot(_site(model, name, name, kind, way, strategy, has_attention), f"{name}_se")
+    return Spot(_site(model, name, name, kind, position, placement, has_attention), f"{name}_se")
 
 
 def _matcher(one: One) -> Callable[[Any], bool]:
@@ -123,14 +128,14 @@ def _matcher(one: One) -> Callable[[Any], bool]:
 
 
 def _site(
-    model: keras.Model, path: str, block: str, kind: str, way: str, strategy: str, has_attention: bool
+    model: keras.Model, path: str, block: str, kind: str, position: str, placement: str, has_attention: bool
 ) -> Site:
     layer = model.get_layer(path)
-    tensors = layer.output if way == "after" else layer.input
+    tensors = layer.output if position == "after" else layer.input
     tensor = tensors[0] if isinstance(tensors, list | tuple) else tensors
     axis = 3 if data_format_of(model) == "channels_last" else 1
     channels = tensor.shape[axis] or 0 if len(tensor.shape) == 4 else 0
-    return Site(path, block, kind, way, channels, None, strategy, has_attention)
+    return Site(path, block, kind, position, channels, None, placement, has_attention)
 
 
 def functional_form(model: keras.Model) -> keras.Model:

@@ -20,7 +20,7 @@ def insert(
     attention: str = "se",
     *,
     where: Where | None = None,
-    strategy: str = "standard",
+    placement: str = "standard",
     reduction: int | None = None,
     identity: bool = False,
     **options: Any,
@@ -51,7 +51,7 @@ def insert(
     )
     settings = {"reduction": 16 if reduction is None else reduction, "identity": identity, **options}
     functional = functional_form(model)
-    spots = find_spots(functional, where, strategy)
+    spots = find_spots(functional, where, placement)
     for spot in spots:
         _check(spot.site, spots, settings["reduction"])
     layout = data_format_of(functional)
@@ -61,7 +61,7 @@ def insert(
         made[spot.name] = ATTENTION[attention](
             name=spot.name, data_format=layout, dtype=neighbor.dtype_policy, **settings
         )
-    ways = {(spot.site.path, spot.site.way): made[spot.name] for spot in spots}
+    ways = {(spot.site.path, spot.site.position): made[spot.name] for spot in spots}
 
     clones: list[tuple[keras.Layer, keras.Layer]] = []
 

@@ -21,7 +21,7 @@ from excite.kernels import reference
 CHOICES = ("auto", "on", "off", "plain")
 # On the processor a call of the operators costs some 0.1 ms more than PyTorch's own, which their passes save
 # from so many numbers in a map on: in float32, and in 16 bits. Measured by ``benchmarks/worth.py``.
-WORTH = {
+MIN_SIZES = {
     "norm": (1 << 22, 1 << 20),  # training, norm and ReLU alone
     "gate": (1 << 19, 1 << 18),  # training, with attention
     "answer": (1 << 19, 1 << 18),
@@ -56,11 +56,11 @@ def kernels(choice: str) -> Iterator[None]:
         _chosen.reset(before)
 
 
-def passes_for(x: Tensor, task: str = "always", numbers: int | None = None) -> ModuleType | None:
+def select_backend(x: Tensor, task: str = "always", numbers: int | None = None) -> ModuleType | None:
     """The module with the passes for a feature map (N, C, H, W) like this one; None: use plain modules.
 
     Args:
-        task: of ``WORTH``, which says from which size on it pays.
+        task: of ``MIN_SIZES``, which says from which size on it pays.
         numbers: in the maps that it is about, if not in x.
 
     None while PyTorch compiles, exports or traces, which fuse by themselves or must see every operator; for
@@ -76,7 +76,7 @@ def passes_for(x: Tensor, task: str = "always", numbers: int | None = None) -> M
     if chosen == "plain":
         return reference if x.is_floating_point() else None
     size = x.numel() if numbers is None else numbers
-    if x.device.type == "cpu" and chosen == "auto" and size < WORTH[task][x.dtype != torch.float32]:
+    if x.device.type == "cpu" and chosen == "auto" and size < MIN_SIZES[task][x.dtype != torch.float32]:
         return None
     if x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16):
         return _module("excite.kernels.cpu.passes")
@@ -85,21 +85,21 @@ def passes_for(x: Tensor, task: str = "always", numbers: int | None = None) -> M
     return None
 
 
-def products_for(does: ModuleType) -> ModuleType | None:
+def select_matmul_backend(backend: ModuleType) -> ModuleType | None:
     """The module with whole products that have a norm before and sums behind them; None on the processor,
     where pieces of rows go from pass to product in the cache."""
-    if does is reference:
+    if backend is reference:
         return reference
-    on_gpu = does.__name__ == "excite.kernels.gpu.passes"
+    on_gpu = backend.__name__ == "excite.kernels.gpu.passes"
     return importlib.import_module("excite.kernels.gpu.matmul") if on_gpu else None
 
 
-def in_words(device: torch.device) -> str:
+def describe_backend(device: torch.device) -> str:
     """What runs on the device, for a person."""
     if choice() not in ("auto", "on"):
         return f"EXCITE_KERNELS={choice()}"
     image = torch.zeros(1, 1, 1, 1, device=device)
-    found = passes_for(image)
+    found = select_backend(image)
     return "none here, plain PyTorch instead" if found is None else f"fused, by {found.__name__}"
 
 
@@ -115,7 +115,7 @@ def _watched() -> bool:
     return any(everywhere) or transformed or torch._C._len_torch_dispatch_stack() > 0
 
 
-def unseen(*modules: torch.nn.Module) -> bool:
+def has_no_hooks(*modules: torch.nn.Module) -> bool:
     """Whether nobody would miss the modules' calls: no hooks, no forward set on the instance."""
     return not any(
         "forward" in vars(module)

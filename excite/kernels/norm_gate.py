@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from excite.kernels.dispatch import passes_for, unseen
+from excite.kernels.dispatch import has_no_hooks, select_backend
 from excite.kernels.reference import rows
 
 Gate = Callable[[Tensor], Tensor]
@@ -49,8 +49,8 @@ def norm_gate(
         relu: whether the result is rectified.
     """
     task = "answer" if not torch.is_grad_enabled() else "norm" if gate is None else "gate"
-    found = passes_for(x, task)
-    if found is None or not takes(norm, x, shortcut):
+    found = select_backend(x, task)
+    if found is None or not supports(norm, x, shortcut):
         return None
     parameters = [*norm.parameters(recurse=False), *(gate.parameters() if gate is not None else ())]
     if not torch.is_grad_enabled():
@@ -58,16 +58,16 @@ def norm_gate(
     return _NormGate.apply(x, shortcut, norm, gate, relu, found, *parameters)
 
 
-def sees_means_only(attention: nn.Module | None) -> bool:
+def uses_means_only(attention: nn.Module | None) -> bool:
     """Whether attention's gates can be had from a map's channel means, and its output is x times the gates.
 
     A subclass with a ``forward``, ``gates`` or part of them of its own may do anything: who overrides one
     says so anew.
     """
-    if attention is None or not getattr(attention, "sees_means_only", False):
+    if attention is None or not getattr(attention, "uses_means_only", False):
         return False
     classes = type(attention).__mro__
-    says = next((place for place, kind in enumerate(classes) if "sees_means_only" in vars(kind)), None)
+    says = next((place for place, kind in enumerate(classes) if "uses_means_only" in vars(kind)), None)
     if says is None or any(name in vars(attention) for name in _COMPUTES):
         return False
     return not any(name in vars(kind) for kind in classes[:says] for name in _COMPUTES)
@@ -76,10 +76,10 @@ def sees_means_only(attention: nn.Module | None) -> bool:
 def can_fuse(attention: nn.Module | None) -> bool:
     """Whether it sees means alone, and nobody waits for a call of it or of a layer in it: what a hook makes
     of a layer's output may hold tensors that learn, and their gradients would be lost."""
-    return attention is not None and sees_means_only(attention) and unseen(*attention.modules())
+    return attention is not None and uses_means_only(attention) and has_no_hooks(*attention.modules())
 
 
-def takes(norm: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None = None) -> bool:
+def supports(norm: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None = None) -> bool:
     """Whether the operator has what this norm does with this input."""
     if not is_bare(norm) or norm.weight.dtype != torch.float32 or x.numel() == x.shape[1]:
         return False  # the last: one number a channel has no variance, which batch norm itself says best
@@ -100,7 +100,7 @@ def _forward(
     norm: nn.BatchNorm2d,
     gate: nn.Module | None,
     relu: bool,
-    does: ModuleType,
+    backend: ModuleType,
     learns: bool,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """The output, and the numbers that the backward pass starts from: k, the sums, a and b."""
@@ -108,12 +108,12 @@ def _forward(
     batch = norm.training or norm.running_mean is None
     k = pivot(x_rows, norm, batch)
     measures = batch or gate is not None
-    sums = does.sums(x_rows, k) if measures else k.new_zeros(2, 1, len(k))  # nothing hangs on the zeros
+    sums = backend.sums(x_rows, k) if measures else k.new_zeros(2, 1, len(k))  # nothing hangs on the zeros
     with torch.set_grad_enabled(learns), torch.autocast(x.device.type, enabled=False):
         sums.requires_grad_(learns)
         a, b = coefficients(sums, k, x_rows.shape[1], norm, gate, batch)
     out = torch.empty_like(x)
-    does.scale(x_rows, a, b, None if shortcut is None else rows(shortcut), relu, rows(out))
+    backend.scale(x_rows, a, b, None if shortcut is None else rows(shortcut), relu, rows(out))
     return out, (k, sums, a, b)
 
 
@@ -126,35 +126,35 @@ class _NormGate(torch.autograd.Function):
         norm: nn.BatchNorm2d,
         gate: nn.Module | None,
         relu: bool,
-        does: ModuleType,
+        backend: ModuleType,
         *parameters: Tensor,
     ) -> Tensor:
         learns = any(ctx.needs_input_grad)
-        out, numbers = _forward(x, shortcut, norm, gate, relu, does, learns)
+        out, numbers = _forward(x, shortcut, norm, gate, relu, backend, learns)
         if learns:
             kept = out if relu and shortcut is not None else None
             ctx.save_for_backward(x, kept, *numbers, *parameters)
-            ctx.relu, ctx.does, ctx.has_shortcut = relu, does, shortcut is not None
+            ctx.relu, ctx.backend, ctx.has_shortcut = relu, backend, shortcut is not None
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, y, k, sums, a, b, *parameters = ctx.saved_tensors
-        does, relu = ctx.does, ctx.relu
+        backend, relu = ctx.backend, ctx.relu
         x_rows, dy = rows(x), dy.contiguous(memory_format=torch.channels_last)
         if y is not None:
             g = torch.empty_like(dy)
-            both = does.gradient_sums(rows(dy), x_rows, k, a, b, y=rows(y), into=rows(g))
+            both = backend.gradient_sums(rows(dy), x_rows, k, a, b, y=rows(y), into=rows(g))
         else:
             g = dy
-            both = does.gradient_sums(rows(dy), x_rows, k, a, b, relu=relu)
+            both = backend.gradient_sums(rows(dy), x_rows, k, a, b, relu=relu)
         p, q, d_parameters = gradients(both, k, sums, a, b, parameters)
         dx = None
         if ctx.needs_input_grad[0]:
             dx = torch.empty_like(x)
             # The shortcut's gradient is masked already.
-            does.gradient(rows(g), x_rows, a, b, p, q, relu=relu and y is None, out=rows(dx))
+            backend.gradient(rows(g), x_rows, a, b, p, q, relu=relu and y is None, out=rows(dx))
         return dx, g if ctx.has_shortcut else None, None, None, None, None, *d_parameters
 
 

@@ -16,8 +16,8 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from excite.kernels.dispatch import passes_for
-from excite.kernels.norm_gate import coefficients, gradients, pivot, takes
+from excite.kernels.dispatch import select_backend
+from excite.kernels.norm_gate import coefficients, gradients, pivot, supports
 from excite.kernels.reference import rows
 
 IN_CACHE = 1 << 21  # bytes of whole images at a time
@@ -30,12 +30,12 @@ def norm_pool(x: Tensor, norm: nn.BatchNorm2d, pool: nn.Module) -> Tensor | None
     Args:
         pool: the average of 2x2, or the maximum of any window without dilation.
     """
-    does = passes_for(x, "pool")
-    if does is None or not takes(norm, x) or not _pools(pool) or min(x.shape[2:]) < 2:
+    backend = select_backend(x, "pool")
+    if backend is None or not supports(norm, x) or not _pools(pool) or min(x.shape[2:]) < 2:
         return None
     if not torch.is_grad_enabled():
-        return _forward(x, norm, pool, does, learns=False)[0]
-    return _NormPool.apply(x, norm, pool, does, norm.weight, norm.bias)
+        return _forward(x, norm, pool, backend, learns=False)[0]
+    return _NormPool.apply(x, norm, pool, backend, norm.weight, norm.bias)
 
 
 def _pools(pool: nn.Module) -> TypeGuard[Pool]:
@@ -46,47 +46,53 @@ def _pools(pool: nn.Module) -> TypeGuard[Pool]:
 
 
 def _forward(
-    x: Tensor, norm: nn.BatchNorm2d, pool: Pool, does: ModuleType, learns: bool
+    x: Tensor, norm: nn.BatchNorm2d, pool: Pool, backend: ModuleType, learns: bool
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """The output, and the numbers that the backward pass starts from: k, the sums, a and b."""
     batch = norm.training
     k = pivot(rows(x), norm, batch)
-    sums = does.sums(rows(x), k) if batch else k.new_zeros(2, 1, len(k))
+    sums = backend.sums(rows(x), k) if batch else k.new_zeros(2, 1, len(k))
     with torch.set_grad_enabled(learns), torch.autocast(x.device.type, enabled=False):
         sums.requires_grad_(learns)
         a, b = coefficients(sums, k, rows(x).shape[1], norm, None, batch)
-    pooled = [pool(_active(piece, a, b, does)) for piece in _pieces(x)]
+    pooled = [pool(_active(piece, a, b, backend)) for piece in _pieces(x)]
     return torch.cat(pooled), (k, sums, a, b)
 
 
-def _active(x: Tensor, a: Tensor, b: Tensor, does: ModuleType) -> Tensor:
+def _active(x: Tensor, a: Tensor, b: Tensor, backend: ModuleType) -> Tensor:
     out = torch.empty_like(x)
-    does.scale(rows(x), a, b, None, True, rows(out))
+    backend.scale(rows(x), a, b, None, True, rows(out))
     return out
 
 
 class _NormPool(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, norm: nn.BatchNorm2d, pool: Pool, does: ModuleType, weight: Tensor, bias: Tensor
+        ctx: Any,
+        x: Tensor,
+        norm: nn.BatchNorm2d,
+        pool: Pool,
+        backend: ModuleType,
+        weight: Tensor,
+        bias: Tensor,
     ) -> Tensor:
-        out, numbers = _forward(x, norm, pool, does, learns=True)
+        out, numbers = _forward(x, norm, pool, backend, learns=True)
         ctx.save_for_backward(x, *numbers, weight, bias)
-        ctx.pool, ctx.does = pool, does
+        ctx.pool, ctx.backend = pool, backend
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, k, sums, a, b, *parameters = ctx.saved_tensors
-        does, dx = ctx.does, None
+        backend, dx = ctx.backend, None
         pieces = list(_pieces(x))
         d_active = [
-            _pool_backward(d_piece, piece, a, b, ctx.pool, does)
+            _pool_backward(d_piece, piece, a, b, ctx.pool, backend)
             for piece, d_piece in zip(pieces, dy.split(len(pieces[0])), strict=True)
         ]
         both = torch.cat([
-            does.gradient_sums(rows(d_piece), rows(piece), k, a, b)
+            backend.gradient_sums(rows(d_piece), rows(piece), k, a, b)
             for piece, d_piece in zip(pieces, d_active, strict=True)
         ], dim=1)  # fmt: skip
         p, q, d_parameters = gradients(both, k, sums, a, b, parameters)
@@ -94,15 +100,15 @@ class _NormPool(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             dx = torch.empty_like(x)
             for piece, d_piece, out in zip(pieces, d_active, _pieces(dx), strict=True):
-                does.gradient(rows(d_piece), rows(piece), a, b, p, q, relu=True, out=rows(out))
+                backend.gradient(rows(d_piece), rows(piece), a, b, p, q, relu=True, out=rows(out))
         return dx, None, None, None, *d_parameters
 
 
-def _pool_backward(dy: Tensor, x: Tensor, a: Tensor, b: Tensor, pool: Pool, does: ModuleType) -> Tensor:
+def _pool_backward(dy: Tensor, x: Tensor, a: Tensor, b: Tensor, pool: Pool, backend: ModuleType) -> Tensor:
     """The gradient of what was pooled, of x's shape and memory."""
     if isinstance(pool, nn.AvgPool2d):
         return _spread(dy / 4, x)
-    active = _active(x, a, b, does)
+    active = _active(x, a, b, backend)
     window = (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
     size = [[one, one] if isinstance(one, int) else list(one) for one in window]
     _, indices = torch.ops.aten.max_pool2d_with_indices(active, *size, False)

@@ -76,7 +76,7 @@ class _Ready:
         raise NotImplementedError
 
 
-class ReadyConvolution(_Ready):
+class PrepackedConv(_Ready):
     """after(conv(x)): (N, C, H, W) -> (N, out, h, w). The convolution pads with zeros, by numbers."""
 
     def __init__(self, conv: nn.Conv2d, after: After = NOTHING) -> None:
@@ -105,7 +105,7 @@ class ReadyConvolution(_Ready):
         return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
 
-class ReadyProduct(_Ready):
+class PrepackedLinear(_Ready):
     """after(x w^T + bias): (M, C) -> (M, J), with a weight (J, C)."""
 
     def _packed(self, weight: Tensor, x: Tensor) -> Tensor:

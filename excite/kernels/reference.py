@@ -130,7 +130,7 @@ def normalized_product(x: Tensor, a: Tensor, b: Tensor, w: Tensor, k: Tensor) ->
     return z, torch.stack([centered.sum(0), centered.square().sum(0)])
 
 
-def product_gradient(
+def matmul_gradient(
     dz: Tensor, x: Tensor, a: Tensor, b: Tensor, w: Tensor, k: Tensor, into: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The gradient of z by w, and by x as far as ``gradient_sums`` goes: g a is added to ``into``.

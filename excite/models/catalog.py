@@ -35,7 +35,7 @@ def create_model(
     where: Where | None = None,
     stages: int | Sequence[int] | None = None,
     attention_options: Mapping[str, Any] | None = None,
-    cut_after: str | None = None,
+    truncate_after: str | None = None,
     pretrained: bool = False,
     **model_options: Any,
 ) -> nn.Module:
@@ -53,7 +53,7 @@ def create_model(
             ``excite.insert``, ``standard`` by default.
         where, stages: as in ``excite.insert``; not for excite's DenseNets.
         attention_options: such as ``reduction`` or ``identity``.
-        cut_after: path of the last module that counts: the head follows it, see ``truncate``.
+        truncate_after: path of the last module that counts: the head follows it, see ``truncate``.
         pretrained: start from ImageNet weights, fetched from the library's hub.
         model_options: options of the model itself, such as ``drop_rate``.
 
@@ -78,15 +78,15 @@ def create_model(
     if image_size is not None and image_size < smallest:
         what = f"image size {image_size} is too small: this network needs at least {smallest} pixels a side"
         raise ExciteError(what, where=name, exit_code=BAD_USAGE)
-    if cut_after is not None:
-        truncate(model, cut_after, num_classes=num_classes)
+    if truncate_after is not None:
+        truncate(model, truncate_after, num_classes=num_classes)
     if dense or attention is None:
         return model
-    strategy = "standard" if placement is None else placement
-    if not isinstance(strategy, str):
+    placement = "standard" if placement is None else placement
+    if not isinstance(placement, str):
         raise ExciteError("takes one placement", where=name, exit_code=BAD_USAGE)
     return insert(
-        model, attention, where=where, stages=stages, strategy=strategy, **(attention_options or {})
+        model, attention, where=where, stages=stages, placement=placement, **(attention_options or {})
     )
 
 

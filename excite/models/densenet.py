@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from excite.attention.registry import create_attention
 from excite.errors import refuse_unknown_options
 from excite.kernels.dense_block.forward import dense_block
-from excite.kernels.dense_block.inference import Numbers
+from excite.kernels.dense_block.inference import NormCoefficients
 from excite.kernels.dense_block.workspace import is_convolution
-from excite.kernels.dispatch import passes_for, unseen
+from excite.kernels.dispatch import has_no_hooks, select_backend
 from excite.kernels.norm_pool import norm_pool
 from excite.models.densenet_config import VARIANTS, attention_sites, check_options, compressed, smallest_image
 from excite.models.fused_blocks import is_plain_norm, norm_relu
 from excite.models.network import Network, feature
-from excite.models.optimized_layers import AnsweringConv
+from excite.models.optimized_layers import OptimizedConv
 
 Attend = Callable[[int], nn.Module]
 
@@ -59,9 +59,9 @@ class DenseLayer(nn.Module):
 class DenseBlock(nn.ModuleDict):
     """Layers that each see all features before them: (N, C, H, W) -> (N, C + layers x k, H, W)."""
 
-    numbers: Numbers | None = None
+    numbers: NormCoefficients | None = None
 
-    def keep_numbers(self) -> None:
+    def keep_coefficients(self) -> None:
         """Keep what answering derives of the weights, which must no longer change until ``train()``."""
         self.numbers = []
 
@@ -115,7 +115,7 @@ class Transition(nn.Sequential):
     def _pools_first(self) -> bool:
         """Whether the layers are those it was made of: a 1x1 convolution alone commutes with pooling."""
         conv = self.conv
-        if isinstance(conv, AnsweringConv) and not conv.rectifies:
+        if isinstance(conv, OptimizedConv) and not conv.rectifies:
             conv = conv.conv
         own = [*self._modules, "attention"][:5] == ["norm", "relu", "conv", "pool", "attention"]
         return (
@@ -123,7 +123,7 @@ class Transition(nn.Sequential):
             and len(self) < 6
             and type(self.relu) is nn.ReLU
             and is_convolution(conv, 1)
-            and unseen(*self.children())
+            and has_no_hooks(*self.children())
         )
 
 
@@ -218,7 +218,7 @@ class DenseNet(Network):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, in_chans, H, W) -> (N, num_features, h, w), after the last norm and ReLU."""
-        if passes_for(x) is None or not unseen(self.features, *self.features.children()):
+        if select_backend(x) is None or not has_no_hooks(self.features, *self.features.children()):
             return F.relu(self.features(x))
         layers = iter(self.features)
         for layer in layers:

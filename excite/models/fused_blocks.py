@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from excite.kernels.dispatch import passes_for, unseen
+from excite.kernels.dispatch import has_no_hooks, select_backend
 from excite.kernels.norm_gate import can_fuse, norm_gate
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class FusedBlock(_Module):
 
     def _fits(self, x: Tensor) -> bool:
         """Whether nothing in the block is other than its layout says, and nobody looks at its norms."""
-        if passes_for(x) is None or not self.is_bare():
+        if select_backend(x) is None or not self.is_bare():
             return False
         norms = [getattr(self, norm) for _, norm, _ in self.layout.layers]
         activations = [getattr(self, act) for *_, act in self.layout.layers]
@@ -84,7 +84,7 @@ class FusedBlock(_Module):
         if not all(is_plain_norm(norm) and type(relu) is nn.ReLU for norm, relu in pairs):
             return False
         plain = can_gate(norms[-1]) and type(activations[-1]) is nn.ReLU
-        return plain and unseen(*norms, *activations)
+        return plain and has_no_hooks(*norms, *activations)
 
     def is_bare(self) -> bool:
         """Whether the block is its layers and a shortcut and no more."""
@@ -100,17 +100,17 @@ class FusedBlock(_Module):
 
 def norm_relu(norm: nn.Module, x: Tensor) -> Tensor:
     """ReLU(norm(x)), in one operator where there is one."""
-    fused = norm_gate(x, norm, relu=True) if is_plain_norm(norm) and unseen(norm) else None
+    fused = norm_gate(x, norm, relu=True) if is_plain_norm(norm) and has_no_hooks(norm) else None
     if fused is not None:
         return fused
     y = norm(x)
-    return F.relu(y, inplace=y is not x and unseen(norm))  # in place where nobody else has it
+    return F.relu(y, inplace=y is not x and has_no_hooks(norm))  # in place where nobody else has it
 
 
 def norm_add_relu(norm: nn.Module, x: Tensor, shortcut: Tensor) -> Tensor:
     """ReLU(norm(x) + shortcut), attention after the norm included, in one operator where there is one."""
     fused = None
-    if can_gate(norm) and unseen(norm):
+    if can_gate(norm) and has_no_hooks(norm):
         fused = norm_gate(x, cast(nn.BatchNorm2d, norm), attention_of(norm), shortcut=shortcut, relu=True)
     return F.relu(norm(x) + shortcut, inplace=True) if fused is None else fused
 

@@ -7,14 +7,14 @@ from torch import nn
 from excite.errors import ExciteError
 
 
-def head_of(model: nn.Module) -> str:
+def head_path(model: nn.Module) -> str:
     """Path of the last Linear, or 1x1 convolution as in SqueezeNet, in the order of registration."""
     return [name for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
 
 
 def replace_head(model: nn.Module, num_classes: int) -> None:
     """A fresh last layer, in place, unless it has that many outputs already."""
-    name = head_of(model)
+    name = head_path(model)
     old = model.get_submodule(name)
     fresh: nn.Module
     if isinstance(old, nn.Linear):
@@ -35,7 +35,7 @@ def linear_head(model: nn.Module) -> nn.Linear:
 
     Raises: ExciteError where that is not so.
     """
-    head = model.get_submodule(head_of(model))
+    head = model.get_submodule(head_path(model))
     if not isinstance(head, nn.Linear) or head.bias is None:
         layer = "linear layer with a bias"
         what = f"{type(model).__name__} does not end in a {layer}, and gives no features to probe"

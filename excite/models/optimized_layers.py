@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from excite.attention.parts import is_plain_layer
 from excite.attention.squeeze_excitation import SqueezeExcitation
-from excite.kernels.dispatch import passes_for
-from excite.kernels.prepacked import NOTHING, After, ReadyConvolution, ReadyProduct
+from excite.kernels.dispatch import select_backend
+from excite.kernels.prepacked import NOTHING, After, PrepackedConv, PrepackedLinear
 from excite.kernels.reference import Excitation, excited, rows
 
 
-class Answering(nn.Module):
+class OptimizedLayer(nn.Module):
     """What keeps something that it derived of weights, until ``train()`` says that they change."""
 
     def forget(self) -> None:
@@ -33,13 +33,13 @@ class Answering(nn.Module):
         return super().train(mode)
 
 
-class AnsweringConv(Answering):
+class OptimizedConv(OptimizedLayer):
     """A convolution and the activation after it, in one operator: (N, C, H, W) -> (N, out, h, w)."""
 
     def __init__(self, conv: nn.Conv2d, after: After = NOTHING) -> None:
         super().__init__()
         self.conv = conv
-        self.ready = ReadyConvolution(conv, after)
+        self.ready = PrepackedConv(conv, after)
 
     @property
     def rectifies(self) -> bool:
@@ -57,7 +57,7 @@ class AnsweringConv(Answering):
         self.ready.forget()
 
 
-class AnsweringGate(Answering):
+class OptimizedGate(OptimizedLayer):
     """Attention that sees channel means alone: s x, (N, C, H, W), same dtype and memory."""
 
     def __init__(self, attention: nn.Module) -> None:
@@ -66,23 +66,23 @@ class AnsweringGate(Answering):
         self.forget()
 
     def forward(self, x: Tensor) -> Tensor:
-        does = passes_for(x)
-        if does is None:
+        backend = select_backend(x)
+        if backend is None:
             return cast(Tensor, self.attention(x))
         out = torch.empty_like(x)
-        if not self.one(x, None, does, out):
-            s = self.gates(does.means(rows(x)))
-            does.scale(rows(x), s, torch.zeros_like(s), None, False, rows(out))
+        if not self.one(x, None, backend, out):
+            s = self.gates(backend.means(rows(x)))
+            backend.scale(rows(x), s, torch.zeros_like(s), None, False, rows(out))
         return out
 
-    def one(self, x: Tensor, shortcut: Tensor | None, does: ModuleType, out: Tensor) -> bool:
+    def one(self, x: Tensor, shortcut: Tensor | None, backend: ModuleType, out: Tensor) -> bool:
         """All at once for one image, with ReLU after a shortcut; False where there is no operator for it."""
         if len(x) != 1:
             return False
         if (of := self._excitation()) is None:
             return False
         added = None if shortcut is None else rows(shortcut)
-        does.squeeze_excite(rows(x), of, added, shortcut is not None, rows(out))
+        backend.squeeze_excite(rows(x), of, added, shortcut is not None, rows(out))
         return True
 
     def gates(self, means: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class AnsweringGate(Answering):
         return self.excitation
 
 
-class AnsweringBlock(Answering):
+class OptimizedBlock(OptimizedLayer):
     """A residual block: ReLU(s u + shortcut), with u the convolutions of x: (N, C, H, W) -> (N, out, h, w).
 
     A 1x1 convolution commutes with a mean over pixels: the means of its output, which the gates s are made
@@ -120,7 +120,7 @@ class AnsweringBlock(Answering):
     """
 
     def __init__(
-        self, convolutions: Sequence[AnsweringConv], gate: AnsweringGate | None, downsample: nn.Module | None
+        self, convolutions: Sequence[OptimizedConv], gate: OptimizedGate | None, downsample: nn.Module | None
     ) -> None:
         super().__init__()
         *first, self.last = convolutions
@@ -128,7 +128,7 @@ class AnsweringBlock(Answering):
         self.gate, self.downsample = gate, downsample
         conv = self.last.conv
         pointwise = conv.kernel_size == conv.stride == (1, 1) and conv.padding == (0, 0) and conv.groups == 1
-        self.of_means = ReadyProduct(conv.weight.flatten(1), conv.bias) if pointwise else None
+        self.of_means = PrepackedLinear(conv.weight.flatten(1), conv.bias) if pointwise else None
 
     def forward(self, x: Tensor) -> Tensor:
         narrow = self.first(x)
@@ -136,27 +136,27 @@ class AnsweringBlock(Answering):
         shortcut = shortcut.to(narrow.dtype, memory_format=torch.channels_last)
         if self.gate is None:
             return self.last.plus(narrow, shortcut)
-        does = passes_for(narrow)
-        if does is None:
+        backend = select_backend(narrow)
+        if backend is None:
             return F.relu_(self.gate(self.last(narrow)) + shortcut)
-        return self._gated(self.gate, narrow, shortcut, does)
+        return self._gated(self.gate, narrow, shortcut, backend)
 
     def forget(self) -> None:
         if self.of_means is not None:
             self.of_means.forget()
 
-    def _gated(self, gate: AnsweringGate, narrow: Tensor, shortcut: Tensor, does: ModuleType) -> Tensor:
+    def _gated(self, gate: OptimizedGate, narrow: Tensor, shortcut: Tensor, backend: ModuleType) -> Tensor:
         u, out = self.last(narrow), torch.empty_like(shortcut)
-        if not gate.one(u, shortcut, does, out):
-            s = self._gates(gate, narrow, u, does)
-            does.scale(rows(u), s, torch.zeros_like(s), rows(shortcut), True, rows(out))
+        if not gate.one(u, shortcut, backend, out):
+            s = self._gates(gate, narrow, u, backend)
+            backend.scale(rows(u), s, torch.zeros_like(s), rows(shortcut), True, rows(out))
         return out
 
-    def _gates(self, gate: AnsweringGate, narrow: Tensor, u: Tensor, does: ModuleType) -> Tensor:
+    def _gates(self, gate: OptimizedGate, narrow: Tensor, u: Tensor, backend: ModuleType) -> Tensor:
         """(N, C), from whichever is quicker to read, u or the last convolution's input and weight."""
         if self.of_means is not None and narrow.numel() + 2 * self.of_means.weight.numel() < u.numel():
-            return gate.gates(self.of_means(does.means(rows(narrow))))
-        return gate.gates(does.means(rows(u)))
+            return gate.gates(self.of_means(backend.means(rows(narrow))))
+        return gate.gates(backend.means(rows(u)))
 
 
 def _given(x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from excite.models.densenet_config import VARIANTS, Variant
 
 
 @dataclass(frozen=True)
-class OwnModel:
+class RegisteredModel:
     """One network.
 
     Args:
@@ -31,8 +31,8 @@ class OwnModel:
     pretrained: bool = False
 
 
-def _dense(name: str, facts: Variant) -> OwnModel:
-    return OwnModel(
+def _dense(name: str, facts: Variant) -> RegisteredModel:
+    return RegisteredModel(
         build=getattr(densenet, name),
         parameters=facts.parameters,
         multiply_adds=facts.multiply_adds,
@@ -43,15 +43,15 @@ def _dense(name: str, facts: Variant) -> OwnModel:
     )
 
 
-OWN: Mapping[str, OwnModel] = {
+OWN: Mapping[str, RegisteredModel] = {
     **{name: _dense(name, facts) for name, facts in VARIANTS.items()},
-    "resnet50_v1": OwnModel(resnet_v1.resnet50_v1, 25_557_032, 3_857_973_248),
-    "resnet101_v1": OwnModel(resnet_v1.resnet101_v1, 44_549_160, 7_570_194_432),
-    "resnet152_v1": OwnModel(resnet_v1.resnet152_v1, 60_192_808, 11_282_415_616),
-    "bn_inception": OwnModel(bn_inception.bn_inception, 11_285_224, 2_032_600_064),
-    "shufflenet_v1_x1_0": OwnModel(shufflenet_v1.shufflenet_v1_x1_0, 1_865_728, 137_460_672),
-    "cifar_resnet20": OwnModel(cifar_resnet.cifar_resnet20, 269_722, 40_551_040, 32, 10),
-    "cifar_resnet56": OwnModel(cifar_resnet.cifar_resnet56, 853_018, 125_485_696, 32, 10),
-    "cifar_resnet110": OwnModel(cifar_resnet.cifar_resnet110, 1_727_962, 252_887_680, 32, 10),
-    "cifar_resnet164": OwnModel(cifar_resnet.cifar_resnet164, 1_661_274, 239_258_112, 32, 10),
+    "resnet50_v1": RegisteredModel(resnet_v1.resnet50_v1, 25_557_032, 3_857_973_248),
+    "resnet101_v1": RegisteredModel(resnet_v1.resnet101_v1, 44_549_160, 7_570_194_432),
+    "resnet152_v1": RegisteredModel(resnet_v1.resnet152_v1, 60_192_808, 11_282_415_616),
+    "bn_inception": RegisteredModel(bn_inception.bn_inception, 11_285_224, 2_032_600_064),
+    "shufflenet_v1_x1_0": RegisteredModel(shufflenet_v1.shufflenet_v1_x1_0, 1_865_728, 137_460_672),
+    "cifar_resnet20": RegisteredModel(cifar_resnet.cifar_resnet20, 269_722, 40_551_040, 32, 10),
+    "cifar_resnet56": RegisteredModel(cifar_resnet.cifar_resnet56, 853_018, 125_485_696, 32, 10),
+    "cifar_resnet110": RegisteredModel(cifar_resnet.cifar_resnet110, 1_727_962, 252_887_680, 32, 10),
+    "cifar_resnet164": RegisteredModel(cifar_resnet.cifar_resnet164, 1_661_274, 239_258_112, 32, 10),
 }

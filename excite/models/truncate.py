@@ -7,8 +7,8 @@ from collections.abc import Collection
 from torch import nn
 
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
-from excite.insertion.shapes import Shapes, probe
-from excite.models.head import head_of
+from excite.insertion.shapes import Shapes, trace_shapes
+from excite.models.head import head_path
 
 
 def truncate(model: nn.Module, after: str, *, num_classes: int) -> nn.Module:
@@ -27,15 +27,15 @@ def truncate(model: nn.Module, after: str, *, num_classes: int) -> nn.Module:
     """
     modules = dict(model.named_modules())
     if after not in modules or after == "":
-        raise unknown_name("module", after, [name for name in modules if name], where="cut_after")
+        raise unknown_name("module", after, [name for name in modules if name], where="truncate_after")
     shapes = _outputs(model)
     if len(shapes.get(after, ())) != 4:
         what, hint = f"{after} gives no feature maps", "name a convolutional block"
-        raise ExciteError(what, where="cut_after", hint=hint, exit_code=BAD_USAGE)
-    head = head_of(model)
+        raise ExciteError(what, where="truncate_after", hint=hint, exit_code=BAD_USAGE)
+    head = head_path(model)
     later = [name for name in _after(shapes, after) if not after.startswith(f"{name}.")]
     if head not in later:
-        raise ExciteError(f"no layer follows {after}", where="cut_after", exit_code=BAD_USAGE)
+        raise ExciteError(f"no layer follows {after}", where="truncate_after", exit_code=BAD_USAGE)
     gone: list[str] = []
     for name in sorted(later, key=lambda path: path.count(".")):
         whole = not head.startswith(f"{name}.") and name != head
@@ -46,9 +46,9 @@ def truncate(model: nn.Module, after: str, *, num_classes: int) -> nn.Module:
     linear = isinstance(modules[head], nn.Linear)
     fresh = nn.Linear(channels, num_classes) if linear else nn.Conv2d(channels, num_classes, 1)
     _replace(model, head, fresh)
-    if not probe(model).outputs:
+    if not trace_shapes(model).outputs:
         what = f"the rest of the network does not take what {after} gives"
-        raise ExciteError(what, where="cut_after", hint="name another block", exit_code=BAD_USAGE)
+        raise ExciteError(what, where="truncate_after", hint="name another block", exit_code=BAD_USAGE)
     return model
 
 
@@ -64,7 +64,7 @@ def last_whole_block(model: nn.Module, missing: Collection[str]) -> str | None:
         ExciteError: if weights are missing from the first block on.
     """
     shapes = _outputs(model)
-    head = head_of(model)
+    head = head_path(model)
     lacking = [name for name in missing if not name.startswith(f"{head}.")]
     if not lacking:
         return None
@@ -82,7 +82,7 @@ def last_whole_block(model: nn.Module, missing: Collection[str]) -> str | None:
 
 def _outputs(model: nn.Module) -> Shapes:
     """Shapes of what each module gives, in the order in which they are done."""
-    shapes = probe(model).outputs
+    shapes = trace_shapes(model).outputs
     if not shapes:
         raise ExciteError(f"{type(model).__name__} does not take images, and cannot be cut")
     return shapes

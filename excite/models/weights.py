@@ -16,7 +16,7 @@ from excite.system.files import write_bytes
 # Batch norm's count of steps: it changes no output, and files from other frameworks never have it.
 _UNIMPORTANT = "num_batches_tracked"
 
-BUILT_WITH = ("pad_type",)  # options of timm's networks that change no shape
+METADATA_OPTIONS = ("pad_type",)  # options of timm's networks that change no shape
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,8 @@ def _foreign_prefix(names: Collection[str], wanted: Collection[str]) -> str:
     return found
 
 
-def built_with(path: str | Path) -> dict[str, str]:
-    """What a file's metadata says of how its network is built: the options in ``BUILT_WITH`` that it names.
+def weights_metadata(path: str | Path) -> dict[str, str]:
+    """What a file's metadata says of how its network is built: the options in ``METADATA_OPTIONS`` that it names.
 
     Weights from TensorFlow want other padding than PyTorch's: with the wrong one they fit, and are worse by a
     few points, which nobody sees. Empty for a file that cannot be read, which is told when it is loaded.
@@ -134,7 +134,7 @@ def built_with(path: str | Path) -> dict[str, str]:
             facts = file.metadata() or {}
     except (SafetensorError, OSError):
         return {}
-    return {name: facts[name] for name in BUILT_WITH if name in facts}
+    return {name: facts[name] for name in METADATA_OPTIONS if name in facts}
 
 
 def _read(path: Path) -> dict[str, Tensor]:

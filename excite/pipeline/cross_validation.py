@@ -17,25 +17,25 @@ import torch
 from excite.config.train_config import TrainConfig
 from excite.data.manifest import Manifest
 from excite.data.split import repeated_folds
-from excite.evaluation.evaluate import judge
+from excite.evaluation.evaluate import evaluate_predictions
 from excite.evaluation.folds import corrected_mean, measure_repeats, pool
 from excite.evaluation.matching import mean_of_repeats
 from excite.evaluation.predictions import Predictions
 from excite.models.catalog import create_model
 from excite.pipeline.ensemble_calibration import write_ensemble
 from excite.pipeline.experiment import run_experiment, run_folder
-from excite.pipeline.fold_workers import helpers, take_cells
+from excite.pipeline.fold_workers import helpers, train_next_folds
 from excite.pipeline.input_check import check_input
-from excite.pipeline.prepare_data import audited
-from excite.pipeline.resolve import settle
-from excite.runs.derive import architecture_of, questions_of
+from excite.pipeline.prepare_data import prepare_data
+from excite.pipeline.resolve import resolve
+from excite.runs.derive import architecture_of, evaluation_spec_of
 from excite.runs.environment import environment
 from excite.runs.label_candidates import write_candidates
 from excite.runs.prediction_table import prediction_rows
 from excite.runs.run import Run, new_run_folder
 from excite.system.devices import choose_device
 from excite.system.files import write_text
-from excite.system.malloc import keep_memory
+from excite.system.malloc import keep_heap
 from excite.system.progress import Display
 from excite.system.world import World, world
 
@@ -59,7 +59,7 @@ def cross_validate(config: TrainConfig, *, resume: bool = False, display: Displa
         ExciteError: for data or options that cannot be trained on, and when a signal stops it.
     """
     display = display or Display()
-    keep_memory()
+    keep_heap()
     folder = run_folder(config, resume=resume)
     device_type = choose_device(Run.open(folder).config.device if resume else config.device).type
     with world(device_type) as here, contextlib.closing(display):
@@ -75,7 +75,7 @@ def cross_validate(config: TrainConfig, *, resume: bool = False, display: Displa
         with helpers(jobs - 1, HELPER, run.path), _threads(jobs):
             _train_folds(run, World(local_rank=here.local_rank), shown)
         if here.first and not run.finished:
-            _conclude(run, shown)
+            _finalize(run, shown)
         here.wait()
     return run
 
@@ -93,9 +93,9 @@ def _begin(config: TrainConfig, folder: Path, display: Display) -> Path:
     """Audit the data, settle the options, draw the folds, and write them down for every process."""
     assert config.folds is not None
     config = config.replace(test_fraction=1 / config.folds)
-    found = audited(config, folder, display)
+    found = prepare_data(config, folder, display)
     images = found.grouped()
-    config, reasons = settle(config, images)
+    config, reasons = resolve(config, images)
     assert config.folds is not None
     numbers = repeated_folds(images, config.folds, config.repeats, seed=config.seed, method=config.split)
     if images.splits:
@@ -140,7 +140,7 @@ def _train_folds(run: Run, here: World, display: Display) -> None:
         begun = (cell.path / "config.yaml").is_file()
         run_experiment(options, resume=begun, display=display, images=parts, here=here)
 
-    take_cells([run.fold(*cell) for cell in cells], train)
+    train_next_folds([run.fold(*cell) for cell in cells], train)
 
 
 def _images(run: Run) -> Manifest:
@@ -156,7 +156,7 @@ def _parts(images: Manifest, repeat: int, fold: int) -> Manifest:
     return images.with_columns(split=np.where(held_out, "test", "train"))
 
 
-def _conclude(run: Run, display: Display) -> None:
+def _finalize(run: Run, display: Display) -> None:
     """Pool the folds' test predictions and measure them; write figures of all folds, what they make together
     as an ensemble, and which labels they doubt."""
     config = run.config
@@ -172,10 +172,10 @@ def _conclude(run: Run, display: Display) -> None:
         numbers = [number for number, part in enumerate(tested) for _ in range(len(part))]
         together = zip(prediction_rows(pooled[-1]), numbers, strict=True)
         run.write_table(name, [{**row, "fold": number} for row, number in together])
-    questions = questions_of(config)
+    spec = evaluation_spec_of(config)
     table = _images(run).table.set_index("path")
-    columns = {name: table.loc[list(pooled[0].paths or ()), name].tolist() for name in questions.by}
-    figures = judge(pooled[0], questions.without_validation(), temperature=None, columns=columns)
+    columns = {name: table.loc[list(pooled[0].paths or ()), name].tolist() for name in spec.subgroups}
+    figures = evaluate_predictions(pooled[0], spec.without_validation(), temperature=None, columns=columns)
     if config.repeats > 1:
         figures |= measure_repeats(pooled)
         if "photos" in figures:

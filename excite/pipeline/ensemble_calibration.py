@@ -14,7 +14,7 @@ from excite.evaluation.calibration import fit_temperature, logits_of, with_tempe
 from excite.evaluation.evaluate import choose_point
 from excite.evaluation.predictions import Predictions
 from excite.runs.classifier_file import FORMAT
-from excite.runs.derive import questions_of
+from excite.runs.derive import evaluation_spec_of
 from excite.runs.prediction_table import prediction_rows
 from excite.runs.run import Run
 from excite.system.files import sha256_of
@@ -38,19 +38,19 @@ def write_ensemble(
         out_of_fold: the mean over repeats, as ``mean_of_repeats`` gives it.
 
     Returns:
-        for ``metrics.json``: ``members``, ``temperature``, ``not_sure_below``, ``n``, ``groups`` and, where a
+        for ``metrics.json``: ``members``, ``temperature``, ``abstain_below``, ``n``, ``groups`` and, where a
         class is to be found, ``operating_point``.
     """
-    questions = questions_of(run.config)
+    spec = evaluation_spec_of(run.config)
     temperature = fit_temperature(logits_of(out_of_fold), out_of_fold.targets)
     calibrated = with_temperature(out_of_fold, temperature)
-    not_sure_below = questions.not_sure_below or 0.0
-    if questions.sure_accuracy is not None:
+    abstain_below = spec.abstain_below or 0.0
+    if spec.selective_accuracy is not None:
         try:
-            not_sure_below = choose_confidence(calibrated, questions.sure_accuracy)
+            abstain_below = choose_confidence(calibrated, spec.selective_accuracy)
         except ExciteError as error:  # the folds are trained, and can be used
             display.note(f"the ensemble is never sure: {error}")
-            not_sure_below = NEVER_SURE
+            abstain_below = NEVER_SURE
     run.write_table("val_predictions.csv", prediction_rows(calibrated))
     run.write_json(
         "classifier.json",
@@ -62,7 +62,7 @@ def write_ensemble(
             ],
             "classes": list(out_of_fold.classes),
             "temperature": temperature,
-            "not_sure_below": not_sure_below,
+            "abstain_below": abstain_below,
             "max_pixels": run.config.max_pixels,
             "sha256": {"manifest.csv": sha256_of(run.path / "manifest.csv")},
         },
@@ -70,10 +70,10 @@ def write_ensemble(
     found: dict[str, Any] = {
         "members": len(members),
         "temperature": temperature,
-        "not_sure_below": not_sure_below,
+        "abstain_below": abstain_below,
         "n": len(out_of_fold),
         "groups": out_of_fold.group_count,
     }
-    if questions.positive is not None:
-        found["operating_point"] = asdict(choose_point(calibrated, questions))
+    if spec.positive is not None:
+        found["operating_point"] = asdict(choose_point(calibrated, spec))
     return found

@@ -23,16 +23,16 @@ from excite.data.split import split_manifest
 from excite.errors import BAD_USAGE, ExciteError
 from excite.insertion.insert import inserted_sites
 from excite.models.catalog import create_model
-from excite.models.head import head_of
+from excite.models.head import head_path
 from excite.models.weights import load_weights
-from excite.pipeline.class_weights import class_shares, photo_shares
-from excite.pipeline.finalize import Outputs, conclude, outputs_of
+from excite.pipeline.class_weights import class_weights, photo_weights
+from excite.pipeline.finalize import Outputs, finalize, outputs_of
 from excite.pipeline.finetuning import keep_start, start_from_probe, started_from_probe
 from excite.pipeline.input_check import check_input
 from excite.pipeline.linear_probe import probe, probe_features
-from excite.pipeline.prepare_data import audited
-from excite.pipeline.resolve import settle
-from excite.pipeline.weight_interpolation import blend, under_shifts
+from excite.pipeline.prepare_data import prepare_data
+from excite.pipeline.resolve import resolve
+from excite.pipeline.weight_interpolation import interpolate_weights, under_shifts
 from excite.runs.derive import architecture_of, augmentation_of, preprocessing_of
 from excite.runs.environment import environment
 from excite.runs.run import Run, new_run_folder, newest_run
@@ -40,7 +40,7 @@ from excite.runs.training_overlap import duplicates_in_train
 from excite.system.cache import cache_directory
 from excite.system.devices import choose_device
 from excite.system.files import write_text
-from excite.system.malloc import keep_memory
+from excite.system.malloc import keep_heap
 from excite.system.progress import Display
 from excite.system.world import World, world
 from excite.training.checkpoint import has_checkpoint
@@ -95,7 +95,7 @@ def run_experiment(
         ExciteError: for data or options that cannot be trained on, and when a signal stops the training.
     """
     display = display or Display()
-    keep_memory()
+    keep_heap()
     folder = run_folder(config, resume=resume)
     device_type = choose_device(Run.open(folder).config.device if resume else config.device).type
     together = world(device_type) if here is None else contextlib.nullcontext(here)
@@ -122,10 +122,12 @@ def _prepare(
 ) -> Plan:
     """Check and split the data, settle the options, begin the run folder. The first process goes ahead, so
     that the others find its work in the cache."""
-    found = first_alone(here, lambda: audited(config, folder, display)) if images is None else None
+    found = (
+        main_process_first(here, lambda: prepare_data(config, folder, display)) if images is None else None
+    )
     manifest = images if found is None else found.grouped()
     assert manifest is not None
-    config, reasons = settle(config, manifest)
+    config, reasons = resolve(config, manifest)
     manifest = split_manifest(
         manifest,
         method=config.split,
@@ -141,7 +143,7 @@ def _prepare(
         _check_batch(config, here.size, len(manifest.part("train")))
     for reason in reasons:
         display.note(reason)
-    model, new_head = _start(config, len(manifest.classes), display)
+    model, new_head = _load_initial_weights(config, len(manifest.classes), display)
     check_input(model, config, len(manifest.classes), processes=here.size)
     # From here on something is written: all that can be wrong with the options has been found.
     # A fold's or a study's cell has a folder of its own; what an earlier attempt left there is overwritten.
@@ -164,17 +166,17 @@ def _check_batch(config: TrainConfig, processes: int, images: int) -> None:
     if config.batch_size > max(LARGEST_REPEATED_BATCH, 2 * images):
         what = f"{config.batch_size} images in a batch, but the training set has {images}"
         raise ExciteError(what, where="batch_size", hint="give a smaller one", exit_code=BAD_USAGE)
-    pieces = processes * config.accumulate
+    pieces = processes * config.accumulation_steps
     if config.batch_size % pieces or config.batch_size < pieces:
         raise ExciteError(
             f"{config.batch_size} images cannot be cut into {pieces} equal pieces "
-            f"({processes} processes x accumulate {config.accumulate})",
+            f"({processes} processes x accumulate {config.accumulation_steps})",
             where="batch_size",
             exit_code=BAD_USAGE,
         )
 
 
-def first_alone(here: World, work: Callable[[], T]) -> T:
+def main_process_first(here: World, work: Callable[[], T]) -> T:
     """Have the first process do the work and fill the cache, then the others."""
     result = work() if here.first else None
     here.wait()
@@ -196,7 +198,7 @@ def _reopen(folder: Path, display: Display) -> Plan:
     if has_checkpoint(run.checkpoints):  # then where it started from is of no interest, and may be gone
         model, new_head = create_model(**architecture_of(run.config, classes)), False
     else:
-        model, new_head = _start(run.config, classes, display)
+        model, new_head = _load_initial_weights(run.config, classes, display)
     return Plan(run, run.config, before, model, new_head)
 
 
@@ -204,7 +206,7 @@ def _train(plan: Plan, here: World, display: Display) -> None:
     run, config, manifest = plan.run, plan.config, plan.manifest
     device = choose_device(config.device, here.local_rank)
     preprocessing = preprocessing_of(config)
-    pixels = first_alone(
+    pixels = main_process_first(
         here,
         lambda: cached_pixels(
             manifest, preprocessing, cache_directory(), progress=display.stage("decoding images")
@@ -216,26 +218,26 @@ def _train(plan: Plan, here: World, display: Display) -> None:
     if config.recipe == "probe":
         if here.first:
             outputs = probe(run, config, manifest, plan.model, pixels, device, display)
-            conclude(run, config, manifest, plan.model, outputs)
+            finalize(run, config, manifest, plan.model, outputs)
         return
     _fit(plan, pixels, device, here, display)
     if here.first:
         model = create_model(**architecture_of(config, len(manifest.classes))).to(device)
         load_weights(model, run.checkpoints / BEST)
         if config.recipe == "finetune":
-            outputs = _come_back(plan, model, pixels, device, display)
+            outputs = _restore(plan, model, pixels, device, display)
         else:
             outputs = outputs_of(model, config, manifest, pixels, device)
-        conclude(run, config, manifest, model, outputs)
+        finalize(run, config, manifest, model, outputs)
 
 
-def _come_back(
+def _restore(
     plan: Plan, model: nn.Module, pixels: np.ndarray, device: torch.device, display: Display
 ) -> Outputs:
     """Move a fine-tuned network back toward its start, and ask it. One that comes back all the way to a
     probe is a probe: it learns from the validation images too, as one by ``--recipe probe`` does."""
     run, config, manifest = plan.run, plan.config, plan.manifest
-    share = blend(model, run.checkpoints, config, manifest, pixels, device, display)
+    share = interpolate_weights(model, run.checkpoints, config, manifest, pixels, device, display)
     back = share == 0 and started_from_probe(run.checkpoints)
     if back:
         display.note("nothing of what was tuned is kept: the answer is the probe, fitted anew with val, too")
@@ -253,7 +255,7 @@ def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, here: World, disp
     preprocessing = preprocessing_of(config)
     training, validation = manifest.part("train"), manifest.part("val")
     rows = {split: np.flatnonzero(manifest.table["split"] == split) for split in ("train", "val")}
-    weights = class_shares(training, by_photo=config.copies == "one")
+    weights = class_weights(training, by_photo=config.augmented_copies == "one")
     targets = training.targets()
     batches = TrainingBatches(
         PixelSource(pixels, rows["train"], device=device),
@@ -263,9 +265,9 @@ def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, here: World, disp
         batch_size=config.batch_size,
         augmentation=augmentation_of(config),
         seed=config.seed,
-        parts=here.size * config.accumulate,
+        parts=here.size * config.accumulation_steps,
         sampling=_sampling(training, weights, config),
-        photos=training.photo_codes() if config.copies == "one" else None,
+        photos=training.photo_codes() if config.augmented_copies == "one" else None,
         device=device,
     )
     model = plan.model.to(device)
@@ -278,9 +280,7 @@ def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, here: World, disp
         model,
         batches,
         # Which epoch is the best is asked of one view: several would take as many times as long.
-        Validation(
-            PixelSource(pixels, rows["val"]), validation.targets(), replace(preprocessing, views="one")
-        ),
+        Validation(PixelSource(pixels, rows["val"]), validation.targets(), replace(preprocessing, tta="one")),
         config,
         folder=run.checkpoints,
         device=device,
@@ -299,12 +299,12 @@ def _sampling(training: Manifest, weights: torch.Tensor, config: TrainConfig) ->
     if config.balance != "sampling":
         return None
     shares = weights.numpy()[training.targets()].astype(np.float64)
-    if config.copies == "one":
-        shares *= photo_shares(training)
+    if config.augmented_copies == "one":
+        shares *= photo_weights(training)
     return shares / shares.sum()
 
 
-def _start(config: TrainConfig, classes: int, display: Display) -> tuple[nn.Module, bool]:
+def _load_initial_weights(config: TrainConfig, classes: int, display: Display) -> tuple[nn.Module, bool]:
     """The network with the weights to start from, and whether its head is a new one."""
     torch.manual_seed(config.seed)
     model = create_model(**architecture_of(config, classes), pretrained=config.pretrained)
@@ -314,7 +314,7 @@ def _start(config: TrainConfig, classes: int, display: Display) -> tuple[nn.Modu
     new_head = True
     if config.weights:
         report = load_weights(model, Path(config.weights))
-        new_head = f"{head_of(model)}.weight" not in report.loaded
+        new_head = f"{head_path(model)}.weight" not in report.loaded
         display.note(f"{config.weights}: {report}")
         for line in report.details().splitlines():
             display.note(line)

@@ -14,12 +14,12 @@ from excite.data.sources import PixelSource
 from excite.errors import ExciteError
 from excite.evaluation.abstention import choose_confidence
 from excite.evaluation.calibration import fit_temperature
-from excite.evaluation.evaluate import judge
+from excite.evaluation.evaluate import evaluate_predictions
 from excite.evaluation.measure import measure
 from excite.inference.predict import predict_logits, softmax
 from excite.insertion.insert import inserted_sites
 from excite.runs.classifier import Classifier
-from excite.runs.derive import architecture_of, preprocessing_of, questions_of
+from excite.runs.derive import architecture_of, evaluation_spec_of, preprocessing_of
 from excite.runs.prediction_table import prediction_rows, predictions_of
 from excite.runs.run import Run
 from excite.runs.training_overlap import duplicates_in_train
@@ -39,7 +39,7 @@ class Outputs:
     test_logits: np.ndarray
 
 
-def conclude(run: Run, config: TrainConfig, manifest: Manifest, model: nn.Module, outputs: Outputs) -> None:
+def finalize(run: Run, config: TrainConfig, manifest: Manifest, model: nn.Module, outputs: Outputs) -> None:
     """Write the classifier, what it says of the validation and the test images, and the figures of both.
 
     Temperature and thresholds are chosen on the validation images, as the best epoch was: their own figures
@@ -56,15 +56,17 @@ def conclude(run: Run, config: TrainConfig, manifest: Manifest, model: nn.Module
     part = manifest.part("test")
     validation = predictions_of(outputs.validation, softmax(outputs.validation_logits / temperature))
     test = predictions_of(part, softmax(outputs.test_logits / temperature))
-    not_sure_below = config.not_sure_below or 0.0
-    if config.sure_accuracy is not None:
-        not_sure_below = choose_confidence(validation, config.sure_accuracy)
-    _classifier(model, config, manifest, temperature, not_sure_below).save(run)
-    questions = questions_of(config)
-    columns = {name: part.table[name].tolist() for name in questions.by}
+    abstain_below = config.abstain_below or 0.0
+    if config.selective_accuracy is not None:
+        abstain_below = choose_confidence(validation, config.selective_accuracy)
+    _classifier(model, config, manifest, temperature, abstain_below).save(run)
+    spec = evaluation_spec_of(config)
+    columns = {name: part.table[name].tolist() for name in spec.subgroups}
     figures = {
         "val": measure(validation),
-        "test": judge(test, questions, temperature=temperature, validation=validation, columns=columns),
+        "test": evaluate_predictions(
+            test, spec, temperature=temperature, validation=validation, columns=columns
+        ),
     }
     for split, those in figures.items():
         those["duplicates_in_train"] = duplicates_in_train(manifest, split)
@@ -91,7 +93,7 @@ def outputs_of(
 
 
 def _classifier(
-    model: nn.Module, config: TrainConfig, manifest: Manifest, temperature: float, not_sure_below: float
+    model: nn.Module, config: TrainConfig, manifest: Manifest, temperature: float, abstain_below: float
 ) -> Classifier:
     architecture = architecture_of(config, len(manifest.classes))
     if sites := inserted_sites(model):  # by path: a later table of families may choose others
@@ -103,6 +105,6 @@ def _classifier(
         manifest.classes,
         preprocessing,
         temperature,
-        not_sure_below,
+        abstain_below,
         config.max_pixels,
     )

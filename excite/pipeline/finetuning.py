@@ -12,7 +12,7 @@ from torch import nn
 from excite.config.train_config import TrainConfig
 from excite.data.manifest import Manifest
 from excite.errors import ExciteError
-from excite.models.head import head_of, linear_head
+from excite.models.head import head_path, linear_head
 from excite.models.weights import save_tensors
 from excite.pipeline.linear_probe import fit_head, worth_of
 from excite.system.progress import Display
@@ -39,7 +39,7 @@ def start_from_probe(
     Returns:
         whether it starts from a probe.
     """
-    head = model.get_submodule(head_of(model))
+    head = model.get_submodule(head_path(model))
     assert isinstance(head, nn.Linear | nn.Conv2d)
     nn.init.zeros_(head.weight)
     if head.bias is not None:

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from excite.runs.run import Run
 
 
-def take_cells(cells: Sequence[Run], train: Callable[[int], None]) -> None:
+def train_next_folds(cells: Sequence[Run], train: Callable[[int], None]) -> None:
     """Train every cell that is not finished and that no other process is training; then wait for those.
 
     A process that dies lets go of its cell, and whoever waits for it goes on with it.

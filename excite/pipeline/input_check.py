@@ -40,14 +40,16 @@ def check_input(model: nn.Module, config: TrainConfig, classes: int, *, processe
         shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         what = f"is no classifier: for one image it returns {shape}, not (1, {classes}) class scores"
         raise ExciteError(what, where=config.model, exit_code=BAD_USAGE)
-    piece = config.batch_size // (processes * config.accumulate)
+    piece = config.batch_size // (processes * config.accumulation_steps)
     if config.recipe != "probe" and config.batch_norm != "frozen" and piece == 1:
         alone = next((path for path, count in values.items() if count == 1), None)
         if alone is not None:
             what = f"each step would normalize a single value per channel (in {alone}): "
             what += f"{config.batch_size} images are divided among {processes} processes x "
-            what += f"{config.accumulate} accumulated pieces"
-            hint = "give at least 2 images per piece with --batch-size or --accumulate, or larger images"
+            what += f"{config.accumulation_steps} accumulated pieces"
+            hint = (
+                "give at least 2 images per piece with --batch-size or --accumulation-steps, or larger images"
+            )
             raise ExciteError(what, where="batch_size", hint=hint, exit_code=BAD_USAGE)
 
 

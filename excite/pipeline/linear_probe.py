@@ -11,7 +11,7 @@ from excite.data.manifest import Manifest
 from excite.data.pixel_cache import pixels_key
 from excite.inference.features import cached_features
 from excite.models.head import linear_head
-from excite.pipeline.class_weights import class_shares
+from excite.pipeline.class_weights import class_weights
 from excite.pipeline.finalize import Outputs
 from excite.runs.derive import preprocessing_of
 from excite.runs.run import Run
@@ -92,7 +92,7 @@ def fit_head(model: nn.Module, features: np.ndarray, part: Manifest, config: Tra
         targets,
         part.group_codes(),
         classes=len(part.classes),
-        shares=class_shares(part).numpy()[targets] if config.balance != "none" else None,
+        shares=class_weights(part).numpy()[targets] if config.balance != "none" else None,
         seed=config.seed,
     )
     head = linear_head(model)

@@ -18,7 +18,7 @@ from excite.system.progress import Display
 from excite.system.text import command_line
 
 
-def audited(config: TrainConfig, out: Path, display: Display) -> Audit:
+def prepare_data(config: TrainConfig, out: Path, display: Display) -> Audit:
     """The images to train on, checked, and what the audit found; its ``grouped()`` are trained on.
 
     Args:
@@ -49,12 +49,12 @@ def audited(config: TrainConfig, out: Path, display: Display) -> Audit:
         checked = replace(checked, intensity_range=range_)
     for file in bad:
         display.note(f"left out: {file.path}: {file.reason}")
-    refuse_bad(bad, len(manifest), config.max_bad)
+    refuse_bad(bad, len(manifest), config.max_unreadable)
     if config.group_pattern is not None:
         checked = apply_group_pattern(checked, config.group_pattern)
     found = audit(
         checked,
-        photos=config.photos,
+        near_duplicates=config.near_duplicates,
         max_pixels=config.max_pixels,
         cache=cache_directory(),
         decisions=[] if config.decisions is None else [Path(config.decisions)],
@@ -68,17 +68,17 @@ def audited(config: TrainConfig, out: Path, display: Display) -> Audit:
 
 
 def _in_one_line(found: Audit) -> str:
-    looked = "same picture, same photo" if found.photos else "same picture"
+    looked = "same picture, same photo" if found.near_duplicates else "same picture"
     joined = len(found) - len(found.members)
     if not joined:
         return f"audit: {len(found)} images, none of which belong together ({looked})"
     text = f"audit: {len(found)} images are {len(found.members)} groups ({looked}"
     text += ", groups of yours)" if found.manifest.table["group"].any() else ")"
-    if found.linked.giant:
-        text += f"; {len(found.linked.giant)} so large that they may be wrong: excite audit shows them"
+    if found.linked.oversized:
+        text += f"; {len(found.linked.oversized)} so large that they may be wrong: excite audit shows them"
     if found.conflicts:
-        photos = "1 photo" if len(found.conflicts) == 1 else f"{len(found.conflicts)} photos"
-        text += f"; {photos} under two labels"
+        near_duplicates = "1 photo" if len(found.conflicts) == 1 else f"{len(found.conflicts)} photos"
+        text += f"; {near_duplicates} under two labels"
     return text
 
 

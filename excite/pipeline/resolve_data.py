@@ -10,7 +10,7 @@ from excite.config.train_config import TrainConfig
 from excite.data.intensity import range_text
 from excite.data.manifest import Manifest, same_name
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
-from excite.pipeline.resolver import Settling
+from excite.pipeline.resolver import Resolver
 from excite.runs.derive import column_names
 
 # Largest input by default, in pixels. The networks were made for 224, and trained weights were trained at it;
@@ -30,7 +30,7 @@ def check_folds(config: TrainConfig) -> None:
             raise ExciteError(what, where=f"--{name}", hint="add --folds 5", exit_code=BAD_USAGE)
 
 
-def settle_split(now: Settling) -> None:
+def resolve_split(now: Resolver) -> None:
     """How images are parted."""
     if now.config.split != "auto":
         return
@@ -45,7 +45,7 @@ def settle_split(now: Settling) -> None:
         now.choose("split", "random", "no images are known to belong together")
 
 
-def settle_images(now: Settling) -> None:
+def resolve_images(now: Resolver) -> None:
     """Depth, size and mirror images, and of which views an answer is the mean."""
     extremes = now.manifest.extremes
     if now.config.intensity_range is None and extremes is not None:
@@ -56,15 +56,15 @@ def settle_images(now: Settling) -> None:
         now.choose("image_size", *_image_size(now))
     if now.config.flips == "auto":
         now.set(flips="none" if now.config.data == "digits" else "horizontal")
-    if now.config.views == "auto":
+    if now.config.tta == "auto":
         mirrored = now.config.recipe != "scratch" and now.config.flips != "none"
-        now.set(views="flip" if mirrored else "one")
-    if now.config.views != "one" and now.config.flips == "none":
+        now.set(tta="flip" if mirrored else "one")
+    if now.config.tta != "one" and now.config.flips == "none":
         what = "a mirror image is another class here, and views are mirrored"
-        raise ExciteError(what, where="--views", hint="leave it out", exit_code=BAD_USAGE)
+        raise ExciteError(what, where="--tta", hint="leave it out", exit_code=BAD_USAGE)
 
 
-def settle_positive(now: Settling) -> None:
+def resolve_positive(now: Resolver) -> None:
     """Which class is to be found."""
     classes = now.manifest.classes
     if now.config.positive is not None:
@@ -74,19 +74,19 @@ def settle_positive(now: Settling) -> None:
         now.choose("positive", rarer, "the rarer of two classes; a threshold is chosen for it")
 
 
-def check_questions(config: TrainConfig, manifest: Manifest) -> None:
+def check_evaluation_options(config: TrainConfig, manifest: Manifest) -> None:
     """Raises: ExciteError for a class or a column that the data does not have, before anything is trained."""
     if config.positive is None and (config.sensitivity is not None or config.specificity is not None):
         what = f"which of {len(manifest.classes)} classes is to be found?"
         raise ExciteError(what, where="--positive", hint="name it", exit_code=BAD_USAGE)
     if config.positive is not None and config.positive not in manifest.classes:
         raise unknown_name("class", config.positive, manifest.classes, where="--positive")
-    for name in column_names(config.by):
+    for name in column_names(config.subgroups):
         if name not in manifest.table:
-            raise unknown_name("column", name, list(manifest.table.columns), where="--by")
+            raise unknown_name("column", name, list(manifest.table.columns), where="--subgroups")
 
 
-def _image_size(now: Settling) -> tuple[int, str]:
+def _image_size(now: Resolver) -> tuple[int, str]:
     table = now.manifest.table
     side = float(np.median(np.minimum(table["width"], table["height"])))
     size = max(16, 16 * math.ceil(side / 16))

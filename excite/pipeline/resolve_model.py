@@ -10,20 +10,20 @@ from excite.errors import BAD_USAGE, ExciteError
 from excite.models.catalog import LARGEST_FOR_CIFAR_STEM, create_model, input_statistics
 from excite.models.densenet_config import VARIANTS, Variant
 from excite.models.truncate import last_whole_block
-from excite.models.weights import built_with, load_weights
-from excite.pipeline.resolver import Settling
+from excite.models.weights import load_weights, weights_metadata
+from excite.pipeline.resolver import Resolver
 
 SMALL_MODEL, LARGE_MODEL = "densenet_bc_40_12", "densenet121"
 
 
-def settle_network(now: Settling) -> None:
+def resolve_model(now: Resolver) -> None:
     """The network, its first layers, what its weights were built with, and the input that they expect."""
     size = now.config.image_size
     assert size is not None
     small = size <= LARGEST_FOR_CIFAR_STEM and not now.config.pretrained
     if now.config.model == "auto":
         now.choose("model", SMALL_MODEL if small else LARGE_MODEL, f"for images of {size} pixels")
-    for name, value in (built_with(now.config.weights) if now.config.weights else {}).items():
+    for name, value in (weights_metadata(now.config.weights) if now.config.weights else {}).items():
         if name not in now.config.model_options:
             now.set(model_options={**now.config.model_options, name: value})
             now.reasons.append(f"model_options.{name} {value}: the weights file says so")
@@ -32,10 +32,10 @@ def settle_network(now: Settling) -> None:
         now.set(stem="cifar" if small else variant.stem)
     if now.config.normalization == "auto":
         mean = input_statistics(now.config.model)[0] if now.trained else None
-        now.set(normalization="half" if mean == (0.5, 0.5, 0.5) else "imagenet")
+        now.set(normalization="symmetric" if mean == (0.5, 0.5, 0.5) else "imagenet")
 
 
-def settle_attention(now: Settling) -> None:
+def resolve_attention(now: Resolver) -> None:
     """Which attention, where, and whether it starts as the identity.
 
     Raises: ExciteError for places of attention where there is none.
@@ -57,10 +57,10 @@ def settle_attention(now: Settling) -> None:
             now.reasons.append(f"identity {str(able).lower()}: {reason}")
 
 
-def settle_cut(now: Settling) -> None:
+def resolve_truncation(now: Resolver) -> None:
     """Where a network ends whose weights lack some: behind the last block that has all of its own."""
     config = now.config
-    if config.cut_after is not None or not config.weights or not Path(config.weights).is_file():
+    if config.truncate_after is not None or not config.weights or not Path(config.weights).is_file():
         return  # a file that is not there is told when it is loaded
     options = {"image_size": config.image_size, **config.model_options}
     if config.stem != "auto":
@@ -69,10 +69,10 @@ def settle_cut(now: Settling) -> None:
     report = load_weights(model, Path(config.weights))
     block = last_whole_block(model, report.missing)
     if block is not None:
-        now.choose("cut_after", block, "the last block that has all its weights")
+        now.choose("truncate_after", block, "the last block that has all its weights")
 
 
-def _variant(now: Settling) -> Variant | None:
+def _variant(now: Resolver) -> Variant | None:
     return VARIANTS.get(now.config.model.removeprefix("excite:"))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from excite.config.train_config import LOOP, TrainConfig
 from excite.errors import BAD_USAGE, ExciteError
-from excite.pipeline.resolver import Settling
+from excite.pipeline.resolver import Resolver
 from excite.runs.derive import augmentation_of
 from excite.system.devices import choose_precision
 from excite.training.optimization import DEFAULTS
@@ -22,7 +22,7 @@ PRECISION_REASONS = {
 }
 
 
-def settle_recipe(now: Settling) -> None:
+def resolve_recipe(now: Resolver) -> None:
     """What is learned, and from what on.
 
     Raises: ExciteError for a recipe that lacks what it begins with, or is given what it does without.
@@ -41,7 +41,7 @@ def settle_recipe(now: Settling) -> None:
         raise ExciteError(what, where=", ".join(given), hint=hint, exit_code=BAD_USAGE)
 
 
-def settle_precision(now: Settling) -> None:
+def resolve_precision(now: Resolver) -> None:
     """In which numbers the network computes. Raises: ExciteError for what the device cannot."""
     if now.config.precision != "auto":
         choose_precision(now.config.precision, now.device)
@@ -52,7 +52,7 @@ def settle_precision(now: Settling) -> None:
         now.choose("precision", precision, PRECISION_REASONS[precision])
 
 
-def settle_loop(now: Settling) -> None:
+def resolve_loop(now: Resolver) -> None:
     """The options of a training loop: trained weights are to be changed, not replaced.
 
     Raises: ExciteError for a change of the augmentation that is none.
@@ -66,11 +66,11 @@ def settle_loop(now: Settling) -> None:
         now.set(batch_norm="frozen" if tuned else "adapted")
     if now.config.patience is None and tuned:
         now.set(patience=FINETUNE_PATIENCE)
-    if now.config.best_by == "auto":
-        now.set(best_by="loss" if tuned else "accuracy")
-    if now.config.copies == "auto":
+    if now.config.monitor == "auto":
+        now.set(monitor="loss" if tuned else "accuracy")
+    if now.config.augmented_copies == "auto":
         one = now.manifest.has_copies and tuned
-        now.set(copies="one" if one else "all")
+        now.set(augmented_copies="one" if one else "all")
         if one:
             photos = len(np.unique(now.manifest.photo_codes()))
             counted = f"{len(now.manifest)} images are {photos} photos, of which each counts once"
@@ -83,7 +83,7 @@ def settle_loop(now: Settling) -> None:
         now.set(weight_decay=optimizer.weight_decay)
 
 
-def _recipe(now: Settling) -> tuple[str, str]:
+def _recipe(now: Resolver) -> tuple[str, str]:
     if not now.trained:
         return "scratch", "there are no weights to start from"
     if now.config.attention not in ("auto", "none"):

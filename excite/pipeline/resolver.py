@@ -12,7 +12,7 @@ from excite.data.manifest import Manifest
 
 
 @dataclass
-class Settling:
+class Resolver:
     """What is chosen so far.
 
     Args:

@@ -32,7 +32,7 @@ PLAIN = "as they are"
 Weights = Mapping[str, Tensor]
 
 
-def blend(
+def interpolate_weights(
     model: nn.Module,
     folder: Path,
     config: TrainConfig,
@@ -163,7 +163,7 @@ def _asked(
     Of each image one view is asked: it is weights that are compared. They are made when they are asked.
     """
     names, progress = (PLAIN, *SHIFTS), display.stage("asking under other light")
-    preprocessing = dataclasses.replace(preprocessing_of(config), views="one")
+    preprocessing = dataclasses.replace(preprocessing_of(config), tta="one")
     losses = np.zeros((len(names), len(weights), len(targets)))
     right = np.zeros(losses.shape, dtype=bool)
     truth = torch.from_numpy(targets)
@@ -183,7 +183,7 @@ def some_rows(manifest: Manifest, split: str, config: TrainConfig) -> np.ndarray
     """Rows of a split, in order: of a photo with copies one, as an epoch draws, and ``LARGEST`` at most."""
     rows = np.flatnonzero(manifest.table["split"] == split)
     rows = np.random.default_rng(derive_seed(config.seed, len(rows))).permutation(rows)
-    if config.copies == "one":
+    if config.augmented_copies == "one":
         firsts = np.unique(manifest.photo_codes()[rows], return_index=True)[1]
         rows = rows[np.sort(firsts)]
     return np.sort(rows[:LARGEST])

@@ -93,7 +93,7 @@ def audit_page(
         title=title or "data set",
         root=view.root,
         headline=headline(audit),
-        giant=len(audit.linked.giant),
+        oversized=len(audit.linked.oversized),
         rows=audit_rows(audit),
         figures=_figures(audit),
         sections=shown,

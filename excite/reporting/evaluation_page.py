@@ -16,7 +16,7 @@ from excite.reporting.html import common_folder, template, thumbnail
 from excite.reporting.mistakes import confusion_view
 from excite.reporting.png_figures import confusion_matrix, save
 from excite.reporting.run_charts import reliability_chart
-from excite.reporting.sentences import BAD, FEW_GROUPS, WARN, Said
+from excite.reporting.sentences import BAD, FEW_GROUPS, WARN, Statement
 from excite.reporting.tables import (
     class_table,
     interval_text,
@@ -73,11 +73,11 @@ def evaluation_page(
 
     Names of files and classes are escaped, whatever they hold.
     """
-    figures, unseen = result.figures, result.unseen if result.seen else None
+    figures, has_no_hooks = result.figures, result.has_no_hooks if result.seen else None
     parts = [_part(figures, result.predictions, "", "all")]
-    if unseen is not None:
+    if has_no_hooks is not None:
         suffix = f", without the {len(result.seen):,} seen in training"
-        parts.append(_part(figures["without_seen"], unseen, suffix, "unseen"))
+        parts.append(_part(figures["without_seen"], has_no_hooks, suffix, "unseen"))
     point = figures.get("operating_point")
     return template("evaluation.html").render(
         title=title or "a classifier",
@@ -85,12 +85,12 @@ def evaluation_page(
         n=figures["n"],
         verdict=_verdict(figures, result.predictions),
         baseline=_baseline(result.predictions),
-        remarks=_remarks(figures, unseen is not None),
+        remarks=_remarks(figures, has_no_hooks is not None),
         tiles=tiles(figures),
         seen=_seen_view(result, max_pixels),
         interval=figures.get("interval", {}),
-        overall=overall_table(figures, figures["without_seen"] if unseen is not None else None),
-        all_images="all images" if unseen is not None else "value",
+        overall=overall_table(figures, figures["without_seen"] if has_no_hooks is not None else None),
+        all_images="all images" if has_no_hooks is not None else "value",
         unseen_images="not seen in training",
         parts=parts,
         point=point_table(point["chosen"], point["test"]) if point else None,
@@ -105,7 +105,7 @@ def _part(figures: Mapping[str, Any], predictions: Predictions, suffix: str, nam
     bins = [asdict(one) for one in reliability(predictions)]
     return {
         "suffix": suffix,
-        "classes": class_table(figures["classes"], figures.get("few_groups") or ()),
+        "classes": class_table(figures["classes"], figures.get("low_group_count") or ()),
         "confusion": confusion_view(figures, f"confusion-{name}"),
         "ece": figures["ece"],
         "calibration": figures.get("calibration"),
@@ -119,7 +119,7 @@ def _verdict(figures: Mapping[str, Any], predictions: Predictions) -> dict[str, 
     size = f"{many(figures['n'], 'image')} of {many(figures['groups'], 'group')}"
     return {
         "value": number_text("accuracy", figure["value"]),
-        "interval": f"95 % interval {interval}" if interval else f"no interval: {figure.get('why', '')}",
+        "interval": f"95 % interval {interval}" if interval else f"no interval: {figure.get('reason', '')}",
         "what": f"of the images are classified correctly: {int(predictions.correct.sum()):,} of {size}",
     }
 
@@ -131,7 +131,7 @@ def _baseline(predictions: Predictions) -> str:
     return f"Always predicting {label!r} would reach {share:.1f} % accuracy."
 
 
-def _remarks(figures: Mapping[str, Any], some_unseen: bool) -> list[Said]:
+def _remarks(figures: Mapping[str, Any], some_unseen: bool) -> list[Statement]:
     """What a reader must know before the metrics."""
     said = []
     n = figures["n"]
@@ -148,16 +148,16 @@ def _remarks(figures: Mapping[str, Any], some_unseen: bool) -> list[Said]:
             text += f" on {many(rest['n'], 'image')} of {many(rest['groups'], 'group')}."
         else:
             text += "No other image is left to measure on."
-        said.append(Said(text, BAD))
+        said.append(Statement(text, BAD))
     if copies := figures.get("duplicates_in_train"):
         text = f"{copies:,} of {many(n, 'image')} {'has' if copies == 1 else 'have'} a near-duplicate in the "
-        said.append(Said(text + "training set; the metrics are optimistic.", BAD))
+        said.append(Statement(text + "training set; the metrics are optimistic.", BAD))
     if figures.get("grouped_by") == "image":
         text = "Each image counts as a group of its own: no groups were named. If several images show one "
-        said.append(Said(text + "patient or one object, the intervals are too narrow.", WARN))
+        said.append(Statement(text + "patient or one object, the intervals are too narrow.", WARN))
     if figures["groups"] < FEW_GROUPS:
         text = f"{many(figures['groups'], 'group')} {'is' if figures['groups'] == 1 else 'are'} few: "
-        said.append(Said(text + "intervals are wide, and may still be a little too narrow.", WARN))
+        said.append(Statement(text + "intervals are wide, and may still be a little too narrow.", WARN))
     return said
 
 
@@ -193,4 +193,4 @@ def _image(path: str, root: str, max_pixels: int) -> dict[str, Any]:
 def _labels(predictions: Predictions, image: SeenImage) -> Sequence[str]:
     """The label of an image and the class that is predicted for it."""
     row = image.row
-    return predictions.classes[predictions.targets[row]], predictions.classes[predictions.guesses[row]]
+    return predictions.classes[predictions.targets[row]], predictions.classes[predictions.predicted[row]]

@@ -91,7 +91,7 @@ def worst_mistakes(
     of_group = np.bincount(predictions.group_codes[wrong])
     rows = []
     for row in order[np.sort(first)[:WORST]]:
-        truth, said = int(predictions.targets[row]), int(predictions.guesses[row])
+        truth, said = int(predictions.targets[row]), int(predictions.predicted[row])
         source = thumbnail(paths[row], max_pixels, intensity_range) if thumbnails else ""
         rows.append(
             {

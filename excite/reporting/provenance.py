@@ -87,8 +87,8 @@ def audit_rows(audit: Mapping[str, Any]) -> list[Row]:
         text = f"{shortcut['feature']}: balanced accuracy {100 * shortcut['score']:.1f} % "
         text += f"without looking at a picture (shuffled labels: {100 * shortcut['chance']:.1f} %)"
         rows.append(("shortcut", text))
-    for giant in audit.get("giant_groups", ()):
-        rows.append(("giant group", f"{many(giant['images'], 'image')}: false pairs may have chained it"))
+    for oversized in audit.get("oversized_groups", ()):
+        rows.append(("giant group", f"{many(oversized['images'], 'image')}: false pairs may have chained it"))
     files = audit.get("files", {})
     rows.append(
         ("bad files", many(len(files.get("bad", ())), "file") + " left out" if files.get("bad") else "none")
@@ -223,7 +223,7 @@ def _probe(run: Run | None, table: str) -> str:
 def _input(facts: RunFacts) -> str:
     side = facts.made.get("preprocessing", {}).get("image_size", facts.settled.image_size)
     size = "auto" if side is None else f"{side} x {side} pixels"
-    return f"{size}, {facts.settled.fit}; normalized: {facts.settled.normalization}"
+    return f"{size}, {facts.settled.resize_mode}; normalized: {facts.settled.normalization}"
 
 
 def _optimizer(config: TrainConfig) -> str:

@@ -85,7 +85,7 @@ def _page(facts: RunFacts, thumbnails: bool) -> str:
         use=intended_use(facts),
         limits=limits(facts),
         overall=overall_table(test, facts.val),
-        classes=class_table(facts.by_class["classes"], facts.by_class.get("few_groups") or ()),
+        classes=class_table(facts.by_class["classes"], facts.by_class.get("low_group_count") or ()),
         validation=validation(facts),
         repeats=test.get("repeats", 1),
         folds=fold_table(facts.folds, facts.metrics.get("corrected", {})) if facts.folds else None,

@@ -17,7 +17,7 @@ FEW_GROUPS = 60
 
 
 @dataclass(frozen=True)
-class Said:
+class Statement:
     """A sentence, and how grave it is: ``fine``, ``warn`` or ``bad``."""
 
     text: str
@@ -40,7 +40,7 @@ def headline(facts: RunFacts) -> dict[str, str]:
         "value": number_text("accuracy", figure["value"]),
         "interval": f"95 % interval {interval}"
         if interval
-        else f"no interval: {figure.get('why', 'not computed')}",
+        else f"no interval: {figure.get('reason', 'not computed')}",
         "what": what,
     }
 
@@ -69,7 +69,7 @@ def folds_text(facts: RunFacts) -> str:
     return f"{count} folds" + (f", {repeats} repeats" if repeats > 1 else "")
 
 
-def disjointness(facts: RunFacts) -> Said:
+def disjointness(facts: RunFacts) -> Statement:
     """At which level the parts are disjoint, or that they are not."""
     n = facts.test["n"]
     count = facts.duplicates_in_train
@@ -77,14 +77,14 @@ def disjointness(facts: RunFacts) -> Said:
     duplicates += "in the training set"
     if facts.leaks_allowed:
         text = f": {duplicates}" if count else ""
-        return Said(f"Leaks were allowed{text}; the metrics are optimistic.", BAD)
+        return Statement(f"Leaks were allowed{text}; the metrics are optimistic.", BAD)
     if count:
-        return Said(f"{duplicates} (an image of the same group); the metrics are optimistic.", BAD)
+        return Statement(f"{duplicates} (an image of the same group); the metrics are optimistic.", BAD)
     torn_groups = many(facts.straddling, "group lies", "groups lie")
     if facts.straddling and facts.folds:
-        return Said(f"{torn_groups} in more than one fold; the metrics are optimistic.", BAD)
+        return Statement(f"{torn_groups} in more than one fold; the metrics are optimistic.", BAD)
     if facts.straddling:
-        return Said(
+        return Statement(
             f"{torn_groups} in more than one part, though not in train and test.",
             WARN,
         )
@@ -92,35 +92,35 @@ def disjointness(facts: RunFacts) -> Said:
     own, found = facts.group_kinds
     if not own and not found:
         looked = "same photo" in facts.audit.get("passes", ())
-        why = "no two images are known to show the same photo or patient"
+        reason = "no two images are known to show the same photo or patient"
         if not looked:
-            why += "; crops and turns of one photo were not looked for"
-        return Said(f"The {parts} are disjoint by image: {why}.", FINE if looked else WARN)
+            reason += "; crops and turns of one photo were not looked for"
+        return Statement(f"The {parts} are disjoint by image: {reason}.", FINE if looked else WARN)
     kinds = [
         *(["groups named by the user"] if own else []),
         *(["copies of one photo that the audit found"] if found else []),
     ]
-    return Said(f"No group is in two {parts}: {' and '.join(kinds)} were kept together.", FINE)
+    return Statement(f"No group is in two {parts}: {' and '.join(kinds)} were kept together.", FINE)
 
 
-def warnings(facts: RunFacts) -> list[Said]:
+def warnings(facts: RunFacts) -> list[Statement]:
     """What a reader must know before the figures."""
     said = []
-    few = facts.by_class.get("few_groups") or []
+    few = facts.by_class.get("low_group_count") or []
     if few:
         named = ", ".join(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
         text = f"Fewer than ten groups in the test: {named}. Averages over classes rest on a handful of them."
-        said.append(Said(text, WARN))
+        said.append(Statement(text, WARN))
     elif facts.test["groups"] < FEW_GROUPS:
         text = f"{many(facts.test['groups'], 'test group')} are few: intervals are wide, and may still be "
         text += "a little too narrow."
-        said.append(Said(text, WARN))
+        said.append(Statement(text, WARN))
     if conflicts := len(facts.audit.get("label_conflicts", ())):
-        said.append(Said(f"The audit found {many(conflicts, 'photo')} under two labels.", WARN))
+        said.append(Statement(f"The audit found {many(conflicts, 'photo')} under two labels.", WARN))
     for shortcut in facts.audit.get("shortcuts", ()):
         text = f"The classes can be told apart by {shortcut['feature']} alone "
         text += f"(balanced accuracy {100 * shortcut['score']:.1f} %): the network may have learned that."
-        said.append(Said(text, WARN))
+        said.append(Statement(text, WARN))
     return said
 
 
@@ -154,7 +154,7 @@ def limits(facts: RunFacts) -> list[str]:
             "No groups were named. If several images show one patient or one object, the parts may share "
             "them: name the groups with --group-pattern or --group-column."
         )
-    if few := facts.by_class.get("few_groups"):
+    if few := facts.by_class.get("low_group_count"):
         said.append(
             f"Of {many(len(few), 'class', 'classes')} the test holds fewer than ten groups: "
             f"{', '.join(few[:12])}{' ...' if len(few) > 12 else ''}."
@@ -171,7 +171,9 @@ def limits(facts: RunFacts) -> list[str]:
             f"a calibrated classifier would show (up to {ece['calibrated']['high']:.3f})."
         )
     if not facts.test.get("subgroups"):
-        said.append("No subgroups were measured, such as skin tone, age, camera or site (--by COLUMN).")
+        said.append(
+            "No subgroups were measured, such as skin tone, age, camera or site (--subgroups COLUMN)."
+        )
     if facts.folds:
         said.append(
             "The figures are those of several models, one a fold, each in a run folder of its own. A model "

@@ -89,20 +89,20 @@ def interval_text(name: str, figure: Mapping[str, Any]) -> str:
 def figure_text(figure: Mapping[str, Any], name: str = "") -> str:
     """A figure in words: value and interval, or that it is not defined, and why."""
     if figure["value"] is None:
-        return f"{NOT_DEFINED}: {figure['why']}"
+        return f"{NOT_DEFINED}: {figure['reason']}"
     interval = interval_text(name, figure)
     if interval:
         return f"{number_text(name, figure['value'])} ({interval})"
     return number_text(name, figure["value"]) + (
-        f" (no interval: {figure['why']})" if "why" in figure else ""
+        f" (no interval: {figure['reason']})" if "reason" in figure else ""
     )
 
 
 def cell(name: str, figure: Mapping[str, Any], notes: Notes) -> Cell:
     """A figure for a table, its reasons among the notes."""
     if figure["value"] is None:
-        return Cell(NOT_DEFINED, "", notes.mark(f"{NOT_DEFINED}: {figure['why']}"))
-    mark = notes.mark(f"no interval: {figure['why']}") if "why" in figure else ""
+        return Cell(NOT_DEFINED, "", notes.mark(f"{NOT_DEFINED}: {figure['reason']}"))
+    mark = notes.mark(f"no interval: {figure['reason']}") if "reason" in figure else ""
     return Cell(number_text(name, figure["value"]), interval_text(name, figure), mark)
 
 

@@ -18,7 +18,7 @@ from excite.data.preprocessing import Preprocessing
 from excite.data.sources import PixelSource
 from excite.errors import ExciteError
 from excite.evaluation.calibration import SMALLEST
-from excite.inference.ensemble_network import MeanOfMembers, Members
+from excite.inference.ensemble_network import EnsembleNetwork, MeanEnsemble
 from excite.inference.predict import predict_logits, softmax
 from excite.models.weights import save_tensors
 from excite.runs.classifier_file import FORMAT, check_weights, network_of, read_facts
@@ -26,7 +26,7 @@ from excite.runs.ensemble_weights import member_networks
 from excite.runs.run import Run
 from excite.system.devices import choose_device
 from excite.system.files import sha256_of
-from excite.system.malloc import keep_memory
+from excite.system.malloc import keep_heap
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Classifier:
         classes: names, in the order of the network's outputs.
         preprocessing: how pictures become input.
         temperature: logits are divided by it before the softmax.
-        not_sure_below: confidence under which an answer is "not sure".
+        abstain_below: confidence under which an answer is "not sure".
         max_pixels: images with more pixels are refused.
     """
 
@@ -86,7 +86,7 @@ class Classifier:
         classes: Sequence[str],
         preprocessing: Preprocessing,
         temperature: float = 1.0,
-        not_sure_below: float = 0.0,
+        abstain_below: float = 0.0,
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.model = model.eval()
@@ -94,7 +94,7 @@ class Classifier:
         self.classes = tuple(classes)
         self.preprocessing = preprocessing
         self.temperature = temperature
-        self.not_sure_below = not_sure_below
+        self.abstain_below = abstain_below
         self.max_pixels = max_pixels
 
     @property
@@ -112,7 +112,7 @@ class Classifier:
 
         Raises: ExciteError if the run is not finished, damaged, or was changed since it was written.
         """
-        keep_memory()
+        keep_heap()
         run = run if isinstance(run, Run) else Run.open(run)
         facts = read_facts(run)
         if "members" in facts:
@@ -127,7 +127,7 @@ class Classifier:
             facts["classes"],
             preprocessing,
             facts["temperature"],
-            facts["not_sure_below"],
+            facts["abstain_below"],
             facts["max_pixels"],
         )
 
@@ -143,7 +143,7 @@ class Classifier:
                 "classes": list(self.classes),
                 "preprocessing": self.preprocessing.to_dict(),
                 "temperature": self.temperature,
-                "not_sure_below": self.not_sure_below,
+                "abstain_below": self.abstain_below,
                 "max_pixels": self.max_pixels,
                 "sha256": {path.name: sha256_of(path) for path in files},
             },
@@ -190,7 +190,7 @@ class Classifier:
         best = int(row.argmax())
         named = dict(zip(self.classes, map(float, row), strict=True))
         return Prediction(
-            path, self.classes[best], float(row[best]), named, sure=bool(row[best] >= self.not_sure_below)
+            path, self.classes[best], float(row[best]), named, sure=bool(row[best] >= self.abstain_below)
         )
 
     def _pixels(self, image: str | Path | Image.Image, max_pixels: int) -> np.ndarray:
@@ -203,7 +203,7 @@ class Classifier:
 class Ensemble(Classifier):
     """A classifier whose probabilities are the mean of its members', at one temperature."""
 
-    model: MeanOfMembers
+    model: MeanEnsemble
 
     @property
     def is_ensemble(self) -> bool:
@@ -255,7 +255,7 @@ def load_ensemble(run: Run, facts: Mapping[str, Any], *, device: str = "cpu") ->
             raise ExciteError("prepares pictures in another way than the first member", where=member.path)
     networks = member_networks(members, known)
     temperatures = [own["temperature"] for own in known]
-    model = MeanOfMembers(Members(networks, temperatures, len(facts["classes"])))
+    model = MeanEnsemble(EnsembleNetwork(networks, temperatures, len(facts["classes"])))
     model.to(choose_device(device)).to(memory_format=torch.channels_last)
     return Ensemble(
         model,
@@ -263,7 +263,7 @@ def load_ensemble(run: Run, facts: Mapping[str, Any], *, device: str = "cpu") ->
         facts["classes"],
         Preprocessing(**known[0]["preprocessing"]),
         facts["temperature"],
-        facts["not_sure_below"],
+        facts["abstain_below"],
         facts["max_pixels"],
     )
 

@@ -65,7 +65,7 @@ def _difference(
     try:
         one, two = shared_images(first, second)
     except ExciteError as error:
-        return {"why": error.what}
+        return {"reason": error.what}
     one, two = one.by_photo(), two.by_photo()
     found: dict[str, Any] = {"n": len(one), "groups": one.group_count}
     found["metrics"] = {name: asdict(value) for name, value in compare(one, two, metrics).items()}
@@ -74,7 +74,7 @@ def _difference(
         try:
             found["delong"] = asdict(delong(one, two))
         except ExciteError as error:
-            found["delong"] = {"why": error.what}
+            found["delong"] = {"reason": error.what}
     return found
 
 

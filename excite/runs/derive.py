@@ -12,7 +12,7 @@ from excite.data.intensity import IntensityRange, parse_range
 from excite.data.manifest import same_name
 from excite.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from excite.errors import unknown_name
-from excite.evaluation.evaluate import Questions
+from excite.evaluation.evaluate import EvaluationSpec
 
 
 def architecture_of(config: TrainConfig, classes: int) -> dict[str, Any]:
@@ -34,8 +34,8 @@ def architecture_of(config: TrainConfig, classes: int) -> dict[str, Any]:
             architecture["where"] = module_paths(config.where)
         if config.stages is not None:
             architecture["stages"] = stage_numbers(config.stages)
-    if config.cut_after is not None:
-        architecture["cut_after"] = config.cut_after
+    if config.truncate_after is not None:
+        architecture["truncate_after"] = config.truncate_after
     if config.stem != "auto":
         architecture["stem"] = config.stem
     return architecture
@@ -47,10 +47,10 @@ def preprocessing_of(config: TrainConfig) -> Preprocessing:
     imagenet = config.normalization == "imagenet"
     return Preprocessing(
         config.image_size,
-        config.fit,
+        config.resize_mode,
         IMAGENET_MEAN if imagenet else (0.5,) * 3,
         IMAGENET_STD if imagenet else (0.5,) * 3,
-        config.views,
+        config.tta,
         intensity_range_of(config),
     )
 
@@ -73,15 +73,15 @@ def augmentation_of(config: TrainConfig) -> Augmentation:
     return dataclasses.replace(PRESETS[config.augment], **(flips | config.augment_options))
 
 
-def questions_of(config: TrainConfig) -> Questions:
+def evaluation_spec_of(config: TrainConfig) -> EvaluationSpec:
     """What a configuration asks of an evaluation."""
-    return Questions(
+    return EvaluationSpec(
         None if config.positive is None else same_name(config.positive),
         config.sensitivity,
         config.specificity,
-        config.not_sure_below,
-        config.sure_accuracy,
-        column_names(config.by),
+        config.abstain_below,
+        config.selective_accuracy,
+        column_names(config.subgroups),
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from excite.models.head import head_of, replace_head
+from excite.models.head import head_path, replace_head
 from excite.runs.classifier_file import network_of
 from excite.runs.run import Run
 
@@ -26,7 +26,7 @@ def member_networks(members: Sequence[Run], known: Sequence[Mapping[str, Any]]) 
 
 def _heads(first: nn.Module, members: Sequence[Run]) -> list[dict[str, Tensor]] | None:
     """The tensors of each member's last layer, by name; None where more than these differ."""
-    path = head_of(first)
+    path = head_path(first)
     if not isinstance(first.get_submodule(path), nn.Linear):
         return None
     trunk = {name: value for name, value in first.state_dict().items() if not name.startswith(f"{path}.")}
@@ -41,7 +41,7 @@ def _heads(first: nn.Module, members: Sequence[Run]) -> list[dict[str, Tensor]] 
 
 def _with_heads(model: nn.Module, heads: Sequence[Mapping[str, Tensor]]) -> nn.Module:
     """The network with the members' last layers one after the other in its own."""
-    path = head_of(model)
+    path = head_path(model)
     stacked = {name: torch.cat([head[name] for head in heads]) for name in heads[0]}
     replace_head(model, len(stacked[f"{path}.weight"]))
     model.load_state_dict(stacked, strict=False)

@@ -20,10 +20,10 @@ from excite.data.reading import read_manifest
 from excite.data.sources import PixelSource
 from excite.data.split import apply_group_pattern
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
-from excite.evaluation.evaluate import Questions, judge
+from excite.evaluation.evaluate import EvaluationSpec, evaluate_predictions
 from excite.evaluation.predictions import Predictions, read_predictions
 from excite.runs.classifier import Classifier
-from excite.runs.derive import column_names, questions_of
+from excite.runs.derive import column_names, evaluation_spec_of
 from excite.runs.prediction_table import predictions_of
 from excite.runs.run import Run, refuse_run_folder
 from excite.runs.training_overlap import SeenImage, duplicates_in_train, seen_in_training
@@ -48,7 +48,7 @@ class Evaluation:
     split: str
     figures: dict[str, Any]
     predictions: Predictions
-    unseen: Predictions | None = None
+    has_no_hooks: Predictions | None = None
     seen: tuple[SeenImage, ...] = ()
 
 
@@ -57,12 +57,12 @@ def evaluate_run(
     data: str | None = None,
     *,
     split: str | None = None,
-    questions: Questions | None = None,
+    spec: EvaluationSpec | None = None,
     mapping: Mapping[str, str] | None = None,
     group_pattern: str | None = None,
     columns: Mapping[str, str] | None = None,
     device: str = "cpu",
-    max_bad: float = 0.01,
+    max_unreadable: float = 0.01,
     out: Path | None = None,
     display: Display | None = None,
 ) -> Evaluation:
@@ -76,7 +76,7 @@ def evaluate_run(
         group_pattern: takes the groups of the data from its file names, see ``apply_group_pattern``. The
             run's own pattern belongs to the data that it was trained on, and is not used here.
         columns: ``path_column``, ``label_column``, ``group_column``, ``split_column`` of a CSV.
-        max_bad: largest share of unreadable files to go on with.
+        max_unreadable: largest share of unreadable files to go on with.
         out: the folder that will be written; a run's, and one among the images, is refused.
 
     Raises:
@@ -92,7 +92,7 @@ def evaluate_run(
         hint = "see report.html, or name other images: excite evaluate RUN DATA"
         raise ExciteError(what, where=run.path, hint=hint, exit_code=BAD_USAGE)
     classifier = Classifier.load(run, device=device)
-    questions = questions or questions_of(config)
+    spec = spec or evaluation_spec_of(config)
     before = run.manifest if data is None else read_manifest(data, complete=False, **(columns or {}))
     if out is not None:
         refuse_inside_data(out, run.data_path, run.manifest.table["path"])
@@ -108,7 +108,7 @@ def evaluate_run(
     for left_out in before.left_out:
         display.note(str(left_out))
     manifest = _aligned(before, classifier.classes, mapping or {}, data or run.path)
-    questions = _answerable(questions, manifest, column_names(config.by) if data else (), display)
+    spec = _answerable(spec, manifest, column_names(config.subgroups) if data else (), display)
     chosen = split or ("test" if "test" in manifest.splits else "all")
     if chosen != "all":
         if chosen not in manifest.splits:
@@ -124,7 +124,7 @@ def evaluate_run(
     )
     for file in bad:
         display.note(f"left out: {file.path}: {file.reason}")
-    refuse_bad(bad, len(manifest), max_bad)
+    refuse_bad(bad, len(manifest), max_unreadable)
     trained_range = classifier.preprocessing.intensity_range
     if data is not None and (text := beyond_range(checked.extremes, trained_range)):
         display.note(text)
@@ -134,15 +134,15 @@ def evaluate_run(
         checked, classifier.preprocessing, cache_directory(), progress=display.stage("decoding images")
     )
     predictions = predictions_of(checked, classifier.probabilities(PixelSource(pixels)))
-    validation = run.predicted("val") if questions.need_validation else None
+    validation = run.predicted("val") if spec.need_validation else None
 
     def figures_of(rows: np.ndarray) -> dict[str, Any]:
-        return judge(
+        return evaluate_predictions(
             predictions.take(rows),
-            questions,
+            spec,
             temperature=classifier.temperature,
             validation=validation,
-            columns={name: checked.table[name][rows].tolist() for name in questions.by},
+            columns={name: checked.table[name][rows].tolist() for name in spec.subgroups},
         )
 
     figures = figures_of(np.ones(len(checked), dtype=bool)) | {"grouped_by": grouped_by}
@@ -168,20 +168,20 @@ def _grouped(manifest: Manifest, pattern: str | None, column: str) -> tuple[Mani
 
 
 def _answerable(
-    questions: Questions, manifest: Manifest, asked_in_training: Collection[str], display: Display
-) -> Questions:
+    spec: EvaluationSpec, manifest: Manifest, asked_in_training: Collection[str], display: Display
+) -> EvaluationSpec:
     """The questions without columns that only the training's data have; others must be there."""
-    missing = [name for name in questions.by if name not in manifest.table]
+    missing = [name for name in spec.subgroups if name not in manifest.table]
     for name in missing:
         if name not in asked_in_training:
-            raise unknown_name("column", name, list(manifest.table.columns), where="--by")
+            raise unknown_name("column", name, list(manifest.table.columns), where="--subgroups")
         display.note(f"there is no column {name!r} in this data: its values are not measured apart")
-    return replace(questions, by=tuple(name for name in questions.by if name not in missing))
+    return replace(spec, subgroups=tuple(name for name in spec.subgroups if name not in missing))
 
 
 def evaluate_table(
     file: Path,
-    questions: Questions,
+    spec: EvaluationSpec,
     *,
     validation: Path | None = None,
     group_column: str = "group",
@@ -204,16 +204,18 @@ def evaluate_table(
         images = [str(absolute_path(path, file.parent)) for path in predictions.paths or ()]
         refuse_inside_data(out, file, [image for image in images if Path(image).is_file()])
     columns = {}
-    if questions.by:
+    if spec.subgroups:
         table = read_table(file).frame()
-        for name in questions.by:
+        for name in spec.subgroups:
             if name not in table:
-                raise unknown_name("column", name, list(table.columns), where="--by")
+                raise unknown_name("column", name, list(table.columns), where="--subgroups")
             columns[name] = table[name].tolist()
     held = None if validation is None else read_predictions(validation, group=group_column)
     if held is not None and held.classes != predictions.classes:
         raise ExciteError("has other classes than the table to be measured", where=validation)
-    return Evaluation("table", judge(predictions, questions, validation=held, columns=columns), predictions)
+    return Evaluation(
+        "table", evaluate_predictions(predictions, spec, validation=held, columns=columns), predictions
+    )
 
 
 def _refuse_same_table(out: Path, tables: Sequence[Path]) -> None:
@@ -239,13 +241,13 @@ def _aligned(
     classes = tuple(map(same_name, classes))
     for theirs, ours in mapping.items():
         if theirs not in manifest.classes:
-            raise unknown_name("class", theirs, manifest.classes, where=f"--map {theirs}={ours}")
+            raise unknown_name("class", theirs, manifest.classes, where=f"--map-class {theirs}={ours}")
         if ours not in classes:
-            raise unknown_name("class", ours, classes, where=f"--map {theirs}={ours}")
+            raise unknown_name("class", ours, classes, where=f"--map-class {theirs}={ours}")
     labels = [mapping.get(label, label) for label in manifest.table["label"]]
     if strangers := sorted(set(labels) - set(classes)):
         near = difflib.get_close_matches(strangers[0], classes, n=1) or classes[-1:]
-        option = command_line("--map", f"{strangers[0]}={near[0]}")
+        option = command_line("--map-class", f"{strangers[0]}={near[0]}")
         hint = f"say what it is with {option}, or leave it out"
         named = ", ".join(repr(name) for name in strangers[:12])
         what = f"class {named} is" if len(strangers) == 1 else f"classes {named} are"

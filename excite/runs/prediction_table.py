@@ -26,7 +26,7 @@ def prediction_rows(predictions: Predictions) -> list[dict[str, object]]:
         predictions.targets,
         nothing if predictions.groups is None else predictions.groups,
         nothing if predictions.photos is None else predictions.photos,
-        predictions.guesses,
+        predictions.predicted,
         predictions.probabilities.tolist(),
         strict=True,
     )

@@ -61,12 +61,14 @@ def seen_in_training(run: Run, images: Manifest, display: Display) -> list[SeenI
     if run.config.folds is None:
         table = manifest.table
         used = replace(manifest, table=table[table["split"].isin(["train", "val"])])
-    photos = run.config.photos
+    near_duplicates = run.config.near_duplicates
     range_ = intensity_range_of(run.config)
     found = find_cross_pairs(
         replace(used, intensity_range=range_),
         replace(images, intensity_range=range_, extremes=None),
-        photos=len(used) + len(images) <= PHOTOS_UP_TO if photos is None else photos,
+        near_duplicates=len(used) + len(images) <= PHOTOS_UP_TO
+        if near_duplicates is None
+        else near_duplicates,
         max_pixels=run.config.max_pixels,
         cache=cache_directory(),
         progress=display.stage,
@@ -82,7 +84,7 @@ def seen_in_training(run: Run, images: Manifest, display: Display) -> list[SeenI
     ]
 
 
-def _counterparts(pairs: Sequence[Pair], photos: Sequence[int]) -> dict[int, Pair]:
+def _counterparts(pairs: Sequence[Pair], near_duplicates: Sequence[int]) -> dict[int, Pair]:
     """The surest pair of each image that shows a known photo: one file, or enough evidence in all its pairs.
 
     Args:
@@ -90,7 +92,7 @@ def _counterparts(pairs: Sequence[Pair], photos: Sequence[int]) -> dict[int, Pai
     """
     by_photo: dict[int, dict[int, list[Pair]]] = defaultdict(lambda: defaultdict(list))
     for pair in pairs:
-        by_photo[pair.b][photos[pair.a]].append(pair)
+        by_photo[pair.b][near_duplicates[pair.a]].append(pair)
     found = {}
     for row, candidates in by_photo.items():
         enough = [pair for rows in candidates.values() if _is_enough(rows) for pair in rows]

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from excite.config.overrides import with_setting
+from excite.config.overrides import apply_override
 from excite.config.train_config import DATA, EVALUATION, HINTS, RUN, TrainConfig
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.metrics import CALIBRATION_ERRORS, OVERALL
@@ -127,7 +127,7 @@ def parse_arm(text: str) -> Arm:
             against = value
             continue
         try:
-            config = with_setting(config, f"{SHORT.get(option, option)}={value}")
+            config = apply_override(config, f"{SHORT.get(option, option)}={value}")
         except ExciteError as error:
             raise ExciteError(error.what, where=where, hint=error.hint, exit_code=BAD_USAGE) from None
     return Arm(name, changes(config) | {"model": model, "attention": attention or "none"}, against)

@@ -23,7 +23,7 @@ class Reported:
 
 
 @dataclass(frozen=True)
-class Ready:
+class Preset:
     """A ready plan.
 
     Args:
@@ -71,8 +71,8 @@ def _networks(model: str) -> Sequence[Arm]:
     return arms
 
 
-READY: Mapping[str, Ready] = {
-    "reduction": Ready(
+READY: Mapping[str, Preset] = {
+    "reduction": Preset(
         "reduction ratio of SE",
         f"{SE_PAPER}, table 10",
         _varied(_options("reduction", (2, 4, 8, 16, 32))),
@@ -85,19 +85,19 @@ READY: Mapping[str, Ready] = {
             "r32": Reported(22.72, 6.20, 26.9),
         },
     ),
-    "squeeze": Ready(
+    "squeeze": Preset(
         "squeeze operator of SE",
         f"{SE_PAPER}, tables 11 and 16",
         _varied({**_options("squeeze", ("max", "avg")), "none": {"attention": "nosqueeze"}}),
         {"plain": PLAIN, "max": Reported(22.57, 6.09), "avg": SE, "none": Reported(22.93, 6.39, 28.1)},
     ),
-    "gate": Ready(
+    "gate": Preset(
         "excitation's gate of SE",
         f"{SE_PAPER}, table 12",
         _varied(_options("gate", ("relu", "tanh", "sigmoid"))),
         {"plain": PLAIN, "relu": Reported(23.47, 6.98), "tanh": Reported(23.00, 6.38), "sigmoid": SE},
     ),
-    "stages": Ready(
+    "stages": Preset(
         "stages with SE",
         f"{SE_PAPER}, table 13",
         _varied({**{f"stage{n}": {"stages": str(n)} for n in (2, 3, 4)}, "all": {}}),
@@ -109,7 +109,7 @@ READY: Mapping[str, Ready] = {
             "all": SE,
         },
     ),
-    "strategy": Ready(
+    "strategy": Preset(
         "where in the block SE sits",
         f"{SE_PAPER}, tables 14 and 15",
         _varied({name: {"placement": name} for name in ("standard", "pre", "post", "identity", "inner")}),
@@ -122,11 +122,11 @@ READY: Mapping[str, Ready] = {
             "inner": Reported(22.48, 6.02, 25.8),
         },
     ),
-    "architectures": Ready("networks, plain and with SE", f"{SE_PAPER}, tables 2 and 3", _networks, {}),
+    "architectures": Preset("networks, plain and with SE", f"{SE_PAPER}, tables 2 and 3", _networks, {}),
 }
 
 
-def ready_plan(name: str) -> Ready:
+def preset_plan(name: str) -> Preset:
     """A ready plan by name. Raises: ExciteError for an unknown one, with the nearest."""
     if name not in READY:
         raise unknown_name("plan", name, READY, where="--plan")

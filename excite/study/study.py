@@ -26,8 +26,8 @@ from excite.models.catalog import create_model
 from excite.models.summary import summarize
 from excite.models.weights import load_weights
 from excite.pipeline.input_check import check_input
-from excite.pipeline.prepare_data import audited
-from excite.pipeline.resolve import settle
+from excite.pipeline.prepare_data import prepare_data
+from excite.pipeline.resolve import resolve
 from excite.runs.derive import architecture_of
 from excite.study.plan import OF_THE_MACHINE, Arm, Plan, arm_config, changes, check_arms
 from excite.study.store.store import Store, changed
@@ -123,8 +123,8 @@ def begin(plan: Plan, folder: Path, store: str | None, display: Display) -> tupl
     base = plan.base
     if plan.folds is not None:
         base = base.replace(folds=plan.folds, test_fraction=1 / plan.folds)
-    images = _without_split(audited(base, folder, display).grouped(), plan.folds)
-    shared, _ = settle(base, images)
+    images = _without_split(prepare_data(base, folder, display).grouped(), plan.folds)
+    shared, _ = resolve(base, images)
     base = base.replace(folds=None, split="auto")
     document = {
         "options": {name: value for name, value in changes(base).items() if name not in OF_THE_MACHINE},
@@ -135,7 +135,7 @@ def begin(plan: Plan, folder: Path, store: str | None, display: Display) -> tupl
         "classes": list(images.classes),
         "images": _hash_of(images),
     }
-    arms = settle_arms(plan.arms, base, images, display)
+    arms = resolve_arms(plan.arms, base, images, display)
     _try_split(images, shared.split, plan, base)
     name = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
     url = store or _sqlite(folder)
@@ -185,11 +185,11 @@ def add(study: Study, arms: Sequence[Arm], seeds: int, display: Display) -> int:
     check_arms([arm for arm in arms if arm.name not in known], known)
     base = TrainConfig().replace(**study.document["options"])
     return study.store.extend(
-        study.name, settle_arms(arms, base, study.images, display), seeds, study.folds or 1
+        study.name, resolve_arms(arms, base, study.images, display), seeds, study.folds or 1
     )
 
 
-def settle_arms(
+def resolve_arms(
     arms: Sequence[Arm], base: TrainConfig, images: Manifest, display: Display
 ) -> dict[str, dict[str, Any]]:
     """Every arm with all its options, built once to see that it can be, and counted."""
@@ -197,7 +197,7 @@ def settle_arms(
     told: set[str] = set()
     for arm in arms:
         try:
-            config, reasons = settle(arm_config(base, arm), images)
+            config, reasons = resolve(arm_config(base, arm), images)
             with torch.random.fork_rng(devices=()):
                 model = create_model(
                     **architecture_of(config, len(images.classes)), pretrained=config.pretrained

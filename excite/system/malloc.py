@@ -13,7 +13,7 @@ _LARGEST_INT = 2**31 - 1
 
 
 @cache
-def keep_memory() -> bool:
+def keep_heap() -> bool:
     """Have the C library reuse large blocks instead of giving each back to the system when it is freed.
 
     By default glibc maps every block of 32 MiB or more anew: each layer's output comes as fresh pages, which

@@ -66,7 +66,7 @@ class World:
         if self.size > 1:
             dist.barrier()
 
-    def largest(self, values: list[int]) -> list[int]:
+    def all_reduce_max(self, values: list[int]) -> list[int]:
         """The largest of each value over all processes. Runs on the CPU: no accelerator is waited for."""
         if self.size == 1:
             return values
@@ -74,7 +74,7 @@ class World:
         dist.all_reduce(tensor, op=dist.ReduceOp.MAX, group=_control_group())
         return tensor.tolist()
 
-    def share_buffers(self, model: nn.Module) -> None:
+    def broadcast_buffers(self, model: nn.Module) -> None:
         """Give every process the first one's buffers, such as running statistics."""
         if self.size > 1:
             for buffer in model.buffers():

@@ -58,7 +58,7 @@ class Trainer:
 
     Args:
         model: the network, on ``device``; it is trained in place.
-        batches: the training set, made with ``parts`` = processes x ``config.accumulate``.
+        batches: the training set, made with ``parts`` = processes x ``config.accumulation_steps``.
         validation: the validation set.
         config: options, settled: rates and decays are numbers, ``precision`` is none of ``auto``.
         folder: where checkpoints go, among them ``best.safetensors``, the averaged weights of the best epoch.
@@ -145,20 +145,20 @@ class Trainer:
         for group in state.optimizer.param_groups:
             group["lr"] = rate * group["lr_scale"]
         sums = torch.zeros_like(state.sums)
-        for piece in range(config.accumulate):
-            part = self.here.rank * config.accumulate + piece
+        for piece in range(config.accumulation_steps):
+            part = self.here.rank * config.accumulation_steps + piece
             images, targets = self.batches.load(counters.epoch, counters.step, part)
             torch.manual_seed(derive_seed(config.seed, counters.epoch, counters.step, part + 1))  # dropout
-            with self._gradients_shared(last=piece == config.accumulate - 1):
+            with self._gradients_shared(last=piece == config.accumulation_steps - 1):
                 with autocast(self.device, config.precision):
                     logits = self.forward(images.contiguous(memory_format=self.format))
                 loss = classification_loss(
                     logits, targets, smoothing=config.label_smoothing, weights=self.class_weights
                 )
-                state.scaler.scale(loss / config.accumulate).backward()
-            sums += tally(loss, logits, targets)
+                state.scaler.scale(loss / config.accumulation_steps).backward()
+            sums += batch_statistics(loss, logits, targets)
         state.scaler.unscale_(state.optimizer)
-        norm = nn.utils.clip_grad_norm_(state.model.parameters(), config.clip or math.inf)
+        norm = nn.utils.clip_grad_norm_(state.model.parameters(), config.grad_clip or math.inf)
         self._check(sums[0] if state.scaler.is_enabled() else sums[0] + norm)  # a scaler skips bad gradients
         state.scaler.step(state.optimizer)
         state.scaler.update()
@@ -189,7 +189,7 @@ class Trainer:
         yield
         spent = time.perf_counter() - began
         if self.config.time_budget is not None:
-            spent = self.here.largest([round(spent * 1e6)])[0] / 1e6
+            spent = self.here.all_reduce_max([round(spent * 1e6)])[0] / 1e6
         self.state.counters.seconds += spent
 
     def _gradients_shared(self, last: bool) -> contextlib.AbstractContextManager[object]:
@@ -212,7 +212,7 @@ class Trainer:
         first_bad = min(
             (step for (step, _), good in zip(self._unchecked, finite, strict=True) if not good), default=0
         )
-        [step] = self.here.largest([first_bad])
+        [step] = self.here.all_reduce_max([first_bad])
         if step:
             raise ExciteError(
                 f"loss or gradient is not a finite number at step {step}",
@@ -223,7 +223,7 @@ class Trainer:
         self._unchecked.clear()
 
     def _stop_if_asked(self, request: StopRequest) -> None:
-        [exit_code] = self.here.largest([request.exit_code])
+        [exit_code] = self.here.all_reduce_max([request.exit_code])
         if exit_code:
             self.save()
             counters = self.state.counters
@@ -252,7 +252,7 @@ class Trainer:
     def _finish_epoch(self) -> None:
         """Measure the averaged model, add a row to the history, keep the weights if they are the best."""
         counters, state = self.state.counters, self.state
-        self.here.share_buffers(state.average.model)
+        self.here.broadcast_buffers(state.average.model)
         logits = predict_logits(
             state.average.model,
             self.validation.source,
@@ -281,7 +281,7 @@ class Trainer:
         counters.epoch, counters.step = counters.epoch + 1, 0
         state.sums.zero_()
         score = [val_accuracy, -val_loss]
-        score = score[::-1] if self.config.best_by == "loss" else score
+        score = score[::-1] if self.config.monitor == "loss" else score
         if score > counters.best_score:
             counters.best_score, counters.best_epoch = score, counters.epoch
             if self.here.first:
@@ -297,7 +297,7 @@ class Trainer:
             counters.finished = f"no better epoch in {config.patience}"
 
 
-def tally(loss: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
+def batch_statistics(loss: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
     """(3,): loss times images, right answers and images of a batch, to be summed up."""
     truth = targets if targets.ndim == 1 else targets.argmax(dim=1)
     right = (logits.argmax(dim=1) == truth).sum()

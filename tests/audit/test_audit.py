@@ -222,7 +222,7 @@ def test_shortcuts_and_name_patterns_are_in_the_report(tmp_path: Path) -> None:
         save(root, f"a/P{index // 2}_{index % 2}.png", index)
         (root / "b").mkdir(exist_ok=True)
         picture(100 + index, 90, 70).save(root / "b" / f"Q{index // 2}_{index % 2}.png")
-    rows = audit_rows(audit(read_images(root), photos=False))
+    rows = audit_rows(audit(read_images(root), near_duplicates=False))
     shortcuts = [text for name, text in rows if name == "SHORTCUT"]
     assert shortcuts[0].startswith("size: balanced accuracy 100.0% on 48 images of 48 groups")
     assert r"use --group-pattern '^((?:P|Q)\d+)_'" in dict(rows)["file names"]
@@ -282,13 +282,13 @@ def test_names_with_any_characters_are_audited_and_come_back_in_decisions(tmp_pa
     for number, name in enumerate(names):
         save(tmp_path / "data", f"a/{name}", number)
         save(tmp_path / "data", f"b & c/{name}", number)  # a copy of each
-    found = audit(read_images(tmp_path / "data"), photos=False)
+    found = audit(read_images(tmp_path / "data"), near_duplicates=False)
     assert len(found.pairs) == len(found.conflicts) == len(names)
     assert json.loads(json.dumps(found.to_dict()))["images"] == 2 * len(names)
     form = tmp_path / "decisions.csv"
     write_decisions(form, found.manifest, found.pairs, found.decided)
     form.write_bytes(form.read_bytes().replace(b"\n,", b"\nreject,").replace(b"\r\n,", b"\r\nreject,"))
-    again = audit(read_images(tmp_path / "data"), photos=False, decisions=[form])
+    again = audit(read_images(tmp_path / "data"), near_duplicates=False, decisions=[form])
     assert len(again.decided.rejected) == len(names)
     assert again.conflicts == ()
 
@@ -315,5 +315,5 @@ def test_progress_names_its_stages(folders: Path) -> None:
         stages.append(name)
         return lambda done, total: None
 
-    audit(read_images(folders), photos=False, progress=progress)
+    audit(read_images(folders), near_duplicates=False, progress=progress)
     assert stages[:2] == ["checking images", "reading headers"]

@@ -154,14 +154,14 @@ def test_pictures_beyond_pillows_own_limit_have_facts(
 
 
 def test_a_file_that_vanishes_meanwhile_is_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = file_metadata.facts_of
+    original = file_metadata.metadata_of
 
     def late(manifest: object, **options: object) -> list:
         (folder / "a" / "3.png").unlink(missing_ok=True)
         (folder / "b" / "4.png").write_bytes(b"other")
         return original(manifest, **options)
 
-    monkeypatch.setattr("excite.audit.file_findings.facts_of", late)
+    monkeypatch.setattr("excite.audit.file_findings.metadata_of", late)
     kept, facts, found = examine_files(read_manifest(folder))
     assert [(Path(file.path).name, file.reason) for file in found.bad] == [
         ("3.png", "changed while it was read"),

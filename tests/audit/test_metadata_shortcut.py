@@ -8,11 +8,11 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.tree import DecisionTreeClassifier
 
 from excite.audit import metadata_shortcut
-from excite.audit.file_metadata import FileFacts
+from excite.audit.file_metadata import FileMetadata
 from excite.audit.metadata_shortcut import find_shortcuts
 
 
-def facts(n: int, seed: int = 0, **given: list) -> list[FileFacts]:
+def facts(n: int, seed: int = 0, **given: list) -> list[FileMetadata]:
     random = np.random.default_rng(seed)
     drawn = {
         "bytes": random.integers(20_000, 60_000, n).tolist(),
@@ -23,7 +23,7 @@ def facts(n: int, seed: int = 0, **given: list) -> list[FileFacts]:
         "spread": [50.0] * n,
         **given,
     }
-    return [FileFacts(*row) for row in zip(*drawn.values(), strict=True)]
+    return [FileMetadata(*row) for row in zip(*drawn.values(), strict=True)]
 
 
 def sides(n: int, seed: int = 0) -> np.ndarray:

@@ -157,8 +157,8 @@ def test_a_csv_with_columns_of_its_own(place: Path) -> None:
         (("split", "photos", "--folds", "5", "--repeats", "0"), "at least 1 repeat"),
         (("split", "photos", "--folds", "99"), "class 'a' has 12 groups; 99 parts"),
         (("split", "photos", "--val-fraction", "0.9"), "sum to 1"),
-        (("split", "photos", "--no-found-groups", "--photos"), "looks for none"),
-        (("split", "photos", "--no-found-groups", "--split", "grouped"), "no groups to keep together"),
+        (("split", "photos", "--no-group-duplicates", "--near-duplicates"), "looks for none"),
+        (("split", "photos", "--no-group-duplicates", "--split", "grouped"), "no groups to keep together"),
     ],
 )
 def test_wrong_use_is_one_line(place: Path, arguments: tuple, message: str) -> None:
@@ -186,7 +186,7 @@ def test_a_split_keeps_found_copies_together_and_is_read_back(place: Path) -> No
 
 
 def test_without_found_groups_each_image_is_drawn_for_itself(place: Path) -> None:
-    document = json.loads(ok("split", "photos", "--no-found-groups", "--json").stdout)
+    document = json.loads(ok("split", "photos", "--no-group-duplicates", "--json").stdout)
     assert (document["method"], document["groups"]) == ("random", 25)
     assert {row["group"] for row in columns_of(place / "manifest.csv")} == {""}
 
@@ -196,7 +196,7 @@ def test_a_random_split_says_how_many_test_images_have_a_near_duplicate_in_the_t
 ) -> None:
     monkeypatch.chdir(tmp_path)
     make_pictures(tmp_path / "pictures")
-    options = ("pictures", "--group-pattern", r"^(p\d+)_", "--no-photos")
+    options = ("pictures", "--group-pattern", r"^(p\d+)_", "--no-near-duplicates")
     done = ok("split", *options, "--split", "random")
     rows = columns_of(tmp_path / "manifest.csv")
     trained = {row["group"] for row in rows if row["split"] == "train"}
@@ -211,7 +211,17 @@ def test_a_random_split_says_how_many_test_images_have_a_near_duplicate_in_the_t
 def test_folds_keep_groups_whole_in_every_repeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     make_pictures(tmp_path / "pictures")
-    options = ("--group-pattern", r"^(p\d+)_", "--no-photos", "--folds", 4, "--repeats", 3, "--seed", 5)
+    options = (
+        "--group-pattern",
+        r"^(p\d+)_",
+        "--no-near-duplicates",
+        "--folds",
+        4,
+        "--repeats",
+        3,
+        "--seed",
+        5,
+    )
     ok("split", "pictures", *options)
     rows = columns_of(tmp_path / "manifest.csv")
     for name in ("fold_0", "fold_1", "fold_2"):
@@ -230,7 +240,7 @@ def test_a_group_larger_than_a_fold_is_refused_with_the_arithmetic(place: Path) 
     names = [f"photos/train/a/{n}.png" for n in range(6)] + [f"photos/train/b/{n}.png" for n in range(6)]
     rows = [f"{name},{name[13]},{'one' if n < 5 else n}" for n, name in enumerate(names)]
     (place / "table.csv").write_text("\n".join(["path,label,group", *rows]))
-    error = refused("split", "table.csv", "--folds", 3, "--no-photos", "--val-fraction", 0.2)
+    error = refused("split", "table.csv", "--folds", 3, "--no-near-duplicates", "--val-fraction", 0.2)
     assert "'one' holds 5 of 12 images, more than one of 3 folds: 12 / 3 = 4.0" in str(
         error
     ) or "has 2 groups" in str(error)
@@ -244,6 +254,6 @@ def test_a_folder_whose_name_is_not_utf8_is_refused_in_one_line(place: Path, ver
 def test_too_many_bad_files_are_refused_and_few_left_out(place: Path) -> None:
     (place / "photos" / "train" / "a" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     assert "1 of 26 files are bad" in str(refused("split", "photos"))
-    done = ok("split", "photos", "--max-bad", 0.1)
+    done = ok("split", "photos", "--max-unreadable", 0.1)
     assert "left out" in done.stderr
     assert len(columns_of(place / "manifest.csv")) == 25

@@ -272,7 +272,7 @@ def test_changed_images_stop_a_resume(tmp_path: Path) -> None:
 
 
 def test_sites_lists_where_attention_can_go(excite_command: Command) -> None:
-    done = excite_command("sites", "resnet18", "--stages", "4,5", "--strategy", "post")
+    done = excite_command("sites", "resnet18", "--stages", "4,5", "--placement", "post")
     assert done.stdout.splitlines()[1].split() == ["layer3.0", "after", "BasicBlock", "4", "256", "-"]
     assert done.stdout.splitlines()[-1] == "resnet18: 4 sites, 4 of them free"
     document = json.loads(excite_command("sites", "resnet18", "--where", "layer4.*", "--json").stdout)

@@ -66,7 +66,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         paint(Path(os.fsdecode(os.fsencode(place / "inbox") + b"/" + file)), number)
     config = TrainConfig(data=str(place / "data [x]"), out=str(place / "run $y"), model="densenet_bc_40_12")
     config = config.replace(model_options=SMALL, epochs=1, batch_size=8, image_size=16, device="cpu")
-    run = run_experiment(config.replace(photos=False, precision="float32"))
+    run = run_experiment(config.replace(near_duplicates=False, precision="float32"))
     from excite.reporting.png_figures import draw_figures
     from excite.reporting.report import write_report
 
@@ -104,8 +104,8 @@ def test_a_run_keeps_the_names(place: Path) -> None:
         ("predict", "run $y", "inbox"),
         ("evaluate", "run $y"),
         ("evaluate", "run $y", "data [x]"),
-        ("split", "data [x]", "--no-photos", "--out", "my [table] $z.csv"),
-        ("audit", "data [x]", "--no-photos", "--out", "audit #1?"),
+        ("split", "data [x]", "--no-near-duplicates", "--out", "my [table] $z.csv"),
+        ("audit", "data [x]", "--no-near-duplicates", "--out", "audit #1?"),
         ("compare", "run $y", "run $y"),
         ("summary", "run $y"),
         ("report", "run $y"),
@@ -131,7 +131,7 @@ def test_the_command_after_next_is_one_word_a_path(place: Path, excite_command: 
     source = place / "two $words"
     for number in range(12):
         paint(source / "ab"[number % 2] / f"{number}.png", number)
-    quick = ["--epochs", 1, "--batch-size", 4, "--image-size", 16, "--no-photos", "--device", "cpu"]
+    quick = ["--epochs", 1, "--batch-size", 4, "--image-size", 16, "--no-near-duplicates", "--device", "cpu"]
     done = excite_command("train", source, *quick, "--model", "densenet_bc_40_12", "--out", "-r 1")
     following = shlex.split(done.stdout.splitlines()[-1])
     assert following[:4] == ["next", "excite", "predict", "./-r 1"]
@@ -161,7 +161,7 @@ def test_values_of_subgroups_are_text(place: Path, excite_command: Command) -> N
     ]
     table = place / "sites.csv"
     table.write_text("\n".join(["path,label,ho[s]pital", *rows]), encoding="utf-8")
-    done = excite_command("evaluate", place / "run $y", table, "--by", "ho[s]pital")
+    done = excite_command("evaluate", place / "run $y", table, "--subgroups", "ho[s]pital")
     assert done.returncode == 0, done.stderr
     assert "ho[s]pital" in done.stdout
     assert "x [old] 1[/b]" in done.stdout
@@ -171,7 +171,7 @@ def test_hundreds_of_classes_are_summed_up(tmp_path: Path, excite_command: Comma
     for number in range(80):
         for index in range(3):
             paint(tmp_path / "many" / f"c{number:02d}" / f"{index}.png", 3 * number + index)
-    done = excite_command("split", tmp_path / "many", "--no-photos", "--out", "m.csv")
+    done = excite_command("split", tmp_path / "many", "--no-near-duplicates", "--out", "m.csv")
     rows = [line.split() for line in done.stdout.splitlines() if line]
     assert ["train", "80", "80", "1"] in rows
     assert ["test", "80", "80", "1"] in rows
@@ -185,7 +185,7 @@ def test_a_path_that_is_not_utf8_is_refused_before_anything_is_written(
     out = tmp_path / os.fsdecode(b"run\xff")
     for arguments in (("train", pictures, "--out", out), ("train", out)):
         out.mkdir(exist_ok=True)
-        done = excite_command(*arguments, "--no-photos", "--model", "densenet_bc_40_12")
+        done = excite_command(*arguments, "--no-near-duplicates", "--model", "densenet_bc_40_12")
         assert done.returncode == 2
         assert r"run\xff: the path is not UTF-8" in done.stderr
         assert not list(out.iterdir())

@@ -16,7 +16,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from excite.config.overrides import with_setting
+from excite.config.overrides import apply_override
 from excite.config.train_config import EITHER, HINTS, TrainConfig
 from excite.errors import BAD_USAGE, ExciteError
 
@@ -129,8 +129,8 @@ def test_a_file_may_name_some_options_or_none(tmp_path: Path) -> None:
 
 def test_numbers_are_numbers_however_yaml_reads_them(tmp_path: Path) -> None:
     config = load(tmp_path, "lr: 1e-3\nclip: 2\nema: 0.5\n")
-    assert (config.lr, config.clip, config.ema) == (0.001, 2.0, 0.5)
-    assert type(config.clip) is float
+    assert (config.lr, config.grad_clip, config.ema) == (0.001, 2.0, 0.5)
+    assert type(config.grad_clip) is float
 
 
 @pytest.mark.parametrize("text", ["- 1\n- 2\n", "just text", "a: [1", "\t x: 1", "5"])
@@ -161,7 +161,7 @@ def test_an_unknown_option_answers_with_the_nearest(tmp_path: Path) -> None:
     for attempt in (
         lambda: TrainConfig().replace(epoch=3),
         lambda: load(tmp_path, "epoch: 3"),
-        lambda: with_setting(TrainConfig(), "epoch=3"),
+        lambda: apply_override(TrainConfig(), "epoch=3"),
     ):
         with pytest.raises(ExciteError, match=r"unknown option 'epoch' .did you mean 'epochs'") as raised:
             attempt()
@@ -188,12 +188,12 @@ def test_an_unknown_choice_answers_with_the_nearest() -> None:
     ],
 )
 def test_a_setting_is_name_value_or_name_key_value(setting: str, name: str, value: Any) -> None:
-    assert getattr(with_setting(TrainConfig(), setting), name) == value
+    assert getattr(apply_override(TrainConfig(), setting), name) == value
 
 
 def test_settings_of_one_mapping_add_up_and_leave_the_earlier_configuration_alone() -> None:
-    first = with_setting(TrainConfig(), "attention_options.reduction=8")
-    second = with_setting(first, "attention_options.gate=tanh")
+    first = apply_override(TrainConfig(), "attention_options.reduction=8")
+    second = apply_override(first, "attention_options.gate=tanh")
     assert second.attention_options == {"reduction": 8, "gate": "tanh"}
     assert first.attention_options == {"reduction": 8}
     assert TrainConfig().attention_options == {}
@@ -211,7 +211,7 @@ def test_settings_of_one_mapping_add_up_and_leave_the_earlier_configuration_alon
 )
 def test_a_setting_that_says_nothing_is_refused_and_named(setting: str, message: str) -> None:
     with pytest.raises(ExciteError, match=message) as raised:
-        with_setting(TrainConfig(), setting)
+        apply_override(TrainConfig(), setting)
     assert raised.value.where == f"--set {setting}"
     assert raised.value.exit_code == BAD_USAGE
 
@@ -223,8 +223,8 @@ def test_options_that_contradict_each_other_are_refused() -> None:
         TrainConfig(pretrained=True, weights="a.safetensors")
     with pytest.raises(ExciteError, match="sensitivity and specificity"):
         TrainConfig(sensitivity=0.9, specificity=0.9)
-    with pytest.raises(ExciteError, match="not_sure_below and sure_accuracy"):
-        TrainConfig(not_sure_below=0.0, sure_accuracy=0.9)
+    with pytest.raises(ExciteError, match="abstain_below and selective_accuracy"):
+        TrainConfig(abstain_below=0.0, selective_accuracy=0.9)
 
 
 def test_a_path_is_text() -> None:

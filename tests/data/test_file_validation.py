@@ -149,7 +149,7 @@ def test_too_many_bad_files_are_refused() -> None:
     refuse_bad([], 10, 0)
     refuse_bad(bad, 100, 0.05)
     with pytest.raises(
-        ExciteError, match=r"5 of 99 files are bad, --max-bad .*/data/0.jpg is truncated.*2 more"
+        ExciteError, match=r"5 of 99 files are bad, --max-unreadable .*/data/0.jpg is truncated.*2 more"
     ):
         refuse_bad(bad, 99, 0.05)
     with pytest.raises(ExciteError, match="between 0 and 1") as caught:

@@ -314,7 +314,9 @@ def test_nearly_constant_images_are_reported_by_train(
             if number == 0:
                 samples[0, 0] = 65535  # one hot pixel makes all other images black
             Image.fromarray(samples).save(tmp_path / "data" / label / f"{number}.png")
-    done = excite_command("train", tmp_path / "data", "--epochs", 1, "--no-photos", "--device", "cpu")
+    done = excite_command(
+        "train", tmp_path / "data", "--epochs", 1, "--no-near-duplicates", "--device", "cpu"
+    )
     assert "22 of 24 images are nearly constant" in " ".join(done.stderr.split())
     assert "--intensity-range" in done.stderr
 
@@ -322,5 +324,7 @@ def test_nearly_constant_images_are_reported_by_train(
 def test_a_training_leaves_the_callers_random_numbers(tmp_path: Path, pictures: Path) -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
-    excite.train(pictures, out=str(tmp_path / "run"), epochs=1, photos=False, device="cpu", quiet=True)
+    excite.train(
+        pictures, out=str(tmp_path / "run"), epochs=1, near_duplicates=False, device="cpu", quiet=True
+    )
     assert torch.equal(torch.random.get_rng_state(), before)

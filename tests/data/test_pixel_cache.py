@@ -77,7 +77,7 @@ def test_another_size_fit_order_or_picture_is_another_array(tmp_path: Path, mani
     backwards = Manifest(manifest.table[::-1], manifest.classes)
     np.testing.assert_array_equal(cached_pixels(backwards, SMALL, cache), first[::-1])
     assert cached_pixels(manifest, Preprocessing(image_size=8), cache).shape == (24, 8, 8, 3)
-    squashed = cached_pixels(manifest, Preprocessing(image_size=16, fit="squash"), cache)
+    squashed = cached_pixels(manifest, Preprocessing(image_size=16, resize_mode="stretch"), cache)
     assert not np.array_equal(squashed, first)
     normalized = Preprocessing(image_size=16, mean=(0.5,) * 3, std=(0.5,) * 3)  # no matter for pixels
     np.testing.assert_array_equal(cached_pixels(manifest, normalized, cache), first)

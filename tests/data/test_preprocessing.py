@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from excite.data.preprocessing import FITS, Preprocessing
+from excite.data.preprocessing import RESIZE_MODES, Preprocessing
 from excite.errors import BAD_USAGE, ExciteError
 
 
@@ -25,20 +25,23 @@ def bilinear(image: Image.Image, width: int, height: int) -> np.ndarray:
 
 @settings(max_examples=80, deadline=None)
 @given(
-    size=st.integers(1, 40), width=st.integers(1, 90), height=st.integers(1, 90), fit=st.sampled_from(FITS)
+    size=st.integers(1, 40),
+    width=st.integers(1, 90),
+    height=st.integers(1, 90),
+    resize_mode=st.sampled_from(RESIZE_MODES),
 )
-def test_any_picture_becomes_a_square_of_bytes(size: int, width: int, height: int, fit: str) -> None:
-    pixels = Preprocessing(size, fit).pixels(picture(width, height))
+def test_any_picture_becomes_a_square_of_bytes(size: int, width: int, height: int, resize_mode: str) -> None:
+    pixels = Preprocessing(size, resize_mode).pixels(picture(width, height))
     assert pixels.shape == (size, size, 3)
     assert pixels.dtype == np.uint8
-    if fit != "pad":
+    if resize_mode != "pad":
         assert pixels.min() > 0  # no border
 
 
-@pytest.mark.parametrize("fit", FITS)
-def test_a_square_of_the_right_size_stays_as_it_is(fit: str) -> None:
+@pytest.mark.parametrize("fit", RESIZE_MODES)
+def test_a_square_of_the_right_size_stays_as_it_is(resize_mode: str) -> None:
     image = picture(16, 16)
-    assert np.array_equal(Preprocessing(16, fit).pixels(image), np.asarray(image))
+    assert np.array_equal(Preprocessing(16, resize_mode).pixels(image), np.asarray(image))
 
 
 def test_crop_cuts_the_middle_out() -> None:
@@ -62,7 +65,7 @@ def test_crop_scales_as_pillow_scales_the_cut_out_middle(width: int, height: int
 
 def test_squash_scales_both_sides() -> None:
     image = picture(61, 30)
-    assert np.array_equal(Preprocessing(24, "squash").pixels(image), bilinear(image, 24, 24))
+    assert np.array_equal(Preprocessing(24, "stretch").pixels(image), bilinear(image, 24, 24))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +98,9 @@ def test_it_survives_json_with_equal_values() -> None:
 
 
 def test_the_geometry_names_what_the_pixels_depend_on() -> None:
-    names = {Preprocessing(size, fit).geometry for size in (1, 11, 111) for fit in FITS}
+    names = {
+        Preprocessing(size, resize_mode).geometry for size in (1, 11, 111) for resize_mode in RESIZE_MODES
+    }
     assert len(names) == 9
     assert Preprocessing(64, std=(1, 1, 1)).geometry == Preprocessing(64).geometry
 

@@ -60,9 +60,9 @@ def test_calibration_error_is_torchmetrics() -> None:
 
 def test_reliability_is_scikit_learns_calibration_curve() -> None:
     predictions = simulate(np.random.default_rng(0), 400)
-    for mass, strategy in ((False, "uniform"), (True, "quantile")):
+    for mass, placement in ((False, "uniform"), (True, "quantile")):
         accuracy, confidence = calibration_curve(
-            predictions.correct, predictions.confidences, n_bins=15, strategy=strategy
+            predictions.correct, predictions.confidences, n_bins=15, placement=placement
         )
         found = reliability(predictions, mass=mass)
         assert [one.accuracy for one in found] == pytest.approx(accuracy.tolist(), abs=1e-12)
@@ -162,7 +162,7 @@ def test_a_temperature_from_validation_mends_the_test_set_and_keeps_its_answers(
     json.dumps(result, allow_nan=False)
     for name in ("log_loss", "brier", "ece", "ece_equal_mass"):
         assert result["after"][name]["value"] < result["before"][name]["value"], name
-    assert (with_temperature(test, temperature).guesses == test.guesses).all()
+    assert (with_temperature(test, temperature).predicted == test.predicted).all()
     plain = measure(test, intervals=False)
     for name in ("log_loss", "brier", "ece", "ece_equal_mass"):
         assert result["before"][name]["value"] == pytest.approx(plain[name]["value"], abs=1e-12)

@@ -87,7 +87,7 @@ def test_the_same_predictions_differ_by_nothing_and_it_says_so() -> None:
     for difference in found.values():
         assert difference.value == 0
         assert difference.p is None
-        assert difference.why == "every resample gives the same value, so they tell nothing of its spread"
+        assert difference.reason == "every resample gives the same value, so they tell nothing of its spread"
     assert mcnemar(one, one).p == mcnemar(one, one).mid_p == 1
     assert delong(one, one).p is None
     ones = Predictions(np.zeros(20, dtype=int), np.full((20, 2), 0.5), ("a", "b"))
@@ -105,7 +105,7 @@ def test_mcnemar_is_statsmodels() -> None:
         table = [[0, got.first_only], [got.second_only, 0]]
         assert got.p == pytest.approx(tables.mcnemar(table, exact=True).pvalue, abs=1e-9)
         assert got.first_only == sum(
-            a == t != b for a, b, t in zip(first.guesses, second.guesses, first.targets, strict=True)
+            a == t != b for a, b, t in zip(first.predicted, second.predicted, first.targets, strict=True)
         )
         assert got.independent
         assert got.mid_p <= got.p

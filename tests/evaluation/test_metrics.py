@@ -34,8 +34,8 @@ def ratio(part: float, whole: float) -> float | None:
 
 def counted(probabilities: np.ndarray, targets: np.ndarray, c: int) -> dict[str, float | None]:
     """Proportions of one class by counting."""
-    guesses = [row.index(max(row)) for row in probabilities.tolist()]  # of equals the first
-    pairs = [(truth == c, guess == c) for truth, guess in zip(targets.tolist(), guesses, strict=True)]
+    predicted = [row.index(max(row)) for row in probabilities.tolist()]  # of equals the first
+    pairs = [(truth == c, guess == c) for truth, guess in zip(targets.tolist(), predicted, strict=True)]
     tp, fn, fp, tn = (
         pairs.count(one) for one in ((True, True), (True, False), (False, True), (False, False))
     )
@@ -62,13 +62,15 @@ def test_every_figure_is_scikit_learns(
         warnings.simplefilter("error")
         result = measure(Predictions(targets, probabilities, names), intervals=False)
     json.dumps(result, allow_nan=False)  # plain numbers alone
-    guesses = probabilities.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1)
     here = np.unique(targets)
     every = list(range(classes))
     expected: dict[str, float] = {
-        "accuracy": sk.accuracy_score(targets, guesses),
-        "balanced_accuracy": sk.recall_score(targets, guesses, labels=here, average="macro", zero_division=0),
-        "macro_f1": sk.f1_score(targets, guesses, labels=here, average="macro", zero_division=0),
+        "accuracy": sk.accuracy_score(targets, predicted),
+        "balanced_accuracy": sk.recall_score(
+            targets, predicted, labels=here, average="macro", zero_division=0
+        ),
+        "macro_f1": sk.f1_score(targets, predicted, labels=here, average="macro", zero_division=0),
         "average_precision": np.mean(
             [sk.average_precision_score(targets == c, probabilities[:, c]) for c in here]
         ),
@@ -76,8 +78,8 @@ def test_every_figure_is_scikit_learns(
     if classes > 1:
         expected["log_loss"] = sk.log_loss(targets, probabilities, labels=every)
         if len(here) > 1:
-            expected["mcc"] = sk.matthews_corrcoef(targets, guesses)
-            expected["kappa"] = sk.cohen_kappa_score(targets, guesses, labels=every)
+            expected["mcc"] = sk.matthews_corrcoef(targets, predicted)
+            expected["kappa"] = sk.cohen_kappa_score(targets, predicted, labels=every)
             expected["auroc"] = np.mean([sk.roc_auc_score(targets == c, probabilities[:, c]) for c in here])
         truth = np.eye(classes)[targets]
         expected["brier"] = ((probabilities - truth) ** 2).sum(axis=1).mean() / 2
@@ -85,20 +87,20 @@ def test_every_figure_is_scikit_learns(
         assert result[name]["value"] == pytest.approx(value, abs=1e-9), name
     if len(here) == 1:
         for name in ("mcc", "kappa", "auroc"):
-            assert result[name] == {"value": None, "why": "all images are of one class"}
-    assert (np.array(result["confusion"]) == sk.confusion_matrix(targets, guesses, labels=every)).all()
+            assert result[name] == {"value": None, "reason": "all images are of one class"}
+    assert (np.array(result["confusion"]) == sk.confusion_matrix(targets, predicted, labels=every)).all()
     for c, row in enumerate(result["classes"].values()):
         assert row["n"] == (targets == c).sum()
         figures = dict(counted(probabilities, targets, c))
         if 0 < row["n"] < images:
             positive, scores = targets == c, probabilities[:, c]
-            figures["mcc"] = sk.matthews_corrcoef(positive, guesses == c)
+            figures["mcc"] = sk.matthews_corrcoef(positive, predicted == c)
             figures["auroc"] = sk.roc_auc_score(positive, scores)
             figures["average_precision"] = sk.average_precision_score(positive, scores)
         for name, known in figures.items():
             assert row[name]["value"] == pytest.approx(known, abs=1e-9), name
         for name in PER_CLASS:
-            assert (row[name]["value"] is None) == ("why" in row[name])
+            assert (row[name]["value"] is None) == ("reason" in row[name])
 
 
 def test_the_brier_score_of_two_classes_is_scikit_learns() -> None:
@@ -135,9 +137,9 @@ def test_no_table_crashes_the_intervals_and_none_has_a_bound_without_sense(
     rows += [row[name] for row in result["classes"].values() for name in PER_CLASS]
     for row in rows:
         if row["value"] is None:
-            assert set(row) == {"value", "why"}
+            assert set(row) == {"value", "reason"}
         elif row["low"] is None:
-            assert row["why"]
+            assert row["reason"]
         else:
             assert row["low"] <= row["high"]
             assert row["method"] in ("wilson", "jackknife")
@@ -154,11 +156,11 @@ def test_one_image() -> None:
     assert result["accuracy"]["high"] == pytest.approx(0.7935, abs=1e-4)  # Wilson: z² / (1 + z²)
     assert result["log_loss"]["value"] == pytest.approx(-math.log(0.3))
     assert result["log_loss"]["low"] is None
-    assert result["log_loss"]["why"] == "1 group is too few to resample; 10 are needed"
-    assert result["classes"]["a"]["sensitivity"] == {"value": None, "why": "no image is of this class"}
-    assert result["classes"]["a"]["ppv"] == {"value": None, "why": "no image was taken for this class"}
-    assert result["classes"]["a"]["f1"]["why"] == "no image is of this class or was taken for it"
-    assert result["classes"]["c"]["auroc"] == {"value": None, "why": "every image is of this class"}
+    assert result["log_loss"]["reason"] == "1 group is too few to resample; 10 are needed"
+    assert result["classes"]["a"]["sensitivity"] == {"value": None, "reason": "no image is of this class"}
+    assert result["classes"]["a"]["ppv"] == {"value": None, "reason": "no image was taken for this class"}
+    assert result["classes"]["a"]["f1"]["reason"] == "no image is of this class or was taken for it"
+    assert result["classes"]["c"]["auroc"] == {"value": None, "reason": "every image is of this class"}
     assert result["confusion"] == [[0, 0, 0], [0, 0, 0], [0, 1, 0]]
 
 

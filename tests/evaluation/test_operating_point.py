@@ -74,8 +74,8 @@ def test_the_test_set_is_measured_at_the_threshold_of_the_validation_set() -> No
 def test_what_a_threshold_leaves_without_images_is_not_defined() -> None:
     test = Predictions(np.zeros(3, dtype=int), np.array([[0.8, 0.2]] * 3), ("well", "ill"))
     result = at_threshold(test, "ill", 0.5)
-    assert result["sensitivity"] == {"value": None, "why": "no image is of this class"}
-    assert result["ppv"] == {"value": None, "why": "no image reaches the threshold"}
+    assert result["sensitivity"] == {"value": None, "reason": "no image is of this class"}
+    assert result["ppv"] == {"value": None, "reason": "no image reaches the threshold"}
     assert result["specificity"]["value"] == 1
 
 
@@ -172,4 +172,4 @@ def test_below_the_confidence_the_answer_is_not_sure() -> None:
     assert result["coverage"]["value"] == pytest.approx(2 / 3)
     assert result["accuracy"]["value"] == 0.5
     nobody = with_abstention(Predictions(np.array([0, 0, 1]), rows, ("a", "b")), 1.0)
-    assert nobody["accuracy"] == {"value": None, "why": "no image reaches this confidence"}
+    assert nobody["accuracy"] == {"value": None, "reason": "no image reaches this confidence"}

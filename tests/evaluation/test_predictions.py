@@ -30,7 +30,7 @@ def test_a_table_is_read_as_it_stands(tmp_path: Path) -> None:
     assert found.paths == ("a.png", "b.png", "c.png")
     assert found.targets.tolist() == [0, 1, 1]
     assert found.probabilities.tolist() == [[0.75, 0.25], [0.5, 0.5], [0, 1]]
-    assert found.guesses.tolist() == [0, 0, 1]  # of equals the first
+    assert found.predicted.tolist() == [0, 0, 1]  # of equals the first
     assert found.confidences.tolist() == [0.75, 0.5, 1]
     assert found.correct.tolist() == [True, False, True]
     codes = found.group_codes

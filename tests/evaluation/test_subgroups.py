@@ -39,7 +39,7 @@ def test_missing_values_are_a_row_of_their_own() -> None:
 def test_a_row_of_one_class_says_what_is_not_defined() -> None:
     predictions = simulate(np.random.default_rng(0), 60)
     rows = subgroups(predictions, predictions.targets, resamples=50)["rows"]
-    assert all(row["auroc"]["why"] == "all images are of one class" for row in rows)
+    assert all(row["auroc"]["reason"] == "all images are of one class" for row in rows)
     assert all(row["present"] == 1 for row in rows)
 
 

@@ -30,9 +30,7 @@ QUICK = {"epochs": 2, "batch_size": 8, "quiet": True, "device": "cpu"}
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run that answers for the image alone, and one that asks about its mirror image, too."""
     place = tmp_path_factory.mktemp("export")
-    return excite.train(
-        make_pictures(place / "pictures"), out=str(place / "run"), views=request.param, **QUICK
-    )
+    return excite.train(make_pictures(place / "pictures"), out=str(place / "run"), tta=request.param, **QUICK)
 
 
 @pytest.mark.parametrize(

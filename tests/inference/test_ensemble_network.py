@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from excite.inference.ensemble_network import MeanOfMembers, Members
+from excite.inference.ensemble_network import EnsembleNetwork, MeanEnsemble
 
 
 def test_the_mean_is_numpys_whether_networks_are_apart_or_stacked() -> None:
@@ -24,8 +24,8 @@ def test_the_mean_is_numpys_whether_networks_are_apart_or_stacked() -> None:
         each = [np.exp(one / t) for one, t in zip(logits, temperatures, strict=True)]
         each = np.stack([one / one.sum(axis=1, keepdims=True) for one in each], axis=1)
         for networks in (apart, [stacked]):
-            members = Members(networks, temperatures, classes=3)
+            members = EnsembleNetwork(networks, temperatures, classes=3)
             assert members(images).softmax(dim=2).numpy() == pytest.approx(each, abs=1e-6)
-            mean = MeanOfMembers(members)(images).exp().numpy()
+            mean = MeanEnsemble(members)(images).exp().numpy()
             assert mean == pytest.approx(each.mean(axis=1), abs=1e-6)
             assert mean.sum(axis=1) == pytest.approx(np.ones(6), abs=1e-6)

@@ -14,10 +14,10 @@ import excite
 from excite.attention.registry import create_attention
 from excite.data.preprocessing import Preprocessing
 from excite.data.sources import PixelSource
-from excite.inference.optimized import answering
-from excite.inference.predict import WORTH_A_COPY, predict_logits
+from excite.inference.optimized import optimize_for_inference
+from excite.inference.predict import MIN_IMAGES_FOR_COPY, predict_logits
 from excite.kernels.dispatch import kernels
-from excite.models.optimized_layers import AnsweringBlock, AnsweringConv, AnsweringGate
+from excite.models.optimized_layers import OptimizedBlock, OptimizedConv, OptimizedGate
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ NETWORKS = {
 def test_the_copy_answers_alike(name: str) -> None:
     model = stirred(excite.create_model(name, num_classes=4, **NETWORKS[name]))
     before = copy.deepcopy(model.state_dict())
-    made = answering(model, images(1))
+    made = optimize_for_inference(model, images(1))
     assert made is not model
     x = images()
     with torch.no_grad():
@@ -81,10 +81,10 @@ def test_the_copy_answers_alike(name: str) -> None:
 @pytest.mark.parametrize("name", ["timm:mobilenetv1_100", "torchvision:mobilenet_v2", "torchvision:vgg11_bn"])
 def test_no_norm_is_left_in_plain_sequences(name: str) -> None:
     model = stirred(excite.create_model(name, num_classes=4))
-    made = answering(model, images(1))
+    made = optimize_for_inference(model, images(1))
     assert norms(model) > 0
     assert norms(made) == 0
-    assert any(isinstance(module, AnsweringConv) and module.rectifies for module in made.modules())
+    assert any(isinstance(module, OptimizedConv) and module.rectifies for module in made.modules())
 
 
 GATES = {
@@ -100,7 +100,7 @@ def test_a_gate_that_answers(name: str, options: dict[str, object], dtype: torch
     attention = create_attention(name, 64, **options).requires_grad_(False).eval()
     for parameter in attention.parameters():
         nn.init.normal_(parameter, 0, 0.3)
-    gate = AnsweringGate(attention)
+    gate = OptimizedGate(attention)
     tolerance = 1e-5 if dtype == torch.float32 else 2**-6
     for n, side in ((1, 9), (3, 9), (1, 40)):
         x = torch.randn(n, 64, side, side).to(dtype).contiguous(memory_format=torch.channels_last)
@@ -114,9 +114,9 @@ def test_a_gate_that_answers(name: str, options: dict[str, object], dtype: torch
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "torchvision:resnet50"])
 def test_residual_blocks_answer_in_one_go(name: str, attention: str | None) -> None:
     model = stirred(excite.create_model(name, num_classes=4, attention=attention))
-    made = answering(model, images(1))
+    made = optimize_for_inference(model, images(1))
     assert norms(made) == 0
-    blocks = [module for module in made.modules() if isinstance(module, AnsweringBlock)]
+    blocks = [module for module in made.modules() if isinstance(module, OptimizedBlock)]
     assert len(blocks) == (8 if name == "resnet18" else 16)
     assert all((block.gate is None) == (attention is None) for block in blocks)
     with torch.no_grad():
@@ -140,12 +140,12 @@ class AddsInPlace(nn.Module):
 
 def test_a_rectifier_after_an_addition_stays() -> None:
     model = stirred(AddsInPlace())
-    made = answering(model, images())
+    made = optimize_for_inference(model, images())
     assert made is not model
     assert norms(made) == 0
     with torch.inference_mode():  # whose tensors count no writes
         x = images()
-        within = answering(model, x)
+        within = optimize_for_inference(model, x)
         torch.testing.assert_close(within(x), model(x))
 
 
@@ -165,9 +165,9 @@ class Twice(nn.Module):
 
 def test_what_cannot_be_folded_answers_itself() -> None:
     beside = stirred(Twice(shared=False))
-    assert answering(beside, images()) is beside
+    assert optimize_for_inference(beside, images()) is beside
     shared = stirred(Twice(shared=True))
-    made = answering(shared, images())
+    made = optimize_for_inference(shared, images())
     assert norms(made) == 1
     x = images()
     torch.testing.assert_close(made(x), shared(x))
@@ -177,35 +177,35 @@ def test_what_cannot_be_folded_answers_itself() -> None:
 def test_a_network_of_one_module_answers_too(model: nn.Module) -> None:
     x = images()
     with torch.no_grad():
-        torch.testing.assert_close(answering(model.eval(), x)(x), model(x))
+        torch.testing.assert_close(optimize_for_inference(model.eval(), x)(x), model(x))
 
 
 def test_a_head_of_zeros_hides_no_wrong_copy() -> None:
     head = nn.Linear(3, 2)
     nn.init.zeros_(head.weight)
     model = stirred(nn.Sequential(Twice(shared=False), head))
-    assert answering(model, images()) is model
+    assert optimize_for_inference(model, images()) is model
 
 
 def test_who_watches_sees_the_network_itself() -> None:
     model = stirred(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1)))
     with kernels("off"):
-        assert answering(model, images()) is model
+        assert optimize_for_inference(model, images()) is model
     handle = model[1].register_forward_hook(lambda *_: None)
-    assert answering(model, images()) is model
+    assert optimize_for_inference(model, images()) is model
     handle.remove()
-    assert answering(model, images()) is not model
+    assert optimize_for_inference(model, images()) is not model
 
 
 def test_a_copy_that_trains_again_forgets_its_numbers() -> None:
     model = stirred(excite.create_model("densenet121", num_classes=4))
-    made = answering(model, images())
+    made = optimize_for_inference(model, images())
     block = made.get_submodule("features.denseblock1")
     x = images(2)
     with torch.no_grad():
         made(x)
     assert block.numbers
-    convolutions = [module.ready for module in made.modules() if isinstance(module, AnsweringConv)]
+    convolutions = [module.ready for module in made.modules() if isinstance(module, OptimizedConv)]
     made.eval()  # as often as one likes
     assert block.numbers
     assert all(ready.ready for ready in convolutions)
@@ -222,7 +222,7 @@ def test_a_copy_that_trains_again_forgets_its_numbers() -> None:
 
 def test_many_images_are_answered_as_one_is() -> None:
     model = stirred(excite.create_model("timm:mobilenetv1_100", num_classes=4))
-    pixels = np.random.default_rng(0).integers(0, 256, (WORTH_A_COPY, 32, 32, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (MIN_IMAGES_FOR_COPY, 32, 32, 3), dtype=np.uint8)
     how, cpu = Preprocessing(image_size=32), torch.device("cpu")
     many = predict_logits(model, PixelSource(pixels), how, device=cpu)
     few = predict_logits(model, PixelSource(pixels[:16]), how, device=cpu)

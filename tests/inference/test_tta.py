@@ -52,11 +52,11 @@ def test_logits_are_the_mean_over_the_views(views: str, count: int) -> None:
     several = views_of(images, views)
     assert len(several) == count
     expected = np.mean([model(view).detach().numpy() for view in several], axis=0)
-    preprocessing = dataclasses.replace(plain, views=views)
+    preprocessing = dataclasses.replace(plain, tta=views)
     found = predict_logits(model, PixelSource(pixels), preprocessing, device=torch.device("cpu"))
     assert found == pytest.approx(expected, abs=1e-5)
 
 
 def test_unknown_views_are_refused_with_the_nearest_name() -> None:
     with pytest.raises(ExciteError, match="flip"):
-        Preprocessing(32, views="flips")
+        Preprocessing(32, tta="flips")

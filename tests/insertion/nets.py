@@ -48,7 +48,7 @@ NETS = {
     "torchvision:densenet121": (64, 58),
     "torchvision:convnext_tiny": (64, 18),
 }
-STRATEGIES = {
+PLACEMENTS = {
     "pre": [
         "timm:resnet50",
         "torchvision:resnet18",
@@ -59,7 +59,7 @@ STRATEGIES = {
     "identity": ["timm:resnet50", "torchvision:resnet18", "torchvision:regnet_x_400mf", "timm:convnext_atto"],
     "inner": ["timm:resnet50", "torchvision:resnet18", "timm:regnetx_002", "torchvision:regnet_x_400mf"],
 }
-PLACED = [(name, "standard") for name in NETS] + [(n, s) for s, names in STRATEGIES.items() for n in names]
+PLACED = [(name, "standard") for name in NETS] + [(n, s) for s, names in PLACEMENTS.items() for n in names]
 
 
 def build(name: str) -> nn.Module:

@@ -86,10 +86,10 @@ class Shared(nn.Module):
     ids=["own", "resnet50"],
 )
 def test_a_module_with_several_widths_takes_no_attention(
-    model: nn.Module, where: str, counts: str, strategy: str
+    model: nn.Module, where: str, counts: str, placement: str
 ) -> None:
     with pytest.raises(ExciteError, match=f"more than once, with {counts} channels"):
-        excite.insert(model, "se", where=where, strategy=strategy, reduction=4)
+        excite.insert(model, "se", where=where, placement=placement, reduction=4)
 
 
 def test_a_module_whose_forward_was_set_on_it_takes_no_attention() -> None:
@@ -132,11 +132,11 @@ class Keywords(nn.Module):
 
 @torch.no_grad()
 @pytest.mark.parametrize(("where", "strategy"), [("conv", "standard"), ("bn", "standard"), ("bn", "pre")])
-def test_modules_may_be_called_with_keywords(where: str, strategy: str) -> None:
+def test_modules_may_be_called_with_keywords(where: str, placement: str) -> None:
     net, images = Keywords().eval(), torch.randn(2, 3, 20, 20)
-    same = excite.insert(net, "se", where=where, strategy=strategy, identity=True)
+    same = excite.insert(net, "se", where=where, placement=placement, identity=True)
     assert torch.equal(same(images), net(images))
-    other = excite.insert(net, "se", where=where, strategy=strategy)
+    other = excite.insert(net, "se", where=where, placement=placement)
     assert not torch.allclose(other(images), net(images))
 
 

@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 
 from excite.insertion.insert import insert, inserted_sites, insertions, remove
-from excite.insertion.site import STRATEGIES
+from excite.insertion.site import PLACEMENTS
 from excite.insertion.sites import sites
 from tests.insertion.nets import NETS, PLACED, build, images, logits
 
@@ -19,14 +19,14 @@ def kinds(model: nn.Module) -> list[tuple[str, type]]:
 
 
 @pytest.mark.parametrize(("name", "strategy"), PLACED)
-def test_a_network_keeps_what_it_had_and_gets_it_back(name, strategy):
+def test_a_network_keeps_what_it_had_and_gets_it_back(name, placement):
     model = build(name)
     before, had = kinds(model), {key: value.clone() for key, value in model.state_dict().items()}
-    table = sites(model, strategy=strategy)
+    table = sites(model, placement=placement)
     assert len(table) == NETS[name][1]
     assert all(site.channels > 0 and site.stage for site in table)
 
-    gated = insert(model, "se", strategy=strategy, reduction=4, identity=True)
+    gated = insert(model, "se", placement=placement, reduction=4, identity=True)
     assert kinds(model) == before
     state = gated.state_dict()
     new = [key for key in state if key not in had]
@@ -55,9 +55,9 @@ def test_a_network_keeps_what_it_had_and_gets_it_back(name, strategy):
 
 # timm's name, torchvision's name, strategies that the family has
 BOTH = [
-    *((name, name, STRATEGIES) for name in ("resnet50", "resnext50_32x4d", "wide_resnet50_2")),
-    ("regnetx_032", "regnet_x_3_2gf", STRATEGIES),
-    ("regnety_032", "regnet_y_3_2gf", STRATEGIES),
+    *((name, name, PLACEMENTS) for name in ("resnet50", "resnext50_32x4d", "wide_resnet50_2")),
+    ("regnetx_032", "regnet_x_3_2gf", PLACEMENTS),
+    ("regnety_032", "regnet_y_3_2gf", PLACEMENTS),
     *((name, name, ["standard"]) for name in ("vgg16", "vgg16_bn", "inception_v3")),
     ("densenet121", "densenet121", ["standard", "pre"]),
     ("convnext_tiny", "convnext_tiny", ["standard", "pre", "post"]),
@@ -73,12 +73,12 @@ def test_one_architecture_has_the_same_sites_in_both_libraries(in_timm, in_torch
     with torch.device("meta"):
         ours = timm.create_model(in_timm)
     theirs = torchvision.models.get_model(in_torchvision, weights=None)
-    for strategy in strategies:
+    for placement in strategies:
         one, other = (
-            [(site.channels, site.stage, site.has_attention) for site in sites(model, strategy=strategy)]
+            [(site.channels, site.stage, site.has_attention) for site in sites(model, placement=placement)]
             for model in (ours, theirs)
         )
-        assert one == other, strategy
+        assert one == other, placement
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_attention_goes_beside_a_blocks_own_where_its_place_is_named(name):
     model = build(name)
     x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     expected, had = logits(model, x), list(model.state_dict())
-    places = [site.path for site in sites(model, strategy="post")]
-    gated = insert(model, "eca", where=places, strategy="post", identity=True)
+    places = [site.path for site in sites(model, placement="post")]
+    gated = insert(model, "eca", where=places, placement="post", identity=True)
     assert [site.path for site in inserted_sites(gated)] == places
     assert torch.equal(logits(gated, x), expected)
     assert list(remove(gated).state_dict()) == had

@@ -68,11 +68,11 @@ def inserted(model: nn.Module, **options: object) -> nn.Module:
 
 CASES = {
     "resnet": (lambda: inserted(excite.create_model("cifar_resnet20", num_classes=5)), 9, 0),
-    "resnet, pre": (lambda: inserted(torchvision.models.resnet18(num_classes=5), strategy="pre"), 8, 0),
-    "resnet, post": (lambda: inserted(torchvision.models.resnet18(num_classes=5), strategy="post"), 0, 8),
+    "resnet, pre": (lambda: inserted(torchvision.models.resnet18(num_classes=5), placement="pre"), 8, 0),
+    "resnet, post": (lambda: inserted(torchvision.models.resnet18(num_classes=5), placement="post"), 0, 8),
     "grouped, pre": (
         lambda: inserted(
-            excite.create_model("shufflenet_v1_x1_0", num_classes=5), where="**.conv1", strategy="pre"
+            excite.create_model("shufflenet_v1_x1_0", num_classes=5), where="**.conv1", placement="pre"
         ),
         16,
         0,

@@ -103,7 +103,9 @@ def test_an_optimized_network_keeps_a_replaced_layer(net: nn.Module) -> None:
     gate = net.layer1[0].bn2.attention
     gate.fc2 = with_weights_of(gate.fc2, Adapted)
     images = IMAGES.contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(excite.answering(net, images)(images), net(images), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        excite.optimize_for_inference(net, images)(images), net(images), rtol=1e-4, atol=1e-4
+    )
 
 
 @torch.no_grad()

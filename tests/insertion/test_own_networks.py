@@ -50,15 +50,15 @@ WHERE = st.sampled_from(
 
 @settings(max_examples=40, deadline=None)
 @given(UNITS, WHERE, st.sampled_from(["standard", "pre"]), st.booleans(), st.integers(0, 10))
-def test_in_and_out_again(units, where, strategy, training, seed):
+def test_in_and_out_again(units, where, placement, training, seed):
     torch.manual_seed(seed)
     model = Net(units).train(training)
     unsettle(model)
     had, x = copy.deepcopy(model.state_dict()), torch.randn(2, 3, 9, 9)
-    gated = insert(model, where=where, strategy=strategy, reduction=2, identity=True)
+    gated = insert(model, where=where, placement=placement, reduction=2, identity=True)
     found = inserted_sites(gated)
     assert [site.path for site in found] == [
-        site.path for site in sites(model, where=where, strategy=strategy)
+        site.path for site in sites(model, where=where, placement=placement)
     ]
     expected = logits(copy.deepcopy(model), x)
     assert torch.equal(logits(copy.deepcopy(gated), x), expected)
@@ -94,7 +94,7 @@ def test_names_globs_classes_functions_and_several_of_them():
         f"layer{n}.0.bn2" for n in (2, 3, 4)
     ]
     assert paths(model, where=["layer4.1", "layer1.0.conv1"]) == ["layer1.0.conv1", "layer4.1.bn2"]
-    assert paths(model, where="layer*.*", stages=[3, 5], strategy="post") == [
+    assert paths(model, where="layer*.*", stages=[3, 5], placement="post") == [
         "layer2.0", "layer2.1", "layer4.0", "layer4.1",
     ]  # fmt: skip
 

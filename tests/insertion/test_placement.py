@@ -13,20 +13,20 @@ from excite.models.catalog import create_model
 from tests.insertion.nets import logits, unsettle
 
 
-def by_hand(block: nn.Module, gates: nn.Module, strategy: str, x: torch.Tensor) -> torch.Tensor:
+def by_hand(block: nn.Module, gates: nn.Module, placement: str, x: torch.Tensor) -> torch.Tensor:
     """A basic block of the paper's figure 5, and table 15's gate inside the branch."""
     relu = torch.relu
     shortcut = block.downsample(x) if block.downsample is not None else x
-    branch = block.bn1(block.conv1(gates(x) if strategy == "pre" else x))
-    if strategy == "inner":
+    branch = block.bn1(block.conv1(gates(x) if placement == "pre" else x))
+    if placement == "inner":
         branch = gates(branch)
     branch = block.bn2(block.conv2(relu(branch)))
-    if strategy == "standard":
+    if placement == "standard":
         branch = gates(branch)
-    if strategy == "identity":
+    if placement == "identity":
         shortcut = gates(shortcut)
     out = relu(branch + shortcut)
-    return gates(out) if strategy == "post" else out
+    return gates(out) if placement == "post" else out
 
 
 SITE = {"standard": "bn2", "pre": "conv1", "post": "", "inner": "bn1"}
@@ -35,16 +35,16 @@ SITE = {"standard": "bn2", "pre": "conv1", "post": "", "inner": "bn1"}
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
 @pytest.mark.parametrize("block", ["layer1.0", "layer2.0"])
 @pytest.mark.parametrize("strategy", ["standard", "pre", "post", "identity", "inner"])
-def test_each_strategy_is_the_papers(library, block, strategy):
+def test_each_strategy_is_the_papers(library, block, placement):
     model = timm.create_model("resnet18") if library == "timm" else torchvision.models.resnet18()
     unsettle(model)
-    gated = insert(model.eval(), where=block, strategy=strategy, reduction=4)
-    site = {**SITE, "identity": "downsample.1" if block == "layer2.0" else "downsample"}[strategy]
+    gated = insert(model.eval(), where=block, placement=placement, reduction=4)
+    site = {**SITE, "identity": "downsample.1" if block == "layer2.0" else "downsample"}[placement]
     gates = gated.get_submodule(f"{block}.{site}.attention".replace("..", "."))
     x = torch.randn(2, 64, 12, 12)
     with torch.no_grad():
         found = gated.get_submodule(block)(x.clone())
-        torch.testing.assert_close(found, by_hand(model.get_submodule(block), gates, strategy, x))
+        torch.testing.assert_close(found, by_hand(model.get_submodule(block), gates, placement, x))
 
 
 def in_our_names(state: dict[str, torch.Tensor], theirs: str) -> dict[str, torch.Tensor]:

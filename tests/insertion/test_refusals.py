@@ -87,7 +87,7 @@ def test_twice_at_a_site_and_where_the_architecture_has_its_own(resnet):
             "where": [f"layer{n}.{b}.bn2" for n in range(1, 5) for b in (0, 1)],
         }
     ]
-    beside = insert(once, strategy="pre", stages=5)
+    beside = insert(once, placement="pre", stages=5)
     assert set(remove(beside).state_dict()) == set(resnet.state_dict())
 
     own = torchvision.models.mobilenet_v3_small()
@@ -113,7 +113,7 @@ def test_a_family_without_the_place():
     with torch.device("meta"):
         vgg = torchvision.models.vgg11()
     with pytest.raises(ExciteError, match=r"VGG has no place for strategy 'post' \(it has standard"):
-        sites(vgg, strategy="post")
+        sites(vgg, placement="post")
 
 
 def test_modules_that_would_run_attention_as_one_of_their_layers():

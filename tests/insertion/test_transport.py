@@ -18,22 +18,22 @@ from excite.errors import ExciteError
 from excite.insertion.insert import convert, insert, inserted_sites, remove
 from tests.insertion.nets import build, images, logits, unsettle
 
-STRATEGIES = ["standard", "pre", "post", "identity", "inner"]
+PLACEMENTS = ["standard", "pre", "post", "identity", "inner"]
 
 
-def resnet(strategy: str = "standard", **options: object) -> nn.Module:
+def resnet(placement: str = "standard", **options: object) -> nn.Module:
     torch.manual_seed(0)
     model = torchvision.models.resnet18(num_classes=5)
     unsettle(model)
-    return insert(model.eval(), strategy=strategy, **options)
+    return insert(model.eval(), placement=placement, **options)
 
 
 X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_copies_and_pickles_compute_the_same(strategy):
-    model = resnet(strategy)
+@pytest.mark.parametrize("strategy", PLACEMENTS)
+def test_copies_and_pickles_compute_the_same(placement):
+    model = resnet(placement)
     file = io.BytesIO()
     torch.save(model, file)
     file.seek(0)
@@ -52,18 +52,18 @@ def test_weights_load_into_a_model_that_was_attended_anew():
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_fx_traces_it(strategy, training):
-    model = resnet(strategy).train(training)
+@pytest.mark.parametrize("strategy", PLACEMENTS)
+def test_fx_traces_it(placement, training):
+    model = resnet(placement).train(training)
     graph = torch.fx.symbolic_trace(model)
     expected = copy.deepcopy(model)(X)
     torch.testing.assert_close(copy.deepcopy(graph)(X), expected)
     assert set(graph.state_dict()) == set(model.state_dict())
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_export_takes_it(strategy):
-    model = resnet(strategy)
+@pytest.mark.parametrize("strategy", PLACEMENTS)
+def test_export_takes_it(placement):
+    model = resnet(placement)
     program = torch.export.export(model, (X,))
     torch.testing.assert_close(program.module()(X), logits(model, X))
     assert set(program.state_dict) == set(model.state_dict())
@@ -76,16 +76,16 @@ def test_export_takes_other_families(name):
 
 
 @pytest.mark.parametrize("strategy", ["standard", "identity"])
-def test_compile_takes_it_in_one_graph(strategy):
+def test_compile_takes_it_in_one_graph(placement):
     torch._dynamo.reset()
-    model = resnet(strategy)
+    model = resnet(placement)
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     torch.testing.assert_close(logits(compiled, X), logits(model, X))
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_every_new_parameter_learns_by_the_second_step(strategy):
-    model = resnet(strategy, identity=True, reduction=4).train()
+@pytest.mark.parametrize("strategy", PLACEMENTS)
+def test_every_new_parameter_learns_by_the_second_step(placement):
+    model = resnet(placement, identity=True, reduction=4).train()
     before = {name: p.detach().clone() for name, p in model.named_parameters() if ".attention." in name}
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     for _ in range(2):

@@ -79,7 +79,7 @@ def compile_products(dtype: torch.dtype, c: int, j: int) -> None:
     a, k = torch.empty(c), torch.empty(j)
     matmul.normalized_product(x, a, a, w, k)
     if dtype != torch.float32:  # of float32 it is the passes
-        matmul.product_gradient(dz, x, a, a, w, a, torch.empty(512, c))
+        matmul.matmul_gradient(dz, x, a, a, w, a, torch.empty(512, c))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from excite.kernels import reference
 from excite.kernels.dense_block import forward
-from excite.kernels.dispatch import products_for
+from excite.kernels.dispatch import select_matmul_backend
 from excite.kernels.gpu import matmul, passes
 from excite.models.densenet import DenseLayer
 
@@ -189,8 +189,8 @@ def test_the_gradient_of_a_product(m: int, c: int, j: int, dtype: torch.dtype, w
     a, b, k = coefficients(3, c)
     one = slice_of_a_buffer(m, c, dtype=torch.float32 if wide else dtype, seed=3)
     other = one.clone()
-    ours = matmul.product_gradient(dz, x, a, b, w, k, one)
-    theirs = reference.product_gradient(dz, x, a, b, w, k, other)
+    ours = matmul.matmul_gradient(dz, x, a, b, w, k, one)
+    theirs = reference.matmul_gradient(dz, x, a, b, w, k, other)
     for mine, its in zip((ours[0], *ours[1], one), (theirs[0], *theirs[1], other), strict=True):
         same(mine, its, ROUNDING[dtype])
 
@@ -204,11 +204,11 @@ def test_a_dense_block_of_kernels_is_the_block() -> None:
             torch.nn.init.normal_(norm.bias)
     given = torch.randn(2, 16, 6, 6).contiguous(memory_format=torch.channels_last)
 
-    def ran(does: ModuleType) -> list[Tensor]:
+    def ran(backend: ModuleType) -> list[Tensor]:
         block, x = copy.deepcopy(layers), given.clone().requires_grad_()
         parameters = [p for layer in block for p in forward._parameters(layer)]
-        assert products_for(does) in (reference, matmul)
-        out = forward._DenseBlock.apply(x, block, does, *parameters)
+        assert select_matmul_backend(backend) in (reference, matmul)
+        out = forward._DenseBlock.apply(x, block, backend, *parameters)
         out.float().sin().sum().backward()
         buffers = [buffer for layer in block for buffer in layer.buffers() if buffer.is_floating_point()]
         return [out.detach(), x.grad, *(p.grad for p in parameters), *buffers]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from excite.kernels.prepacked import NOTHING, RELU, After, ReadyConvolution, ReadyProduct, clipped
+from excite.kernels.prepacked import NOTHING, RELU, After, PrepackedConv, PrepackedLinear, clipped
 
 ROUNDING = {torch.float32: 2e-6, torch.bfloat16: 2**-7}
 DTYPES = st.sampled_from(list(ROUNDING))
@@ -57,7 +57,7 @@ def test_a_convolution(
     with torch.no_grad():  # numbers that bfloat16 holds, so that only sums are rounded
         for parameter in conv.parameters():
             parameter.copy_(parameter.bfloat16())
-    ready = ReadyConvolution(conv, after)
+    ready = PrepackedConv(conv, after)
     for side in (size, size + 3):  # packed for the first, right for both
         x = torch.randn(n, groups * each, side, side).to(dtype).contiguous(memory_format=torch.channels_last)
         u = copy.deepcopy(conv).double()(x.double())
@@ -80,7 +80,7 @@ def test_a_product(m: int, c: int, j: int, bias: bool, dtype: torch.dtype, after
         (torch.randn(j, c) / c**0.5).bfloat16().float(),
         torch.randn(j).bfloat16().float() if bias else None,
     )
-    ready = ReadyProduct(w, b, after)
+    ready = PrepackedLinear(w, b, after)
     for many in (m, m + 1):
         x = torch.randn(many, c).to(dtype)
         same(ready(x), curve(after, F.linear(x.double(), w.double(), None if b is None else b.double())))
@@ -91,7 +91,7 @@ def test_changed_weights_count_after_forgetting(packed: bool, monkeypatch: pytes
     if not packed:
         monkeypatch.setattr("excite.kernels.prepacked._packs", lambda _: False)
     conv = nn.Conv2d(3, 5, 3).requires_grad_(False)
-    ready, x = ReadyConvolution(conv), torch.randn(2, 3, 9, 9)
+    ready, x = PrepackedConv(conv), torch.randn(2, 3, 9, 9)
     ready(x)
     conv.weight.zero_()
     ready.forget()
@@ -99,13 +99,13 @@ def test_changed_weights_count_after_forgetting(packed: bool, monkeypatch: pytes
 
 
 def test_it_can_be_copied() -> None:
-    ready, x = ReadyConvolution(nn.Conv2d(3, 5, 3).requires_grad_(False), RELU), torch.randn(2, 3, 9, 9)
+    ready, x = PrepackedConv(nn.Conv2d(3, 5, 3).requires_grad_(False), RELU), torch.randn(2, 3, 9, 9)
     expected = ready(x)
     torch.testing.assert_close(copy.deepcopy(ready)(x), expected)
 
 
 def test_autocast_does_not_narrow_it() -> None:
-    product = ReadyProduct(torch.randn(4, 6), None)
+    product = PrepackedLinear(torch.randn(4, 6), None)
     x = torch.randn(2, 6)
     with torch.autocast("cpu", torch.bfloat16):
         found = product(x)

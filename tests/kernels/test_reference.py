@@ -14,7 +14,7 @@ from torch import Tensor
 from excite.errors import ExciteError
 from excite.kernels import reference
 from excite.kernels.cpu.openmp import openmp
-from excite.kernels.dispatch import WORTH, kernels, passes_for
+from excite.kernels.dispatch import MIN_SIZES, kernels, select_backend
 
 cpu = pytest.importorskip("excite.kernels.cpu.passes")
 pytestmark = pytest.mark.skipif(openmp() is None, reason="PyTorch's OpenMP library was not found")
@@ -142,22 +142,22 @@ def test_sums_do_not_depend_on_the_number_of_threads() -> None:
 
 def test_who_is_served() -> None:
     x = torch.randn(2, 8, 5, 5).contiguous(memory_format=torch.channels_last)
-    assert passes_for(x) is cpu
-    assert passes_for(x.contiguous()) is None  # another memory
-    assert passes_for(x.double()) is None
-    assert passes_for(x.to("meta")) is None
+    assert select_backend(x) is cpu
+    assert select_backend(x.contiguous()) is None  # another memory
+    assert select_backend(x.double()) is None
+    assert select_backend(x.to("meta")) is None
     with kernels("off"):
-        assert passes_for(x) is None
+        assert select_backend(x) is None
     with kernels("plain"):
-        assert passes_for(x) is reference
-    assert passes_for(x) is cpu
+        assert select_backend(x) is reference
+    assert select_backend(x) is cpu
 
 
 def test_the_environment_decides() -> None:
     code = (
-        "import torch; from excite.kernels.dispatch import passes_for;"
+        "import torch; from excite.kernels.dispatch import select_backend;"
         "x = torch.randn(2, 8, 5, 5).contiguous(memory_format=torch.channels_last);"
-        "print(passes_for(x))"
+        "print(select_backend(x))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -171,13 +171,13 @@ def test_the_environment_decides() -> None:
         kernels("of"),
         pytest.raises(ExciteError, match="EXCITE_KERNELS: must be one of auto, on, off, plain"),
     ):
-        passes_for(torch.randn(1, 1, 1, 1))
+        select_backend(torch.randn(1, 1, 1, 1))
 
 
 def test_small_maps_are_left_to_pytorch() -> None:
     small, large = (torch.randn(1, 8, s, s).contiguous(memory_format=torch.channels_last) for s in (8, 1024))
     with kernels("auto"):
-        for task in set(WORTH) - {"always"}:
-            assert passes_for(small, task) is None
-            assert passes_for(large, task) is not None
-    assert passes_for(small, "norm") is not None
+        for task in set(MIN_SIZES) - {"always"}:
+            assert select_backend(small, task) is None
+            assert select_backend(large, task) is not None
+    assert select_backend(small, "norm") is not None

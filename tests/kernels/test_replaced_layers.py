@@ -13,7 +13,7 @@ import excite
 from excite.attention.squeeze_excitation import SqueezeExcitation
 from excite.insertion.copying import copied
 from excite.kernels.dispatch import kernels
-from excite.kernels.norm_gate import sees_means_only
+from excite.kernels.norm_gate import uses_means_only
 from excite.models.densenet import DenseNet, Transition
 
 
@@ -116,10 +116,10 @@ class Learned(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.by = nn.Parameter(torch.tensor(2.0))
+        self.subgroups = nn.Parameter(torch.tensor(2.0))
 
     def forward(self, _module: nn.Module, _given: object, out: Tensor) -> Tensor:
-        return out * self.by
+        return out * self.subgroups
 
 
 def test_what_hooks_inside_of_attention_learn_has_its_gradient() -> None:
@@ -155,8 +155,8 @@ class Deviation(SqueezeExcitation):
 def test_a_subclass_with_another_part_is_not_fused(kind: type[SqueezeExcitation]) -> None:
     net = attended_norm()
     net[0].attention = kind(16, reduction=4)
-    assert sees_means_only(SqueezeExcitation(16))
-    assert not sees_means_only(net[0].attention)
+    assert uses_means_only(SqueezeExcitation(16))
+    assert not uses_means_only(net[0].attention)
     same_either_way(net, last(4, 16, 6, 6))
 
 
@@ -180,10 +180,10 @@ class Scaled(nn.Module):
 
     def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
         super().__init__()
-        self.by, self.layer = nn.Parameter(torch.ones(())), layer.to(dtype)
+        self.subgroups, self.layer = nn.Parameter(torch.ones(())), layer.to(dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x) * self.by
+        return self.layer(x) * self.subgroups
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

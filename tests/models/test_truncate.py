@@ -11,7 +11,7 @@ from torch import nn
 from excite.errors import ExciteError
 from excite.insertion.insert import inserted_sites
 from excite.models.catalog import create_model
-from excite.models.head import head_of, linear_head
+from excite.models.head import head_path, linear_head
 from excite.models.truncate import last_whole_block, truncate
 from excite.models.weights import load_weights
 
@@ -40,7 +40,9 @@ def test_logits_are_the_heads_of_the_blocks_output(name: str, after: str) -> Non
     names = set(model.state_dict())
     cut = truncate(model, after, num_classes=3).eval()
     assert set(cut.state_dict()) < names
-    cut.get_submodule(head_of(cut)).register_forward_pre_hook(lambda _m, inputs: seen.update(head=inputs[0]))
+    cut.get_submodule(head_path(cut)).register_forward_pre_hook(
+        lambda _m, inputs: seen.update(head=inputs[0])
+    )
     logits = cut(images)
     assert logits.shape == (2, 3)
     head = linear_head(cut)
@@ -55,7 +57,7 @@ def test_logits_are_the_heads_of_the_blocks_output(name: str, after: str) -> Non
 
 
 def test_attention_goes_into_what_is_left() -> None:
-    model = create_model("resnet18", num_classes=3, cut_after="layer3", attention="se")
+    model = create_model("resnet18", num_classes=3, truncate_after="layer3", attention="se")
     assert {site.path.partition(".")[0] for site in inserted_sites(model)} == {"layer1", "layer2", "layer3"}
 
 
@@ -84,7 +86,7 @@ def test_a_missing_head_alone_is_no_reason_to_cut() -> None:
 )
 def test_what_cannot_be_cut_says_why(name: str, after: str, message: str) -> None:
     with pytest.raises(ExciteError, match=message):
-        create_model(name, num_classes=3, cut_after=after)
+        create_model(name, num_classes=3, truncate_after=after)
 
 
 def test_a_head_that_is_a_convolution_gives_no_features() -> None:

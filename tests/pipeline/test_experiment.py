@@ -59,8 +59,8 @@ def test_the_run_folder_holds_what_is_promised(trained: Run) -> None:
 def test_every_option_is_settled(trained: Run) -> None:
     config = yaml.safe_load((trained.path / "config.yaml").read_text())
     may_be_open = {"intensity_range", "group_pattern", "photos", "decisions", "weights", "where", "stages"}
-    may_be_open |= {"time_budget", "patience", "folds", "cut_after"}
-    may_be_open |= {"positive", "sensitivity", "specificity", "not_sure_below", "sure_accuracy", "by"}
+    may_be_open |= {"time_budget", "patience", "folds", "truncate_after"}
+    may_be_open |= {"positive", "sensitivity", "specificity", "abstain_below", "selective_accuracy", "by"}
     assert {name for name, value in config.items() if value is None} <= may_be_open
     assert "auto" not in config.values()
     assert config["image_size"] == 32  # the pictures are 24 x 20
@@ -136,7 +136,7 @@ def test_evaluation_aligns_classes_by_name(trained: Run, tmp_path: Path) -> None
     assert result.figures["accuracy"]["value"] > 0.9
     of_nobody = result.figures["classes"]["a"]
     assert of_nobody["n"] == 0
-    assert of_nobody["sensitivity"] == {"value": None, "why": "no image is of this class"}
+    assert of_nobody["sensitivity"] == {"value": None, "reason": "no image is of this class"}
     (tmp_path / "some" / "c").rename(tmp_path / "some" / "Zebra")
     with pytest.raises(ExciteError, match="class 'Zebra' is none of the run's: a, b, c"):
         evaluate_run(trained, str(tmp_path / "some"))
@@ -237,7 +237,7 @@ def test_bad_files_are_left_out_up_to_max_bad(pictures: Path, tmp_path: Path) ->
     (pictures / "a" / "broken.png").write_bytes(b"no picture")
     with pytest.raises(ExciteError, match=r"1 of 61 files are bad.*broken\.png"):
         excite.train(pictures, out=str(tmp_path / "run"), **QUICK)
-    run = excite.train(pictures, out=str(tmp_path / "run"), max_bad=0.05, **(QUICK | {"epochs": 1}))
+    run = excite.train(pictures, out=str(tmp_path / "run"), max_unreadable=0.05, **(QUICK | {"epochs": 1}))
     with (run.path / "manifest.csv").open(newline="") as file:
         paths = [row["path"] for row in csv.DictReader(file)]
     assert len(paths) == 60

@@ -14,7 +14,7 @@ import excite
 from excite.config.train_config import TrainConfig
 from excite.data.corruptions import SHIFTS
 from excite.data.manifest import Manifest
-from excite.models.head import head_of
+from excite.models.head import head_path
 from excite.pipeline.finetuning import START
 from excite.pipeline.weight_interpolation import LARGEST, SHARES, nearest_to_start, some_rows
 
@@ -32,7 +32,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_pictures(place / "pictures")
     torch.manual_seed(0)
     model = excite.create_model("cifar_resnet20", num_classes=10)
-    kept = {name: value for name, value in model.state_dict().items() if not name.startswith(head_of(model))}
+    kept = {
+        name: value for name, value in model.state_dict().items() if not name.startswith(head_path(model))
+    }
     save_file(kept, place / "w.safetensors")
     return place
 
@@ -43,7 +45,7 @@ def test_the_start_is_the_probe_and_the_end_lies_between_start_and_best(place: P
     )
     settled = run.config
     assert settled.lr == pytest.approx(2e-4)
-    assert (settled.layer_decay, settled.patience, settled.best_by) == (0.65, 10, "loss")
+    assert (settled.layer_decay, settled.patience, settled.monitor) == (0.65, 10, "loss")
     assert settled.batch_norm == "frozen"
     assert settled.augment == "small"
     given = load_file(place / "w.safetensors")
@@ -57,7 +59,7 @@ def test_the_start_is_the_probe_and_the_end_lies_between_start_and_best(place: P
         **PROBE,
     )
     assert probe.metrics["val"]["accuracy"]["value"] > 0.9
-    assert settled.views == "flip"
+    assert settled.tta == "flip"
     name = next(name for name in given if name.endswith("conv1.weight"))
     moved = best[name] - start[name]
     share = float(((ended[name] - start[name]) * moved).sum() / (moved * moved).sum())
@@ -101,7 +103,7 @@ def test_a_head_that_came_with_the_weights_stays(place: Path) -> None:
         place / "pictures", weights=str(place / "whole.safetensors"), out=str(place / "kept"), **QUICK
     )
     start = load_file(run.checkpoints / START)
-    assert torch.equal(start[f"{head_of(model)}.weight"], model.state_dict()[f"{head_of(model)}.weight"])
+    assert torch.equal(start[f"{head_path(model)}.weight"], model.state_dict()[f"{head_path(model)}.weight"])
     assert not run.read_json("shifts.json")["probe"]
 
 
@@ -128,10 +130,10 @@ def test_one_copy_of_each_photo_is_asked_and_not_more_images_than_that_takes() -
     labels = np.where(np.arange(2000) % 8 < 4, "a", "b")
     columns = {"path": list(map(str, range(2000))), "label": labels, "photo": photos, "split": splits}
     images = Manifest(pd.DataFrame(columns), ("a", "b"))
-    one = some_rows(images, "val", TrainConfig().replace(copies="one"))
+    one = some_rows(images, "val", TrainConfig().replace(augmented_copies="one"))
     assert sorted(np.array(photos)[one]) == sorted(set(np.array(photos)[splits == "val"]))
     assert (splits[one] == "val").all()
     assert len(set(one % 4)) == 4  # not always the first copy
-    every = some_rows(images, "val", TrainConfig().replace(copies="all"))
+    every = some_rows(images, "val", TrainConfig().replace(augmented_copies="all"))
     assert len(every) == len(set(every)) == LARGEST
     assert (np.diff(every) > 0).all()

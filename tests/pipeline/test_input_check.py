@@ -41,11 +41,11 @@ def test_the_network_is_left_as_it_was() -> None:
 
 def test_one_value_per_channel_is_told_before_training() -> None:
     model = create_model("resnet18", num_classes=2)
-    four = CONFIG.replace(batch_size=4, accumulate=4)
+    four = CONFIG.replace(batch_size=4, accumulation_steps=4)
     with pytest.raises(ExciteError, match="a single value per channel"):
         check_input(model, four, 2)
     check_input(model, four.replace(image_size=64), 2)  # 2 x 2 pixels are four values
-    check_input(model, four.replace(accumulate=2), 2)
+    check_input(model, four.replace(accumulation_steps=2), 2)
     check_input(model, four.replace(batch_norm="frozen"), 2)
     check_input(create_model("torchvision:convnext_tiny", num_classes=2), four, 2)  # no batch norm
     with pytest.raises(ExciteError, match="4 processes"):

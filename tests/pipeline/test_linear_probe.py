@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 import excite
 from excite.errors import ExciteError
-from excite.models.head import head_of
+from excite.models.head import head_path
 from excite.runs.evaluate import evaluate_run
 from excite.runs.run import Run
 
@@ -27,7 +27,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_pictures(place / "pictures")
     torch.manual_seed(0)
     model = excite.create_model("cifar_resnet20", num_classes=10)
-    head = head_of(model)
+    head = head_path(model)
     weights = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(head)}
     save_file(weights, place / "w.safetensors")
     return place

@@ -115,6 +115,6 @@ def test_a_persons_decisions_count(photos: Path, tmp_path: Path) -> None:
 
 
 def test_no_pass_beyond_the_second_where_it_is_not_wanted(photos: Path, tmp_path: Path) -> None:
-    assert excite.audit(photos, photos=False).photos is False
-    run = excite.train(photos, photos=False, out=str(tmp_path / "run"), **QUICK)
-    assert run.config.photos is False
+    assert excite.audit(photos, near_duplicates=False).photos is False
+    run = excite.train(photos, near_duplicates=False, out=str(tmp_path / "run"), **QUICK)
+    assert run.config.near_duplicates is False

@@ -12,7 +12,7 @@ from excite.config.train_config import TrainConfig
 from excite.data.manifest import Manifest
 from excite.errors import ExciteError
 from excite.models.catalog import create_model
-from excite.pipeline.resolve import settle
+from excite.pipeline.resolve import resolve
 from excite.reporting.provenance import command
 from excite.runs.derive import architecture_of
 
@@ -25,9 +25,9 @@ def manifest(width: int, height: int, **columns: object) -> Manifest:
 def settled(
     width: int = 300, height: int = 200, columns: dict[str, object] | None = None, **options: object
 ) -> TrainConfig:
-    return settle(TrainConfig().replace(device="cpu", **options), manifest(width, height, **(columns or {})))[
-        0
-    ]
+    return resolve(
+        TrainConfig().replace(device="cpu", **options), manifest(width, height, **(columns or {}))
+    )[0]
 
 
 @pytest.mark.parametrize(
@@ -99,13 +99,13 @@ def test_each_optimizer_has_a_rate_of_its_own_and_a_given_one_stays() -> None:
 
 def test_weights_bring_their_normalization() -> None:
     """timm declares 0.5 for this MobileNet and ImageNet's mean for ResNet-18."""
-    assert settled(model="mobilenetv1_100", weights="w.safetensors").normalization == "half"
+    assert settled(model="mobilenetv1_100", weights="w.safetensors").normalization == "symmetric"
     assert settled(model="mobilenetv1_100").normalization == "imagenet"
     assert settled(model="timm:resnet18", weights="w.safetensors").normalization == "imagenet"
 
 
 def test_choices_are_told_with_their_reason() -> None:
-    _, reasons = settle(TrainConfig(), manifest(300, 200))
+    _, reasons = resolve(TrainConfig(), manifest(300, 200))
     told = [reason.split()[0] for reason in reasons]
     assert told == ["device", "split", "recipe", "precision", "image_size", "model", "attention", "positive"]
 
@@ -127,7 +127,7 @@ TRAINED = {"weights": "w.safetensors", "model": "mobilenetv1_100"}
 def test_who_says_how_to_train_wants_training(given: dict[str, object]) -> None:
     assert settled(**TRAINED).recipe == "probe"
     options = TrainConfig().replace(device="cpu", **TRAINED, **given)
-    config, reasons = settle(options, manifest(300, 200))
+    config, reasons = resolve(options, manifest(300, 200))
     assert config.recipe == "finetune"
     flag = f"--{list(given)[-1].replace('_', '-')}"
     assert f"recipe finetune: {flag} says how weights are to be trained" in reasons
@@ -145,15 +145,15 @@ def test_a_probe_is_repeated_without_options_that_it_does_not_know() -> None:
     config = settled(**TRAINED)
     words = command(config).split()
     known = {"--model", "--weights", "--recipe", "--image-size", "--device", "--precision", "--split"}
-    known |= {"--flips", "--views", "--normalization", "--attention", "--positive"}
+    known |= {"--flips", "--tta", "--normalization", "--attention", "--positive"}
     assert {word for word in words if word.startswith("--")} == known
-    assert settle(config, manifest(300, 200)) == (config, [])
+    assert resolve(config, manifest(300, 200)) == (config, [])
 
 
 def test_what_is_settled_stays_when_it_is_settled_again() -> None:
     for options in ({}, {"recipe": "finetune", **TRAINED}, {"recipe": "probe", **TRAINED}):
         config = settled(**options)
-        assert settle(config, manifest(300, 200)) == (config, [])
+        assert resolve(config, manifest(300, 200)) == (config, [])
 
 
 def test_padding_is_what_the_weights_file_says_unless_the_user_does(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def write_cross_validation(
         figures = {key: value for key, value in figures.items() if key not in ("classes", "confusion")}
         figures |= measure_repeats([pooled] * repeats, resamples=resamples)
     doubts = write_candidates(Run(folder), pooled)
-    ensemble = {"members": folds * repeats, "temperature": TEMPERATURE, "not_sure_below": 0.0}
+    ensemble = {"members": folds * repeats, "temperature": TEMPERATURE, "abstain_below": 0.0}
     found = {"test": figures, "folds": rows, "corrected": {"accuracy": asdict(mean)}}
     _write(folder, "metrics.json", found | {"ensemble": ensemble, "label_noise": doubts})
     _save(pooled, folder / "predictions.csv", fold=pooled.group_codes % folds)
@@ -179,7 +179,7 @@ def _save(predictions: Predictions, path: Path, **further: Any) -> None:
             "path": predictions.paths,
             "label": [names[target] for target in predictions.targets],
             "group": predictions.groups,
-            "predicted": [names[guess] for guess in predictions.guesses],
+            "predicted": [names[guess] for guess in predictions.predicted],
             **columns,
             **further,
         }
@@ -207,7 +207,7 @@ AUDIT = {
     "images": 480,
     "groups": 160,
     "group_sizes": {"largest": 3, "alone": 0},
-    "giant_groups": [],
+    "oversized_groups": [],
     "passes": ["files", "same picture", "same photo"],
     "kinds": {"identical file": 1, "same picture": 2, "same photo": 317},
     "leaks": {"groups": 0, "images": {}, "shares": {}},

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from excite.evaluation.evaluate import Questions, judge
+from excite.evaluation.evaluate import EvaluationSpec, evaluate_predictions
 from excite.evaluation.predictions import Predictions
 from excite.reporting.evaluation_page import evaluation_page, write_evaluation
 from excite.runs.evaluate import Evaluation
@@ -37,10 +37,10 @@ def evaluation(
             SeenImage(row, paths[row], counterpart, "same photo", f"{row + 9} of 60 <features>", 0.9)
         )
     rest = predictions.take(np.arange(len(predictions)) >= seen)
-    asked = Questions()
-    figures = judge(predictions, asked, temperature=1.5) | {"grouped_by": "image"}
+    asked = EvaluationSpec()
+    figures = evaluate_predictions(predictions, asked, temperature=1.5) | {"grouped_by": "image"}
     figures |= {"seen_in_training": seen, "seen_images": [image.to_dict() for image in images]}
-    figures["without_seen"] = judge(rest, asked, temperature=1.5)
+    figures["without_seen"] = evaluate_predictions(rest, asked, temperature=1.5)
     return Evaluation("all", figures, predictions, rest, tuple(images))
 
 

@@ -99,8 +99,8 @@ def test_learning_is_drawn_also_where_it_went_wrong(epochs: int) -> None:
 
 def test_what_is_not_defined_is_told_with_its_reason() -> None:
     notes = Notes()
-    gone = {"value": None, "why": "no image is of this class"}
-    bare = {"value": 0.5, "low": None, "high": None, "why": "3 groups are too few"}
+    gone = {"value": None, "reason": "no image is of this class"}
+    bare = {"value": 0.5, "low": None, "high": None, "reason": "3 groups are too few"}
     shares = [cell("ppv", gone, notes), cell("auroc", bare, notes), cell("npv", gone, notes)]
     assert [(one.value, one.mark) for one in shares] == [
         ("not defined", "a"),
@@ -123,7 +123,11 @@ def test_what_is_not_defined_is_told_with_its_reason() -> None:
         TrainConfig(data="/data"),
         TrainConfig(data="a 'quoted' $folder", group_pattern=r"^(\d+)_", channels_last=False, identity=True),
         TrainConfig(
-            data="x", lr=1e-5, attention_options={"reduction": 8, "gate": "hard é"}, seed=3, photos=False
+            data="x",
+            lr=1e-5,
+            attention_options={"reduction": 8, "gate": "hard é"},
+            seed=3,
+            near_duplicates=False,
         ),
         TrainConfig(data="x", pretrained=True, augment_options={"rotation": 30}, patience=4, time_budget=1.5),
     ],
@@ -193,7 +197,7 @@ def test_the_card_says_once_why_intervals_are_missing(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", ("a", "b", "c"), groups=12, size=2)
     card = model_card(run)
     figures = run.metrics["test"]["classes"]
-    reasons = {row[name]["why"] for row in figures.values() for name in row if "why" in str(row[name])}
+    reasons = {row[name]["reason"] for row in figures.values() for name in row if "reason" in str(row[name])}
     assert reasons
     for reason in reasons:
         assert card.count(reason) == 1
@@ -202,7 +206,7 @@ def test_the_card_says_once_why_intervals_are_missing(tmp_path: Path) -> None:
     assert "<td>" in page
     marked = [cell for cell in re.findall(r"<td>(.*?)</td>", page) if "<sup>" in cell]
     assert len(marked) == sum(
-        "why" in value for row in figures.values() for value in row.values() if isinstance(value, dict)
+        "reason" in value for row in figures.values() for value in row.values() if isinstance(value, dict)
     )
 
 

@@ -15,7 +15,7 @@ from excite.config.train_config import TrainConfig
 from excite.data.manifest import Manifest
 from excite.errors import ExciteError
 from excite.insertion.insert import inserted_sites, remove
-from excite.pipeline.resolve import settle
+from excite.pipeline.resolve import resolve
 from excite.runs.run import Run
 
 OPTIONS = {"epochs": 2, "batch_size": 8, "quiet": True, "device": "cpu", "model": "cifar_resnet20"}
@@ -51,7 +51,7 @@ def settled(**options: object) -> tuple[TrainConfig, list[str]]:
     import pandas as pd
 
     table = pd.DataFrame({"path": ["/x/1.png", "/x/2.png"], "label": ["a", "b"], "width": 32, "height": 32})
-    return settle(TrainConfig().replace(device="cpu", **options), Manifest(table, ("a", "b")))
+    return resolve(TrainConfig().replace(device="cpu", **options), Manifest(table, ("a", "b")))
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_batch_norm_takes_each_process_s_share_as_accumulation_takes_each_piece(
     excite_command: Command, pictures: Path, tmp_path: Path
 ) -> None:
     """With batch norm two processes are one that cuts its batch in two, but for the running statistics."""
-    one = trained(excite_command, pictures, tmp_path / "one", "densenet_bc_40_12", "--accumulate", 2)
+    one = trained(excite_command, pictures, tmp_path / "one", "densenet_bc_40_12", "--accumulation-steps", 2)
     two = trained(excite_command, pictures, tmp_path / "two", "densenet_bc_40_12")
     for name, value in one.items():
         if "running" not in name and "num_batches" not in name:

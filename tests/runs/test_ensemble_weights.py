@@ -20,7 +20,7 @@ from excite.config.train_config import TrainConfig
 from excite.errors import ExciteError
 from excite.evaluation.calibration import fit_temperature, logits_of
 from excite.evaluation.predictions import Predictions
-from excite.models.head import head_of
+from excite.models.head import head_path
 from excite.pipeline.ensemble_calibration import NEVER_SURE, write_ensemble
 from excite.runs.evaluate import evaluate_run
 from excite.runs.label_candidates import write_candidates
@@ -54,7 +54,7 @@ def probed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     place = tmp_path_factory.mktemp("probed")
     torch.manual_seed(0)
     model = excite.create_model("cifar_resnet20", num_classes=10)
-    head = head_of(model)
+    head = head_path(model)
     weights = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(head)}
     save_file(weights, place / "w.safetensors")
     options = {"recipe": "probe", "weights": str(place / "w.safetensors"), "out": str(place / "run")}
@@ -212,7 +212,7 @@ def test_an_unfinished_cross_validation_gets_one_line(
 
 
 def test_a_wish_that_cannot_be_had_leaves_it_never_sure(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text(TrainConfig(data="d", sure_accuracy=1.0).to_yaml())
+    (tmp_path / "config.yaml").write_text(TrainConfig(data="d", selective_accuracy=1.0).to_yaml())
     (tmp_path / "manifest.csv").write_text("path,label\n")
     shares = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
     wrong = Predictions(np.array([1, 0, 1]), shares, ("a", "b"), np.array(["", "", ""]), ("x", "y", "z"))
@@ -220,7 +220,7 @@ def test_a_wish_that_cannot_be_had_leaves_it_never_sure(tmp_path: Path) -> None:
     display = Display()
     display.note = notes.append  # type: ignore[method-assign]
     found = write_ensemble(Run(tmp_path), [], wrong, display)
-    assert found["not_sure_below"] == NEVER_SURE > 1
+    assert found["abstain_below"] == NEVER_SURE > 1
     assert "the ensemble is never sure: no confidence makes 100.0% of the validation" in notes[0]
 
 

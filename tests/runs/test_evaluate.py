@@ -16,7 +16,7 @@ import excite
 from excite.audit.duplicates import looks
 from excite.cli.app import run as excite_cli
 from excite.errors import ExciteError
-from excite.evaluation.evaluate import Questions
+from excite.evaluation.evaluate import EvaluationSpec
 from excite.runs.evaluate import evaluate_run
 from excite.runs.run import Run
 from tests.conftest import make_pictures
@@ -38,7 +38,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
         Image.fromarray(pixels).save(path)
         rows.append((path.name, "ab"[number % 2], ("old", "new")[number // 2 % 2]))
     pd.DataFrame(rows, columns=["path", "label", "camera"]).to_csv(place / "data.csv", index=False)
-    return excite.train(place / "data.csv", out=str(place / "run"), by="camera", **QUICK)
+    return excite.train(place / "data.csv", out=str(place / "run"), subgroups="camera", **QUICK)
 
 
 def test_the_training_answers_what_was_asked(trained: Run) -> None:
@@ -72,8 +72,8 @@ def test_the_saved_temperature_makes_validation_likelier_than_none(trained: Run)
 
 
 def test_other_wishes_can_be_asked_later(trained: Run) -> None:
-    questions = Questions(positive="b", specificity=0.9, not_sure_below=0.6)
-    figures = evaluate_run(trained, questions=questions).figures
+    spec = EvaluationSpec(positive="b", specificity=0.9, abstain_below=0.6)
+    figures = evaluate_run(trained, spec=spec).figures
     assert figures["operating_point"]["chosen"]["wished"] == "specificity"
     confidences = trained.predicted("test").confidences
     assert figures["abstention"]["answered"] == (confidences >= 0.6).sum()
@@ -81,7 +81,7 @@ def test_other_wishes_can_be_asked_later(trained: Run) -> None:
 
 
 def test_a_classifier_that_may_doubt_says_so(trained: Run, tmp_path: Path) -> None:
-    options = trained.config.to_dict() | {"not_sure_below": 0.99, "out": str(tmp_path / "run"), "quiet": True}
+    options = trained.config.to_dict() | {"abstain_below": 0.99, "out": str(tmp_path / "run"), "quiet": True}
     run = excite.train(options.pop("data"), **options)
     said = excite.Classifier.load(run).predict(list(run.predictions["path"]))
     assert {one.sure for one in said} >= {False}
@@ -113,7 +113,7 @@ def foreign(trained: Run, tmp_path: Path) -> Path:
 def test_classes_are_mapped_and_seen_images_are_counted(
     trained: Run, foreign: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["evaluate", str(trained.path), str(foreign), "--map", "measles=b", "--json"]
+    arguments = ["evaluate", str(trained.path), str(foreign), "--map-class", "measles=b", "--json"]
     assert excite_cli(arguments) == 0
     said = capsys.readouterr()
     figures = json.loads(said.out)["all"]
@@ -131,7 +131,7 @@ def test_seen_images_are_named_with_counterpart_and_evidence_and_figures_are_giv
         "evaluate",
         str(trained.path),
         str(foreign),
-        "--map",
+        "--map-class",
         "measles=b",
         "--out",
         str(tmp_path / "o"),
@@ -153,9 +153,9 @@ def test_seen_images_are_named_with_counterpart_and_evidence_and_figures_are_giv
     ]
     predictions = pd.read_csv(tmp_path / "o" / "predictions.csv")
     rest = predictions[~predictions["path"].isin([row["path"] for row in rows])]
-    unseen = figures["without_seen"]
-    assert (figures["n"], unseen["n"]) == (13, len(rest))
-    assert unseen["accuracy"]["value"] == pytest.approx((rest["label"] == rest["predicted"]).mean())
+    has_no_hooks = figures["without_seen"]
+    assert (figures["n"], has_no_hooks["n"]) == (13, len(rest))
+    assert has_no_hooks["accuracy"]["value"] == pytest.approx((rest["label"] == rest["predicted"]).mean())
     for name in seen:
         assert name in said
     assert "without   accuracy" in said
@@ -203,7 +203,7 @@ def patterned(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run whose groups come from its file names."""
     place = make_pictures(tmp_path_factory.mktemp("patterned") / "data")
     out = place.parent / "run"
-    return excite.train(place, group_pattern=r"^(p\d+)_", photos=False, out=str(out), **QUICK)
+    return excite.train(place, group_pattern=r"^(p\d+)_", near_duplicates=False, out=str(out), **QUICK)
 
 
 @pytest.fixture
@@ -302,7 +302,7 @@ def test_all_unknown_classes_are_named_with_the_likeliest_answer(
     (foreign / "a").rename(foreign / "aa")
     assert excite_cli(["evaluate", str(trained.path), str(foreign)]) == 2
     said = capsys.readouterr().err
-    assert "classes 'aa', 'measles' are none of the run's: a, b (say what it is with --map aa=a" in said
+    assert "classes 'aa', 'measles' are none of the run's: a, b (say what it is with --map-class aa=a" in said
 
 
 def test_copies_of_images_that_are_gone_are_known_by_content_or_from_memory(
@@ -323,12 +323,12 @@ def test_copies_of_images_that_are_gone_are_known_by_content_or_from_memory(
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        ([], "class 'measles' is none of the run's: a, b (say what it is with --map measles=b"),
-        (["--map", "measels=b"], "did you mean 'measles'?"),
-        (["--map", "measles=c"], "unknown class 'c'"),
-        (["--map", "measles"], "is not of the form THEIRS=OURS"),
-        (["--map", "measles=b", "--by", "lens"], "--by: unknown column 'lens'"),
-        (["--map", "measles=b", "--positive", "c"], "unknown class 'c'"),
+        ([], "class 'measles' is none of the run's: a, b (say what it is with --map-class measles=b"),
+        (["--map-class", "measels=b"], "did you mean 'measles'?"),
+        (["--map-class", "measles=c"], "unknown class 'c'"),
+        (["--map-class", "measles"], "is not of the form THEIRS=OURS"),
+        (["--map-class", "measles=b", "--subgroups", "lens"], "--subgroups: unknown column 'lens'"),
+        (["--map-class", "measles=b", "--positive", "c"], "unknown class 'c'"),
         (["--sensitivity", "0.9", "--specificity", "0.9"], "sensitivity and specificity both say"),
         (["--validation", "x.csv"], "is a run, of which --validation says nothing"),
     ],
@@ -363,7 +363,7 @@ def test_anybodys_predictions_are_measured(tmp_path: Path, capsys: pytest.Captur
     arguments = [
         "evaluate",
         str(tmp_path / "said.csv"),
-        "--by",
+        "--subgroups",
         "site",
         "--json",
         "--out",
@@ -372,8 +372,8 @@ def test_anybodys_predictions_are_measured(tmp_path: Path, capsys: pytest.Captur
     more = ["--validation", str(tmp_path / "said.csv"), "--positive", "yes", "--sensitivity", "0.8"]
     assert excite_cli([*arguments, *more]) == 0
     figures = json.loads(capsys.readouterr().out)["table"]
-    guesses = np.where(table["p:yes"] > table["p:no"], "yes", "no")
-    assert figures["accuracy"]["value"] == pytest.approx((guesses == table["label"]).mean())
+    predicted = np.where(table["p:yes"] > table["p:no"], "yes", "no")
+    assert figures["accuracy"]["value"] == pytest.approx((predicted == table["label"]).mean())
     assert [row["n"] for row in figures["subgroups"][0]["rows"]] == [10, 10, 10]
     assert figures["operating_point"]["test"]["sensitivity"]["value"] >= 0.8
     assert json.loads((tmp_path / "o" / "metrics.json").read_text())["table"] == figures
@@ -411,7 +411,7 @@ def test_one_image_and_one_class_are_measured_and_what_is_not_defined_says_why(
     assert "no interval: 1 group is too few to resample; 10 are needed" in said
     table = good_table()
     table[table["label"] == "yes"].to_csv(tmp_path / "yes.csv", index=False)
-    assert excite_cli(["evaluate", str(tmp_path / "yes.csv"), "--by", "site"]) == 0
+    assert excite_cli(["evaluate", str(tmp_path / "yes.csv"), "--subgroups", "site"]) == 0
     said = capsys.readouterr().out
     reasons = [line for line in said.splitlines() if line.startswith("not defined (-): ")]
     assert "every image is of this class" in reasons[0]  # of the classes
@@ -426,7 +426,7 @@ def test_an_evaluation_is_not_written_over_a_run(
     shutil.copytree(trained.path, run)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     (tmp_path / "link").symlink_to("run")
-    other = [str(foreign), "--map", "measles=b"]
+    other = [str(foreign), "--map-class", "measles=b"]
     for out in (run, tmp_path / "link", run / "figures", run / "checkpoints" / "x", run / "repeat-0/fold-1"):
         for source in ([str(run)], [str(run), *other], [str(run / "predictions.csv")]):
             assert excite_cli(["evaluate", *source, "--out", str(out)]) == 2

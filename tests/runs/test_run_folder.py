@@ -108,7 +108,7 @@ def test_resume_takes_the_data_in_any_spelling_and_names_the_way_out(
     work = tmp_path / "work"
     make_pictures(work / "photos", classes=2, each=12)
     make_pictures(work / "others/photos", classes=2, each=12)
-    options = ["--epochs", 1, "--batch-size", 8, "--device", "cpu", "--no-photos"]
+    options = ["--epochs", 1, "--batch-size", 8, "--device", "cpu", "--no-near-duplicates"]
     assert excite_command("train", "photos", *options).returncode == 0
     for data in ("photos/", "./photos", work / "photos"):
         done = excite_command("train", data, "--resume")
@@ -137,8 +137,8 @@ def test_no_verb_writes_among_the_images(excite_command: Command, tmp_path: Path
         ["train", "photos", "--out", "photos/run"],
         ["train", "table.csv", "--out", "photos/a/run"],
         ["train", "table.csv", "--folds", 2, "--out", "photos/run"],
-        ["audit", "table.csv", "--no-photos", "--out", "photos/audit"],
-        ["split", "table.csv", "--no-photos", "--out", "photos/table.csv"],
+        ["audit", "table.csv", "--no-near-duplicates", "--out", "photos/audit"],
+        ["split", "table.csv", "--no-near-duplicates", "--out", "photos/table.csv"],
         ["study", "run", "photos", *arms, "--out", "photos/study"],
     ):
         done = excite_command(*command)
@@ -153,7 +153,7 @@ def test_no_verb_writes_among_the_images(excite_command: Command, tmp_path: Path
 def test_predict_reads_the_files_that_train_reads(excite_command: Command, tmp_path: Path) -> None:
     work = tmp_path / "work"
     make_pictures(work / "photos", classes=2, each=12)
-    options = ["--epochs", 1, "--batch-size", 8, "--device", "cpu", "--no-photos"]
+    options = ["--epochs", 1, "--batch-size", 8, "--device", "cpu", "--no-near-duplicates"]
     assert excite_command("train", "photos", *options, "--out", "run").returncode == 0
     picture = (work / "photos/a/p0_0.png").read_bytes()
     for name in ("ok.png", "sub/._ok.png", ".ipynb_checkpoints/ok.png", "__MACOSX/ok.png", "album.jpg/x.png"):

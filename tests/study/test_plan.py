@@ -12,7 +12,7 @@ from excite.models.catalog import create_model
 from excite.models.summary import summarize
 from excite.runs.derive import architecture_of
 from excite.study.plan import Arm, Plan, arm_config, parse_arm, plan_from_yaml
-from excite.study.presets import READY, ready_plan
+from excite.study.presets import READY, preset_plan
 
 
 def test_an_arm_is_a_name_a_network_and_options() -> None:
@@ -114,7 +114,7 @@ def test_a_wrong_yaml_is_named(tmp_path: Path, text: str, message: str) -> None:
 
 def test_ready_plans_are_the_papers_ablations() -> None:
     """Names and figures as in arXiv 1709.01507, tables 10 to 16."""
-    assert [arm.name for arm in ready_plan("reduction").arms("m")] == [
+    assert [arm.name for arm in preset_plan("reduction").arms("m")] == [
         "plain",
         "r2",
         "r4",
@@ -129,15 +129,15 @@ def test_ready_plans_are_the_papers_ablations() -> None:
             arm.options["attention"] == "se" for arm in arms.values() if arm.name in ("r2", "tanh", "pre")
         )
     assert READY["strategy"].reported["identity"].top1 == 22.20
-    assert {arm.name: arm.against for arm in ready_plan("architectures").arms("")}[
+    assert {arm.name: arm.against for arm in preset_plan("architectures").arms("")}[
         "vgg16_bn+se"
     ] == "vgg16_bn"
     with pytest.raises(ExciteError, match="did you mean 'stages'"):
-        ready_plan("stage")
+        preset_plan("stage")
 
 
 def test_the_papers_three_squeezes_differ_in_nothing_but_the_squeeze() -> None:
-    arms = {arm.name: arm for arm in ready_plan("squeeze").arms("cifar_resnet20")}
+    arms = {arm.name: arm for arm in preset_plan("squeeze").arms("cifar_resnet20")}
     assert list(arms) == ["plain", "max", "avg", "none"]
     found = {}
     for name, arm in arms.items():

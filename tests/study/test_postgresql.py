@@ -84,16 +84,16 @@ def test_a_restart_in_the_middle_loses_no_cell_and_counts_none_twice(cluster: Cl
         own = Store(cluster.url, patience=30)
         try:
             while True:
-                claim = own.take(STUDY, f"{name} {time.monotonic_ns()}", name, lease=3.0)
-                if claim is None:
+                lease = own.take(STUDY, f"{name} {time.monotonic_ns()}", name, lease=3.0)
+                if lease is None:
                     counts = own.counts(STUDY)
                     if not counts["waiting"] + counts["running"]:
                         return
                     time.sleep(0.05)
                     continue
                 time.sleep(0.03)
-                own.beat(STUDY, claim, lease=3.0)
-                finish(own, claim)
+                own.heartbeat(STUDY, lease, lease=3.0)
+                finish(own, lease)
         except BaseException as error:
             errors.append(error)
         finally:
@@ -130,7 +130,7 @@ def test_the_store_is_the_same_as_in_a_file(cluster: Cluster) -> None:
     again = store.take(other, "b", "v@here")
     assert lost is not None
     assert again is not None
-    assert (lost.key, store.beat(other, lost), store.release_all(other, "v")) == (again.key, False, 1)
+    assert (lost.key, store.heartbeat(other, lost), store.release_all(other, "v")) == (again.key, False, 1)
     assert store.document(other) == {"folds": 2}
     with pytest.raises(ExciteError, match="does not hold the study cccc"):
         store.document("c" * 64)

@@ -26,7 +26,7 @@ from excite.study.plan import Arm, Plan, parse_arm
 from excite.study.results.report import arm_rows, write_study
 from excite.study.running import worker
 from excite.study.running.forecast import Probe, smallest_difference
-from excite.study.running.local import Crew, choose_crew
+from excite.study.running.local import WorkerPool, choose_pool
 from excite.study.running.orchestrate import outlook
 from excite.study.store.store import Store
 from excite.study.study import Study, add, begin
@@ -164,10 +164,10 @@ def test_a_study_that_can_show_nothing_says_so(data: Path, tmp_path: Path) -> No
     """Two seeds with 4 images in the test: Student's quantile at one degree of freedom is 12.7."""
     study = begun(data, tmp_path / "study", seeds=2)
     assert smallest_difference(study, 1.0, 2)[0] > 1
-    said = outlook(study, Crew(("cpu",), 1), {arm: Probe(1.0, None) for arm in study.arms}, 4, 1.0)
+    said = outlook(study, WorkerPool(("cpu",), 1), {arm: Probe(1.0, None) for arm in study.arms}, 4, 1.0)
     assert "cannot show any possible difference in balanced accuracy" in said
     assert "points" not in said
-    said = outlook(study, Crew(("cpu",), 1), {arm: Probe(1.0, None) for arm in study.arms}, 4, 0.001)
+    said = outlook(study, WorkerPool(("cpu",), 1), {arm: Probe(1.0, None) for arm in study.arms}, 4, 0.001)
     assert "can show a difference of" in said
 
 
@@ -295,11 +295,11 @@ def test_what_a_killed_worker_left_half_written_is_cleared_away(
 
 def test_workers_are_as_many_as_fit() -> None:
     cores = len(os.sched_getaffinity(0))
-    assert choose_crew("cpu", None, None, 100).devices == ("cpu",) * cores
-    assert choose_crew("cpu", None, None, 1).devices == ("cpu",)
-    assert choose_crew("cpu", 3, None, 100).devices == ("cpu",) * 3
-    assert choose_crew("cpu", None, 10**15, 100).devices == ("cpu",)  # more memory than there is
-    assert choose_crew("cpu", None, None, 1).threads == choose_crew("cpu", None, None, 100).threads
+    assert choose_pool("cpu", None, None, 100).devices == ("cpu",) * cores
+    assert choose_pool("cpu", None, None, 1).devices == ("cpu",)
+    assert choose_pool("cpu", 3, None, 100).devices == ("cpu",) * 3
+    assert choose_pool("cpu", None, 10**15, 100).devices == ("cpu",)  # more memory than there is
+    assert choose_pool("cpu", None, None, 1).threads == choose_pool("cpu", None, None, 100).threads
 
 
 FLAGS = ("--epochs", 1, "--batch-size", 8, "--precision", "float32", "--image-size", 16, "--device", "cpu")
@@ -327,7 +327,7 @@ def test_the_verb_from_plan_to_report(excite_command: Command, data: Path, tmp_p
     added = excite_command("study", "add", place, "--seeds", 3)
     assert "new cells 2" in added.stdout
     out = excite_command(
-        "study", "export", place, "--out", tmp_path / "out", "--predictions", "--against", "se"
+        "study", "export", place, "--out", tmp_path / "out", "--predictions", "--baseline", "se"
     )
     assert out.returncode == 0, out.stderr
     assert len(list((tmp_path / "out" / "predictions").rglob("*.csv"))) == 4

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from excite.data.preprocessing import Preprocessing
 from excite.data.sources import PixelSource
 from excite.inference.features import features_of
-from excite.inference.optimized import answering
+from excite.inference.optimized import optimize_for_inference
 from excite.inference.predict import predict_logits
 from excite.insertion.gate_statistics import measure_gates
 from excite.models.densenet import DenseNet
@@ -90,7 +90,7 @@ HOW = Preprocessing(image_size=8)
 HELPERS: dict[str, Callable[[nn.Module], Any]] = {
     "predict_logits": lambda model: predict_logits(model, pixels(), HOW, device=CPU),
     "features_of": lambda model: features_of(model, pixels(), HOW, device=CPU),
-    "answering": lambda model: answering(model, torch.zeros(1, 3, 8, 8)),
+    "answering": lambda model: optimize_for_inference(model, torch.zeros(1, 3, 8, 8)),
 }
 
 
@@ -114,7 +114,7 @@ def test_the_mode_comes_back_when_the_copy_for_inference_cannot_be_made(
     def fail(*_: object) -> nn.Module:
         raise RuntimeError("no memory left")
 
-    monkeypatch.setattr("excite.inference.predict.WORTH_A_COPY", 1)
+    monkeypatch.setattr("excite.inference.predict.MIN_IMAGES_FOR_COPY", 1)
     monkeypatch.setattr("excite.inference.predict.answering", fail)
     model = frozen()
     before = modes(model)

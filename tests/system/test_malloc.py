@@ -12,8 +12,8 @@ import pytest
 PROGRAM = """
 import resource
 import numpy as np
-from excite.system.malloc import keep_memory
-print(keep_memory())
+from excite.system.malloc import keep_heap
+print(keep_heap())
 def work():
     np.ones(16_000_000)  # 128 MB, written to, freed
 work()

@@ -82,7 +82,7 @@ def make_trainer(
         batch_size=config.batch_size,
         augmentation=PRESETS[augment],
         seed=config.seed,
-        parts=here.size * config.accumulate,
+        parts=here.size * config.accumulation_steps,
     )
     held_back, held_targets = problem(30, seed=1)
     return Trainer(

@@ -128,7 +128,7 @@ def test_global_random_state_has_no_say(tmp_path: Path) -> None:
 @pytest.mark.parametrize("augment", ["none", "best"])
 def test_accumulated_pieces_are_the_whole_batch(tmp_path: Path, augment: str) -> None:
     whole = make_trainer(tmp_path / "whole", plain_net(), augment=augment)
-    pieces = make_trainer(tmp_path / "pieces", plain_net(), augment=augment, accumulate=4)
+    pieces = make_trainer(tmp_path / "pieces", plain_net(), augment=augment, accumulation_steps=4)
     whole.run()
     pieces.run()
     for name, value in weights_of(whole).items():

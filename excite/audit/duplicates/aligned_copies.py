@@ -15,7 +15,12 @@ import cv2
 import numpy as np
 from scipy import fft
 
-from excite.audit.duplicates.chance_similarity import FEWEST, agreement, needed, sampled_strangers
+from excite.audit.duplicates.chance_similarity import (
+    FEWEST,
+    agreement,
+    required_agreement,
+    sample_background_pairs,
+)
 from excite.audit.duplicates.nearest_neighbors import nearest
 from excite.audit.duplicates.pair import Pair
 from excite.audit.duplicates.thumbnails import SIDE, Thumbnail, spectra
@@ -51,7 +56,7 @@ class _Lying(NamedTuple):
     shift: tuple[int, int]
 
 
-def realigned_pairs(
+def aligned_copy_pairs(
     thumbnails: Sequence[Thumbnail],
     rows: Sequence[int],
     progress: Progress | None = None,
@@ -73,9 +78,11 @@ def realigned_pairs(
         one, two = thumbnails[rows[lying.a]], thumbnails[rows[lying.b]]
         return details(one, two, mirror=lying.mirror, shift=lying.shift)
 
-    a, b = sampled_strangers(keys[: known if known >= FEWEST else None].reshape(-1, _FREQUENCIES**2))
-    strangers = _at_best_shift(waves, a, b, np.zeros(len(a), bool), least=-1.0)
-    least = needed(np.array([significance for _, significance in map(judge, strangers)]), SIGNIFICANCE)
+    a, b = sample_background_pairs(keys[: known if known >= FEWEST else None].reshape(-1, _FREQUENCIES**2))
+    background = _at_best_shift(waves, a, b, np.zeros(len(a), bool), least=-1.0)
+    least = required_agreement(
+        np.array([significance for _, significance in map(judge, background)]), SIGNIFICANCE
+    )
     likely = _at_best_shift(waves, *_candidates(keys, known), least=ALIGNED)[: _LOOKS * (len(rows) - known)]
     pairs = []
     judged = in_threads(judge, likely, progress=progress)

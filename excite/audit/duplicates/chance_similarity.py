@@ -36,7 +36,7 @@ def agreement(left: np.ndarray, right: np.ndarray) -> tuple[float, float]:
     return correlation, float(np.arctanh(np.clip(correlation, -0.9999, 0.9999))) * pixels**0.5
 
 
-def sampled_strangers(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def sample_background_pairs(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(a, b) of some rows and a neighbor far enough to be no copy; empty for a small set.
 
     Args:
@@ -50,6 +50,6 @@ def sampled_strangers(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return some, nearest_exactly(keys, keys[some], rank + 1)[0][:, rank]
 
 
-def needed(of_strangers: np.ndarray, least: float) -> float:
+def required_agreement(of_strangers: np.ndarray, least: float) -> float:
     """The standard deviations that a pair must agree with, given what strangers do."""
     return max(least, TIMES * float(np.quantile(of_strangers, SHARE))) if len(of_strangers) else least

@@ -16,7 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
-from excite.audit.duplicates.aligned_copies import realigned_pairs
+from excite.audit.duplicates.aligned_copies import aligned_copy_pairs
 from excite.audit.duplicates.find import StageProgress, key_of, recalled, remember
 from excite.audit.duplicates.looks import SMALLEST, Look, remembered_looks, versions
 from excite.audit.duplicates.pair import Pair
@@ -50,7 +50,7 @@ def find_cross_pairs(
     known: Manifest,
     images: Manifest,
     *,
-    photos: bool = True,
+    near_duplicates: bool = True,
     max_pixels: int = MAX_PIXELS,
     cache: Path | None = None,
     progress: StageProgress | None = None,
@@ -60,7 +60,7 @@ def find_cross_pairs(
     Args:
         known: checked images; their files are read only where the cache holds no look at them.
         images: checked images. One that is identical with a known one is in that pair alone.
-        photos: look for the same photo too (pass 3), not only for the same picture (pass 2).
+        near_duplicates: look for the same photo too (pass 3), not only for the same picture (pass 2).
         cache: remember looks and pairs here.
         progress: called with the name of a stage, gives what to call with (done, in all).
     """
@@ -70,11 +70,11 @@ def find_cross_pairs(
     memory = (
         None
         if cache is None
-        else cache / "duplicates" / f"{key_of(sha256s, photos, images.intensity_range, split)}.json"
+        else cache / "duplicates" / f"{key_of(sha256s, near_duplicates, images.intensity_range, split)}.json"
     )
     found, missing = recalled(memory, len(sha256s)), 0
     if found is None:
-        search = _Search(known, images, photos, max_pixels, cache, progress)
+        search = _Search(known, images, near_duplicates, max_pixels, cache, progress)
         found, missing = search.pairs(), search.missing
         if not missing:  # else they may be back next time
             remember(memory, found)
@@ -88,18 +88,18 @@ class _Search:
         self,
         known: Manifest,
         images: Manifest,
-        photos: bool,
+        near_duplicates: bool,
         max_pixels: int,
         cache: Path | None,
         progress: StageProgress,
     ) -> None:
-        self._split, self._photos, self._cache, self._progress = len(known), photos, cache, progress
+        self._split, self._near_duplicates, self._cache, self._progress = len(known), photos, cache, progress
         self._table = pd.concat([known.table, images.table], ignore_index=True)
         self._known_photos, self._range = known.photo_codes(), known.intensity_range
 
         def looks(manifest: Manifest, stage: str) -> list[Look | None]:
             return remembered_looks(
-                manifest, photos=photos, max_pixels=max_pixels, cache=cache, progress=progress(stage)
+                manifest, near_duplicates=near_duplicates, max_pixels=max_pixels, cache=cache, progress=progress(stage)
             )
 
         self._looks = looks(known, "looking at training images") + looks(images, "looking at images")
@@ -152,9 +152,9 @@ class _Search:
         found = near_pairs(thumbnails, range(len(looks)), known)
         small = [place for place, one in enumerate(thumbnails) if not (one.blank or one.fine)]
         stage = self._progress("comparing small images")
-        found += _further(realigned_pairs(thumbnails, small, stage, known), found)
+        found += _further(aligned_copy_pairs(thumbnails, small, stage, known), found)
         features = [look.features for look in looks if look.features is not None]
-        if self._photos:
+        if self._near_duplicates:
             found += _further(self._same_photo(features, rows[:known], found), found)
         return found
 

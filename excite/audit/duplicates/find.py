@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import astuple, replace
 from pathlib import Path
 
-from excite.audit.duplicates.aligned_copies import realigned_pairs
-from excite.audit.duplicates.grouping import Linked as Linked
+from excite.audit.duplicates.aligned_copies import aligned_copy_pairs
+from excite.audit.duplicates.grouping import Grouping as Grouping
 from excite.audit.duplicates.grouping import link as link
 from excite.audit.duplicates.looks import SMALLEST, look_at, versions
 from excite.audit.duplicates.pair import KINDS, Pair
@@ -30,7 +30,7 @@ StageProgress = Callable[[str], Progress | None]
 def find_pairs(
     manifest: Manifest,
     *,
-    photos: bool = True,
+    near_duplicates: bool = True,
     max_pixels: int = MAX_PIXELS,
     cache: Path | None = None,
     progress: StageProgress | None = None,
@@ -51,18 +51,23 @@ def find_pairs(
     sha256s = manifest.table["sha256"].tolist()
     if "" in sha256s:
         raise ExciteError("duplicates are looked for among checked images", hint="call check_files first")
-    key = key_of(sha256s, photos, manifest.intensity_range)
+    key = key_of(sha256s, near_duplicates, manifest.intensity_range)
     memory = None if cache is None else cache / "duplicates" / f"{key}.json"
     pairs = recalled(memory, len(manifest))
     if pairs is None:
-        pairs = _found(manifest, photos, max_pixels, progress or (lambda stage: None))
+        pairs = _found(manifest, near_duplicates, max_pixels, progress or (lambda stage: None))
         remember(memory, pairs)
     return pairs
 
 
-def _found(manifest: Manifest, photos: bool, max_pixels: int, progress: StageProgress) -> list[Pair]:
+def _found(manifest: Manifest, near_duplicates: bool, max_pixels: int, progress: StageProgress) -> list[Pair]:
     table = manifest.table
-    looks = look_at(manifest, photos=photos, max_pixels=max_pixels, progress=progress("looking at images"))
+    looks = look_at(
+        manifest,
+        near_duplicates=near_duplicates,
+        max_pixels=max_pixels,
+        progress=progress("looking at images"),
+    )
     thumbnails = [look.thumbnail for look in looks]
     same = identical_pairs(table["sha256"].tolist(), thumbnails)
     repeated = {pair.b for pair in same}
@@ -71,10 +76,10 @@ def _found(manifest: Manifest, photos: bool, max_pixels: int, progress: StagePro
     near = near_pairs(thumbnails, distinct)
     small = [row for row in distinct if not (thumbnails[row].blank or thumbnails[row].fine)]
     known = {(pair.a, pair.b) for pair in near}
-    moved = realigned_pairs(thumbnails, small, progress("comparing small images") if small else None)
+    moved = aligned_copy_pairs(thumbnails, small, progress("comparing small images") if small else None)
     near += [pair for pair in moved if (pair.a, pair.b) not in known]
     pairs = same + near
-    if photos:
+    if near_duplicates:
         from excite.audit.duplicates.same_photo import SURE_CONFIDENCE, photo_pairs
 
         number = {row: place for place, row in enumerate(distinct)}
@@ -89,10 +94,10 @@ def _found(manifest: Manifest, photos: bool, max_pixels: int, progress: StagePro
 
 
 def key_of(
-    sha256s: Sequence[str], photos: bool, intensity_range: IntensityRange | None, across: int = 0
+    sha256s: Sequence[str], near_duplicates: bool, intensity_range: IntensityRange | None, across: int = 0
 ) -> str:
     """What pairs depend on: the images in order, the versions, and from which row on they are others."""
-    kept_by = versions(photos, intensity_range)
+    kept_by = versions(near_duplicates, intensity_range)
     digest = hashlib.sha256(f"{_VERSION} {kept_by} {across or ''}".rstrip().encode())
     for sha256 in sha256s:
         digest.update(bytes.fromhex(sha256))

@@ -21,7 +21,7 @@ _CERTAIN = 64.0  # bits that a confidence of 1 counts for
 
 
 @dataclass(frozen=True)
-class Linked:
+class Grouping:
     """Images put into groups.
 
     Args:
@@ -34,7 +34,7 @@ class Linked:
     groups: tuple[int, ...]
     used: tuple[Pair, ...]
     doubtful: tuple[Pair, ...]
-    giant: tuple[int, ...]
+    oversized: tuple[int, ...]
 
 
 def bits(confidence: float) -> float:
@@ -63,7 +63,7 @@ def link(
     known: Sequence[str] | None = None,
     rejected: Collection[tuple[int, int]] = (),
     accepted: Collection[tuple[int, int]] = (),
-) -> Linked:
+) -> Grouping:
     """Groups from pairs, from groups that the user knows, and from a person's decisions.
 
     Known groups and accepted pairs are joined whatever the evidence. Then the two groups with most evidence
@@ -94,12 +94,12 @@ def link(
         largest_stated[number] = max(largest_stated[number], size)
     used = tuple(p for p in pairs if numbered[p.a] == numbered[p.b] and (p.a, p.b) not in apart)
     doubtful = tuple(p for p in pairs if numbered[p.a] != numbered[p.b])
-    giant = tuple(
+    oversized = tuple(
         number
         for number, size in sorted(Counter(numbered).items())
         if size > max(GIANT_SIZE, GIANT_SHARE * n) and size > largest_stated[number]
     )
-    return Linked(numbered, used, doubtful, giant)
+    return Grouping(numbered, used, doubtful, oversized)
 
 
 class UnionFind:

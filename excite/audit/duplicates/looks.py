@@ -43,12 +43,12 @@ class Look:
     features: Features | None
 
 
-def versions(photos: bool, intensity_range: IntensityRange | None) -> str:
+def versions(near_duplicates: bool, intensity_range: IntensityRange | None) -> str:
     """What a look depends on beside the file: how it is read; and versions, which may round differently."""
-    text = f"{PIL.__version__} {np.__version__} {photos}"
+    text = f"{PIL.__version__} {np.__version__} {near_duplicates}"
     if intensity_range is not None:
         text += f" {range_text(intensity_range)}"
-    if photos:
+    if near_duplicates:
         import cv2
 
         text += f" {cv2.__version__}"
@@ -56,24 +56,24 @@ def versions(photos: bool, intensity_range: IntensityRange | None) -> str:
 
 
 def look_at(
-    manifest: Manifest, *, photos: bool, max_pixels: int, progress: Progress | None = None
+    manifest: Manifest, *, near_duplicates: bool, max_pixels: int, progress: Progress | None = None
 ) -> list[Look]:
     """A look at every image of a checked manifest, in its order.
 
     Args:
-        photos: extract local features too.
+        near_duplicates: extract local features too.
 
     Raises:
         ExciteError: when a file has changed since it was checked, or has vanished.
     """
-    look = partial(_look, photos=photos, max_pixels=max_pixels, intensity_range=manifest.intensity_range)
+    look = partial(_look, near_duplicates=near_duplicates, max_pixels=max_pixels, intensity_range=manifest.intensity_range)
     return list(in_threads(look, _files(manifest), progress=progress))
 
 
 def remembered_looks(
     manifest: Manifest,
     *,
-    photos: bool,
+    near_duplicates: bool,
     max_pixels: int,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -87,13 +87,13 @@ def remembered_looks(
     """
     table = manifest.table
     store = (
-        None if cache is None else _Store(cache / "looks.sqlite", versions(photos, manifest.intensity_range))
+        None if cache is None else _Store(cache / "looks.sqlite", versions(near_duplicates, manifest.intensity_range))
     )
     known = {} if store is None else store.read(sorted(set(table["sha256"])))
     fresh = table[~table["sha256"].isin(known)].drop_duplicates("sha256")
     if len(fresh):
         range_ = manifest.intensity_range
-        look = partial(_look_or_none, photos=photos, max_pixels=max_pixels, intensity_range=range_)
+        look = partial(_look_or_none, near_duplicates=near_duplicates, max_pixels=max_pixels, intensity_range=range_)
         files = _files(Manifest(fresh, manifest.classes))
         found = zip(fresh["sha256"], in_threads(look, files, progress=progress), strict=True)
         looked = {sha256: one for sha256, one in found if one is not None}
@@ -111,7 +111,7 @@ def _files(manifest: Manifest) -> list[tuple[str, str, int, int]]:
 def _look(
     file: tuple[str, str, int, int],
     *,
-    photos: bool,
+    near_duplicates: bool,
     max_pixels: int,
     intensity_range: IntensityRange | None,
 ) -> Look:
@@ -121,7 +121,7 @@ def _look(
     image, sha256 = decode_and_hash(path, max_pixels=limit, intensity_range=intensity_range)
     if sha256 != expected:
         raise ExciteError("has changed since it was checked", where=path, hint="start again")
-    if not photos or min(width, height) < SMALLEST:
+    if not near_duplicates or min(width, height) < SMALLEST:
         return Look(thumbnail(image), None)
     from excite.audit.duplicates.local_features import extract
 

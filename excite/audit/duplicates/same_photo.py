@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from excite.audit.duplicates.chance_similarity import FEWEST, SHARE, sampled_strangers
+from excite.audit.duplicates.chance_similarity import FEWEST, SHARE, sample_background_pairs
 from excite.audit.duplicates.grouping import UnionFind
 from excite.audit.duplicates.local_features import Features
 from excite.audit.duplicates.nearest_neighbors import nearest
@@ -104,7 +104,7 @@ def evidence(seen: Overlay) -> str:
 
 def _usual_correlation(features: Sequence[Features], straight: np.ndarray) -> float:
     """What strangers reach: next to nothing among photos, much where pictures look alike, as scans do."""
-    ends = list(zip(*sampled_strangers(straight), strict=True))
+    ends = list(zip(*sample_background_pairs(straight), strict=True))
     seen = in_threads(lambda pair: overlay(features[pair[0]], features[pair[1]], mirror=False), ends)
     correlations = [max(0.0, one.correlation) for one in seen]
     return min(float(np.quantile(correlations, SHARE)), 0.999) if correlations else 0.0

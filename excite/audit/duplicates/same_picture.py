@@ -8,7 +8,12 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
-from excite.audit.duplicates.chance_similarity import FEWEST, agreement, needed, sampled_strangers
+from excite.audit.duplicates.chance_similarity import (
+    FEWEST,
+    agreement,
+    required_agreement,
+    sample_background_pairs,
+)
 from excite.audit.duplicates.nearest_neighbors import nearest
 from excite.audit.duplicates.pair import Pair
 from excite.audit.duplicates.thumbnails import Thumbnail, coarse, spectra, unoriented
@@ -125,11 +130,11 @@ def _candidates(keys: np.ndarray, known: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _least(details: _Details, waves: np.ndarray, keys: np.ndarray) -> float:
     """The significance that the details of a pair need, given how much alike strangers of the set are."""
-    a, b = sampled_strangers(keys)
+    a, b = sample_background_pairs(keys)
     _, turns = best_orientation(waves, a, b)
     ends = zip(a, b, turns, strict=True)
     seen = [details.agree(int(one), int(two), int(turn))[1] for one, two, turn in ends]
-    return needed(np.array(seen), 0.0)
+    return required_agreement(np.array(seen), 0.0)
 
 
 class _Details:

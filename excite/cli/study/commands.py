@@ -68,10 +68,10 @@ def resume(
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a study: train what is left and what has failed. Several may do so at once."""
-    from excite.study.running.orchestrate import Means
+    from excite.study.running.orchestrate import Resources
     from excite.study.study import Study
 
-    train_and_print(Study.open(folder, store), Means(device, jobs, ray, lease), None, as_json)
+    train_and_print(Study.open(folder, store), Resources(device, jobs, ray, lease), None, as_json)
 
 
 def status(
@@ -169,4 +169,4 @@ def _check(study: Any, metric: str | None, against: str | None) -> None:
     if metric is not None and metric not in METRICS:
         raise unknown_name("metric", metric, METRICS, where="--metric")
     if against is not None and against not in study.arms:
-        raise unknown_name("arm", against, study.arms, where="--against")
+        raise unknown_name("arm", against, study.arms, where="--baseline")

@@ -59,6 +59,6 @@ MetricOption = Annotated[
     ),
 ]
 AgainstOption = Annotated[
-    str | None, typer.Option("--against", help="Arm to compare all others with.", show_default=False)
+    str | None, typer.Option("--baseline", help="Arm to compare all others with.", show_default=False)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=STUDY)]

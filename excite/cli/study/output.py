@@ -8,12 +8,12 @@ from typing import Any
 from excite.cli.output import plain_table, print_json, print_line, print_sentence, print_table
 
 
-def train_and_print(study: Any, means: Any, crew: Any, as_json: bool) -> None:
+def train_and_print(study: Any, resources: Any, pool: Any, as_json: bool) -> None:
     from excite.study.results.analysis import analyze
-    from excite.study.running.live_table import ConsoleBoard
-    from excite.study.running.orchestrate import go_on
+    from excite.study.running.live_table import ConsoleLiveTable
+    from excite.study.running.orchestrate import continue_study
 
-    go_on(study, means, crew, ConsoleBoard())
+    continue_study(study, resources, pool, ConsoleLiveTable())
     analysis = analyze(study)
     if as_json:
         print_document(study, analysis)

@@ -19,7 +19,7 @@ from excite.cli.study.options import (
     StoreOption,
 )
 from excite.cli.study.output import train_and_print
-from excite.config.overrides import with_setting
+from excite.config.overrides import apply_override
 from excite.config.train_config import RUN, TrainConfig
 from excite.errors import BAD_USAGE, ExciteError
 from excite.system.text import command_line
@@ -60,7 +60,7 @@ def run(
     spread: Annotated[
         float | None,
         typer.Option(
-            "--spread",
+            "--std",
             min=1e-9,
             help="What differences vary by from cell to cell, for the statement of power before the start.",
             rich_help_panel=STUDY,
@@ -100,17 +100,17 @@ def run(
         **(given if data is None else {"data": data, **given})
     )
     for setting in settings or []:
-        base = with_setting(base, setting)
+        base = apply_override(base, setting)
     if not base.data:
         hint = "excite study run --help"
         raise ExciteError("name the data: a folder, a CSV or 'digits'", hint=hint, exit_code=BAD_USAGE)
     if sum(one is not None for one in (plan, config, arm or None)) > 1:
         raise ExciteError("--arm, --plan and --config each say the arms: give one", exit_code=BAD_USAGE)
-    from excite.study.running.orchestrate import Means, ready_arms, start
+    from excite.study.running.orchestrate import Resources, preset_arms, start
 
     display = ConsoleDisplay()
     if plan is not None:
-        arms = ready_arms(plan, base, display)
+        arms = preset_arms(plan, base, display)
         base = base.replace(model="auto")
     else:
         arms = list(written.arms) if written else [parse_arm(text) for text in arm or []]
@@ -123,15 +123,15 @@ def run(
         plan,
     )
     folder = out or Path("studies") / _name_of(base.data)
-    means = Means(base.device, jobs, ray, lease)
-    study, crew, said = start(whole, folder, store, means, display, spread)
+    resources = Resources(base.device, jobs, ray, lease)
+    study, pool, said = start(whole, folder, store, resources, display, spread)
     for line in said.split("\n"):
         display.note(line)
     if dry_run:
         print_line(f"study     {folder}")
         print_line(f"next      {command_line('excite', 'study', 'resume', folder)}")
         return
-    train_and_print(study, means, crew, as_json)
+    train_and_print(study, resources, pool, as_json)
 
 
 def _name_of(data: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 # Below this many numbers a second thread costs more than it saves.
-WORTH_A_THREAD = 1 << 14
+MIN_ELEMENTS_PER_THREAD = 1 << 14
 
 
 @cache
@@ -45,7 +45,7 @@ def openmp() -> ctypes.CDLL | None:
 
 def threads_for(numbers: int) -> int:
     """How many threads work through so many numbers."""
-    return torch.get_num_threads() if numbers > WORTH_A_THREAD else 1
+    return torch.get_num_threads() if numbers > MIN_ELEMENTS_PER_THREAD else 1
 
 
 def run(address: int, arguments: Sequence[int], *, numbers: int) -> None:

@@ -9,7 +9,7 @@ from excite.kernels.cpu import gate_loops, norm_loops
 from excite.kernels.cpu.openmp import openmp, run, threads_for
 from excite.kernels.reference import Excitation
 
-PIECE = 1 << 15  # numbers in a piece of rows: a thread's share, small enough to share out evenly
+BLOCK = 1 << 15  # numbers in a piece of rows: a thread's share, small enough to share out evenly
 
 
 def means(x: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ def product(x: Tensor, w: Tensor, out: Tensor) -> Tensor:
 def _shape(x: Tensor) -> tuple[int, list[int]]:
     """Pieces an image, and how a loop is told of the shape: narrow, n, p, c, pieces."""
     n, p, c = x.shape
-    parts = min(p, -(-p * c // PIECE))
+    parts = min(p, -(-p * c // BLOCK))
     rows = -(-p // parts)
     parts = -(-p // rows)  # no piece is empty
     return parts, [int(x.dtype == torch.bfloat16), n, p, c, parts]

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from excite.kernels.dense_block.workspace import Norm, Scratch, flat
-from excite.kernels.dispatch import products_for
+from excite.kernels.dense_block.workspace import Norm, Workspace, flat
+from excite.kernels.dispatch import select_matmul_backend
 
 
 class Layer(NamedTuple):
@@ -23,7 +23,7 @@ class Layer(NamedTuple):
 
 
 def spatial_backward(
-    layer: Any, of: Layer, d_new: Tensor, does: ModuleType, scratch: Scratch
+    layer: Any, of: Layer, d_new: Tensor, backend: ModuleType, scratch: Workspace
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     """From the gradient of the new maps (N, k, H, W): that of the 3x3 convolution's input, pieces of rows
     (1, M, width), the sums (2, 1, width) that the second norm makes of it, and the gradient of the
@@ -36,13 +36,13 @@ def spatial_backward(
     many = scratch.images(of.z.shape[2])
     for dy, z in zip(d_new.split(many), of.z.split(many * scratch.pixels, 1), strict=True):
         [active] = scratch.like(z, 1)
-        does.scale(z, norm.a, norm.b, None, True, active)
+        backend.scale(z, norm.a, norm.b, None, True, active)
         dx, d_piece, _ = torch.ops.aten.convolution_backward(
             dy, scratch.image(active), weight, None, conv.stride, conv.padding, conv.dilation,
             False, [0, 0], conv.groups, wanted,
         )  # fmt: skip
         d_active.append(flat(dx.contiguous(memory_format=torch.channels_last)))
-        sums += does.gradient_sums(d_active[-1], z, norm.mean[0], norm.a, norm.b)
+        sums += backend.gradient_sums(d_active[-1], z, norm.mean[0], norm.a, norm.b)
         if d_piece is not None:
             d_weight += d_piece
     return d_active, sums, d_weight
@@ -56,8 +56,8 @@ def bottleneck_backward(
     sums2: Tensor,
     asked: Tensor,
     through: Tensor | None,
-    does: ModuleType,
-    scratch: Scratch,
+    backend: ModuleType,
+    scratch: Workspace,
 ) -> tuple[Tensor, ...]:
     """Gradients of norm1, conv1 and norm2; what the inputs x (1, M, c) are asked is added to ``asked``, and
     what comes through their statistics to ``through``."""
@@ -65,11 +65,11 @@ def bottleneck_backward(
     d_gamma2, d_beta2 = second.gradients(sums2)
     p, q = second.through_statistics(d_gamma2, d_beta2, count if layer.norm2.training else 0)
     weight = layer.conv1.weight.flatten(1).to(x.dtype)
-    if products := products_for(does):
+    if products := select_matmul_backend(backend):
         dz = torch.empty_like(of.z)
-        does.gradient(torch.cat(d_active, 1), of.z, second.a, second.b, p, q, relu=True, out=dz)
+        backend.gradient(torch.cat(d_active, 1), of.z, second.a, second.b, p, q, relu=True, out=dz)
         given = (dz[0], x[0], first.a[0], first.b[0], weight, first.mean[0])
-        d_weight, sums = products.product_gradient(*given, asked[0])
+        d_weight, sums = products.matmul_gradient(*given, asked[0])
         sums = sums[:, None]
     else:
         d_weight, learns = torch.zeros_like(weight, dtype=torch.float32), layer.conv1.weight.requires_grad
@@ -82,12 +82,12 @@ def bottleneck_backward(
             # One piece of dL/dz, of the normalized inputs again and of their gradients, all in cache.
             normalized, d_normalized = scratch.like(x_piece, 2)
             [dz] = scratch.like(z, 1, after=2)
-            does.gradient(dy, z, second.a, second.b, p, q, relu=True, out=dz)
+            backend.gradient(dy, z, second.a, second.b, p, q, relu=True, out=dz)
             if learns:
-                does.scale(x_piece, first.a, first.b, None, True, normalized)
-                d_weight += does.product(dz[0].t(), normalized[0].t(), a_piece_of_it)
-            dx = does.product(dz[0], weight.t(), d_normalized[0])
-            sums += does.gradient_sums(
+                backend.scale(x_piece, first.a, first.b, None, True, normalized)
+                d_weight += backend.product(dz[0].t(), normalized[0].t(), a_piece_of_it)
+            dx = backend.product(dz[0], weight.t(), d_normalized[0])
+            sums += backend.gradient_sums(
                 dx[None], x_piece, first.mean[0], first.a, first.b, into=asked_piece, scaled=True
             )
     d_gamma1, d_beta1 = first.gradients(sums)
@@ -109,10 +109,12 @@ def tail_backward(
     return d_before, [next(found) if one.requires_grad else None for one in parameters]
 
 
-def gathered(does: ModuleType, asked: Tensor, maps: Tensor, through: Tensor, place: slice) -> Tensor:
+def gathered(backend: ModuleType, asked: Tensor, maps: Tensor, through: Tensor, place: slice) -> Tensor:
     """The gradient of the maps (N, C, H, W) in ``place``: asked + p + q x."""
     out = torch.empty_like(maps[:, place], memory_format=torch.channels_last)
     p, q = through[..., place]
     one = torch.ones_like(p)
-    does.gradient(flat(asked)[..., place], flat(maps)[..., place], one, one, p, q, relu=False, out=flat(out))
+    backend.gradient(
+        flat(asked)[..., place], flat(maps)[..., place], one, one, p, q, relu=False, out=flat(out)
+    )
     return out

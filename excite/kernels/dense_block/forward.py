@@ -35,21 +35,21 @@ from excite.kernels.dense_block.backward import (
     spatial_backward,
     tail_backward,
 )
-from excite.kernels.dense_block.inference import Numbers, answer
+from excite.kernels.dense_block.inference import NormCoefficients, answer
 from excite.kernels.dense_block.workspace import (
     Measure,
     Norm,
-    Scratch,
+    Workspace,
     flat,
     is_convolution,
     moments,
-    norm_numbers,
+    norm_coefficients,
 )
-from excite.kernels.dispatch import passes_for, products_for, unseen
+from excite.kernels.dispatch import has_no_hooks, select_backend, select_matmul_backend
 from excite.kernels.norm_gate import is_bare
 
 
-def dense_block(x: Tensor, layers: Sequence[Any], numbers: Numbers | None = None) -> Tensor | None:
+def dense_block(x: Tensor, layers: Sequence[Any], numbers: NormCoefficients | None = None) -> Tensor | None:
     """(N, C, H, W) -> (N, C + layers x k, H, W), channels-last; None where no kernel takes it.
 
     Args:
@@ -65,21 +65,21 @@ def dense_block(x: Tensor, layers: Sequence[Any], numbers: Numbers | None = None
     made = sum(layer.conv2.out_channels for layer in layers)
     without_gradients = "answer" if numbers is None else "always"
     task = "block" if torch.is_grad_enabled() else without_gradients
-    does = passes_for(x, task, x.numel() // x.shape[1] * (x.shape[1] + made) if x.ndim == 4 else 0)
-    if does is not None and numbers and not torch.is_grad_enabled():
-        return answer(x, layers, does, numbers)  # it was looked at before
+    backend = select_backend(x, task, x.numel() // x.shape[1] * (x.shape[1] + made) if x.ndim == 4 else 0)
+    if backend is not None and numbers and not torch.is_grad_enabled():
+        return answer(x, layers, backend, numbers)  # it was looked at before
     norms = [norm for layer in layers for norm in (layer.norm1, layer.norm2)]
     one_mode = len({norm.training for norm in norms}) == 1
-    if does is None or not one_mode or not all(map(_takes, layers)) or x.numel() == x.shape[1]:
+    if backend is None or not one_mode or not all(map(_supports, layers)) or x.numel() == x.shape[1]:
         return None
     if not torch.is_grad_enabled():
         if norms[0].training:
-            return _forward(x, layers, does)[0]
-        return answer(x, layers, does, [] if numbers is None else numbers)
-    return _DenseBlock.apply(x, layers, does, *(p for layer in layers for p in _parameters(layer)))
+            return _forward(x, layers, backend)[0]
+        return answer(x, layers, backend, [] if numbers is None else numbers)
+    return _DenseBlock.apply(x, layers, backend, *(p for layer in layers for p in _parameters(layer)))
 
 
-def _takes(layer: Any) -> bool:
+def _supports(layer: Any) -> bool:
     """Whether the layer is the plain one, and nobody waits for the calls that are left out."""
     norms, convolutions = (layer.norm1, layer.norm2), (layer.conv1, layer.conv2)
     return (
@@ -90,8 +90,8 @@ def _takes(layer: Any) -> bool:
         and is_convolution(layer.conv2, 3)
         and all(one.bias is None for one in convolutions)
         and type(layer.relu1) is type(layer.relu2) is nn.ReLU
-        and unseen(layer, *norms, *convolutions, layer.relu1, layer.relu2)
-        and (layer.attention is None or unseen(*layer.attention.modules()))
+        and has_no_hooks(layer, *norms, *convolutions, layer.relu1, layer.relu2)
+        and (layer.attention is None or has_no_hooks(*layer.attention.modules()))
     )
 
 
@@ -102,19 +102,21 @@ def _parameters(layer: Any) -> list[Tensor]:
     return own + ([] if layer.attention is None else list(layer.attention.parameters()))
 
 
-def _forward(x: Tensor, layers: Sequence[Any], does: ModuleType) -> tuple[Tensor, list[Layer]]:
+def _forward(x: Tensor, layers: Sequence[Any], backend: ModuleType) -> tuple[Tensor, list[Layer]]:
     """The block's output (N, C, H, W), and what the backward pass needs of each layer."""
     n, c, h, w = x.shape
     total = c + sum(layer.conv2.out_channels for layer in layers)
     out = torch.empty((n, total, h, w), dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     buffer, training = flat(out), layers[0].norm1.training
     statistics = torch.zeros((2, 1, total), device=x.device)
-    scratch = Scratch(out)
+    scratch = Workspace(out)
     kept = []
 
     def put(new: Iterable[Tensor], place: slice) -> None:
         """Write new maps into some channels of the buffer, a few images at a time, and measure them."""
-        measure = Measure(does) if training and place.stop < total else None  # the last are seen by no layer
+        measure = (
+            Measure(backend) if training and place.stop < total else None
+        )  # the last are seen by no layer
         first = 0
         for images in new:
             there = out[first : first + len(images), place]
@@ -127,10 +129,10 @@ def _forward(x: Tensor, layers: Sequence[Any], does: ModuleType) -> tuple[Tensor
 
     put([x], slice(0, c))
     for layer in layers:
-        first = norm_numbers(layer.norm1, statistics[..., :c], buffer.shape[1])
-        z, measured = _bottleneck(buffer[..., :c], first, layer, does, scratch, measure=training)
-        second = norm_numbers(layer.norm2, measured, z.shape[1])
-        new: Iterable[Tensor] = _spatial(layer, z, second, does, scratch)
+        first = norm_coefficients(layer.norm1, statistics[..., :c], buffer.shape[1])
+        z, measured = _bottleneck(buffer[..., :c], first, layer, backend, scratch, measure=training)
+        second = norm_coefficients(layer.norm2, measured, z.shape[1])
+        new: Iterable[Tensor] = _spatial(layer, z, second, backend, scratch)
         tail = None
         if layer.attention is not None or (layer.drop_rate and layer.training):
             before = torch.cat(list(new)).requires_grad_()
@@ -143,32 +145,32 @@ def _forward(x: Tensor, layers: Sequence[Any], does: ModuleType) -> tuple[Tensor
     return out, kept
 
 
-def _spatial(layer: Any, z: Tensor, norm: Norm, does: ModuleType, scratch: Scratch) -> Iterator[Tensor]:
+def _spatial(layer: Any, z: Tensor, norm: Norm, backend: ModuleType, scratch: Workspace) -> Iterator[Tensor]:
     """The 3x3 convolution of ReLU(norm(z)), a few images at a time: (n, k, H, W)."""
     weight = layer.conv2.weight.to(z.dtype)
     for rows in z.split(scratch.images(z.shape[2]) * scratch.pixels, 1):
         [active] = scratch.like(rows, 1)
-        does.scale(rows, norm.a, norm.b, None, True, active)
+        backend.scale(rows, norm.a, norm.b, None, True, active)
         yield F.conv2d(scratch.image(active), weight, padding=layer.conv2.padding)
 
 
 def _bottleneck(
-    x: Tensor, norm: Norm, layer: Any, does: ModuleType, scratch: Scratch, measure: bool
+    x: Tensor, norm: Norm, layer: Any, backend: ModuleType, scratch: Workspace, measure: bool
 ) -> tuple[Tensor, Tensor | None]:
     """The 1x1 convolution of ReLU(norm(x)), rows (1, M, c) -> (1, M, width); and where asked for its mean and
     variance, (2, 1, width)."""
     weight = layer.conv1.weight.flatten(1).to(x.dtype)
-    if products := products_for(does):
+    if products := select_matmul_backend(backend):
         k = layer.norm2.running_mean.float()
         z, sums = products.normalized_product(x[0], norm.a[0], norm.b[0], weight, k)
         return z[None], moments(sums[:, None], k, len(z)) if measure else None
     z = x.new_empty(1, x.shape[1], len(weight))
     many = scratch.fitting(x.shape[2])
-    measured = Measure(does) if measure else None
+    measured = Measure(backend) if measure else None
     for x_piece, z_piece in zip(x.split(many, 1), z.split(many, 1), strict=True):
         [normalized] = scratch.like(x_piece, 1)
-        does.scale(x_piece, norm.a, norm.b, None, True, normalized)
-        product = does.product(normalized[0], weight, z_piece[0])
+        backend.scale(x_piece, norm.a, norm.b, None, True, normalized)
+        product = backend.product(normalized[0], weight, z_piece[0])
         if product.data_ptr() != z_piece.data_ptr():
             z_piece.copy_(product)
         if measured:
@@ -185,19 +187,21 @@ def _tail(layer: Any, new: Tensor) -> Tensor:
 
 class _DenseBlock(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, layers: Sequence[Any], does: ModuleType, *parameters: Tensor) -> Tensor:
-        out, kept = _forward(x, layers, does)
+    def forward(
+        ctx: Any, x: Tensor, layers: Sequence[Any], backend: ModuleType, *parameters: Tensor
+    ) -> Tensor:
+        out, kept = _forward(x, layers, backend)
         # Bottlenecks are saved as tensors are, so that they are gone once this backward pass is over; what an
         # attribute holds lives until that of the whole network is.
         ctx.save_for_backward(out, *(of.z for of in kept), *parameters)
-        ctx.layers, ctx.does = layers, does
+        ctx.layers, ctx.backend = layers, backend
         ctx.kept = [(of.first, of.second, of.tail) for of in kept]
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:
-        does, layers = ctx.does, ctx.layers
+        backend, layers = ctx.backend, ctx.layers
         out, *others = ctx.saved_tensors
         bottlenecks, parameters = others[: len(layers)], others[len(layers) :]
         kept = [
@@ -208,24 +212,24 @@ class _DenseBlock(torch.autograd.Function):
         # What every map's consumers ask of it, and (p, q) of what comes through its statistics.
         asked = torch.empty_like(out).copy_(d_out)
         through = torch.zeros((2, 1, total), device=out.device)
-        scratch = Scratch(out)
+        scratch = Workspace(out)
         found: list[Tensor | None] = []
         c = total
         for layer, of in zip(reversed(layers), reversed(kept), strict=True):
             place = slice(c - layer.conv2.out_channels, c)
             c = place.start
-            d_new = gathered(does, asked, out, through, place)
+            d_new = gathered(backend, asked, out, through, place)
             d_tail: list[Tensor | None] = []
             if of.tail is not None:
                 before, after = of.tail
                 d_new, d_tail = tail_backward(layer, before, after, d_new)
-            d_active, sums2, d_weight2 = spatial_backward(layer, of, d_new, does, scratch)
+            d_active, sums2, d_weight2 = spatial_backward(layer, of, d_new, backend, scratch)
             below = through[..., :c] if layer.norm1.training else None
             d_bottleneck = bottleneck_backward(
-                layer, of, buffer[..., :c], d_active, sums2, flat(asked)[..., :c], below, does, scratch
+                layer, of, buffer[..., :c], d_active, sums2, flat(asked)[..., :c], below, backend, scratch
             )
             found = [*d_bottleneck, d_weight2, *d_tail, *found]
-        d_in = gathered(does, asked, out, through, slice(0, c)) if ctx.needs_input_grad[0] else None
+        d_in = gathered(backend, asked, out, through, slice(0, c)) if ctx.needs_input_grad[0] else None
         given = [
             None if g is None or not one.requires_grad else g.view(one.shape).to(one.dtype)
             for g, one in zip(found, parameters, strict=True)

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from excite.kernels.dense_block.workspace import Scratch, flat, norm_numbers
-from excite.kernels.prepacked import RELU, ReadyConvolution, ReadyProduct
+from excite.kernels.dense_block.workspace import Workspace, flat, norm_coefficients
+from excite.kernels.prepacked import RELU, PrepackedConv, PrepackedLinear
 
 
 class _Ready(NamedTuple):
@@ -22,15 +22,15 @@ class _Ready(NamedTuple):
 
     a: Tensor
     b: Tensor
-    product: ReadyProduct
-    spatial: ReadyConvolution
+    product: PrepackedLinear
+    spatial: PrepackedConv
     attention: nn.Module | None
 
 
-Numbers = list[_Ready]
+NormCoefficients = list[_Ready]
 
 
-def answer(x: Tensor, layers: Sequence[Any], does: ModuleType, numbers: Numbers) -> Tensor:
+def answer(x: Tensor, layers: Sequence[Any], backend: ModuleType, numbers: NormCoefficients) -> Tensor:
     """(N, C, H, W) -> (N, C + layers x k, H, W), with running statistics and without gradients.
 
     ``numbers`` are those of the layers; where there are none yet, they are added.
@@ -41,14 +41,14 @@ def answer(x: Tensor, layers: Sequence[Any], does: ModuleType, numbers: Numbers)
     out[:, :c] = x
     if not numbers:
         numbers.extend(map(_ready, layers))
-    many = Scratch(out).images(total)
+    many = Workspace(out).images(total)
     room = x.new_empty(many * h * w * total)
     for maps in out.split(many):
         rows, at = flat(maps), c
         count = rows.shape[1]
         for of in numbers:
             normalized = room.as_strided((1, count, at), (0, at, 1))
-            does.scale(rows.narrow(2, 0, at), of.a, of.b, None, True, normalized)
+            backend.scale(rows.narrow(2, 0, at), of.a, of.b, None, True, normalized)
             z = of.product(normalized[0])
             new = of.spatial(z.view(-1, h, w, z.shape[1]).permute(0, 3, 1, 2))
             if of.attention is not None:
@@ -60,6 +60,6 @@ def answer(x: Tensor, layers: Sequence[Any], does: ModuleType, numbers: Numbers)
 
 
 def _ready(layer: Any) -> _Ready:
-    first, second = norm_numbers(layer.norm1, None, 0), norm_numbers(layer.norm2, None, 0)
-    product = ReadyProduct(layer.conv1.weight.flatten(1) * second.a.t(), second.b[0], RELU)
-    return _Ready(first.a, first.b, product, ReadyConvolution(layer.conv2), layer.attention)
+    first, second = norm_coefficients(layer.norm1, None, 0), norm_coefficients(layer.norm2, None, 0)
+    product = PrepackedLinear(layer.conv1.weight.flatten(1) * second.a.t(), second.b[0], RELU)
+    return _Ready(first.a, first.b, product, PrepackedConv(layer.conv2), layer.attention)

@@ -40,7 +40,7 @@ class Norm(NamedTuple):
         return torch.stack([torch.addcmul(by * beta, q, self.mean, value=-1), q])
 
 
-def norm_numbers(norm: nn.BatchNorm2d, statistics: Tensor | None, count: int) -> Norm:
+def norm_coefficients(norm: nn.BatchNorm2d, statistics: Tensor | None, count: int) -> Norm:
     """A norm's numbers for these statistics (2, 1, C), which its running ones learn of; or for those."""
     if norm.training and statistics is not None:
         mean, variance = statistics
@@ -55,15 +55,15 @@ def norm_numbers(norm: nn.BatchNorm2d, statistics: Tensor | None, count: int) ->
 class Measure:
     """Mean and variance of channels from pieces of rows (1, P, C)."""
 
-    def __init__(self, does: ModuleType) -> None:
-        self.does, self.count = does, 0
+    def __init__(self, backend: ModuleType) -> None:
+        self.backend, self.count = backend, 0
         self.k: Tensor | None = None
         self.sums: list[Tensor] = []
 
     def __call__(self, rows: Tensor) -> None:
         if self.k is None:
             self.k = rows[0, 0].float()
-        self.sums.append(self.does.sums(rows, self.k))
+        self.sums.append(self.backend.sums(rows, self.k))
         self.count += rows.shape[1]
 
     def moments(self) -> Tensor:
@@ -86,7 +86,7 @@ def flat(x: Tensor) -> Tensor:
     return x.as_strided((1, n * h * w, c), (0, x.stride(3), 1))
 
 
-class Scratch:
+class Workspace:
     """Room for rows of a few images on their way from one operator to the next; on a GPU for all rows."""
 
     def __init__(self, maps: Tensor) -> None:

@@ -138,10 +138,10 @@ def normalized_product(x: Tensor, a: Tensor, b: Tensor, w: Tensor, k: Tensor) ->
     return z, partial.sum(1)
 
 
-def product_gradient(
+def matmul_gradient(
     dz: Tensor, x: Tensor, a: Tensor, b: Tensor, w: Tensor, k: Tensor, into: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """As ``product.product_gradient``."""
+    """As ``product.matmul_gradient``."""
     if x.dtype == torch.float32 or len(w) > WIDEST:
         return _in_passes(dz, x, a, b, w, k, into)
     (m, c), j = x.shape, len(w)

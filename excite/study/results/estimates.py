@@ -50,7 +50,7 @@ class Estimate:
     high: float | None = None
     p: float | None = None
     method: str = ""
-    why: str | None = None
+    reason: str | None = None
     studies: Callable[[int, float], Simulated] | None = None
 
 
@@ -78,7 +78,7 @@ def _crossed(
             table = pseudo_values(list(before.values()), own, metric)
         assert table is not None
     except ExciteError as error:
-        return Estimate(_mean(cells, None, metric), why=error.what)
+        return Estimate(_mean(cells, None, metric), reason=error.what)
     found = crossed_mean(table, overlap=overlap)
     squares = found.squares
 
@@ -92,20 +92,20 @@ def corrected(cells: Sequence[Cell], against: Sequence[Cell] | None, metric: str
     values = _differences(cells, against, metric)
     value = _mean(cells, against, metric)
     if not np.isfinite(values).all():
-        return Estimate(value, why=f"{metric} is not defined in every cell")
+        return Estimate(value, reason=f"{metric} is not defined in every cell")
     one = predictions_by_seed(cells, folded)
     if len(values) < 2:
-        return Estimate(value, why="one training says nothing about what another would give")
+        return Estimate(value, reason="one training says nothing about what another would give")
     if not folded and same_images(one):
         # One set of test images: how they were drawn is in no spread between trainings.
         return Estimate(
-            value, why=f"{len(values)} seeds on one set of test images; {FEWEST_SEEDS} are needed"
+            value, reason=f"{len(values)} seeds on one set of test images; {FEWEST_SEEDS} are needed"
         )
     sizes = [(cell.result["train"], cell.result["n"]) for cell in cells]
     train, test = np.mean(sizes, axis=0)
     found = corrected_mean(values.tolist(), train=float(train), test=float(test))
     if found.deviation == 0:
-        return Estimate(value, why="all cells give the same value, so that nothing tells how it varies")
+        return Estimate(value, reason="all cells give the same value, so that nothing tells how it varies")
     per_seed = len(values) / len(one)
 
     def studies(seeds: int, level: float) -> Simulated:

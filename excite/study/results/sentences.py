@@ -29,7 +29,7 @@ def verdict(comparison: Comparison, metric: str, comparisons: int) -> str:
     said += f" by {amount(abs(value), metric)}" if value else " as it was"
     said += f" against {comparison.first}"
     if estimate.low is None or estimate.high is None:
-        return f"{said}: nothing can be said yet, {estimate.why}."
+        return f"{said}: nothing can be said yet, {estimate.reason}."
     said += f", 95 % interval {bounds(estimate.low, estimate.high, metric)}: "
     if comparison.shown:
         better = (value > 0) != (metric in LOWER_IS_BETTER)

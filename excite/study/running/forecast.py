@@ -92,7 +92,7 @@ def work_of(config: TrainConfig, parts: Manifest, *, folded: bool) -> tuple[int,
     """
     train, test, val = (len(parts.part(name)) for name in ("train", "test", "val"))
     drawn, test_drawn, val_drawn = train, test, val
-    if config.copies == "one":
+    if config.augmented_copies == "one":
         drawn, test_drawn, val_drawn = (_photos(parts, name) for name in ("train", "test", "val"))
     if config.recipe == "probe":
         return 0, len(parts)
@@ -138,7 +138,7 @@ def smallest_difference(study: Study, spread: float | None, seeds: int) -> tuple
     said = (
         f"if single cells differ by {spread:g} from pair to pair"
         if spread is not None
-        else (f"if two arms answer one image in {1 / DISAGREE:.0f} differently; --spread says better")
+        else (f"if two arms answer one image in {1 / DISAGREE:.0f} differently; --std says better")
     )
     ratio = len(tested) / max(len(parts) - len(tested), 1)
     if (study.folds is not None or study.document["split"] == "folder") and seeds >= FEWEST_SEEDS:
@@ -164,14 +164,14 @@ def _step_seconds(
         layer_decay=config.layer_decay,
     )
     assert config.image_size is not None
-    count, side = config.batch_size // config.accumulate, config.image_size
+    count, side = config.batch_size // config.accumulation_steps, config.image_size
     images = torch.randn(count, 3, side, side, device=device)
     targets = torch.arange(count, device=device) % classes
     model.train()
     spent: list[float] = []
     for _ in range(STEPS + 1):
         began = time.perf_counter()
-        for _ in range(config.accumulate):
+        for _ in range(config.accumulation_steps):
             with autocast(device, config.precision):
                 logits = model(images)
             classification_loss(logits, targets, smoothing=config.label_smoothing).backward()

@@ -15,7 +15,7 @@ from excite.study.study import Study
 PLAIN_EVERY = 30.0  # seconds between two lines, where lines are all there is
 
 
-class Board:
+class LiveTable:
     """Shows nothing; the base of the one that does."""
 
     def show(self, study: Study) -> None:
@@ -25,7 +25,7 @@ class Board:
         """Leave the terminal as it was."""
 
 
-class ConsoleBoard(Board):
+class ConsoleLiveTable(LiveTable):
     """On a terminal a table that stays in place, elsewhere a line when something was finished."""
 
     def __init__(self, console: Console | None = None) -> None:

@@ -17,7 +17,7 @@ from typing import TextIO
 import torch
 
 from excite.errors import ExciteError
-from excite.study.running.live_table import Board
+from excite.study.running.live_table import LiveTable
 from excite.study.store.leases import LEASE
 from excite.study.store.schema import FAILED, RUNNING, WAITING
 from excite.study.study import Study
@@ -33,7 +33,7 @@ RESERVE = 1.25  # of the memory that a cell took when it was probed
 
 
 @dataclass(frozen=True)
-class Crew:
+class WorkerPool:
     """How many workers, each on which device with how many threads."""
 
     devices: tuple[str, ...]
@@ -45,7 +45,7 @@ class Crew:
         return f"{workers} ({'one a GPU' if self.devices[0].startswith('cuda') else threads})"
 
 
-def choose_crew(device: str, jobs: int | None, memory: int | None, cells: int) -> Crew:
+def choose_pool(device: str, jobs: int | None, memory: int | None, cells: int) -> WorkerPool:
     """One worker a GPU; on a CPU as many as fit the cores and the memory, each with its share of threads.
 
     Args:
@@ -57,7 +57,7 @@ def choose_crew(device: str, jobs: int | None, memory: int | None, cells: int) -
     if chosen.type == "cuda":
         there = [device] if ":" in device else [f"cuda:{n}" for n in range(torch.cuda.device_count())]
         count = jobs or len(there)
-        return Crew(
+        return WorkerPool(
             tuple(there[n % len(there)] for n in range(max(1, min(count, cells)))), torch.get_num_threads()
         )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -66,16 +66,16 @@ def choose_crew(device: str, jobs: int | None, memory: int | None, cells: int) -
         fit = max(1, min(cores, int(free / (RESERVE * memory))))
     count = max(1, min(jobs or fit, cells))
     # Fewer cells than cores do not get more threads each: a study's results would depend on where it stopped.
-    return Crew((chosen.type,) * count, max(1, cores // (jobs or fit)))
+    return WorkerPool((chosen.type,) * count, max(1, cores // (jobs or fit)))
 
 
-def run_here(study: Study, crew: Crew, board: Board, *, lease: float = LEASE) -> None:
+def run_here(study: Study, pool: WorkerPool, board: LiveTable, *, lease_seconds: float = LEASE) -> None:
     """Train every cell that is left, and wait for those that others are at.
 
     Raises: ExciteError when asked to stop, when workers die one after the other, and when cells have failed;
     whatever was finished stays.
     """
-    with stop_requests() as request, _workers(study, crew, lease) as workers:
+    with stop_requests() as request, _workers(study, pool, lease_seconds) as workers:
         deaths, done = 0, -1
         while True:
             counts = study.store.counts(study.name)
@@ -84,7 +84,7 @@ def run_here(study: Study, crew: Crew, board: Board, *, lease: float = LEASE) ->
                 deaths, done = 0, counts["done"]
             if not counts[WAITING] + counts[RUNNING]:
                 break
-            deaths += sum(worker.look_after() for worker in workers)
+            deaths += sum(worker.supervise() for worker in workers)
             if deaths >= MOST_DEATHS:
                 log = workers[0].log
                 raise ExciteError("workers end as soon as they begin", where=log, hint=_last_line(log))
@@ -120,7 +120,7 @@ class _Worker:
     number: int
     device: str
     threads: int
-    lease: float
+    lease_seconds: float
     name: str = ""
     process: subprocess.Popen[bytes] | None = None
     stream: TextIO | None = field(default=None, repr=False)
@@ -132,7 +132,7 @@ class _Worker:
     def start(self) -> None:
         self.name = worker_name(self.number)
         call = [sys.executable, "-m", "excite.study.running.worker", str(self.study.folder)]
-        call += [self.device, str(self.threads), self.name, str(self.lease)]
+        call += [self.device, str(self.threads), self.name, str(self.lease_seconds)]
         if self.stream is None:
             self.stream = self.log.open("a", encoding="utf-8")
         self.process = subprocess.Popen(
@@ -143,7 +143,7 @@ class _Worker:
             stderr=self.stream,
         )
 
-    def look_after(self) -> bool:
+    def supervise(self) -> bool:
         """Start it if it has ended while there is work; True if it had died."""
         if self.process is not None and self.process.poll() is None:
             return False
@@ -175,10 +175,10 @@ class _Worker:
 
 
 @contextlib.contextmanager
-def _workers(study: Study, crew: Crew, lease: float) -> Iterator[list[_Worker]]:
+def _workers(study: Study, pool: WorkerPool, lease_seconds: float) -> Iterator[list[_Worker]]:
     workers = [
-        _Worker(study, number, device, crew.threads, lease)
-        for number, device in enumerate(crew.devices, start=1)
+        _Worker(study, number, device, pool.threads, lease_seconds)
+        for number, device in enumerate(pool.devices, start=1)
     ]
     try:
         for worker in workers:

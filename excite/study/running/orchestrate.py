@@ -11,7 +11,7 @@ from excite.evaluation.power import largest_difference
 from excite.reporting.tables import NAMES
 from excite.reporting.text import many
 from excite.study.plan import Arm, Plan, arm_config
-from excite.study.presets import MODEL, ready_plan
+from excite.study.presets import MODEL, preset_plan
 from excite.study.results import sentences
 from excite.study.results.report import write_study
 from excite.study.running.forecast import (
@@ -21,8 +21,8 @@ from excite.study.running.forecast import (
     smallest_difference,
     total_seconds,
 )
-from excite.study.running.live_table import Board
-from excite.study.running.local import Crew, choose_crew, run_here
+from excite.study.running.live_table import LiveTable
+from excite.study.running.local import WorkerPool, choose_pool, run_here
 from excite.study.store.leases import LEASE
 from excite.study.store.schema import DONE, RUNNING, WAITING
 from excite.study.study import Study, begin
@@ -30,7 +30,7 @@ from excite.system.progress import Display, clock
 
 
 @dataclass(frozen=True)
-class Means:
+class Resources:
     """With what a study is trained.
 
     Args:
@@ -43,16 +43,16 @@ class Means:
     device: str = "auto"
     jobs: int | None = None
     ray: str | None = None
-    lease: float = LEASE
+    lease_seconds: float = LEASE
 
 
-def ready_arms(name: str, base: TrainConfig, display: Display) -> list[Arm]:
+def preset_arms(name: str, base: TrainConfig, display: Display) -> list[Arm]:
     """The arms of a ready plan for a network; those that it cannot have are left out, saying so."""
     from excite.models.catalog import create_model, takes_attention
     from excite.runs.derive import architecture_of
 
     found = []
-    for arm in ready_plan(name).arms(MODEL if base.model == "auto" else base.model):
+    for arm in preset_plan(name).arms(MODEL if base.model == "auto" else base.model):
         config = arm_config(base.replace(image_size=base.image_size or 224), arm)
         if config.placement == "auto":
             config = config.replace(placement="final" if takes_attention(config.model) else "standard")
@@ -71,34 +71,39 @@ def ready_arms(name: str, base: TrainConfig, display: Display) -> list[Arm]:
 
 
 def start(
-    plan: Plan, folder: Path, store: str | None, means: Means, display: Display, spread: float | None = None
-) -> tuple[Study, Crew, str]:
+    plan: Plan,
+    folder: Path,
+    store: str | None,
+    resources: Resources,
+    display: Display,
+    spread: float | None = None,
+) -> tuple[Study, WorkerPool, str]:
     """Begin a study, and say how many cells it has, how long they take and what they could show.
 
     Returns: the study, the workers that fit, and what is to be said.
     """
     study, new = begin(plan, folder, store, display)
-    crew, probes = foresee(study, means)
-    return study, crew, outlook(study, crew, probes, new, spread)
+    pool, probes = forecast_cost(study, resources)
+    return study, pool, outlook(study, pool, probes, new, spread)
 
 
-def foresee(study: Study, means: Means) -> tuple[Crew, dict[str, Probe]]:
+def forecast_cost(study: Study, resources: Resources) -> tuple[WorkerPool, dict[str, Probe]]:
     """Time a few steps of every arm, and choose how many workers fit."""
     left = sum(cell.state != DONE for cell in study.store.cells(study.name))
-    crew = choose_crew(means.device, means.jobs, None, left)
-    probes = probe_arms(study, crew.devices[0], crew.threads)
-    return choose_crew(means.device, means.jobs, process_memory(probes), left), probes
+    pool = choose_pool(resources.device, resources.jobs, None, left)
+    probes = probe_arms(study, pool.devices[0], pool.threads)
+    return choose_pool(resources.device, resources.jobs, process_memory(probes), left), probes
 
 
-def _crew(study: Study, means: Means) -> Crew:
+def _pool(study: Study, resources: Resources) -> WorkerPool:
     """The workers that were asked for, or, where nobody said how many, as many as fit."""
-    if means.jobs is None:
-        return foresee(study, means)[0]
+    if resources.jobs is None:
+        return forecast_cost(study, resources)[0]
     counts = study.store.counts(study.name)
-    return choose_crew(means.device, means.jobs, None, counts[WAITING] + counts[RUNNING])
+    return choose_pool(resources.device, resources.jobs, None, counts[WAITING] + counts[RUNNING])
 
 
-def outlook(study: Study, crew: Crew, probes: dict[str, Probe], new: int, spread: float | None) -> str:
+def outlook(study: Study, pool: WorkerPool, probes: dict[str, Probe], new: int, spread: float | None) -> str:
     """Cells, time and power, before anything is trained."""
     cells = study.store.cells(study.name)
     seeds, folds = len({cell.seed for cell in cells}), study.folds
@@ -106,7 +111,7 @@ def outlook(study: Study, crew: Crew, probes: dict[str, Probe], new: int, spread
     text = f"{many(len(cells), 'cell')}: {many(len(study.arms), 'arm')}, {many(seeds, 'seed')}"
     text += f", {folds} folds" if folds else ""
     text += f"; {done} done, {new} new\n"
-    text += f"{crew}, about {clock(total_seconds(study, probes, len(crew.devices)))}\n"
+    text += f"{pool}, about {clock(total_seconds(study, probes, len(pool.devices)))}\n"
     metric = study.document["metric"]
     if len(study.arms) > 1 and seeds * (folds or 1) < 2:
         text += "cannot show a difference: one training shows nothing; add seeds"
@@ -121,19 +126,26 @@ def outlook(study: Study, crew: Crew, probes: dict[str, Probe], new: int, spread
     return text.rstrip()
 
 
-def go_on(study: Study, means: Means, crew: Crew | None, board: Board) -> None:
+def continue_study(study: Study, resources: Resources, pool: WorkerPool | None, board: LiveTable) -> None:
     """Train what is left, here or on a cluster, and write the report, also where a cell has failed."""
     study.store.retry(study.name)
     counts = study.store.counts(study.name)
     try:
         if not counts[WAITING] + counts[RUNNING]:
             board.show(study)
-        elif means.ray is not None:
+        elif resources.ray is not None:
             from excite.study.running.ray_cluster import run_on_ray
 
-            run_on_ray(study, means.ray, board, jobs=means.jobs, device=means.device, lease=means.lease)
+            run_on_ray(
+                study,
+                resources.ray,
+                board,
+                jobs=resources.jobs,
+                device=resources.device,
+                lease_seconds=resources.lease_seconds,
+            )
         else:
-            run_here(study, crew or _crew(study, means), board, lease=means.lease)
+            run_here(study, pool or _pool(study, resources), board, lease_seconds=resources.lease_seconds)
     finally:
         board.close()
         if any(cell.state == DONE for cell in study.store.cells(study.name)):

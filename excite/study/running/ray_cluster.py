@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from excite.errors import BAD_USAGE, ExciteError
-from excite.study.running.live_table import Board
+from excite.study.running.live_table import LiveTable
 from excite.study.running.local import FAREWELL, LOOK, MOST_DEATHS, refuse_failed, stop_if_asked, worker_name
 from excite.study.store.leases import LEASE
 from excite.study.store.schema import RUNNING, WAITING
@@ -22,11 +22,11 @@ from excite.system.signals import stop_requests
 def run_on_ray(
     study: Study,
     address: str,
-    board: Board,
+    board: LiveTable,
     *,
     jobs: int | None = None,
     device: str = "auto",
-    lease: float = LEASE,
+    lease_seconds: float = LEASE,
 ) -> None:
     """Train every cell that is left on a cluster that ``ray start`` has begun.
 
@@ -52,7 +52,7 @@ def run_on_ray(
     try:
         slots = _slots(ray, study, jobs, device)
         with stop_requests() as request:
-            _drive(ray, study, board, slots, lease, request)
+            _drive(ray, study, board, slots, lease_seconds, request)
     finally:
         ray.shutdown()
     refuse_failed(study)
@@ -72,7 +72,9 @@ def _slots(ray: Any, study: Study, jobs: int | None, device: str) -> list[str]:
     return [wanted] * max(1, min(jobs or count, count, left))
 
 
-def _drive(ray: Any, study: Study, board: Board, slots: list[str], lease: float, request: Any) -> None:
+def _drive(
+    ray: Any, study: Study, board: LiveTable, slots: list[str], lease_seconds: float, request: Any
+) -> None:
     folder, url = str(study.folder.resolve()), study.store.url
     remote = ray.remote(max_retries=0, max_calls=1, scheduling_strategy="SPREAD")(_take_cells)
     at_work: dict[Any, tuple[str, str]] = {}
@@ -80,7 +82,10 @@ def _drive(ray: Any, study: Study, board: Board, slots: list[str], lease: float,
     def start(device: str) -> None:
         name = worker_name(len(at_work) + 1)
         needs = {"num_gpus": 1} if device == "cuda" else {"num_cpus": 1}
-        at_work[remote.options(**needs).remote(folder, url, study.name, device, name, lease)] = (name, device)
+        at_work[remote.options(**needs).remote(folder, url, study.name, device, name, lease_seconds)] = (
+            name,
+            device,
+        )
 
     for device in slots:
         start(device)
@@ -123,7 +128,7 @@ def _drive(ray: Any, study: Study, board: Board, slots: list[str], lease: float,
         raise
 
 
-def _take_cells(folder: str, url: str, study: str, device: str, name: str, lease: float) -> None:
+def _take_cells(folder: str, url: str, study: str, device: str, name: str, lease_seconds: float) -> None:
     """What a worker does, in a process of Ray's."""
     import ray
 
@@ -131,7 +136,14 @@ def _take_cells(folder: str, url: str, study: str, device: str, name: str, lease
 
     node = ray.get_runtime_context().get_node_id()[:8]
     # One thread, as the workers of a machine have: the number of threads may change a result's last bit.
-    work(Study(Path(folder), Store(url), study), device=device, threads=1, name=name, lease=lease, node=node)
+    work(
+        Study(Path(folder), Store(url), study),
+        device=device,
+        threads=1,
+        name=name,
+        lease_seconds=lease_seconds,
+        node=node,
+    )
 
 
 def _refuse_shared_sqlite(study: Study, machines: set[str]) -> None:

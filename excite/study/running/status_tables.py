@@ -132,7 +132,7 @@ def _seconds(cell: Any, *states: str) -> float | None:
     if cell.state not in states or not cell.started:
         return None
     # By the database's clock, like the other two: what is left of a lease is the lease less now.
-    until = cell.ended if cell.state == DONE else cell.lease - cell.left
+    until = cell.ended if cell.state == DONE else cell.lease_seconds - cell.left
     return None if until is None else float(until - cell.started)
 
 

@@ -33,7 +33,7 @@ from excite.errors import INTERRUPTED, TERMINATED, ExciteError
 from excite.evaluation.metrics import OVERALL
 from excite.pipeline.experiment import run_experiment
 from excite.runs.run import Run
-from excite.study.store.leases import LEASE, Claim
+from excite.study.store.leases import LEASE, Lease
 from excite.study.store.schema import RUNNING, WAITING
 from excite.study.study import Study
 from excite.system.peak_memory import held_memory, peak_memory, reset_peak_memory
@@ -46,7 +46,13 @@ IDLE = 0.5  # seconds between two looks for a cell, where others are at all that
 
 
 def work(
-    study: Study, *, device: str, threads: int, name: str, lease: float = LEASE, node: str | None = None
+    study: Study,
+    *,
+    device: str,
+    threads: int,
+    name: str,
+    lease_seconds: float = LEASE,
+    node: str | None = None,
 ) -> None:
     """Train cells until none is left.
 
@@ -62,59 +68,59 @@ def work(
     where = [socket.gethostname(), *([f"node {node}"] if node else []), f"process {os.getpid()}"]
     worker = f"{name}@{', '.join(where)}"
     while True:
-        claim = study.store.take(study.name, f"{name} {uuid.uuid4().hex}", worker, lease)
-        if claim is None:
+        lease = study.store.take(study.name, f"{name} {uuid.uuid4().hex}", worker, lease_seconds)
+        if lease is None:
             counts = study.store.counts(study.name)
             if not counts[WAITING] + counts[RUNNING]:
                 return
             time.sleep(IDLE)
             continue
-        with _beating(study, claim, lease):
-            _do(study, claim, device, base)
+        with _heartbeat(study, lease, lease_seconds):
+            _do(study, lease, device, base)
 
 
-def _do(study: Study, claim: Claim, device: str, base: int) -> None:
-    place = cell_folder(study.folder, *claim.key)
+def _do(study: Study, lease: Lease, device: str, base: int) -> None:
+    place = cell_folder(study.folder, *lease.key)
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(place.with_name(f".{place.name}.lock"), timeout=0):
-            result, numbers, said = train_cell(study, claim, device, base)
+            result, numbers, said = train_cell(study, lease, device, base)
     except Timeout:  # someone who lost the cell is not yet aware of it
-        study.store.release(study.name, claim)
+        study.store.release(study.name, lease)
         time.sleep(2 * IDLE)
         return
     except ExciteError as error:
         if error.exit_code in STOPPED or _is_full(error):
-            study.store.release(study.name, claim)
+            study.store.release(study.name, lease)
             raise
-        study.store.fail(study.name, claim, printable(error))
+        study.store.fail(study.name, lease, printable(error))
         return
     except Exception as error:
         with log_of(place).open("a", encoding="utf-8", errors="backslashreplace") as log:
             log.write(traceback.format_exc())
         text = " ".join(str(error).split())
-        study.store.fail(study.name, claim, printable(f"{type(error).__name__}: {text}"))
+        study.store.fail(study.name, lease, printable(f"{type(error).__name__}: {text}"))
         return
-    if study.store.finish(study.name, claim, result, numbers, said):
+    if study.store.finish(study.name, lease, result, numbers, said):
         shutil.rmtree(place / "checkpoints", ignore_errors=True)
 
 
-def train_cell(study: Study, claim: Claim, device: str, base: int = 0) -> tuple[dict[str, Any], bytes, bytes]:
+def train_cell(study: Study, lease: Lease, device: str, base: int = 0) -> tuple[dict[str, Any], bytes, bytes]:
     """Begin, or go on with, the training of a cell: its result, numbers of test images, probabilities.
 
     Args:
         base: bytes that this process held before its first cell.
     """
     began = time.perf_counter()
-    place = cell_folder(study.folder, *claim.key)
-    config = _config(study, claim, place, device)
+    place = cell_folder(study.folder, *lease.key)
+    config = _config(study, lease, place, device)
     begun = _begun(place, config)
     if place.exists() and not begun:  # of a worker that died before it had written what it would do
         shutil.rmtree(place)
     reset_peak_memory(device)
     with log_of(place).open("a", encoding="utf-8") as log:
         display = ConsoleDisplay(Console(file=log, width=110))
-        parts = study.parts(claim.seed, claim.fold)
+        parts = study.parts(lease.seed, lease.fold)
         run = run_experiment(config, resume=begun, display=display, images=parts)
     test = run.metrics["test"]
     row = {path: number for number, path in enumerate(study.images.table["path"])}
@@ -146,13 +152,13 @@ def log_of(place: Path) -> Path:
     return place.with_name(f"{place.name}.log")
 
 
-def _config(study: Study, claim: Claim, place: Path, device: str) -> TrainConfig:
+def _config(study: Study, lease: Lease, place: Path, device: str) -> TrainConfig:
     # A cell can be trained again by itself: its data are its own manifest, which says what is tested.
-    arm = study.config(claim.arm)
+    arm = study.config(lease.arm)
     return arm.replace(
         data=str(place / "manifest.csv"),
         out=str(place),
-        seed=arm.seed + claim.seed,
+        seed=arm.seed + lease.seed,
         device=device,
         split="folder",
     )
@@ -177,17 +183,17 @@ def _is_full(error: ExciteError) -> bool:
 
 
 @contextlib.contextmanager
-def _beating(study: Study, claim: Claim, lease: float) -> Iterator[None]:
+def _heartbeat(study: Study, lease: Lease, lease_seconds: float) -> Iterator[None]:
     """Say every third of a lease that this process lives."""
     done = threading.Event()
 
-    def beat() -> None:
-        while not done.wait(lease / 3):
+    def heartbeat() -> None:
+        while not done.wait(lease_seconds / 3):
             with contextlib.suppress(ExciteError):  # the main thread meets the same, and speaks
-                if not study.store.beat(study.name, claim, lease):
+                if not study.store.heartbeat(study.name, lease, lease_seconds):
                     return
 
-    thread = threading.Thread(target=beat, daemon=True)
+    thread = threading.Thread(target=heartbeat, daemon=True)
     thread.start()
     try:
         yield
@@ -209,11 +215,11 @@ def _stop_with_driver() -> None:
 
 
 def main() -> int:
-    folder, device, threads, name, lease = sys.argv[1:]
+    folder, device, threads, name, lease_seconds = sys.argv[1:]
     _stop_with_driver()
     try:
         study = Study.open(folder, os.environ[STORE])
-        work(study, device=device, threads=int(threads), name=name, lease=float(lease))
+        work(study, device=device, threads=int(threads), name=name, lease_seconds=float(lease_seconds))
     except ExciteError as error:
         print(printable(f"excite: error: {error}"), file=sys.stderr, flush=True)
         return error.exit_code

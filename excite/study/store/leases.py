@@ -20,7 +20,7 @@ Key = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
-class Claim:
+class Lease:
     """A cell that a worker has taken; ``token`` is of this one taking."""
 
     arm: str
@@ -33,10 +33,10 @@ class Claim:
         return self.arm, self.seed, self.fold
 
 
-class Claims(Database):
+class Leases(Database):
     """What workers do with cells; each is one transaction, so that no cell has two owners."""
 
-    def take(self, study: str, token: str, worker: str, lease: float = LEASE) -> Claim | None:
+    def take(self, study: str, token: str, worker: str, lease_seconds: float = LEASE) -> Lease | None:
         """The next cell that nobody is at; None if there is none.
 
         Args:
@@ -53,7 +53,7 @@ class Claims(Database):
             .with_for_update(skip_locked=True, of=cells)
         )
 
-        def work(connection: sa.Connection) -> Claim | None:
+        def work(connection: sa.Connection) -> Lease | None:
             while (row := connection.execute(query).first()) is not None:
                 deaths = row.deaths + (row.state == RUNNING)
                 here = _cell(study, (row.arm, row.seed, row.fold))
@@ -64,20 +64,20 @@ class Claims(Database):
                     )
                     continue
                 values = {"state": RUNNING, "token": token, "worker": worker, "deaths": deaths}
-                values |= {"lease": self.now() + lease, "started": self.now()}
+                values |= {"lease": self.now() + lease_seconds, "started": self.now()}
                 connection.execute(sa.update(cells).where(here).values(values))
-                return Claim(row.arm, row.seed, row.fold, token)
+                return Lease(row.arm, row.seed, row.fold, token)
             return None
 
         return self.do(work)
 
-    def beat(self, study: str, claim: Claim, lease: float = LEASE) -> bool:
+    def heartbeat(self, study: str, lease: Lease, lease_seconds: float = LEASE) -> bool:
         """Say that the worker lives; False if the cell is no longer its own."""
-        return self._change(study, claim, {"lease": self.now() + lease})
+        return self._change(study, lease, {"lease": self.now() + lease_seconds})
 
-    def release(self, study: str, claim: Claim) -> bool:
+    def release(self, study: str, lease: Lease) -> bool:
         """Give a cell back, to be gone on with."""
-        return self._change(study, claim, {"state": WAITING, "token": "", "lease": 0.0})
+        return self._change(study, lease, {"state": WAITING, "token": "", "lease": 0.0})
 
     def release_all(self, study: str, name: str) -> int:
         """Give back what a worker that died was at, by its name."""
@@ -86,11 +86,11 @@ class Claims(Database):
         values = {"state": WAITING, "token": "", "lease": 0.0, "deaths": cells.c.deaths + 1}
         return self.do(lambda c: c.execute(sa.update(cells).where(mine).values(values)).rowcount)
 
-    def fail(self, study: str, claim: Claim, error: str) -> bool:
+    def fail(self, study: str, lease: Lease, error: str) -> bool:
         """Note what went wrong; the cell waits to be tried again, or has failed."""
         tries = cells.c.tries + 1
         state = sa.case((tries >= TRIES, FAILED), else_=WAITING)
-        return self._change(study, claim, {"state": state, "tries": tries, "error": error, "token": ""})
+        return self._change(study, lease, {"state": state, "tries": tries, "error": error, "token": ""})
 
     def retry(self, study: str) -> int:
         """Let failed cells be tried anew; how many."""
@@ -99,7 +99,7 @@ class Claims(Database):
         return self.do(lambda c: c.execute(sa.update(cells).where(failed).values(values)).rowcount)
 
     def finish(
-        self, study: str, claim: Claim, result: Mapping[str, Any], numbers: bytes, said: bytes
+        self, study: str, lease: Lease, result: Mapping[str, Any], numbers: bytes, said: bytes
     ) -> bool:
         """Write a result down, once; False if the cell is no longer the claim's, and another's result counts.
 
@@ -109,26 +109,26 @@ class Claims(Database):
         """
 
         def work(connection: sa.Connection) -> bool:
-            here = _cell(study, claim.key)
-            mine = sa.and_(here, cells.c.state == RUNNING, cells.c.token == claim.token)
+            here = _cell(study, lease.key)
+            mine = sa.and_(here, cells.c.state == RUNNING, cells.c.token == lease.token)
             values = {"state": DONE, "error": "", "ended": self.now()}
             if not connection.execute(sa.update(cells).where(mine).values(values)).rowcount:
                 row = connection.execute(sa.select(cells.c.state, cells.c.token).where(here)).first()
                 # The answer to an earlier attempt may have been lost with the connection.
-                return row is not None and row.state == DONE and row.token == claim.token
-            new = {"study": study, "arm": claim.arm, "seed": claim.seed, "fold": claim.fold}
+                return row is not None and row.state == DONE and row.token == lease.token
+            new = {"study": study, "arm": lease.arm, "seed": lease.seed, "fold": lease.fold}
             new |= {"result": dict(result), "images": numbers, "probabilities": said}
             connection.execute(sa.insert(results).values(new))
             return True
 
         return self.do(work)
 
-    def _change(self, study: str, claim: Claim, values: Mapping[str, Any]) -> bool:
-        mine = sa.and_(_cell(study, claim.key), cells.c.state == RUNNING, cells.c.token == claim.token)
+    def _change(self, study: str, lease: Lease, values: Mapping[str, Any]) -> bool:
+        mine = sa.and_(_cell(study, lease.key), cells.c.state == RUNNING, cells.c.token == lease.token)
         return bool(self.do(lambda c: c.execute(sa.update(cells).where(mine).values(dict(values))).rowcount))
 
     def _expired(self) -> Any:
-        return sa.and_(cells.c.state == RUNNING, cells.c.lease < self.now())
+        return sa.and_(cells.c.state == RUNNING, cells.c.lease_seconds < self.now())
 
 
 def place_of(worker: str) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from excite.errors import BAD_USAGE, ExciteError
-from excite.study.store.leases import Claims
+from excite.study.store.leases import Leases
 from excite.study.store.schema import DONE, FAILED, RUNNING, WAITING, arms, cells, images, results, studies
 
 
-class Store(Claims):
+class Store(Leases):
     """A database with studies in it: what is to be done, who is at it, and what came out."""
 
     def begin(self, study: str, document: Mapping[str, Any], pictures: Sequence[Mapping[str, Any]]) -> None:
@@ -82,7 +82,7 @@ class Store(Claims):
 
     def cells(self, study: str) -> list[sa.Row[Any]]:
         """Every cell with its state, in the order in which they are trained."""
-        query = sa.select(cells, (cells.c.lease - self.now()).label("left"))
+        query = sa.select(cells, (cells.c.lease_seconds - self.now()).label("left"))
         query = query.join(arms, sa.and_(arms.c.study == cells.c.study, arms.c.arm == cells.c.arm))
         query = query.where(cells.c.study == study).order_by(cells.c.seed, cells.c.fold, arms.c.place)
         return self.do(lambda c: list(c.execute(query)))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from excite.audit.duplicates.aligned_copies import realigned_pairs
+from excite.audit.duplicates.aligned_copies import aligned_copy_pairs
 from excite.audit.duplicates.chance_similarity import agreement
 from excite.audit.duplicates.same_picture import near_pairs
 from excite.audit.duplicates.thumbnails import Thumbnail, thumbnail
@@ -38,7 +38,7 @@ def test_a_small_copy_out_of_place_finds_its_picture_and_no_other(change: str) -
     scenes = [scene(seed, (200, 200)) for seed in range(COUNT)]
     thumbnails = [thumbnail(window(p, 20, 20, 160, 160)) for p in scenes]
     thumbnails += [thumbnail(CHANGES[change](p)) for p in scenes]
-    pairs = realigned_pairs(thumbnails, range(2 * COUNT))
+    pairs = aligned_copy_pairs(thumbnails, range(2 * COUNT))
     assert {(pair.a, pair.b) for pair in pairs} == {(seed, COUNT + seed) for seed in range(COUNT)}
     assert all(("mirror" in change) == ("mirrored" in pair.evidence) for pair in pairs)
     assert len(near_pairs(thumbnails, range(2 * COUNT))) < COUNT / 2  # without the alignment most are missed
@@ -53,7 +53,7 @@ def sign(kind: int, hand: int) -> Thumbnail:
     return thumbnail(Image.fromarray(small).convert("RGB"))
 
 
-@pytest.mark.parametrize("search", [near_pairs, realigned_pairs])
+@pytest.mark.parametrize("search", [near_pairs, aligned_copy_pairs])
 def test_signs_of_one_kind_are_not_taken_for_copies(search: Callable) -> None:
     hands = [sign(hand % 3, hand) for hand in range(300)]
     found = search([*hands, hands[7]], range(301))
@@ -63,7 +63,7 @@ def test_signs_of_one_kind_are_not_taken_for_copies(search: Callable) -> None:
 
 def test_next_to_no_pictures() -> None:
     one = thumbnail(scene(0, (32, 32)))
-    assert realigned_pairs([], []) == realigned_pairs([one], [0]) == []
+    assert aligned_copy_pairs([], []) == aligned_copy_pairs([one], [0]) == []
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(-1, 1))

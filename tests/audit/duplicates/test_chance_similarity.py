@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from excite.audit.duplicates.chance_similarity import FEWEST, SHARE, sampled_strangers
+from excite.audit.duplicates.chance_similarity import FEWEST, SHARE, sample_background_pairs
 
 
 def with_copies(n: int, copies: int, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -21,11 +21,11 @@ def with_copies(n: int, copies: int, share: float) -> tuple[np.ndarray, np.ndarr
 @pytest.mark.parametrize(("n", "copies", "share"), [(400, 40, 0.5), (2000, 90, 0.5), (4000, 150, 1.0)])
 def test_copies_are_not_taken_for_strangers(n: int, copies: int, share: float) -> None:
     keys, group = with_copies(n, copies, share)
-    some, strangers = sampled_strangers(keys)
+    some, background = sample_background_pairs(keys)
     assert len(some) == 300
-    assert (group[some] != group[strangers]).mean() > SHARE
+    assert (group[some] != group[background]).mean() > SHARE
 
 
 def test_of_a_small_set_nobody_can_say() -> None:
     keys, _ = with_copies(FEWEST - 1, 2, 0.0)
-    assert [len(rows) for rows in sampled_strangers(keys)] == [0, 0]
+    assert [len(rows) for rows in sample_background_pairs(keys)] == [0, 0]

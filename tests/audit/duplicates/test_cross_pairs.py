@@ -64,7 +64,9 @@ def named(known: Manifest, images: Manifest, **options: object) -> dict[str, str
 def test_copies_find_their_known_picture_and_strangers_none(known: Manifest, images: Manifest) -> None:
     expected = {name: str(seed) for seed, name in enumerate(CHANGES)} | {"same": "5"}
     assert named(known, images) == expected
-    assert named(known, images, photos=False) == {k: v for k, v in expected.items() if k != "cropped"}
+    assert named(known, images, near_duplicates=False) == {
+        k: v for k, v in expected.items() if k != "cropped"
+    }
 
 
 def test_small_pictures_are_compared_across_too(tmp_path: Path) -> None:
@@ -120,7 +122,7 @@ def test_a_known_file_that_cannot_be_looked_at_is_compared_by_content(
 
 
 def test_a_look_is_read_back_as_it_was(known: Manifest) -> None:
-    for look in look_at(known, photos=True, max_pixels=10**8):
+    for look in look_at(known, near_duplicates=True, max_pixels=10**8):
         again = _unpacked(b"".join(_packed(look)))
         for name, value in vars(look.thumbnail).items():
             np.testing.assert_array_equal(getattr(again.thumbnail, name), value)

@@ -85,9 +85,9 @@ def test_a_chain_of_weak_links_does_not_grow_a_giant() -> None:
 
 def test_a_giant_is_flagged_unless_the_user_said_so() -> None:
     chain = [pair(i, i + 1) for i in range(59)]
-    assert link(200, chain).giant == (0,)
-    assert link(200, [], known=["patient"] * 60 + [""] * 140).giant == ()
-    assert link(2000, chain).giant == ()
+    assert link(200, chain).oversized == (0,)
+    assert link(200, [], known=["patient"] * 60 + [""] * 140).oversized == ()
+    assert link(2000, chain).oversized == ()
 
 
 def test_accepting_joins_what_was_doubtful_and_rejecting_parts_what_was_sure() -> None:

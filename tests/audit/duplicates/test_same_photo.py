@@ -224,7 +224,7 @@ def test_a_folder_is_searched_and_remembered(tmp_path: Path, monkeypatch: pytest
     assert {pair.kind for pair in found} == {"same photo"}
     assert list(stages) == ["looking at images", "comparing photos"]
     assert all(seen[-1][0] == seen[-1][1] for seen in stages.values())
-    assert find_pairs(manifest, photos=False) == []
+    assert find_pairs(manifest, near_duplicates=False) == []
 
     (memory,) = (tmp_path / "cache" / "duplicates").iterdir()
     monkeypatch.setattr("excite.audit.duplicates.looks.decode_and_hash", None)

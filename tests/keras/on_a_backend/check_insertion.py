@@ -31,9 +31,9 @@ MAPS = np.random.default_rng(0).normal(size=(2, 9, 9, 8)).astype(np.float32)
 
 
 @pytest.mark.parametrize("strategy", ["standard", "pre", "post", "identity", "inner"])
-def test_an_identity_start_keeps_outputs_names_and_weights(resnet, strategy):
+def test_an_identity_start_keeps_outputs_names_and_weights(resnet, placement):
     before = values(resnet)
-    gated = insert(resnet, "se", strategy=strategy, reduction=2, identity=True)
+    gated = insert(resnet, "se", placement=placement, reduction=2, identity=True)
     assert np.array_equal(in_keras(gated, MAPS), in_keras(resnet, MAPS))
     assert [layer.name for layer in resnet.layers] == [
         layer.name for layer in gated.layers if not isinstance(layer, SqueezeExcitation)
@@ -43,7 +43,7 @@ def test_an_identity_start_keeps_outputs_names_and_weights(resnet, strategy):
         for old, new in zip(values(layer), values(gated.get_layer(layer.name)), strict=True):
             assert np.array_equal(old, new)
     assert all(np.array_equal(old, new) for old, new in zip(before, values(resnet), strict=True))
-    random = insert(resnet, "se", strategy=strategy, reduction=2)
+    random = insert(resnet, "se", placement=placement, reduction=2)
     assert not np.allclose(in_keras(random, MAPS), in_keras(resnet, MAPS))
 
 

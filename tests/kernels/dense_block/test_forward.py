@@ -152,7 +152,7 @@ def test_one_image_of_one_pixel_is_refused_as_batch_norm_refuses_it() -> None:
 def test_memory_is_less_than_half() -> None:
     """What is kept for the backward pass, by PyTorch's count of saved tensors and of the buffer."""
     from excite.kernels.dense_block.forward import _forward
-    from excite.kernels.dispatch import passes_for
+    from excite.kernels.dispatch import select_backend
 
     net, x = network(), torch.randn(4, 16, 16, 16).contiguous(memory_format=torch.channels_last)
     block = net.features.denseblock1.train()
@@ -164,7 +164,7 @@ def test_memory_is_less_than_half() -> None:
         block(x.requires_grad_())
     maps = {t.untyped_storage().data_ptr(): t.nbytes for t in saved if t.ndim == 4 and len(t) == 4}
     with torch.no_grad():
-        out, kept = _forward(x.detach(), list(block.values()), passes_for(x.detach()))
+        out, kept = _forward(x.detach(), list(block.values()), select_backend(x.detach()))
     ours = out.nbytes + sum(layer.z.nbytes for layer in kept)
     assert ours < 0.5 * sum(maps.values())
 

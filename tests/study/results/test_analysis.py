@@ -117,15 +117,15 @@ def test_folds_are_pooled_to_the_same_images_in_each_seed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seeds", "why"),
+    ("seeds", "reason"),
     [(1, "one training says nothing"), (2, "2 seeds on one set of test images; 3 are needed")],
 )
-def test_too_few_seeds_say_nothing(seeds: int, why: str) -> None:
+def test_too_few_seeds_say_nothing(seeds: int, reason: str) -> None:
     one, two = cells_of("one", outcomes(1, (seeds, 100))), cells_of("two", outcomes(2, (seeds, 100)))
     found = compared(one, two)
     assert found.estimate.low is None
-    assert why in str(found.estimate.why)
-    assert why in verdict(found, "accuracy", 1)
+    assert reason in str(found.estimate.reason)
+    assert reason in verdict(found, "accuracy", 1)
     assert not found.shown
 
 
@@ -190,7 +190,7 @@ def test_holm_is_statsmodels() -> None:
             0.09,
             "not shown, as one of 3 comparisons (p = 0.090); no number",
         ),
-        (Estimate(0.0, why="too few groups"), None, None, "nothing can be said yet, too few groups."),
+        (Estimate(0.0, reason="too few groups"), None, None, "nothing can be said yet, too few groups."),
     ],
 )
 def test_the_verdict_is_one_plain_sentence(

@@ -35,7 +35,9 @@ def test_steps_and_images_are_those_of_a_real_cell(
 ) -> None:
     data = make_pictures(tmp_path / "pictures", classes=2, each=30)
     base = TrainConfig(data=str(data), epochs=3, batch_size=8, device="cpu", precision="float32")
-    base = base.replace(image_size=16, model_options=SMALL, copies=copies, recipe=recipe, augment="quick")
+    base = base.replace(
+        image_size=16, model_options=SMALL, augmented_copies=copies, recipe=recipe, augment="quick"
+    )
     if recipe == "finetune":
         weights = tmp_path / "trunk.safetensors"
         state = create_model(NET, num_classes=5, **SMALL).state_dict()

@@ -17,7 +17,7 @@ from rich.table import Table
 pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
 
 from excite.study.running import status_tables
-from excite.study.running.live_table import ConsoleBoard
+from excite.study.running.live_table import ConsoleLiveTable
 from excite.study.study import Study
 
 from ..conftest import Command, make_pictures
@@ -93,7 +93,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 def test_a_terminal_shows_one_table_that_stays_in_place(study: Study) -> None:
     stream = io.StringIO()
-    board = ConsoleBoard(Console(file=stream, force_terminal=True, width=80))
+    board = ConsoleLiveTable(Console(file=stream, force_terminal=True, width=80))
     for _ in range(3):
         board.show(study)
     board.close()

@@ -54,15 +54,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def finish(store: Store, claim: object, value: float = 0.5) -> bool:
-    return store.finish(STUDY, claim, {"value": value}, b"numbers", b"said")  # type: ignore[arg-type]
+def finish(store: Store, lease: object, value: float = 0.5) -> bool:
+    return store.finish(STUDY, lease, {"value": value}, b"numbers", b"said")  # type: ignore[arg-type]
 
 
 def test_cells_are_taken_in_pairs_once_each_and_done(store: Store) -> None:
     taken = []
-    while (claim := store.take(STUDY, f"t{len(taken)}", "w")) is not None:
-        taken.append(claim.key)
-        assert finish(store, claim)
+    while (lease := store.take(STUDY, f"t{len(taken)}", "w")) is not None:
+        taken.append(lease.key)
+        assert finish(store, lease)
     assert taken == [(f"arm{arm}", seed, 0) for seed in range(3) for arm in range(2)]
     assert store.counts(STUDY) == {"waiting": 0, "running": 0, "done": 6, "failed": 0}
     first = store.results(STUDY)[0]
@@ -88,8 +88,8 @@ def test_a_silent_workers_cell_is_taken_over_and_its_late_result_does_not_count(
     again = store.take(STUDY, "again", "v", lease=60)
     assert again is not None
     assert again.key == lost.key
-    assert not store.beat(STUDY, lost)
-    assert store.beat(STUDY, again)
+    assert not store.heartbeat(STUDY, lost)
+    assert store.heartbeat(STUDY, again)
     assert not finish(store, lost, 1.0)
     assert finish(store, again, 2.0)
     assert finish(store, again, 3.0)  # the answer was lost on its way; it is there once
@@ -97,22 +97,22 @@ def test_a_silent_workers_cell_is_taken_over_and_its_late_result_does_not_count(
 
 
 def test_a_heartbeat_keeps_a_cell(store: Store, clock: Clock) -> None:
-    claim = store.take(STUDY, "t", "w", lease=60)
-    assert claim is not None
+    lease = store.take(STUDY, "t", "w", lease=60)
+    assert lease is not None
     for number in range(4):
         clock.forward(40)
-        assert store.beat(STUDY, claim, lease=60)
+        assert store.heartbeat(STUDY, lease, lease=60)
         other = store.take(STUDY, f"o{number}", "v", lease=1000)
         assert other is not None
-        assert other.key != claim.key
+        assert other.key != lease.key
 
 
 def test_a_failed_cell_is_tried_once_more_and_then_named(store: Store) -> None:
     for state in ("waiting", "failed"):
-        claim = store.take(STUDY, state, "w")
-        assert claim is not None
-        assert claim.key == ("arm0", 0, 0)
-        assert store.fail(STUDY, claim, "loss is not finite")
+        lease = store.take(STUDY, state, "w")
+        assert lease is not None
+        assert lease.key == ("arm0", 0, 0)
+        assert store.fail(STUDY, lease, "loss is not finite")
         assert store.cells(STUDY)[0].state == state
     assert store.cells(STUDY)[0].error == "loss is not finite"
     assert store.retry(STUDY) == 1
@@ -135,9 +135,9 @@ def test_many_threads_take_every_cell_once(tmp_path: Path) -> None:
 
     def work(name: str) -> None:
         own = Store(url)
-        while (claim := own.take(STUDY, f"{name}{len(taken)}{time.monotonic_ns()}", name)) is not None:
-            taken.append(claim.key)
-            assert finish(own, claim)
+        while (lease := own.take(STUDY, f"{name}{len(taken)}{time.monotonic_ns()}", name)) is not None:
+            taken.append(lease.key)
+            assert finish(own, lease)
         own.close()
 
     threads = [threading.Thread(target=work, args=(f"w{n}",)) for n in range(4)]
@@ -252,10 +252,10 @@ def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path: Path) -> None:
     def little_room(connection: sa.Connection) -> None:
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
 
-    claim = store.take(STUDY, "t", "w")
-    assert claim is not None
+    lease = store.take(STUDY, "t", "w")
+    assert lease is not None
     with pytest.raises(ExciteError, match="the disk is full; nothing is lost"):
-        store.finish(STUDY, claim, {}, b"0" * 100_000, b"")
+        store.finish(STUDY, lease, {}, b"0" * 100_000, b"")
     with sqlite3.connect(tmp_path / "study.db") as connection:
         assert connection.execute("SELECT count(*) FROM excite_results").fetchone() == (0,)
         assert connection.execute("SELECT state FROM excite_cells LIMIT 1").fetchone() == ("running",)
