@@ -16,7 +16,7 @@ from torch import nn
 
 import excite
 from excite.attention.registry import create_attention
-from excite.insertion.attach import attend
+from excite.insertion.attach import attach
 from excite.kernels.dispatch import kernels
 from excite.models.densenet import DenseBlock, DenseLayer
 from excite.models.fused_blocks import norm_add_relu, norm_relu
@@ -59,7 +59,7 @@ def norms(dtype: torch.dtype, images: int, channels: int, side: int) -> None:
     x, shortcut, dy = x.requires_grad_(), torch.randn_like(x).requires_grad_(), torch.randn_like(x)
     norm, host = nn.BatchNorm2d(channels), nn.Module()
     host.norm = nn.BatchNorm2d(channels)
-    attend(host, "norm", create_attention("se", channels, reduction=4), "after")
+    attach(host, "norm", create_attention("se", channels, reduction=4), "after")
     answers = nn.BatchNorm2d(channels).eval()
 
     def answer() -> None:

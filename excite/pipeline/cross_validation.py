@@ -37,7 +37,7 @@ from excite.system.devices import choose_device
 from excite.system.files import write_text
 from excite.system.malloc import keep_heap
 from excite.system.progress import Display
-from excite.system.world import World, world
+from excite.system.world import World, process_group
 
 CORRECTED = ("accuracy", "balanced_accuracy", "auroc", "mcc", "log_loss", "brier")
 HELPER = "import sys; from excite.pipeline.cross_validation import help_with; help_with(sys.argv[1])"
@@ -62,21 +62,21 @@ def cross_validate(config: TrainConfig, *, resume: bool = False, display: Displa
     keep_heap()
     folder = run_folder(config, resume=resume)
     device_type = choose_device(Run.open(folder).config.device if resume else config.device).type
-    with world(device_type) as here, contextlib.closing(display):
-        shown = display if here.first else Display()
+    with process_group(device_type) as world, contextlib.closing(display):
+        shown = display if world.first else Display()
         if resume:
             run = Run.open(folder)
         else:
-            run = Run(here.share(_begin(config, folder, shown) if here.first else folder))
-            here.wait()
+            run = Run(world.broadcast(_begin(config, folder, shown) if world.first else folder))
+            world.barrier()
         jobs = run.config.jobs
         if jobs > 1:
             shown.note(f"{jobs} folds at once; the others' progress is in {run.path}/helper-*.log")
         with helpers(jobs - 1, HELPER, run.path), _threads(jobs):
-            _train_folds(run, World(local_rank=here.local_rank), shown)
-        if here.first and not run.finished:
+            _train_folds(run, World(local_rank=world.local_rank), shown)
+        if world.first and not run.finished:
             _finalize(run, shown)
-        here.wait()
+        world.barrier()
     return run
 
 
@@ -117,7 +117,7 @@ def _begin(config: TrainConfig, folder: Path, display: Display) -> Path:
     return path
 
 
-def _train_folds(run: Run, here: World, display: Display) -> None:
+def _train_folds(run: Run, world: World, display: Display) -> None:
     config, images = run.config, _images(run)
     assert config.folds is not None
     cells = [(repeat, fold) for repeat in range(config.repeats) for fold in range(config.folds)]
@@ -138,7 +138,7 @@ def _train_folds(run: Run, here: World, display: Display) -> None:
             jobs=1,
         )
         begun = (cell.path / "config.yaml").is_file()
-        run_experiment(options, resume=begun, display=display, images=parts, here=here)
+        run_experiment(options, resume=begun, display=display, images=parts, world=world)
 
     train_next_folds([run.fold(*cell) for cell in cells], train)
 

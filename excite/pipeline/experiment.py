@@ -42,7 +42,7 @@ from excite.system.devices import choose_device
 from excite.system.files import write_text
 from excite.system.malloc import keep_heap
 from excite.system.progress import Display
-from excite.system.world import World, world
+from excite.system.world import World, process_group
 from excite.training.checkpoint import has_checkpoint
 from excite.training.loop import BEST, Trainer, Validation
 
@@ -76,7 +76,7 @@ def run_experiment(
     resume: bool = False,
     display: Display | None = None,
     images: Manifest | None = None,
-    here: World | None = None,
+    world: World | None = None,
 ) -> Run:
     """Train and evaluate as configured; on several processes every one of them calls this.
 
@@ -98,13 +98,13 @@ def run_experiment(
     keep_heap()
     folder = run_folder(config, resume=resume)
     device_type = choose_device(Run.open(folder).config.device if resume else config.device).type
-    together = world(device_type) if here is None else contextlib.nullcontext(here)
-    with together as here, contextlib.closing(display):
-        shown = display if here.first else Display()
-        plan = _reopen(folder, shown) if resume else _prepare(config, folder, here, shown, images)
+    together = process_group(device_type) if world is None else contextlib.nullcontext(world)
+    with together as world, contextlib.closing(display):
+        shown = display if world.first else Display()
+        plan = _reopen(folder, shown) if resume else _prepare(config, folder, world, shown, images)
         if not plan.run.finished:
-            _train(plan, here, shown)
-        here.wait()
+            _train(plan, world, shown)
+        world.barrier()
     return plan.run
 
 
@@ -118,12 +118,12 @@ def run_folder(config: TrainConfig, *, resume: bool) -> Path:
 
 
 def _prepare(
-    config: TrainConfig, folder: Path, here: World, display: Display, images: Manifest | None
+    config: TrainConfig, folder: Path, world: World, display: Display, images: Manifest | None
 ) -> Plan:
     """Check and split the data, settle the options, begin the run folder. The first process goes ahead, so
     that the others find its work in the cache."""
     found = (
-        main_process_first(here, lambda: prepare_data(config, folder, display)) if images is None else None
+        main_process_first(world, lambda: prepare_data(config, folder, display)) if images is None else None
     )
     manifest = images if found is None else found.grouped()
     assert manifest is not None
@@ -140,21 +140,21 @@ def _prepare(
             text = f"{copies} of {n} {split} images have a near-duplicate in the training set"
             display.note(f"{text}; the metrics are optimistic")
     if config.recipe != "probe":
-        _check_batch(config, here.size, len(manifest.part("train")))
+        _check_batch(config, world.size, len(manifest.part("train")))
     for reason in reasons:
         display.note(reason)
     model, new_head = _load_initial_weights(config, len(manifest.classes), display)
-    check_input(model, config, len(manifest.classes), processes=here.size)
+    check_input(model, config, len(manifest.classes), processes=world.size)
     # From here on something is written: all that can be wrong with the options has been found.
     # A fold's or a study's cell has a folder of its own; what an earlier attempt left there is overwritten.
-    path = here.share(new_run_folder(folder) if here.first and images is None else folder)
+    path = world.broadcast(new_run_folder(folder) if world.first and images is None else folder)
     run = Run(path)
     config = config.replace(out=str(path))
-    if here.first:
+    if world.first:
         manifest.save(path / "manifest.csv")
         if found is not None:
             run.write_json("audit.json", found.to_dict())
-        facts = environment(config.device, torch.get_num_threads(), here.size, config.seed)
+        facts = environment(config.device, torch.get_num_threads(), world.size, config.seed)
         run.write_json("environment.json", facts)
         write_text(path / "config.yaml", config.to_yaml())
     return Plan(run, config, manifest, model, new_head)
@@ -176,10 +176,10 @@ def _check_batch(config: TrainConfig, processes: int, images: int) -> None:
         )
 
 
-def main_process_first(here: World, work: Callable[[], T]) -> T:
+def main_process_first(world: World, work: Callable[[], T]) -> T:
     """Have the first process do the work and fill the cache, then the others."""
-    result = work() if here.first else None
-    here.wait()
+    result = work() if world.first else None
+    world.barrier()
     return work() if result is None else result
 
 
@@ -202,12 +202,12 @@ def _reopen(folder: Path, display: Display) -> Plan:
     return Plan(run, run.config, before, model, new_head)
 
 
-def _train(plan: Plan, here: World, display: Display) -> None:
+def _train(plan: Plan, world: World, display: Display) -> None:
     run, config, manifest = plan.run, plan.config, plan.manifest
-    device = choose_device(config.device, here.local_rank)
+    device = choose_device(config.device, world.local_rank)
     preprocessing = preprocessing_of(config)
     pixels = main_process_first(
-        here,
+        world,
         lambda: cached_pixels(
             manifest, preprocessing, cache_directory(), progress=display.stage("decoding images")
         ),
@@ -216,12 +216,12 @@ def _train(plan: Plan, here: World, display: Display) -> None:
     counts = f"{len(parts['train'])} images to train on, {len(parts['val'])} to validate, "
     display.note(f"{counts}{len(parts['test'])} to test; {len(manifest.classes)} classes")
     if config.recipe == "probe":
-        if here.first:
+        if world.first:
             outputs = probe(run, config, manifest, plan.model, pixels, device, display)
             finalize(run, config, manifest, plan.model, outputs)
         return
-    _fit(plan, pixels, device, here, display)
-    if here.first:
+    _fit(plan, pixels, device, world, display)
+    if world.first:
         model = create_model(**architecture_of(config, len(manifest.classes))).to(device)
         load_weights(model, run.checkpoints / BEST)
         if config.recipe == "finetune":
@@ -249,7 +249,7 @@ def _restore(
     return outputs
 
 
-def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, here: World, display: Display) -> None:
+def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, world: World, display: Display) -> None:
     """The loop, from its newest checkpoint to its end."""
     run, config, manifest = plan.run, plan.config, plan.manifest
     preprocessing = preprocessing_of(config)
@@ -265,7 +265,7 @@ def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, here: World, disp
         batch_size=config.batch_size,
         augmentation=augmentation_of(config),
         seed=config.seed,
-        parts=here.size * config.accumulation_steps,
+        parts=world.size * config.accumulation_steps,
         sampling=_sampling(training, weights, config),
         photos=training.photo_codes() if config.augmented_copies == "one" else None,
         device=device,
@@ -274,7 +274,7 @@ def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, here: World, disp
     if config.recipe == "finetune" and not has_checkpoint(run.checkpoints):
         features = partial(probe_features, config, manifest, model, pixels, device, display)
         probed = plan.new_head and start_from_probe(model, config, manifest, features, display)
-        if here.first:
+        if world.first:
             keep_start(model, run.checkpoints, probe=probed)
     trainer = Trainer(
         model,
@@ -284,7 +284,7 @@ def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, here: World, disp
         config,
         folder=run.checkpoints,
         device=device,
-        here=here,
+        world=world,
         display=display,
         class_weights=weights.to(device) if config.balance == "weights" else None,
         on_epoch=lambda counters: run.write_table("metrics.csv", counters.history),

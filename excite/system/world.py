@@ -24,7 +24,7 @@ def first_process() -> bool:
 
 
 # The first process checks and decodes the whole data set while the others wait for it.
-PATIENCE = timedelta(hours=12)
+PROCESS_GROUP_TIMEOUT = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class World:
     def first(self) -> bool:
         return self.rank == 0
 
-    def share(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """The first process's value, on every process."""
         if self.size == 1:
             return value
@@ -61,7 +61,7 @@ class World:
         dist.all_gather_object(boxes, value)
         return boxes
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Return when every process has come here."""
         if self.size > 1:
             dist.barrier()
@@ -80,7 +80,7 @@ class World:
             for buffer in model.buffers():
                 dist.broadcast(buffer, src=0)
 
-    def sum(self, values: Tensor) -> Tensor:
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
         """The sum of a tensor over all processes."""
         if self.size > 1:
             dist.all_reduce(values)
@@ -95,7 +95,7 @@ def _control_group() -> dist.ProcessGroup:
 
 
 @contextmanager
-def world(device: str) -> Iterator[World]:
+def process_group(device: str) -> Iterator[World]:
     """Join the processes that torchrun started; a plain start is a world of one.
 
     Args:
@@ -109,16 +109,16 @@ def world(device: str) -> Iterator[World]:
         raise ExciteError(
             f"several processes train on cpu or cuda, not on {device}", where="--device", exit_code=2
         )
-    here = World(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
+    world = World(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
     if device == "cuda":
         wanted, there = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
         if wanted > there:
             raise ExciteError(f"{wanted} processes need a GPU each and there are {there}", exit_code=2)
-        torch.cuda.set_device(here.local_rank)
-    dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=PATIENCE)
-    _CONTROL[:] = [cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=PATIENCE))]
+        torch.cuda.set_device(world.local_rank)
+    dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=PROCESS_GROUP_TIMEOUT)
+    _CONTROL[:] = [cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=PROCESS_GROUP_TIMEOUT))]
     try:
-        yield here
+        yield world
     finally:
         _CONTROL.clear()
         dist.destroy_process_group()

@@ -75,7 +75,7 @@ class Trainer:
         *,
         folder: Path,
         device: torch.device,
-        here: World,
+        world: World,
         display: Display,
         class_weights: Tensor | None = None,
         on_epoch: Callable[[Counters], None] = lambda counters: None,
@@ -84,10 +84,10 @@ class Trainer:
         assert config.weight_decay is not None
         assert config.layer_decay is not None
         self.batches, self.validation, self.config = batches, validation, config
-        self.folder, self.device, self.here, self.display = folder, device, here, display
+        self.folder, self.device, self.world, self.display = folder, device, world, display
         self.peak, self.class_weights, self.on_epoch = config.lr, class_weights, on_epoch
         self.format = torch.channels_last if config.channels_last else torch.contiguous_format
-        model = synchronize_batch_norm(model, here, device).to(memory_format=self.format)
+        model = synchronize_batch_norm(model, world, device).to(memory_format=self.format)
         optimizer = build_optimizer(
             model,
             config.optimizer,
@@ -99,7 +99,7 @@ class Trainer:
         scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
         self.state = TrainingState(model, average, optimizer, scaler)
         compiled = cast(nn.Module, torch.compile(model)) if config.compile else model
-        self.forward = wrap(compiled, here, device)
+        self.forward = wrap(compiled, world, device)
         self._unchecked: list[tuple[int, Tensor]] = []  # step and loss
 
     def resume(self) -> bool:
@@ -132,7 +132,7 @@ class Trainer:
                     self._finish_epoch()
                 self._decide_end()
                 self.save()
-                if self.here.first:
+                if self.world.first:
                     self.on_epoch(counters)
                 self.display.epoch(counters.history[-1], counters.best_epoch == counters.epoch)
                 self._stop_if_asked(request)
@@ -146,7 +146,7 @@ class Trainer:
             group["lr"] = rate * group["lr_scale"]
         sums = torch.zeros_like(state.sums)
         for piece in range(config.accumulation_steps):
-            part = self.here.rank * config.accumulation_steps + piece
+            part = self.world.rank * config.accumulation_steps + piece
             images, targets = self.batches.load(counters.epoch, counters.step, part)
             torch.manual_seed(derive_seed(config.seed, counters.epoch, counters.step, part + 1))  # dropout
             with self._gradients_shared(last=piece == config.accumulation_steps - 1):
@@ -159,7 +159,9 @@ class Trainer:
             sums += batch_statistics(loss, logits, targets)
         state.scaler.unscale_(state.optimizer)
         norm = nn.utils.clip_grad_norm_(state.model.parameters(), config.grad_clip or math.inf)
-        self._check(sums[0] if state.scaler.is_enabled() else sums[0] + norm)  # a scaler skips bad gradients
+        self._note_for_validation(
+            sums[0] if state.scaler.is_enabled() else sums[0] + norm
+        )  # a scaler skips bad gradients
         state.scaler.step(state.optimizer)
         state.scaler.update()
         state.optimizer.zero_grad(set_to_none=True)
@@ -168,10 +170,10 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint; other processes wait for the first one's."""
-        self._look()
-        if self.here.first:
+        self._validate_finite()
+        if self.world.first:
             save_checkpoint(self.folder, self.state.tensors(), self.state.facts())
-        self.here.wait()
+        self.world.barrier()
 
     @property
     def progress(self) -> float:
@@ -189,7 +191,7 @@ class Trainer:
         yield
         spent = time.perf_counter() - began
         if self.config.time_budget is not None:
-            spent = self.here.all_reduce_max([round(spent * 1e6)])[0] / 1e6
+            spent = self.world.all_reduce_max([round(spent * 1e6)])[0] / 1e6
         self.state.counters.seconds += spent
 
     def _gradients_shared(self, last: bool) -> contextlib.AbstractContextManager[object]:
@@ -198,21 +200,21 @@ class Trainer:
             return self.forward.no_sync()
         return contextlib.nullcontext()
 
-    def _check(self, value: Tensor) -> None:
+    def _note_for_validation(self, value: Tensor) -> None:
         """Note a number that must be finite; look at those noted when it is time."""
         step = self.state.counters.epoch * self.batches.steps + self.state.counters.step + 1
         self._unchecked.append((step, value.detach()))
         if len(self._unchecked) >= (1 if self.device.type == "cpu" else LOOK_EVERY):
-            self._look()
+            self._validate_finite()
 
-    def _look(self) -> None:
+    def _validate_finite(self) -> None:
         if not self._unchecked:
             return
         finite = torch.isfinite(torch.stack([value for _, value in self._unchecked])).tolist()
         first_bad = min(
             (step for (step, _), good in zip(self._unchecked, finite, strict=True) if not good), default=0
         )
-        [step] = self.here.all_reduce_max([first_bad])
+        [step] = self.world.all_reduce_max([first_bad])
         if step:
             raise ExciteError(
                 f"loss or gradient is not a finite number at step {step}",
@@ -223,7 +225,7 @@ class Trainer:
         self._unchecked.clear()
 
     def _stop_if_asked(self, request: StopRequest) -> None:
-        [exit_code] = self.here.all_reduce_max([request.exit_code])
+        [exit_code] = self.world.all_reduce_max([request.exit_code])
         if exit_code:
             self.save()
             counters = self.state.counters
@@ -252,19 +254,19 @@ class Trainer:
     def _finish_epoch(self) -> None:
         """Measure the averaged model, add a row to the history, keep the weights if they are the best."""
         counters, state = self.state.counters, self.state
-        self.here.broadcast_buffers(state.average.model)
+        self.world.broadcast_buffers(state.average.model)
         logits = predict_logits(
             state.average.model,
             self.validation.source,
             self.validation.preprocessing,
             device=self.device,
             precision=self.config.precision,
-            here=self.here,
+            world=self.world,
         )
         targets = self.validation.targets
         val_loss = float(F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets)))
         val_accuracy = float((logits.argmax(axis=1) == targets).mean())
-        loss, right, images = self.here.sum(state.sums.clone()).tolist()
+        loss, right, images = self.world.all_reduce_sum(state.sums.clone()).tolist()
         earlier = counters.history[-1]["seconds"] if counters.history else 0.0
         counters.history.append(
             {
@@ -284,7 +286,7 @@ class Trainer:
         score = score[::-1] if self.config.monitor == "loss" else score
         if score > counters.best_score:
             counters.best_score, counters.best_epoch = score, counters.epoch
-            if self.here.first:
+            if self.world.first:
                 save_tensors(self.folder / BEST, state.average.model.state_dict())
 
     def _decide_end(self) -> None:

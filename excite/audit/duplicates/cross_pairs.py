@@ -93,13 +93,22 @@ class _Search:
         cache: Path | None,
         progress: StageProgress,
     ) -> None:
-        self._split, self._near_duplicates, self._cache, self._progress = len(known), photos, cache, progress
+        self._split, self._near_duplicates, self._cache, self._progress = (
+            len(known),
+            near_duplicates,
+            cache,
+            progress,
+        )
         self._table = pd.concat([known.table, images.table], ignore_index=True)
         self._known_photos, self._range = known.photo_codes(), known.intensity_range
 
         def looks(manifest: Manifest, stage: str) -> list[Look | None]:
             return remembered_looks(
-                manifest, near_duplicates=near_duplicates, max_pixels=max_pixels, cache=cache, progress=progress(stage)
+                manifest,
+                near_duplicates=near_duplicates,
+                max_pixels=max_pixels,
+                cache=cache,
+                progress=progress(stage),
             )
 
         self._looks = looks(known, "looking at training images") + looks(images, "looking at images")

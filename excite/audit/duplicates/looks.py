@@ -66,7 +66,12 @@ def look_at(
     Raises:
         ExciteError: when a file has changed since it was checked, or has vanished.
     """
-    look = partial(_look, near_duplicates=near_duplicates, max_pixels=max_pixels, intensity_range=manifest.intensity_range)
+    look = partial(
+        _look,
+        near_duplicates=near_duplicates,
+        max_pixels=max_pixels,
+        intensity_range=manifest.intensity_range,
+    )
     return list(in_threads(look, _files(manifest), progress=progress))
 
 
@@ -87,13 +92,17 @@ def remembered_looks(
     """
     table = manifest.table
     store = (
-        None if cache is None else _Store(cache / "looks.sqlite", versions(near_duplicates, manifest.intensity_range))
+        None
+        if cache is None
+        else _Store(cache / "looks.sqlite", versions(near_duplicates, manifest.intensity_range))
     )
     known = {} if store is None else store.read(sorted(set(table["sha256"])))
     fresh = table[~table["sha256"].isin(known)].drop_duplicates("sha256")
     if len(fresh):
         range_ = manifest.intensity_range
-        look = partial(_look_or_none, near_duplicates=near_duplicates, max_pixels=max_pixels, intensity_range=range_)
+        look = partial(
+            _look_or_none, near_duplicates=near_duplicates, max_pixels=max_pixels, intensity_range=range_
+        )
         files = _files(Manifest(fresh, manifest.classes))
         found = zip(fresh["sha256"], in_threads(look, files, progress=progress), strict=True)
         looked = {sha256: one for sha256, one in found if one is not None}
