@@ -158,7 +158,7 @@ def report_folder() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", nargs="*", default=["photos", "generated", "folder"])
-    parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
+    parser.add_argument("--data", type=Path, default=os.environ.get("EXCITE_TEST_DATA", "."))
     parser.add_argument("--small", type=Path, help="a folder of many small images, such as CIFAR-10's")
     options = parser.parse_args()
     reports: dict[str, Callable[[], None]] = {

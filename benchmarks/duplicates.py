@@ -231,7 +231,7 @@ def joined(pictures: Sequence[Image.Image], copies: Sequence[Image.Image]) -> Jo
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", nargs="*", default=["changes", "hymenoptera", "mpox"])
-    parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
+    parser.add_argument("--data", type=Path, default=os.environ.get("EXCITE_TEST_DATA", "."))
     parser.add_argument("--cifar10", type=Path, help="the unpacked folder with train and test")
     parser.add_argument("--count", type=int, default=120, help="photos that are changed")
     options = parser.parse_args()

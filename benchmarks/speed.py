@@ -7,8 +7,8 @@ turns: one step of each, round after round, so that a busy moment meets all. Tim
 quartiles; ratios are medians of the ratios within a round. Data is random, memory channels-last, precision
 the same for all. Rows of other libraries run as their users run them; ours with what ``excite train`` and
 ``Classifier`` switch on: fused operators, memory that stays in the process, and for inference the copy that
-``excite.optimize_for_inference`` makes. ``off`` has none of these; ``kept`` is another library's network with memory that
-stays. Peak memory is what a training step takes above what the process holds once a step of two small images
+``excite.optimize_for_inference`` makes. ``off`` has none of these; ``kept`` is another library's network with
+memory that stays. Peak memory is what a training step takes above what the process holds once a step of two small images
 has loaded all libraries. Answers to one image are asked ten in a row, as a benchmark of the field does. The
 floor is the network's arithmetic at the speed of a large matrix product measured here, which no real network
 reaches.

@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from excite.audit.audit import Audit
-from excite.audit.audit import audit as run_audit
+from excite.audit.audit import Audit, audit
 from excite.audit.reading import read_images
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.config.train_config import TrainConfig
@@ -37,7 +36,7 @@ def train(data: str | Path, *, resume: bool = False, quiet: bool = False, **opti
     return train_as_configured(TrainConfig().replace(data=str(data), **options), resume=resume, quiet=quiet)
 
 
-def audit(
+def audit_dataset(
     data: str | Path,
     *,
     near_duplicates: bool | None = None,
@@ -50,7 +49,7 @@ def audit(
 
     Args:
         data: as for ``train``, or a folder that holds nothing but images.
-        photos: look for crops, turns and recolored copies; by default up to 20,000 images.
+        near_duplicates: look for crops, turns and recolored copies; by default up to 20,000 images.
         decisions: a person's ``decisions.csv`` of an earlier audit.
         group_pattern: regular expression on the file name; what its first bracket matches is the group.
         columns: ``path_column``, ``label_column``, ``group_column``, ``split_column`` of a CSV.
@@ -58,7 +57,7 @@ def audit(
     Raises:
         ExciteError: for data or decisions that cannot be read.
     """
-    return run_audit(
+    return audit(
         read_images(data, group_pattern=group_pattern, **columns),
         near_duplicates=near_duplicates,
         max_pixels=max_pixels,

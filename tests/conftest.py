@@ -1,4 +1,4 @@
-"""What all tests share: small picture folders, a cache of their own, the real data where it is at hand."""
+"""What all tests share: small image folders, a cache of their own, real data where it is available."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before anything imports torch: test processes run beside each other, and each has one thread.
@@ -22,17 +22,32 @@ os.environ["EXCITE_CACHE"] = tempfile.mkdtemp(prefix="excite-tests-")
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
+
+from tests.leaks import no_leaks
 
 atexit.register(shutil.rmtree, os.environ["EXCITE_CACHE"], ignore_errors=True)
-REAL_DATA = Path(__file__).parents[1].parent / "shared" / "data"
+REAL_DATA = os.environ.get("EXCITE_TEST_DATA")  # described in CONTRIBUTING.md
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each test starts from the same random state and leaves nothing behind, see ``tests.leaks``."""
+    torch.manual_seed(0)
+    definitions = request.node._fixtureinfo.name2fixturedefs
+    shared = {name: found[-1] for name, found in definitions.items() if found[-1].scope != "function"}
+    values = {name: request.getfixturevalue(name) for name in shared if name in request.fixturenames}
+    with no_leaks({name: value for name, value in values.items() if isinstance(value, nn.Module)}):
+        yield
 
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    if not REAL_DATA.is_dir():
-        pytest.skip("the real data is not at hand")
-    return REAL_DATA
+    if not REAL_DATA:
+        pytest.skip("EXCITE_TEST_DATA names no folder with real images and weights")
+    return Path(REAL_DATA)
 
 
 def make_pictures(folder: Path, classes: int = 3, each: int = 20, size: tuple[int, int] = (24, 20)) -> Path:

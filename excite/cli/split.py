@@ -199,7 +199,7 @@ def _grouped(
     max_pixels: int,
     max_unreadable: float,
 ) -> Manifest:
-    """The good images with the groups that count: the user's own, with ``group_duplicates`` the copies too."""
+    """The readable images with their groups: the user's, and with ``group_duplicates`` near-duplicates."""
     from excite.audit.audit import audit
     from excite.audit.reading import read_images
     from excite.data.file_validation import check_files, refuse_bad
@@ -209,7 +209,7 @@ def _grouped(
 
     if not group_duplicates and (near_duplicates is not None or decisions is not None):
         raise ExciteError(
-            "--near-duplicates and --decisions are about found groups, and --no-group-duplicates looks for none",
+            "--near-duplicates and --decisions have no effect with --no-group-duplicates",
             exit_code=BAD_USAGE,
         )
     # What the data says of splits is replaced: it need not even be complete.

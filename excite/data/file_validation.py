@@ -96,10 +96,10 @@ def refuse_bad(bad: Sequence[BadFile], total: int, max_unreadable: float) -> Non
     """
     if not 0 <= max_unreadable <= 1:
         raise ExciteError(
-            f"--max-unreadable is a share between 0 and 1, not {max_unreadable}", exit_code=BAD_USAGE
+            f"--max-unreadable must be between 0 and 1, got {max_unreadable}", exit_code=BAD_USAGE
         )
     if len(bad) > max_unreadable * total:
-        what = f"{len(bad)} of {total} files are bad, --max-unreadable allows {max_unreadable:.2%}: {_first(bad)}"
+        what = f"{len(bad)} of {total} files are unreadable (allowed: {max_unreadable:.2%}): {_first(bad)}"
         raise ExciteError(what, hint="repair or remove them, or raise --max-unreadable to leave them out")
 
 

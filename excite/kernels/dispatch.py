@@ -20,7 +20,7 @@ from excite.kernels import reference
 
 CHOICES = ("auto", "on", "off", "plain")
 # On the processor a call of the operators costs some 0.1 ms more than PyTorch's own, which their passes save
-# from so many numbers in a map on: in float32, and in 16 bits. Measured by ``benchmarks/worth.py``.
+# from so many numbers in a map on: in float32, and in 16 bits. Measured by ``benchmarks/min_sizes.py``.
 MIN_SIZES = {
     "norm": (1 << 22, 1 << 20),  # training, norm and ReLU alone
     "gate": (1 << 19, 1 << 18),  # training, with attention

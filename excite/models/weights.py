@@ -124,10 +124,10 @@ def _foreign_prefix(names: Collection[str], wanted: Collection[str]) -> str:
 
 
 def weights_metadata(path: str | Path) -> dict[str, str]:
-    """What a file's metadata says of how its network is built: the options in ``METADATA_OPTIONS`` that it names.
+    """The options of ``METADATA_OPTIONS`` that the metadata of a weights file gives.
 
-    Weights from TensorFlow want other padding than PyTorch's: with the wrong one they fit, and are worse by a
-    few points, which nobody sees. Empty for a file that cannot be read, which is told when it is loaded.
+    Weights from TensorFlow need other padding than PyTorch's: with the wrong one they load, and the accuracy
+    drops by a few points without an error. Empty for a file that cannot be read; loading it raises the error.
     """
     try:
         with safe_open(path, framework="pt") as file:

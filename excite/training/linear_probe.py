@@ -1,4 +1,4 @@
-"""A linear probe: a regularized linear head on features that a trained network gives, nothing else learned."""
+"""A linear probe: a regularized linear classifier on the features of a trained network."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""From which size on the fused operators pay on this processor: what ``excite.kernels.dispatch.MIN_SIZES`` says.
+"""The sizes from which the fused operators are faster: ``excite.kernels.dispatch.MIN_SIZES``.
 
-Run by hand: ``python benchmarks/worth.py``. Each row is a map's size and how much time the fused operator
+Run by hand: ``python benchmarks/min_sizes.py``. Each row is a map's size and how much time the fused operator
 takes of PyTorch's own, alternating in one process, medians; under 1 it pays. At the end: how much time the
 copy that ``excite.optimize_for_inference`` makes takes of its network's, and how long it takes to make.
 """

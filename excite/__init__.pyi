@@ -1,0 +1,13 @@
+from .api import audit_dataset as audit_dataset
+from .api import train as train
+from .attention.squeeze_excitation import SqueezeExcitation as SqueezeExcitation
+from .errors import ExciteError as ExciteError
+from .inference.optimized import optimize_for_inference as optimize_for_inference
+from .insertion.insert import insert as insert
+from .insertion.insert import remove as remove
+from .insertion.sites import sites as sites
+from .models.catalog import create_model as create_model
+from .models.catalog import list_models as list_models
+from .runs.classifier import Classifier as Classifier
+from .runs.run import Run as Run
+from .version import __version__ as __version__
