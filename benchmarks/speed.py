@@ -1,4 +1,4 @@
-"""How fast networks train and answer, ours beside timm's, torchvision's and MONAI's.
+"""How fast networks train and predict, ours beside timm's, torchvision's and MONAI's.
 
 Run by hand: ``python benchmarks/speed.py [resnet50|densenet121] [--precision bfloat16] [--compiled]``.
 
@@ -8,10 +8,10 @@ quartiles; ratios are medians of the ratios within a round. Data is random, memo
 the same for all. Rows of other libraries run as their users run them; ours with what ``excite train`` and
 ``Classifier`` switch on: fused operators, memory that stays in the process, and for inference the copy that
 ``excite.optimize_for_inference`` makes. ``off`` has none of these; ``kept`` is another library's network with
-memory that stays. Peak memory is what a training step takes above what the process holds once a step of two small images
-has loaded all libraries. Answers to one image are asked ten in a row, as a benchmark of the field does. The
-floor is the network's arithmetic at the speed of a large matrix product measured here, which no real network
-reaches.
+memory that stays. Peak memory is what a training step takes above what the process holds once a step of two
+small images has loaded all libraries. One image is predicted ten times in a row, as the field's benchmarks do.
+The floor is the network's arithmetic at the speed of a large matrix product measured here, which no real
+network reaches.
 """
 
 from __future__ import annotations
