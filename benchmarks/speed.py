@@ -9,9 +9,8 @@ the same for all. Rows of other libraries run as their users run them; ours with
 ``Classifier`` switch on: fused operators, memory that stays in the process, and for inference the copy that
 ``excite.optimize_for_inference`` makes. ``off`` has none of these; ``kept`` is another library's network with
 memory that stays. Peak memory is what a training step takes above what the process holds once a step of two
-small images has loaded all libraries. One image is predicted ten times in a row, as the field's benchmarks do.
-The floor is the network's arithmetic at the speed of a large matrix product measured here, which no real
-network reaches.
+small images has loaded all libraries. One image is predicted ten times in a row, as is common. The floor is
+the network's arithmetic at the speed of a large matrix product measured here, which no real network reaches.
 """
 
 from __future__ import annotations
