@@ -40,15 +40,15 @@ def predict_logits(
     device: torch.device,
     precision: str = "float32",
     batch_size: int = 64,
-    here: World | None = None,
+    world: World | None = None,
 ) -> np.ndarray:
     """Logits (N, C) float32 of N images, means over their views; each process takes a share and gets all.
 
     Every part of the model is left in the mode that it was in.
     """
-    here = here or World()
-    bounds = np.linspace(0, len(source), here.size + 1).astype(int)
-    mine = source.part(bounds[here.rank], bounds[here.rank + 1])
+    world = world or World()
+    bounds = np.linspace(0, len(source), world.size + 1).astype(int)
+    mine = source.part(bounds[world.rank], bounds[world.rank + 1])
     parts = []
     with evaluating(model):
         asked = quick_copy(model, mine, preprocessing, device)
@@ -56,7 +56,7 @@ def predict_logits(
             with autocast(device, precision):
                 views = [asked(view) for view in views_of(images, preprocessing.tta)]
             parts.append(torch.stack(views).float().mean(dim=0).cpu().numpy())
-    gathered = here.gather(np.concatenate(parts) if parts else None)
+    gathered = world.gather(np.concatenate(parts) if parts else None)
     return np.concatenate([part for part in gathered if part is not None])
 
 
