@@ -18,7 +18,7 @@ from excite.data.batches import TrainingBatches
 from excite.data.file_validation import check_files
 from excite.data.manifest import Manifest
 from excite.data.pixel_cache import cached_pixels
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.data.split import split_manifest
 from excite.errors import BAD_USAGE, ExciteError
 from excite.insertion.insert import inserted_sites
@@ -258,7 +258,7 @@ def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, world: World, dis
     weights = class_weights(training, by_photo=config.augmented_copies == "one")
     targets = training.targets()
     batches = TrainingBatches(
-        PixelSource(pixels, rows["train"], device=device),
+        PixelSubset(pixels, rows["train"], device=device),
         targets,
         classes=len(manifest.classes),
         preprocessing=preprocessing,
@@ -280,7 +280,7 @@ def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, world: World, dis
         model,
         batches,
         # Which epoch is the best is asked of one view: several would take as many times as long.
-        Validation(PixelSource(pixels, rows["val"]), validation.targets(), replace(preprocessing, tta="one")),
+        Validation(PixelSubset(pixels, rows["val"]), validation.targets(), replace(preprocessing, tta="one")),
         config,
         folder=run.checkpoints,
         device=device,

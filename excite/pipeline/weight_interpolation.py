@@ -18,7 +18,7 @@ from excite.config.train_config import TrainConfig
 from excite.data.batches import derive_seed
 from excite.data.corruptions import SHIFTS, shifted
 from excite.data.manifest import Manifest
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.inference.predict import predict_logits
 from excite.pipeline.finetuning import START
 from excite.runs.derive import preprocessing_of
@@ -168,7 +168,7 @@ def _asked(
     right = np.zeros(losses.shape, dtype=bool)
     truth = torch.from_numpy(targets)
     for row, name in enumerate(names):
-        source = PixelSource(pixels if name == PLAIN else shifted(pixels, name))
+        source = PixelSubset(pixels if name == PLAIN else shifted(pixels, name))
         for column, each in enumerate(weights):
             model.load_state_dict(each())
             logits = predict_logits(model, source, preprocessing, device=device, precision=config.precision)

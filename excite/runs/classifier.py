@@ -15,7 +15,7 @@ from torch import nn
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.decoding import decode, upright
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.errors import ExciteError
 from excite.evaluation.calibration import SMALLEST
 from excite.inference.ensemble_network import EnsembleNetwork, MeanEnsemble
@@ -170,20 +170,20 @@ class Classifier:
             batch = several[start : start + batch_size]
             pixels = np.stack([self._pixels(image, limit) for image in batch])
             paths = ["" if isinstance(image, Image.Image) else str(image) for image in batch]
-            found += self._answers(paths, PixelSource(pixels))
+            found += self._answers(paths, PixelSubset(pixels))
         return found
 
-    def logits(self, source: PixelSource, batch_size: int = 64) -> np.ndarray:
+    def logits(self, source: PixelSubset, batch_size: int = 64) -> np.ndarray:
         """(N, C) outputs of the network for preprocessed images."""
         return predict_logits(
             self.model, source, self.preprocessing, device=self.device, batch_size=batch_size
         )
 
-    def probabilities(self, source: PixelSource, batch_size: int = 64) -> np.ndarray:
+    def probabilities(self, source: PixelSubset, batch_size: int = 64) -> np.ndarray:
         """(N, C) float64 probabilities of preprocessed images, calibrated."""
         return softmax(self.logits(source, batch_size) / self.temperature)
 
-    def _answers(self, paths: Sequence[str], source: PixelSource) -> list[Prediction]:
+    def _answers(self, paths: Sequence[str], source: PixelSubset) -> list[Prediction]:
         return [self._answer(path, row) for path, row in zip(paths, self.probabilities(source), strict=True)]
 
     def _answer(self, path: str, row: np.ndarray) -> Prediction:
@@ -209,19 +209,19 @@ class Ensemble(Classifier):
     def is_ensemble(self) -> bool:
         return True
 
-    def member_probabilities(self, source: PixelSource, batch_size: int = 64) -> np.ndarray:
+    def member_probabilities(self, source: PixelSubset, batch_size: int = 64) -> np.ndarray:
         """(N, M, C) float64: what each member says, calibrated by its own fold."""
         each = predict_logits(
             self.model.members, source, self.preprocessing, device=self.device, batch_size=batch_size
         )
         return softmax(each.reshape(-1, len(self.classes))).reshape(each.shape)
 
-    def probabilities(self, source: PixelSource, batch_size: int = 64) -> np.ndarray:
+    def probabilities(self, source: PixelSubset, batch_size: int = 64) -> np.ndarray:
         """(N, C) float64 mean of the members' probabilities, calibrated. Each member's logits are averaged
         over the views of an image first, as its fold's own classifier does."""
         return _tempered(self.member_probabilities(source, batch_size).mean(axis=1), self.temperature)
 
-    def _answers(self, paths: Sequence[str], source: PixelSource) -> list[Prediction]:
+    def _answers(self, paths: Sequence[str], source: PixelSubset) -> list[Prediction]:
         each = self.member_probabilities(source)
         mean = _tempered(each.mean(axis=1), self.temperature)
         # At the same temperature as the mean, or it could lie outside of what they say.

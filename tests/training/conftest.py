@@ -14,7 +14,7 @@ from excite.config.train_config import TrainConfig
 from excite.data.augmentation import PRESETS
 from excite.data.batches import TrainingBatches
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.system.progress import Display
 from excite.system.world import World
 from excite.training.loop import Trainer, Validation
@@ -75,7 +75,7 @@ def make_trainer(
     pixels, targets = problem()
     preprocessing = Preprocessing(SIZE)
     batches = TrainingBatches(
-        PixelSource(pixels),
+        PixelSubset(pixels),
         targets,
         classes=CLASSES,
         preprocessing=preprocessing,
@@ -88,7 +88,7 @@ def make_trainer(
     return Trainer(
         model,
         batches,
-        Validation(PixelSource(held_back), held_targets, preprocessing),
+        Validation(PixelSubset(held_back), held_targets, preprocessing),
         config,
         folder=folder,
         device=torch.device("cpu"),
