@@ -13,7 +13,7 @@ RESIDENT_FRACTION = 0.25
 
 
 class PixelSource(Protocol):
-    """Square uint8 images of one size, read by row: an array (N, S, S, 3), in memory or mapped from a file."""
+    """Square uint8 images of one size, read by row: a (N, S, S, 3) array in memory or mapped."""
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -32,10 +32,10 @@ from excite.pipeline.input_check import check_input
 from excite.pipeline.linear_probe import probe, probe_features
 from excite.pipeline.prepare_data import prepare_data
 from excite.pipeline.resolve import resolve
-from excite.pipeline.weight_interpolation import interpolate_weights, under_shifts
+from excite.pipeline.weight_interpolation import interpolate_weights, measure_robustness
 from excite.runs.derive import architecture_of, augmentation_of, preprocessing_of
 from excite.runs.environment import environment
-from excite.runs.run import Run, new_run_folder, newest_run
+from excite.runs.run import Run, create_run_folder, newest_run
 from excite.runs.training_overlap import duplicates_in_train
 from excite.system.cache import cache_directory
 from excite.system.devices import choose_device
@@ -147,7 +147,7 @@ def _prepare(
     check_input(model, config, len(manifest.classes), processes=world.size)
     # From here on something is written: all that can be wrong with the options has been found.
     # A fold's or a study's cell has a folder of its own; what an earlier attempt left there is overwritten.
-    path = world.broadcast(new_run_folder(folder) if world.first and images is None else folder)
+    path = world.broadcast(create_run_folder(folder) if world.first and images is None else folder)
     run = Run(path)
     config = config.replace(out=str(path))
     if world.first:
@@ -244,8 +244,8 @@ def _restore(
         outputs = probe(run, config, manifest, model, pixels, device, display, table="probe.csv")
     else:
         outputs = outputs_of(model, config, manifest, pixels, device)
-    shifts = under_shifts(model, run.checkpoints, config, manifest, pixels, device, display)
-    run.write_json("shifts.json", {"share": share, "probe": back, **shifts})
+    shifts = measure_robustness(model, run.checkpoints, config, manifest, pixels, device, display)
+    run.write_json("robustness.json", {"fraction": share, "probe": back, **shifts})
     return outputs
 
 

@@ -38,7 +38,7 @@ class Evaluation:
 
     Args:
         split: what the set is called: test, val, train, or all.
-        figures: as in ``metrics.json``.
+        metrics: as in ``metrics.json``.
         predictions: what was said of each image.
         unseen: those of images that the training has not seen; None where that is not known, as for a
             table of predictions, or where it is none of them.
@@ -46,9 +46,9 @@ class Evaluation:
     """
 
     split: str
-    figures: dict[str, Any]
+    metrics: dict[str, Any]
     predictions: Predictions
-    has_no_hooks: Predictions | None = None
+    unseen: Predictions | None = None
     seen: tuple[SeenImage, ...] = ()
 
 

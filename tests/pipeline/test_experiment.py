@@ -19,7 +19,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, l
 import excite
 from excite.errors import ExciteError
 from excite.runs.evaluate import evaluate_run
-from excite.runs.run import Run, new_run_folder, newest_run
+from excite.runs.run import Run, create_run_folder, newest_run
 
 QUICK = {"epochs": 2, "batch_size": 8, "quiet": True, "device": "cpu"}
 
@@ -121,8 +121,8 @@ def test_prediction_does_not_hang_on_the_company(trained: Run) -> None:
 def test_evaluating_the_run_on_its_own_test_images_repeats_its_metrics(trained: Run) -> None:
     again = evaluate_run(trained)
     assert again.split == "test"
-    assert again.figures["confusion"] == trained.metrics["test"]["confusion"]
-    assert again.figures["log_loss"]["value"] == pytest.approx(trained.metrics["test"]["log_loss"]["value"])
+    assert again.metrics["confusion"] == trained.metrics["test"]["confusion"]
+    assert again.metrics["log_loss"]["value"] == pytest.approx(trained.metrics["test"]["log_loss"]["value"])
 
 
 def test_evaluation_aligns_classes_by_name(trained: Run, tmp_path: Path) -> None:
@@ -132,9 +132,9 @@ def test_evaluation_aligns_classes_by_name(trained: Run, tmp_path: Path) -> None
         (tmp_path / "some" / row.label).mkdir(parents=True, exist_ok=True)
         shutil.copy(row.path, tmp_path / "some" / row.label)
     result = evaluate_run(trained, str(tmp_path / "some"))
-    assert result.figures["n"] == 40
-    assert result.figures["accuracy"]["value"] > 0.9
-    of_nobody = result.figures["classes"]["a"]
+    assert result.metrics["n"] == 40
+    assert result.metrics["accuracy"]["value"] > 0.9
+    of_nobody = result.metrics["classes"]["a"]
     assert of_nobody["n"] == 0
     assert of_nobody["sensitivity"] == {"value": None, "reason": "no image is of this class"}
     (tmp_path / "some" / "c").rename(tmp_path / "some" / "Zebra")
@@ -177,7 +177,7 @@ def test_a_manifest_repeats_its_split(trained: Run, tmp_path: Path) -> None:
 
 def test_a_second_run_of_a_name_gets_a_number(tmp_path: Path) -> None:
     for expected in ("run", "run-2", "run-3"):
-        folder = new_run_folder(tmp_path / "run")
+        folder = create_run_folder(tmp_path / "run")
         assert folder.name == expected
         (folder / "config.yaml").touch()
     assert newest_run(tmp_path / "run").name == "run-3"
@@ -185,7 +185,7 @@ def test_a_second_run_of_a_name_gets_a_number(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").touch()
     with pytest.raises(ExciteError, match=r"thesis\.txt"):
-        new_run_folder(tmp_path / "full")
+        create_run_folder(tmp_path / "full")
 
 
 def test_wrong_options_leave_nothing_behind(pictures: Path, tmp_path: Path) -> None:

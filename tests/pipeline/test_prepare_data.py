@@ -81,7 +81,7 @@ def test_a_random_split_stays_possible_and_is_stamped(
     assert run.metrics["test"]["duplicates_in_train"] == wanted > 0
     n = len(table[table["split"] == "test"])
     assert f"{wanted} of {n} test images have a near-duplicate in the training set" in capfd.readouterr().err
-    assert evaluate_run(run).figures["duplicates_in_train"] == wanted
+    assert evaluate_run(run).metrics["duplicates_in_train"] == wanted
 
 
 def test_a_given_split_with_leaks_is_refused(torn: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from excite.evaluation.mrmc import MeanSquares
 from excite.evaluation.power import corrected_studies, crossed_studies
 from excite.inference.predict import predict_logits
 from excite.models.catalog import create_model
-from excite.pipeline.weight_interpolation import LARGEST, SHARES
+from excite.pipeline.weight_interpolation import MAX_IMAGES, FRACTIONS
 from excite.runs.derive import architecture_of, preprocessing_of
 from excite.study.results.estimates import FEWEST_SEEDS
 from excite.study.study import Study
@@ -105,7 +105,7 @@ def work_of(config: TrainConfig, parts: Manifest, *, folded: bool) -> tuple[int,
         # The probe that it starts from and, should it come back to it, the probe that answers; and mixtures,
         # both ends and what is kept, under each shift.
         asked += train + (train + val + test)
-        mixtures, ends = len(SHARES) * min(val_drawn, LARGEST), 3 * min(test_drawn, LARGEST)
+        mixtures, ends = len(FRACTIONS) * min(val_drawn, MAX_IMAGES), 3 * min(test_drawn, MAX_IMAGES)
         asked += (1 + len(SHIFTS)) * (mixtures + ends)
     return config.epochs * max(1, drawn // config.batch_size), asked
 
