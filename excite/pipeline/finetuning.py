@@ -14,7 +14,7 @@ from excite.data.manifest import Manifest
 from excite.errors import ExciteError
 from excite.models.head import head_path, linear_head
 from excite.models.weights import save_tensors
-from excite.pipeline.linear_probe import fit_head, describe_score
+from excite.pipeline.linear_probe import describe_score, fit_head
 from excite.system.progress import Display
 
 START = "start.safetensors"

@@ -107,7 +107,6 @@ def test_any_step_can_be_asked_for_in_any_order_and_again(mode: str) -> None:
 def test_the_global_random_state_is_neither_read_nor_moved() -> None:
     batches = batches_of(noise(24), augmentation=PRESETS["best"])
     torch.manual_seed(1)
-    np.random.seed(1)
     one = batches.load(0, 0, 0)[0]
     after = torch.rand(1)
     torch.manual_seed(1)

@@ -16,9 +16,8 @@ from excite.data.corruptions import SHIFTS
 from excite.data.manifest import Manifest
 from excite.models.head import head_path
 from excite.pipeline.finetuning import START
-from excite.pipeline.weight_interpolation import MAX_IMAGES, FRACTIONS, nearest_to_start, sample_rows
-
-from ..conftest import make_pictures
+from excite.pipeline.weight_interpolation import FRACTIONS, MAX_IMAGES, nearest_to_start, sample_rows
+from tests.conftest import make_pictures
 
 QUICK = {"quiet": True, "device": "cpu", "model": "cifar_resnet20", "image_size": 32, "precision": "float32"}
 PROBE = QUICK | {"recipe": "probe"}

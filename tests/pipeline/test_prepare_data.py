@@ -115,6 +115,6 @@ def test_a_persons_decisions_count(photos: Path, tmp_path: Path) -> None:
 
 
 def test_no_pass_beyond_the_second_where_it_is_not_wanted(photos: Path, tmp_path: Path) -> None:
-    assert excite.audit_dataset(photos, near_duplicates=False).photos is False
+    assert excite.audit_dataset(photos, near_duplicates=False).near_duplicates is False
     run = excite.train(photos, near_duplicates=False, out=str(tmp_path / "run"), **QUICK)
     assert run.config.near_duplicates is False

@@ -26,8 +26,7 @@ from excite.runs.evaluate import evaluate_run
 from excite.runs.label_candidates import write_candidates
 from excite.runs.run import Run
 from excite.system.progress import Display
-
-from ..conftest import make_pictures
+from tests.conftest import make_pictures
 
 QUICK = {"quiet": True, "device": "cpu", "model": "cifar_resnet20", "image_size": 32, "precision": "float32"}
 MISLABELLED = "p3_3.png"

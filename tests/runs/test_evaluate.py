@@ -20,8 +20,7 @@ from excite.evaluation.evaluate import EvaluationSpec
 from excite.runs.evaluate import evaluate_run
 from excite.runs.run import Run
 from tests.conftest import make_pictures
-
-from .test_audited import scene
+from tests.pipeline.test_prepare_data import scene
 
 QUICK = {"epochs": 2, "batch_size": 8, "quiet": True, "device": "cpu", "model": "cifar_resnet20"}
 

@@ -12,8 +12,7 @@ import excite
 from excite.errors import BAD_USAGE, ExciteError
 from excite.runs.environment import environment
 from excite.runs.run import Run, create_run_folder, newest_run, refuse_run_folder
-
-from ..conftest import Command, make_pictures
+from tests.conftest import Command, make_pictures
 
 
 def begun(folder: Path, data: str, began: int = 0) -> Path:

@@ -58,7 +58,7 @@ def make_trainer(
     model: nn.Module,
     *,
     augment: str = "best",
-    here: World | None = None,
+    world: World | None = None,
     display: Display | None = None,
     **options: Any,
 ) -> Trainer:
@@ -71,7 +71,7 @@ def make_trainer(
         "batch_size": 8,
     }
     config = TrainConfig().replace(**(settled | {"epochs": 3, "augment": augment} | options))
-    here = here or World()
+    world = world or World()
     pixels, targets = problem()
     preprocessing = Preprocessing(SIZE)
     batches = TrainingBatches(
@@ -82,7 +82,7 @@ def make_trainer(
         batch_size=config.batch_size,
         augmentation=PRESETS[augment],
         seed=config.seed,
-        parts=here.size * config.accumulation_steps,
+        parts=world.size * config.accumulation_steps,
     )
     held_back, held_targets = problem(30, seed=1)
     return Trainer(
@@ -92,7 +92,7 @@ def make_trainer(
         config,
         folder=folder,
         device=torch.device("cpu"),
-        here=here,
+        world=world,
         display=display or Display(),
     )
 

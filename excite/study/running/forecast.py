@@ -21,7 +21,7 @@ from excite.evaluation.mrmc import MeanSquares
 from excite.evaluation.power import corrected_studies, crossed_studies
 from excite.inference.predict import predict_logits
 from excite.models.catalog import create_model
-from excite.pipeline.weight_interpolation import MAX_IMAGES, FRACTIONS
+from excite.pipeline.weight_interpolation import FRACTIONS, MAX_IMAGES
 from excite.runs.derive import architecture_of, preprocessing_of
 from excite.study.results.estimates import FEWEST_SEEDS
 from excite.study.study import Study
