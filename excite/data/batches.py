@@ -12,7 +12,7 @@ from torch import Tensor
 
 from excite.data.augmentation import DRAWS, Augmentation, augment, draw_mixing, mix, normalize, to_float
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSource, send
+from excite.data.sources import PixelSubset, send
 
 
 def derive_seed(*parts: int) -> int:
@@ -23,7 +23,7 @@ def derive_seed(*parts: int) -> int:
 
 
 def evaluation_batches(
-    source: PixelSource, preprocessing: Preprocessing, batch_size: int, device: torch.device
+    source: PixelSubset, preprocessing: Preprocessing, batch_size: int, device: torch.device
 ) -> Iterator[Tensor]:
     """Normalized images (<= batch_size, 3, S, S), in order."""
     mean, std = (
@@ -77,7 +77,7 @@ class TrainingBatches:
 
     def __init__(
         self,
-        source: PixelSource,
+        source: PixelSubset,
         targets: np.ndarray,
         *,
         classes: int,

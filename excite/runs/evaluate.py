@@ -17,7 +17,7 @@ from excite.data.manifest import Manifest, same_name
 from excite.data.paths import absolute_path, refuse_inside_data, same_place
 from excite.data.pixel_cache import cached_pixels
 from excite.data.reading import read_manifest
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.data.split import apply_group_pattern
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.evaluate import EvaluationSpec, evaluate_predictions
@@ -38,7 +38,7 @@ class Evaluation:
 
     Args:
         split: what the set is called: test, val, train, or all.
-        figures: as in ``metrics.json``.
+        metrics: as in ``metrics.json``.
         predictions: what was said of each image.
         unseen: those of images that the training has not seen; None where that is not known, as for a
             table of predictions, or where it is none of them.
@@ -46,9 +46,9 @@ class Evaluation:
     """
 
     split: str
-    figures: dict[str, Any]
+    metrics: dict[str, Any]
     predictions: Predictions
-    has_no_hooks: Predictions | None = None
+    unseen: Predictions | None = None
     seen: tuple[SeenImage, ...] = ()
 
 
@@ -133,7 +133,7 @@ def evaluate_run(
     pixels = cached_pixels(
         checked, classifier.preprocessing, cache_directory(), progress=display.stage("decoding images")
     )
-    predictions = predictions_of(checked, classifier.probabilities(PixelSource(pixels)))
+    predictions = predictions_of(checked, classifier.probabilities(PixelSubset(pixels)))
     validation = run.predicted("val") if spec.need_validation else None
 
     def figures_of(rows: np.ndarray) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class Run:
         """Every option as it was settled."""
         return TrainConfig.from_yaml(self.path / "config.yaml")
 
-    def began_with(self, data: str) -> bool:
+    def was_trained_on(self, data: str) -> bool:
         """Whether the run was trained on this folder or table, however the path is written."""
         return self.is_same_place(data, self.config.data)
 
@@ -165,7 +165,7 @@ class Run:
             raise ExciteError(f"cannot be read: {error}", where=self.path / name) from error
 
 
-def new_run_folder(wanted: Path) -> Path:
+def create_run_folder(wanted: Path) -> Path:
     """Claim the folder ``wanted`` or, where a run has claimed it, the first free of ``wanted-2``, ``-3`` ...
 
     Whoever creates the file ``environment.json`` in an empty folder has claimed it: of several processes at
@@ -239,7 +239,7 @@ def newest_run(wanted: Path, data: str = "") -> Path:
 
 def _began_with(folder: Path, data: str) -> bool:
     with contextlib.suppress(ExciteError):
-        return Run(folder).began_with(data)
+        return Run(folder).was_trained_on(data)
     return False
 
 
