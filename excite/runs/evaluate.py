@@ -134,7 +134,7 @@ def evaluate_run(
         checked, classifier.preprocessing, cache_directory(), progress=display.stage("decoding images")
     )
     predictions = predictions_of(checked, classifier.probabilities(PixelSubset(pixels)))
-    validation = run.predicted("val") if spec.need_validation else None
+    validation = run.predicted("val") if spec.needs_validation else None
 
     def figures_of(rows: np.ndarray) -> dict[str, Any]:
         return evaluate_predictions(

@@ -49,7 +49,7 @@ def test_the_training_answers_what_was_asked(trained: Run) -> None:
         assert row["n"] == len(rows)
         assert row["accuracy"]["value"] == pytest.approx((rows["label"] == rows["predicted"]).mean())
     point = test["operating_point"]  # two equal classes: the first is called positive
-    assert (point["chosen"]["label"], point["chosen"]["wished"], point["chosen"]["level"]) == (
+    assert (point["chosen"]["label"], point["chosen"]["criterion"], point["chosen"]["level"]) == (
         "a",
         "sensitivity",
         0.95,
@@ -73,7 +73,7 @@ def test_the_saved_temperature_makes_validation_likelier_than_none(trained: Run)
 def test_other_wishes_can_be_asked_later(trained: Run) -> None:
     spec = EvaluationSpec(positive="b", specificity=0.9, abstain_below=0.6)
     figures = evaluate_run(trained, spec=spec).metrics
-    assert figures["operating_point"]["chosen"]["wished"] == "specificity"
+    assert figures["operating_point"]["chosen"]["criterion"] == "specificity"
     confidences = trained.predicted("test").confidences
     assert figures["abstention"]["answered"] == (confidences >= 0.6).sum()
     assert "subgroups" not in figures
