@@ -142,7 +142,7 @@ def _class_with_attention(plain: type[nn.Module], position: str) -> type[Any]:
     """
     if (plain, position) in _CLASSES:
         return _CLASSES[plain, position]
-    space = {"plain": plain, "way": position, "__module__": plain.__module__, "__doc__": plain.__doc__}
+    space = {"plain": plain, "position": position, "__module__": plain.__module__, "__doc__": plain.__doc__}
     kind = AfterNorm if WAYS[position] is After and plain is nn.BatchNorm2d else WAYS[position]
     made = type(f"Attended{plain.__name__}", (kind, plain), space)
     return _CLASSES.setdefault((plain, position), made)
