@@ -13,7 +13,7 @@ from excite.errors import BAD_USAGE, ExciteError
 if TYPE_CHECKING:
     from torch import nn
 
-    from excite.models.published_results import Measured
+    from excite.models.published_results import MeasuredCost
 
 
 def add_to(app: typer.Typer) -> None:
@@ -159,7 +159,7 @@ def _print_published(as_json: bool) -> None:
         print_line(note)
 
 
-def _figures(row: Measured) -> list[str]:
+def _figures(row: MeasuredCost) -> list[str]:
     """Ours and the paper's side by side; a dash where there is none."""
     paper = row.published
     plain_error, se_error = paper.plain[0] or paper.original[0], paper.se[0]

@@ -10,7 +10,7 @@ from excite.data.batches import evaluation_batches
 from excite.data.preprocessing import Preprocessing
 from excite.data.sources import PixelSubset
 from excite.inference.optimized import optimize_for_inference
-from excite.inference.tta import views_of
+from excite.inference.tta import apply_tta
 from excite.system.devices import autocast
 from excite.system.evaluation_mode import evaluating
 from excite.system.world import World
@@ -19,7 +19,7 @@ from excite.system.world import World
 MIN_IMAGES_FOR_COPY = 256
 
 
-def quick_copy(
+def optimized_copy(
     model: nn.Module, source: PixelSubset, preprocessing: Preprocessing, device: torch.device
 ) -> nn.Module:
     """``answering``'s copy of a model in evaluation mode where there are images enough to earn it; else the
@@ -51,10 +51,10 @@ def predict_logits(
     mine = source.part(bounds[world.rank], bounds[world.rank + 1])
     parts = []
     with evaluating(model):
-        asked = quick_copy(model, mine, preprocessing, device)
+        asked = optimized_copy(model, mine, preprocessing, device)
         for images in evaluation_batches(mine, preprocessing, batch_size, device):
             with autocast(device, precision):
-                views = [asked(view) for view in views_of(images, preprocessing.tta)]
+                views = [asked(view) for view in apply_tta(images, preprocessing.tta)]
             parts.append(torch.stack(views).float().mean(dim=0).cpu().numpy())
     gathered = world.gather(np.concatenate(parts) if parts else None)
     return np.concatenate([part for part in gathered if part is not None])

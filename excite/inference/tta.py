@@ -8,7 +8,7 @@ from torch import Tensor
 CROP = 7 / 8  # side of a crop; 256 pixels cut to 224, as in Krizhevsky et al. 2012, section 4.1
 
 
-def views_of(images: Tensor, views: str) -> list[Tensor]:
+def apply_tta(images: Tensor, views: str) -> list[Tensor]:
     """The views of a batch (N, C, S, S), each of that shape.
 
     Args:

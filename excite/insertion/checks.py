@@ -25,9 +25,9 @@ OWN_CHILDREN = frozenset({"children", "named_children", "modules", "named_module
 
 def check_attention(attention: str, settings: Mapping[str, Any]) -> None:
     """That the name and the options are known, and that it can start as the identity where that is asked."""
-    factory = registry.factory_of(attention)
+    factory = registry.get_factory(attention)
     if "identity" in settings and "identity" not in inspect.signature(factory).parameters:
-        makes = {name: registry.factory_of(name) for name in registry.attention_names()}
+        makes = {name: registry.get_factory(name) for name in registry.attention_names()}
         able = [name for name, make in makes.items() if "identity" in inspect.signature(make).parameters]
         raise ExciteError(
             f"attention {attention!r} cannot start as the identity",
@@ -48,7 +48,7 @@ def check_sites(model: nn.Module, table: SiteTable, attention: str, settings: Ma
             hint="choose other sites with where= or stages=, or remove what is there first",
             exit_code=BAD_USAGE,
         )
-    parameter = inspect.signature(registry.factory_of(attention)).parameters.get("reduction")
+    parameter = inspect.signature(registry.get_factory(attention)).parameters.get("reduction")
     reduction = settings.get("reduction", parameter.default if parameter else 1)
     for site in table:
         if not site.channels:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from excite.attention.registry import can_be_identity
+from excite.attention.registry import supports_identity
 from excite.config.train_config import TrainConfig
 from excite.errors import BAD_USAGE, ExciteError
 from excite.models.catalog import LARGEST_FOR_CIFAR_STEM, create_model, input_statistics
 from excite.models.densenet_config import VARIANTS, Variant
-from excite.models.truncate import last_whole_block
+from excite.models.truncate import last_complete_block
 from excite.models.weights import load_weights, weights_metadata
 from excite.pipeline.resolver import Resolver
 
@@ -50,7 +50,7 @@ def resolve_attention(now: Resolver) -> None:
     if now.config.placement == "auto":
         now.set(placement="final" if variant else "standard")
     if now.config.identity is None:
-        able = can_be_identity(now.config.attention, now.config.attention_options)
+        able = supports_identity(now.config.attention, now.config.attention_options)
         now.set(identity=now.trained and able)
         if now.trained:
             reason = "the weights keep their worth" if able else f"{now.config.attention} cannot start so"
@@ -67,7 +67,7 @@ def resolve_truncation(now: Resolver) -> None:
         options["stem"] = config.stem
     model = create_model(config.model, num_classes=2, **options)
     report = load_weights(model, Path(config.weights))
-    block = last_whole_block(model, report.missing)
+    block = last_complete_block(model, report.missing)
     if block is not None:
         now.choose("truncate_after", block, "the last block that has all its weights")
 

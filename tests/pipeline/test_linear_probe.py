@@ -56,7 +56,7 @@ def test_features_are_computed_once(probed: Run, place: Path, monkeypatch: pytes
     def forbidden(*_arguments: object, **_options: object) -> None:
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("excite.inference.features.features_of", forbidden)
+    monkeypatch.setattr("excite.inference.features.extract_features", forbidden)
     options = {"recipe": "probe", "weights": str(place / "w.safetensors"), "out": str(place / "again")}
     run = excite.train(place / "pictures", **QUICK, **options)
     assert run.metrics["test"] == probed.metrics["test"]

@@ -48,14 +48,14 @@ class Resources:
 
 def preset_arms(name: str, base: TrainConfig, display: Display) -> list[Arm]:
     """The arms of a ready plan for a network; those that it cannot have are left out, saying so."""
-    from excite.models.catalog import create_model, takes_attention
+    from excite.models.catalog import create_model, has_attention_options
     from excite.runs.derive import architecture_of
 
     found = []
     for arm in get_preset(name).arms(MODEL if base.model == "auto" else base.model):
         config = arm_config(base.replace(image_size=base.image_size or 224), arm)
         if config.placement == "auto":
-            config = config.replace(placement="final" if takes_attention(config.model) else "standard")
+            config = config.replace(placement="final" if has_attention_options(config.model) else "standard")
         try:
             create_model(**architecture_of(config, 2))
         except ExciteError as error:
