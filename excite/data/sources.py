@@ -10,7 +10,7 @@ from torch import Tensor
 RESIDENT_SHARE = 0.25
 
 
-def send(tensor: Tensor, device: torch.device) -> Tensor:
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on the device. From locked memory, since a copy from any other waits for all that a GPU has
     still to do."""
     if device.type != "cuda":
@@ -48,7 +48,7 @@ class PixelSource:
     def take(self, indices: np.ndarray, device: torch.device) -> Tensor:
         """(len(indices), S, S, 3) uint8 on the device; indices count from 0 to ``len(self)``."""
         if self._resident is not None:
-            return self._resident[send(torch.from_numpy(indices), device)]
+            return self._resident[to_device(torch.from_numpy(indices), device)]
         chosen = self._rows[indices]
         if device.type != "cuda":
             return torch.from_numpy(self._pixels[chosen]).to(device)
