@@ -26,7 +26,7 @@ class PixelSource(Protocol):
         """(len(rows), S, S, 3) uint8, in the order of ``rows``."""
 
 
-def send(tensor: Tensor, device: torch.device) -> Tensor:
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """Copy a tensor to the device; to a GPU from pinned memory, since a copy from pageable memory waits for
     everything that the GPU has queued."""
     if device.type != "cuda":
@@ -70,7 +70,7 @@ class PixelSubset:
     def take(self, indices: np.ndarray, device: torch.device) -> Tensor:
         """(len(indices), S, S, 3) uint8 on the device; indices count from 0 to ``len(self)``."""
         if self._resident is not None:
-            return self._resident[send(torch.from_numpy(indices), device)]
+            return self._resident[to_device(torch.from_numpy(indices), device)]
         rows = self._rows[indices]
         if device.type != "cuda":
             return torch.from_numpy(self._pixels[rows]).to(device)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from excite.config.train_config import TrainConfig
 from excite.data.batches import derive_seed
-from excite.data.corruptions import SHIFTS, shifted
+from excite.data.corruptions import CORRUPTIONS, corrupt
 from excite.data.manifest import Manifest
 from excite.data.sources import PixelSubset
 from excite.inference.predict import predict_logits
@@ -68,7 +68,7 @@ def interpolate_weights(
     share = FRACTIONS[chosen]
     display.note(
         f"{share:.0%} of the tuned weights, {1 - share:.0%} of the start's: loss on validation images, as "
-        f"they are and shifted, {means[chosen]:.3f} (start {means[0]:.3f}, tuned {means[-1]:.3f})"
+        f"they are and corrupt, {means[chosen]:.3f} (start {means[0]:.3f}, tuned {means[-1]:.3f})"
     )
     return share
 
@@ -129,7 +129,7 @@ def measure_robustness(
                     for column, kind in enumerate(("start", "tuned", "final"))
                 },
             }
-            for row, name in enumerate((PLAIN, *SHIFTS))
+            for row, name in enumerate((PLAIN, *CORRUPTIONS))
         ],
     }
 
@@ -162,13 +162,13 @@ def _asked(
 
     Of each image one view is asked: it is weights that are compared. They are made when they are asked.
     """
-    names, progress = (PLAIN, *SHIFTS), display.stage("asking under other light")
-    preprocessing = dataclasses.replace(preprocessing_of(config), tta="one")
+    names, progress = (PLAIN, *CORRUPTIONS), display.stage("asking under other light")
+    preprocessing = dataclasses.replace(preprocessing_of(config), tta="none")
     losses = np.zeros((len(names), len(weights), len(targets)))
     right = np.zeros(losses.shape, dtype=bool)
     truth = torch.from_numpy(targets)
     for row, name in enumerate(names):
-        source = PixelSubset(pixels if name == PLAIN else shifted(pixels, name))
+        source = PixelSubset(pixels if name == PLAIN else corrupt(pixels, name))
         for column, each in enumerate(weights):
             model.load_state_dict(each())
             logits = predict_logits(model, source, preprocessing, device=device, precision=config.precision)

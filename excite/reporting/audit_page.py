@@ -54,7 +54,7 @@ def write_audit(
     Raises:
         ExciteError: if a file cannot be written.
     """
-    write_decisions(folder / "decisions.csv", audit.manifest, audit.pairs, audit.decided)
+    write_decisions(folder / "decisions.csv", audit.manifest, audit.pairs, audit.decisions)
     document = json.dumps(audit.to_dict(), indent=2, ensure_ascii=False)
     write_text(folder / "audit.json", document + "\n")
     write_text(
@@ -93,7 +93,7 @@ def audit_page(
         title=title or "data set",
         root=view.root,
         headline=headline(audit),
-        oversized=len(audit.linked.oversized),
+        oversized=len(audit.grouping.oversized),
         rows=audit_rows(audit),
         figures=_figures(audit),
         sections=shown,
@@ -157,15 +157,15 @@ class _View:
         self.paths: list[str] = table["path"].tolist()
         self.table = table
         self.root = common_folder(self.paths)
-        self.doubtful = set(audit.linked.doubtful)
-        self.decided = {
-            **dict.fromkeys(audit.decided.accepted, "accept"),
-            **dict.fromkeys(audit.decided.rejected, "reject"),
+        self.doubtful = set(audit.grouping.doubtful)
+        self.decisions = {
+            **dict.fromkeys(audit.decisions.accepted, "accept"),
+            **dict.fromkeys(audit.decisions.rejected, "reject"),
         }
 
     def card(self, pair: Pair, thumbnail: Callable[[str], str]) -> dict[str, Any]:
         a, b = self._address(pair.a), self._address(pair.b)
-        decided = self.decided.get((pair.a, pair.b), "")
+        decided = self.decisions.get((pair.a, pair.b), "")
         return {
             "kind": pair.kind,
             "percent": math.floor(100 * pair.confidence + 1e-9),  # rounded down: only certainty is 100 %

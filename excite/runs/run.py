@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from excite.config.train_config import TrainConfig
-from excite.data.paths import absolute_path, same_place
+from excite.data.paths import absolute_path, is_same_path
 from excite.errors import BAD_USAGE, ExciteError, require_utf8
 from excite.system.files import create_exclusively, write_text
 from excite.system.text import command_line, csv_text
@@ -82,7 +82,7 @@ class Run:
 
     def is_same_place(self, path: str, before: str) -> bool:
         """Whether a path is the one that an option named ``before`` when the run began."""
-        return path == before or same_place(path, before, self._working_directory)
+        return path == before or is_same_path(path, before, self._working_directory)
 
     @property
     def data_path(self) -> Path:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import excite
 from excite.config.train_config import TrainConfig
-from excite.data.corruptions import SHIFTS
+from excite.data.corruptions import CORRUPTIONS
 from excite.data.manifest import Manifest
 from excite.models.head import head_path
 from excite.pipeline.finetuning import START
@@ -65,7 +65,7 @@ def test_the_start_is_the_probe_and_the_end_lies_between_start_and_best(place: P
     shifts = run.read_json("robustness.json")
     assert share == pytest.approx(shifts["fraction"], abs=1e-3)
     assert shifts["fraction"] in FRACTIONS
-    assert [row["corruption"] for row in shifts["rows"]] == ["clean", *SHIFTS]
+    assert [row["corruption"] for row in shifts["rows"]] == ["clean", *CORRUPTIONS]
     assert shifts["probe"] == (shifts["fraction"] == 0)
     assert shifts["fraction"] < 1 or all(row["final"] == row["tuned"] for row in shifts["rows"])
     assert ended[name].numpy() == pytest.approx((start[name] + share * moved).numpy(), abs=1e-6)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from excite.config.train_config import TrainConfig
-from excite.data.corruptions import SHIFTS
+from excite.data.corruptions import CORRUPTIONS
 from excite.data.manifest import Manifest
 from excite.data.sources import PixelSubset
 from excite.evaluation.intervals import LEVEL
@@ -106,7 +106,7 @@ def count_work(config: TrainConfig, parts: Manifest, *, folded: bool) -> tuple[i
         # both ends and what is kept, under each shift.
         asked += train + (train + val + test)
         mixtures, ends = len(FRACTIONS) * min(val_drawn, MAX_IMAGES), 3 * min(test_drawn, MAX_IMAGES)
-        asked += (1 + len(SHIFTS)) * (mixtures + ends)
+        asked += (1 + len(CORRUPTIONS)) * (mixtures + ends)
     return config.epochs * max(1, drawn // config.batch_size), asked
 
 
