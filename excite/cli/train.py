@@ -26,7 +26,7 @@ def add_to(app: typer.Typer) -> None:
         epilog="Examples: [bold]excite train digits[/bold] · "
         "[bold]excite train photos --epochs 30 --augment standard[/bold] · "
         "[bold]excite train photos --resume[/bold]",
-    )(takes_config("data")(train))
+    )(takes_config(without=["data"])(train))
 
 
 def train(

@@ -50,7 +50,7 @@ def add_to(app: typer.Typer) -> None:
         epilog="Examples: [bold]excite study run digits --arm plain:densenet_bc_40_12 "
         "--arm se:densenet_bc_40_12+se --epochs 10[/bold] · "
         "[bold]excite study run photos --plan reduction --model resnet50 --folds 5[/bold]",
-    )(takes_config(*NOT_HERE)(run))
+    )(takes_config(without=NOT_HERE)(run))
     verbs.command("status")(status)
     verbs.command("resume")(resume)
     verbs.command("add", epilog="Example: [bold]excite study add studies/digits --seeds 10[/bold]")(add)
