@@ -35,17 +35,18 @@ def export(
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", help="The file; by default in the run folder, with its name.")
+        Path | None,
+        typer.Option("--out", help="Output file. Default: in the run folder, with the run's name."),
     ] = None,
     images: Annotated[
-        int, typer.Option("--images", help="Check it on at most so many of the run's test images.", min=1)
+        int, typer.Option("--images", help="Number of test images of the run for the parity check.", min=1)
     ] = 256,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Write a trained run in another format, checked against the run.
+    """Export a trained classifier to another format, and check its predictions.
 
-    The file takes uint8 images at the run's input size, normalizes them inside and gives calibrated
-    probabilities. Where it says anything else than the run, it is not written.
+    The exported model takes uint8 images of the run's input size, normalizes them, and returns calibrated
+    probabilities. If its predictions differ from the run's, nothing is written.
     """
     chosen = get_format(format)
     from excite.export.export import export_run

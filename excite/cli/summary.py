@@ -32,7 +32,7 @@ def add_to(app: typer.Typer) -> None:
 def summary(
     *,
     model: Annotated[
-        str | None, typer.Argument(help="Network by name, or a run folder.", show_default=False)
+        str | None, typer.Argument(help="Name of a network, or a run folder.", show_default=False)
     ] = None,
     attention: Annotated[str, typer.Option("--attention", help="Channel attention, or none.")] = "none",
     reduction: Annotated[
@@ -40,7 +40,7 @@ def summary(
     ] = None,
     classes: Annotated[int | None, typer.Option("--classes", help="Number of classes.", min=1)] = None,
     table: Annotated[
-        bool, typer.Option("--table", help="All networks of the papers, beside the published figures.")
+        bool, typer.Option("--table", help="Compare the networks of the papers with their published figures.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     given: dict[str, Any],
