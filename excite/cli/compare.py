@@ -90,7 +90,8 @@ def _print_difference(pair: dict[str, Any]) -> None:
     )
     caution = "" if test["independent"] else "; prefer the interval: images of a group are not independent"
     print_line(
-        f"{behind}; correct only in the first: {test['first_only']}, only in the second: {test['second_only']} "
+        f"{behind}; correct only in the first: {test['first_only']}, only in the second: "
+        f"{test['second_only']} "
         f"(McNemar exact p {_p(test['p'], '= ')}{caution})"
     )
     area = pair.get("delong", {})

@@ -49,5 +49,6 @@ def sites(
         print_line(line)
     print_line()
     print_line(
-        f"{model}: {len(found)} sites, {sum(not site.has_attention for site in found)} of them without attention"
+        f"{model}: {len(found)} sites, {sum(not site.has_attention for site in found)} of them without "
+        "attention"
     )

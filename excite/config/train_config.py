@@ -25,8 +25,8 @@ EITHER = (
     ("abstain_below", "selective_accuracy", "the abstention threshold"),
 )
 
-# Arguments of ``create_model`` and of the libraries' constructors that training sets itself, or with which the
-# network would no longer be a classifier of images with three channels.
+# Arguments of ``create_model`` and of the libraries' constructors that training sets itself, or with which
+# the network would no longer be a classifier of images with three channels.
 RESERVED_OPTIONS = frozenset(
     [
         "name",
@@ -65,7 +65,8 @@ class TrainConfig:
     split: str = option(
         "auto",
         DATA,
-        "How images are split: as in the data (folder), with groups kept together (grouped), or independently "
+        "How images are split: as in the data (folder), with groups kept together (grouped), or "
+        "independently "
         "(random). auto: the first of these that the data allows.",
         choices=("auto", "random", "grouped", "folder"),
     )
@@ -151,7 +152,8 @@ class TrainConfig:
     normalization: str = option(
         "auto",
         IMAGES,
-        "Mean and standard deviation of the input: those of ImageNet, or 0.5 and 0.5 (symmetric). auto: those "
+        "Mean and standard deviation of the input: those of ImageNet, or 0.5 and 0.5 (symmetric). auto: "
+        "those "
         "that the initial weights were trained with.",
         choices=("auto", "imagenet", "symmetric"),
     )
@@ -198,7 +200,8 @@ class TrainConfig:
     augmented_copies: str = option(
         "auto",
         LOOP,
-        "For photos with several copies, such as in a data set that was augmented before: use one random copy "
+        "For photos with several copies, such as in a data set that was augmented before: use one random "
+        "copy "
         "per epoch, or all. auto: one for finetune, all otherwise.",
         choices=("auto", "one", "all"),
     )
@@ -257,7 +260,8 @@ class TrainConfig:
     precision: str = option(
         "auto",
         MACHINE,
-        "Floating-point format of training. auto: bfloat16 if the hardware supports it, float16 on older GPUs, "
+        "Floating-point format of training. auto: bfloat16 if the hardware supports it, float16 on older "
+        "GPUs, "
         "float32 otherwise. Features of a probe are computed in float32.",
         choices=("auto", "float32", "bfloat16", "float16"),
     )

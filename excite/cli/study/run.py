@@ -35,7 +35,8 @@ def run(
         str | None,
         typer.Option(
             "--plan",
-            help="A comparison of the SE paper: reduction, squeeze, gate, stages, placement, or architectures.",
+            help="A comparison of the SE paper: reduction, squeeze, gate, stages, placement, or "
+            "architectures.",
             rich_help_panel=STUDY,
         ),
     ] = None,
@@ -65,7 +66,8 @@ def run(
         typer.Option(
             "--std",
             min=1e-9,
-            help="Standard deviation of the differences between cells, for the estimate of statistical power.",
+            help="Standard deviation of the differences between cells, for the estimate of statistical "
+            "power.",
             rich_help_panel=STUDY,
             show_default=False,
         ),
