@@ -40,7 +40,7 @@ def no_leaks(models: dict[str, nn.Module]) -> Iterator[None]:
     threads, children, files = _threads(), _children(), _files()
     modes = {name: _modes(model) for name, model in models.items()}
     yield
-    changed = [name for name, read in STATES.items() if read() != before[name]]
+    changed = [_change(name, before[name], read()) for name, read in STATES.items() if read() != before[name]]
     changed += [f"mode of {name}" for name, model in models.items() if _modes(model) != modes[name]]
     assert not changed, f"the test changed: {', '.join(changed)}"
     for what, read, old in (
@@ -50,6 +50,12 @@ def no_leaks(models: dict[str, nn.Module]) -> Iterator[None]:
     ):
         left = _left(read, old)
         assert not left, f"the test left {what}: {sorted(left.values())}"
+
+
+def _change(name: str, before: object, after: object) -> str:
+    if isinstance(before, dict) and isinstance(after, dict):
+        return f"{name} ({', '.join(sorted({key for key, _ in before.items() ^ after.items()}))})"
+    return name
 
 
 def _left(read: Callable[[], dict[int, str]], old: dict[int, str]) -> dict[int, str]:

@@ -11,7 +11,6 @@ from excite.cli.options import takes_config
 from excite.cli.output import plain_table, print_json, print_line, print_table
 from excite.config.train_config import TrainConfig
 from excite.data.paths import refuse_inside_data
-from excite.data.reading import data_name
 from excite.errors import ExciteError
 
 # Fields of TrainConfig that auditing takes, too.
@@ -69,6 +68,7 @@ def audit(
     from excite.audit.audit import decision_files
     from excite.audit.reading import read_images
     from excite.audit.table import audit_rows, headline
+    from excite.data.reading import data_name
     from excite.reporting.audit_page import write_audit
     from excite.system.cache import cache_directory
     from excite.system.malloc import keep_heap

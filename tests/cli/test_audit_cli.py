@@ -152,12 +152,15 @@ def test_a_csv_with_columns_of_its_own(place: Path) -> None:
         (("audit", "photos", "--decisions", "none.csv"), "none.csv: there is no such file"),
         (("audit", "photos", "--label-column", "x"), "the data is a folder, not a CSV"),
         (("split", "photos", "--split", "groupd"), "did you mean 'grouped'"),
-        (("split", "photos", "--repeats", "3"), "--repeats repeats folds"),
-        (("split", "photos", "--folds", "1"), "at least 2 folds"),
-        (("split", "photos", "--folds", "5", "--repeats", "0"), "at least 1 repeat"),
+        (("split", "photos", "--repeats", "3"), "--repeats needs --folds"),
+        (("split", "photos", "--folds", "1"), "folds: must be at least 2"),
+        (("split", "photos", "--folds", "5", "--repeats", "0"), "repeats: must be at least 1"),
         (("split", "photos", "--folds", "99"), "class 'a' has 12 groups; 99 parts"),
-        (("split", "photos", "--val-fraction", "0.9"), "sum to 1"),
-        (("split", "photos", "--no-group-duplicates", "--near-duplicates"), "looks for none"),
+        (("split", "photos", "--val-fraction", "0.9"), "leave no training images"),
+        (
+            ("split", "photos", "--no-group-duplicates", "--near-duplicates"),
+            "have no effect with --no-group-duplicates",
+        ),
         (("split", "photos", "--no-group-duplicates", "--split", "grouped"), "no groups to keep together"),
     ],
 )
@@ -253,7 +256,7 @@ def test_a_folder_whose_name_is_not_utf8_is_refused_in_one_line(place: Path, ver
 
 def test_too_many_bad_files_are_refused_and_few_left_out(place: Path) -> None:
     (place / "photos" / "train" / "a" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    assert "1 of 26 files are bad" in str(refused("split", "photos"))
+    assert "1 of 26 files are unreadable" in str(refused("split", "photos"))
     done = ok("split", "photos", "--max-unreadable", 0.1)
     assert "left out" in done.stderr
     assert len(columns_of(place / "manifest.csv")) == 25

@@ -60,11 +60,11 @@ def test_neither_help_nor_import_loads_torch() -> None:
     ("arguments", "code", "says"),
     [
         (["trian", "x"], 2, "trian"),
-        (["train"], 2, "name the data"),
+        (["train"], 2, "no data given"),
         (["train", "digist"], 2, "did you mean 'digits'?"),
         (["train", "nowhere"], 2, "nowhere: there is no such file or folder"),
         (["train", "digits", "--epoch", "3"], 2, "--epochs"),
-        (["train", "digits", "--epochs", "0"], 2, "epochs: must be at least 1, not 0"),
+        (["train", "digits", "--epochs", "0"], 2, "epochs: must be at least 1, got 0"),
         (["train", "digits", "--epochs", "many"], 2, "--epochs"),
         (["train", "digits", "--split", "randm"], 2, "did you mean 'random'?"),
         (["train", "digits", "--model", "densnet121"], 2, "did you mean 'densenet121'?"),
@@ -274,7 +274,7 @@ def test_changed_images_stop_a_resume(tmp_path: Path) -> None:
 def test_sites_lists_where_attention_can_go(excite_command: Command) -> None:
     done = excite_command("sites", "resnet18", "--stages", "4,5", "--placement", "post")
     assert done.stdout.splitlines()[1].split() == ["layer3.0", "after", "BasicBlock", "4", "256", "-"]
-    assert done.stdout.splitlines()[-1] == "resnet18: 4 sites, 4 of them free"
+    assert done.stdout.splitlines()[-1] == "resnet18: 4 sites, 4 of them without attention"
     document = json.loads(excite_command("sites", "resnet18", "--where", "layer4.*", "--json").stdout)
     assert [site["path"] for site in document] == ["layer4.0.bn2", "layer4.1.bn2"]
     refused = excite_command("sites", "vit_tiny_patch16_224")
@@ -297,4 +297,4 @@ def test_summary_of_all_networks_of_the_papers(excite_command: Command) -> None:
     assert row.split()[1:] == figures.split()
     refused = excite_command("summary", "resnet50", "--stages", "5")
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "there is no attention to place" in refused.stderr
+    assert "--stages: needs --attention" in refused.stderr

@@ -90,7 +90,7 @@ HOW = Preprocessing(image_size=8)
 HELPERS: dict[str, Callable[[nn.Module], Any]] = {
     "predict_logits": lambda model: predict_logits(model, pixels(), HOW, device=CPU),
     "extract_features": lambda model: extract_features(model, pixels(), HOW, device=CPU),
-    "answering": lambda model: optimize_for_inference(model, torch.zeros(1, 3, 8, 8)),
+    "optimize_for_inference": lambda model: optimize_for_inference(model, torch.zeros(1, 3, 8, 8)),
 }
 
 
@@ -115,7 +115,7 @@ def test_the_mode_comes_back_when_the_copy_for_inference_cannot_be_made(
         raise RuntimeError("no memory left")
 
     monkeypatch.setattr("excite.inference.predict.MIN_IMAGES_FOR_COPY", 1)
-    monkeypatch.setattr("excite.inference.predict.answering", fail)
+    monkeypatch.setattr("excite.inference.predict.optimize_for_inference", fail)
     model = frozen()
     before = modes(model)
     with pytest.raises(RuntimeError, match="no memory left"):
