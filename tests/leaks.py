@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +24,8 @@ LASTING_THREADS = (
     "pydevd",
     "execnet",
 )
+# Set by libraries when they are imported, and by pytest for each test.
+LIBRARY_VARIABLES = ("KMP_", "LD_LIBRARY_PATH", "PYTEST_", "QT_", "TORCHINDUCTOR_")
 LASTING_PROCESSES = ("resource_tracker", "forkserver", "semaphore_tracker")
 SECONDS = 5.0  # until a thread or process that is ending must have ended
 
@@ -113,7 +114,6 @@ def _modes(model: nn.Module) -> list[bool]:
 
 STATES: dict[str, Callable[[], object]] = {
     "working directory": os.getcwd,
-    "environment": lambda: {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"},
-    "random's state": random.getstate,
+    "environment": lambda: {k: v for k, v in os.environ.items() if not k.startswith(LIBRARY_VARIABLES)},
     "NumPy's global random state": lambda: str(np.random.get_state()),
 }

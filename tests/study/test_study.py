@@ -31,8 +31,7 @@ from excite.study.running.orchestrate import outlook
 from excite.study.store.store import Store
 from excite.study.study import Study, add, begin
 from excite.system.progress import Display
-
-from ..conftest import Command, make_pictures
+from tests.conftest import Command, make_pictures
 
 NET = "densenet_bc_40_12"
 SMALL = {"block_config": [1, 1], "growth_rate": 4, "init_channels": 4}
