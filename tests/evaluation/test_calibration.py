@@ -185,7 +185,7 @@ def test_probabilities_of_exactly_0_and_1_can_be_fitted() -> None:
 
 
 def test_what_cannot_be_fitted_is_refused() -> None:
-    with pytest.raises(ExciteError, match="no images to fit"):
+    with pytest.raises(ExciteError, match="cannot be fitted without images"):
         fit_temperature(np.empty((0, 2)), np.empty(0, dtype=int))
     with pytest.raises(ExciteError, match="finite logits"):
         fit_temperature(np.array([[np.inf, 0.0]]), np.array([0]))

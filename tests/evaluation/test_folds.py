@@ -40,7 +40,7 @@ def test_folds_that_share_images_or_tear_groups_are_refused() -> None:
     with pytest.raises(ExciteError, match=r"group '\d+' is in fold 1 and in fold 2"):
         pool([whole.take(np.arange(len(whole)) % 2 == 0), whole.take(np.arange(len(whole)) % 2 == 1)])
     alone = Predictions(whole.targets, whole.probabilities, whole.classes, None, whole.paths)
-    with pytest.raises(ExciteError, match=r"0.png is there twice"):
+    with pytest.raises(ExciteError, match=r"0.png occurs twice"):
         pool([alone, alone.take(half)])
     other = Predictions(whole.targets, whole.probabilities, ("b", "a"), whole.groups, whole.paths)
     with pytest.raises(ExciteError, match="fold 2 has other classes"):
@@ -66,7 +66,7 @@ def test_repeats_are_averaged_and_count_no_image_twice() -> None:
     flipped = Predictions(one.targets, 1 - one.probabilities, one.classes, one.groups, one.paths)
     both = measure_repeats([one, flipped], resamples=50)
     assert both["auroc"]["value"] == pytest.approx(0.5, abs=1e-12)
-    with pytest.raises(ExciteError, match="not of the same images"):
+    with pytest.raises(ExciteError, match="contain different images"):
         measure_repeats([one, one.take(order[:40])])
     with pytest.raises(ExciteError, match="no repeats"):
         measure_repeats([])
