@@ -154,7 +154,7 @@ def test_delong_needs_a_class_and_images_on_both_sides() -> None:
         delong(three, three)
     assert delong(three, three, "c").label == "c"
     one = Predictions(np.array([0, 0, 1]), np.full((3, 2), 0.5), ("a", "b"))
-    with pytest.raises(ExciteError, match="two groups on each side"):
+    with pytest.raises(ExciteError, match="at least two groups"):
         delong(one, one)
 
 
@@ -182,10 +182,10 @@ def test_what_cannot_be_paired_is_refused() -> None:
     with pytest.raises(ExciteError, match="10 and 5 images without paths"):
         shared_images(first, second.take(np.arange(5)))
     other = Predictions(first.targets, first.probabilities, ("a", "c"))
-    with pytest.raises(ExciteError, match="only one of the two has 'b'"):
+    with pytest.raises(ExciteError, match="only one of the predictions has 'b'"):
         shared_images(first, other)
     turned = Predictions(1 - first.targets, first.probabilities, first.classes)
-    with pytest.raises(ExciteError, match=r"row 1 is '[ab]' in one and '[ab]' in the other"):
+    with pytest.raises(ExciteError, match=r"row 1 has label '[ab]' in one and '[ab]' in the other"):
         shared_images(first, turned)
     with pytest.raises(ExciteError, match="did you mean 'accuracy'"):
         compare(first, second, ["acuracy"])

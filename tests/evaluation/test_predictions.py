@@ -53,15 +53,18 @@ def test_a_table_without_groups_has_one_a_row_and_another_column_may_hold_them(t
         (GOOD.replace("label", "truth"), "missing columns: 'label'"),
         ("path,label\na.png,cat\n", "missing columns: 'p:CLASS' for each class"),
         ("a,b\n1,2\n", "missing columns: 'path', 'label', 'p:CLASS' for each class"),
-        (GOOD.replace("0.75", "0.8"), r"row 1 \(a.png\): the probabilities sum to 1.05, not to 1"),
-        (GOOD.replace("0.75", "1.75").replace("0,1", "0,3"), r"row 3 .* sum to 3, not to 1 \(2 such rows\)"),
+        (GOOD.replace("0.75", "0.8"), r"row 1 \(a.png\): the probabilities sum to 1.05 instead of 1"),
+        (
+            GOOD.replace("0.75", "1.75").replace("0,1", "0,3"),
+            r"row 3 .* sum to 3 instead of 1 \(2 such rows\)",
+        ),
         (
             GOOD.replace("0.75,0.25", "1.5,-0.5"),
             r"row 1 \(a.png\): negative probability -0.5 \(if these are logits",
         ),
         (GOOD.replace("0.75", "much"), r"row 1 \(a.png\): p:cat is 'much', not a number"),
         (GOOD.replace("0.75", ""), r"row 1 \(a.png\): p:cat is '', not a number"),
-        (GOOD.replace("0.75", "inf"), r"row 1 \(a.png\): a probability is not a finite number"),
+        (GOOD.replace("0.75", "inf"), r"row 1 \(a.png\): a probability is not finite"),
         (GOOD.replace("c.png", "a.png"), r"a.png occurs twice"),
         (GOOD.replace("c.png", ""), r"row 3: the path is empty"),
         (GOOD.replace("p:dog", "p:cat"), r"two columns of the same name: 'p:cat'"),
@@ -109,8 +112,8 @@ def test_rounded_rows_are_divided_by_their_sum_and_float32_rows_left_alone() -> 
         ([0.0, 1.0], ("a", "b"), {}, "whole numbers"),
         ([0, 1], ("a", "b", "c"), {}, r"shape \(2, 3\), not \(2, 2\)"),
         ([0, 1], ("a", "a"), {}, "class 'a' occurs twice"),
-        ([0, 1], ("a", "b"), {"groups": np.array(["x"])}, "one group an image is needed: 1 for 2"),
-        ([0, 1], ("a", "b"), {"paths": ("x",)}, "one path an image is needed: 1 for 2"),
+        ([0, 1], ("a", "b"), {"groups": np.array(["x"])}, "1 groups for 2 images: one per image"),
+        ([0, 1], ("a", "b"), {"paths": ("x",)}, "1 paths for 2 images: one per image"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(

@@ -236,7 +236,7 @@ def test_the_surest_mistakes_come_first_and_once_a_group(tmp_path: Path) -> None
     names = tuple(f"/data/{name}.png" for name in ("first", "copy", "surest", "right", "least"))
     test = Predictions(np.array([1, 1, 1, 0, 1]), table, ("a", "b"), groups, names)
     text = Page(report_page(write_run(tmp_path / "run", ("a", "b"), test=test))).text
-    shown = text[text.index("Surest wrong answers") : text.index("Curves over")]
+    shown = text[text.index("Most confident errors") : text.index("Curves over")]
     assert "4 errors in 3 groups, the most confident of each" in shown
     assert (
         shown.index("surest.png")
