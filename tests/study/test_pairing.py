@@ -21,8 +21,7 @@ from excite.study.running import worker
 from excite.study.study import begin
 from excite.system.progress import Display
 from excite.training.loop import Trainer
-
-from ..conftest import make_pictures
+from tests.conftest import make_pictures
 
 SMALL = {"block_config": [1, 1], "growth_rate": 4, "init_channels": 4}
 NET = "densenet_bc_40_12"

@@ -121,7 +121,7 @@ def analyze(study: Study, metric: str | None = None, baseline: str | None = None
     comparisons = [
         comparison
         for one, two in pairs
-        if (comparison := _compare(cells, one, two, metric, folded, len(pairs))) is not None
+        if (comparison := compare_arms(cells, one, two, metric, folded, len(pairs))) is not None
     ]
     design = SAME_IMAGES if same_images(predictions_by_seed(cells, folded)) else NEW_SPLITS
     return Analysis(metric, figures, holm(comparisons), cells, design, counts["done"], sum(counts.values()))
@@ -190,9 +190,10 @@ def _arm(
     )
 
 
-def _compare(
+def compare_arms(
     cells: Sequence[Cell], one: str, two: str, metric: str, folded: bool, count: int
 ) -> Comparison | None:
+    """An arm minus another one, over the cells that both have finished; None without such cells."""
     first = {cell.unit: cell for cell in cells if cell.arm == one}
     second = {cell.unit: cell for cell in cells if cell.arm == two}
     units = sorted(set(first) & set(second))

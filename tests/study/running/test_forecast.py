@@ -20,8 +20,7 @@ from excite.study.plan import Arm, Plan
 from excite.study.running.forecast import count_work
 from excite.study.study import begin
 from excite.system.progress import Display
-
-from ..conftest import make_pictures
+from tests.conftest import make_pictures
 
 NET = "densenet_bc_40_12"
 SMALL = {"block_config": [1, 1], "growth_rate": 4, "init_channels": 4}

@@ -19,9 +19,8 @@ pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
 from excite.study.running import status_tables
 from excite.study.running.live_table import ConsoleLiveTable
 from excite.study.study import Study
-
-from ..conftest import Command, make_pictures
-from .test_study import begun, trained
+from tests.conftest import Command, make_pictures
+from tests.study.test_study import begun, trained
 
 HERE = f"{socket.gethostname()}, process {os.getpid()}"
 
