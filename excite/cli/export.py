@@ -29,7 +29,7 @@ def export(
         str,
         typer.Option(
             "--format",
-            help="; ".join(f"{name}: {each.says}" for name, each in FORMATS.items()) + ".",
+            help="; ".join(f"{name}: {each.description}" for name, each in FORMATS.items()) + ".",
             metavar="|".join(FORMATS),
             show_default=False,
         ),

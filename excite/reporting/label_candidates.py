@@ -67,10 +67,10 @@ def candidates_text(facts: RunFacts) -> str:
     return (
         f"{count:,} of {units:,} {unit} {'is a label candidate' if count == 1 else 'are label candidates'}: "
         "models that were not trained on them predict another class, as confidently as they usually do "
-        "for that "
-        "class (confident learning, Northcutt et al. 2021). Candidates need review: difficult or rare images "
-        "are among them, too, and weaker models produce more of them. No label was changed, and the metrics "
-        f"include all candidates. {FILE} lists them."
+        "for "
+        "that class (confident learning, Northcutt et al. 2021). Candidates need review: difficult or rare "
+        "images are among them, too, and weaker models produce more of them. No label was changed, and the "
+        f"metrics include all candidates. {FILE} lists them."
     )
 
 

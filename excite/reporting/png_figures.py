@@ -76,7 +76,7 @@ def confusion_matrix(metrics: Mapping[str, Any]) -> Figure:
     image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, label="fraction of the class", shrink=0.8)
     every = -(-len(classes) // NAMED_CLASSES)
-    aside = f", every {every}th class is labeled" if every > 1 else ""
+    aside = f", 1 in {every} classes labeled" if every > 1 else ""
     axes.set(
         xlabel=f"predicted{aside}",
         ylabel=f"label{aside}",

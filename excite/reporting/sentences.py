@@ -196,10 +196,10 @@ def ensemble_text(facts: RunFacts) -> str:
     return (
         f"This run's classifier is the mean of all {ensemble['members']} models. It has no "
         "metrics of its own either: each image was in the training set of most members. Such an ensemble "
-        "is usually at "
-        "least as accurate as one member, and less confident. Its temperature and thresholds were chosen "
-        "on the "
-        "out-of-fold predictions of single members, so they err on the side of caution."
+        "is "
+        "usually at least as accurate as one member, and less confident. Its temperature and thresholds were "
+        "chosen "
+        "on the out-of-fold predictions of single members, so they err on the side of caution."
     )
 
 
@@ -212,8 +212,7 @@ def validation_note(facts: RunFacts) -> str:
     return (
         f"Validation metrics are computed on all {many(facts.val['n'], 'image')} outside the "
         "test set, each predicted by a linear probe fitted without it. The regularization strength was "
-        "selected on them, so "
-        "these metrics are slightly optimistic."
+        "selected on them, so these metrics are slightly optimistic."
     )
 
 

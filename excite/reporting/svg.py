@@ -1,7 +1,8 @@
 """Charts as SVG, without a plotting library: a frame with two axes, lines, bands, points and bars.
 
 The style sheet of the page colors them by class: ``s0`` to ``s7`` are strokes of different colors and
-dashes, ``f0`` to ``f2`` fills. So charts follow the dark mode of the page, and no information depends on color alone.
+dashes, ``f0`` to ``f2`` fills. So charts follow the dark mode of the page, and no information
+depends on color alone.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ def test_evaluation_aligns_classes_by_name(trained: Run, tmp_path: Path) -> None
     assert result.metrics["accuracy"]["value"] > 0.9
     of_nobody = result.metrics["classes"]["a"]
     assert of_nobody["n"] == 0
-    assert of_nobody["sensitivity"] == {"value": None, "reason": "no image is of this class"}
+    assert of_nobody["sensitivity"] == {"value": None, "reason": "no image belongs to this class"}
     (tmp_path / "some" / "c").rename(tmp_path / "some" / "Zebra")
     with pytest.raises(ExciteError, match="class 'Zebra' is none of the run's: a, b, c"):
         evaluate_run(trained, str(tmp_path / "some"))

@@ -90,7 +90,7 @@ def test_a_picture_that_is_gone_leaves_a_word(tmp_path: Path) -> None:
     result = evaluation(tmp_path)
     Path(result.seen[0].counterpart).unlink()
     text = evaluation_page(result)
-    assert text.count("file is gone") == 1
+    assert text.count("file not found") == 1
     assert text.count("<img") == 5
 
 

@@ -86,7 +86,7 @@ def test_what_shares_no_image_is_shown_and_not_compared(
 ) -> None:
     other = table(tmp_path / "other.csv", np.full(10, 0.5), np.arange(10) % 2, first=900)
     (pair,) = compare_runs([two[0], other])["differences"]
-    assert "no image in common" in pair["reason"]
+    assert "share no images" in pair["reason"]
 
 
 def test_the_command_prints_figures_and_differences(

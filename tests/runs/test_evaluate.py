@@ -381,9 +381,9 @@ def test_anybodys_predictions_are_measured(tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("harm", "says"),
     [
-        (lambda table: table.drop(columns="label"), "columns missing: 'label'"),
+        (lambda table: table.drop(columns="label"), "missing columns: 'label'"),
         (lambda table: table.assign(**{"p:no": 0.9}), "the probabilities sum to"),
-        (lambda table: pd.concat([table, table[:1]]), "0.png is there twice"),
+        (lambda table: pd.concat([table, table[:1]]), "0.png occurs twice"),
         (lambda table: table.assign(label="maybe"), "label 'maybe' has no column 'p:maybe'"),
     ],
 )
@@ -404,17 +404,17 @@ def test_one_image_and_one_class_are_measured_and_what_is_not_defined_says_why(
     assert excite_cli(["evaluate", str(tmp_path / "one.csv")]) == 0
     said = capsys.readouterr().out
     (reasons,) = [line for line in said.splitlines() if line.startswith("not defined (-): ")]
-    assert "no image is of this class" in reasons
-    assert "no image was taken for this class" in reasons
+    assert "no image belongs to this class" in reasons
+    assert "no image is predicted as this class" in reasons
     assert "on 1 image," in said
-    assert "no interval: 1 group is too few to resample; 10 are needed" in said
+    assert "no interval: 1 group is too few; at least 10 are needed" in said
     table = good_table()
     table[table["label"] == "yes"].to_csv(tmp_path / "yes.csv", index=False)
     assert excite_cli(["evaluate", str(tmp_path / "yes.csv"), "--subgroups", "site"]) == 0
     said = capsys.readouterr().out
     reasons = [line for line in said.splitlines() if line.startswith("not defined (-): ")]
-    assert "every image is of this class" in reasons[0]  # of the classes
-    assert "all images are of one class" in reasons[1]  # of the sites
+    assert "every image belongs to this class" in reasons[0]  # of the classes
+    assert "all images belong to one class" in reasons[1]  # of the sites
     assert "nan" not in said
 
 

@@ -18,7 +18,7 @@ from excite.study.store.leases import location_of
 from excite.study.study import Study
 from tests.conftest import make_pictures
 
-from .test_study import begun, trained
+from tests.study.test_study import begun, trained
 
 pytestmark = pytest.mark.slow
 
@@ -133,7 +133,7 @@ def test_without_the_token_nobody_is_let_in(cluster: tuple[str, dict[str, str]],
     other = {**environment, "RAY_AUTH_TOKEN_PATH": str(wrong)}
     done = subprocess.run(call, env=other, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 1
-    assert "the cluster cannot be joined" in done.stderr
+    assert "cannot join the cluster" in done.stderr
     assert study.store.counts(study.name)["waiting"] == 2
 
 

@@ -157,7 +157,7 @@ def export(
     _check(study, metric, against)
     place = out or study.folder
     refuse_inside_data(place, study.folder / "manifest.csv", study.images.table["path"])
-    analysis = write_study(study, place, metric=metric, reference=against)
+    analysis = write_study(study, place, metric=metric, baseline=against)
     if predictions:
         write_predictions(analysis, place)
     for name in ("study.html", "study.md", "cells.csv", "comparisons.csv"):

@@ -1,4 +1,4 @@
-"""What a study writes: study.html and study.md to read, cells.csv and comparisons.csv to compute with."""
+"""The report of a study: study.html, study.md, cells.csv and comparisons.csv."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ from excite.system.text import csv_text
 
 
 def write_study(
-    study: Study, folder: Path | None = None, *, metric: str | None = None, reference: str | None = None
+    study: Study, folder: Path | None = None, *, metric: str | None = None, baseline: str | None = None
 ) -> Analysis:
-    """Write all four files into a folder; None: the study's own.
+    """Write all four files.
 
     Args:
-        metric, reference: as for ``analyze``.
+        folder: None: the folder of the study.
+        metric, baseline: as for ``analyze``.
     """
     folder = folder or study.folder
-    analysis = analyze(study, metric, reference)
+    analysis = analyze(study, metric, baseline)
     write_text(folder / "study.html", study_page(study, analysis))
     write_text(folder / "study.md", study_markdown(study, analysis))
     write_text(folder / "cells.csv", _csv(cell_rows(study, analysis)))
@@ -51,7 +52,7 @@ def write_predictions(analysis: Analysis, folder: Path) -> None:
 
 
 def study_page(study: Study, analysis: Analysis) -> str:
-    """The study as one HTML file without a script that asks for nothing from anywhere."""
+    """The study as one HTML file without scripts or external resources."""
     return template("study.html").render(
         **_facts(study, analysis),
         forest=forest_chart(analysis),
@@ -66,7 +67,7 @@ def study_markdown(study: Study, analysis: Analysis) -> str:
 
 
 def arm_rows(analysis: Analysis) -> list[dict[str, str]]:
-    """Each arm with its figure and its costs."""
+    """Each arm with its metric and its costs."""
     metric = analysis.metric
     return [
         {
@@ -86,7 +87,7 @@ def arm_rows(analysis: Analysis) -> list[dict[str, str]]:
 
 
 def paper_rows(study: Study, analysis: Analysis) -> tuple[list[str], list[list[str]]]:
-    """The paper's own form: published original, re-implementation and SE beside ours, error in %."""
+    """Header and rows of a table like those of the SE paper: published errors beside those of this study."""
     preset = PRESETS.get(study.document["preset"] or "")
     errors = {arm.name: _error(analysis, arm.name) for arm in analysis.arms}
     parameters = {arm.name: f"{arm.parameters / 1e6:.3g} M" for arm in analysis.arms}
@@ -94,10 +95,10 @@ def paper_rows(study: Study, analysis: Analysis) -> tuple[list[str], list[list[s
         rows = []
         for name in study.arms:
             known = preset.reported.get(name)
-            there = "-" if known is None else f"{known.top1:.2f} / {known.top5:.2f}"
+            reported = "-" if known is None else f"{known.top1:.2f} / {known.top5:.2f}"
             size = f" ({known.parameters} M)" if known is not None and known.parameters else ""
-            rows.append([name, there + size, f"{errors[name]} ({parameters[name]})"])
-        head = [preset.title, "published: ImageNet, top-1 / top-5 error in %", "ours: error in %"]
+            rows.append([name, reported + size, f"{errors[name]} ({parameters[name]})"])
+        head = [preset.title, "published: ImageNet, top-1 / top-5 error in %", "this study: error in %"]
         return head, rows
     published = {row.name: row for row in PUBLISHED}
     rows = []
@@ -108,16 +109,20 @@ def paper_rows(study: Study, analysis: Analysis) -> tuple[list[str], list[list[s
         model = str(arm["options"]["model"])
         row = published.get(model.removeprefix("excite:"))
         plain = arm["baseline"] or first
-        told = ["-"] * 3 if row is None else [_pair(pair) for pair in (row.original, row.plain, row.se)]
-        rows.append([model if row is None else row.title, *told, plain, errors[plain], name, errors[name]])
+        errors_published = (
+            ["-"] * 3 if row is None else [_pair(pair) for pair in (row.original, row.plain, row.se)]
+        )
+        rows.append(
+            [model if row is None else row.title, *errors_published, plain, errors[plain], name, errors[name]]
+        )
     head = [
         "network",
         "published: original",
         "published: re-implementation",
         "published: with SE",
-        "ours, without",
+        "this study, without",
         "error in %",
-        "ours, with",
+        "this study, with",
         "error in %",
     ]
     return head, rows
@@ -141,7 +146,7 @@ def cell_rows(study: Study, analysis: Analysis) -> list[dict[str, Any]]:
 
 
 def comparison_rows(analysis: Analysis) -> list[dict[str, Any]]:
-    """A row for every pair of arms that has finished cells."""
+    """A row for every pair of arms with finished cells."""
     rows = []
     for one in analysis.comparisons:
         boot = one.bootstrap
@@ -179,11 +184,11 @@ def _facts(study: Study, analysis: Analysis) -> dict[str, Any]:
         {
             "name": f"{one.second} {sentences.MINUS} {one.first}",
             "value": sentences.signed(one.estimate.value, metric),
-            "ways": sentences.differences(one, metric),
+            "methods": sentences.differences(one, metric),
             "holm": "-" if one.holm is None else sentences.p_text(one.holm),
             "significant": one.significant,
             "power": sentences.power_text(one, metric),
-            "behind": f"{many(one.units, 'pair')} of cells, {_images(one)}",
+            "basis": f"{many(one.units, 'pair')} of cells, {_images(one)}",
         }
         for one in analysis.comparisons
     ]
@@ -217,19 +222,19 @@ def _images(one: Comparison) -> str:
 
 
 def _shared(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The options that all arms have alike."""
+    """The options shared by all arms."""
     first, *others = (arm["options"] for arm in arms.values())
     return {k: v for k, v in first.items() if all(k in one and one[k] == v for one in others)}
 
 
 def _own(arms: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, Any]:
-    """The options of an arm that not all arms have alike."""
+    """The options of an arm that not all arms share."""
     shared = _shared(arms)
     return {k: v for k, v in arms[name]["options"].items() if k not in shared}
 
 
 def _options(options: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in options.items()) or "nothing of its own"
+    return ", ".join(f"{name} {value}" for name, value in options.items()) or "no further options"
 
 
 def _error(analysis: Analysis, arm: str) -> str:

@@ -1,4 +1,4 @@
-"""A study from its plan to its report: begin, foretell, train what is left, write down what can be said."""
+"""A study from its plan to its report: start, forecast, train, report."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from excite.system.progress import Display, clock
 
 @dataclass(frozen=True)
 class Resources:
-    """With what a study is trained.
+    """The resources of a study.
 
     Args:
         device: as ``TrainConfig.device``.
-        jobs: workers at once; None: as many as fit.
+        jobs: number of parallel workers; None: as many as fit.
         ray: address of a Ray cluster; None: this machine.
-        lease: seconds after which a silent worker's cell is anybody's.
+        lease_seconds: seconds after which the lease of a silent worker expires.
     """
 
     device: str = "auto"
@@ -47,11 +47,11 @@ class Resources:
 
 
 def preset_arms(name: str, base: TrainConfig, display: Display) -> list[Arm]:
-    """The arms of a ready plan for a network; those that it cannot have are left out, saying so."""
+    """The arms of a preset for a network; arms that it does not support are left out, with a note."""
     from excite.models.catalog import create_model, has_attention_options
     from excite.runs.derive import architecture_of
 
-    found = []
+    supported = []
     for arm in get_preset(name).arms(MODEL if base.model == "auto" else base.model):
         config = arm_config(base.replace(image_size=base.image_size or 224), arm)
         if config.placement == "auto":
@@ -61,13 +61,13 @@ def preset_arms(name: str, base: TrainConfig, display: Display) -> list[Arm]:
         except ExciteError as error:
             display.note(f"left out: arm {arm.name}: {error}")
         else:
-            found.append(arm)
-    if len(found) < 2:
-        hint = "--model names another network"
+            supported.append(arm)
+    if len(supported) < 2:
+        hint = "choose another network with --model"
         raise ExciteError(
-            "this network can have none of its arms", where=f"--plan {name}", hint=hint, exit_code=BAD_USAGE
+            "the network supports none of the arms", where=f"--plan {name}", hint=hint, exit_code=BAD_USAGE
         )
-    return found
+    return supported
 
 
 def start(
@@ -78,9 +78,9 @@ def start(
     display: Display,
     std: float | None = None,
 ) -> tuple[Study, WorkerPool, str]:
-    """Begin a study, and say how many cells it has, how long they take and what they could show.
+    """Begin a study and forecast its duration and its power.
 
-    Returns: the study, the workers that fit, and what is to be said.
+    Returns: the study, the workers, and the forecast as text.
     """
     study, new = begin(plan, folder, store, display)
     pool, costs = forecast_cost(study, resources)
@@ -88,7 +88,7 @@ def start(
 
 
 def forecast_cost(study: Study, resources: Resources) -> tuple[WorkerPool, dict[str, ArmCost]]:
-    """Time a few steps of every arm, and choose how many workers fit."""
+    """Time a few steps of every arm, and choose the number of workers."""
     left = sum(cell.state != DONE for cell in study.store.cells(study.name))
     pool = choose_pool(resources.device, resources.jobs, None, left)
     costs = estimate_arm_costs(study, pool.devices[0], pool.threads)
@@ -96,7 +96,7 @@ def forecast_cost(study: Study, resources: Resources) -> tuple[WorkerPool, dict[
 
 
 def _pool(study: Study, resources: Resources) -> WorkerPool:
-    """The workers that were asked for, or, where nobody said how many, as many as fit."""
+    """The requested number of workers, or as many as fit."""
     if resources.jobs is None:
         return forecast_cost(study, resources)[0]
     counts = study.store.counts(study.name)
@@ -104,7 +104,7 @@ def _pool(study: Study, resources: Resources) -> WorkerPool:
 
 
 def outlook(study: Study, pool: WorkerPool, costs: dict[str, ArmCost], new: int, std: float | None) -> str:
-    """Cells, time and power, before anything is trained."""
+    """The forecast: number of cells, duration and power."""
     cells = study.store.cells(study.name)
     seeds, folds = len({cell.seed for cell in cells}), study.folds
     done = sum(cell.state == DONE for cell in cells)
@@ -114,22 +114,24 @@ def outlook(study: Study, pool: WorkerPool, costs: dict[str, ArmCost], new: int,
     text += f"{pool}, about {clock(total_seconds(study, costs, len(pool.devices)))}\n"
     metric = study.document["metric"]
     if len(study.arms) > 1 and seeds * (folds or 1) < 2:
-        text += "cannot show a difference: one training shows nothing; add seeds"
+        text += "cannot detect a difference with one training per arm; add seeds"
     elif len(study.arms) > 1:
-        smallest, rests_on = smallest_difference(study, std, seeds)
+        smallest, assumption = smallest_difference(study, std, seeds)
         if smallest > largest_difference(metric):
-            text += f"cannot show any possible difference in {NAMES[metric][0]} 8 times of 10, {rests_on}; "
-            text += "add seeds, or images"
+            text += (
+                f"cannot detect any possible difference in {NAMES[metric][0]} with 80 % power, {assumption}; "
+            )
+            text += "add seeds or images"
         else:
-            text += f"can show a difference of {sentences.amount(smallest, metric)} in {NAMES[metric][0]} "
-            text += f"8 times of 10, {rests_on}"
+            text += f"can detect a difference of {sentences.amount(smallest, metric)} in {NAMES[metric][0]} "
+            text += f"with 80 % power, {assumption}"
     return text.rstrip()
 
 
 def continue_study(
     study: Study, resources: Resources, pool: WorkerPool | None, live_table: LiveTable
 ) -> None:
-    """Train what is left, here or on a cluster, and write the report, also where a cell has failed."""
+    """Train the remaining cells, here or on a cluster, and write the report, even if cells have failed."""
     study.store.retry(study.name)
     counts = study.store.counts(study.name)
     try:

@@ -30,8 +30,9 @@ SMALL = {"block_config": [1, 1], "growth_rate": 4, "init_channels": 4}
 @pytest.mark.parametrize("copies", ["all", "one"])
 @pytest.mark.parametrize("folds", [None, 3])
 def test_steps_and_images_are_those_of_a_real_cell(
-    recipe: str, copies: str, folds: int | None, tmp_path: Path
+    recipe: str, copies: str, folds: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("EXCITE_CACHE", str(tmp_path / "cache"))  # or another case has computed the features
     data = make_pictures(tmp_path / "pictures", classes=2, each=30)
     base = TrainConfig(data=str(data), epochs=3, batch_size=8, device="cpu", precision="float32")
     base = base.replace(

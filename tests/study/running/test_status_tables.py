@@ -21,7 +21,7 @@ from excite.study.running.live_table import ConsoleLiveTable
 from excite.study.study import Study
 from tests.conftest import Command, make_pictures
 
-from .test_study import begun, trained
+from tests.study.test_study import begun, trained
 
 HERE = f"{socket.gethostname()}, process {os.getpid()}"
 
@@ -71,9 +71,9 @@ def test_who_is_at_a_cell_and_who_was() -> None:
     assert status_tables.running_text(CELLS) == "▶ plain seed 1  1:00  a, node 1, process 9"
     assert status_tables.progress_text(CELLS) == "2 of 6 cells done, 1 running, 1 failed, about 4:00 left"
     assert status_tables.worker_rows(CELLS) == [
-        {"where": "a, node 1", "done": 1, "seconds": 60.0, "failed": 0, "at": ["plain seed 1"]},
-        {"where": "a, node 2", "done": 1, "seconds": 100.0, "failed": 0, "at": []},
-        {"where": "b", "done": 0, "seconds": None, "failed": 1, "at": []},
+        {"where": "a, node 1", "done": 1, "seconds": 60.0, "failed": 0, "running": ["plain seed 1"]},
+        {"where": "a, node 2", "done": 1, "seconds": 100.0, "failed": 0, "running": []},
+        {"where": "b", "done": 0, "seconds": None, "failed": 1, "running": []},
     ]
     text = shown(status_tables.cells_table(CELLS), 120)
     assert re.search(r"se +1 +0 +failed +b, process 1 +no \[such\] thing", text)

@@ -152,7 +152,7 @@ WORKERS = """
 import os, random, signal, sqlite3, sys, time
 from excite.study.store.database import Database
 from excite.study.store.store import Store
-url, study, cells, kills = sys.argv[1], sys.argv[2], int(sys.argv[3]), 30
+url, study, cells, kills = sys.argv[1], sys.argv[2], int(sys.argv[3]), 15
 random.seed(0)
 
 def worker(name):
@@ -200,9 +200,9 @@ for pid in alive:
 """
 
 
-def test_thirty_kills_at_random_lose_no_cell_and_count_none_twice(tmp_path: Path) -> None:
+def test_fifteen_kills_at_random_lose_no_cell_and_count_none_twice(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
-    cells = 600  # they last longer than the kills, on a quick machine, too
+    cells = 300  # they last longer than the kills, on a quick machine, too
     store = new_store(url, arms=5, seeds=cells // 5)
     call = [sys.executable, "-c", WORKERS, url, STUDY, str(cells)]
     subprocess.run(call, check=True, timeout=600, cwd=Path(__file__).parents[2])
