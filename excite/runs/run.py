@@ -137,7 +137,8 @@ class Run:
 
     def read_json(self, name: str) -> dict[str, Any]:
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
+            content: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
+            return content
         except FileNotFoundError as error:
             resume = command_line("excite", "train", "--resume", "--out", self.path)
             hint = f"the training has not finished; go on with {resume}"

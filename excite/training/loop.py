@@ -155,7 +155,7 @@ class Trainer:
                 loss = classification_loss(
                     logits, targets, smoothing=config.label_smoothing, weights=self.class_weights
                 )
-                state.scaler.scale(loss / config.accumulation_steps).backward()
+                torch.autograd.backward(state.scaler.scale(loss / config.accumulation_steps))
             sums += batch_statistics(loss, logits, targets)
         state.scaler.unscale_(state.optimizer)
         norm = nn.utils.clip_grad_norm_(state.model.parameters(), config.grad_clip or math.inf)

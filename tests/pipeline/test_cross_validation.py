@@ -91,9 +91,9 @@ def test_a_fold_can_be_trained_again_from_its_own_configuration(crossed: Run, tm
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"repeats": 2}, "--repeats: belongs to a cross-validation"),
-        ({"jobs": 2}, "--jobs: belongs to a cross-validation"),
-        ({"folds": 2, "split": "folder"}, "folds are drawn"),
+        ({"repeats": 2}, "--repeats: has no effect without cross-validation"),
+        ({"jobs": 2}, "--jobs: has no effect without cross-validation"),
+        ({"folds": 2, "split": "folder"}, "cross-validation draws its own folds"),
         ({"folds": 11, "group_pattern": PATTERN}, "class 'a' has 10 groups; 11 parts need at least 11"),
         ({"folds": 2, "val_fraction": 0.5}, "leave nothing to train on"),
     ],

@@ -130,8 +130,8 @@ def test_who_says_how_to_train_wants_training(given: dict[str, object]) -> None:
     config, reasons = resolve(options, manifest(300, 200))
     assert config.recipe == "finetune"
     flag = f"--{list(given)[-1].replace('_', '-')}"
-    assert f"recipe finetune: {flag} says how weights are to be trained" in reasons
-    with pytest.raises(ExciteError, match="part of a training loop") as raised:
+    assert f"recipe = finetune ({flag} is an option of the training loop)" in reasons
+    with pytest.raises(ExciteError, match="has no effect with --recipe probe") as raised:
         settled(**TRAINED, recipe="probe", **given)
     assert raised.value.where == flag
 

@@ -47,7 +47,8 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(
 ) -> None:
     done = excite_command("train", pictures, "--batch-size", 13, launcher=TORCHRUN)
     assert done.returncode != 0
-    assert done.stderr.count("excite: error: batch_size: 13 images cannot be cut into 2 equal pieces") == 1
+    message = "excite: error: batch_size: 13 images cannot be divided into 2 equal pieces"
+    assert done.stderr.count(message) == 1
 
 
 pytestmark = pytest.mark.slow

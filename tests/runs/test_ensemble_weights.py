@@ -220,7 +220,7 @@ def test_a_wish_that_cannot_be_had_leaves_it_never_sure(tmp_path: Path) -> None:
     display.note = notes.append  # type: ignore[method-assign]
     found = write_ensemble(Run(tmp_path), [], wrong, display)
     assert found["abstain_below"] == ALWAYS_ABSTAIN > 1
-    assert "the ensemble is never sure: no confidence makes 100.0% of the validation" in notes[0]
+    assert "would abstain on every image (no confidence makes 100.0% of the validation" in notes[0]
 
 
 def test_a_picture_in_the_wrong_folder_is_the_first_candidate(

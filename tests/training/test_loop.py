@@ -114,13 +114,14 @@ def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
 
 
 def test_global_random_state_has_no_say(tmp_path: Path) -> None:
-    results = []
+    results, state = [], np.random.get_state()
     for name in ("a", "b"):
         trainer = make_trainer(tmp_path / name, full_net(), epochs=1)
         np.random.seed(len(results))
         torch.manual_seed(len(results))
         trainer.run()
         results.append(weights_of(trainer))
+    np.random.set_state(state)
     assert same(*results)
 
 
