@@ -163,6 +163,7 @@ def evaluate(
     """
     from excite.reporting.evaluation_page import write_evaluation
     from excite.runs.evaluate import evaluate_run, evaluate_table
+    from excite.runs.evaluation_images import DataOptions
     from excite.runs.run import Run
     from excite.system.progress import ConsoleDisplay
 
@@ -189,16 +190,18 @@ def evaluate(
             data,
             split=split,
             spec=_questions(opened.config, wishes),
-            mapping=_mapping(same or []),
-            group_pattern=group_pattern,
-            columns={
-                "path_column": path_column,
-                "label_column": label_column,
-                "group_column": group_column,
-                "split_column": split_column,
-            },
+            options=DataOptions(
+                mapping=_mapping(same or []),
+                group_pattern=group_pattern,
+                columns={
+                    "path_column": path_column,
+                    "label_column": label_column,
+                    "group_column": group_column,
+                    "split_column": split_column,
+                },
+                max_unreadable=max_unreadable,
+            ),
             device=device,
-            max_unreadable=max_unreadable,
             out=out,
             display=ConsoleDisplay(),
         )

@@ -9,7 +9,7 @@ from excite.data.manifest import Manifest
 
 
 def class_weights(manifest: Manifest, *, by_photo: bool = False) -> torch.Tensor:
-    """(C,) inverse class frequencies, scaled to mean 1 over the images, or over the photos with ``by_photo``."""
+    """(C,) inverse class frequencies with mean 1 over the images, or over the photos with ``by_photo``."""
     photos = photo_weights(manifest) if by_photo else None
     counts = np.bincount(manifest.targets(), photos, len(manifest.classes))
     return torch.tensor(counts.sum() / (len(manifest.classes) * counts), dtype=torch.float32)

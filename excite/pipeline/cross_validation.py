@@ -156,7 +156,7 @@ def _images(run: Run) -> Manifest:
 
 
 def _parts(images: Manifest, repeat: int, fold: int) -> Manifest:
-    """One fold as test images, the rest as training images, from which the experiment draws validation images."""
+    """One fold as test images, the rest as training images; validation images are drawn from these later."""
     held_out = images.table[f"fold_{repeat}"].astype(int) == fold
     return images.with_columns(split=np.where(held_out, "test", "train"))
 

@@ -26,7 +26,7 @@ ALWAYS_ABSTAIN = float(np.nextafter(1.0, 2.0))  # above every probability
 def write_ensemble(
     run: Run, members: Sequence[Run], out_of_fold: Predictions, display: Display
 ) -> dict[str, Any]:
-    """Write ``classifier.json`` of a cross-validation, and ``val_predictions.csv`` with its validation images.
+    """Write ``classifier.json`` of a cross-validation, and ``val_predictions.csv``.
 
     Temperature and thresholds are chosen on the out-of-fold predictions: of each image by the members that
     were not trained on it, one per repeat. The mean of all members is less confident and usually at least as

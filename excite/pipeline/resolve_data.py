@@ -20,7 +20,7 @@ FULL_SIZE, PRETRAINED_SIZE, CPU_SIZE = 224, 288, 96
 
 
 def check_folds(config: TrainConfig) -> None:
-    """Raises: ExciteError for options of a cross-validation without ``folds``, and for a given split with them."""
+    """Raises: ExciteError for cross-validation options without ``folds``, and for a given split with it."""
     if config.folds is not None and config.split == "folder":
         what = "cross-validation draws its own folds and cannot use the split of the data set"
         raise ExciteError(what, where="--split", hint="choose grouped, random, or auto", exit_code=BAD_USAGE)
