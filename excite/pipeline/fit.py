@@ -15,7 +15,8 @@ from excite.pipeline.context import RunContext
 from excite.pipeline.finetuning import save_start, start_from_probe
 from excite.runs.derive import augmentation_of
 from excite.training.checkpoint import has_checkpoint
-from excite.training.loop import Trainer, Validation
+from excite.training.loop import Trainer
+from excite.training.validation import Validation
 
 
 def fit(context: RunContext, *, new_head: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,47 +23,11 @@ from excite.inference.predict import predict_logits, softmax
 from excite.models.weights import save_tensors
 from excite.runs.classifier_file import FORMAT, check_weights, load_network, read_classifier_file
 from excite.runs.ensemble_weights import member_networks
+from excite.runs.prediction import Disagreement, Prediction
 from excite.runs.run import Run
 from excite.system.devices import choose_device
 from excite.system.files import sha256_of
 from excite.system.malloc import keep_heap
-
-
-@dataclass(frozen=True)
-class Disagreement:
-    """Disagreement between the members of an ensemble on one image.
-
-    Args:
-        members: how many members there are.
-        disagreeing: how many of them predict another class than the ensemble.
-        low, high: the lowest and the highest probability of the ensemble's class among the members.
-    """
-
-    members: int
-    disagreeing: int
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The prediction for one image.
-
-    Args:
-        path: of the image file; empty for an image from memory.
-        label: the most probable class.
-        probability: its calibrated probability.
-        probabilities: class name -> calibrated probability.
-        abstained: whether the probability is below the classifier's ``abstain_below``.
-        disagreement: between the members of an ensemble; None for a single network.
-    """
-
-    path: str
-    label: str
-    probability: float
-    probabilities: Mapping[str, float]
-    abstained: bool = False
-    disagreement: Disagreement | None = None
 
 
 class Classifier:

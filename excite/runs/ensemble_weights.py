@@ -15,7 +15,7 @@ from excite.runs.run import Run
 
 
 def member_networks(members: Sequence[Run], known: Sequence[Mapping[str, Any]]) -> list[nn.Module]:
-    """The members' networks; a single one with all heads if they differ only in these, as linear probes do."""
+    """The members' networks; one with all heads if they differ only in these, as linear probes do."""
     first = load_network(members[0], known[0])
     if len(members) > 1 and all(own["architecture"] == known[0]["architecture"] for own in known):
         heads = _heads(first, members)

@@ -19,8 +19,8 @@ def write_candidates(run: Run, out_of_fold: Predictions) -> dict[str, Any]:
 
     Returns:
         for ``metrics.json``: ``unit`` (photos, or images if none has copies), ``units``, ``candidates``, the
-        ``estimated`` number of wrong labels, ``thresholds`` by class, and the estimated ``joint`` distribution
-        of labels (rows) and true classes.
+        ``estimated`` number of wrong labels, ``thresholds`` by class, and the estimated ``joint``
+        distribution of labels (rows) and true classes.
     """
     found = find_label_noise(out_of_fold)
     run.write_table(FILE, _rows(found, out_of_fold), COLUMNS)

@@ -17,7 +17,8 @@ from excite.data.preprocessing import Preprocessing
 from excite.data.sources import PixelSubset
 from excite.system.progress import Display
 from excite.system.world import World
-from excite.training.loop import Trainer, Validation
+from excite.training.loop import Trainer
+from excite.training.validation import Validation
 
 SIZE, CLASSES = 8, 3
 
