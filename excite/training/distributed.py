@@ -23,7 +23,7 @@ def synchronize_batch_norm(model: nn.Module, world: World, device: torch.device)
 
 
 def wrap(model: nn.Module, world: World, device: torch.device) -> nn.Module:
-    """The model in DistributedDataParallel, which averages gradients over the processes, if there are several."""
+    """The model as it is trained: on several processes DistributedDataParallel averages its gradients."""
     if world.size == 1:
         return model
     return nn.parallel.DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)

@@ -34,7 +34,7 @@ DEFAULTS = {"adamw": OptimizerDefaults(5e-4, 0.05), "sgd": OptimizerDefaults(0.0
 def build_optimizer(
     model: nn.Module, name: str, *, weight_decay: float, momentum: float = 0.9, layer_decay: float = 1.0
 ) -> torch.optim.Optimizer:
-    """AdamW or SGD. The training loop sets each group's learning rate to the scheduled one times ``lr_scale``.
+    """AdamW or SGD; the training loop sets the learning rate of each group to the schedule times ``lr_scale``.
 
     One-dimensional parameters (norms and biases) have no weight decay.
 
@@ -135,8 +135,8 @@ def classification_loss(
     """Cross-entropy, averaged over images; a float32 scalar.
 
     The sum of weighted losses is divided by the number of images, not by the sum of weights, so that the mean
-    over processes and accumulation steps equals that of the whole batch. Weights with mean 1 over the training
-    set do not change the scale of the loss.
+    over processes and accumulation steps equals that of the whole batch. Weights with mean 1 over the
+    training set do not change the scale of the loss.
 
     Args:
         logits: (N, C).

@@ -1,54 +1,86 @@
-"""Several processes under torchrun."""
+"""Trainings on several processes under torchrun."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.conftest import Command
+from excite.cli.app import run as excite_cli
+from tests.conftest import make_pictures
 
-TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
-OPTIONS = ("--epochs", 2, "--batch-size", 12, "--precision", "float32", "--augment", "best", "--seed", 5)
+pytestmark = pytest.mark.slow
+
+SCRIPT = Path(__file__).with_name("on_two_processes.py")
+COMMON = ["--batch-size", "12", "--precision", "float32", "--augment", "best", "--seed", "5", "--epochs", "2"]
+COMMON += ["--device", "cpu", "--no-near-duplicates"]
+WITHOUT_NORM = ["--model", "convnext_atto", "--image-size", "32"]
+WITH_NORM = ["--model", "cifar_resnet20", "--attention", "se"]
 
 
-def trained(command: Command, data: Path, out: Path, model: str, *more: object) -> dict[str, torch.Tensor]:
-    launcher = TORCHRUN if "two" in out.name else ()
-    done = command("train", data, "--out", out, "--model", model, *OPTIONS, *more, launcher=launcher)
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_pictures(tmp_path_factory.mktemp("data") / "pictures")
+
+
+@pytest.fixture(scope="module")
+def launched(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """Runs of two processes, ``norm`` and ``plain``, and what they and a refused one wrote."""
+    place = tmp_path_factory.mktemp("two")
+    train = ["train", str(data), *COMMON]
+    commands = (
+        [*train, *WITHOUT_NORM, "--out", str(place / "plain")],
+        [*train, *WITH_NORM, "--out", str(place / "norm")],
+        [*train, "--batch-size", "13", "--out", str(place / "refused")],
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(SCRIPT)]
+        + [json.dumps(command) for command in commands],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("accuracy") == 1  # one process speaks
+    return place, done.stdout, done.stderr
+
+
+def on_one_process(data: Path, out: Path, *options: str) -> dict[str, torch.Tensor]:
+    assert excite_cli(["train", str(data), *COMMON, *options, "--out", str(out)]) == 0
     return load_file(out / "model.safetensors")
 
 
 def test_two_processes_give_the_result_of_one_without_batch_norm(
-    excite_command: Command, pictures: Path, tmp_path: Path
+    launched: tuple[Path, str, str], data: Path, tmp_path: Path
 ) -> None:
-    one = trained(excite_command, pictures, tmp_path / "one", "convnext_atto", "--image-size", 32)
-    two = trained(excite_command, pictures, tmp_path / "two", "convnext_atto", "--image-size", 32)
-    for name, value in one.items():
+    two = load_file(launched[0] / "plain" / "model.safetensors")
+    for name, value in on_one_process(data, tmp_path / "one", *WITHOUT_NORM).items():
         torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-5)
 
 
 def test_batch_norm_takes_each_process_s_share_as_accumulation_takes_each_piece(
-    excite_command: Command, pictures: Path, tmp_path: Path
+    launched: tuple[Path, str, str], data: Path, tmp_path: Path
 ) -> None:
-    """With batch norm two processes are one that cuts its batch in two, but for the running statistics."""
-    one = trained(excite_command, pictures, tmp_path / "one", "densenet_bc_40_12", "--accumulation-steps", 2)
-    two = trained(excite_command, pictures, tmp_path / "two", "densenet_bc_40_12")
+    """With batch norm two processes equal two accumulation steps, but for the running statistics."""
+    two = load_file(launched[0] / "norm" / "model.safetensors")
+    one = on_one_process(data, tmp_path / "one", *WITH_NORM, "--accumulation-steps", "2")
     for name, value in one.items():
         if "running" not in name and "num_batches" not in name:
             torch.testing.assert_close(two[name], value, rtol=1e-2, atol=1e-4)
 
 
-def test_a_batch_that_cannot_be_shared_out_is_refused(
-    excite_command: Command, pictures: Path, tmp_path: Path
-) -> None:
-    done = excite_command("train", pictures, "--batch-size", 13, launcher=TORCHRUN)
-    assert done.returncode != 0
-    message = "excite: error: batch_size: 13 images cannot be divided into 2 equal pieces"
-    assert done.stderr.count(message) == 1
+def test_only_the_first_process_writes_to_the_terminal(launched: tuple[Path, str, str]) -> None:
+    assert launched[1].count("accuracy:") == 2  # of the two runs that were not refused
 
 
-pytestmark = pytest.mark.slow
+def test_a_batch_that_cannot_be_divided_is_refused(launched: tuple[Path, str, str]) -> None:
+    place, _, stderr = launched
+    assert stderr.count("excite: error: batch_size: 13 images cannot be divided into 2 equal pieces") == 1
+    assert not (place / "refused").exists()
