@@ -34,7 +34,7 @@ DEFAULTS = {"adamw": OptimizerDefaults(5e-4, 0.05), "sgd": OptimizerDefaults(0.0
 def build_optimizer(
     model: nn.Module, name: str, *, weight_decay: float, momentum: float = 0.9, layer_decay: float = 1.0
 ) -> torch.optim.Optimizer:
-    """AdamW or SGD; the training loop sets the learning rate of each group to the schedule times ``lr_scale``.
+    """AdamW or SGD; the training loop multiplies the scheduled learning rate by each group's ``lr_scale``.
 
     One-dimensional parameters (norms and biases) have no weight decay.
 

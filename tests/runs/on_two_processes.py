@@ -1,4 +1,4 @@
-"""Trainings on two processes, run by torchrun: each argument is the arguments of one ``excite train``, as JSON.
+"""Trainings on two processes, run by torchrun: each argument is the options of one training, as JSON.
 
 One launch for all of them: starting two processes takes longer than these trainings.
 """
@@ -8,7 +8,11 @@ from __future__ import annotations
 import json
 import sys
 
-from excite.cli.app import run
+from excite.config.train_config import TrainConfig
+from excite.pipeline.experiment import run_experiment
+from excite.system.world import process_group
 
-for arguments in sys.argv[1:]:
-    run(json.loads(arguments))
+if __name__ == "__main__":
+    with process_group("cpu") as world:
+        for options in sys.argv[1:]:
+            run_experiment(TrainConfig().replace(**json.loads(options)), world=world)
