@@ -162,8 +162,7 @@ def _parts(images: Manifest, repeat: int, fold: int) -> Manifest:
 
 
 def _finalize(run: Run, display: Display) -> None:
-    """Pool the folds' test predictions and measure them; write figures of all folds, what they make together
-    as an ensemble, and which labels they doubt."""
+    """Evaluate the pooled test predictions; write metrics, the ensemble, and the label candidates."""
     config = run.config
     assert config.folds is not None
     pooled: list[Predictions] = []
@@ -175,27 +174,27 @@ def _finalize(run: Run, display: Display) -> None:
         rows += [_row(run, fold, repeat, number) for number, fold in enumerate(folds)]
         name = "predictions.csv" if repeat == 0 else f"repeat-{repeat}/predictions.csv"
         numbers = [number for number, part in enumerate(tested) for _ in range(len(part))]
-        together = zip(prediction_rows(pooled[-1]), numbers, strict=True)
-        run.write_table(name, [{**row, "fold": number} for row, number in together])
+        numbered = zip(prediction_rows(pooled[-1]), numbers, strict=True)
+        run.write_table(name, [{**row, "fold": number} for row, number in numbered])
     spec = evaluation_spec_of(config)
     table = _images(run).table.set_index("path")
     columns = {name: table.loc[list(pooled[0].paths or ()), name].tolist() for name in spec.subgroups}
-    figures = evaluate_predictions(pooled[0], spec.without_validation(), temperature=None, columns=columns)
+    test = evaluate_predictions(pooled[0], spec.without_validation(), temperature=None, columns=columns)
     if config.repeats > 1:
-        figures |= measure_repeats(pooled)
-        if "photos" in figures:
-            figures["photos"] |= measure_repeats([repeat.by_photo() for repeat in pooled])
-    figures["duplicates_in_train"] = sum(row["duplicates_in_train"] for row in rows[: config.folds])
+        test |= measure_repeats(pooled)
+        if "photos" in test:
+            test["photos"] |= measure_repeats([repeat.by_photo() for repeat in pooled])
+    test["duplicates_in_train"] = sum(row["duplicates_in_train"] for row in rows[: config.folds])
     members = [Run(run.path / row["run"]) for row in rows]
     out_of_fold = mean_of_repeats(pooled)
-    found = {"test": figures, "folds": rows, "corrected": _corrected(rows)}
-    found["ensemble"] = write_ensemble(run, members, out_of_fold, display)
-    found["label_noise"] = write_candidates(run, out_of_fold)
-    run.write_json("metrics.json", found)
+    metrics = {"test": test, "folds": rows, "corrected": _corrected(rows)}
+    metrics["ensemble"] = write_ensemble(run, members, out_of_fold, display)
+    metrics["label_noise"] = write_candidates(run, out_of_fold)
+    run.write_json("metrics.json", metrics)
 
 
 def _row(run: Run, fold: Run, repeat: int, number: int) -> dict[str, Any]:
-    """A fold's figures; where it was fine-tuned, ``share`` is that of the tuned weights in those it kept."""
+    """The metrics of a fold; with fine-tuning also the ``fraction`` of fine-tuned weights in the final."""
     test = fold.metrics["test"]
     return {
         "repeat": repeat,
@@ -215,14 +214,14 @@ def _row(run: Run, fold: Run, repeat: int, number: int) -> dict[str, Any]:
 
 
 def _corrected(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Means over folds with the variance of Nadeau and Bengio; of figures that every fold has."""
+    """Means over folds with the variance of Nadeau and Bengio 2003, of the metrics that every fold has."""
     train, test = (float(np.mean([row[size] for row in rows])) for size in ("train", "n"))
-    found = {}
+    means = {}
     for name in CORRECTED:
         values = [row[name] for row in rows]
         if None not in values:
-            found[name] = asdict(corrected_mean(values, train=train, test=test))
-    return found
+            means[name] = asdict(corrected_mean(values, train=train, test=test))
+    return means
 
 
 @contextlib.contextmanager

@@ -56,7 +56,7 @@ def test_the_run_folder_holds_what_is_promised(trained: Run) -> None:
     }
 
 
-def test_every_option_is_settled(trained: Run) -> None:
+def test_every_option_is_resolved(trained: Run) -> None:
     config = yaml.safe_load((trained.path / "config.yaml").read_text())
     may_be_open = {
         "intensity_range",

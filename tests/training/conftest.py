@@ -63,7 +63,7 @@ def make_trainer(
     display: Display | None = None,
     **options: Any,
 ) -> Trainer:
-    settled = {
+    resolved = {
         "lr": 0.01,
         "weight_decay": 0.05,
         "layer_decay": 1.0,
@@ -71,7 +71,7 @@ def make_trainer(
         "device": "cpu",
         "batch_size": 8,
     }
-    config = TrainConfig().replace(**(settled | {"epochs": 3, "augment": augment} | options))
+    config = TrainConfig().replace(**(resolved | {"epochs": 3, "augment": augment} | options))
     world = world or World()
     pixels, targets = problem()
     preprocessing = Preprocessing(SIZE)
