@@ -1,4 +1,4 @@
-"""How far fine-tuned weights move back: the one-standard-error rule over groups, and the images that decide."""
+"""How far fine-tuned weights move back: one standard error over groups, and the images that decide."""
 
 from __future__ import annotations
 

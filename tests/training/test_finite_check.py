@@ -20,7 +20,7 @@ def check(device: str) -> FiniteCheck:
 def test_on_the_cpu_each_number_is_checked_at_once(bad: float) -> None:
     one = check("cpu")
     one.add(24, torch.tensor(1.5))
-    with pytest.raises(ExciteError, match="epoch 3: .* not a finite number at step 25"):
+    with pytest.raises(ExciteError, match=r"epoch 3: .* not a finite number at step 25"):
         one.add(25, torch.tensor(bad))
 
 
