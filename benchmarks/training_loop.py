@@ -30,7 +30,8 @@ from excite.models.catalog import create_model
 from excite.system.devices import autocast, choose_device, choose_precision
 from excite.system.progress import Display
 from excite.system.world import World
-from excite.training.loop import Trainer, Validation
+from excite.training.loop import Trainer
+from excite.training.validation import Validation
 
 IMAGES, CLASSES = 256, 10
 

@@ -100,6 +100,13 @@ def evaluate(
     leaves them out.
     """
     from excite.reporting.evaluation_page import write_evaluation
+<<<<<<< ours
+||||||| base
+    from excite.runs.evaluate import evaluate_run, evaluate_table
+=======
+    from excite.runs.evaluate import evaluate_run, evaluate_table
+    from excite.runs.evaluation_images import DataOptions
+>>>>>>> theirs
     from excite.runs.run import Run
 
     chosen = TrainConfig().replace(**given)  # checks the values
@@ -112,7 +119,51 @@ def evaluate(
         _refuse(run, {"--validation": validation})
         opened = Run.open(run)
         limits["max_pixels"] = opened.config.max_pixels
+<<<<<<< ours
         result = _evaluate_run(opened, data, split, _mapping(map_class or []), out, given, chosen)
+||||||| base
+        _check_groups(data, group_pattern, group_column)
+        result = evaluate_run(
+            opened,
+            data,
+            split=split,
+            spec=_questions(opened.config, wishes),
+            mapping=_mapping(same or []),
+            group_pattern=group_pattern,
+            columns={
+                "path_column": path_column,
+                "label_column": label_column,
+                "group_column": group_column,
+                "split_column": split_column,
+            },
+            device=device,
+            max_unreadable=max_unreadable,
+            out=out,
+            display=ConsoleDisplay(),
+        )
+=======
+        _check_groups(data, group_pattern, group_column)
+        result = evaluate_run(
+            opened,
+            data,
+            split=split,
+            spec=_questions(opened.config, wishes),
+            options=DataOptions(
+                mapping=_mapping(same or []),
+                group_pattern=group_pattern,
+                columns={
+                    "path_column": path_column,
+                    "label_column": label_column,
+                    "group_column": group_column,
+                    "split_column": split_column,
+                },
+                max_unreadable=max_unreadable,
+            ),
+            device=device,
+            out=out,
+            display=ConsoleDisplay(),
+        )
+>>>>>>> theirs
     if out is not None:
         write_evaluation(result, out, title=str(run), source=_source(run, data, result.split), **limits)
     if as_json:

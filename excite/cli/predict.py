@@ -15,7 +15,8 @@ from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.system.text import csv_text, printable
 
 if TYPE_CHECKING:
-    from excite.runs.classifier import Classifier, Disagreement, Prediction
+    from excite.runs.classifier import Classifier
+    from excite.runs.prediction import Disagreement, Prediction
 
 FORMATS = ("table", "json", "csv")
 BATCH = 64

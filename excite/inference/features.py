@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from excite.data.batches import evaluation_batches
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSubset
+from excite.data.sources import PixelSource, PixelSubset
 from excite.inference.predict import optimized_copy
 from excite.inference.tta import apply_tta
 from excite.models.head import linear_head
@@ -60,7 +60,7 @@ def extract_features(
 
 def cached_features(
     model: nn.Module,
-    pixels: np.ndarray,
+    pixels: PixelSource,
     pixels_key: str,
     preprocessing: Preprocessing,
     cache: Path,

@@ -56,7 +56,7 @@ def test_the_run_folder_holds_what_is_promised(trained: Run) -> None:
     }
 
 
-def test_every_option_is_settled(trained: Run) -> None:
+def test_every_option_is_resolved(trained: Run) -> None:
     config = yaml.safe_load((trained.path / "config.yaml").read_text())
     may_be_open = {
         "intensity_range",
@@ -153,7 +153,7 @@ def test_evaluation_aligns_classes_by_name(trained: Run, tmp_path: Path) -> None
     assert of_nobody["n"] == 0
     assert of_nobody["sensitivity"] == {"value": None, "reason": "no image belongs to this class"}
     (tmp_path / "some" / "c").rename(tmp_path / "some" / "Zebra")
-    with pytest.raises(ExciteError, match="class 'Zebra' is none of the run's: a, b, c"):
+    with pytest.raises(ExciteError, match="class 'Zebra' is not a class of the run: a, b, c"):
         evaluate_run(trained, str(tmp_path / "some"))
 
 
@@ -162,7 +162,7 @@ def test_evaluation_notices_changed_test_images(trained: Run, tmp_path: Path) ->
     shutil.copytree(trained.path, copy)
     text = (copy / "manifest.csv").read_text()
     (copy / "manifest.csv").write_text(re.sub(r"(,test,)[0-9a-f]{8}", r"\g<1>00000000", text))
-    with pytest.raises(ExciteError, match="not what they were"):
+    with pytest.raises(ExciteError, match="have changed since the training"):
         evaluate_run(Run(copy))
 
 

@@ -84,9 +84,9 @@ def test_a_probe_is_cross_validated(place: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"recipe": "probe"}, "probe begins with trained weights"),
-        ({"recipe": "finetune"}, "finetune begins with trained weights"),
-        ({"recipe": "scratch", "weights": "w.safetensors"}, "scratch begins with random weights"),
+        ({"recipe": "probe"}, "probe needs pretrained weights"),
+        ({"recipe": "finetune"}, "finetune needs pretrained weights"),
+        ({"recipe": "scratch", "weights": "w.safetensors"}, "scratch starts from random weights"),
     ],
 )
 def test_a_recipe_without_its_beginning_is_refused(

@@ -151,7 +151,7 @@ def test_its_own_images_are_refused_and_known_again(
     probed: Run, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert excite_cli(["evaluate", str(probed.path)]) == 2
-    assert "is a cross-validation: its own images are measured" in capsys.readouterr().err
+    assert "is a cross-validation: each of its images was evaluated" in capsys.readouterr().err
     for label in "ab":
         place = tmp_path / "new" / label
         place.mkdir(parents=True)
@@ -207,7 +207,7 @@ def test_an_unfinished_cross_validation_gets_one_line(
     assert excite_cli(["predict", str(begun.path), file]) == 1
     told = capsys.readouterr().err
     assert told.count("\n") == 1
-    assert "the training has not finished; go on with excite train --resume --out" in told
+    assert "the training has not finished; continue it with excite train --resume --out" in told
 
 
 def test_a_wish_that_cannot_be_had_leaves_it_never_sure(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_wish_that_cannot_be_had_leaves_it_never_sure(tmp_path: Path) -> None:
     display.note = notes.append  # type: ignore[method-assign]
     found = write_ensemble(Run(tmp_path), [], wrong, display)
     assert found["abstain_below"] == ALWAYS_ABSTAIN > 1
-    assert "the ensemble is never sure: no confidence makes 100.0% of the validation" in notes[0]
+    assert "would abstain on every image (no confidence makes 100.0% of the validation" in notes[0]
 
 
 def test_a_picture_in_the_wrong_folder_is_the_first_candidate(

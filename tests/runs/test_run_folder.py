@@ -51,7 +51,7 @@ def test_other_files_in_a_numbered_folder_are_passed_over(tmp_path: Path) -> Non
     (tmp_path / "x-2" / "notes.txt").touch()
     (tmp_path / "x-3").touch()
     assert create_run_folder(tmp_path / "x").name == "x-4"
-    with pytest.raises(ExciteError, match="holds files that are no run"):
+    with pytest.raises(ExciteError, match="contains files that do not belong to a run"):
         create_run_folder(tmp_path / "x-2")
 
 
@@ -60,7 +60,7 @@ def test_only_a_run_is_kept_from_being_written_over(tmp_path: Path) -> None:
     claimed = create_run_folder(tmp_path / "x")
     (tmp_path / "config.yaml").touch()  # of a project that the runs lie in
     for out in (run, claimed, run / "checkpoints", run / "repeat-0" / "fold-1" / "figures"):
-        with pytest.raises(ExciteError, match="whose files are not written over"):
+        with pytest.raises(ExciteError, match="whose files are never overwritten"):
             refuse_run_folder(out)
     for out in (tmp_path, tmp_path / "figures", run / "evaluation", run / "other/figures"):
         refuse_run_folder(out)
@@ -68,9 +68,9 @@ def test_only_a_run_is_kept_from_being_written_over(tmp_path: Path) -> None:
 
 def test_a_run_that_never_began_says_so(tmp_path: Path) -> None:
     folder = create_run_folder(tmp_path / "x")
-    with pytest.raises(ExciteError, match="was stopped before it began") as caught:
+    with pytest.raises(ExciteError, match="stopped before the training began") as caught:
         Run.open(folder)
-    assert caught.value.hint == "train again, without --resume"
+    assert caught.value.hint == "train again without --resume"
 
 
 def test_the_run_that_began_last_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,8 @@ from excite.data.preprocessing import Preprocessing
 from excite.data.sources import PixelSubset
 from excite.system.progress import Display
 from excite.system.world import World
-from excite.training.loop import Trainer, Validation
+from excite.training.loop import Trainer
+from excite.training.validation import Validation
 
 SIZE, CLASSES = 8, 3
 
@@ -62,7 +63,7 @@ def make_trainer(
     display: Display | None = None,
     **options: Any,
 ) -> Trainer:
-    settled = {
+    resolved = {
         "lr": 0.01,
         "weight_decay": 0.05,
         "layer_decay": 1.0,
@@ -70,7 +71,7 @@ def make_trainer(
         "device": "cpu",
         "batch_size": 8,
     }
-    config = TrainConfig().replace(**(settled | {"epochs": 3, "augment": augment} | options))
+    config = TrainConfig().replace(**(resolved | {"epochs": 3, "augment": augment} | options))
     world = world or World()
     pixels, targets = problem()
     preprocessing = Preprocessing(SIZE)
