@@ -109,4 +109,6 @@ DOCUMENTS = [
 def test_documents_and_templates(path: Path) -> None:
     if path != GLOSSARY:
         text = re.sub(r"(?s)<style>.*?</style>", "", path.read_text(encoding="utf-8"))
+        if path.name == "CHANGELOG.md":  # its table gives the old names
+            text = re.sub(r"(?m)^\|.*", "", text)
         assert not [line for row in text.splitlines() for line in complaints(path.name, row)]

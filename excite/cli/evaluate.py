@@ -205,10 +205,10 @@ def evaluate(
     if out is not None:
         write_evaluation(result, out, title=str(run), source=_source(run, data, result.split), **limits)
     if as_json:
-        print_json({result.split: result.figures})
+        print_json({result.split: result.metrics})
         return
-    print_figures(result.split, result.figures)
-    print_seen(result.figures)
+    print_figures(result.split, result.metrics)
+    print_seen(result.metrics)
     if out is not None:
         print_line(f"written   {out}   (evaluation.html shows it)")
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from excite.cli.output import print_json, print_line
-from excite.export.formats import FORMATS, format_called
+from excite.export.formats import FORMATS, get_format
 from excite.system.text import command_line
 
 SHOWN = 12  # names of classes
@@ -47,7 +47,7 @@ def export(
     The file takes uint8 images at the run's input size, normalizes them inside and gives calibrated
     probabilities. Where it says anything else than the run, it is not written.
     """
-    chosen = format_called(format)
+    chosen = get_format(format)
     from excite.export.export import export_run
     from excite.runs.run import Run
 

@@ -96,7 +96,7 @@ def print_figures(split: str, figures: dict[str, Any]) -> None:
     if point := figures.get("operating_point"):
         chosen, found = point["chosen"], point["test"]
         print_line(
-            f"{chosen['label']} from {chosen['threshold']:.3f} (for a {chosen['wished']} of "
+            f"{chosen['label']} from {chosen['threshold']:.3f} (for a {chosen['criterion']} of "
             f"{chosen['level']:.0%} on {chosen['n']} validation images): "
             f"sensitivity {with_interval(found['sensitivity'])}, "
             f"specificity {with_interval(found['specificity'])}"

@@ -136,7 +136,7 @@ def split(
         max_pixels=max_pixels,
         max_unreadable=max_unreadable,
     )
-    from excite.audit.leaks import siblings
+    from excite.audit.leaks import count_near_duplicates
     from excite.data.split import repeated_folds, split_manifest
 
     if method == "auto":
@@ -148,7 +148,7 @@ def split(
         made = made.with_columns(**{f"fold_{r}": numbers[:, r] for r in range(repeats)})
     made.save(out)
     counts = {name: made.part(name).counts() for name in made.splits}
-    torn = siblings(made.table["split"].tolist(), made.group_codes().tolist())
+    torn = count_near_duplicates(made.table["split"].tolist(), made.group_codes().tolist())
     if as_json:
         document = {"manifest": str(out), "method": method, "images": len(made), "groups": made.group_count()}
         document["duplicates_in_train"] = torn
@@ -202,7 +202,7 @@ def _grouped(
     """The readable images with their groups: the user's, and with ``group_duplicates`` near-duplicates."""
     from excite.audit.audit import audit
     from excite.audit.reading import read_images
-    from excite.data.file_validation import check_files, refuse_bad
+    from excite.data.file_validation import check_files, require_readable
     from excite.data.manifest import check_classes
     from excite.system.cache import cache_directory
     from excite.system.progress import ConsoleDisplay
@@ -232,7 +232,7 @@ def _grouped(
                 progress=display.stage,
             )
             kept, bad = found.grouped(), found.files.bad
-            for number in found.linked.oversized:
+            for number in found.grouping.oversized:
                 size = len(found.members[number])
                 look = command_line("excite", "audit", Path(data))
                 display.note(f"group {number} holds {size} of {len(kept)} images: look at {look}")
@@ -249,6 +249,6 @@ def _grouped(
         display.close()
     for file in bad:
         display.note(f"left out: {file.path}: {file.reason}")
-    refuse_bad(bad, len(manifest), max_unreadable)
+    require_readable(bad, len(manifest), max_unreadable)
     check_classes(kept, where=data)
     return kept

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from excite.data.augmentation import DRAWS, Augmentation, augment, draw_mixing, mix, normalize, to_float
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSource, send
+from excite.data.sources import PixelSubset, to_device
 
 
 def derive_seed(*parts: int) -> int:
@@ -23,7 +23,7 @@ def derive_seed(*parts: int) -> int:
 
 
 def evaluation_batches(
-    source: PixelSource, preprocessing: Preprocessing, batch_size: int, device: torch.device
+    source: PixelSubset, preprocessing: Preprocessing, batch_size: int, device: torch.device
 ) -> Iterator[Tensor]:
     """Normalized images (<= batch_size, 3, S, S), in order."""
     mean, std = (
@@ -77,7 +77,7 @@ class TrainingBatches:
 
     def __init__(
         self,
-        source: PixelSource,
+        source: PixelSubset,
         targets: np.ndarray,
         *,
         classes: int,
@@ -134,19 +134,19 @@ class TrainingBatches:
             mixing = draw_mixing(self.batch_size, self._augmentation, generator)
             partners = mixing.partners[places]
             if self.parts == 1:  # the partners are at hand
-                others, other_targets = images[send(partners, self.device)], targets[partners]
+                others, other_targets = images[to_device(partners, self.device)], targets[partners]
             else:
                 others, other_targets = self._take(batch, draws, partners)
             images, targets = mix(
                 images, others, self._one_hot(targets), self._one_hot(other_targets), mixing
             )
-        return normalize(images, self._mean, self._std), send(targets, self.device)
+        return normalize(images, self._mean, self._std), to_device(targets, self.device)
 
     def _take(self, batch: np.ndarray, draws: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
         """Images of these places of the batch on the device, and their targets, which are small, here."""
         indices = batch[places.numpy()]
         pixels = self._source.take(indices, self.device)
-        images = augment(pixels, send(draws[places], self.device), self._augmentation)
+        images = augment(pixels, to_device(draws[places], self.device), self._augmentation)
         return images, self._targets[torch.from_numpy(indices)]
 
     def _one_hot(self, targets: Tensor) -> Tensor:

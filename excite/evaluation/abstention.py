@@ -12,7 +12,7 @@ from excite.evaluation.intervals import LEVEL
 from excite.evaluation.operating_point import share
 from excite.evaluation.predictions import Predictions
 
-NOT_SURE = -1
+ABSTAINED = -1
 STEPS = 100  # points of a curve: a percent each
 
 
@@ -100,5 +100,5 @@ def with_abstention(predictions: Predictions, threshold: float, *, level: float 
 
 
 def answers(probabilities: np.ndarray, threshold: float) -> np.ndarray:
-    """(N,) class indices, ``NOT_SURE`` where no probability of the row (N, C) reaches the threshold."""
-    return np.where(probabilities.max(axis=1) >= threshold, probabilities.argmax(axis=1), NOT_SURE)
+    """(N,) class indices, ``ABSTAINED`` where no probability of the row (N, C) reaches the threshold."""
+    return np.where(probabilities.max(axis=1) >= threshold, probabilities.argmax(axis=1), ABSTAINED)

@@ -7,8 +7,8 @@ from scipy.special import stdtrit
 
 from excite.evaluation.intervals import FEWEST_GROUPS, LEVEL, Interval, too_few, wilson
 
-LARGEST_SURPRISE = float(-np.log(np.finfo(np.float64).eps))  # an image's log loss at most, 36 nats
-RANGES = {"mcc": (-1.0, 1.0), "kappa": (-1.0, 1.0), "log_loss": (0.0, LARGEST_SURPRISE)}  # others: 0 to 1
+MAX_NLL = float(-np.log(np.finfo(np.float64).eps))  # an image's log loss at most, 36 nats
+RANGES = {"mcc": (-1.0, 1.0), "kappa": (-1.0, 1.0), "log_loss": (0.0, MAX_NLL)}  # others: 0 to 1
 OF_PROBABILITIES = ("auroc", "average_precision", "log_loss", "brier")
 ROUNDING = 1e-12  # below this spread, rounding is all there is
 

@@ -37,7 +37,7 @@ class EvaluationSpec:
     subgroups: tuple[str, ...] = ()
 
     @property
-    def need_validation(self) -> bool:
+    def needs_validation(self) -> bool:
         """Whether something is to be chosen on validation images."""
         return self.positive is not None or self.selective_accuracy is not None
 
@@ -70,7 +70,7 @@ def evaluate_predictions(
     Raises:
         ExciteError: for a class, column or wish that cannot be had, and for a wish without validation.
     """
-    if validation is None and spec.need_validation:
+    if validation is None and spec.needs_validation:
         what = "a threshold is chosen on validation images, and there are no predictions of them"
         raise ExciteError(what, hint="name them with --validation", exit_code=BAD_USAGE)
     figures = measure(predictions)

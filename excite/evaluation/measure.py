@@ -82,14 +82,14 @@ def measure(
             else:
                 figure |= _plain(bounds.overall(name))
         result[name] = figure
-    true, said = table.true.sum(axis=1), table.said.sum(axis=1)
+    true, predicted = table.true.sum(axis=1), table.predicted.sum(axis=1)
     result["low_group_count"], result["classes"] = [], {}
     for index, label in enumerate(predictions.classes):
         if 0 < table.groups_beside(index) < FEWEST_GROUPS:
             result["low_group_count"].append(label)
         row: dict[str, Any] = {"n": int(true[index]), "groups": int((table.true[[index]] > 0).sum())}
         for name in PER_CLASS:
-            reason = undefined_reason(name, len(predictions), int(true[index]), int(said[index]))
+            reason = undefined_reason(name, len(predictions), int(true[index]), int(predicted[index]))
             row[name] = _value(float(point.classes[name][index, 0]), reason)
             if bounds and row[name]["value"] is not None:
                 row[name] |= _plain(bounds.of_class(name, index))
@@ -159,13 +159,15 @@ def interval_of(
 
 def proportion(table: GroupSums, name: str, index: int) -> tuple[np.ndarray, np.ndarray]:
     """Numerator and denominator (G,) of one class's sensitivity, specificity, PPV or NPV in each group."""
-    true, said, right = (rows[[index]].toarray()[0] for rows in (table.true, table.said, table.right))
-    rejected = table.images - true - said + right
+    true, predicted, right = (
+        rows[[index]].toarray()[0] for rows in (table.true, table.predicted, table.right)
+    )
+    rejected = table.images - true - predicted + right
     return {
         "sensitivity": (right, true),
         "specificity": (rejected, table.images - true),
-        "ppv": (right, said),
-        "npv": (rejected, table.images - said),
+        "ppv": (right, predicted),
+        "npv": (rejected, table.images - predicted),
     }[name]
 
 

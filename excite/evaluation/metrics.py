@@ -40,19 +40,19 @@ class Sums:
     Args:
         images: (B,) images.
         true: (C, B) images of each class.
-        said: (C, B) images that were taken for each class.
+        predicted: (C, B) images that were taken for each class.
         right: (C, B) images of each class that were taken for it.
-        surprise: (B,) sum of -log of the true class's probability, in nats.
-        squares: (B,) sum over images and classes of (probability - truth)², halved.
+        nll: (B,) sum of -log of the true class's probability, in nats.
+        brier: (B,) sum over images and classes of (probability - truth)², halved.
         gaps: kind of bins -> (bins, B) sum of confidence minus number of right answers in each bin.
     """
 
     images: np.ndarray
     true: np.ndarray
-    said: np.ndarray
+    predicted: np.ndarray
     right: np.ndarray
-    surprise: np.ndarray
-    squares: np.ndarray
+    nll: np.ndarray
+    brier: np.ndarray
     gaps: dict[str, np.ndarray]
 
 
@@ -71,42 +71,44 @@ def brier_terms(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 def overall(sums: Sums) -> dict[str, np.ndarray]:
     """Name -> (B,), all of ``OVERALL`` but the two that need a ranking."""
-    n, true, said, right = sums.images, sums.true, sums.said, sums.right
+    n, true, predicted, right = sums.images, sums.true, sums.predicted, sums.right
     hits = right.sum(axis=0)
-    chance = (true * said).sum(axis=0)
+    chance = (true * predicted).sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        spread_true, spread_said = n**2 - (true**2).sum(axis=0), n**2 - (said**2).sum(axis=0)
+        spread_true, spread_predicted = n**2 - (true**2).sum(axis=0), n**2 - (predicted**2).sum(axis=0)
         # Gorodkin 2004; 0 where all images are taken for one class, as in scikit-learn.
-        mcc = (hits * n - chance) / np.sqrt(np.where(spread_said > 0, spread_true * spread_said, np.inf))
+        mcc = (hits * n - chance) / np.sqrt(
+            np.where(spread_predicted > 0, spread_true * spread_predicted, np.inf)
+        )
         values = {
             "accuracy": hits / n,
             "balanced_accuracy": mean_of_defined(right / true),
             # A class that no image is of does not count, even if images are taken for it.
-            "macro_f1": mean_of_defined(np.where(true > 0, 2 * right / (true + said), np.nan)),
+            "macro_f1": mean_of_defined(np.where(true > 0, 2 * right / (true + predicted), np.nan)),
             "mcc": np.where(spread_true > 0, mcc, np.nan),
             "kappa": np.where(spread_true > 0, (hits * n - chance) / (n**2 - chance), np.nan),
-            "log_loss": sums.surprise / n,
-            "brier": sums.squares / n,
+            "log_loss": sums.nll / n,
+            "brier": sums.brier / n,
         }
         return values | {name: np.abs(gaps).sum(axis=0) / n for name, gaps in sums.gaps.items()}
 
 
 def per_class(sums: Sums) -> dict[str, np.ndarray]:
     """Name -> (C, B), all of ``PER_CLASS`` but the two that need a ranking."""
-    n, true, said, right = sums.images, sums.true, sums.said, sums.right
-    others, refused = n - true, n - said
-    rejected = n - true - said + right
+    n, true, predicted, right = sums.images, sums.true, sums.predicted, sums.right
+    others, refused = n - true, n - predicted
+    rejected = n - true - predicted + right
     with np.errstate(invalid="ignore", divide="ignore"):
-        spread = true * others * said * refused
-        mcc = (right * rejected - (said - right) * (true - right)) / np.sqrt(
-            np.where(said * refused > 0, spread, np.inf)
+        spread = true * others * predicted * refused
+        mcc = (right * rejected - (predicted - right) * (true - right)) / np.sqrt(
+            np.where(predicted * refused > 0, spread, np.inf)
         )
         return {
             "sensitivity": right / true,
             "specificity": rejected / others,
-            "ppv": right / said,
+            "ppv": right / predicted,
             "npv": rejected / refused,
-            "f1": 2 * right / (true + said),
+            "f1": 2 * right / (true + predicted),
             "mcc": np.where(true * others > 0, mcc, np.nan),
         }
 
@@ -118,7 +120,7 @@ def mean_of_defined(values: np.ndarray) -> np.ndarray:
         return np.where(defined, values, 0).sum(axis=0) / defined.sum(axis=0)
 
 
-def undefined_reason(name: str, images: int, true: int, said: int) -> str:
+def undefined_reason(name: str, images: int, true: int, predicted: int) -> str:
     """Why a figure of one class has no value, from the counts of all images, the class, and the guesses."""
     if name == "ppv":
         return "no image was taken for this class"

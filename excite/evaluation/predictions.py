@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from excite.data.csv_table import CsvTable, read_table
-from excite.data.manifest import codes_of, same_name
+from excite.data.manifest import encode_groups, normalize_name
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 
 PREFIX = "p:"  # a column of probabilities is named p:CLASS
@@ -103,7 +103,7 @@ class Predictions:
     @cached_property
     def group_codes(self) -> np.ndarray:
         """(N,) each image's group as a number from 0; an image without a group is one of its own."""
-        return np.arange(len(self)) if self.groups is None else codes_of(self.groups)
+        return np.arange(len(self)) if self.groups is None else encode_groups(self.groups)
 
     @property
     def group_count(self) -> int:
@@ -111,10 +111,10 @@ class Predictions:
 
     def class_index(self, name: str) -> int:
         """Where a class stands in ``classes``. Raises: ExciteError with the nearest name."""
-        names = [same_name(each) for each in self.classes]
-        if same_name(name) not in names:
+        names = [normalize_name(each) for each in self.classes]
+        if normalize_name(name) not in names:
             raise unknown_name("class", name, self.classes)
-        return names.index(same_name(name))
+        return names.index(normalize_name(name))
 
     def take(self, rows: np.ndarray) -> Predictions:
         """The rows of a mask (N,) or of indices; the classes stay."""
@@ -127,7 +127,7 @@ class Predictions:
     @cached_property
     def photo_codes(self) -> np.ndarray:
         """(N,) each image's photo as a number from 0; copies under another label count as another photo."""
-        codes = np.arange(len(self)) if self.photos is None else codes_of(self.photos)
+        codes = np.arange(len(self)) if self.photos is None else encode_groups(self.photos)
         return np.unique(codes * len(self.classes) + self.targets, return_inverse=True)[1].astype(np.int64)
 
     @property
@@ -176,7 +176,7 @@ def read_predictions(path: str | Path, *, group: str = "group") -> Predictions:
         names = [repr(name) for name in missing] + ([] if columns else ["'p:CLASS' for each class"])
         hint = "a run's predictions.csv shows the form: path, label and a column p:CLASS for each class"
         raise _bad(f"columns missing: {', '.join(names)}", hint, where=path)
-    table["label"] = [same_name(label) for label in table["label"]]
+    table["label"] = [normalize_name(label) for label in table["label"]]
     classes = _classes_of(read, set(table["label"]))
     paths = tuple(table["path"])
     index = {name: number for number, name in enumerate(classes)}
@@ -207,7 +207,7 @@ def _classes_of(table: CsvTable, labels: set[str]) -> tuple[str, ...]:
     classes = []
     for name in table.written:
         if name.strip().startswith(PREFIX):
-            exact = same_name(name.lstrip().removeprefix(PREFIX))
+            exact = normalize_name(name.lstrip().removeprefix(PREFIX))
             classes.append(exact.strip() if exact not in labels and exact.strip() in labels else exact)
     return tuple(classes)
 
@@ -235,7 +235,9 @@ def _checked_rows(probabilities: np.ndarray, paths: Sequence[str] | None) -> np.
 
 def _names(groups: Iterable[Any]) -> np.ndarray:
     """(N,) text, composed; "" for what is missing: None, pandas' NA, and NaN, which does not equal itself."""
-    names = ["" if name is None or name is pd.NA or name != name else same_name(str(name)) for name in groups]
+    names = [
+        "" if name is None or name is pd.NA or name != name else normalize_name(str(name)) for name in groups
+    ]
     return np.array(names, dtype=object)
 
 

@@ -53,7 +53,7 @@ class GroupSums:
         self.groups = groups
         self.images = np.bincount(codes, minlength=groups).astype(np.float64)
         self.true = count_table(targets, codes, classes, groups)
-        self.said = count_table(predicted, codes, classes, groups)
+        self.predicted = count_table(predicted, codes, classes, groups)
         self.right = count_table(targets[right], codes[right], classes, groups)
         sums = [
             negative_log_likelihoods(predictions.probabilities, targets),
@@ -78,9 +78,9 @@ class GroupSums:
         """All figures under each column of weights (G, B)."""
         true = self.true @ weights
         images = self.images @ weights
-        surprise, squares = self.losses @ weights
+        nll, brier = self.losses @ weights
         gaps = {name: table @ weights for name, table in self.gaps.items()}
-        sums = Sums(images, true, self.said @ weights, self.right @ weights, surprise, squares, gaps)
+        sums = Sums(images, true, self.predicted @ weights, self.right @ weights, nll, brier, gaps)
         whole, classes = overall(sums), per_class(sums)
         if self.rankings:
             areas = [

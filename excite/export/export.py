@@ -10,9 +10,9 @@ import numpy as np
 
 from excite.data.paths import refuse_inside_data
 from excite.data.pixel_cache import cached_pixels
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.errors import BAD_USAGE, ExciteError
-from excite.export.formats import Predict, format_called
+from excite.export.formats import Predict, get_format
 from excite.runs.classifier import Classifier
 from excite.runs.run import Run
 from excite.system.cache import cache_directory
@@ -63,7 +63,7 @@ def export_run(run: Run, format: str, out: str | Path | None = None, *, images: 
         ExciteError: for an unknown format, a network that it has no form for, a file that is there already,
             test images that cannot be had, or a written file that says anything else than the run.
     """
-    chosen = format_called(format)
+    chosen = get_format(format)
     path = run.path / f"{run.path.resolve().name}{chosen.suffix}" if out is None else Path(out)
     if path.suffix != chosen.suffix:
         hint = f"call it {path.with_suffix(chosen.suffix).name}"
@@ -113,7 +113,7 @@ def _is_there(path: Path) -> ExciteError:
 
 def check(classifier: Classifier, predict: Predict, pixels: np.ndarray) -> Parity:
     """The written file against the classifier, on pixels (N, S, S, 3)."""
-    wanted = classifier.probabilities(PixelSource(pixels))
+    wanted = classifier.probabilities(PixelSubset(pixels))
     said = np.asarray(predict(pixels), dtype=np.float64)
     if said.shape != wanted.shape:
         raise ExciteError(f"gives {said.shape} for {len(pixels)} images, and {wanted.shape} is wanted")

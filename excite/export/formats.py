@@ -62,7 +62,7 @@ FORMATS: Mapping[str, Format] = {
 }
 
 
-def format_called(name: str) -> Format:
+def get_format(name: str) -> Format:
     """The format of that name. Raises: ExciteError for an unknown one, with the nearest."""
     if name not in FORMATS:
         raise unknown_name("format", name, FORMATS)

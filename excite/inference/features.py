@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from excite.data.batches import evaluation_batches
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.inference.predict import optimized_copy
 from excite.inference.tta import apply_tta
 from excite.models.head import linear_head
@@ -26,7 +26,7 @@ _VERSION = 2
 @torch.inference_mode()
 def extract_features(
     model: nn.Module,
-    source: PixelSource,
+    source: PixelSubset,
     preprocessing: Preprocessing,
     *,
     device: torch.device,
@@ -85,7 +85,7 @@ def cached_features(
         pass
     found = extract_features(
         model,
-        PixelSource(pixels),
+        PixelSubset(pixels),
         preprocessing,
         device=device,
         progress=progress,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils.hooks import RemovableHandle
 
-from excite.insertion.copying import copied
+from excite.insertion.copying import deep_copy
 from excite.kernels.dispatch import has_no_hooks, kernel_mode
 from excite.kernels.norm_gate import uses_means_only
 from excite.kernels.prepacked import NO_ACTIVATION, RELU, Activation, clipped_relu
@@ -46,7 +46,7 @@ def optimize_for_inference(model: nn.Module, images: Tensor) -> nn.Module:
     if kernel_mode() == "off" or not has_no_hooks(*model.modules()):
         return model
     images = images.clone(memory_format=torch.channels_last)  # none of inference mode, which counts no writes
-    made = copied(model).eval().requires_grad_(False)
+    made = deep_copy(model).eval().requires_grad_(False)
     with evaluating(model):
         expected = _recorded_outputs(model, images)
         _optimize(made, images)

@@ -8,7 +8,7 @@ from torch import nn
 
 from excite.data.batches import evaluation_batches
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.inference.optimized import optimize_for_inference
 from excite.inference.tta import apply_tta
 from excite.system.devices import autocast
@@ -20,7 +20,7 @@ MIN_IMAGES_FOR_COPY = 256
 
 
 def optimized_copy(
-    model: nn.Module, source: PixelSource, preprocessing: Preprocessing, device: torch.device
+    model: nn.Module, source: PixelSubset, preprocessing: Preprocessing, device: torch.device
 ) -> nn.Module:
     """``answering``'s copy of a model in evaluation mode where there are images enough to earn it; else the
     model itself."""
@@ -34,7 +34,7 @@ def optimized_copy(
 @torch.inference_mode()
 def predict_logits(
     model: nn.Module,
-    source: PixelSource,
+    source: PixelSubset,
     preprocessing: Preprocessing,
     *,
     device: torch.device,
@@ -56,8 +56,8 @@ def predict_logits(
             with autocast(device, precision):
                 views = [asked(view) for view in apply_tta(images, preprocessing.tta)]
             parts.append(torch.stack(views).float().mean(dim=0).cpu().numpy())
-    feature_gradients = world.gather(np.concatenate(parts) if parts else None)
-    return np.concatenate([part for part in feature_gradients if part is not None])
+    gathered = world.gather(np.concatenate(parts) if parts else None)
+    return np.concatenate([part for part in gathered if part is not None])
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -1,10 +1,10 @@
-"""The same block and DenseNet for Keras 3, with TensorFlow, JAX or PyTorch behind it.
+"""Squeeze-and-Excitation and DenseNet for Keras 3, on TensorFlow, JAX, or PyTorch.
 
-Importing this imports Keras and its backend, and PyTorch only where that is the backend. It registers the
-layers, so that ``keras.saving.load_model`` knows them.
+The import loads Keras and its backend, and PyTorch only if that is the backend. It registers the layers, so
+that ``keras.saving.load_model`` needs no custom objects.
 """
 
-# The first import says on one line what is missing, before the others fail for it.
+# First, so that a missing package is reported in one line before the other imports fail.
 from excite.keras.backend import backend as backend
 from excite.keras.convert import to_keras as to_keras
 from excite.keras.convert import to_torch as to_torch

@@ -1,11 +1,12 @@
 """DenseNet-BC with Squeeze-and-Excitation as a functional Keras model, layers named as in keras.applications.
 
-Read from top to bottom: layer, transition, net, entry points.
+Reads from top to bottom: layers, network, entry points.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,13 +15,7 @@ from keras import layers
 
 from excite.errors import BAD_USAGE, ExciteError, refuse_unknown_options, require
 from excite.keras.squeeze_excitation import DATA_FORMATS, SqueezeExcitation
-from excite.models.densenet_config import (
-    VARIANTS,
-    attention_sites,
-    check_options,
-    compressed_channels,
-    smallest_image_size,
-)
+from excite.models.densenet_config import VARIANTS, attention_sites, check_options, compressed, smallest_image
 
 ATTENTION = {"se": SqueezeExcitation, "cse": SqueezeExcitation}
 POOLINGS = {None: None, "avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}
@@ -28,65 +23,94 @@ POOLINGS = {None: None, "avg": layers.GlobalAveragePooling2D, "max": layers.Glob
 _require = partial(require, where="DenseNet")
 
 
-class _Parts:
-    """The layers that the net is made of, each with what all of its kind share."""
+@dataclass(frozen=True)
+class _Builder:
+    """Adds layers to a functional graph; holds what all layers of one network share.
 
-    def __init__(self, data_format: str, epsilon: float, attention: str | None, options: Mapping[str, Any]):
-        self.axis = 3 if data_format == "channels_last" else 1
-        self.spatial: dict[str, Any] = {"data_format": data_format}
-        self.epsilon, self.attention, self.options = epsilon, attention, options
+    Args:
+        epsilon: of the batch norms.
+        sites: the places that get attention; empty without attention.
+    """
+
+    growth_rate: int
+    bottleneck_size: int
+    compression: float
+    drop_rate: float
+    data_format: str
+    epsilon: float
+    attention: str | None
+    attention_options: Mapping[str, Any]
+    sites: frozenset[str]
+
+    @property
+    def channel_axis(self) -> int:
+        return 3 if self.data_format == "channels_last" else 1
+
+    def stem(self, x: Any, kind: str, width: int) -> Any:
+        """(N, H, W, C) -> (N, H // 4, W // 4, width); the CIFAR stem keeps H and W."""
+        if kind == "cifar":
+            return self._conv(x, width, 3, "conv1_conv", padding="same")
+        # Padded by layers of their own: padding="same" depends on the image size, and then differs from
+        # PyTorch.
+        x = layers.ZeroPadding2D(3, data_format=self.data_format)(x)
+        x = self.norm_relu(self._conv(x, width, 7, "conv1_conv", strides=2), "conv1_")
+        # After a ReLU, zeros never win the maximum.
+        x = layers.ZeroPadding2D(1, data_format=self.data_format)(x)
+        return layers.MaxPooling2D(3, strides=2, name="pool1", data_format=self.data_format)(x)
+
+    def dense_layer(self, x: Any, name: str) -> Any:
+        """(N, H, W, C) -> (N, H, W, C + k): norm, ReLU, 1x1, norm, ReLU, 3x3; then attention and dropout."""
+        new = self.norm_relu(x, f"{name}_0_")
+        new = self._conv(new, self.bottleneck_size * self.growth_rate, 1, f"{name}_1_conv")
+        new = self.norm_relu(new, f"{name}_1_")
+        new = self._conv(new, self.growth_rate, 3, f"{name}_2_conv", padding="same")
+        if "layer" in self.sites:
+            new = self._attention(new, name)
+        if self.drop_rate:
+            new = layers.Dropout(self.drop_rate, name=f"{name}_drop")(new)
+        return layers.Concatenate(axis=self.channel_axis, name=f"{name}_concat")([x, new])
+
+    def dense_block(self, x: Any, depth: int, name: str, is_last: bool) -> Any:
+        """(N, H, W, C) -> (N, H, W, C + depth k)."""
+        for number in range(1, depth + 1):
+            x = self.dense_layer(x, f"{name}_block{number}")
+        has_attention = "block" in self.sites or ("final" in self.sites and is_last)
+        return self._attention(x, name) if has_attention else x
+
+    def transition(self, x: Any, name: str) -> Any:
+        """(N, H, W, C) -> (N, H // 2, W // 2, compression C)."""
+        width = compressed(x.shape[self.channel_axis], self.compression)
+        x = self._conv(self.norm_relu(x, f"{name}_"), width, 1, f"{name}_conv")
+        x = layers.AveragePooling2D(2, strides=2, name=f"{name}_pool", data_format=self.data_format)(x)
+        return self._attention(x, name) if "transition" in self.sites else x
+
+    def head(self, x: Any, num_classes: int, activation: str | None) -> Any:
+        """(N, H, W, C) -> (N, num_classes)."""
+        x = layers.GlobalAveragePooling2D(name="avg_pool", data_format=self.data_format)(x)
+        start = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")  # torch.nn.Linear's
+        # In the dtype of the variables: mixed precision would round the logits, and so the loss, to half.
+        dtype = keras.config.dtype_policy().variable_dtype
+        classifier = layers.Dense(
+            num_classes, activation=activation, kernel_initializer=start, dtype=dtype, name="predictions"
+        )
+        return classifier(x)
 
     def norm_relu(self, x: Any, name: str) -> Any:
         # PyTorch's momentum of 0.1 is Keras's 0.9.
-        norm = layers.BatchNormalization(axis=self.axis, momentum=0.9, epsilon=self.epsilon, name=f"{name}bn")
+        norm = layers.BatchNormalization(
+            axis=self.channel_axis, momentum=0.9, epsilon=self.epsilon, name=f"{name}bn"
+        )
         return layers.Activation("relu", name=f"{name}relu")(norm(x))
 
-    def conv(self, x: Any, width: int, size: int, name: str, **options: Any) -> Any:
-        # torch.nn.init.kaiming_normal_; Keras's he_normal cuts the tails off.
+    def _conv(self, x: Any, width: int, size: int, name: str, **options: Any) -> Any:
+        # torch.nn.init.kaiming_normal_; Keras's he_normal truncates the tails.
         start = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
-        options = {"use_bias": False, "kernel_initializer": start, **self.spatial, **options}
+        options = {"use_bias": False, "kernel_initializer": start, "data_format": self.data_format, **options}
         return layers.Conv2D(width, size, name=name, **options)(x)
 
-    def attend(self, x: Any, name: str) -> Any:
-        assert self.attention is not None
-        return ATTENTION[self.attention](name=f"{name}_se", **self.spatial, **self.options)(x)
-
-    def channels(self, x: Any) -> int:
-        return x.shape[self.axis]
-
-
-def _layer(
-    parts: _Parts, x: Any, growth_rate: int, bottleneck_size: int, drop_rate: float, attend: bool, name: str
-) -> Any:
-    """(N, H, W, C) -> (N, H, W, C + k): norm, ReLU, 1x1, norm, ReLU, 3x3; then attention and dropout."""
-    new = parts.norm_relu(x, f"{name}_0_")
-    new = parts.conv(new, bottleneck_size * growth_rate, 1, f"{name}_1_conv")
-    new = parts.norm_relu(new, f"{name}_1_")
-    new = parts.conv(new, growth_rate, 3, f"{name}_2_conv", padding="same")
-    if attend:
-        new = parts.attend(new, name)
-    if drop_rate:
-        new = layers.Dropout(drop_rate, name=f"{name}_drop")(new)
-    return layers.Concatenate(axis=parts.axis, name=f"{name}_concat")([x, new])
-
-
-def _transition(parts: _Parts, x: Any, compression: float, attend: bool, name: str) -> Any:
-    """(N, H, W, C) -> (N, H // 2, W // 2, compression C)."""
-    width = compressed_channels(parts.channels(x), compression)
-    x = parts.conv(parts.norm_relu(x, f"{name}_"), width, 1, f"{name}_conv")
-    x = layers.AveragePooling2D(2, strides=2, name=f"{name}_pool", **parts.spatial)(x)
-    return parts.attend(x, name) if attend else x
-
-
-def _stem(parts: _Parts, x: Any, stem: str, width: int) -> Any:
-    """(N, H, W, C) -> a quarter of each side, or with the CIFAR stem the same."""
-    if stem == "cifar":
-        return parts.conv(x, width, 3, "conv1_conv", padding="same")
-    # Padded apart from the convolution: "same" pads by the size of the image, and then differs from PyTorch.
-    x = layers.ZeroPadding2D(3, **parts.spatial)(x)
-    x = parts.norm_relu(parts.conv(x, width, 7, "conv1_conv", strides=2), "conv1_")
-    x = layers.ZeroPadding2D(1, **parts.spatial)(x)  # zeros are no maxima here: x is not negative
-    return layers.MaxPooling2D(3, strides=2, name="pool1", **parts.spatial)(x)
+    def _attention(self, x: Any, name: str) -> Any:
+        layer = ATTENTION[self.attention or ""]
+        return layer(name=f"{name}_se", data_format=self.data_format, **self.attention_options)(x)
 
 
 def build(
@@ -114,21 +138,27 @@ def build(
 ) -> keras.Model:
     """DenseNet-BC: images (N, H, W, in_chans) -> logits (N, num_classes).
 
-    The options are those of ``excite.models.densenet.DenseNet``, with the same meaning; further ones:
+    The options of ``excite.models.densenet.DenseNet`` have the same meaning here. Further options:
 
     Args:
-        image_size: side of the images in pixels, or (height, width); None: any.
+        image_size: side of the images in pixels, or (height, width); None accepts any size.
         attention: ``se``, or None.
-        attention_options: of ``SqueezeExcitation``.
-        include_top: whether the pooling and the classifier are there.
-        pooling: without the top, ``avg`` or ``max``: (N, features); None leaves the map.
-        classifier_activation: ``softmax`` for probabilities; None gives logits.
+        attention_options: options of ``SqueezeExcitation``.
+        include_top: whether to end with pooling and a classifier.
+        pooling: without the top, ``avg`` or ``max`` for an output of (N, features), None for the feature map.
+        classifier_activation: ``softmax`` for probabilities; None for logits.
         input_tensor: a Keras tensor to build on, instead of ``in_chans`` and ``image_size``.
         data_format: ``channels_last`` or ``channels_first``; by default Keras's own setting.
-        epsilon: of the batch norms. PyTorch's by default; keras.applications has 1.001e-5.
+        epsilon: of the batch norms; by default PyTorch's. keras.applications uses 1.001e-5.
 
     Raises:
-        ExciteError: for a value out of range, an unknown name, an image too small.
+        ExciteError: for a value out of range, an unknown name, or an image size that is too small.
+
+    Example:
+        >>> model = build(growth_rate=4, block_config=(2, 2), init_channels=8, image_size=32, num_classes=5,
+        ...               attention="se", attention_options={"reduction": 4})
+        >>> model.output_shape
+        (None, 5)
 
     Paper: Densely Connected Convolutional Networks, Huang et al., https://arxiv.org/abs/1608.06993.
     """
@@ -142,73 +172,70 @@ def build(
         in_chans=in_chans,
         stem=stem,
     )
-    _require(num_classes >= 1, f"num_classes must be at least 1, not {num_classes}; or include_top=False")
-    _require(not (include_top and pooling), "pooling is chosen where include_top is False")
-    _require(include_top or not classifier_activation, "without the top there is no classifier to activate")
-    _require(pooling in POOLINGS, f"pooling must be avg, max or None, not {pooling!r}")
+    _check_top(num_classes, include_top, pooling, classifier_activation)
     data_format = data_format or keras.config.image_data_format()
     _require(data_format in DATA_FORMATS, f"data_format must be one of {', '.join(DATA_FORMATS)}")
     sites = attention_sites(placement)
-    if attention is None:
-        sites = frozenset()
-    elif attention not in ATTENTION:
-        what = f"attention {attention!r} is not there for Keras"
-        raise ExciteError(what, hint=f"there is {', '.join(ATTENTION)}", exit_code=BAD_USAGE)
-    else:
-        refuse_unknown_options(
-            SqueezeExcitation,
-            attention_options or {},
-            except_for=("data_format", "kwargs"),
-            where=f"attention {attention!r}",
-        )
-    parts = _Parts(data_format, epsilon, attention, attention_options or {})
-    images = _images(image_size, in_chans, data_format) if input_tensor is None else input_tensor
-    _check_size(images, stem, len(block_config), parts.axis)
+    if attention is not None:
+        check_attention(attention, attention_options or {})
+    builder = _Builder(
+        growth_rate=growth_rate,
+        bottleneck_size=bottleneck_size,
+        compression=compression,
+        drop_rate=drop_rate,
+        data_format=data_format,
+        epsilon=epsilon,
+        attention=attention,
+        attention_options=attention_options or {},
+        sites=sites if attention else frozenset(),
+    )
+    images = _input(image_size, in_chans, data_format) if input_tensor is None else input_tensor
+    _check_size(images, stem, len(block_config), builder.channel_axis)
 
-    x = _stem(parts, images, stem, init_channels)
+    x = builder.stem(images, stem, init_channels)
     last = len(block_config)
     for number, depth in enumerate(block_config, start=1):
-        block = f"conv{number + 1}"  # the stem is 1
-        for layer in range(1, depth + 1):
-            x = _layer(
-                parts, x, growth_rate, bottleneck_size, drop_rate, "layer" in sites, f"{block}_block{layer}"
-            )
-        if "block" in sites or ("final" in sites and number == last):
-            x = parts.attend(x, block)
+        x = builder.dense_block(x, depth, f"conv{number + 1}", is_last=number == last)  # conv1 is the stem
         if number < last:
-            x = _transition(parts, x, compression, "transition" in sites, f"pool{number + 1}")
-    x = parts.norm_relu(x, "")
+            x = builder.transition(x, f"pool{number + 1}")
+    x = builder.norm_relu(x, "")
     if include_top:
-        x = layers.GlobalAveragePooling2D(name="avg_pool", **parts.spatial)(x)
-        x = _classifier(num_classes, classifier_activation)(x)
+        x = builder.head(x, num_classes, classifier_activation)
     elif pool := POOLINGS[pooling]:
-        x = pool(name=f"{pooling}_pool", **parts.spatial)(x)
-    # What comes before the tensor to build on is part of the model.
+        x = pool(name=f"{pooling}_pool", data_format=data_format)(x)
+    # The model begins at the inputs of input_tensor, not at input_tensor itself.
     sources = keras.utils.get_source_inputs(images)
     return keras.Model(sources[0] if len(sources) == 1 else sources, x, name=name)
 
 
-def _classifier(num_classes: int, activation: str | None) -> layers.Dense:
-    start = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")  # torch.nn.Linear's
-    # In the dtype of the variables: mixed precision would round logits, and the loss made of them, to half.
-    dtype = keras.config.dtype_policy().variable_dtype
-    return layers.Dense(
-        num_classes, activation=activation, kernel_initializer=start, dtype=dtype, name="predictions"
-    )
+def check_attention(attention: str, options: Mapping[str, Any]) -> None:
+    """Raises: ExciteError for attention that Keras does not have, or an option that it does not take."""
+    if attention not in ATTENTION:
+        what = f"attention {attention!r} is not available in Keras"
+        raise ExciteError(what, hint=f"available: {', '.join(ATTENTION)}", exit_code=BAD_USAGE)
+    where = f"attention {attention!r}"
+    refuse_unknown_options(ATTENTION[attention], options, except_for=("data_format", "kwargs"), where=where)
 
 
-def _images(size: int | tuple[int, int] | None, channels: int, data_format: str) -> Any:
+def _check_top(num_classes: int, include_top: bool, pooling: str | None, activation: str | None) -> None:
+    _require(num_classes >= 1, f"num_classes must be at least 1, not {num_classes}; or use include_top=False")
+    _require(not (include_top and pooling), "pooling needs include_top=False")
+    _require(include_top or not activation, "classifier_activation needs include_top=True")
+    _require(pooling in POOLINGS, f"pooling must be avg, max, or None, not {pooling!r}")
+
+
+def _input(size: int | tuple[int, int] | None, channels: int, data_format: str) -> Any:
     sides = (size, size) if size is None or isinstance(size, int) else tuple(size)
     shape = (*sides, channels) if data_format == "channels_last" else (channels, *sides)
     return keras.Input(shape)
 
 
 def _check_size(images: Any, stem: str, blocks: int, channel_axis: int) -> None:
-    smallest = smallest_image_size(stem, blocks)
+    smallest = smallest_image(stem, blocks)
     sides = [side for axis, side in enumerate(images.shape) if axis not in (0, channel_axis)]
     short = [side for side in sides if side is not None and side < smallest]
     if short:
-        what = f"image size {short[0]} is too small: this network needs at least {smallest} pixels a side"
+        what = f"image size {short[0]} is too small: the network needs at least {smallest} pixels per side"
         raise ExciteError(what, where="DenseNet", exit_code=BAD_USAGE)
 
 
@@ -229,7 +256,7 @@ def _entry_point(name: str) -> Callable[..., keras.Model]:
         return build(**{**config, **options})
 
     make.__name__ = make.__qualname__ = name
-    make.__doc__ = f"{name}, with any option of ``build`` changed by name."
+    make.__doc__ = f"{name}: images (N, H, W, 3) -> logits; takes every option of ``build``."
     return make
 
 

@@ -1,7 +1,7 @@
-"""Network of keras.applications -> where attention belongs in its blocks, by the names of its layers.
+"""Networks of keras.applications and the places for attention in their blocks, by layer name.
 
-Keras has no block classes: a block is what layers share in their names. The strategies, and the places where
-the paper says nothing, are those of ``excite.insertion.families``.
+Keras has no block classes: the layers of a block share the beginning of their names. The placements, and the
+choices where the paper gives none, are those of ``excite.insertion.families``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ class Place:
     """A tensor of a block.
 
     Args:
-        layer: the layer's name, {} standing for the block's and {n} for the number that this ends in.
-        way: ``after`` the layer, ``before`` it, or ``on the shortcut``: on its first input of several.
+        layer: name of a layer; {} stands for the name of the block, and {n} for the number at its end.
+        position: ``after`` the layer, ``before`` it, or ``on the shortcut``, its first input of several.
     """
 
     layer: str
@@ -28,7 +28,7 @@ class Place:
 after, before = partial(Place, position="after"), partial(Place, position="before")
 on_the_shortcut = partial(Place, position="on the shortcut")
 
-# For a strategy the first of several whose layer the block has.
+# For each placement, candidates in order of preference: the first whose layer exists in the block.
 Places = Mapping[str, Sequence[Place]]
 
 
@@ -37,10 +37,10 @@ class Family:
     """Blocks of one kind.
 
     Args:
-        block: pattern of a layer's name that every block has once; its group is the block's name.
-        places: strategy -> place.
-        native: how the names of layers of its own attention begin.
-        unless: a layer that says that this is a block of some other kind.
+        block: pattern of the name of a layer that occurs once in every block; its group is the block's name.
+        places: placement -> candidates.
+        native: prefix of the layers of attention that the architecture already has.
+        unless: name of a layer that only blocks of another kind have.
     """
 
     block: str
@@ -49,13 +49,13 @@ class Family:
     unless: str = ""
 
     def blocks(self, names: Sequence[str]) -> list[str]:
-        """The blocks in layers of these names, in their order."""
-        found = [match[1] for name in names if (match := re.fullmatch(self.block, name))]
-        return [block for block in found if self.unless.format(block) not in names]
+        """The names of the blocks among these layers, in order."""
+        blocks = [match[1] for name in names if (match := re.fullmatch(self.block, name))]
+        return [block for block in blocks if self.unless.format(block) not in names]
 
 
 def layer_name(template: str, block: str) -> str:
-    """A place's layer in a block."""
+    """The layer of a place in a block."""
     number = re.search(r"\d*$", block)
     return template.format(block, n=number[0] if number else "")
 
@@ -83,25 +83,26 @@ FAMILIES: Mapping[str, Family] = {
             "inner": [after("{}_2_bn")],
         },
     ),
-    # ReLU is part of the layer. Xception, which is not known here, begins with names like these.
+    # The layer includes its ReLU. Xception, which has no entry here, uses similar names.
     "VGG": Family(r"(block\d+_conv\d+)", {"standard": [after("{}")]}, unless="{}_bn"),
     "Inception-v3": Family(r"(mixed\d+)", {"standard": [after("{}")]}),
-    # Before the branch is scaled and added. The last block adds without an activation, right before conv_7b.
+    # Before the branch is scaled and added. The last block has no activation after the addition, so that
+    # "post" is before conv_7b.
     "Inception-ResNet-v2": Family(
         r"(block(?:35|17|8)_\d+)_conv",
         {"standard": [after("{}_conv")], "post": [after("{}_ac"), before("conv_7b")]},
     ),
     "MobileNet": Family(
         r"(conv_pw_\d+)",
-        # After each pointwise convolution, which fits the published 4.2 -> 4.7 M parameters.
+        # After each pointwise convolution, which matches the published 4.2 -> 4.7 M parameters.
         {
             "standard": [after("{}_relu")],
             "pre": [before("conv_pad_{n}"), before("conv_dw_{n}")],
             "post": [after("{}_relu")],
         },
     ),
-    # MobileNet v2 and v3, EfficientNet: after the depthwise convolution, which is before the projection;
-    # v3 and EfficientNet have their own there.
+    # MobileNet v2 and v3, EfficientNet: after the depthwise convolution and before the projection, where v3
+    # and EfficientNet have native attention.
     "MobileNetV2 and V3": Family(
         r"(block_\d+|expanded_conv(?:_\d+)?)_project",
         {
@@ -114,7 +115,7 @@ FAMILIES: Mapping[str, Family] = {
     "EfficientNet": Family(
         r"(block\d+[a-z]+)_project_conv",
         {
-            # V2's first blocks are one convolution, with an activation of its own.
+            # The first blocks of V2 are one convolution with an activation.
             "standard": [after("{}_project_activation"), before("{}_project_conv")],
             "pre": [
                 before("{}_expand_conv"),
@@ -125,7 +126,7 @@ FAMILIES: Mapping[str, Family] = {
             "post": [after("{}_add"), after("{}_project_activation"), after("{}_project_bn")],
         },
     ),
-    # The paper has no SE-DenseNet. On each layer's new features, before they join the rest.
+    # The paper has no SE-DenseNet. Attention acts on each layer's new features before the concatenation.
     "DenseNet": Family(
         r"(conv\d+_block\d+)_concat",
         {"standard": [after("{}_2_conv")], "pre": [before("{}_0_bn")]},

@@ -1,68 +1,71 @@
-"""Put attention into a functional Keras model; the caller's model is left untouched."""
+"""Inserts attention into a copy of a functional Keras model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
-from excite.errors import BAD_USAGE, ExciteError, refuse_unknown_options
+from excite.errors import BAD_USAGE, ExciteError
 from excite.insertion.site import Site
 from excite.keras.cloning import clone_layer, copy_weights
-from excite.keras.densenet import ATTENTION
-from excite.keras.finder import HOW_TO_NAME, Spot, Where, data_format_of, find_spots, functional_form
-from excite.keras.squeeze_excitation import SqueezeExcitation
+from excite.keras.densenet import ATTENTION, check_attention
+from excite.keras.finder import SELECT_HINT, Selectors, Spot, data_format_of, find_spots, functional_form
 
 
 def insert(
     model: keras.Model,
     attention: str = "se",
     *,
-    where: Where | None = None,
+    where: Selectors | None = None,
     placement: str = "standard",
     reduction: int | None = None,
     identity: bool = False,
     **options: Any,
 ) -> keras.Model:
-    """A new model with attention in it; its layers keep names and weights, and the caller's stays as it was.
+    """Returns a new model with attention; layers keep their names and weights, and ``model`` stays unchanged.
 
-    The new layers are ``<block>_se``; with another strategy ``<block>_<strategy>_se``; after a layer that no
-    family speaks of, ``<layer>_se``. Each has the precision of its neighbor.
+    The new layers are called ``<block>_se``, with another placement ``<block>_<placement>_se``, and after a
+    single layer ``<layer>_se``. Each has the dtype policy of the layer it follows.
 
     Args:
         attention: ``se``.
-        where: which blocks or layers, as for ``sites``.
-        strategy: ``standard``, ``pre``, ``post``, ``identity`` (on the shortcut) or ``inner``.
+        where: the blocks or layers, as in ``sites``.
+        placement: ``standard``, ``pre``, ``post``, ``identity`` (on the shortcut), or ``inner``.
         reduction: r; 16 by default.
-        identity: every gate starts at exactly one, so that the outputs are those of the model. It departs
-            from the paper, whose gates start near one half and so halve a trained network's channels.
+        identity: start with every gate at exactly one, so that the outputs do not change. This departs from
+            the paper, whose gates start near one half and so halve the channels of a trained network.
         options: further options of ``SqueezeExcitation``.
 
     Raises:
-        ExciteError: for a model that is not functional, an unknown attention, option or strategy, a place
-            that has attention already, or a reduction above the channels.
+        ExciteError: for a model that is not functional, an unknown attention, option, or placement, a site
+            that already has attention, or a reduction above the number of channels.
+
+    Example:
+        >>> images = keras.Input((8, 8, 3))
+        >>> model = keras.Model(images, keras.layers.Conv2D(4, 3, name="first")(images))
+        >>> gated = insert(model, "se", where="first", reduction=2, identity=True)
+        >>> [layer.name for layer in gated.layers][1:]
+        ['first', 'first_se']
     """
-    if attention not in ATTENTION:
-        what = f"attention {attention!r} is not there for Keras"
-        raise ExciteError(what, hint=f"there is {', '.join(ATTENTION)}", exit_code=BAD_USAGE)
-    refuse_unknown_options(
-        SqueezeExcitation, options, except_for=("data_format", "kwargs"), where=f"attention {attention!r}"
-    )
+    check_attention(attention, options)
     settings = {"reduction": 16 if reduction is None else reduction, "identity": identity, **options}
     functional = functional_form(model)
     spots = find_spots(functional, where, placement)
     for spot in spots:
         _check(spot.site, spots, settings["reduction"])
-    layout = data_format_of(functional)
-    made = {}
+    data_format = data_format_of(functional)
+    gates: dict[tuple[str, str], keras.Layer] = {}
     for spot in spots:
-        neighbor = functional.get_layer(spot.site.path)
-        made[spot.name] = ATTENTION[attention](
-            name=spot.name, data_format=layout, dtype=neighbor.dtype_policy, **settings
-        )
-    ways = {(spot.site.path, spot.site.position): made[spot.name] for spot in spots}
+        dtype = functional.get_layer(spot.site.path).dtype_policy
+        gate = ATTENTION[attention](name=spot.name, data_format=data_format, dtype=dtype, **settings)
+        gates[spot.site.path, spot.site.position] = gate
+    return _clone_with_gates(functional, gates)
 
+
+def _clone_with_gates(model: keras.Model, gates: Mapping[tuple[str, str], keras.Layer]) -> keras.Model:
+    """A copy of the model with a layer at each (layer name, position)."""
     clones: list[tuple[keras.Layer, keras.Layer]] = []
 
     def clone(layer: keras.Layer) -> keras.Layer:
@@ -70,46 +73,44 @@ def insert(
         return clones[-1][1]
 
     def call(layer: keras.Layer, *inputs: Any, **named: Any) -> Any:
-        if gate := ways.get((layer.name, "before")):
+        if gate := gates.get((layer.name, "before")):
             inputs = (gate(inputs[0]), *inputs[1:])
-        if gate := ways.get((layer.name, "on the shortcut")):
+        if gate := gates.get((layer.name, "on the shortcut")):
             shortcut, *others = inputs[0]
             inputs = ([gate(shortcut), *others], *inputs[1:])
         output = layer(*inputs, **named)
-        gate = ways.get((layer.name, "after"))
+        gate = gates.get((layer.name, "after"))
         return gate(output) if gate else output
 
-    # Inputs of our own, because those of clone_model lose their names.
+    # clone_model's own inputs would lose their names.
     images = keras.tree.map_structure(
         lambda old: keras.Input(batch_shape=old.shape, dtype=old.dtype, name=old._keras_history[0].name),
-        functional.input,
+        model.input,
     )
-    changed = keras.models.clone_model(
-        functional, input_tensors=images, call_function=call, clone_function=clone
-    )
+    result = keras.models.clone_model(model, input_tensors=images, call_function=call, clone_function=clone)
     for layer, copy in clones:
-        if isinstance(layer, keras.Layer):  # plain operations, such as ops.add, have no weights
+        if isinstance(layer, keras.Layer):  # operations such as ops.add have no weights
             copy_weights(layer, copy)
-    return changed
+    return result
 
 
 def _check(site: Site, spots: Sequence[Spot], reduction: int) -> None:
-    """Raises: ExciteError where attention cannot go."""
-    taken = [spot for spot in spots if spot.site.has_attention]
+    """Raises: ExciteError for a site that cannot take attention."""
     if site.has_attention:
+        occupied = sum(spot.site.has_attention for spot in spots)
         raise ExciteError(
-            f"{len(taken)} of {len(spots)} sites have attention already",
+            f"{occupied} of {len(spots)} sites already have attention",
             where=site.path,
-            hint="choose other sites with where=, or another place in the block with strategy=",
+            hint="select other sites with where=, or another placement=",
             exit_code=BAD_USAGE,
         )
     if not site.channels:
-        what = "its features are no map with a known number of channels"
-        raise ExciteError(what, where=site.path, hint=HOW_TO_NAME, exit_code=BAD_USAGE)
+        what = "attention needs a feature map with a known number of channels"
+        raise ExciteError(what, where=site.path, hint=SELECT_HINT, exit_code=BAD_USAGE)
     if reduction > site.channels:
         raise ExciteError(
-            f"reduction {reduction} is larger than the {site.channels} channels here",
+            f"reduction {reduction} is larger than the number of channels, {site.channels}",
             where=site.path,
-            hint=f"give a reduction of at most {min(spot.site.channels for spot in spots)}",
+            hint=f"use a reduction of at most {min(spot.site.channels for spot in spots)}",
             exit_code=BAD_USAGE,
         )

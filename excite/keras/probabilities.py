@@ -1,4 +1,4 @@
-"""The last layer of an exported classifier: logits to probabilities that know their classes."""
+"""The last layer of an exported classifier: from logits to calibrated probabilities."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ class ClassProbabilities(keras.layers.Layer):
     """softmax(logits / temperature), in float32 or wider: (N, classes) -> (N, classes).
 
     Args:
-        classes: their names, in the order of the outputs; they are saved with the model.
-        temperature: what logits are divided by, so that probabilities are calibrated.
+        classes: the names of the classes in the order of the outputs; they are saved with the model.
+        temperature: the divisor of the logits that calibrates the probabilities.
+
+    Example:
+        >>> layer = ClassProbabilities(["cat", "dog"], temperature=2.0)
+        >>> tuple(layer(keras.ops.zeros((1, 2))).shape)
+        (1, 2)
     """
 
     def __init__(self, classes: Sequence[str], temperature: float = 1.0, **kwargs: Any) -> None:

@@ -18,7 +18,7 @@ GATES: Mapping[str, Callable[[Any], Any]] = {
     "tanh": ops.tanh,
     "relu": ops.relu,
 }
-# The same curves, moved so that the gate of zero is exactly one.
+# The same functions, shifted or scaled to map zero to exactly one.
 IDENTITY_GATES: Mapping[str, Callable[[Any], Any]] = {
     "sigmoid": lambda v: 2 * ops.sigmoid(v),
     "tanh": lambda v: 1 + ops.tanh(v),
@@ -28,28 +28,33 @@ IDENTITY_GATES: Mapping[str, Callable[[Any], Any]] = {
 
 @keras.saving.register_keras_serializable(package="excite")
 class SqueezeExcitation(keras.layers.Layer):
-    """Weighs each channel by a gate computed from all channels: (N, H, W, C) -> (N, H, W, C).
+    """Multiplies each channel by a gate computed from all channels: (N, H, W, C) -> (N, H, W, C).
 
     z_c = mean over H x W of u_c (eq. 2); s = gate(W2 ReLU(W1 z)) (eq. 3); output_c = s_c u_c (eq. 4).
-    Squeeze and excitation run in float32 or wider, also in mixed precision; the output has the layer's
-    compute dtype. The same equations, options, defaults and start as the PyTorch module's.
+    Squeeze and excitation are computed in float32 or wider, also in mixed precision; the output has the
+    layer's compute dtype. Options, defaults, and initial weights are those of ``excite.SqueezeExcitation``.
 
     Args:
         reduction: r; the hidden width is max(1, C // r).
-        divisor: above 1, the hidden width becomes the nearest multiple of it, at least one.
-        squeeze: ``avg``, or ``max`` as in the paper's ablation (table 11).
-        gate: ``sigmoid``, or ``tanh`` or ``relu`` as in the paper's ablation (table 12).
-        bias: whether the two linear maps have biases; they start at zero.
-        identity: start as the identity and learn from there: the second map starts at zero and the gate is
-            2 sigmoid(v), 1 + tanh(v) or ReLU(1 + v), so that every gate is exactly one before the first step.
-        data_format: ``channels_last`` or ``channels_first``, (N, C, H, W); by default Keras's own setting.
-        kwargs: of every Keras layer: ``name``, ``dtype``, ``trainable``.
+        divisor: round the hidden width to the nearest multiple of this, at least one multiple.
+        squeeze: ``avg``, or ``max`` as in the ablation (table 11).
+        gate: ``sigmoid``, or ``tanh`` or ``relu`` as in the ablation (table 12).
+        bias: whether the two linear layers have biases; they start at zero.
+        identity: start as the identity: the second linear layer starts at zero, and the gate is 2 sigmoid(v),
+            1 + tanh(v), or ReLU(1 + v), so that every gate is exactly one before the first step.
+        data_format: ``channels_last``, or ``channels_first`` for (N, C, H, W); by default Keras's setting.
+        kwargs: options of every Keras layer: ``name``, ``dtype``, ``trainable``.
 
     Raises:
-        ExciteError: for a reduction or divisor under 1, an unknown squeeze, gate or data format, or an input
-            that is no map of known channels.
+        ExciteError: for a reduction or divisor below 1, an unknown squeeze, gate, or data format, or an input
+            that is not a feature map with a known number of channels.
 
     Paper: Squeeze-and-Excitation Networks, Hu et al., https://arxiv.org/abs/1709.01507.
+
+    Example:
+        >>> layer = SqueezeExcitation(reduction=4, identity=True)
+        >>> tuple(layer(keras.ops.ones((2, 5, 5, 8))).shape)
+        (2, 5, 5, 8)
     """
 
     def __init__(
@@ -80,14 +85,14 @@ class SqueezeExcitation(keras.layers.Layer):
         self.channel_axis = 3 if data_format == "channels_last" else 1
 
     def build(self, input_shape: Sequence[int | None]) -> None:
-        rule = f"takes feature maps (N, H, W, C) or (N, C, H, W), not {tuple(input_shape)}"
+        rule = f"expected a feature map (N, H, W, C) or (N, C, H, W), got {tuple(input_shape)}"
         require(len(input_shape) == 4, rule, where=self.name)
         channels = input_shape[self.channel_axis]
         if channels is None:
             raise ExciteError("the number of channels must be known", where=self.name)
         hidden = hidden_width(channels, self.reduction, self.divisor)
         self.channels, self.hidden_channels = channels, hidden
-        # torch.nn.Linear's start: uniform within 1 / sqrt(fan in).
+        # As torch.nn.Linear: uniform within 1 / sqrt(fan in).
         linear = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
         self.fc1_kernel = self._parameter("fc1_kernel", (channels, hidden), linear)
         self.fc1_bias = self._parameter("fc1_bias", (hidden,), "zeros") if self.bias else None
@@ -96,12 +101,12 @@ class SqueezeExcitation(keras.layers.Layer):
         self.fc2_bias = self._parameter("fc2_bias", (channels,), "zeros") if self.bias else None
 
     def squeeze(self, u: Any) -> Any:
-        """One number a channel (eq. 2): (N, H, W, C) -> (N, C), float32 or wider."""
+        """One value per channel (eq. 2): (N, H, W, C) -> (N, C), in float32 or wider."""
         wide = keras.backend.result_type(u.dtype, "float32")
         space = (1, 2) if self.data_format == "channels_last" else (2, 3)
         if self.squeeze_name == "max":
             return ops.cast(ops.max(u, axis=space), wide)
-        # Widened before summing: a sum of float16 activations overflows at 65504.
+        # Cast before the sum, which in float16 would overflow at 65504.
         return ops.mean(ops.cast(u, wide), axis=space)
 
     def excite(self, z: Any) -> Any:
@@ -135,7 +140,7 @@ class SqueezeExcitation(keras.layers.Layer):
         }
 
     def _parameter(self, name: str, shape: tuple[int, ...], start: Any) -> Any:
-        # Without autocast: mixed precision would hand it to the arithmetic in half precision.
+        # Without autocast, which would compute with half-precision weights under mixed precision.
         return self.add_weight(name=name, shape=shape, initializer=start, autocast=False)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.insertion.insert import insert
-from excite.insertion.sites import Where
+from excite.insertion.sites import Selector
 from excite.models.fused_blocks import fuse
 from excite.models.head import replace_head
 from excite.models.registry import REGISTRY
@@ -32,7 +32,7 @@ def create_model(
     image_size: int | None = None,
     attention: str | None = None,
     placement: str | Sequence[str] | None = None,
-    where: Where | None = None,
+    where: Selector | Sequence[Selector] | None = None,
     stages: int | Sequence[int] | None = None,
     attention_options: Mapping[str, Any] | None = None,
     truncate_after: str | None = None,

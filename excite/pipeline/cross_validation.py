@@ -32,7 +32,7 @@ from excite.runs.derive import architecture_of, evaluation_spec_of
 from excite.runs.environment import environment
 from excite.runs.label_candidates import write_candidates
 from excite.runs.prediction_table import prediction_rows
-from excite.runs.run import Run, new_run_folder
+from excite.runs.run import Run, create_run_folder
 from excite.system.devices import choose_device
 from excite.system.files import write_text
 from excite.system.malloc import keep_heap
@@ -106,7 +106,7 @@ def _begin(config: TrainConfig, folder: Path, display: Display) -> Path:
     with torch.random.fork_rng(devices=()):
         check_input(create_model(**architecture_of(config, classes)), config, classes)
     columns = {f"fold_{repeat}": numbers[:, repeat] for repeat in range(config.repeats)}
-    path = new_run_folder(folder)
+    path = create_run_folder(folder)
     run = Run(path)
     images.with_columns(split="", **columns).save(path / "manifest.csv")
     run.write_json("audit.json", found.to_dict())
@@ -201,7 +201,11 @@ def _row(run: Run, fold: Run, repeat: int, number: int) -> dict[str, Any]:
         "groups": test["groups"],
         "duplicates_in_train": test["duplicates_in_train"],
         **{name: test[name]["value"] for name in CORRECTED},
-        **({"share": fold.read_json("shifts.json")["share"]} if fold.config.recipe == "finetune" else {}),
+        **(
+            {"fraction": fold.read_json("robustness.json")["fraction"]}
+            if fold.config.recipe == "finetune"
+            else {}
+        ),
     }
 
 

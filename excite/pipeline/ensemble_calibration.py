@@ -20,7 +20,7 @@ from excite.runs.run import Run
 from excite.system.files import sha256_of
 from excite.system.progress import Display
 
-NEVER_SURE = float(np.nextafter(1.0, 2.0))  # no probability reaches it
+ALWAYS_ABSTAIN = float(np.nextafter(1.0, 2.0))  # no probability reaches it
 
 
 def write_ensemble(
@@ -50,7 +50,7 @@ def write_ensemble(
             abstain_below = choose_confidence(calibrated, spec.selective_accuracy)
         except ExciteError as error:  # the folds are trained, and can be used
             display.note(f"the ensemble is never sure: {error}")
-            abstain_below = NEVER_SURE
+            abstain_below = ALWAYS_ABSTAIN
     run.write_table("val_predictions.csv", prediction_rows(calibrated))
     run.write_json(
         "classifier.json",

@@ -18,7 +18,7 @@ from excite.data.batches import TrainingBatches
 from excite.data.file_validation import check_files
 from excite.data.manifest import Manifest
 from excite.data.pixel_cache import cached_pixels
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.data.split import split_manifest
 from excite.errors import BAD_USAGE, ExciteError
 from excite.insertion.insert import inserted_sites
@@ -32,10 +32,10 @@ from excite.pipeline.input_check import check_input
 from excite.pipeline.linear_probe import probe, probe_features
 from excite.pipeline.prepare_data import prepare_data
 from excite.pipeline.resolve import resolve
-from excite.pipeline.weight_interpolation import interpolate_weights, under_shifts
+from excite.pipeline.weight_interpolation import interpolate_weights, measure_robustness
 from excite.runs.derive import architecture_of, augmentation_of, preprocessing_of
 from excite.runs.environment import environment
-from excite.runs.run import Run, new_run_folder, newest_run
+from excite.runs.run import Run, create_run_folder, newest_run
 from excite.runs.training_overlap import duplicates_in_train
 from excite.system.cache import cache_directory
 from excite.system.devices import choose_device
@@ -147,7 +147,7 @@ def _prepare(
     check_input(model, config, len(manifest.classes), processes=world.size)
     # From here on something is written: all that can be wrong with the options has been found.
     # A fold's or a study's cell has a folder of its own; what an earlier attempt left there is overwritten.
-    path = world.broadcast(new_run_folder(folder) if world.first and images is None else folder)
+    path = world.broadcast(create_run_folder(folder) if world.first and images is None else folder)
     run = Run(path)
     config = config.replace(out=str(path))
     if world.first:
@@ -244,8 +244,8 @@ def _restore(
         outputs = probe(run, config, manifest, model, pixels, device, display, table="probe.csv")
     else:
         outputs = outputs_of(model, config, manifest, pixels, device)
-    shifts = under_shifts(model, run.checkpoints, config, manifest, pixels, device, display)
-    run.write_json("shifts.json", {"share": share, "probe": back, **shifts})
+    shifts = measure_robustness(model, run.checkpoints, config, manifest, pixels, device, display)
+    run.write_json("robustness.json", {"fraction": share, "probe": back, **shifts})
     return outputs
 
 
@@ -258,7 +258,7 @@ def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, world: World, dis
     weights = class_weights(training, by_photo=config.augmented_copies == "one")
     targets = training.targets()
     batches = TrainingBatches(
-        PixelSource(pixels, rows["train"], device=device),
+        PixelSubset(pixels, rows["train"], device=device),
         targets,
         classes=len(manifest.classes),
         preprocessing=preprocessing,
@@ -280,7 +280,7 @@ def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, world: World, dis
         model,
         batches,
         # Which epoch is the best is asked of one view: several would take as many times as long.
-        Validation(PixelSource(pixels, rows["val"]), validation.targets(), replace(preprocessing, tta="one")),
+        Validation(PixelSubset(pixels, rows["val"]), validation.targets(), replace(preprocessing, tta="none")),
         config,
         folder=run.checkpoints,
         device=device,

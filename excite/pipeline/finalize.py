@@ -10,7 +10,7 @@ from torch import nn
 
 from excite.config.train_config import TrainConfig
 from excite.data.manifest import Manifest
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.errors import ExciteError
 from excite.evaluation.abstention import choose_confidence
 from excite.evaluation.calibration import fit_temperature
@@ -87,7 +87,7 @@ def outputs_of(
 
     def logits(split: str) -> np.ndarray:
         rows = np.flatnonzero(manifest.table["split"] == split)
-        return predict_logits(model, PixelSource(pixels, rows), preprocessing_of(config), device=device)
+        return predict_logits(model, PixelSubset(pixels, rows), preprocessing_of(config), device=device)
 
     return Outputs(manifest.part("val"), logits("val"), logits("test"))
 

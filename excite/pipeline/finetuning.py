@@ -14,7 +14,7 @@ from excite.data.manifest import Manifest
 from excite.errors import ExciteError
 from excite.models.head import head_path, linear_head
 from excite.models.weights import save_tensors
-from excite.pipeline.linear_probe import fit_head, worth_of
+from excite.pipeline.linear_probe import describe_score, fit_head
 from excite.system.progress import Display
 
 START = "start.safetensors"
@@ -51,7 +51,7 @@ def start_from_probe(
     except ExciteError as error:
         display.note(f"starts from a head of zeros: {error.what}")
         return False
-    display.note(f"starts from a probe: {worth_of(fitted)}")
+    display.note(f"starts from a probe: {describe_score(fitted)}")
     return True
 
 

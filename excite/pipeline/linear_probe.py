@@ -47,7 +47,7 @@ def probe(
     run.write_table(table, [dict(zip(names, row, strict=True)) for row in fitted.tried])
     display.note(
         f"probe: {features.shape[1]} features of {known.sum()} images, strength {fitted.strength:g}: "
-        f"{worth_of(fitted)}"
+        f"{describe_score(fitted)}"
     )
     test = features[(manifest.table["split"] == "test").to_numpy()] @ fitted.weight.T + fitted.bias
     return Outputs(part, fitted.held_out, test)
@@ -102,7 +102,7 @@ def fit_head(model: nn.Module, features: np.ndarray, part: Manifest, config: Tra
     return fitted
 
 
-def worth_of(fitted: Probe) -> str:
+def describe_score(fitted: Probe) -> str:
     """What the chosen strength is worth on held-out images, as words."""
     _, loss, accuracy = min(fitted.tried, key=lambda row: row[1])
     return f"{accuracy:.1%} of held-out images right, log loss {loss:.3f}"

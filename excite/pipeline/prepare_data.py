@@ -7,7 +7,7 @@ from pathlib import Path
 
 from excite.audit.audit import Audit, audit
 from excite.config.train_config import TrainConfig
-from excite.data.file_validation import check_files, refuse_bad
+from excite.data.file_validation import check_files, require_readable
 from excite.data.paths import refuse_inside_data
 from excite.data.reading import read_manifest
 from excite.data.split import apply_group_pattern
@@ -49,7 +49,7 @@ def prepare_data(config: TrainConfig, out: Path, display: Display) -> Audit:
         checked = replace(checked, intensity_range=range_)
     for file in bad:
         display.note(f"left out: {file.path}: {file.reason}")
-    refuse_bad(bad, len(manifest), config.max_unreadable)
+    require_readable(bad, len(manifest), config.max_unreadable)
     if config.group_pattern is not None:
         checked = apply_group_pattern(checked, config.group_pattern)
     found = audit(
@@ -74,8 +74,8 @@ def _in_one_line(found: Audit) -> str:
         return f"audit: {len(found)} images, none of which belong together ({looked})"
     text = f"audit: {len(found)} images are {len(found.members)} groups ({looked}"
     text += ", groups of yours)" if found.manifest.table["group"].any() else ")"
-    if found.linked.oversized:
-        text += f"; {len(found.linked.oversized)} so large that they may be wrong: excite audit shows them"
+    if found.grouping.oversized:
+        text += f"; {len(found.grouping.oversized)} so large that they may be wrong: excite audit shows them"
     if found.conflicts:
         near_duplicates = "1 photo" if len(found.conflicts) == 1 else f"{len(found.conflicts)} photos"
         text += f"; {near_duplicates} under two labels"

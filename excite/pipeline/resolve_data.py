@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from excite.config.train_config import TrainConfig
-from excite.data.intensity import range_text
-from excite.data.manifest import Manifest, same_name
+from excite.data.intensity import format_range
+from excite.data.manifest import Manifest, normalize_name
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.pipeline.resolver import Resolver
 from excite.runs.derive import column_names
@@ -51,15 +51,15 @@ def resolve_images(now: Resolver) -> None:
     if now.config.intensity_range is None and extremes is not None:
         text = f"{extremes.images} images have more than 8 bits per channel, with samples from "
         text += f"{extremes.low:g} to {extremes.high:g}"
-        now.choose("intensity_range", range_text(extremes.range), text)
+        now.choose("intensity_range", format_range(extremes.range), text)
     if now.config.image_size is None:
         now.choose("image_size", *_image_size(now))
     if now.config.flips == "auto":
         now.set(flips="none" if now.config.data == "digits" else "horizontal")
     if now.config.tta == "auto":
         mirrored = now.config.recipe != "scratch" and now.config.flips != "none"
-        now.set(tta="flip" if mirrored else "one")
-    if now.config.tta != "one" and now.config.flips == "none":
+        now.set(tta="flip" if mirrored else "none")
+    if now.config.tta != "none" and now.config.flips == "none":
         what = "a mirror image is another class here, and views are mirrored"
         raise ExciteError(what, where="--tta", hint="leave it out", exit_code=BAD_USAGE)
 
@@ -68,7 +68,7 @@ def resolve_positive(now: Resolver) -> None:
     """Which class is to be found."""
     classes = now.manifest.classes
     if now.config.positive is not None:
-        now.set(positive=same_name(now.config.positive))
+        now.set(positive=normalize_name(now.config.positive))
     if now.config.positive is None and len(classes) == 2:
         rarer = min(classes, key=lambda name: now.manifest.counts()[name])
         now.choose("positive", rarer, "the rarer of two classes; a threshold is chosen for it")

@@ -16,18 +16,18 @@ from torch import Tensor, nn
 
 from excite.config.train_config import TrainConfig
 from excite.data.batches import derive_seed
-from excite.data.corruptions import SHIFTS, shifted
+from excite.data.corruptions import CORRUPTIONS, corrupt
 from excite.data.manifest import Manifest
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.inference.predict import predict_logits
 from excite.pipeline.finetuning import START
 from excite.runs.derive import preprocessing_of
 from excite.system.progress import Display
 from excite.training.loop import BEST
 
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the tuned weights, to be tried
-LARGEST = 256  # images that are looked at under every shift
-PLAIN = "as they are"
+FRACTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the tuned weights, to be tried
+MAX_IMAGES = 256  # images that are looked at under every shift
+PLAIN = "clean"
 
 Weights = Mapping[str, Tensor]
 
@@ -58,17 +58,17 @@ def interpolate_weights(
         the share of the tuned weights.
     """
     start, tuned = _ends(folder)
-    rows = some_rows(manifest, "val", config)
-    tried = [partial(_between, start, tuned, share) for share in SHARES]
+    rows = sample_rows(manifest, "val", config)
+    tried = [partial(_between, start, tuned, share) for share in FRACTIONS]
     losses, _ = _asked(model, tried, config, manifest.targets()[rows], pixels[rows], device, display)
     each = losses.mean(axis=0)  # over the shifts: (shares, images)
     means = each.mean(axis=1)
     chosen = nearest_to_start(each, manifest.group_codes()[rows])
     model.load_state_dict(tried[chosen]())
-    share = SHARES[chosen]
+    share = FRACTIONS[chosen]
     display.note(
         f"{share:.0%} of the tuned weights, {1 - share:.0%} of the start's: loss on validation images, as "
-        f"they are and shifted, {means[chosen]:.3f} (start {means[0]:.3f}, tuned {means[-1]:.3f})"
+        f"they are and corrupt, {means[chosen]:.3f} (start {means[0]:.3f}, tuned {means[-1]:.3f})"
     )
     return share
 
@@ -92,7 +92,7 @@ def nearest_to_start(losses: np.ndarray, groups: np.ndarray) -> int:
     return best
 
 
-def under_shifts(
+def measure_robustness(
     model: nn.Module,
     folder: Path,
     config: TrainConfig,
@@ -111,7 +111,7 @@ def under_shifts(
         ``log_loss``, of one view and before any temperature.
     """
     kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    rows = some_rows(manifest, "test", config)
+    rows = sample_rows(manifest, "test", config)
     start, tuned = _ends(folder)
     asked = [lambda: start, lambda: tuned, lambda: kept]
     losses, right = _asked(model, asked, config, manifest.targets()[rows], pixels[rows], device, display)
@@ -120,16 +120,16 @@ def under_shifts(
         "n": len(rows),
         "rows": [
             {
-                "shift": name,
+                "corruption": name,
                 **{
                     kind: {
                         "accuracy": float(right[row, column].mean()),
                         "log_loss": float(losses[row, column].mean()),
                     }
-                    for column, kind in enumerate(("start", "tuned", "kept"))
+                    for column, kind in enumerate(("start", "tuned", "final"))
                 },
             }
-            for row, name in enumerate((PLAIN, *SHIFTS))
+            for row, name in enumerate((PLAIN, *CORRUPTIONS))
         ],
     }
 
@@ -162,13 +162,13 @@ def _asked(
 
     Of each image one view is asked: it is weights that are compared. They are made when they are asked.
     """
-    names, progress = (PLAIN, *SHIFTS), display.stage("asking under other light")
-    preprocessing = dataclasses.replace(preprocessing_of(config), tta="one")
+    names, progress = (PLAIN, *CORRUPTIONS), display.stage("asking under other light")
+    preprocessing = dataclasses.replace(preprocessing_of(config), tta="none")
     losses = np.zeros((len(names), len(weights), len(targets)))
     right = np.zeros(losses.shape, dtype=bool)
     truth = torch.from_numpy(targets)
     for row, name in enumerate(names):
-        source = PixelSource(pixels if name == PLAIN else shifted(pixels, name))
+        source = PixelSubset(pixels if name == PLAIN else corrupt(pixels, name))
         for column, each in enumerate(weights):
             model.load_state_dict(each())
             logits = predict_logits(model, source, preprocessing, device=device, precision=config.precision)
@@ -179,11 +179,11 @@ def _asked(
     return losses, right
 
 
-def some_rows(manifest: Manifest, split: str, config: TrainConfig) -> np.ndarray:
-    """Rows of a split, in order: of a photo with copies one, as an epoch draws, and ``LARGEST`` at most."""
+def sample_rows(manifest: Manifest, split: str, config: TrainConfig) -> np.ndarray:
+    """Rows of a split, in order: of a photo with copies one, as an epoch draws, and ``MAX_IMAGES`` at most."""
     rows = np.flatnonzero(manifest.table["split"] == split)
     rows = np.random.default_rng(derive_seed(config.seed, len(rows))).permutation(rows)
     if config.augmented_copies == "one":
         firsts = np.unique(manifest.photo_codes()[rows], return_index=True)[1]
         rows = rows[np.sort(firsts)]
-    return np.sort(rows[:LARGEST])
+    return np.sort(rows[:MAX_IMAGES])

@@ -15,13 +15,13 @@ from torch import nn
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.decoding import decode, upright
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.errors import ExciteError
 from excite.evaluation.calibration import SMALLEST
 from excite.inference.ensemble_network import EnsembleNetwork, MeanEnsemble
 from excite.inference.predict import predict_logits, softmax
 from excite.models.weights import save_tensors
-from excite.runs.classifier_file import FORMAT, check_weights, network_of, read_facts
+from excite.runs.classifier_file import FORMAT, check_weights, load_network, read_classifier_file
 from excite.runs.ensemble_weights import member_networks
 from excite.runs.run import Run
 from excite.system.devices import choose_device
@@ -35,12 +35,12 @@ class Disagreement:
 
     Args:
         members: how many there are.
-        against: how many of them say another class than the ensemble.
+        disagreeing: how many of them predict another class than the ensemble.
         low, high: the least and the greatest probability that one of them gives to the ensemble's class.
     """
 
     members: int
-    against: int
+    disagreeing: int
     low: float
     high: float
 
@@ -54,7 +54,7 @@ class Prediction:
         label: the most probable class.
         probability: its probability.
         probabilities: of every class, by name.
-        sure: whether the probability reaches the confidence that the classifier was trained to ask for.
+        abstained: whether the probability is below the classifier's ``abstain_below``.
         disagreement: between the members of an ensemble; None: it is one network's answer.
     """
 
@@ -62,7 +62,7 @@ class Prediction:
     label: str
     probability: float
     probabilities: Mapping[str, float]
-    sure: bool = True
+    abstained: bool = False
     disagreement: Disagreement | None = None
 
 
@@ -114,11 +114,11 @@ class Classifier:
         """
         keep_heap()
         run = run if isinstance(run, Run) else Run.open(run)
-        facts = read_facts(run)
+        facts = read_classifier_file(run)
         if "members" in facts:
             return load_ensemble(run, facts, device=device)
         check_weights(run, facts)
-        model = network_of(run, facts)
+        model = load_network(run, facts)
         model.to(choose_device(device)).to(memory_format=torch.channels_last)
         preprocessing = Preprocessing(**facts["preprocessing"])
         return cls(
@@ -170,27 +170,27 @@ class Classifier:
             batch = several[start : start + batch_size]
             pixels = np.stack([self._pixels(image, limit) for image in batch])
             paths = ["" if isinstance(image, Image.Image) else str(image) for image in batch]
-            found += self._answers(paths, PixelSource(pixels))
+            found += self._answers(paths, PixelSubset(pixels))
         return found
 
-    def logits(self, source: PixelSource, batch_size: int = 64) -> np.ndarray:
+    def logits(self, source: PixelSubset, batch_size: int = 64) -> np.ndarray:
         """(N, C) outputs of the network for preprocessed images."""
         return predict_logits(
             self.model, source, self.preprocessing, device=self.device, batch_size=batch_size
         )
 
-    def probabilities(self, source: PixelSource, batch_size: int = 64) -> np.ndarray:
+    def probabilities(self, source: PixelSubset, batch_size: int = 64) -> np.ndarray:
         """(N, C) float64 probabilities of preprocessed images, calibrated."""
         return softmax(self.logits(source, batch_size) / self.temperature)
 
-    def _answers(self, paths: Sequence[str], source: PixelSource) -> list[Prediction]:
+    def _answers(self, paths: Sequence[str], source: PixelSubset) -> list[Prediction]:
         return [self._answer(path, row) for path, row in zip(paths, self.probabilities(source), strict=True)]
 
     def _answer(self, path: str, row: np.ndarray) -> Prediction:
         best = int(row.argmax())
         named = dict(zip(self.classes, map(float, row), strict=True))
         return Prediction(
-            path, self.classes[best], float(row[best]), named, sure=bool(row[best] >= self.abstain_below)
+            path, self.classes[best], float(row[best]), named, abstained=bool(row[best] < self.abstain_below)
         )
 
     def _pixels(self, image: str | Path | Image.Image, max_pixels: int) -> np.ndarray:
@@ -209,19 +209,19 @@ class Ensemble(Classifier):
     def is_ensemble(self) -> bool:
         return True
 
-    def member_probabilities(self, source: PixelSource, batch_size: int = 64) -> np.ndarray:
+    def member_probabilities(self, source: PixelSubset, batch_size: int = 64) -> np.ndarray:
         """(N, M, C) float64: what each member says, calibrated by its own fold."""
         each = predict_logits(
             self.model.members, source, self.preprocessing, device=self.device, batch_size=batch_size
         )
         return softmax(each.reshape(-1, len(self.classes))).reshape(each.shape)
 
-    def probabilities(self, source: PixelSource, batch_size: int = 64) -> np.ndarray:
+    def probabilities(self, source: PixelSubset, batch_size: int = 64) -> np.ndarray:
         """(N, C) float64 mean of the members' probabilities, calibrated. Each member's logits are averaged
         over the views of an image first, as its fold's own classifier does."""
         return _tempered(self.member_probabilities(source, batch_size).mean(axis=1), self.temperature)
 
-    def _answers(self, paths: Sequence[str], source: PixelSource) -> list[Prediction]:
+    def _answers(self, paths: Sequence[str], source: PixelSubset) -> list[Prediction]:
         each = self.member_probabilities(source)
         mean = _tempered(each.mean(axis=1), self.temperature)
         # At the same temperature as the mean, or it could lie outside of what they say.
@@ -246,7 +246,7 @@ def load_ensemble(run: Run, facts: Mapping[str, Any], *, device: str = "cpu") ->
         ExciteError: if a member is missing or was changed since the cross-validation ended.
     """
     members = [Run(run.path / member["run"]) for member in facts["members"]]
-    known = [read_facts(member) for member in members]
+    known = [read_classifier_file(member) for member in members]
     for member, own, listed in zip(members, known, facts["members"], strict=True):
         check_weights(member, own)
         if own["sha256"]["model.safetensors"] != listed["sha256"] or own["classes"] != facts["classes"]:
@@ -276,5 +276,7 @@ def _tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 
 def _disagreement(members: np.ndarray, best: int) -> Disagreement:
     """Of the probabilities (M, C) of one image."""
-    against = int((members.argmax(axis=1) != best).sum())
-    return Disagreement(len(members), against, float(members[:, best].min()), float(members[:, best].max()))
+    disagreeing = int((members.argmax(axis=1) != best).sum())
+    return Disagreement(
+        len(members), disagreeing, float(members[:, best].min()), float(members[:, best].max())
+    )

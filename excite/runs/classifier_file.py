@@ -16,7 +16,7 @@ from excite.system.files import sha256_of
 FORMAT = 3  # of classifier.json
 
 
-def read_facts(run: Run) -> dict[str, Any]:
+def read_classifier_file(run: Run) -> dict[str, Any]:
     """``classifier.json`` of a run. Raises: ExciteError if it is not there, damaged, or of another format."""
     facts = run.read_json("classifier.json")
     if facts.get("format") != FORMAT:
@@ -33,7 +33,7 @@ def check_weights(run: Run, facts: Mapping[str, Any]) -> None:
         raise ExciteError("is missing or not the file that the training wrote", where=run.weights)
 
 
-def network_of(run: Run, facts: Mapping[str, Any]) -> nn.Module:
+def load_network(run: Run, facts: Mapping[str, Any]) -> nn.Module:
     """The network of a run with its weights. Raises: ExciteError if they do not fit."""
     model = create_model(**facts["architecture"])
     report = load_weights(model, run.weights)

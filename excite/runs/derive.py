@@ -9,7 +9,7 @@ from excite.config.overrides import module_paths, stage_numbers
 from excite.config.train_config import TrainConfig
 from excite.data.augmentation import PRESETS, Augmentation
 from excite.data.intensity import IntensityRange, parse_range
-from excite.data.manifest import same_name
+from excite.data.manifest import normalize_name
 from excite.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from excite.errors import unknown_name
 from excite.evaluation.evaluate import EvaluationSpec
@@ -76,7 +76,7 @@ def augmentation_of(config: TrainConfig) -> Augmentation:
 def evaluation_spec_of(config: TrainConfig) -> EvaluationSpec:
     """What a configuration asks of an evaluation."""
     return EvaluationSpec(
-        None if config.positive is None else same_name(config.positive),
+        None if config.positive is None else normalize_name(config.positive),
         config.sensitivity,
         config.specificity,
         config.abstain_below,

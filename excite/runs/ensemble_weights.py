@@ -10,18 +10,18 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from excite.models.head import head_path, replace_head
-from excite.runs.classifier_file import network_of
+from excite.runs.classifier_file import load_network
 from excite.runs.run import Run
 
 
 def member_networks(members: Sequence[Run], known: Sequence[Mapping[str, Any]]) -> list[nn.Module]:
     """The members' networks; one for all where they differ in their last layer alone, as probes do."""
-    first = network_of(members[0], known[0])
+    first = load_network(members[0], known[0])
     if len(members) > 1 and all(own["architecture"] == known[0]["architecture"] for own in known):
         heads = _heads(first, members)
         if heads is not None:
             return [_with_heads(first, heads)]
-    return [first, *(network_of(*each) for each in zip(members[1:], known[1:], strict=True))]
+    return [first, *(load_network(*each) for each in zip(members[1:], known[1:], strict=True))]
 
 
 def _heads(first: nn.Module, members: Sequence[Run]) -> list[dict[str, Tensor]] | None:

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from excite.data.csv_table import read_table
-from excite.data.file_validation import check_files, refuse_bad
-from excite.data.intensity import beyond_range
-from excite.data.manifest import Manifest, same_name
-from excite.data.paths import absolute_path, refuse_inside_data, same_place
+from excite.data.file_validation import check_files, require_readable
+from excite.data.intensity import range_warning
+from excite.data.manifest import Manifest, normalize_name
+from excite.data.paths import absolute_path, is_same_path, refuse_inside_data
 from excite.data.pixel_cache import cached_pixels
 from excite.data.reading import read_manifest
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.data.split import apply_group_pattern
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.evaluate import EvaluationSpec, evaluate_predictions
@@ -38,7 +38,7 @@ class Evaluation:
 
     Args:
         split: what the set is called: test, val, train, or all.
-        figures: as in ``metrics.json``.
+        metrics: as in ``metrics.json``.
         predictions: what was said of each image.
         unseen: those of images that the training has not seen; None where that is not known, as for a
             table of predictions, or where it is none of them.
@@ -46,9 +46,9 @@ class Evaluation:
     """
 
     split: str
-    figures: dict[str, Any]
+    metrics: dict[str, Any]
     predictions: Predictions
-    has_no_hooks: Predictions | None = None
+    unseen: Predictions | None = None
     seen: tuple[SeenImage, ...] = ()
 
 
@@ -124,17 +124,17 @@ def evaluate_run(
     )
     for file in bad:
         display.note(f"left out: {file.path}: {file.reason}")
-    refuse_bad(bad, len(manifest), max_unreadable)
+    require_readable(bad, len(manifest), max_unreadable)
     trained_range = classifier.preprocessing.intensity_range
-    if data is not None and (text := beyond_range(checked.extremes, trained_range)):
+    if data is not None and (text := range_warning(checked.extremes, trained_range)):
         display.note(text)
     if data is None and (bad or not checked.table["sha256"].equals(manifest.table["sha256"])):
         raise ExciteError("its images are not what they were when it was trained", where=run.path)
     pixels = cached_pixels(
         checked, classifier.preprocessing, cache_directory(), progress=display.stage("decoding images")
     )
-    predictions = predictions_of(checked, classifier.probabilities(PixelSource(pixels)))
-    validation = run.predicted("val") if spec.need_validation else None
+    predictions = predictions_of(checked, classifier.probabilities(PixelSubset(pixels)))
+    validation = run.predicted("val") if spec.needs_validation else None
 
     def figures_of(rows: np.ndarray) -> dict[str, Any]:
         return evaluate_predictions(
@@ -221,7 +221,7 @@ def evaluate_table(
 def _refuse_same_table(out: Path, tables: Sequence[Path]) -> None:
     """Raises: ExciteError where the table that is written would take the place of one that is read."""
     for table in tables:
-        if same_place(str(table), str(out / "predictions.csv")):
+        if is_same_path(str(table), str(out / "predictions.csv")):
             what = "would be written over by the evaluation"
             raise ExciteError(what, where=table, hint="name another folder with --out", exit_code=BAD_USAGE)
 
@@ -237,8 +237,8 @@ def _aligned(
     manifest: Manifest, classes: tuple[str, ...], mapping: Mapping[str, str], where: object
 ) -> Manifest:
     """The manifest with the run's classes in the run's order."""
-    mapping = {same_name(theirs): same_name(ours) for theirs, ours in mapping.items()}
-    classes = tuple(map(same_name, classes))
+    mapping = {normalize_name(theirs): normalize_name(ours) for theirs, ours in mapping.items()}
+    classes = tuple(map(normalize_name, classes))
     for theirs, ours in mapping.items():
         if theirs not in manifest.classes:
             raise unknown_name("class", theirs, manifest.classes, where=f"--map-class {theirs}={ours}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from excite.config.train_config import TrainConfig
-from excite.data.paths import absolute_path, same_place
+from excite.data.paths import absolute_path, is_same_path
 from excite.errors import BAD_USAGE, ExciteError, require_utf8
 from excite.system.files import create_exclusively, write_text
 from excite.system.text import command_line, csv_text
@@ -76,13 +76,13 @@ class Run:
         """Every option as it was settled."""
         return TrainConfig.from_yaml(self.path / "config.yaml")
 
-    def began_with(self, data: str) -> bool:
+    def was_trained_on(self, data: str) -> bool:
         """Whether the run was trained on this folder or table, however the path is written."""
         return self.is_same_place(data, self.config.data)
 
     def is_same_place(self, path: str, before: str) -> bool:
         """Whether a path is the one that an option named ``before`` when the run began."""
-        return path == before or same_place(path, before, self._working_directory)
+        return path == before or is_same_path(path, before, self._working_directory)
 
     @property
     def data_path(self) -> Path:
@@ -165,7 +165,7 @@ class Run:
             raise ExciteError(f"cannot be read: {error}", where=self.path / name) from error
 
 
-def new_run_folder(wanted: Path) -> Path:
+def create_run_folder(wanted: Path) -> Path:
     """Claim the folder ``wanted`` or, where a run has claimed it, the first free of ``wanted-2``, ``-3`` ...
 
     Whoever creates the file ``environment.json`` in an empty folder has claimed it: of several processes at
@@ -239,7 +239,7 @@ def newest_run(wanted: Path, data: str = "") -> Path:
 
 def _began_with(folder: Path, data: str) -> bool:
     with contextlib.suppress(ExciteError):
-        return Run(folder).began_with(data)
+        return Run(folder).was_trained_on(data)
     return False
 
 

@@ -10,7 +10,7 @@ from excite.audit.audit import PHOTOS_UP_TO
 from excite.audit.duplicates.cross_pairs import find_cross_pairs
 from excite.audit.duplicates.grouping import BITS_FOR_ONE, bits
 from excite.audit.duplicates.pair import KINDS, Pair
-from excite.audit.leaks import siblings
+from excite.audit.leaks import count_near_duplicates
 from excite.data.manifest import Manifest
 from excite.runs.derive import intensity_range_of
 from excite.runs.run import Run
@@ -111,4 +111,4 @@ def duplicates_in_train(manifest: Manifest, split: str) -> int:
     if split == "train" or "train" not in manifest.splits:
         return 0
     codes = [int(code) for code in manifest.group_codes()]
-    return siblings(manifest.table["split"].tolist(), codes, of=split)
+    return count_near_duplicates(manifest.table["split"].tolist(), codes, of=split)

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_curve
 
 from excite.errors import ExciteError
 from excite.evaluation.abstention import (
-    NOT_SURE,
+    ABSTAINED,
     accuracy_by_coverage,
     answers,
     choose_confidence,
@@ -165,7 +165,7 @@ def test_the_confidence_for_a_wished_accuracy_answers_as_many_as_can_be(
 
 def test_below_the_confidence_the_answer_is_not_sure() -> None:
     rows = np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5]])
-    assert answers(rows, 0.6).tolist() == [0, 1, NOT_SURE]
+    assert answers(rows, 0.6).tolist() == [0, 1, ABSTAINED]
     result = with_abstention(Predictions(np.array([0, 0, 1]), rows, ("a", "b")), 0.6)
     json.dumps(result, allow_nan=False)
     assert result["answered"] == 2

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize, prune
 
 import excite
 from excite.attention.squeeze_excitation import SqueezeExcitation
-from excite.insertion.copying import copied
+from excite.insertion.copying import deep_copy
 from excite.kernels.dispatch import use_kernels
 from excite.kernels.norm_gate import uses_means_only
 from excite.models.densenet import DenseNet, Transition
@@ -32,7 +32,7 @@ def same_either_way(module: nn.Module, x: Tensor) -> None:
     """Output and gradients with and without fused operators."""
     found = []
     for choice in ("plain", "off"):
-        twin = copied(module)
+        twin = deep_copy(module)
         with use_kernels(choice):
             out = twin(x)
             out.float().sin().sum().backward()

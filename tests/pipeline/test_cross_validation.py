@@ -19,8 +19,7 @@ import excite
 from excite.cli.app import run as excite_cli
 from excite.errors import ExciteError
 from excite.runs.run import Run
-
-from ..conftest import Command, make_pictures
+from tests.conftest import Command, make_pictures
 
 QUICK = {"epochs": 3, "batch_size": 8, "quiet": True, "device": "cpu", "model": "cifar_resnet20"}
 QUICK |= {"precision": "float32"}

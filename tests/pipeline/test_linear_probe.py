@@ -14,8 +14,7 @@ from excite.errors import ExciteError
 from excite.models.head import head_path
 from excite.runs.evaluate import evaluate_run
 from excite.runs.run import Run
-
-from ..conftest import make_pictures
+from tests.conftest import make_pictures
 
 QUICK = {"quiet": True, "device": "cpu", "model": "cifar_resnet20", "image_size": 32}
 

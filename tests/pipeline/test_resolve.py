@@ -120,7 +120,7 @@ TRAINED = {"weights": "w.safetensors", "model": "mobilenetv1_100"}
         {"lr": 1e-3},
         {"augment": "none"},
         {"augment_options": {"rotation": 5}},
-        {"copies": "all"},
+        {"augmented_copies": "all"},
         {"compile": False, "batch_size": 8},
     ],
 )
@@ -137,7 +137,7 @@ def test_who_says_how_to_train_wants_training(given: dict[str, object]) -> None:
 
 
 def test_what_says_nothing_of_training_leaves_the_probe() -> None:
-    given = {"balance": "weights", "flips": "both", "image_size": 64, "seed": 3, "views": "one"}
+    given = {"balance": "weights", "flips": "both", "image_size": 64, "seed": 3, "tta": "one"}
     assert settled(**TRAINED, **given).recipe == "probe"
 
 

@@ -62,7 +62,7 @@ Made = Callable[..., Audit]
 
 
 @pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
+def classifier_metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
     """An audit of pictures with these names in two classes, every one a pair with the next."""
 
     def make(names: list[str], confidences: list[float] | None = None, size: int = 300) -> Audit:

@@ -23,10 +23,10 @@ from excite.reporting.curves import TOLERANCE, precision_recall_points, roc_poin
 from excite.reporting.model_card import markdown_text
 from excite.reporting.provenance import command
 from excite.reporting.report import model_card
-from excite.reporting.robustness_table import shift_table
-from excite.reporting.run_charts import kept_epoch, learning_charts
+from excite.reporting.robustness_table import build_robustness_table
+from excite.reporting.run_charts import best_epoch, learning_charts
 from excite.reporting.svg import round_steps
-from excite.reporting.tables import Notes, cell, figure_text, letter, number_text
+from excite.reporting.tables import Notes, cell, letter, metric_text, number_text
 from tests.evaluation.simulated import messy
 from tests.reporting.run_folders import history, write_cross_validation, write_run
 
@@ -79,7 +79,7 @@ def test_ticks_are_few_round_and_inside(low: float, width: float) -> None:
 
 def test_the_kept_epoch_is_the_best_and_of_equal_ones_the_surer() -> None:
     table = history().assign(val_accuracy=[0.5, 0.9, 0.9, 0.9, 0.1], val_loss=[1.0, 0.5, 0.3, 0.4, 0.1])
-    assert kept_epoch(table) == 3
+    assert best_epoch(table) == 3
     assert "kept: epoch 3" in [key.text for key in learning_charts(table)[0].legend]
 
 
@@ -111,8 +111,8 @@ def test_what_is_not_defined_is_told_with_its_reason() -> None:
         ("a", "not defined: no image is of this class"),
         ("b", "no interval: 3 groups are too few"),
     ]
-    assert figure_text(gone) == "not defined: no image is of this class"
-    assert figure_text(bare) == "0.500 (no interval: 3 groups are too few)"
+    assert metric_text(gone) == "not defined: no image is of this class"
+    assert metric_text(bare) == "0.500 (no interval: 3 groups are too few)"
     assert number_text("auroc", None) == "not defined"
     assert [letter(number) for number in (0, 25, 26, 27, 52)] == ["a", "z", "aa", "ab", "ba"]
 
@@ -230,17 +230,20 @@ def test_the_card_says_how_disjoint_how_good_and_how_to_load(tmp_path: Path) -> 
 
 def test_shifts_say_which_weights_bear_them_better_and_what_they_are_on_the_mean() -> None:
     def row(name: str, start: float, tuned: float) -> dict[str, object]:
-        figures = {"start": start, "tuned": tuned, "kept": (start + tuned) / 2}
-        return {"shift": name, **{kind: {"accuracy": 1 - v, "log_loss": v} for kind, v in figures.items()}}
+        figures = {"start": start, "tuned": tuned, "final": (start + tuned) / 2}
+        return {
+            "corruption": name,
+            **{kind: {"accuracy": 1 - v, "log_loss": v} for kind, v in figures.items()},
+        }
 
-    rows = [row("as they are", 0.5, 0.3), row("darker", 0.4, 0.6), row("noisy", 0.2, 0.8)]
-    table = shift_table({"share": 0.25, "probe": False, "n": 40, "rows": rows})
+    rows = [row("clean", 0.5, 0.3), row("darker", 0.4, 0.6), row("noisy", 0.2, 0.8)]
+    table = build_robustness_table({"fraction": 0.25, "probe": False, "n": 40, "rows": rows})
     assert "the weights at the start do better" in table.says
     assert "as they are, it is the tuned weights" in table.says
     assert "25% of the tuned and 75% of the start's" in table.says
     assert table.rows[-1] == ("mean of the shifts", ("70.0 %, 0.300", "30.0 %, 0.700", "50.0 %, 0.500"))
     agreed_rows = [rows[0], row("darker", 0.6, 0.4)]
-    agreed = shift_table({"share": 0.0, "probe": True, "n": 40, "rows": agreed_rows})
+    agreed = build_robustness_table({"fraction": 0.0, "probe": True, "n": 40, "rows": agreed_rows})
     assert "nothing of the tuned, but the start: a probe, fitted anew to validation images too" in agreed.says
     assert "the tuned weights do better" in agreed.says
     assert "on the images as they are, too" in agreed.says

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ..conftest import Command
+from tests.conftest import Command
 
 TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
 OPTIONS = ("--epochs", 2, "--batch-size", 12, "--precision", "float32", "--augment", "best", "--seed", 5)

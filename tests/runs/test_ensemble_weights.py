@@ -21,13 +21,12 @@ from excite.errors import ExciteError
 from excite.evaluation.calibration import fit_temperature, logits_of
 from excite.evaluation.predictions import Predictions
 from excite.models.head import head_path
-from excite.pipeline.ensemble_calibration import NEVER_SURE, write_ensemble
+from excite.pipeline.ensemble_calibration import ALWAYS_ABSTAIN, write_ensemble
 from excite.runs.evaluate import evaluate_run
 from excite.runs.label_candidates import write_candidates
 from excite.runs.run import Run
 from excite.system.progress import Display
-
-from ..conftest import make_pictures
+from tests.conftest import make_pictures
 
 QUICK = {"quiet": True, "device": "cpu", "model": "cifar_resnet20", "image_size": 32, "precision": "float32"}
 MISLABELLED = "p3_3.png"
@@ -95,7 +94,7 @@ def test_it_says_the_mean_of_its_members_and_how_far_they_go_apart(
         assert one.disagreement.low == pytest.approx(own[:, number, best].min(), abs=1e-5)
         assert one.disagreement.high == pytest.approx(own[:, number, best].max(), abs=1e-5)
         if np.abs(each[:, number, 0] - 0.5).min() > 1e-4:
-            assert one.disagreement.against == (each[:, number].argmax(axis=1) != best).sum()
+            assert one.disagreement.disagreeing == (each[:, number].argmax(axis=1) != best).sum()
     assert excite.Classifier.load(run.fold(0, 0)).predict(files[0])[0].disagreement is None
 
 
@@ -131,14 +130,14 @@ def test_the_command_shows_disagreement_in_every_format(
     (told,) = json.loads(capsys.readouterr().out)
     assert told["disagreement"] == {
         "members": 3,
-        "against": said.disagreement.against,
+        "disagreeing": said.disagreement.disagreeing,
         "low": pytest.approx(said.disagreement.low),
         "high": pytest.approx(said.disagreement.high),
     }
     assert excite_cli(["predict", str(probed.path), file, "--format", "csv"]) == 0
     (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
-    assert list(row)[-4:] == ["members", "members_against", "members_low", "members_high"]
-    assert (row["members"], row["members_against"]) == ("3", str(said.disagreement.against))
+    assert list(row)[-4:] == ["members", "members_disagreeing", "members_low", "members_high"]
+    assert (row["members"], row["members_disagreeing"]) == ("3", str(said.disagreement.disagreeing))
     assert float(row["members_low"]) == pytest.approx(said.disagreement.low)
     assert excite_cli(["predict", str(probed.path), file]) == 0
     assert (
@@ -220,7 +219,7 @@ def test_a_wish_that_cannot_be_had_leaves_it_never_sure(tmp_path: Path) -> None:
     display = Display()
     display.note = notes.append  # type: ignore[method-assign]
     found = write_ensemble(Run(tmp_path), [], wrong, display)
-    assert found["abstain_below"] == NEVER_SURE > 1
+    assert found["abstain_below"] == ALWAYS_ABSTAIN > 1
     assert "the ensemble is never sure: no confidence makes 100.0% of the validation" in notes[0]
 
 

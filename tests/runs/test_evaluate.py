@@ -20,8 +20,7 @@ from excite.evaluation.evaluate import EvaluationSpec
 from excite.runs.evaluate import evaluate_run
 from excite.runs.run import Run
 from tests.conftest import make_pictures
-
-from .test_audited import scene
+from tests.pipeline.test_prepare_data import scene
 
 QUICK = {"epochs": 2, "batch_size": 8, "quiet": True, "device": "cpu", "model": "cifar_resnet20"}
 
@@ -50,7 +49,7 @@ def test_the_training_answers_what_was_asked(trained: Run) -> None:
         assert row["n"] == len(rows)
         assert row["accuracy"]["value"] == pytest.approx((rows["label"] == rows["predicted"]).mean())
     point = test["operating_point"]  # two equal classes: the first is called positive
-    assert (point["chosen"]["label"], point["chosen"]["wished"], point["chosen"]["level"]) == (
+    assert (point["chosen"]["label"], point["chosen"]["criterion"], point["chosen"]["level"]) == (
         "a",
         "sensitivity",
         0.95,
@@ -73,8 +72,8 @@ def test_the_saved_temperature_makes_validation_likelier_than_none(trained: Run)
 
 def test_other_wishes_can_be_asked_later(trained: Run) -> None:
     spec = EvaluationSpec(positive="b", specificity=0.9, abstain_below=0.6)
-    figures = evaluate_run(trained, spec=spec).figures
-    assert figures["operating_point"]["chosen"]["wished"] == "specificity"
+    figures = evaluate_run(trained, spec=spec).metrics
+    assert figures["operating_point"]["chosen"]["criterion"] == "specificity"
     confidences = trained.predicted("test").confidences
     assert figures["abstention"]["answered"] == (confidences >= 0.6).sum()
     assert "subgroups" not in figures
@@ -84,10 +83,10 @@ def test_a_classifier_that_may_doubt_says_so(trained: Run, tmp_path: Path) -> No
     options = trained.config.to_dict() | {"abstain_below": 0.99, "out": str(tmp_path / "run"), "quiet": True}
     run = excite.train(options.pop("data"), **options)
     said = excite.Classifier.load(run).predict(list(run.predictions["path"]))
-    assert {one.sure for one in said} >= {False}
+    assert {one.abstained for one in said} >= {True}
     for one in said:
-        assert one.sure == (one.probability >= 0.99)
-    assert run.metrics["test"]["abstention"]["answered"] == sum(one.sure for one in said)
+        assert one.abstained == (one.probability < 0.99)
+    assert run.metrics["test"]["abstention"]["answered"] == sum(not one.abstained for one in said)
 
 
 @pytest.fixture
@@ -153,9 +152,9 @@ def test_seen_images_are_named_with_counterpart_and_evidence_and_figures_are_giv
     ]
     predictions = pd.read_csv(tmp_path / "o" / "predictions.csv")
     rest = predictions[~predictions["path"].isin([row["path"] for row in rows])]
-    has_no_hooks = figures["without_seen"]
-    assert (figures["n"], has_no_hooks["n"]) == (13, len(rest))
-    assert has_no_hooks["accuracy"]["value"] == pytest.approx((rest["label"] == rest["predicted"]).mean())
+    unseen = figures["without_seen"]
+    assert (figures["n"], unseen["n"]) == (13, len(rest))
+    assert unseen["accuracy"]["value"] == pytest.approx((rest["label"] == rest["predicted"]).mean())
     for name in seen:
         assert name in said
     assert "without   accuracy" in said
@@ -175,7 +174,7 @@ def test_a_second_evaluation_looks_at_new_images_alone(
         return decode(path, **options)
 
     monkeypatch.setattr(looks, "decode_and_hash", watched)
-    figures = evaluate_run(trained, str(foreign), mapping={"measles": "b"}).figures
+    figures = evaluate_run(trained, str(foreign), mapping={"measles": "b"}).metrics
     assert looked == ["new.png"]
     assert (figures["n"], figures["seen_in_training"]) == (14, 3)
     looked.clear()
@@ -257,7 +256,7 @@ def test_other_data_has_groups_of_its_own(
 
 
 def test_a_runs_own_images_keep_the_groups_of_its_manifest(patterned: Run) -> None:
-    figures = evaluate_run(patterned).figures
+    figures = evaluate_run(patterned).metrics
     test = patterned.manifest.part("test")
     assert (figures["groups"], figures["grouped_by"]) == (test.table["group"].nunique(), "run")
     assert figures["groups"] < figures["n"]
@@ -313,10 +312,10 @@ def test_copies_of_images_that_are_gone_are_known_by_content_or_from_memory(
     shutil.copytree(trained.path, moved)
     manifest = moved / "manifest.csv"
     manifest.write_text(manifest.read_text().replace(str(trained.path.parent), str(tmp_path / "gone")))
-    figures = evaluate_run(Run(moved), str(foreign), mapping={"measles": "b"}).figures
+    figures = evaluate_run(Run(moved), str(foreign), mapping={"measles": "b"}).metrics
     assert figures["seen_in_training"] == 3
     monkeypatch.setenv("EXCITE_CACHE", str(tmp_path / "cache"))
-    figures = evaluate_run(Run(moved), str(foreign), mapping={"measles": "b"}).figures
+    figures = evaluate_run(Run(moved), str(foreign), mapping={"measles": "b"}).metrics
     assert figures["seen_in_training"] == 1
 
 
@@ -471,8 +470,8 @@ def test_classes_are_aligned_in_both_unicode_forms(tmp_path: Path) -> None:
     assert run.config.positive == composed
     found = evaluate_run(run, str(tmp_path / "new"), mapping={"the\u0301": "tea"}, out=tmp_path / "out")
     assert found.predictions.classes == (composed, "tea")
-    assert {name: row["n"] for name, row in found.figures["classes"].items()} == {composed: 12, "tea": 12}
-    assert found.figures["operating_point"]["chosen"]["label"] == composed
+    assert {name: row["n"] for name, row in found.metrics["classes"].items()} == {composed: 12, "tea": 12}
+    assert found.metrics["operating_point"]["chosen"]["label"] == composed
     for out in (tmp_path / "new/out", tmp_path / "train/tea/out"):
         with pytest.raises(ExciteError, match="lies inside the data"):
             evaluate_run(run, str(tmp_path / "new"), mapping={"the\u0301": "tea"}, out=out)

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
 
-from excite.study.store.leases import place_of
+from excite.study.store.leases import location_of
 from excite.study.study import Study
 
 from ..conftest import make_pictures
@@ -113,7 +113,7 @@ print(*(node["NodeID"] for node in ray.nodes()))
     )
     nodes = {f"node {one[:8]}" for one in asked.stdout.split()}
     assert len(nodes) == 2
-    assert {place_of(cell.worker).split(", ")[1] for cell in there.store.cells(there.name)} == nodes
+    assert {location_of(cell.worker).split(", ")[1] for cell in there.store.cells(there.name)} == nodes
     status = subprocess.run(
         [sys.executable, "-m", "excite", "study", "status", str(there.folder)],
         env=environment,

@@ -25,7 +25,7 @@ from excite.runs.run import Run
 from excite.study.plan import Arm, Plan, parse_arm
 from excite.study.results.report import arm_rows, write_study
 from excite.study.running import worker
-from excite.study.running.forecast import Probe, smallest_difference
+from excite.study.running.forecast import ArmCost, smallest_difference
 from excite.study.running.local import WorkerPool, choose_pool
 from excite.study.running.orchestrate import outlook
 from excite.study.store.store import Store
@@ -164,10 +164,10 @@ def test_a_study_that_can_show_nothing_says_so(data: Path, tmp_path: Path) -> No
     """Two seeds with 4 images in the test: Student's quantile at one degree of freedom is 12.7."""
     study = begun(data, tmp_path / "study", seeds=2)
     assert smallest_difference(study, 1.0, 2)[0] > 1
-    said = outlook(study, WorkerPool(("cpu",), 1), {arm: Probe(1.0, None) for arm in study.arms}, 4, 1.0)
+    said = outlook(study, WorkerPool(("cpu",), 1), {arm: ArmCost(1.0, None) for arm in study.arms}, 4, 1.0)
     assert "cannot show any possible difference in balanced accuracy" in said
     assert "points" not in said
-    said = outlook(study, WorkerPool(("cpu",), 1), {arm: Probe(1.0, None) for arm in study.arms}, 4, 0.001)
+    said = outlook(study, WorkerPool(("cpu",), 1), {arm: ArmCost(1.0, None) for arm in study.arms}, 4, 0.001)
     assert "can show a difference of" in said
 
 

@@ -12,8 +12,8 @@ from excite.cli.options import takes_config
 from excite.cli.output import print_line, print_table
 from excite.cli.study.options import (
     STUDY,
-    AgainstOption,
     ArmOption,
+    BaselineOption,
     FolderArgument,
     JobsOption,
     JsonOption,
@@ -77,7 +77,7 @@ def resume(
 def status(
     folder: FolderArgument,
     metric: MetricOption = None,
-    against: AgainstOption = None,
+    against: BaselineOption = None,
     store: StoreOption = None,
     every_cell: Annotated[
         bool, typer.Option("--cells", help="Also each cell: its state, its time, who was at it.")
@@ -141,7 +141,7 @@ def export(
         Path | None, typer.Option("--out", help="Folder to write to; default: the study's.")
     ] = None,
     metric: MetricOption = None,
-    against: AgainstOption = None,
+    against: BaselineOption = None,
     predictions: Annotated[
         bool, typer.Option("--predictions", help="Also what each cell said of each image, as CSV.")
     ] = False,

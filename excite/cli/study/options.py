@@ -58,7 +58,7 @@ MetricOption = Annotated[
         rich_help_panel=STUDY,
     ),
 ]
-AgainstOption = Annotated[
+BaselineOption = Annotated[
     str | None, typer.Option("--baseline", help="Arm to compare all others with.", show_default=False)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=STUDY)]

@@ -35,7 +35,7 @@ def run(
         str | None,
         typer.Option(
             "--plan",
-            help="The paper's own comparison: reduction, squeeze, gate, stages, strategy or architectures.",
+            help="The paper's own comparison: reduction, squeeze, gate, stages, placement or architectures.",
             rich_help_panel=STUDY,
         ),
     ] = None,

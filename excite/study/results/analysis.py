@@ -40,7 +40,7 @@ class ArmFigures:
     """
 
     name: str
-    against: str | None
+    baseline: str | None
     cells: int
     planned: int
     estimate: Estimate | None
@@ -80,7 +80,7 @@ class Comparison:
     smallest: float | None = None
 
     @property
-    def shown(self) -> bool:
+    def significant(self) -> bool:
         return self.holm is not None and self.holm < 1 - LEVEL
 
 
@@ -113,9 +113,9 @@ def analyze(study: Study, metric: str | None = None, reference: str | None = Non
     figures = [_arm(name, arms[name], cells, planned[name], metric, folded) for name in arms]
     first = next(iter(arms))
     pairs = [
-        (against, name)
+        (baseline, name)
         for name, arm in arms.items()
-        if (against := reference or arm["against"] or first) != name
+        if (baseline := reference or arm["baseline"] or first) != name
     ]
     found = [
         comparison
@@ -176,7 +176,7 @@ def _arm(
         values = []
     return ArmFigures(
         name,
-        arm["against"],
+        arm["baseline"],
         len(own),
         planned,
         estimate,

@@ -62,11 +62,11 @@ def forest_chart(analysis: Analysis) -> Chart | None:
             one.estimate.high,
             one.estimate.p,
             one.holm,
-            "yes" if one.shown else "no",
+            "yes" if one.significant else "no",
         )
         for one in known
     ]
-    columns = ["arm", "against", "difference", "low", "high", "p", "holm_p", "shown"]
+    columns = ["arm", "baseline", "difference", "low", "high", "p", "holm_p", "significant"]
     drawing = framed("forest", title, told, WIDTH, height, parts)
     notes = ["A filled dot is a difference that is shown (Holm's p under 0.05), a ring one that is not."]
     return Chart("forest", title, drawing, columns, rows, (), notes)
@@ -81,7 +81,7 @@ def _row(one: Comparison, top: float, across: object, metric: str) -> list[Marku
     start, end = (across(possible(value, metric)) for value in (estimate.low, estimate.high))
     middle = across(estimate.value)
     path = f"M{start:g} {at:g}H{end:g}M{start:g} {at - 4:g}v8M{end:g} {at - 4:g}v8"
-    style = "f0" if one.shown else "ring s0"
+    style = "f0" if one.significant else "ring s0"
     between = bounds(estimate.low, estimate.high, metric)
     return [
         _text("axis", SIDE, top + 16, _short(f"{one.second} against {one.first}", 36)),

@@ -54,13 +54,15 @@ class Estimate:
     studies: Callable[[int, float], Simulated] | None = None
 
 
-def estimate_of(cells: Sequence[Cell], against: Sequence[Cell] | None, metric: str, folded: bool) -> Estimate:
+def estimate_of(
+    cells: Sequence[Cell], baseline: Sequence[Cell] | None, metric: str, folded: bool
+) -> Estimate:
     """The mean of a figure, or of its differences, by the test that the design allows."""
     one = predictions_by_seed(cells, folded)
-    two = None if against is None else predictions_by_seed(against, folded)
+    two = None if baseline is None else predictions_by_seed(baseline, folded)
     if len(one) >= FEWEST_SEEDS and same_images(one):
         return _crossed(cells, one, two, metric, folded)
-    return corrected(cells, against, metric, folded)
+    return corrected(cells, baseline, metric, folded)
 
 
 def _crossed(
@@ -88,9 +90,9 @@ def _crossed(
     return Estimate(found.mean, found.low, found.high, found.p, "crossed", None, studies)
 
 
-def corrected(cells: Sequence[Cell], against: Sequence[Cell] | None, metric: str, folded: bool) -> Estimate:
-    values = _differences(cells, against, metric)
-    value = _mean(cells, against, metric)
+def corrected(cells: Sequence[Cell], baseline: Sequence[Cell] | None, metric: str, folded: bool) -> Estimate:
+    values = _differences(cells, baseline, metric)
+    value = _mean(cells, baseline, metric)
     if not np.isfinite(values).all():
         return Estimate(value, reason=f"{metric} is not defined in every cell")
     one = predictions_by_seed(cells, folded)
@@ -115,15 +117,15 @@ def corrected(cells: Sequence[Cell], against: Sequence[Cell] | None, metric: str
     return Estimate(found.mean, found.low, found.high, found.p, "corrected", None, studies)
 
 
-def _differences(cells: Sequence[Cell], against: Sequence[Cell] | None, metric: str) -> np.ndarray:
+def _differences(cells: Sequence[Cell], baseline: Sequence[Cell] | None, metric: str) -> np.ndarray:
     values = np.array([cell.result["figures"][metric] for cell in cells], dtype=np.float64)
-    if against is None:
+    if baseline is None:
         return values
-    return values - np.array([cell.result["figures"][metric] for cell in against], dtype=np.float64)
+    return values - np.array([cell.result["figures"][metric] for cell in baseline], dtype=np.float64)
 
 
-def _mean(cells: Sequence[Cell], against: Sequence[Cell] | None, metric: str) -> float:
-    return float(_differences(cells, against, metric).mean())
+def _mean(cells: Sequence[Cell], baseline: Sequence[Cell] | None, metric: str) -> float:
+    return float(_differences(cells, baseline, metric).mean())
 
 
 def _ratio(cells: Sequence[Cell]) -> float:

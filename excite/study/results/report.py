@@ -16,11 +16,11 @@ from excite.reporting.model_card import markdown_text
 from excite.reporting.tables import NAMES
 from excite.reporting.text import many
 from excite.runs.prediction_table import prediction_rows
-from excite.study.presets import READY
+from excite.study.presets import PRESETS
 from excite.study.results import sentences
 from excite.study.results.analysis import Analysis, Comparison, analyze
 from excite.study.results.charts import cells_chart, forest_chart, learning_charts
-from excite.study.store.leases import place_of
+from excite.study.store.leases import location_of
 from excite.study.study import Study
 from excite.system.files import write_text
 from excite.system.text import csv_text
@@ -87,17 +87,17 @@ def arm_rows(analysis: Analysis) -> list[dict[str, str]]:
 
 def paper_rows(study: Study, analysis: Analysis) -> tuple[list[str], list[list[str]]]:
     """The paper's own form: published original, re-implementation and SE beside ours, error in %."""
-    ready = READY.get(study.document["ready"] or "")
+    preset = PRESETS.get(study.document["preset"] or "")
     errors = {arm.name: _error(analysis, arm.name) for arm in analysis.arms}
     parameters = {arm.name: f"{arm.parameters / 1e6:.3g} M" for arm in analysis.arms}
-    if ready is not None and ready.reported:
+    if preset is not None and preset.reported:
         rows = []
         for name in study.arms:
-            known = ready.reported.get(name)
+            known = preset.reported.get(name)
             there = "-" if known is None else f"{known.top1:.2f} / {known.top5:.2f}"
             size = f" ({known.parameters} M)" if known is not None and known.parameters else ""
             rows.append([name, there + size, f"{errors[name]} ({parameters[name]})"])
-        head = [ready.title, "published: ImageNet, top-1 / top-5 error in %", "ours: error in %"]
+        head = [preset.title, "published: ImageNet, top-1 / top-5 error in %", "ours: error in %"]
         return head, rows
     published = {row.name: row for row in PUBLISHED}
     rows = []
@@ -107,7 +107,7 @@ def paper_rows(study: Study, analysis: Analysis) -> tuple[list[str], list[list[s
             continue
         model = str(arm["options"]["model"])
         row = published.get(model.removeprefix("excite:"))
-        plain = arm["against"] or first
+        plain = arm["baseline"] or first
         told = ["-"] * 3 if row is None else [_pair(pair) for pair in (row.original, row.plain, row.se)]
         rows.append([model if row is None else row.title, *told, plain, errors[plain], name, errors[name]])
     head = [
@@ -135,7 +135,7 @@ def cell_rows(study: Study, analysis: Analysis) -> list[dict[str, Any]]:
         row |= {name: figures.get(name, "") for name in OVERALL}
         row |= {"training_seconds": result.get("training", ""), "cell_seconds": result.get("seconds", "")}
         row |= {"memory_bytes": result.get("memory", "")}
-        row |= {"run": result.get("run", ""), "worker": place_of(cell.worker), "error": cell.error}
+        row |= {"run": result.get("run", ""), "worker": location_of(cell.worker), "error": cell.error}
         rows.append(row)
     return rows
 
@@ -145,9 +145,14 @@ def comparison_rows(analysis: Analysis) -> list[dict[str, Any]]:
     rows = []
     for one in analysis.comparisons:
         boot = one.bootstrap
-        row: dict[str, Any] = {"arm": one.second, "against": one.first, "metric": analysis.metric}
+        row: dict[str, Any] = {"arm": one.second, "baseline": one.first, "metric": analysis.metric}
         row |= {"difference": one.estimate.value, "low": one.estimate.low, "high": one.estimate.high}
-        row |= {"p": one.estimate.p, "holm_p": one.holm, "shown": one.shown, "method": one.estimate.method}
+        row |= {
+            "p": one.estimate.p,
+            "holm_p": one.holm,
+            "significant": one.significant,
+            "method": one.estimate.method,
+        }
         row |= {"corrected_low": one.corrected.low, "corrected_high": one.corrected.high}
         row |= {"corrected_p": one.corrected.p}
         row |= {
@@ -176,7 +181,7 @@ def _facts(study: Study, analysis: Analysis) -> dict[str, Any]:
             "value": sentences.signed(one.estimate.value, metric),
             "ways": sentences.differences(one, metric),
             "holm": "-" if one.holm is None else sentences.p_text(one.holm),
-            "shown": one.shown,
+            "significant": one.significant,
             "power": sentences.power_text(one, metric),
             "behind": f"{many(one.units, 'pair')} of cells, {_images(one)}",
         }
@@ -187,14 +192,16 @@ def _facts(study: Study, analysis: Analysis) -> dict[str, Any]:
         "title": study.folder.resolve().name,
         "metric": NAMES[metric][0],
         "done": f"{analysis.done} of {many(analysis.planned, 'cell')}",
-        "verdicts": list(zip(verdicts(analysis), (one.shown for one in analysis.comparisons), strict=True)),
+        "verdicts": list(
+            zip(verdicts(analysis), (one.significant for one in analysis.comparisons), strict=True)
+        ),
         "warnings": sentences.reliance(analysis),
         "design": sentences.design_text(analysis, study.folds),
         "arms": arm_rows(analysis),
         "compared": compared,
         "paper_head": head,
         "paper": paper,
-        "ready": READY.get(study.document["ready"] or ""),
+        "preset": PRESETS.get(study.document["preset"] or ""),
         "shared": _options(_shared(arms)),
         "options": [(name, _options(_own(arms, name))) for name in arms],
         "images": f"{many(len(study.images), 'image')}, {many(classes, 'class', 'classes')}",

@@ -31,7 +31,7 @@ def verdict(comparison: Comparison, metric: str, comparisons: int) -> str:
     if estimate.low is None or estimate.high is None:
         return f"{said}: nothing can be said yet, {estimate.reason}."
     said += f", 95 % interval {bounds(estimate.low, estimate.high, metric)}: "
-    if comparison.shown:
+    if comparison.significant:
         better = (value > 0) != (metric in LOWER_IS_BETTER)
         return f"{said}shown, it is {'better' if better else 'worse'} ({_p(comparison)})."
     said += "not shown"
@@ -118,7 +118,7 @@ def design_text(analysis: Analysis, folds: int | None) -> str:
 
 
 FEW_GROUPS = 100
-"""Groups in folds below which "shown" is said too readily: 6.9 % of equal arms at 60 of them, 5.1 % at 200
+"""Groups in folds below which "significant" is said too readily: 6.9 % of equal arms at 60 of them, 5.1 % at 200
 (benchmarks/study_verdicts.py)."""
 
 

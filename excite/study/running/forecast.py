@@ -13,15 +13,15 @@ import torch
 from torch import nn
 
 from excite.config.train_config import TrainConfig
-from excite.data.corruptions import SHIFTS
+from excite.data.corruptions import CORRUPTIONS
 from excite.data.manifest import Manifest
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.evaluation.intervals import LEVEL
 from excite.evaluation.mrmc import MeanSquares
 from excite.evaluation.power import corrected_studies, crossed_studies
 from excite.inference.predict import predict_logits
 from excite.models.catalog import create_model
-from excite.pipeline.weight_interpolation import LARGEST, SHARES
+from excite.pipeline.weight_interpolation import FRACTIONS, MAX_IMAGES
 from excite.runs.derive import architecture_of, preprocessing_of
 from excite.study.results.estimates import FEWEST_SEEDS
 from excite.study.study import Study
@@ -32,11 +32,11 @@ from excite.training.optimization import build_optimizer, classification_loss
 STEPS = 3  # timed, after one that warms up
 OVERHEAD = 1.0  # seconds a cell beside training
 DISAGREE = 0.1
-"""Share of test images that two arms answer differently, where no spread is known: called a guess."""
+"""Share of test images that two arms answer differently, where no std is known: called a guess."""
 
 
 @dataclass(frozen=True)
-class Probe:
+class ArmCost:
     """What one cell of an arm takes.
 
     Args:
@@ -48,18 +48,18 @@ class Probe:
     memory: int | None
 
 
-def probe_arms(study: Study, device: str, threads: int) -> dict[str, Probe]:
+def estimate_arm_costs(study: Study, device: str, threads: int) -> dict[str, ArmCost]:
     """Time a few steps of each arm, on random pixels."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         with torch.random.fork_rng():
-            return {arm: probe_arm(study, arm, device) for arm in study.arms}
+            return {arm: estimate_arm_cost(study, arm, device) for arm in study.arms}
     finally:
         torch.set_num_threads(before)
 
 
-def probe_arm(study: Study, arm: str, device: str) -> Probe:
+def estimate_arm_cost(study: Study, arm: str, device: str) -> ArmCost:
     """Time a few steps and a batch of inference of an arm."""
     config, chosen = study.config(arm), choose_device(device)
     classes = len(study.document["classes"])
@@ -70,21 +70,21 @@ def probe_arm(study: Study, arm: str, device: str) -> Probe:
     pixels = np.random.default_rng(0).integers(
         0, 256, (config.batch_size, config.image_size, config.image_size, 3)
     )
-    source = PixelSource(pixels.astype(np.uint8), device=chosen)
+    source = PixelSubset(pixels.astype(np.uint8), device=chosen)
     began = time.perf_counter()
     predict_logits(model, source, preprocessing_of(config), device=chosen)
     image = (time.perf_counter() - began) / config.batch_size
     if config.recipe == "probe":
-        return Probe(OVERHEAD + image * len(study.images), peak_memory(str(chosen)))
+        return ArmCost(OVERHEAD + image * len(study.images), peak_memory(str(chosen)))
     step = _step_seconds(model, config, source, classes, chosen)
-    steps, asked = work_of(config, study.parts(0, 0), folded=study.folds is not None)
+    steps, asked = count_work(config, study.parts(0, 0), folded=study.folds is not None)
     seconds = steps * step + asked * image
     if config.time_budget is not None:
         seconds = min(seconds, 60 * config.time_budget)
-    return Probe(seconds + OVERHEAD, peak_memory(str(chosen)))
+    return ArmCost(seconds + OVERHEAD, peak_memory(str(chosen)))
 
 
-def work_of(config: TrainConfig, parts: Manifest, *, folded: bool) -> tuple[int, int]:
+def count_work(config: TrainConfig, parts: Manifest, *, folded: bool) -> tuple[int, int]:
     """(training steps, images of inference) of a cell, if it goes on to its last epoch.
 
     Args:
@@ -105,8 +105,8 @@ def work_of(config: TrainConfig, parts: Manifest, *, folded: bool) -> tuple[int,
         # The probe that it starts from and, should it come back to it, the probe that answers; and mixtures,
         # both ends and what is kept, under each shift.
         asked += train + (train + val + test)
-        mixtures, ends = len(SHARES) * min(val_drawn, LARGEST), 3 * min(test_drawn, LARGEST)
-        asked += (1 + len(SHIFTS)) * (mixtures + ends)
+        mixtures, ends = len(FRACTIONS) * min(val_drawn, MAX_IMAGES), 3 * min(test_drawn, MAX_IMAGES)
+        asked += (1 + len(CORRUPTIONS)) * (mixtures + ends)
     return config.epochs * max(1, drawn // config.batch_size), asked
 
 
@@ -116,18 +116,18 @@ def _photos(parts: Manifest, split: str) -> int:
     return int(part.photo_codes().max()) + 1 if len(part) else 0
 
 
-def total_seconds(study: Study, probes: Mapping[str, Probe], workers: int) -> float:
+def total_seconds(study: Study, costs: Mapping[str, ArmCost], workers: int) -> float:
     """How long the cells that are left take so many workers."""
     cells = [cell for cell in study.store.cells(study.name) if cell.state in ("waiting", "running")]
-    each = [probes[cell.arm].seconds for cell in cells]
+    each = [costs[cell.arm].seconds for cell in cells]
     return max(sum(each) / workers, max(each, default=0.0))
 
 
-def smallest_difference(study: Study, spread: float | None, seeds: int) -> tuple[float, str]:
+def smallest_difference(study: Study, std: float | None, seeds: int) -> tuple[float, str]:
     """The smallest difference that a study of so many seeds shows 8 times of 10, and what that rests on.
 
     Args:
-        spread: deviation of the difference between single cells; None: that of arms which answer one image in
+        std: deviation of the difference between single cells; None: that of arms which answer one image in
             ten differently.
         seeds: with the folds two trainings at least.
     """
@@ -136,23 +136,23 @@ def smallest_difference(study: Study, spread: float | None, seeds: int) -> tuple
     folds, groups = study.folds or 1, parts.group_count() if study.folds else tested.group_count()
     level = (1 - LEVEL) / max(len(study.arms) - 1, 1)
     said = (
-        f"if single cells differ by {spread:g} from pair to pair"
-        if spread is not None
+        f"if single cells differ by {std:g} from pair to pair"
+        if std is not None
         else (f"if two arms answer one image in {1 / DISAGREE:.0f} differently; --std says better")
     )
     ratio = len(tested) / max(len(parts) - len(tested), 1)
     if (study.folds is not None or study.document["split"] == "folder") and seeds >= FEWEST_SEEDS:
-        entry = DISAGREE if spread is None else spread**2 * groups / folds
+        entry = DISAGREE if std is None else std**2 * groups / folds
         # Half of what two arms differ by is the image's own, half the training's.
         seen = MeanSquares(entry / 2, entry / 2 * (seeds + 1), entry / 2, seeds, groups)
         overlap = ratio if study.folds is not None else 0.0
         return crossed_studies(seen, seeds, overlap=overlap, alpha=level).smallest(), said
-    deviation = math.sqrt(DISAGREE * folds / groups) if spread is None else spread
+    deviation = math.sqrt(DISAGREE * folds / groups) if std is None else std
     return corrected_studies(deviation, seeds * folds, ratio, alpha=level).smallest(), said
 
 
 def _step_seconds(
-    model: nn.Module, config: TrainConfig, source: PixelSource, classes: int, device: torch.device
+    model: nn.Module, config: TrainConfig, source: PixelSubset, classes: int, device: torch.device
 ) -> float:
     assert config.weight_decay is not None
     assert config.layer_decay is not None
@@ -183,7 +183,7 @@ def _step_seconds(
     return float(np.median(spent[1:]))
 
 
-def process_memory(probes: Mapping[str, Probe]) -> int | None:
+def process_memory(costs: Mapping[str, ArmCost]) -> int | None:
     """Bytes that the hungriest arm's process takes."""
-    known: list[Any] = [probe.memory for probe in probes.values() if probe.memory]
+    known: list[Any] = [cost.memory for cost in costs.values() if cost.memory]
     return max(known, default=held_memory()) or None

@@ -69,7 +69,7 @@ def choose_pool(device: str, jobs: int | None, memory: int | None, cells: int) -
     return WorkerPool((chosen.type,) * count, max(1, cores // (jobs or fit)))
 
 
-def run_here(study: Study, pool: WorkerPool, board: LiveTable, *, lease_seconds: float = LEASE) -> None:
+def run_here(study: Study, pool: WorkerPool, live_table: LiveTable, *, lease_seconds: float = LEASE) -> None:
     """Train every cell that is left, and wait for those that others are at.
 
     Raises: ExciteError when asked to stop, when workers die one after the other, and when cells have failed;
@@ -79,7 +79,7 @@ def run_here(study: Study, pool: WorkerPool, board: LiveTable, *, lease_seconds:
         deaths, done = 0, -1
         while True:
             counts = study.store.counts(study.name)
-            board.show(study)
+            live_table.show(study)
             if counts["done"] != done:
                 deaths, done = 0, counts["done"]
             if not counts[WAITING] + counts[RUNNING]:
@@ -90,7 +90,7 @@ def run_here(study: Study, pool: WorkerPool, board: LiveTable, *, lease_seconds:
                 raise ExciteError("workers end as soon as they begin", where=log, hint=_last_line(log))
             stop_if_asked(request, study)
             time.sleep(LOOK)
-        board.show(study)
+        live_table.show(study)
     refuse_failed(study)
 
 

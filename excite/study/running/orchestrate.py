@@ -11,12 +11,12 @@ from excite.evaluation.power import largest_difference
 from excite.reporting.tables import NAMES
 from excite.reporting.text import many
 from excite.study.plan import Arm, Plan, arm_config
-from excite.study.presets import MODEL, preset_plan
+from excite.study.presets import MODEL, get_preset
 from excite.study.results import sentences
 from excite.study.results.report import write_study
 from excite.study.running.forecast import (
-    Probe,
-    probe_arms,
+    ArmCost,
+    estimate_arm_costs,
     process_memory,
     smallest_difference,
     total_seconds,
@@ -52,7 +52,7 @@ def preset_arms(name: str, base: TrainConfig, display: Display) -> list[Arm]:
     from excite.runs.derive import architecture_of
 
     found = []
-    for arm in preset_plan(name).arms(MODEL if base.model == "auto" else base.model):
+    for arm in get_preset(name).arms(MODEL if base.model == "auto" else base.model):
         config = arm_config(base.replace(image_size=base.image_size or 224), arm)
         if config.placement == "auto":
             config = config.replace(placement="final" if has_attention_options(config.model) else "standard")
@@ -76,23 +76,23 @@ def start(
     store: str | None,
     resources: Resources,
     display: Display,
-    spread: float | None = None,
+    std: float | None = None,
 ) -> tuple[Study, WorkerPool, str]:
     """Begin a study, and say how many cells it has, how long they take and what they could show.
 
     Returns: the study, the workers that fit, and what is to be said.
     """
     study, new = begin(plan, folder, store, display)
-    pool, probes = forecast_cost(study, resources)
-    return study, pool, outlook(study, pool, probes, new, spread)
+    pool, costs = forecast_cost(study, resources)
+    return study, pool, outlook(study, pool, costs, new, std)
 
 
-def forecast_cost(study: Study, resources: Resources) -> tuple[WorkerPool, dict[str, Probe]]:
+def forecast_cost(study: Study, resources: Resources) -> tuple[WorkerPool, dict[str, ArmCost]]:
     """Time a few steps of every arm, and choose how many workers fit."""
     left = sum(cell.state != DONE for cell in study.store.cells(study.name))
     pool = choose_pool(resources.device, resources.jobs, None, left)
-    probes = probe_arms(study, pool.devices[0], pool.threads)
-    return choose_pool(resources.device, resources.jobs, process_memory(probes), left), probes
+    costs = estimate_arm_costs(study, pool.devices[0], pool.threads)
+    return choose_pool(resources.device, resources.jobs, process_memory(costs), left), costs
 
 
 def _pool(study: Study, resources: Resources) -> WorkerPool:
@@ -103,7 +103,7 @@ def _pool(study: Study, resources: Resources) -> WorkerPool:
     return choose_pool(resources.device, resources.jobs, None, counts[WAITING] + counts[RUNNING])
 
 
-def outlook(study: Study, pool: WorkerPool, probes: dict[str, Probe], new: int, spread: float | None) -> str:
+def outlook(study: Study, pool: WorkerPool, costs: dict[str, ArmCost], new: int, std: float | None) -> str:
     """Cells, time and power, before anything is trained."""
     cells = study.store.cells(study.name)
     seeds, folds = len({cell.seed for cell in cells}), study.folds
@@ -111,12 +111,12 @@ def outlook(study: Study, pool: WorkerPool, probes: dict[str, Probe], new: int, 
     text = f"{many(len(cells), 'cell')}: {many(len(study.arms), 'arm')}, {many(seeds, 'seed')}"
     text += f", {folds} folds" if folds else ""
     text += f"; {done} done, {new} new\n"
-    text += f"{pool}, about {clock(total_seconds(study, probes, len(pool.devices)))}\n"
+    text += f"{pool}, about {clock(total_seconds(study, costs, len(pool.devices)))}\n"
     metric = study.document["metric"]
     if len(study.arms) > 1 and seeds * (folds or 1) < 2:
         text += "cannot show a difference: one training shows nothing; add seeds"
     elif len(study.arms) > 1:
-        smallest, rests_on = smallest_difference(study, spread, seeds)
+        smallest, rests_on = smallest_difference(study, std, seeds)
         if smallest > largest_difference(metric):
             text += f"cannot show any possible difference in {NAMES[metric][0]} 8 times of 10, {rests_on}; "
             text += "add seeds, or images"
@@ -126,27 +126,31 @@ def outlook(study: Study, pool: WorkerPool, probes: dict[str, Probe], new: int, 
     return text.rstrip()
 
 
-def continue_study(study: Study, resources: Resources, pool: WorkerPool | None, board: LiveTable) -> None:
+def continue_study(
+    study: Study, resources: Resources, pool: WorkerPool | None, live_table: LiveTable
+) -> None:
     """Train what is left, here or on a cluster, and write the report, also where a cell has failed."""
     study.store.retry(study.name)
     counts = study.store.counts(study.name)
     try:
         if not counts[WAITING] + counts[RUNNING]:
-            board.show(study)
+            live_table.show(study)
         elif resources.ray is not None:
             from excite.study.running.ray_cluster import run_on_ray
 
             run_on_ray(
                 study,
                 resources.ray,
-                board,
+                live_table,
                 jobs=resources.jobs,
                 device=resources.device,
                 lease_seconds=resources.lease_seconds,
             )
         else:
-            run_here(study, pool or _pool(study, resources), board, lease_seconds=resources.lease_seconds)
+            run_here(
+                study, pool or _pool(study, resources), live_table, lease_seconds=resources.lease_seconds
+            )
     finally:
-        board.close()
+        live_table.close()
         if any(cell.state == DONE for cell in study.store.cells(study.name)):
             write_study(study)

@@ -22,7 +22,7 @@ from excite.system.signals import stop_requests
 def run_on_ray(
     study: Study,
     address: str,
-    board: LiveTable,
+    live_table: LiveTable,
     *,
     jobs: int | None = None,
     device: str = "auto",
@@ -52,7 +52,7 @@ def run_on_ray(
     try:
         slots = _slots(ray, study, jobs, device)
         with stop_requests() as request:
-            _drive(ray, study, board, slots, lease_seconds, request)
+            _drive(ray, study, live_table, slots, lease_seconds, request)
     finally:
         ray.shutdown()
     refuse_failed(study)
@@ -73,7 +73,7 @@ def _slots(ray: Any, study: Study, jobs: int | None, device: str) -> list[str]:
 
 
 def _drive(
-    ray: Any, study: Study, board: LiveTable, slots: list[str], lease_seconds: float, request: Any
+    ray: Any, study: Study, live_table: LiveTable, slots: list[str], lease_seconds: float, request: Any
 ) -> None:
     folder, url = str(study.folder.resolve()), study.store.url
     remote = ray.remote(max_retries=0, max_calls=1, scheduling_strategy="SPREAD")(_take_cells)
@@ -93,7 +93,7 @@ def _drive(
     try:
         while True:
             counts = study.store.counts(study.name)
-            board.show(study)
+            live_table.show(study)
             if counts["done"] != done:
                 deaths, done = 0, counts["done"]
             if not counts[WAITING] + counts[RUNNING]:

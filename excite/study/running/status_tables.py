@@ -9,7 +9,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from excite.study.store.leases import place_of
+from excite.study.store.leases import location_of
 from excite.study.store.schema import DONE, FAILED, RUNNING, WAITING
 from excite.system.progress import clock
 from excite.system.text import printable
@@ -51,7 +51,7 @@ def running_text(cells: Sequence[Any]) -> str:
     """A line for each cell that somebody is at: which, since when, where."""
     folded = _folded(cells)
     lines = [
-        f"▶ {cell_name(cell, folded)}  {clock(_seconds(cell, RUNNING) or 0)}  {place_of(cell.worker)}"
+        f"▶ {cell_name(cell, folded)}  {clock(_seconds(cell, RUNNING) or 0)}  {location_of(cell.worker)}"
         for cell in cells
         if cell.state == RUNNING
     ]
@@ -78,7 +78,7 @@ def worker_rows(cells: Sequence[Any]) -> list[dict[str, Any]]:
     for cell in cells:
         if cell.state == WAITING:
             continue
-        where = place_of(cell.worker).rpartition(", process ")[0] or place_of(cell.worker)
+        where = location_of(cell.worker).rpartition(", process ")[0] or location_of(cell.worker)
         found.setdefault(where, []).append(cell)
     rows = []
     for where, own in sorted(found.items()):
@@ -115,7 +115,7 @@ def state_rows(cells: Sequence[Any]) -> list[dict[str, Any]]:
             "fold": cell.fold,
             "state": cell.state,
             "seconds": _seconds(cell, DONE, RUNNING),
-            "worker": "" if cell.state == WAITING else place_of(cell.worker),
+            "worker": "" if cell.state == WAITING else location_of(cell.worker),
             "error": cell.error,
         }
         for cell in cells
@@ -132,7 +132,7 @@ def _seconds(cell: Any, *states: str) -> float | None:
     if cell.state not in states or not cell.started:
         return None
     # By the database's clock, like the other two: what is left of a lease is the lease less now.
-    until = cell.ended if cell.state == DONE else cell.lease_seconds - cell.left
+    until = cell.ended if cell.state == DONE else cell.lease_until - cell.left
     return None if until is None else float(until - cell.started)
 
 

@@ -20,7 +20,7 @@ from excite.study.results.estimates import Cell, Estimate
 from excite.study.results.sentences import bounds, power_text, reliance, verdict
 
 CLASSES = ("a", "b")
-ARM = {"against": None, "parameters": 10, "multiply_adds": 20}
+ARM = {"baseline": None, "parameters": 10, "multiply_adds": 20}
 
 
 def cells_of(
@@ -126,7 +126,7 @@ def test_too_few_seeds_say_nothing(seeds: int, reason: str) -> None:
     assert found.estimate.low is None
     assert reason in str(found.estimate.reason)
     assert reason in verdict(found, "accuracy", 1)
-    assert not found.shown
+    assert not found.significant
 
 
 def test_arms_have_mean_deviation_and_costs() -> None:
@@ -169,7 +169,7 @@ def test_holm_is_statsmodels() -> None:
     multitest = pytest.importorskip("statsmodels.stats.multitest", reason="statsmodels is not installed")
     shown, adjusted, _, _ = multitest.multipletests(ps, method="holm")
     assert [one.holm for one in found] == pytest.approx(adjusted)
-    assert [one.shown for one in found] == list(shown)
+    assert [one.significant for one in found] == list(shown)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from excite.models.catalog import create_model
 from excite.models.densenet import DenseNet
 from excite.pipeline.experiment import run_experiment
 from excite.study.plan import Arm, Plan
-from excite.study.running.forecast import work_of
+from excite.study.running.forecast import count_work
 from excite.study.study import begin
 from excite.system.progress import Display
 
@@ -49,7 +49,7 @@ def test_steps_and_images_are_those_of_a_real_cell(
     within = parts.table.groupby(["split", "label"]).cumcount()
     photos = (parts.table["split"] + parts.table["label"] + (within // 3).astype(str)).to_numpy(dtype=object)
     copied = parts.with_columns(photo=photos, group=photos)
-    expected = work_of(study.config("a"), copied, folded=folds is not None)
+    expected = count_work(study.config("a"), copied, folded=folds is not None)
 
     done = {"steps": 0, "asked": 0}
 

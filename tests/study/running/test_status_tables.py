@@ -27,7 +27,7 @@ HERE = f"{socket.gethostname()}, process {os.getpid()}"
 
 
 def cell(arm: str, seed: int, fold: int, state: str, worker: str = "", **more: Any) -> SimpleNamespace:
-    times = {"started": None, "ended": None, "lease": 0.0, "left": 0.0, "error": ""}
+    times = {"started": None, "ended": None, "lease_until": 0.0, "left": 0.0, "error": ""}
     return SimpleNamespace(
         arm=arm, seed=seed, fold=fold, state=state, worker=worker and f"w@{worker}", **{**times, **more}
     )
@@ -36,7 +36,7 @@ def cell(arm: str, seed: int, fold: int, state: str, worker: str = "", **more: A
 CELLS = [
     cell("plain", 0, 0, "done", "a, node 1, process 7", started=100.0, ended=160.0),
     cell("se", 0, 0, "done", "a, node 2, process 8", started=100.0, ended=200.0),
-    cell("plain", 1, 0, "running", "a, node 1, process 9", started=200.0, lease=300.0, left=40.0),
+    cell("plain", 1, 0, "running", "a, node 1, process 9", started=200.0, lease_until=300.0, left=40.0),
     cell("se", 1, 0, "failed", "b, process 1", started=100.0, error="no [such] thing"),
     cell("plain", 2, 0, "waiting"),
     cell("se", 2, 0, "waiting", "b, process 1"),
@@ -93,10 +93,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 def test_a_terminal_shows_one_table_that_stays_in_place(study: Study) -> None:
     stream = io.StringIO()
-    board = ConsoleLiveTable(Console(file=stream, force_terminal=True, width=80))
+    live_table = ConsoleLiveTable(Console(file=stream, force_terminal=True, width=80))
     for _ in range(3):
-        board.show(study)
-    board.close()
+        live_table.show(study)
+    live_table.close()
     text = stream.getvalue()
     assert "✓" in text
     assert text.count("\x1b[1A") >= 2 * len(study.arms)  # up again before each new drawing

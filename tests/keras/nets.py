@@ -1,4 +1,4 @@
-"""Small twins in PyTorch and Keras, and what the checks share."""
+"""The same small network in PyTorch and in Keras, and helpers of the tests."""
 
 from __future__ import annotations
 
@@ -50,3 +50,6 @@ def in_keras(model: Any, images: np.ndarray) -> np.ndarray:
 
 def values(model: Any) -> list[np.ndarray]:
     return [keras.ops.convert_to_numpy(variable) for variable in model.weights]
+
+
+MAPS = np.random.default_rng(0).normal(size=(2, 9, 9, 8)).astype(np.float32)

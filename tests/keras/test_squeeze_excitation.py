@@ -1,4 +1,8 @@
+"""The Keras layer against the PyTorch module."""
+
 from __future__ import annotations
+
+from typing import Any
 
 import keras
 import numpy as np
@@ -7,11 +11,10 @@ import torch
 
 import excite
 from excite.errors import ExciteError
-from excite.keras import ClassProbabilities, SqueezeExcitation, to_keras, to_torch
+from excite.keras import SqueezeExcitation, to_keras, to_torch
+from tests.keras.nets import in_keras, values
 
-from .nets import in_keras, values
-
-OPTIONS = [
+OPTIONS: list[dict[str, Any]] = [
     {},
     {"reduction": 100},
     {"divisor": 8, "squeeze": "max"},
@@ -22,7 +25,7 @@ OPTIONS = [
 ]
 
 
-def built(channels: int = 24, **options: object) -> SqueezeExcitation:
+def built(channels: int = 24, **options: Any) -> SqueezeExcitation:
     layer = SqueezeExcitation(**options)
     layer.build((None, None, None, channels) if layer.channel_axis == 3 else (None, channels, None, None))
     return layer
@@ -30,17 +33,17 @@ def built(channels: int = 24, **options: object) -> SqueezeExcitation:
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_it_is_the_pytorch_block(options, data_format):
+def test_it_equals_the_pytorch_block(options: dict[str, Any], data_format: str) -> None:
     block = excite.SqueezeExcitation(24, **options)
     for parameter in block.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     layer = built(data_format=data_format, **options)
     to_keras(block, layer)
     maps = np.random.default_rng(0).normal(size=(3, 24, 5, 4)).astype(np.float32)
-    given = maps if data_format == "channels_first" else maps.transpose(0, 2, 3, 1)
-    said = in_keras(layer, given)
-    said = said if data_format == "channels_first" else said.transpose(0, 3, 1, 2)
-    np.testing.assert_allclose(said, block(torch.from_numpy(maps)).detach().numpy(), atol=1e-6)
+    inputs = maps if data_format == "channels_first" else maps.transpose(0, 2, 3, 1)
+    outputs = in_keras(layer, inputs)
+    outputs = outputs if data_format == "channels_first" else outputs.transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(outputs, block(torch.from_numpy(maps)).detach().numpy(), atol=1e-6)
     assert sum(value.size for value in values(layer)) == sum(p.numel() for p in block.parameters())
 
     back = excite.SqueezeExcitation(24, **options)
@@ -48,7 +51,7 @@ def test_it_is_the_pytorch_block(options, data_format):
     assert all(torch.equal(value, block.state_dict()[name]) for name, value in back.state_dict().items())
 
 
-def test_it_starts_as_the_pytorch_block_does():
+def test_it_starts_as_the_pytorch_block_does() -> None:
     plain, identity = built(512), built(512, identity=True)
     kernel = keras.ops.convert_to_numpy(plain.fc1_kernel)
     assert abs(kernel).max() == pytest.approx(512**-0.5, rel=0.02)
@@ -59,41 +62,30 @@ def test_it_starts_as_the_pytorch_block_does():
 
 
 @pytest.mark.parametrize("half", ["mixed_float16", "mixed_bfloat16"])
-def test_in_mixed_precision_the_squeeze_is_in_float32(half):
+def test_in_mixed_precision_the_squeeze_is_in_float32(half: str) -> None:
     layer, exact = built(dtype=half), built()
-    for variable, wanted in zip(layer.weights, exact.weights, strict=True):
-        variable.assign(wanted)
+    for variable, value in zip(layer.weights, exact.weights, strict=True):
+        variable.assign(value)
         assert variable.dtype == "float32"
     # Its sum, 1,024 times 1,000, is far above float16's 65,504.
     maps = np.full((2, 32, 32, 24), 1000, np.float32)
-    said = layer(maps)
-    assert keras.backend.standardize_dtype(said.dtype) == half.removeprefix("mixed_")
+    outputs = layer(maps)
+    assert keras.backend.standardize_dtype(outputs.dtype) == half.removeprefix("mixed_")
     gates = keras.ops.convert_to_numpy(layer.gates(keras.ops.cast(maps, half.removeprefix("mixed_"))))
     assert gates.dtype == np.float32
     np.testing.assert_allclose(gates, keras.ops.convert_to_numpy(exact.gates(maps)), rtol=1e-5)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_its_config_makes_it_again(options):
+def test_its_config_builds_the_same_layer(options: dict[str, Any]) -> None:
     layer = SqueezeExcitation(name="gate", data_format="channels_first", **options)
     again = SqueezeExcitation.from_config(layer.get_config())
     assert again.get_config() == layer.get_config()
     assert {**again.get_config(), **options} == layer.get_config()
 
 
-def test_a_model_with_it_is_saved_and_loaded_without_custom_objects(tmp_path):
-    images = keras.Input((6, 6, 8))
-    gated = SqueezeExcitation(2, gate="tanh")(images)
-    logits = keras.layers.GlobalAveragePooling2D()(gated)
-    model = keras.Model(images, ClassProbabilities("abcdefgh", 2.0, name="probabilities")(logits))
-    model.save(tmp_path / "x.keras")
-    again = keras.saving.load_model(tmp_path / "x.keras")
-    maps = np.random.default_rng(0).normal(size=(2, 6, 6, 8)).astype(np.float32)
-    assert np.array_equal(in_keras(again, maps), in_keras(model, maps))
-    assert again.get_layer("probabilities").classes == list("abcdefgh")
-    np.testing.assert_allclose(in_keras(again, maps).sum(axis=1), 1, rtol=1e-5)
-
-
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -104,13 +96,14 @@ def test_a_model_with_it_is_saved_and_loaded_without_custom_objects(tmp_path):
         ({"data_format": "channels_lst"}, "did you mean 'channels_last'"),
     ],
 )
-def test_wrong_options_are_refused(options, message):
+def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ExciteError, match=message):
         SqueezeExcitation(**options)
 
 
-def test_an_input_that_is_no_map_is_refused():
-    with pytest.raises(ExciteError, match="takes feature maps"):
+@pytest.mark.once
+def test_an_input_that_is_not_a_feature_map_is_refused() -> None:
+    with pytest.raises(ExciteError, match="expected a feature map"):
         SqueezeExcitation()(np.zeros((2, 8), np.float32))
     with pytest.raises(ExciteError, match="number of channels must be known"):
         SqueezeExcitation()(keras.Input((4, 4, None)))

@@ -1,4 +1,4 @@
-"""What is said where Keras or its backend is missing."""
+"""Messages for a missing Keras or backend, and what the import of excite.keras imports."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from .processes import require_installed
+from tests.keras.processes import require_installed
 
 
-def importing(code: str, **environment: str) -> str:
-    """What the import of excite.keras says in a process of its own."""
+def output_of_import(code: str, **environment: str) -> str:
+    """The output of code, then of importing excite.keras, in a process of its own."""
     code += """
 try:
     import excite.keras
@@ -27,24 +27,24 @@ except Exception as error:
 
 
 def test_a_missing_keras_gets_one_line() -> None:
-    said = importing("import sys; sys.modules['keras'] = None")
-    assert said == 'ExciteError Keras is not installed (pip install "excite[keras]")'
+    message = output_of_import("import sys; sys.modules['keras'] = None")
+    assert message == 'ExciteError Keras is not installed (pip install "excite[keras]")'
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_a_missing_backend_gets_one_line(backend: str) -> None:
     require_installed("keras")
-    said = importing(f"import sys; sys.modules[{backend!r}] = None", KERAS_BACKEND=backend)
-    assert said == (
-        f"ExciteError {backend}, which Keras is set to run on, is not installed "
-        f"(pip install {backend}; or set KERAS_BACKEND=torch, which is here)"
+    message = output_of_import(f"import sys; sys.modules[{backend!r}] = None", KERAS_BACKEND=backend)
+    assert message == (
+        f"ExciteError {backend}, the selected backend of Keras, is not installed "
+        f"(pip install {backend}; or set KERAS_BACKEND=torch, which is installed)"
     )
 
 
 def test_an_unknown_backend_is_answered_with_the_nearest() -> None:
     require_installed("keras")
-    said = importing("", KERAS_BACKEND="tensorflo")
-    assert said == "ExciteError unknown Keras backend 'tensorflo' (did you mean 'tensorflow'?)"
+    message = output_of_import("", KERAS_BACKEND="tensorflo")
+    assert message == "ExciteError unknown Keras backend 'tensorflo' (did you mean 'tensorflow'?)"
 
 
 def test_importing_excite_imports_no_keras() -> None:

@@ -1,0 +1,34 @@
+"""The last layer of an exported classifier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from excite.keras import ClassProbabilities, SqueezeExcitation
+from tests.keras.nets import in_keras
+
+
+def test_a_model_with_it_is_saved_and_loaded_without_custom_objects(tmp_path: Path) -> None:
+    images = keras.Input((6, 6, 8))
+    gated = SqueezeExcitation(2, gate="tanh")(images)
+    logits = keras.layers.GlobalAveragePooling2D()(gated)
+    model = keras.Model(images, ClassProbabilities("abcdefgh", 2.0, name="probabilities")(logits))
+    model.save(tmp_path / "x.keras")
+    again = keras.saving.load_model(tmp_path / "x.keras")
+    maps = np.random.default_rng(0).normal(size=(2, 6, 6, 8)).astype(np.float32)
+    assert np.array_equal(in_keras(again, maps), in_keras(model, maps))
+    assert again.get_layer("probabilities").classes == list("abcdefgh")
+    np.testing.assert_allclose(in_keras(again, maps).sum(axis=1), 1, rtol=1e-5)
+
+
+def test_it_is_the_softmax_of_calibrated_logits_in_float32() -> None:
+    logits = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    powers = np.exp(logits / 2.5)
+    expected = powers / powers.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(in_keras(ClassProbabilities("abc", 2.5), logits), expected, rtol=1e-5)
+    half = ClassProbabilities("abc", 2.5, dtype="mixed_float16")(logits.astype(np.float16))
+    assert keras.backend.standardize_dtype(half.dtype) == "float32"
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(half), expected, atol=1e-3)
