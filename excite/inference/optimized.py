@@ -21,7 +21,8 @@ from excite.kernels.dispatch import has_no_hooks, kernel_mode
 from excite.kernels.norm_gate import uses_means_only
 from excite.kernels.prepacked import NO_ACTIVATION, RELU, Activation, clipped_relu
 from excite.models.densenet import DenseBlock
-from excite.models.fused_blocks import FusedBlock, attention_of, is_batch_norm
+from excite.models.fused_blocks import FusedBlock
+from excite.models.fused_norms import attention_of, is_batch_norm
 from excite.models.optimized_layers import OptimizedAttention, OptimizedBlock, OptimizedConv, OptimizedLayer
 from excite.system.evaluation_mode import evaluating
 
@@ -53,7 +54,7 @@ def optimize_for_inference(model: nn.Module, images: Tensor) -> nn.Module:
         same = all(map(_is_close, _recorded_outputs(made, images), expected))
     for module in made.modules():  # ready for the check's images, now for what comes
         if isinstance(module, OptimizedLayer | DenseBlock):
-            module.forget()
+            module.reset_cache()
     return made if same else model
 
 

@@ -280,7 +280,9 @@ def _fit(plan: Plan, pixels: np.ndarray, device: torch.device, world: World, dis
         model,
         batches,
         # Which epoch is the best is asked of one view: several would take as many times as long.
-        Validation(PixelSubset(pixels, rows["val"]), validation.targets(), replace(preprocessing, tta="none")),
+        Validation(
+            PixelSubset(pixels, rows["val"]), validation.targets(), replace(preprocessing, tta="none")
+        ),
         config,
         folder=run.checkpoints,
         device=device,

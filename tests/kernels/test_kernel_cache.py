@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from numba import carray, types
 
-import excite
 from excite.kernels import kernel_cache
 from excite.kernels.dispatch import kernel_mode, use_kernels
 from excite.kernels.kernel_cache import build_key, compile_kernel
