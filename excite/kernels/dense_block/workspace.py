@@ -45,7 +45,7 @@ class Norm(NamedTuple):
 
 
 def norm_coefficients(norm: nn.BatchNorm2d, statistics: Tensor | None, count: int) -> Norm:
-    """The coefficients of a norm from the statistics of a batch, (2, 1, C), which also update the running ones;
+    """The coefficients of a norm from the statistics of a batch, (2, 1, C), which update the running ones;
     in evaluation mode, or without statistics, from the running ones."""
     if norm.training and statistics is not None:
         mean, variance = statistics
@@ -80,7 +80,7 @@ class ChannelStatistics:
 
 
 def moments(sums: Tensor, k: Tensor, count: int) -> Tensor:
-    """Mean and variance, (2, 1, C), from the sums of x - k and of its square over ``count`` rows, (2, 1, C)."""
+    """Mean and variance, (2, 1, C), from the sums (2, 1, C) of x - k and its square over ``count`` rows."""
     mean, square = sums / count
     return torch.stack([mean + k, (square - mean.square()).clamp_(min=0)])
 
