@@ -11,7 +11,7 @@ import numpy as np
 
 from excite.data.csv_table import read_table
 from excite.data.manifest import Manifest
-from excite.data.paths import absolute_path, refuse_inside_data, is_same_path
+from excite.data.paths import absolute_path, is_same_path, refuse_inside_data
 from excite.data.pixel_cache import cached_pixels
 from excite.data.sources import PixelSubset
 from excite.errors import BAD_USAGE, ExciteError, unknown_name

@@ -19,7 +19,6 @@ from excite.export.export import export_run
 from excite.export.formats import FORMATS
 from excite.runs.run import Run
 from tests.conftest import Command, make_pictures
-
 from tests.keras.processes import require_installed
 
 QUICK = {"epochs": 2, "batch_size": 8, "quiet": True, "device": "cpu"}
