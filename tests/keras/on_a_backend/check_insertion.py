@@ -88,7 +88,7 @@ def test_where_names_blocks_layers_classes_and_functions(resnet):
         ({"strategy": "standrad"}, "did you mean 'standard'"),
         ({"reductoin": 2}, "did you mean 'reduction'"),
         ({"where": "conv2_blok1"}, "did you mean 'conv2_block1"),
-        ({"where": 3}, "where takes no int"),
+        ({"where": 3}, "where does not accept int"),
         ({"where": "avg_pool"}, "no map with a known number of channels"),
         ({"where": "*_add", "strategy": "inner"}, "needs a block that is known"),
         ({}, "reduction 16 is larger than the 8 channels here"),
