@@ -25,7 +25,7 @@ from excite.config.train_config import TrainConfig
 from excite.data.augmentation import PRESETS
 from excite.data.batches import TrainingBatches
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.models.catalog import create_model
 from excite.system.devices import autocast, choose_device, choose_precision
 from excite.system.progress import Display
@@ -80,7 +80,7 @@ def our_trainer(
     )
     preprocessing = Preprocessing(size)
     batches = TrainingBatches(
-        PixelSource(pixels, device=device),
+        PixelSubset(pixels, device=device),
         targets,
         classes=CLASSES,
         preprocessing=preprocessing,
@@ -92,7 +92,7 @@ def our_trainer(
     return Trainer(
         create_model("densenet121", num_classes=CLASSES).to(device),
         batches,
-        Validation(PixelSource(pixels), targets, preprocessing),
+        Validation(PixelSubset(pixels), targets, preprocessing),
         config,
         folder=folder,
         device=device,

@@ -163,6 +163,7 @@ def evaluate(
     """
     from excite.reporting.evaluation_page import write_evaluation
     from excite.runs.evaluate import evaluate_run, evaluate_table
+    from excite.runs.evaluation_images import DataOptions
     from excite.runs.run import Run
     from excite.system.progress import ConsoleDisplay
 
@@ -189,26 +190,28 @@ def evaluate(
             data,
             split=split,
             spec=_questions(opened.config, wishes),
-            mapping=_mapping(same or []),
-            group_pattern=group_pattern,
-            columns={
-                "path_column": path_column,
-                "label_column": label_column,
-                "group_column": group_column,
-                "split_column": split_column,
-            },
+            options=DataOptions(
+                mapping=_mapping(same or []),
+                group_pattern=group_pattern,
+                columns={
+                    "path_column": path_column,
+                    "label_column": label_column,
+                    "group_column": group_column,
+                    "split_column": split_column,
+                },
+                max_unreadable=max_unreadable,
+            ),
             device=device,
-            max_unreadable=max_unreadable,
             out=out,
             display=ConsoleDisplay(),
         )
     if out is not None:
         write_evaluation(result, out, title=str(run), source=_source(run, data, result.split), **limits)
     if as_json:
-        print_json({result.split: result.figures})
+        print_json({result.split: result.metrics})
         return
-    print_figures(result.split, result.figures)
-    print_seen(result.figures)
+    print_figures(result.split, result.metrics)
+    print_seen(result.metrics)
     if out is not None:
         print_line(f"written   {out}   (evaluation.html shows it)")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "json", "csv")
 BATCH = 64
-MEMBERS = ("members", "members_against", "members_low", "members_high")  # columns of an ensemble's CSV
+MEMBERS = ("members", "members_disagreeing", "members_low", "members_high")  # columns of an ensemble's CSV
 
 
 def add_to(app: typer.Typer) -> None:
@@ -114,7 +114,7 @@ def _print(found: list[Prediction], format: str, classifier: Classifier) -> None
                     "path": p.path,
                     "label": p.label,
                     "probability": p.probability,
-                    "sure": p.sure,
+                    "abstained": p.abstained,
                     "probabilities": dict(p.probabilities),
                     **({"disagreement": asdict(p.disagreement)} if p.disagreement else {}),
                 }
@@ -122,19 +122,19 @@ def _print(found: list[Prediction], format: str, classifier: Classifier) -> None
             ]
         )
     elif format == "csv":
-        columns = ["path", "predicted", "probability", "sure", *(f"p:{name}" for name in classes)]
+        columns = ["path", "predicted", "probability", "abstained", *(f"p:{name}" for name in classes)]
         rows: list[list[object]] = [[*columns, *(MEMBERS if ensemble else ())]]
         for p in found:
             shares = [p.probabilities[name] for name in classes]
             members = asdict(p.disagreement).values() if p.disagreement else ()
-            rows.append([p.path, p.label, p.probability, str(p.sure).lower(), *shares, *members])
+            rows.append([p.path, p.label, p.probability, str(p.abstained).lower(), *shares, *members])
         write_data(csv_text(rows))
     elif found:
         columns = ["image", "class", "probability", "next"] + (["members"] if ensemble else [])
         table = plain_table(*columns, right=("probability",))
         for p in found:
             second = sorted(p.probabilities, key=lambda name: -p.probabilities[name])[1]
-            label = p.label if p.sure else f"not sure: {p.label}?"
+            label = f"not sure: {p.label}?" if p.abstained else p.label
             cells = [p.path, label, f"{p.probability:.1%}", f"{second} {p.probabilities[second]:.1%}"]
             table.add_row(*cells, *([_members(p.disagreement)] if p.disagreement else []))
         print_table(table)
@@ -143,7 +143,7 @@ def _print(found: list[Prediction], format: str, classifier: Classifier) -> None
 def _members(found: Disagreement) -> str:
     """How an ensemble's members go apart, such as "1 of 5 says another, 48.1-97.3 %"."""
     agree = f"all {found.members} agree"
-    if found.against:
-        say = "says another" if found.against == 1 else "say another"
-        agree = f"{found.against} of {found.members} {say}"
+    if found.disagreeing:
+        say = "says another" if found.disagreeing == 1 else "say another"
+        agree = f"{found.disagreeing} of {found.members} {say}"
     return f"{agree}, {100 * found.low:.1f}-{100 * found.high:.1f} %"

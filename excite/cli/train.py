@@ -104,7 +104,7 @@ def _refuse_changes(options: TrainConfig, given: dict[str, Any], settings: list[
 
     run = Run.open(run_folder(options, resume=True))
     before = run.config
-    if options.data and not run.began_with(options.data):
+    if options.data and not run.was_trained_on(options.data):
         raise ExciteError(
             f"was {before.data!r} when the run {run.path} began, not {options.data!r}",
             where="the data",

@@ -10,7 +10,7 @@ import numpy as np
 
 from excite.data.paths import refuse_inside_data
 from excite.data.pixel_cache import cached_pixels
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.errors import BAD_USAGE, ExciteError
 from excite.export.formats import Predict, format_called
 from excite.runs.classifier import Classifier
@@ -113,7 +113,7 @@ def _is_there(path: Path) -> ExciteError:
 
 def check(classifier: Classifier, predict: Predict, pixels: np.ndarray) -> Parity:
     """The written file against the classifier, on pixels (N, S, S, 3)."""
-    wanted = classifier.probabilities(PixelSource(pixels))
+    wanted = classifier.probabilities(PixelSubset(pixels))
     said = np.asarray(predict(pixels), dtype=np.float64)
     if said.shape != wanted.shape:
         raise ExciteError(f"gives {said.shape} for {len(pixels)} images, and {wanted.shape} is wanted")

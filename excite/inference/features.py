@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from excite.data.batches import evaluation_batches
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSource, PixelSubset
 from excite.inference.predict import quick_copy
 from excite.inference.tta import views_of
 from excite.models.head import linear_head
@@ -26,7 +26,7 @@ _VERSION = 2
 @torch.inference_mode()
 def features_of(
     model: nn.Module,
-    source: PixelSource,
+    source: PixelSubset,
     preprocessing: Preprocessing,
     *,
     device: torch.device,
@@ -60,7 +60,7 @@ def features_of(
 
 def cached_features(
     model: nn.Module,
-    pixels: np.ndarray,
+    pixels: PixelSource,
     pixels_key: str,
     preprocessing: Preprocessing,
     cache: Path,
@@ -85,7 +85,7 @@ def cached_features(
         pass
     found = features_of(
         model,
-        PixelSource(pixels),
+        PixelSubset(pixels),
         preprocessing,
         device=device,
         progress=progress,

@@ -49,11 +49,11 @@ def write_evaluation(
         source: which images, in a sentence.
     """
     target = Run(folder)
-    target.write_json("metrics.json", {result.split: result.figures})
+    target.write_json("metrics.json", {result.split: result.metrics})
     target.write_table("predictions.csv", prediction_rows(result.predictions))
-    if "seen_in_training" in result.figures:
+    if "seen_in_training" in result.metrics:
         target.write_table("seen_in_training.csv", seen_rows(result), columns=SEEN_COLUMNS)
-    save(confusion_matrix(result.figures), folder / "confusion_matrix.png")
+    save(confusion_matrix(result.metrics), folder / "confusion_matrix.png")
     page = evaluation_page(result, title=title, source=source, max_pixels=max_pixels)
     write_text(folder / "evaluation.html", page)
 
@@ -73,11 +73,11 @@ def evaluation_page(
 
     Names of files and classes are escaped, whatever they hold.
     """
-    figures, has_no_hooks = result.figures, result.has_no_hooks if result.seen else None
+    figures, unseen = result.metrics, result.unseen if result.seen else None
     parts = [_part(figures, result.predictions, "", "all")]
-    if has_no_hooks is not None:
+    if unseen is not None:
         suffix = f", without the {len(result.seen):,} seen in training"
-        parts.append(_part(figures["without_seen"], has_no_hooks, suffix, "unseen"))
+        parts.append(_part(figures["without_seen"], unseen, suffix, "unseen"))
     point = figures.get("operating_point")
     return template("evaluation.html").render(
         title=title or "a classifier",
@@ -85,12 +85,12 @@ def evaluation_page(
         n=figures["n"],
         verdict=_verdict(figures, result.predictions),
         baseline=_baseline(result.predictions),
-        remarks=_remarks(figures, has_no_hooks is not None),
+        remarks=_remarks(figures, unseen is not None),
         tiles=tiles(figures),
         seen=_seen_view(result, max_pixels),
         interval=figures.get("interval", {}),
-        overall=overall_table(figures, figures["without_seen"] if has_no_hooks is not None else None),
-        all_images="all images" if has_no_hooks is not None else "value",
+        overall=overall_table(figures, figures["without_seen"] if unseen is not None else None),
+        all_images="all images" if unseen is not None else "value",
         unseen_images="not seen in training",
         parts=parts,
         point=point_table(point["chosen"], point["test"]) if point else None,

@@ -202,7 +202,7 @@ def _recipe(facts: RunFacts) -> str:
                 "; nothing of that is kept, for nothing was better by more than chance on validation images"
             )
             text += f": the answer is {_probe(facts.run, 'probe.csv')}"
-        if facts.folds and (shares := [fold["share"] for fold in facts.folds if "share" in fold]):
+        if facts.folds and (shares := [fold["fraction"] for fold in facts.folds if "fraction" in fold]):
             text += f"; nothing of that is kept in {shares.count(0)} of {len(shares)} folds"
         return text
     if recipe != "probe":

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-PLAIN = "as they are"
-KINDS = ("start", "tuned", "kept")
+PLAIN = "clean"
+KINDS = ("start", "tuned", "final")
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class ShiftTable:
 
 
 def shift_table(shifts: Mapping[str, Any]) -> ShiftTable:
-    """The table of ``shifts.json``."""
-    rows = [(row["shift"], tuple(_text(row[kind]) for kind in KINDS)) for row in shifts["rows"]]
-    changed = [row for row in shifts["rows"] if row["shift"] != PLAIN]
-    plain = next(row for row in shifts["rows"] if row["shift"] == PLAIN)
+    """The table of ``robustness.json``."""
+    rows = [(row["corruption"], tuple(_text(row[kind]) for kind in KINDS)) for row in shifts["rows"]]
+    changed = [row for row in shifts["rows"] if row["corruption"] != PLAIN]
+    plain = next(row for row in shifts["rows"] if row["corruption"] == PLAIN)
     rows.append(("mean of the shifts", tuple(_text(_mean(changed, kind)) for kind in KINDS)))
     return ShiftTable(_says(shifts, plain, changed), KINDS, tuple(rows))
 
@@ -45,7 +45,7 @@ def _says(shifts: Mapping[str, Any], plain: Mapping[str, Any], changed: Sequence
     text += f"(mean log loss {tuned['log_loss']:.3f} tuned, {start['log_loss']:.3f} at the start); "
     also = "too" if at_home == better else f"it is {names[at_home]}"
     text += f"on the images as they are, {also}. "
-    share = shifts["share"]
+    share = shifts["fraction"]
     if shifts["probe"]:
         return (
             text

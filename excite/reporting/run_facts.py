@@ -56,7 +56,7 @@ class RunFacts:
             optional("audit.json"),
             optional("classifier.json"),
             optional("environment.json"),
-            optional("shifts.json"),
+            optional("robustness.json"),
             run.history if run.has_epochs else None,
         )
 

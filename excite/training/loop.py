@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from excite.config.train_config import TrainConfig
 from excite.data.batches import TrainingBatches, derive_seed
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.errors import ExciteError
 from excite.inference.predict import predict_logits
 from excite.models.weights import save_tensors
@@ -48,7 +48,7 @@ LOOK_EVERY = 16  # steps between two looks at the losses: on a GPU each look wai
 class Validation:
     """What the averaged model is measured on after each epoch: N images, targets (N,)."""
 
-    source: PixelSource
+    source: PixelSubset
     targets: np.ndarray
     preprocessing: Preprocessing
 
@@ -155,7 +155,7 @@ class Trainer:
                 loss = classification_loss(
                     logits, targets, smoothing=config.label_smoothing, weights=self.class_weights
                 )
-                state.scaler.scale(loss / config.accumulation_steps).backward()
+                torch.autograd.backward(state.scaler.scale(loss / config.accumulation_steps))
             sums += batch_statistics(loss, logits, targets)
         state.scaler.unscale_(state.optimizer)
         norm = nn.utils.clip_grad_norm_(state.model.parameters(), config.grad_clip or math.inf)

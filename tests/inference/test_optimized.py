@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import excite
 from excite.attention.registry import create_attention
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.inference.optimized import optimize_for_inference
 from excite.inference.predict import MIN_IMAGES_FOR_COPY, predict_logits
 from excite.kernels.dispatch import kernels
@@ -224,7 +224,7 @@ def test_many_images_are_answered_as_one_is() -> None:
     model = stirred(excite.create_model("timm:mobilenetv1_100", num_classes=4))
     pixels = np.random.default_rng(0).integers(0, 256, (MIN_IMAGES_FOR_COPY, 32, 32, 3), dtype=np.uint8)
     how, cpu = Preprocessing(image_size=32), torch.device("cpu")
-    many = predict_logits(model, PixelSource(pixels), how, device=cpu)
-    few = predict_logits(model, PixelSource(pixels[:16]), how, device=cpu)
+    many = predict_logits(model, PixelSubset(pixels), how, device=cpu)
+    few = predict_logits(model, PixelSubset(pixels[:16]), how, device=cpu)
     np.testing.assert_allclose(many[:16], few, rtol=0, atol=1e-4 * float(np.abs(few).max()))
     assert norms(model) > 0

@@ -11,7 +11,7 @@ from torch import nn
 from torchvision.transforms import functional as vision
 
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.errors import ExciteError
 from excite.inference.predict import predict_logits
 from excite.inference.tta import views_of
@@ -53,7 +53,7 @@ def test_logits_are_the_mean_over_the_views(views: str, count: int) -> None:
     assert len(several) == count
     expected = np.mean([model(view).detach().numpy() for view in several], axis=0)
     preprocessing = dataclasses.replace(plain, tta=views)
-    found = predict_logits(model, PixelSource(pixels), preprocessing, device=torch.device("cpu"))
+    found = predict_logits(model, PixelSubset(pixels), preprocessing, device=torch.device("cpu"))
     assert found == pytest.approx(expected, abs=1e-5)
 
 

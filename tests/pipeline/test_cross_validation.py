@@ -19,8 +19,7 @@ import excite
 from excite.cli.app import run as excite_cli
 from excite.errors import ExciteError
 from excite.runs.run import Run
-
-from ..conftest import Command, make_pictures
+from tests.conftest import Command, make_pictures
 
 QUICK = {"epochs": 3, "batch_size": 8, "quiet": True, "device": "cpu", "model": "cifar_resnet20"}
 QUICK |= {"precision": "float32"}
@@ -92,9 +91,9 @@ def test_a_fold_can_be_trained_again_from_its_own_configuration(crossed: Run, tm
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"repeats": 2}, "--repeats: belongs to a cross-validation"),
-        ({"jobs": 2}, "--jobs: belongs to a cross-validation"),
-        ({"folds": 2, "split": "folder"}, "folds are drawn"),
+        ({"repeats": 2}, "--repeats: has no effect without cross-validation"),
+        ({"jobs": 2}, "--jobs: has no effect without cross-validation"),
+        ({"folds": 2, "split": "folder"}, "cross-validation draws its own folds"),
         ({"folds": 11, "group_pattern": PATTERN}, "class 'a' has 10 groups; 11 parts need at least 11"),
         ({"folds": 2, "val_fraction": 0.5}, "leave nothing to train on"),
     ],

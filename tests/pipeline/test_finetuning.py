@@ -16,9 +16,8 @@ from excite.data.corruptions import CORRUPTIONS
 from excite.data.manifest import Manifest
 from excite.models.head import head_path
 from excite.pipeline.finetuning import START
-from excite.pipeline.weight_interpolation import LARGEST, SHARES, nearest_to_start, some_rows
-
-from ..conftest import make_pictures
+from excite.pipeline.weight_interpolation import FRACTIONS, MAX_IMAGES, nearest_to_start, sample_rows
+from tests.conftest import make_pictures
 
 QUICK = {"quiet": True, "device": "cpu", "model": "cifar_resnet20", "image_size": 32, "precision": "float32"}
 PROBE = QUICK | {"recipe": "probe"}
@@ -63,12 +62,12 @@ def test_the_start_is_the_probe_and_the_end_lies_between_start_and_best(place: P
     name = next(name for name in given if name.endswith("conv1.weight"))
     moved = best[name] - start[name]
     share = float(((ended[name] - start[name]) * moved).sum() / (moved * moved).sum())
-    shifts = run.read_json("shifts.json")
-    assert share == pytest.approx(shifts["share"], abs=1e-3)
-    assert shifts["share"] in SHARES
-    assert [row["shift"] for row in shifts["rows"]] == ["as they are", *CORRUPTIONS]
-    assert shifts["probe"] == (shifts["share"] == 0)
-    assert shifts["share"] < 1 or all(row["kept"] == row["tuned"] for row in shifts["rows"])
+    shifts = run.read_json("robustness.json")
+    assert share == pytest.approx(shifts["fraction"], abs=1e-3)
+    assert shifts["fraction"] in FRACTIONS
+    assert [row["corruption"] for row in shifts["rows"]] == ["clean", *CORRUPTIONS]
+    assert shifts["probe"] == (shifts["fraction"] == 0)
+    assert shifts["fraction"] < 1 or all(row["final"] == row["tuned"] for row in shifts["rows"])
     assert ended[name].numpy() == pytest.approx((start[name] + share * moved).numpy(), abs=1e-6)
 
 
@@ -79,7 +78,7 @@ def test_with_a_rate_of_zero_the_probe_is_what_comes_out(place: Path, balance: s
     run = excite.train(place / "pictures", **still)
     options = PROBE | common | {"out": str(place / f"as-probe-{balance}")}
     probe = excite.train(place / "pictures", **options)
-    assert run.read_json("shifts.json")["probe"]
+    assert run.read_json("robustness.json")["probe"]
     ended, expected = load_file(run.weights), load_file(probe.weights)
     for name, value in expected.items():
         np.testing.assert_allclose(ended[name], value, atol=1e-6)
@@ -91,7 +90,7 @@ def test_with_a_rate_of_zero_the_probe_is_what_comes_out(place: Path, balance: s
         assert (run.path / kind).read_text() == (probe.path / kind).read_text()
     assert (run.path / "probe.csv").read_text() == (probe.path / "metrics.csv").read_text()
     assert len(run.history) == 2
-    kept = run.read_json("shifts.json")["rows"][0]["kept"]
+    kept = run.read_json("robustness.json")["rows"][0]["final"]
     assert kept["accuracy"] == pytest.approx(run.metrics["test"]["accuracy"]["value"], abs=0.1)
 
 
@@ -100,11 +99,11 @@ def test_a_head_that_came_with_the_weights_stays(place: Path) -> None:
     model = excite.create_model("cifar_resnet20", num_classes=3)
     save_file(model.state_dict(), place / "whole.safetensors")
     run = excite.train(
-        place / "pictures", weights=str(place / "whole.safetensors"), out=str(place / "kept"), **QUICK
+        place / "pictures", weights=str(place / "whole.safetensors"), out=str(place / "final"), **QUICK
     )
     start = load_file(run.checkpoints / START)
     assert torch.equal(start[f"{head_path(model)}.weight"], model.state_dict()[f"{head_path(model)}.weight"])
-    assert not run.read_json("shifts.json")["probe"]
+    assert not run.read_json("robustness.json")["probe"]
 
 
 def test_it_stays_at_the_start_unless_the_groups_agree_that_going_on_is_better() -> None:
@@ -130,10 +129,10 @@ def test_one_copy_of_each_photo_is_asked_and_not_more_images_than_that_takes() -
     labels = np.where(np.arange(2000) % 8 < 4, "a", "b")
     columns = {"path": list(map(str, range(2000))), "label": labels, "photo": photos, "split": splits}
     images = Manifest(pd.DataFrame(columns), ("a", "b"))
-    one = some_rows(images, "val", TrainConfig().replace(augmented_copies="one"))
+    one = sample_rows(images, "val", TrainConfig().replace(augmented_copies="one"))
     assert sorted(np.array(photos)[one]) == sorted(set(np.array(photos)[splits == "val"]))
     assert (splits[one] == "val").all()
     assert len(set(one % 4)) == 4  # not always the first copy
-    every = some_rows(images, "val", TrainConfig().replace(augmented_copies="all"))
-    assert len(every) == len(set(every)) == LARGEST
+    every = sample_rows(images, "val", TrainConfig().replace(augmented_copies="all"))
+    assert len(every) == len(set(every)) == MAX_IMAGES
     assert (np.diff(every) > 0).all()

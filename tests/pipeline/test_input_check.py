@@ -77,7 +77,7 @@ def test_a_run_is_refused_before_its_folder_is_made(pictures: Path, tmp_path: Pa
     for wrong in (
         {"model": "torchvision:alexnet"},
         {"model": "torchvision:alexnet", "folds": 3},
-        {"model": "resnet18", "batch_size": 4, "accumulate": 4},
+        {"model": "resnet18", "batch_size": 4, "accumulation_steps": 4},
         {"model": "resnet18", "model_options": {"nonsense": 1}},
         {"model_options": {"growth_rate": "abc"}},
         {"batch_size": 100_000},

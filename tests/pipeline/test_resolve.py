@@ -120,7 +120,7 @@ TRAINED = {"weights": "w.safetensors", "model": "mobilenetv1_100"}
         {"lr": 1e-3},
         {"augment": "none"},
         {"augment_options": {"rotation": 5}},
-        {"copies": "all"},
+        {"augmented_copies": "all"},
         {"compile": False, "batch_size": 8},
     ],
 )
@@ -130,14 +130,14 @@ def test_who_says_how_to_train_wants_training(given: dict[str, object]) -> None:
     config, reasons = resolve(options, manifest(300, 200))
     assert config.recipe == "finetune"
     flag = f"--{list(given)[-1].replace('_', '-')}"
-    assert f"recipe finetune: {flag} says how weights are to be trained" in reasons
-    with pytest.raises(ExciteError, match="part of a training loop") as raised:
+    assert f"recipe = finetune ({flag} is an option of the training loop)" in reasons
+    with pytest.raises(ExciteError, match="has no effect with --recipe probe") as raised:
         settled(**TRAINED, recipe="probe", **given)
     assert raised.value.where == flag
 
 
 def test_what_says_nothing_of_training_leaves_the_probe() -> None:
-    given = {"balance": "weights", "flips": "both", "image_size": 64, "seed": 3, "views": "one"}
+    given = {"balance": "weights", "flips": "both", "image_size": 64, "seed": 3, "tta": "one"}
     assert settled(**TRAINED, **given).recipe == "probe"
 
 

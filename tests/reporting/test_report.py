@@ -357,9 +357,9 @@ def test_a_fine_tuning_that_came_back_says_that_it_is_a_probe(tmp_path: Path) ->
     run = write_run(tmp_path / "run")
     (run.path / "config.yaml").write_text(run.config.replace(recipe="finetune").to_yaml())
     (run.path / "probe.csv").write_text("strength,val_loss,val_accuracy\n0.1,0.5,0.8\n0.316,0.3,0.9\n")
-    figures = {kind: {"accuracy": 0.9, "log_loss": 0.3} for kind in ("start", "tuned", "kept")}
-    rows = [{"shift": name, **figures} for name in ("as they are", "darker")]
-    run.write_json("shifts.json", {"share": 0.0, "probe": True, "n": 40, "rows": rows})
+    figures = {kind: {"accuracy": 0.9, "log_loss": 0.3} for kind in ("start", "tuned", "final")}
+    rows = [{"corruption": name, **figures} for name in ("clean", "darker")]
+    run.write_json("robustness.json", {"fraction": 0.0, "probe": True, "n": 40, "rows": rows})
     text = Page(report_page(Run.open(run.path))).text
     assert "nothing of that is kept" in text
     assert "the answer is a linear head (strength 0.316) on features of the network" in text

@@ -230,17 +230,20 @@ def test_the_card_says_how_disjoint_how_good_and_how_to_load(tmp_path: Path) -> 
 
 def test_shifts_say_which_weights_bear_them_better_and_what_they_are_on_the_mean() -> None:
     def row(name: str, start: float, tuned: float) -> dict[str, object]:
-        figures = {"start": start, "tuned": tuned, "kept": (start + tuned) / 2}
-        return {"shift": name, **{kind: {"accuracy": 1 - v, "log_loss": v} for kind, v in figures.items()}}
+        figures = {"start": start, "tuned": tuned, "final": (start + tuned) / 2}
+        return {
+            "corruption": name,
+            **{kind: {"accuracy": 1 - v, "log_loss": v} for kind, v in figures.items()},
+        }
 
-    rows = [row("as they are", 0.5, 0.3), row("darker", 0.4, 0.6), row("noisy", 0.2, 0.8)]
-    table = shift_table({"share": 0.25, "probe": False, "n": 40, "rows": rows})
+    rows = [row("clean", 0.5, 0.3), row("darker", 0.4, 0.6), row("noisy", 0.2, 0.8)]
+    table = shift_table({"fraction": 0.25, "probe": False, "n": 40, "rows": rows})
     assert "the weights at the start do better" in table.says
     assert "as they are, it is the tuned weights" in table.says
     assert "25% of the tuned and 75% of the start's" in table.says
     assert table.rows[-1] == ("mean of the shifts", ("70.0 %, 0.300", "30.0 %, 0.700", "50.0 %, 0.500"))
     agreed_rows = [rows[0], row("darker", 0.6, 0.4)]
-    agreed = shift_table({"share": 0.0, "probe": True, "n": 40, "rows": agreed_rows})
+    agreed = shift_table({"fraction": 0.0, "probe": True, "n": 40, "rows": agreed_rows})
     assert "nothing of the tuned, but the start: a probe, fitted anew to validation images too" in agreed.says
     assert "the tuned weights do better" in agreed.says
     assert "on the images as they are, too" in agreed.says

@@ -76,7 +76,7 @@ def test_gates_start_at_one_where_trained_weights_would_be_lost(
     "options", [{"where": "layer4.*"}, {"stages": "5"}, {"identity": True}, {"placement": "pre"}]
 )
 def test_nothing_is_parsed_and_ignored(options: dict[str, object]) -> None:
-    with pytest.raises(ExciteError, match="there is no attention to place"):
+    with pytest.raises(ExciteError, match="has no effect without attention"):
         settled(model="resnet18", **options)
 
 

@@ -15,8 +15,7 @@ import excite
 from excite.cli.app import run as excite_cli
 from excite.errors import ExciteError
 from excite.runs.compare import compare_runs
-
-from ..conftest import make_pictures
+from tests.conftest import make_pictures
 
 
 def table(path: Path, probabilities: np.ndarray, truth: np.ndarray, *, first: int = 0) -> Path:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ..conftest import Command
+from tests.conftest import Command
 
 TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
 OPTIONS = ("--epochs", 2, "--batch-size", 12, "--precision", "float32", "--augment", "best", "--seed", 5)
@@ -47,7 +47,8 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(
 ) -> None:
     done = excite_command("train", pictures, "--batch-size", 13, launcher=TORCHRUN)
     assert done.returncode != 0
-    assert done.stderr.count("excite: error: batch_size: 13 images cannot be cut into 2 equal pieces") == 1
+    message = "excite: error: batch_size: 13 images cannot be divided into 2 equal pieces"
+    assert done.stderr.count(message) == 1
 
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.inference.features import features_of
 from excite.inference.optimized import optimize_for_inference
 from excite.inference.predict import predict_logits
@@ -81,8 +81,8 @@ def test_a_model_in_evaluation_mode_with_a_part_in_training_keeps_both() -> None
     assert not model.training
 
 
-def pixels(images: int = 3) -> PixelSource:
-    return PixelSource(np.random.default_rng(0).integers(0, 256, (images, 8, 8, 3), dtype=np.uint8))
+def pixels(images: int = 3) -> PixelSubset:
+    return PixelSubset(np.random.default_rng(0).integers(0, 256, (images, 8, 8, 3), dtype=np.uint8))
 
 
 CPU = torch.device("cpu")

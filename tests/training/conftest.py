@@ -14,7 +14,7 @@ from excite.config.train_config import TrainConfig
 from excite.data.augmentation import PRESETS
 from excite.data.batches import TrainingBatches
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.system.progress import Display
 from excite.system.world import World
 from excite.training.loop import Trainer, Validation
@@ -58,7 +58,7 @@ def make_trainer(
     model: nn.Module,
     *,
     augment: str = "best",
-    here: World | None = None,
+    world: World | None = None,
     display: Display | None = None,
     **options: Any,
 ) -> Trainer:
@@ -71,28 +71,28 @@ def make_trainer(
         "batch_size": 8,
     }
     config = TrainConfig().replace(**(settled | {"epochs": 3, "augment": augment} | options))
-    here = here or World()
+    world = world or World()
     pixels, targets = problem()
     preprocessing = Preprocessing(SIZE)
     batches = TrainingBatches(
-        PixelSource(pixels),
+        PixelSubset(pixels),
         targets,
         classes=CLASSES,
         preprocessing=preprocessing,
         batch_size=config.batch_size,
         augmentation=PRESETS[augment],
         seed=config.seed,
-        parts=here.size * config.accumulation_steps,
+        parts=world.size * config.accumulation_steps,
     )
     held_back, held_targets = problem(30, seed=1)
     return Trainer(
         model,
         batches,
-        Validation(PixelSource(held_back), held_targets, preprocessing),
+        Validation(PixelSubset(held_back), held_targets, preprocessing),
         config,
         folder=folder,
         device=torch.device("cpu"),
-        here=here,
+        world=world,
         display=display or Display(),
     )
 

@@ -16,8 +16,7 @@ from excite.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from excite.errors import INTERRUPTED, TERMINATED, ExciteError
 from excite.system.progress import Display, Status
 from excite.training.loop import BEST
-
-from .conftest import full_net, make_trainer, plain_net, problem, same, weights_of
+from tests.training.conftest import full_net, make_trainer, plain_net, problem, same, weights_of
 
 
 class SignalAfter(Display):
@@ -36,7 +35,7 @@ class SignalAfter(Display):
 
 def test_sgd_without_augmentation_is_the_textbook_loop(tmp_path: Path) -> None:
     """Written out by hand: normalize, cross-entropy, clip, SGD with momentum, warm-up and cosine."""
-    options = {"optimizer": "sgd", "momentum": 0.9, "lr": 0.1, "clip": 0.5, "warmup": 0.25}
+    options = {"optimizer": "sgd", "momentum": 0.9, "lr": 0.1, "grad_clip": 0.5, "warmup": 0.25}
     trainer = make_trainer(tmp_path, plain_net(), augment="none", epochs=2, channels_last=False, **options)
     trainer.run()
 
@@ -115,13 +114,14 @@ def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
 
 
 def test_global_random_state_has_no_say(tmp_path: Path) -> None:
-    results = []
+    results, state = [], np.random.get_state()
     for name in ("a", "b"):
         trainer = make_trainer(tmp_path / name, full_net(), epochs=1)
         np.random.seed(len(results))
         torch.manual_seed(len(results))
         trainer.run()
         results.append(weights_of(trainer))
+    np.random.set_state(state)
     assert same(*results)
 
 

@@ -15,13 +15,13 @@ from torch import nn
 from excite.config.train_config import TrainConfig
 from excite.data.corruptions import CORRUPTIONS
 from excite.data.manifest import Manifest
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.evaluation.intervals import LEVEL
 from excite.evaluation.mrmc import MeanSquares
 from excite.evaluation.power import corrected_studies, crossed_studies
 from excite.inference.predict import predict_logits
 from excite.models.catalog import create_model
-from excite.pipeline.weight_interpolation import LARGEST, SHARES
+from excite.pipeline.weight_interpolation import FRACTIONS, MAX_IMAGES
 from excite.runs.derive import architecture_of, preprocessing_of
 from excite.study.results.estimates import FEWEST_SEEDS
 from excite.study.study import Study
@@ -70,7 +70,7 @@ def probe_arm(study: Study, arm: str, device: str) -> Probe:
     pixels = np.random.default_rng(0).integers(
         0, 256, (config.batch_size, config.image_size, config.image_size, 3)
     )
-    source = PixelSource(pixels.astype(np.uint8), device=chosen)
+    source = PixelSubset(pixels.astype(np.uint8), device=chosen)
     began = time.perf_counter()
     predict_logits(model, source, preprocessing_of(config), device=chosen)
     image = (time.perf_counter() - began) / config.batch_size
@@ -105,7 +105,7 @@ def work_of(config: TrainConfig, parts: Manifest, *, folded: bool) -> tuple[int,
         # The probe that it starts from and, should it come back to it, the probe that answers; and mixtures,
         # both ends and what is kept, under each shift.
         asked += train + (train + val + test)
-        mixtures, ends = len(SHARES) * min(val_drawn, LARGEST), 3 * min(test_drawn, LARGEST)
+        mixtures, ends = len(FRACTIONS) * min(val_drawn, MAX_IMAGES), 3 * min(test_drawn, MAX_IMAGES)
         asked += (1 + len(CORRUPTIONS)) * (mixtures + ends)
     return config.epochs * max(1, drawn // config.batch_size), asked
 
@@ -152,7 +152,7 @@ def smallest_difference(study: Study, spread: float | None, seeds: int) -> tuple
 
 
 def _step_seconds(
-    model: nn.Module, config: TrainConfig, source: PixelSource, classes: int, device: torch.device
+    model: nn.Module, config: TrainConfig, source: PixelSubset, classes: int, device: torch.device
 ) -> float:
     assert config.weight_decay is not None
     assert config.layer_decay is not None
