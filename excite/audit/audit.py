@@ -20,11 +20,13 @@ from excite.audit.leaks import LabelConflict, Leaks, find_leaks, label_conflicts
 from excite.audit.metadata_shortcut import Shortcut, find_shortcuts
 from excite.audit.name_patterns import NamePattern, propose_pattern
 from excite.config.pixel_limit import MAX_PIXELS
+from excite.data.file_validation import UnreadableFile
 from excite.data.manifest import Manifest
+from excite.errors import ExciteError
 from excite.system.parallel import Progress
 
-PHOTOS_UP_TO = 20_000
-"""Images up to which pass 3 runs unasked: it takes milliseconds an image."""
+NEAR_DUPLICATES_UP_TO = 20_000
+"""Number of images up to which pass 3 runs by default; it takes milliseconds per image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +48,7 @@ class Audit:
 
     manifest: Manifest
     files: FileFindings
-    facts: tuple[FileMetadata, ...]
+    metadata: tuple[FileMetadata, ...]
     near_duplicates: bool
     pairs: tuple[Pair, ...]
     grouping: Grouping
@@ -81,7 +83,7 @@ class Audit:
         """Classes told apart by their files alone; found out when first asked for, in seconds."""
         sides = self.manifest.table[["width", "height"]].to_numpy()
         groups = np.array(self.groups, dtype=np.int64)
-        return find_shortcuts(self.facts, sides, self.manifest.targets(), groups)
+        return find_shortcuts(self.metadata, sides, self.manifest.targets(), groups)
 
     @cached_property
     def name_pattern(self) -> NamePattern | None:
@@ -152,6 +154,7 @@ class Audit:
 def audit(
     manifest: Manifest,
     *,
+    unreadable: Sequence[UnreadableFile] = (),
     near_duplicates: bool | None = None,
     max_pixels: int = MAX_PIXELS,
     cache: Path | None = None,
@@ -163,7 +166,7 @@ def audit(
     Args:
         manifest: the images; its group column is what the user knows, its split column what is checked.
         photos: run pass 3, which finds crops, turns and recolored copies; None: up to
-            ``PHOTOS_UP_TO`` images.
+            ``NEAR_DUPLICATES_UP_TO`` images.
         max_pixels: larger pictures are refused.
         cache: what was found is remembered here, by content.
         decisions: a person's decisions, files as ``read_decisions`` takes them.
@@ -172,34 +175,36 @@ def audit(
     Raises:
         ExciteError: when the decisions cannot be read or contradict each other.
     """
-    # A slip in them is told before the work begins.
-    said = [decision for file in decisions for decision in read_decisions(file)]
-    kept, facts, files = inspect_files(manifest, max_pixels=max_pixels, cache=cache, progress=progress)
-    decided = resolve(said, kept)
-    near_duplicates = len(kept) <= PHOTOS_UP_TO if near_duplicates is None else near_duplicates
+    if "" in set(manifest.table["sha256"]):
+        raise ExciteError("only checked images can be audited", hint="call check_files first")
+    # An error in the decisions is reported before the long passes begin.
+    read = [decision for file in decisions for decision in read_decisions(file)]
+    images, metadata, files = inspect_files(manifest, unreadable, cache=cache, progress=progress)
+    decided = resolve(read, images)
+    near_duplicates = len(images) <= NEAR_DUPLICATES_UP_TO if near_duplicates is None else near_duplicates
     pairs: list[Pair] = []
-    if len(kept) > 1:
+    if len(images) > 1:
         pairs = find_pairs(
-            kept, near_duplicates=near_duplicates, max_pixels=max_pixels, cache=cache, progress=progress
+            images, near_duplicates=near_duplicates, max_pixels=max_pixels, cache=cache, progress=progress
         )
-    known = kept.table["group"].tolist()
-    accepted = {*decided.accepted, *_chained(kept.table["photo"].tolist())}
-    join = partial(group_images, len(kept), pairs, rejected=decided.rejected, accepted=accepted)
-    linked = join(known=known if any(known) else None)
+    known = images.table["group"].tolist()
+    accepted = {*decided.accepted, *_same_photo_pairs(images.table["photo"].tolist())}
+    join = partial(group_images, len(images), pairs, cannot_link=decided.rejected, must_link=accepted)
+    grouping = join(known=known if any(known) else None)
     # Two photos of one patient may have two labels; one photo may not.
-    alone = join() if any(known) else linked
-    labels = kept.table["label"].tolist()
+    photos = join() if any(known) else grouping
+    labels = images.table["label"].tolist()
     return Audit(
-        manifest=kept,
+        manifest=images,
         files=files,
-        facts=facts,
+        metadata=metadata,
         near_duplicates=near_duplicates,
         pairs=tuple(pairs),
-        grouping=linked,
-        same_photo=alone.groups,
+        grouping=grouping,
+        same_photo=photos.groups,
         decisions=decided,
-        leaks=find_leaks(kept.table["split"].tolist(), linked.groups),
-        conflicts=tuple(label_conflicts(labels, alone.groups)),
+        leaks=find_leaks(images.table["split"].tolist(), grouping.groups),
+        conflicts=tuple(label_conflicts(labels, photos.groups)),
     )
 
 
@@ -223,10 +228,10 @@ def _names(numbers: Sequence[int], given: Sequence[str]) -> list[str]:
     return names
 
 
-def _chained(near_duplicates: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Each image and the one before it of the same photo, as the user says."""
+def _same_photo_pairs(photos: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Each image with the previous one of the same photo, as the column ``photo`` names them."""
     last: dict[str, int] = {}
-    for row, name in enumerate(near_duplicates):
+    for row, name in enumerate(photos):
         if name and name in last:
             yield last[name], row
         last[name] = row

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from excite.audit.file_metadata import FileMetadata, collect_metadata
-from excite.config.pixel_limit import MAX_PIXELS
-from excite.data.file_validation import UnreadableFile, check_files
+from excite.data.file_validation import UnreadableFile
 from excite.data.manifest import LeftOut, Manifest
 from excite.system.parallel import Progress
 
@@ -100,46 +99,43 @@ class FileFindings:
 
 def inspect_files(
     manifest: Manifest,
+    unreadable: Sequence[UnreadableFile] = (),
     *,
-    max_pixels: int = MAX_PIXELS,
     cache: Path | None = None,
     progress: Callable[[str], Progress | None] | None = None,
 ) -> tuple[Manifest, tuple[FileMetadata, ...], FileFindings]:
-    """The manifest of the good files with hash and size, the facts of each, and what is to be said of all.
+    """The manifest, the metadata of each file, and the findings.
+
+    A file that changes between the check and this pass is left out of the manifest, and listed as unreadable.
 
     Args:
-        cache: what was read is remembered here, by content.
-        progress: called with a stage's name, gives what takes its progress.
+        manifest: the readable images, as ``check_files`` returns them.
+        unreadable: the files that ``check_files`` left out.
+        cache: folder that remembers metadata by the content of the files.
+        progress: called with the name of a stage; returns the callback for its progress.
     """
-
-    def stage(name: str) -> Progress | None:
-        return None if progress is None or not len(manifest) else progress(name)
-
-    kept, bad = check_files(
-        manifest, max_pixels=max_pixels, cache=cache, progress=stage("checking images"), complete=False
-    )
-    if manifest.intensity_range is not None:
-        kept = replace(kept, intensity_range=manifest.intensity_range)
-    found = collect_metadata(kept, cache=cache, progress=stage("reading headers") if len(kept) else None)
-    lost = [
+    stage = progress("reading headers") if progress is not None and len(manifest) else None
+    collected = collect_metadata(manifest, cache=cache, progress=stage)
+    changed = [
         UnreadableFile(path, "changed while it was read")
-        for path, fact in zip(kept.table["path"], found, strict=True)
-        if fact is None
+        for path, metadata in zip(manifest.table["path"], collected, strict=True)
+        if metadata is None
     ]
-    kept = replace(kept, table=kept.table[np.array([fact is not None for fact in found], dtype=bool)])
-    facts = tuple(fact for fact in found if fact is not None)
+    unchanged = np.array([metadata is not None for metadata in collected], dtype=bool)
+    images = replace(manifest, table=manifest.table[unchanged])
+    files = tuple(metadata for metadata in collected if metadata is not None)
     findings = FileFindings(
-        bad=(*bad, *lost),
-        odd=tuple(_odd_files(kept, facts)),
-        classes=kept.counts(),
-        splits={split: kept.part(split).counts() for split in kept.splits},
-        sizes=_sizes(kept),
-        formats=_counted(fact.format for fact in facts),
-        modes=_counted(fact.mode for fact in facts),
-        gray=sum(fact.gray for fact in facts),
+        bad=(*unreadable, *changed),
+        odd=tuple(_unusual_files(images, files)),
+        classes=images.counts(),
+        splits={split: images.part(split).counts() for split in images.splits},
+        sizes=_sizes(images),
+        formats=_counted(metadata.format for metadata in files),
+        modes=_counted(metadata.mode for metadata in files),
+        gray=sum(metadata.gray for metadata in files),
         left_out=manifest.left_out,
     )
-    return kept, facts, findings
+    return images, files, findings
 
 
 def unreadable_kind(reason: str) -> str:
@@ -154,7 +150,7 @@ def unreadable_kind(reason: str) -> str:
     return next((kind for kind, starts in kinds.items() if reason.startswith(starts)), "unreadable")
 
 
-def _odd_files(manifest: Manifest, facts: Sequence[FileMetadata]) -> list[OddFile]:
+def _unusual_files(manifest: Manifest, facts: Sequence[FileMetadata]) -> list[OddFile]:
     """Tiny and extreme are judged beside the rest of the set: 8 x 8 digits are all as they should be."""
     sides = manifest.table[["width", "height"]].to_numpy()
     if not len(sides):

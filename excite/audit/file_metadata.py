@@ -7,7 +7,6 @@ import hashlib
 import io
 import sys
 import warnings
-from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from excite.data.decoding import decode, upright
 from excite.data.intensity import IntensityRange, format_range
 from excite.data.manifest import Manifest
 from excite.errors import ExciteError
-from excite.system.files import replacing
+from excite.system.cache import recall, remember
 from excite.system.parallel import Progress, in_threads
 
 _LOOKED_AT = 256  # pixels of the short side that spread and color are measured on; more tells no more
@@ -110,35 +109,26 @@ def collect_metadata(
     read = "" if range_ is None else f" {format_range(range_)}"
     key = hashlib.sha256(f"{_VERSION} {_LOOKED_AT} {_COLORED}{read}\n{hashes}".encode()).hexdigest()
     memory = None if cache is None else cache / "facts" / f"{key}.csv"
-    recalled = _recalled(memory, len(manifest))
-    if recalled is not None:
-        return [*recalled]
-    with warnings.catch_warnings():  # how many pixels are too many has been decided before
+    if (remembered := recall(memory, partial(_parse, count=len(manifest)))) is not None:
+        return [*remembered]
+    with warnings.catch_warnings():  # the check has refused images with too many pixels
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         reader = partial(read_file_metadata, intensity_range=range_)
-        found = list(in_threads(reader, manifest.table["path"].tolist(), progress=progress))
-    if memory is not None and None not in found:
+        files = list(in_threads(reader, manifest.table["path"].tolist(), progress=progress))
+    if None not in files:
         text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        writer.writerows(astuple(fact) for fact in found if fact is not None)
-        with suppress(OSError), replacing(memory) as file:  # forgetting costs time, nothing else
-            file.write(text.getvalue().encode())
-    return found
+        csv.writer(text).writerows(astuple(metadata) for metadata in files if metadata is not None)
+        remember(memory, text.getvalue())
+    return files
 
 
-def _recalled(memory: Path | None, count: int) -> list[FileMetadata] | None:
-    """What was read last time, or None when there is nothing whole to recall."""
-    if memory is None:
-        return None
-    try:
-        with memory.open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.reader(file, strict=True) if len(row) == len(fields(FileMetadata))]
-        facts = [_fact(*row) for row in rows]
-    except (OSError, ValueError, KeyError, csv.Error):
-        return None
-    return facts if len(facts) == count else None
+def _parse(text: str, *, count: int) -> list[FileMetadata] | None:
+    """The metadata of ``count`` files; None if the text is damaged."""
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    files = [_metadata(*row) for row in rows if len(row) == len(fields(FileMetadata))]
+    return files if len(files) == count else None
 
 
-def _fact(size: str, name: str, mode: str, quantization: str, gray: str, spread: str) -> FileMetadata:
+def _metadata(size: str, name: str, mode: str, quantization: str, gray: str, spread: str) -> FileMetadata:
     colored = {"True": True, "False": False}
     return FileMetadata(int(size), name, mode, int(quantization), colored[gray], float(spread))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from excite.audit.audit import PHOTOS_UP_TO, Audit
+from excite.audit.audit import NEAR_DUPLICATES_UP_TO, Audit
 from excite.audit.file_findings import unreadable_kind
 from excite.data.split import apply_group_pattern
 
@@ -67,7 +67,11 @@ def _pair_rows(audit: Audit) -> list[tuple[str, str]]:
     rows = []
     for kind, count in audit.kinds.items():
         if kind == "same photo" and not audit.near_duplicates:
-            why = f"; it runs unasked up to {PHOTOS_UP_TO:,} images" if len(audit) > PHOTOS_UP_TO else ""
+            why = (
+                f"; it runs unasked up to {NEAR_DUPLICATES_UP_TO:,} images"
+                if len(audit) > NEAR_DUPLICATES_UP_TO
+                else ""
+            )
             rows.append((kind, f"not looked for{why}; --near-duplicates does"))
             continue
         sure = [pair.confidence for pair in audit.pairs if pair.kind == kind]

@@ -9,8 +9,7 @@ import typer
 
 from excite.cli.output import plain_table, print_json, print_line, print_table
 from excite.config.pixel_limit import MAX_PIXELS
-from excite.data.paths import refuse_inside_data
-from excite.data.reading import data_name
+from excite.data.paths import data_name, refuse_inside_data
 from excite.errors import ExciteError
 
 DATA, LOOK, RESULT = "Data", "What is looked at", "Result"
@@ -102,6 +101,7 @@ def audit(
     from excite.audit.audit import decision_files
     from excite.audit.reading import read_images
     from excite.audit.table import audit_rows, headline
+    from excite.data.file_validation import check_files
     from excite.reporting.audit_page import write_audit
     from excite.system.cache import cache_directory
     from excite.system.malloc import keep_heap
@@ -121,11 +121,17 @@ def audit(
     refuse_inside_data(folder, data, manifest.table["path"])
     display = ConsoleDisplay()
     try:
+        cache = cache_directory()
+        progress = display.stage("checking images") if len(manifest) else None
+        images, unreadable = check_files(
+            manifest, max_pixels=max_pixels, cache=cache, progress=progress, complete=False
+        )
         found = run_audit(
-            manifest,
+            images,
+            unreadable=unreadable,
             near_duplicates=near_duplicates,
             max_pixels=max_pixels,
-            cache=cache_directory(),
+            cache=cache,
             decisions=decision_files(folder, decisions),
             progress=display.stage,
         )

@@ -202,7 +202,7 @@ def _grouped(
     """The readable images with their groups: the user's, and with ``group_duplicates`` near-duplicates."""
     from excite.audit.audit import audit
     from excite.audit.reading import read_images
-    from excite.data.file_validation import check_files, require_readable
+    from excite.data.file_validation import read_checked
     from excite.data.manifest import check_classes
     from excite.system.cache import cache_directory
     from excite.system.progress import ConsoleDisplay
@@ -214,41 +214,35 @@ def _grouped(
         )
     # What the data says of splits is replaced: it need not even be complete.
     refuse_inside_data(out, data)
-    manifest = read_images(data, group_pattern=group_pattern, **columns).with_columns(split="")
+    manifest = read_images(data, **columns).with_columns(split="")
     refuse_inside_data(out, data, manifest.table["path"])
-    display = ConsoleDisplay()
-    for left_out in manifest.left_out:
-        display.note(str(left_out))
-    cache = cache_directory()
+    cache, display = cache_directory(), ConsoleDisplay()
     try:
+        images, unreadable = read_checked(
+            manifest,
+            max_unreadable=max_unreadable,
+            max_pixels=max_pixels,
+            cache=cache,
+            display=display,
+            group_pattern=group_pattern,
+            complete=False,
+        )
         if group_duplicates:
-            files = [] if decisions is None else [decisions]
-            found = audit(
-                manifest,
+            audited = audit(
+                images,
+                unreadable=unreadable,
                 near_duplicates=near_duplicates,
                 max_pixels=max_pixels,
                 cache=cache,
-                decisions=files,
+                decisions=[] if decisions is None else [decisions],
                 progress=display.stage,
             )
-            kept, bad = found.grouped(), found.files.bad
-            for number in found.grouping.oversized:
-                size = len(found.members[number])
+            images = audited.grouped()
+            for number in audited.grouping.oversized:
+                size = len(audited.members[number])
                 look = command_line("excite", "audit", Path(data))
-                display.note(f"group {number} holds {size} of {len(kept)} images: look at {look}")
-        else:
-            kept, several = check_files(
-                manifest,
-                max_pixels=max_pixels,
-                cache=cache,
-                progress=display.stage("checking images"),
-                complete=False,
-            )
-            bad = tuple(several)
+                display.note(f"group {number} contains {size} of {len(images)} images: review it with {look}")
     finally:
         display.close()
-    for file in bad:
-        display.note(f"left out: {file.path}: {file.reason}")
-    require_readable(bad, len(manifest), max_unreadable)
-    check_classes(kept, where=data)
-    return kept
+    check_classes(images, where=data)
+    return images

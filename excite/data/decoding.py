@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, BinaryIO, NamedTuple, cast
 
 import numpy as np
 from PIL import (
@@ -99,6 +99,13 @@ class Inspection:
     extremes: SampleExtremes | None
 
 
+class _DeepSamples(NamedTuple):
+    """Samples with more than 8 bits, (H, W) or (H, W, 3), and whether their zero is white."""
+
+    samples: np.ndarray
+    inverted: bool
+
+
 def decode(
     source: str | Path | bytes | BinaryIO,
     *,
@@ -131,7 +138,8 @@ def inspect_file(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Inspectio
     """Decode a file as ``decode`` does, and record its hash, size, and extremes. Raises: as ``decode``."""
     with _opened(path) as stream:
         digest = hashlib.file_digest(cast(io.BufferedReader, stream), "sha256").hexdigest()
-        image, extremes = _decoded(stream, max_pixels, FULL_RANGE)
+        image, deep = _decoded(stream, max_pixels, FULL_RANGE)
+        extremes = None if deep is None else measure_extremes(deep.samples, inverted=deep.inverted)
         return Inspection(digest, image.size, extremes)
 
 
@@ -152,9 +160,12 @@ def upright(image: Image.Image, intensity_range: IntensityRange | None = None) -
 
 def _upright(
     image: Image.Image, intensity_range: IntensityRange | None, low_bytes: Image.Image | None = None
-) -> tuple[Image.Image, SampleExtremes | None]:
-    """The upright image, and the extremes of samples that have more than 8 bits; ``low_bytes`` as
-    ``low_byte_tiles`` decodes them."""
+) -> tuple[Image.Image, _DeepSamples | None]:
+    """The upright image, and its samples if they have more than 8 bits.
+
+    Args:
+        low_bytes: the image decoded with ``low_byte_tiles``.
+    """
     with _reasons(getattr(image, "filename", None) or None):
         image.load()
         shown, samples = image, deep_samples(image)
@@ -173,12 +184,12 @@ def _upright(
             result.info = {}  # the orientation has been followed; a second reader must not turn it again
         if samples is None:
             return result, None
-        return result, measure_extremes(samples, inverted=is_inverted(image))
+        return result, _DeepSamples(samples, is_inverted(image))
 
 
 def _decoded(
     stream: BinaryIO, max_pixels: int, intensity_range: IntensityRange | None
-) -> tuple[Image.Image, SampleExtremes | None]:
+) -> tuple[Image.Image, _DeepSamples | None]:
     stream.seek(0)
     head = stream.read(HEAD_BYTES)
     if not head:
@@ -198,7 +209,7 @@ def _decoded(
 
 def _read(
     stream: BinaryIO, reader: Reader, max_pixels: int, intensity_range: IntensityRange | None
-) -> tuple[Image.Image, SampleExtremes | None]:
+) -> tuple[Image.Image, _DeepSamples | None]:
     stream.seek(0)
     image = reader(stream)
     width, height = image.size
@@ -217,8 +228,8 @@ def _read(
         low_bytes.load()
         stream.seek(0)
         image = reader(stream)
-    result, extremes = _upright(image, intensity_range, low_bytes)
-    return (result.copy() if result is image else result), extremes  # lets go of the file
+    result, deep = _upright(image, intensity_range, low_bytes)
+    return (result.copy() if result is image else result), deep  # a copy does not refer to the file
 
 
 @contextmanager

@@ -55,6 +55,12 @@ def is_same_path(path: str, other: str, start: str | Path = "") -> bool:
     return os.path.realpath(one) == os.path.realpath(absolute_path(two, start))
 
 
+def data_name(data: str | Path) -> str:
+    """The name of a data set: that of its folder, or of its CSV without the extension."""
+    path = Path(data)
+    return path.stem if path.suffix.lower() == ".csv" else path.resolve().name
+
+
 def refuse_inside_data(target: Path, data: str | Path, images: Iterable[str] = ()) -> None:
     """Nothing is ever written among a user's images; links are followed on both sides.
 

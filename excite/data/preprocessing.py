@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from excite.config.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from excite.data.intensity import IntensityRange, format_range
 from excite.errors import ExciteError, unknown_name
 
 RESIZE_MODES = ("crop", "stretch", "pad")
 TTA_MODES = ("none", "flip", "crops")
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)

@@ -245,9 +245,3 @@ def _manifest(rows: list[tuple[str, str, str]], others: list[str], beside: list[
     table = pd.DataFrame(rows, columns=["path", "label", "split"])
     classes = tuple(sorted({normalize_name(label) for label in table["label"]}))
     return Manifest(table, classes, without_image_names(others) + beside_class_folders(images))
-
-
-def data_name(data: str) -> str:
-    """What a data set is called: its folder's name, or its CSV's without the ending."""
-    path = Path(data)
-    return path.stem if path.suffix.lower() == ".csv" else path.resolve().name

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
@@ -17,13 +18,14 @@ import numpy as np
 import pandas as pd
 
 from excite.audit.duplicates.aligned_copies import aligned_copy_pairs
-from excite.audit.duplicates.find import StageProgress, key_of, recalled, remember
+from excite.audit.duplicates.find import StageProgress, format_pairs, key_of, parse_pairs
 from excite.audit.duplicates.fingerprints import SMALLEST, Fingerprint, cached_fingerprints, versions
 from excite.audit.duplicates.pair import Pair
 from excite.audit.duplicates.same_picture import BLANK_CONFIDENCE, near_pairs
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.intensity import IntensityRange
 from excite.data.manifest import Manifest
+from excite.system.cache import recall, remember
 from excite.system.files import replacing
 
 if TYPE_CHECKING:
@@ -72,12 +74,12 @@ def find_cross_pairs(
         if cache is None
         else cache / "duplicates" / f"{key_of(sha256s, near_duplicates, images.intensity_range, split)}.json"
     )
-    found, missing = recalled(memory, len(sha256s)), 0
+    found, missing = recall(memory, partial(parse_pairs, n=len(sha256s))), 0
     if found is None:
         search = _Search(known, images, near_duplicates, max_pixels, cache, progress)
         found, missing = search.pairs(), search.missing
         if not missing:  # else they may be back next time
-            remember(memory, found)
+            remember(memory, format_pairs(found))
     return CrossPairs(tuple(replace(pair, b=pair.b - split) for pair in found), missing)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import astuple, replace
+from functools import partial
 from pathlib import Path
 
 from excite.audit.duplicates.aligned_copies import aligned_copy_pairs
@@ -19,7 +19,7 @@ from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.intensity import IntensityRange
 from excite.data.manifest import Manifest
 from excite.errors import ExciteError
-from excite.system.files import replacing
+from excite.system.cache import recall, remember
 from excite.system.parallel import Progress
 
 _VERSION = 4
@@ -53,10 +53,10 @@ def find_pairs(
         raise ExciteError("duplicates are looked for among checked images", hint="call check_files first")
     key = key_of(sha256s, near_duplicates, manifest.intensity_range)
     memory = None if cache is None else cache / "duplicates" / f"{key}.json"
-    pairs = recalled(memory, len(manifest))
+    pairs = recall(memory, partial(parse_pairs, n=len(manifest)))
     if pairs is None:
         pairs = _found(manifest, near_duplicates, max_pixels, progress or (lambda stage: None))
-        remember(memory, pairs)
+        remember(memory, format_pairs(pairs))
     return pairs
 
 
@@ -104,22 +104,16 @@ def key_of(
     return digest.hexdigest()
 
 
-def recalled(memory: Path | None, n: int) -> list[Pair] | None:
-    """What was found last time, or None when there is nothing whole to recall."""
-    if memory is None:
-        return None
-    try:
-        rows = json.loads(memory.read_text(encoding="utf-8"))
-        pairs = [Pair(int(a), int(b), str(kind), str(seen), float(how)) for a, b, kind, seen, how in rows]
-    except (OSError, ValueError, TypeError):
-        return None
+def parse_pairs(text: str, *, n: int) -> list[Pair] | None:
+    """The inverse of ``format_pairs``; None for pairs that are damaged or of other than ``n`` images."""
+    pairs = [
+        Pair(int(a), int(b), str(kind), str(evidence), float(confidence))
+        for a, b, kind, evidence, confidence in json.loads(text)
+    ]
     whole = all(0 <= p.a < p.b < n and p.kind in KINDS and 0 <= p.confidence <= 1 for p in pairs)
     return pairs if whole else None
 
 
-def remember(memory: Path | None, pairs: list[Pair]) -> None:
-    """For the next ``recalled``."""
-    if memory is None:
-        return
-    with suppress(OSError), replacing(memory) as file:  # forgetting costs time, nothing else
-        file.write(json.dumps([astuple(pair) for pair in pairs]).encode())
+def format_pairs(pairs: Sequence[Pair]) -> str:
+    """Pairs as JSON for the cache."""
+    return json.dumps([astuple(pair) for pair in pairs])

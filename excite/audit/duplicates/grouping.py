@@ -61,8 +61,8 @@ def group_images(
     pairs: Sequence[Pair],
     *,
     known: Sequence[str] | None = None,
-    rejected: Collection[tuple[int, int]] = (),
-    accepted: Collection[tuple[int, int]] = (),
+    cannot_link: Collection[tuple[int, int]] = (),
+    must_link: Collection[tuple[int, int]] = (),
 ) -> Grouping:
     """Groups from pairs, from groups that the user knows, and from a person's decisions.
 
@@ -80,10 +80,10 @@ def group_images(
     for image, name in enumerate(known or ()):
         if name:
             groups.join(names.setdefault(name, image), image)
-    for a, b in accepted:
+    for a, b in must_link:
         groups.join(a, b)
     stated = Counter(groups.find(image) for image in range(n))
-    apart = {(min(pair), max(pair)) for pair in rejected}
+    apart = {(min(pair), max(pair)) for pair in cannot_link}
     _Joining(groups, [pair for pair in pairs if (pair.a, pair.b) not in apart], apart).run()
     roots = [groups.find(image) for image in range(n)]
     numbers: dict[int, int] = {}
