@@ -133,7 +133,7 @@ def _fingerprint(
     limit = max(width * height, max_pixels)
     image, sha256 = decode_and_hash(path, max_pixels=limit, intensity_range=intensity_range)
     if sha256 != expected:
-        raise ExciteError("has changed since it was checked", where=path, hint="start again")
+        raise ExciteError("has changed since it was checked", where=path, hint="run the command again")
     if not near_duplicates or min(width, height) < SMALLEST:
         return Fingerprint(thumbnail(image), None)
     from excite.audit.duplicates.local_features import extract
