@@ -1,4 +1,4 @@
-"""Pass 1 of the audit: files that are bad, tiny, near-constant or misnamed; class counts, sizes, modes."""
+"""Pass 1 of the audit: unusual files, and counts of classes, sizes, formats, and color modes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from excite.data.manifest import LeftOut, Manifest
 from excite.system.parallel import Progress
 
 TINY = 32
-"""Short side in pixels under which little can be seen; less where most of a set is small."""
+"""Short side in pixels below which an image is tiny; less if most images of the data set are small."""
 
 ASPECT = 4.0
-"""Ratio of the sides above which a crop to a square shows a small part of the picture."""
+"""Ratio of the sides above which a square crop shows only a small part of the image."""
 
 SPREAD = 4.0
-"""Standard deviation of the pixel values, of 255, under which a picture is near-constant: a covered lens with
-JPEG's noise stays under 3."""
+"""Standard deviation of the pixel values (0 to 255) below which an image is near-constant; a covered lens
+with JPEG noise stays below 3."""
 
 _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -39,11 +39,11 @@ _PROMISED = {suffix: name for name, suffixes in _SUFFIXES.items() for suffix in 
 
 
 @dataclass(frozen=True)
-class OddFile:
-    """A file that can be read and yet deserves a look.
+class UnusualFile:
+    """A readable file that should be reviewed.
 
     Args:
-        kind: tiny, extreme aspect, near-constant or wrong extension.
+        kind: tiny, extreme aspect, near-constant, or wrong extension.
     """
 
     path: str
@@ -53,18 +53,21 @@ class OddFile:
 
 @dataclass(frozen=True)
 class FileFindings:
-    """What pass 1 found.
+    """The findings of pass 1.
 
     Args:
-        bad: files that are no usable picture; they are left out of everything else.
-        classes: images per class; ``splits`` holds the same for each split.
-        sizes: ``distinct`` and the smallest, median and largest ``width`` and ``height``.
-        gray: images without color.
-        left_out: files among the images that are not of the data set.
+        bad: unreadable files, which are left out.
+        odd: readable files that should be reviewed.
+        classes: number of images per class.
+        splits: the same for each split.
+        sizes: number of ``distinct`` sizes; smallest, median, and largest ``width`` and ``height``.
+        formats, modes: number of images per file format and color mode.
+        gray: number of images without color.
+        left_out: files among the images that do not belong to the data set.
     """
 
     bad: tuple[UnreadableFile, ...]
-    odd: tuple[OddFile, ...]
+    odd: tuple[UnusualFile, ...]
     classes: dict[str, int]
     splits: dict[str, dict[str, int]]
     sizes: dict[str, Any]
@@ -75,7 +78,7 @@ class FileFindings:
 
     @property
     def imbalance(self) -> float:
-        """Images of the largest class for each of the smallest; 0 where a class has none."""
+        """Images of the largest class per image of the smallest; 0 if a class has none."""
         least = min(self.classes.values(), default=0)
         return max(self.classes.values()) / least if least else 0.0
 
@@ -139,7 +142,7 @@ def inspect_files(
 
 
 def unreadable_kind(reason: str) -> str:
-    """What a reason of ``check_files`` comes down to: empty, truncated, wrong type, too large, unreadable."""
+    """The kind of an unreadable file: empty, truncated, wrong type, too large, or unreadable."""
     kinds = {
         "empty": ("is empty", "has no pixels"),
         "truncated": ("is truncated",),
@@ -150,8 +153,8 @@ def unreadable_kind(reason: str) -> str:
     return next((kind for kind, starts in kinds.items() if reason.startswith(starts)), "unreadable")
 
 
-def _unusual_files(manifest: Manifest, facts: Sequence[FileMetadata]) -> list[OddFile]:
-    """Tiny and extreme are judged beside the rest of the set: 8 x 8 digits are all as they should be."""
+def _unusual_files(manifest: Manifest, facts: Sequence[FileMetadata]) -> list[UnusualFile]:
+    """Unusual files. Limits of size and aspect adapt to the data set: among 8 x 8 digits, none is tiny."""
     sides = manifest.table[["width", "height"]].to_numpy()
     if not len(sides):
         return []
@@ -161,15 +164,15 @@ def _unusual_files(manifest: Manifest, facts: Sequence[FileMetadata]) -> list[Od
     for path, (width, height), fact in zip(manifest.table["path"], sides.tolist(), facts, strict=True):
         size = f"{width} x {height} pixels"
         if min(width, height) < tiny:
-            found.append(OddFile(path, "tiny", size))
+            found.append(UnusualFile(path, "tiny", size))
         if max(width, height) / min(width, height) > extreme:
-            found.append(OddFile(path, "extreme aspect", size))
+            found.append(UnusualFile(path, "extreme aspect", size))
         if fact.spread < SPREAD:
             detail = f"its pixels differ by {fact.spread:.1f} of 255 (standard deviation)"
-            found.append(OddFile(path, "near-constant", detail))
+            found.append(UnusualFile(path, "near-constant", detail))
         suffix = PurePath(path).suffix.lower()
         if fact.format and _PROMISED.get(suffix, fact.format) != fact.format:
-            found.append(OddFile(path, "wrong extension", f"is {fact.format}, named {suffix}"))
+            found.append(UnusualFile(path, "wrong extension", f"is {fact.format}, named {suffix}"))
     return found
 
 
