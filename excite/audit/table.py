@@ -67,12 +67,9 @@ def _pair_rows(audit: Audit) -> list[tuple[str, str]]:
     rows = []
     for kind, count in audit.kinds.items():
         if kind == "same photo" and not audit.near_duplicates:
-            why = (
-                f"; it runs unasked up to {NEAR_DUPLICATES_UP_TO:,} images"
-                if len(audit) > NEAR_DUPLICATES_UP_TO
-                else ""
-            )
-            rows.append((kind, f"not looked for{why}; --near-duplicates does"))
+            limit = f"by default up to {NEAR_DUPLICATES_UP_TO:,} images; "
+            reason = limit if len(audit) > NEAR_DUPLICATES_UP_TO else ""
+            rows.append((kind, f"not searched ({reason}use --near-duplicates)"))
             continue
         sure = [pair.confidence for pair in audit.pairs if pair.kind == kind]
         confidence = f", confidence {_between(min(sure), max(sure))}" if sure else ""
@@ -109,7 +106,8 @@ def _finding_rows(audit: Audit) -> list[tuple[str, str]]:
                 f"{count:,} of {leaks.totals[split]:,} in {split} ({leaks.fraction(split):.1%})"
                 for split, count in leaks.images.items()
             ]
-            text = f"{_in_splits(len(leaks.groups))} more than one split; images with a near-duplicate in another: "
+            text = f"{_in_splits(len(leaks.groups))} more than one split; "
+            text += "images with a near-duplicate in another split: "
             text += ", ".join(parts)
         rows.append(("LEAKS" if leaks else "leaks", text))
     if audit.conflicts:

@@ -14,7 +14,7 @@ BITS_FOR_ONE = 2.0
 """Evidence that a single image needs to join a group: a confidence of 0.75."""
 STRONG_BITS = 6.0
 """A join on less than this counts as weak: a confidence of 0.984."""
-GIANT_SHARE, GIANT_SIZE = 0.1, 30
+OVERSIZED_FRACTION, OVERSIZED_IMAGES = 0.1, 30
 """A found group with more than both this share of all images and this many of them is flagged."""
 
 _CERTAIN = 64.0  # bits that a confidence of 1 counts for
@@ -97,7 +97,7 @@ def group_images(
     oversized = tuple(
         number
         for number, size in sorted(Counter(numbered).items())
-        if size > max(GIANT_SIZE, GIANT_SHARE * n) and size > largest_stated[number]
+        if size > max(OVERSIZED_IMAGES, OVERSIZED_FRACTION * n) and size > largest_stated[number]
     )
     return Grouping(numbered, used, doubtful, oversized)
 
