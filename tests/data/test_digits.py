@@ -33,5 +33,5 @@ def test_a_folder_with_missing_files_is_written_again(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ExciteError, match="the digits cannot be written.*EXCITE_CACHE"):
+    with pytest.raises(ExciteError, match=r"the digits cannot be written.*EXCITE_CACHE"):
         digits_folder(tmp_path / "file")
