@@ -22,8 +22,8 @@ from scipy import stats
 from torch import Tensor, nn
 
 import excite
+from excite.config.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from excite.data.decoding import decode
-from excite.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from excite.models.weights import load_weights
 from excite.runs.run import Run
 

@@ -11,6 +11,7 @@ from excite.audit.audit import Audit, audit
 from excite.audit.reading import read_images
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.config.train_config import TrainConfig
+from excite.data.file_validation import check_files
 from excite.pipeline.cross_validation import cross_validate
 from excite.pipeline.experiment import run_experiment, run_folder
 from excite.reporting.png_figures import draw_figures
@@ -57,11 +58,19 @@ def audit_dataset(
     Raises:
         ExciteError: for data or decisions that cannot be read.
     """
-    return audit(
+    cache = cache_directory()
+    images, unreadable = check_files(
         read_images(data, group_pattern=group_pattern, **columns),
+        max_pixels=max_pixels,
+        cache=cache,
+        complete=False,
+    )
+    return audit(
+        images,
+        unreadable=unreadable,
         near_duplicates=near_duplicates,
         max_pixels=max_pixels,
-        cache=cache_directory(),
+        cache=cache,
         decisions=[] if decisions is None else [Path(decisions)],
     )
 

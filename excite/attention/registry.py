@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -56,9 +57,18 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
     """The attention module called ``name`` for (N, channels, H, W).
 
     Raises:
-        ExciteError: for an unknown name or option, with the nearest match.
+        ExciteError: for an unknown name or option, with the nearest match; for ``identity`` if this attention
+            cannot start as the identity.
     """
     factory = get_factory(name)
+    if "identity" in options and not _has_identity(factory):
+        able = [other for other in attention_names() if _has_identity(_FACTORIES[other])]
+        raise ExciteError(
+            f"attention {name!r} cannot start as the identity",
+            where="identity",
+            hint=f"leave it out, or use one of {', '.join(able)}",
+            exit_code=BAD_USAGE,
+        )
     refuse_unknown_options(factory, options, except_for=("channels",), where=f"attention {name!r}")
     try:
         return factory(channels, **options)
@@ -67,6 +77,10 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
             f"cannot be built with {', '.join(f'{key}={value!r}' for key, value in options.items())}: {error}"
         )
         raise ExciteError(what, where=f"attention {name!r}", exit_code=BAD_USAGE) from error
+
+
+def _has_identity(factory: Callable[..., nn.Module]) -> bool:
+    return "identity" in inspect.signature(factory).parameters
 
 
 def supports_identity(name: str, options: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""What a data set hides: bad files, copies, photos on both sides of a split or under two labels."""
+"""The audit of a data set: unusual files, near-duplicates, leaks between splits, and conflicting labels."""
 
 from __future__ import annotations
 
@@ -20,33 +20,35 @@ from excite.audit.leaks import LabelConflict, Leaks, find_leaks, label_conflicts
 from excite.audit.metadata_shortcut import Shortcut, find_shortcuts
 from excite.audit.name_patterns import NamePattern, propose_pattern
 from excite.config.pixel_limit import MAX_PIXELS
+from excite.data.file_validation import UnreadableFile
 from excite.data.manifest import Manifest
+from excite.errors import ExciteError
 from excite.system.parallel import Progress
 
-PHOTOS_UP_TO = 20_000
-"""Images up to which pass 3 runs unasked: it takes milliseconds an image."""
+NEAR_DUPLICATES_UP_TO = 20_000
+"""Number of images up to which pass 3 runs by default; it takes milliseconds per image."""
 
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """What was found in a data set, every index a row of ``manifest``.
+    """The findings in a data set; every index is a row of ``manifest``.
 
     Args:
-        manifest: the good images with hash and size; its groups and splits are as the user gave them.
-        files: pass 1.
-        facts: of each image's file.
-        photos: whether pass 3 was run.
-        pairs: the evidence of passes 2 and 3.
-        linked: the groups that come of it, joined with the user's own and with a person's decisions.
-        same_photo: the photo's number of each image: the groups without those that the user named.
-        decided: those decisions.
-        leaks: groups that straddle the split that the user gave.
-        conflicts: photos under two labels or more.
+        manifest: the readable images with hash and size, and with the groups and splits of the user.
+        files: findings of pass 1.
+        metadata: of the file of each image.
+        near_duplicates: whether pass 3 was run.
+        pairs: near-duplicates, from passes 2 and 3.
+        grouping: groups from these pairs, the user's groups, and review decisions.
+        same_photo: number of the photo of each image: the groups without those of the user.
+        decisions: the review decisions.
+        leaks: groups in more than one split of the data.
+        conflicts: photos with several labels.
     """
 
     manifest: Manifest
     files: FileFindings
-    facts: tuple[FileMetadata, ...]
+    metadata: tuple[FileMetadata, ...]
     near_duplicates: bool
     pairs: tuple[Pair, ...]
     grouping: Grouping
@@ -60,32 +62,32 @@ class Audit:
 
     @property
     def deep(self) -> bool:
-        """Whether images have more than 8 bits per channel."""
+        """Whether there are images with more than 8 bits per channel."""
         return self.manifest.extremes is not None
 
     @property
     def groups(self) -> tuple[int, ...]:
-        """The group's number of each image."""
+        """The number of the group of each image."""
         return self.grouping.groups
 
     @cached_property
     def members(self) -> dict[int, list[int]]:
         """The rows of each group."""
-        found = defaultdict(list)
+        members = defaultdict(list)
         for row, group in enumerate(self.groups):
-            found[group].append(row)
-        return dict(found)
+            members[group].append(row)
+        return dict(members)
 
     @cached_property
     def shortcuts(self) -> list[Shortcut]:
-        """Classes told apart by their files alone; found out when first asked for, in seconds."""
+        """Properties of the files that predict the class; computed on first access, in seconds."""
         sides = self.manifest.table[["width", "height"]].to_numpy()
         groups = np.array(self.groups, dtype=np.int64)
-        return find_shortcuts(self.facts, sides, self.manifest.targets(), groups)
+        return find_shortcuts(self.metadata, sides, self.manifest.targets(), groups)
 
     @cached_property
     def name_pattern(self) -> NamePattern | None:
-        """File names that look like groups, where the user named none."""
+        """A pattern of the file names that looks like groups, if the user defined none."""
         table = self.manifest.table
         if table["group"].any():
             return None
@@ -93,14 +95,14 @@ class Audit:
 
     @property
     def kinds(self) -> dict[str, int]:
-        """Pairs of each kind, from the surest to the least sure."""
+        """Number of pairs of each kind, from the most to the least certain."""
         counts = Counter(pair.kind for pair in self.pairs)
         return {kind: counts[kind] for kind in KINDS}
 
     def grouped(self) -> Manifest:
-        """The manifest with the found groups and photos in their columns; an image alone has neither.
+        """The manifest with groups and photos in its columns; "" for an image without near-duplicates.
 
-        A group keeps the name that the user gave it; where found copies join several, all of them.
+        A group keeps the name of the user; a group that joins several of these has all of their names.
         """
         table = self.manifest.table
         return self.manifest.with_columns(
@@ -116,7 +118,7 @@ class Audit:
         return {
             "images": len(self),
             "groups": len(self.members),
-            "group_sizes": {"largest": sizes[0] if sizes else 0, "alone": sizes.count(1)},
+            "group_sizes": {"largest": sizes[0] if sizes else 0, "singletons": sizes.count(1)},
             "oversized_groups": [
                 {"group": number, "images": len(self.members[number])} for number in self.grouping.oversized
             ],
@@ -152,59 +154,63 @@ class Audit:
 def audit(
     manifest: Manifest,
     *,
+    unreadable: Sequence[UnreadableFile] = (),
     near_duplicates: bool | None = None,
     max_pixels: int = MAX_PIXELS,
     cache: Path | None = None,
     decisions: Sequence[Path] = (),
     progress: Callable[[str], Progress | None] | None = None,
 ) -> Audit:
-    """Look through a data set in three passes, join what belongs together, and collect the findings.
+    """Inspect files, find near-duplicates, group them, and collect the findings.
 
     Args:
-        manifest: the images; its group column is what the user knows, its split column what is checked.
-        photos: run pass 3, which finds crops, turns and recolored copies; None: up to
-            ``PHOTOS_UP_TO`` images.
-        max_pixels: larger pictures are refused.
-        cache: what was found is remembered here, by content.
-        decisions: a person's decisions, files as ``read_decisions`` takes them.
-        progress: called with a stage's name, gives what takes its progress.
+        manifest: the readable images, as ``check_files`` returns them, with the user's groups and splits.
+        unreadable: the files that ``check_files`` left out, for the report.
+        near_duplicates: run pass 3, which finds cropped, rotated, and recolored copies; by default for up to
+            ``NEAR_DUPLICATES_UP_TO`` images.
+        max_pixels: larger images are refused.
+        cache: folder that remembers results by the content of the files.
+        decisions: files with review decisions, see ``read_decisions``.
+        progress: called with the name of a stage; returns the callback for its progress.
 
     Raises:
-        ExciteError: when the decisions cannot be read or contradict each other.
+        ExciteError: if the images are not checked, or if decisions cannot be read or contradict each other.
     """
-    # A slip in them is told before the work begins.
-    said = [decision for file in decisions for decision in read_decisions(file)]
-    kept, facts, files = inspect_files(manifest, max_pixels=max_pixels, cache=cache, progress=progress)
-    decided = resolve(said, kept)
-    near_duplicates = len(kept) <= PHOTOS_UP_TO if near_duplicates is None else near_duplicates
+    if "" in set(manifest.table["sha256"]):
+        raise ExciteError("only checked images can be audited", hint="call check_files first")
+    # An error in the decisions is reported before the long passes begin.
+    read = [decision for file in decisions for decision in read_decisions(file)]
+    images, metadata, files = inspect_files(manifest, unreadable, cache=cache, progress=progress)
+    decided = resolve(read, images)
+    near_duplicates = len(images) <= NEAR_DUPLICATES_UP_TO if near_duplicates is None else near_duplicates
     pairs: list[Pair] = []
-    if len(kept) > 1:
+    if len(images) > 1:
         pairs = find_pairs(
-            kept, near_duplicates=near_duplicates, max_pixels=max_pixels, cache=cache, progress=progress
+            images, near_duplicates=near_duplicates, max_pixels=max_pixels, cache=cache, progress=progress
         )
-    known = kept.table["group"].tolist()
-    accepted = {*decided.accepted, *_chained(kept.table["photo"].tolist())}
-    join = partial(group_images, len(kept), pairs, rejected=decided.rejected, accepted=accepted)
-    linked = join(known=known if any(known) else None)
+    known = images.table["group"].tolist()
+    accepted = {*decided.accepted, *_same_photo_pairs(images.table["photo"].tolist())}
+    join = partial(group_images, len(images), pairs, cannot_link=decided.rejected, must_link=accepted)
+    grouping = join(known=known if any(known) else None)
     # Two photos of one patient may have two labels; one photo may not.
-    alone = join() if any(known) else linked
-    labels = kept.table["label"].tolist()
+    photos = join() if any(known) else grouping
+    labels = images.table["label"].tolist()
     return Audit(
-        manifest=kept,
+        manifest=images,
         files=files,
-        facts=facts,
+        metadata=metadata,
         near_duplicates=near_duplicates,
         pairs=tuple(pairs),
-        grouping=linked,
-        same_photo=alone.groups,
+        grouping=grouping,
+        same_photo=photos.groups,
         decisions=decided,
-        leaks=find_leaks(kept.table["split"].tolist(), linked.groups),
-        conflicts=tuple(label_conflicts(labels, alone.groups)),
+        leaks=find_leaks(images.table["split"].tolist(), grouping.groups),
+        conflicts=tuple(label_conflicts(labels, photos.groups)),
     )
 
 
 def _names(numbers: Sequence[int], given: Sequence[str]) -> list[str]:
-    """A name for each image of what it shares with others; "" for what it shares with none."""
+    """The name of the group of each image; "" for a group of one image."""
     members = defaultdict(list)
     for row, number in enumerate(numbers):
         members[number].append(row)
@@ -223,19 +229,19 @@ def _names(numbers: Sequence[int], given: Sequence[str]) -> list[str]:
     return names
 
 
-def _chained(near_duplicates: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Each image and the one before it of the same photo, as the user says."""
+def _same_photo_pairs(photos: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Each image with the previous one of the same photo, as the column ``photo`` names them."""
     last: dict[str, int] = {}
-    for row, name in enumerate(near_duplicates):
+    for row, name in enumerate(photos):
         if name and name in last:
             yield last[name], row
         last[name] = row
 
 
 def decision_files(folder: Path, named: Path | None = None) -> list[Path]:
-    """Whose decisions count: the file that is named, and what an earlier audit left in the folder.
+    """The files with review decisions: the one of the user, and that of an earlier audit in the folder.
 
-    The folder's own is written anew after the audit, so it is always read: nobody's word is lost.
+    The latter is rewritten after the audit, so it is always read, and no decision is lost.
     """
     own = folder / "decisions.csv"
     files = [] if named is None else [named]

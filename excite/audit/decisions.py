@@ -1,4 +1,4 @@
-"""decisions.csv: what a person says of pairs, written as a form and obeyed by the next audit."""
+"""decisions.csv: a form with all pairs, in which a reviewer accepts or rejects them for the next audit."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.system.files import write_text
 
 COLUMNS = ("decision", "a", "b", "kind", "confidence", "evidence", "a_sha256", "b_sha256")
-"""The form's columns; a line needs the first three alone. ``a`` and ``b`` are paths or SHA-256."""
+"""Columns of the form; only the first three are required. ``a`` and ``b`` are paths or SHA-256."""
 
 _WORDS = {
     **dict.fromkeys(("accept", "accepted", "yes", "same"), "accept"),
     **dict.fromkeys(("reject", "rejected", "no", "different"), "reject"),
 }
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
-_FORM = "its columns are decision, a and b; excite audit writes such a file to fill in"
+_FORM = "the columns are decision, a, and b; excite audit writes such a form"
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a person said of two images.
+    """The decision of a reviewer about two images.
 
     Args:
         word: accept or reject.
-        a, b: paths, which may be relative to ``folder``, or SHA-256.
-        where: the file and line that say so.
+        a, b: paths, absolute or relative to ``folder``, or SHA-256.
+        where: file and line.
     """
 
     word: str
@@ -49,10 +49,11 @@ class Decision:
 
 @dataclass(frozen=True)
 class ResolvedDecisions:
-    """Decisions as rows of a manifest, each pair with the smaller row first.
+    """Decisions about rows of a manifest, each pair with the smaller row first.
 
     Args:
-        missing: decisions about images that the set does not hold, or that have changed since.
+        accepted, rejected: pairs of rows.
+        missing: decisions about images that are not in the data set, or have changed.
     """
 
     accepted: frozenset[tuple[int, int]] = frozenset()
@@ -61,13 +62,13 @@ class ResolvedDecisions:
 
 
 def read_decisions(file: Path) -> list[Decision]:
-    """The lines of a decisions.csv in which a decision stands; lines without one are passed over.
+    """The lines of a decisions.csv with a decision.
 
     Raises:
-        ExciteError: what is wrong with the file, and in which line.
+        ExciteError: with the problem of the file and its line.
     """
     try:
-        table = read_table(file, short_rows=True)  # lines pasted from the page are shorter than the form's
+        table = read_table(file, short_rows=True)  # lines copied from the report are shorter
     except ExciteError as error:
         hint, code = error.hint or _FORM, error.exit_code
         raise ExciteError(error.what, where=file, hint=hint, exit_code=code) from error
@@ -90,18 +91,18 @@ def _decision(header: list[str], row: list[str], where: str, folder: Path) -> De
     ends = [values.get(name, "") for name in ("a", "b")]
     hashes = [values.get(f"{name}_sha256", "").strip().lower() for name in ("a", "b")]
     if not all(end or digest for end, digest in zip(ends, hashes, strict=True)):
-        raise ExciteError("names only one image", where=where, hint=_FORM)
+        raise ExciteError("the line names only one image", where=where, hint=_FORM)
     return Decision(_WORDS[word], ends[0], ends[1], hashes[0], hashes[1], where, str(folder))
 
 
 def resolve(decisions: Iterable[Decision], manifest: Manifest) -> ResolvedDecisions:
-    """Decisions as rows of a manifest that has been through ``check_files``.
+    """Match decisions with the rows of a checked manifest.
 
-    An image is looked for by its path, then by its content, so that a file that was moved is found again. A
-    file that has changed since is another picture, and the decision about it counts no more.
+    An image is found by its path, else by its content, so that decisions about moved files remain valid.
+    Decisions about files that have changed do not.
 
     Raises:
-        ExciteError: when a pair is both accepted and rejected.
+        ExciteError: if a pair is both accepted and rejected.
     """
     rows = {path: row for row, path in enumerate(manifest.table["path"])}
     hashes = manifest.table["sha256"].tolist()
@@ -116,7 +117,7 @@ def resolve(decisions: Iterable[Decision], manifest: Manifest) -> ResolvedDecisi
             return [row]
         return holders.get(digest or end.strip().lower(), [])
 
-    said: dict[tuple[int, int], Decision] = {}
+    decided: dict[tuple[int, int], Decision] = {}
     missing = []
     for decision in decisions:
         first = find(decision.a, decision.a_sha256, decision.folder)
@@ -125,12 +126,12 @@ def resolve(decisions: Iterable[Decision], manifest: Manifest) -> ResolvedDecisi
         if not pairs:
             missing.append(decision)
         for pair in pairs:
-            before = said.setdefault(pair, decision)
+            before = decided.setdefault(pair, decision)
             if before.word != decision.word:
-                what = f"says {decision.word} where {before.where} says {before.word}"
-                raise ExciteError(what, where=decision.where, hint="keep one of them", exit_code=BAD_USAGE)
+                what = f"the decision is {decision.word}, but {before.word} in {before.where}"
+                raise ExciteError(what, where=decision.where, hint="remove one of them", exit_code=BAD_USAGE)
     by_word = {
-        word: frozenset(pair for pair, decision in said.items() if decision.word == word)
+        word: frozenset(pair for pair, decision in decided.items() if decision.word == word)
         for word in ("accept", "reject")
     }
     return ResolvedDecisions(by_word["accept"], by_word["reject"], tuple(missing))
@@ -139,9 +140,9 @@ def resolve(decisions: Iterable[Decision], manifest: Manifest) -> ResolvedDecisi
 def write_decisions(
     file: Path, manifest: Manifest, pairs: Sequence[Pair], decided: ResolvedDecisions
 ) -> None:
-    """Write the form with all pairs, the least sure first, what was decided before filled in.
+    """Write the form with all pairs, the least certain first, with previous decisions filled in.
 
-    Decisions about pairs or images that are no longer found are kept at its end.
+    Decisions about other pairs, or about images that are not in the data set, follow at its end.
     """
     paths, hashes = manifest.table["path"].tolist(), manifest.table["sha256"].tolist()
     words = {
@@ -155,17 +156,17 @@ def write_decisions(
         word = words.pop((a, b), "")
         lines.append((word, paths[a], paths[b], pair.kind, confidence, pair.evidence, hashes[a], hashes[b]))
     for (a, b), word in sorted(words.items()):
-        lines.append((word, paths[a], paths[b], "", "", "named by a person", hashes[a], hashes[b]))
+        lines.append((word, paths[a], paths[b], "", "", "added by a reviewer", hashes[a], hashes[b]))
     for old in decided.missing:
         ends = _absolute(old.a, old.folder), _absolute(old.b, old.folder)
-        lines.append((old.word, *ends, "", "", "not in the set any more", old.a_sha256, old.b_sha256))
+        lines.append((old.word, *ends, "", "", "no longer in the data set", old.a_sha256, old.b_sha256))
     text = io.StringIO(newline="")
     csv.writer(text).writerows(lines)
     write_text(file, text.getvalue())
 
 
 def _absolute(end: str, folder: str) -> str:
-    """A path as manifests hold it; a SHA-256 stays what it is."""
+    """A path as in a manifest; a SHA-256 does not change."""
     if not end or _SHA256.fullmatch(end.strip()):
         return end
     return str(path_on_disk(absolute_path(end, folder)))

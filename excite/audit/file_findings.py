@@ -1,4 +1,4 @@
-"""Pass 1 of the audit: files that are bad, tiny, near-constant or misnamed; class counts, sizes, modes."""
+"""Pass 1 of the audit: unusual files, and counts of classes, sizes, formats, and color modes."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from typing import Any
 import numpy as np
 
 from excite.audit.file_metadata import FileMetadata, collect_metadata
-from excite.config.pixel_limit import MAX_PIXELS
-from excite.data.file_validation import UnreadableFile, check_files
+from excite.data.file_validation import UnreadableFile
 from excite.data.manifest import LeftOut, Manifest
 from excite.system.parallel import Progress
 
 TINY = 32
-"""Short side in pixels under which little can be seen; less where most of a set is small."""
+"""Short side in pixels below which an image is tiny; less if most images of the data set are small."""
 
 ASPECT = 4.0
-"""Ratio of the sides above which a crop to a square shows a small part of the picture."""
+"""Ratio of the sides above which a square crop shows only a small part of the image."""
 
 SPREAD = 4.0
-"""Standard deviation of the pixel values, of 255, under which a picture is near-constant: a covered lens with
-JPEG's noise stays under 3."""
+"""Standard deviation of the pixel values (0 to 255) below which an image is near-constant; a covered lens
+with JPEG noise stays below 3."""
 
 _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -40,11 +39,11 @@ _PROMISED = {suffix: name for name, suffixes in _SUFFIXES.items() for suffix in 
 
 
 @dataclass(frozen=True)
-class OddFile:
-    """A file that can be read and yet deserves a look.
+class UnusualFile:
+    """A readable file that should be reviewed.
 
     Args:
-        kind: tiny, extreme aspect, near-constant or wrong extension.
+        kind: tiny, extreme aspect, near-constant, or wrong extension.
     """
 
     path: str
@@ -54,18 +53,21 @@ class OddFile:
 
 @dataclass(frozen=True)
 class FileFindings:
-    """What pass 1 found.
+    """The findings of pass 1.
 
     Args:
-        bad: files that are no usable picture; they are left out of everything else.
-        classes: images per class; ``splits`` holds the same for each split.
-        sizes: ``distinct`` and the smallest, median and largest ``width`` and ``height``.
-        gray: images without color.
-        left_out: files among the images that are not of the data set.
+        bad: unreadable files, which are left out.
+        odd: readable files that should be reviewed.
+        classes: number of images per class.
+        splits: the same for each split.
+        sizes: number of ``distinct`` sizes; smallest, median, and largest ``width`` and ``height``.
+        formats, modes: number of images per file format and color mode.
+        gray: number of images without color.
+        left_out: files among the images that do not belong to the data set.
     """
 
     bad: tuple[UnreadableFile, ...]
-    odd: tuple[OddFile, ...]
+    odd: tuple[UnusualFile, ...]
     classes: dict[str, int]
     splits: dict[str, dict[str, int]]
     sizes: dict[str, Any]
@@ -76,7 +78,7 @@ class FileFindings:
 
     @property
     def imbalance(self) -> float:
-        """Images of the largest class for each of the smallest; 0 where a class has none."""
+        """Images of the largest class per image of the smallest; 0 if a class has none."""
         least = min(self.classes.values(), default=0)
         return max(self.classes.values()) / least if least else 0.0
 
@@ -100,50 +102,47 @@ class FileFindings:
 
 def inspect_files(
     manifest: Manifest,
+    unreadable: Sequence[UnreadableFile] = (),
     *,
-    max_pixels: int = MAX_PIXELS,
     cache: Path | None = None,
     progress: Callable[[str], Progress | None] | None = None,
 ) -> tuple[Manifest, tuple[FileMetadata, ...], FileFindings]:
-    """The manifest of the good files with hash and size, the facts of each, and what is to be said of all.
+    """The manifest, the metadata of each file, and the findings.
+
+    A file that changes between the check and this pass is left out of the manifest, and listed as unreadable.
 
     Args:
-        cache: what was read is remembered here, by content.
-        progress: called with a stage's name, gives what takes its progress.
+        manifest: the readable images, as ``check_files`` returns them.
+        unreadable: the files that ``check_files`` left out.
+        cache: folder that remembers metadata by the content of the files.
+        progress: called with the name of a stage; returns the callback for its progress.
     """
-
-    def stage(name: str) -> Progress | None:
-        return None if progress is None or not len(manifest) else progress(name)
-
-    kept, bad = check_files(
-        manifest, max_pixels=max_pixels, cache=cache, progress=stage("checking images"), complete=False
-    )
-    if manifest.intensity_range is not None:
-        kept = replace(kept, intensity_range=manifest.intensity_range)
-    found = collect_metadata(kept, cache=cache, progress=stage("reading headers") if len(kept) else None)
-    lost = [
+    stage = progress("reading headers") if progress is not None and len(manifest) else None
+    collected = collect_metadata(manifest, cache=cache, progress=stage)
+    changed = [
         UnreadableFile(path, "changed while it was read")
-        for path, fact in zip(kept.table["path"], found, strict=True)
-        if fact is None
+        for path, metadata in zip(manifest.table["path"], collected, strict=True)
+        if metadata is None
     ]
-    kept = replace(kept, table=kept.table[np.array([fact is not None for fact in found], dtype=bool)])
-    facts = tuple(fact for fact in found if fact is not None)
+    unchanged = np.array([metadata is not None for metadata in collected], dtype=bool)
+    images = replace(manifest, table=manifest.table[unchanged])
+    files = tuple(metadata for metadata in collected if metadata is not None)
     findings = FileFindings(
-        bad=(*bad, *lost),
-        odd=tuple(_odd_files(kept, facts)),
-        classes=kept.counts(),
-        splits={split: kept.part(split).counts() for split in kept.splits},
-        sizes=_sizes(kept),
-        formats=_counted(fact.format for fact in facts),
-        modes=_counted(fact.mode for fact in facts),
-        gray=sum(fact.gray for fact in facts),
+        bad=(*unreadable, *changed),
+        odd=tuple(_unusual_files(images, files)),
+        classes=images.counts(),
+        splits={split: images.part(split).counts() for split in images.splits},
+        sizes=_sizes(images),
+        formats=_counted(metadata.format for metadata in files),
+        modes=_counted(metadata.mode for metadata in files),
+        gray=sum(metadata.gray for metadata in files),
         left_out=manifest.left_out,
     )
-    return kept, facts, findings
+    return images, files, findings
 
 
 def unreadable_kind(reason: str) -> str:
-    """What a reason of ``check_files`` comes down to: empty, truncated, wrong type, too large, unreadable."""
+    """The kind of an unreadable file: empty, truncated, wrong type, too large, or unreadable."""
     kinds = {
         "empty": ("is empty", "has no pixels"),
         "truncated": ("is truncated",),
@@ -154,8 +153,8 @@ def unreadable_kind(reason: str) -> str:
     return next((kind for kind, starts in kinds.items() if reason.startswith(starts)), "unreadable")
 
 
-def _odd_files(manifest: Manifest, facts: Sequence[FileMetadata]) -> list[OddFile]:
-    """Tiny and extreme are judged beside the rest of the set: 8 x 8 digits are all as they should be."""
+def _unusual_files(manifest: Manifest, facts: Sequence[FileMetadata]) -> list[UnusualFile]:
+    """Unusual files. Limits of size and aspect adapt to the data set: among 8 x 8 digits, none is tiny."""
     sides = manifest.table[["width", "height"]].to_numpy()
     if not len(sides):
         return []
@@ -165,15 +164,15 @@ def _odd_files(manifest: Manifest, facts: Sequence[FileMetadata]) -> list[OddFil
     for path, (width, height), fact in zip(manifest.table["path"], sides.tolist(), facts, strict=True):
         size = f"{width} x {height} pixels"
         if min(width, height) < tiny:
-            found.append(OddFile(path, "tiny", size))
+            found.append(UnusualFile(path, "tiny", size))
         if max(width, height) / min(width, height) > extreme:
-            found.append(OddFile(path, "extreme aspect", size))
+            found.append(UnusualFile(path, "extreme aspect", size))
         if fact.spread < SPREAD:
             detail = f"its pixels differ by {fact.spread:.1f} of 255 (standard deviation)"
-            found.append(OddFile(path, "near-constant", detail))
+            found.append(UnusualFile(path, "near-constant", detail))
         suffix = PurePath(path).suffix.lower()
         if fact.format and _PROMISED.get(suffix, fact.format) != fact.format:
-            found.append(OddFile(path, "wrong extension", f"is {fact.format}, named {suffix}"))
+            found.append(UnusualFile(path, "wrong extension", f"is {fact.format}, named {suffix}"))
     return found
 
 

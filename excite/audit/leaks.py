@@ -1,4 +1,4 @@
-"""What a split lets through: photos on both sides of it, and photos under two labels."""
+"""Leaks, groups in more than one split, and label conflicts, photos with several labels."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from excite.data.manifest import SPLITS
 
 @dataclass(frozen=True)
 class Leaks:
-    """Groups that straddle a given split.
+    """Groups in more than one split.
 
     Args:
-        groups: the numbers of the groups that do.
-        images: for each split, how many of its images have a sibling in another one.
-        totals: for each split, how many images it has.
+        groups: numbers of these groups.
+        images: for each split, number of images with a near-duplicate in another one.
+        totals: for each split, number of images.
     """
 
     groups: tuple[int, ...]
@@ -27,25 +27,25 @@ class Leaks:
     def __bool__(self) -> bool:
         return bool(self.groups)
 
-    def share(self, split: str) -> float:
-        """The share of a split's images with a sibling in another one; 0 for a split without images."""
+    def fraction(self, split: str) -> float:
+        """The fraction of images of a split with a near-duplicate in another one; 0 for an empty split."""
         return self.images[split] / self.totals[split] if self.totals.get(split) else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "groups": len(self.groups),
             "images": self.images,
-            "shares": {split: round(self.share(split), 6) for split in self.images},
+            "fractions": {split: round(self.fraction(split), 6) for split in self.images},
         }
 
 
 @dataclass(frozen=True)
 class LabelConflict:
-    """One photo under two labels or more.
+    """One photo with several labels.
 
     Args:
         images: rows of the manifest.
-        labels: how many of them have each label, the most frequent first.
+        labels: number of images with each label, the most frequent first.
     """
 
     images: tuple[int, ...]
@@ -53,22 +53,24 @@ class LabelConflict:
 
 
 def find_leaks(splits: Sequence[str], groups: Sequence[int]) -> Leaks:
-    """Which groups lie in more than one split.
+    """The groups in more than one split.
 
     Args:
-        splits: train, val, test or "" (in none) of each image.
-        groups: the group's number of each image.
+        splits: of each image: train, val, test, or "" for none.
+        groups: number of the group of each image.
     """
-    homes = defaultdict(set)
+    splits_of = defaultdict(set)
     for split, group in zip(splits, groups, strict=True):
         if split:
-            homes[group].add(split)
-    torn = {group for group, parts in homes.items() if len(parts) > 1}
+            splits_of[group].add(split)
+    leaking = {group for group, parts in splits_of.items() if len(parts) > 1}
     totals = Counter(split for split in splits if split)
-    affected = Counter(split for split, group in zip(splits, groups, strict=True) if split and group in torn)
+    affected = Counter(
+        split for split, group in zip(splits, groups, strict=True) if split and group in leaking
+    )
     present = [split for split in SPLITS if totals[split]]
     return Leaks(
-        tuple(sorted(torn)),
+        tuple(sorted(leaking)),
         {split: affected[split] for split in present},
         {split: totals[split] for split in present},
     )
@@ -83,11 +85,11 @@ def count_near_duplicates(
 
 
 def label_conflicts(labels: Sequence[str], photos: Sequence[int]) -> list[LabelConflict]:
-    """Photos whose images do not all have one label.
+    """Photos whose images have different labels.
 
     Args:
-        photos: the number of the photo that each image shows. A group that a person named, such as a patient,
-            may well have several labels and is not meant here.
+        labels: of each image.
+        photos: number of the photo of each image; not its group, since a patient may have several labels.
     """
     members = defaultdict(list)
     for row, photo in enumerate(photos):

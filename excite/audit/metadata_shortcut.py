@@ -1,4 +1,4 @@
-"""A class told apart by its files alone: a model that never sees a picture, held against shuffled labels."""
+"""Classes that are predictable from file metadata, tested against shuffled labels."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ if TYPE_CHECKING:
     from excite.audit.file_metadata import FileMetadata
 
 FOLDS = 5
-PERMUTATIONS = 99  # so that a score above all of them has p = 0.01
+PERMUTATIONS = 99  # a score above all of them has p = 0.01
 MARGIN = 0.1
-"""The least share of the way from chance to perfect that is worth a word: 55 % where chance is 50 %."""
+"""Smallest reported improvement over chance, as a fraction of the possible one: 55 % if chance is 50 %."""
 
-MOST_IMAGES = 5_000  # more would make the figure sharper and no other; keeps it at seconds
+MOST_IMAGES = 5_000  # keeps it at seconds; more would only narrow the estimate
 FEWEST_GROUPS = 2 * FOLDS
-"""Groups that a class needs for a judgment: two a fold."""
+"""Smallest number of groups per class: two per fold."""
 
 DEPTH = 3
-_ADDED = 0.02  # what all properties must add to the best one to be worth a line of their own
+_ADDED = 0.02  # smallest gain of all properties over the best one for a line of their own
 EVERYTHING = "size, format, color mode and bytes together"
 
 
 @dataclass(frozen=True)
 class Shortcut:
-    """A property of the files that tells the classes apart.
+    """A property of the files that predicts the class.
 
     Args:
         feature: size, format, color mode, file bytes, or all of them together.
-        score: balanced accuracy of a shallow tree on groups that it has not seen.
-        chance: the mean of the same with shuffled labels; ``highest`` the largest of those.
-        images, groups: what it was measured on.
+        score: cross-validated balanced accuracy of a shallow tree, by groups.
+        chance: mean balanced accuracy with shuffled labels.
+        highest: largest balanced accuracy with shuffled labels.
+        images, groups: number of images and groups in the test.
     """
 
     feature: str
@@ -49,7 +50,7 @@ class Shortcut:
     def __str__(self) -> str:
         return (
             f"{self.feature}: balanced accuracy {self.score:.1%} on {self.images} images of {self.groups} "
-            f"groups without looking at a picture (shuffled labels: {self.chance:.1%}, at most "
+            f"groups from file metadata alone (shuffled labels: {self.chance:.1%}, at most "
             f"{self.highest:.1%})"
         )
 
@@ -62,27 +63,28 @@ def find_shortcuts(
     *,
     seed: int = 0,
 ) -> list[Shortcut]:
-    """What of the files' size, format, color mode and bytes tells the classes apart, the strongest first.
+    """The metadata (size, format, color mode, bytes) that predicts the class, the strongest first.
 
-    A decision tree of depth 3 is cross-validated by group, and the same is done with the labels shuffled
-    between groups (Ojala and Garriga, JMLR 11, 2010, test 1). The folds do not look at the labels, so that
-    the shuffles are exchangeable. A property is reported when it beats every shuffle and ``MARGIN``. All of
-    them together come first: where they tell nothing, none is tried alone, which keeps false alarms at 1 %.
+    A decision tree of depth 3 is cross-validated by group, with the true labels and with labels shuffled
+    between groups (Ojala and Garriga, JMLR 11, 2010, test 1). Folds are independent of labels, so that the
+    shuffles are exchangeable. A property is reported if it exceeds every shuffle and ``MARGIN``. All
+    properties together are tested first, and single ones only if that succeeds, which keeps the rate of false
+    alarms at 1 %.
 
     Args:
-        facts: of each image.
-        sides: width and height in pixels, (N, 2).
-        targets: class of each image, (N,) from 0.
-        groups: group of each image, (N,): what one photo or patient is.
+        facts: metadata of each image.
+        sides: (N, 2) width and height in pixels.
+        targets: (N,) class of each image, from 0.
+        groups: (N,) group of each image.
 
     Returns:
-        an empty list where nothing stands out, or where there are too few groups to tell.
+        an empty list if nothing is significant, or if there are too few groups.
     """
     generator = np.random.default_rng(seed)
     rows = _sample(groups, generator)
     groups = np.unique(groups[rows], return_inverse=True)[1]
     targets = np.unique(targets[rows], return_inverse=True)[1]
-    # A unit is what is shuffled: the images of one group under one label.
+    # A unit, the images of one group with one label, is shuffled as a whole.
     units = np.unique(np.stack([groups, targets]), axis=1, return_inverse=True)[1].ravel()
     labels = np.zeros(units.max(initial=-1) + 1, dtype=np.int64)
     labels[units] = targets
@@ -95,10 +97,10 @@ def find_shortcuts(
         return []
     folds = _folds(groups, generator)
 
-    def judged(name: str, table: np.ndarray) -> Shortcut | None:
+    def test(name: str, table: np.ndarray) -> Shortcut | None:
         score = _score(table, targets, folds)
-        even = 1 / (targets.max() + 1)
-        if score < even + MARGIN * (1 - even):
+        uniform = 1 / (targets.max() + 1)
+        if score < uniform + MARGIN * (1 - uniform):
             return None
         shuffled: list[float] = []
         for _ in range(PERMUTATIONS):
@@ -109,16 +111,16 @@ def find_shortcuts(
             name, score, float(np.mean(shuffled)), max(shuffled), len(targets), int(groups.max()) + 1
         )
 
-    together = judged(EVERYTHING, np.hstack(list(families.values())))
+    together = test(EVERYTHING, np.hstack(list(families.values())))
     if together is None:
         return []
-    alone = [judged(name, table) for name, table in families.items()]
-    single = sorted((s for s in alone if s is not None), key=lambda shortcut: -shortcut.score)
+    results = [test(name, table) for name, table in families.items()]
+    single = sorted((s for s in results if s is not None), key=lambda shortcut: -shortcut.score)
     return single if single and single[0].score >= together.score - _ADDED else [together, *single]
 
 
 def _sample(groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Rows of whole groups drawn at random, at most ``MOST_IMAGES`` and at least one group."""
+    """Rows of randomly drawn whole groups: at least one group, else at most ``MOST_IMAGES`` images."""
     if len(groups) <= MOST_IMAGES:
         return np.arange(len(groups))
     codes = np.unique(groups, return_inverse=True)[1]
@@ -129,7 +131,7 @@ def _sample(groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 
 def _columns(facts: Sequence[FileMetadata], sides: np.ndarray) -> dict[str, np.ndarray]:
-    """The numbers that each property comes to, name -> (N, columns)."""
+    """The features of each property, name -> (N, columns)."""
     width, height = sides[:, 0].astype(float), sides[:, 1].astype(float)
     size = np.array([fact.bytes for fact in facts], dtype=float)
     return {
@@ -154,7 +156,7 @@ def _varied(table: np.ndarray) -> np.ndarray:
 
 
 def _folds(groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """A fold for each image, groups whole: dealt out in turn after shuffling, the large ones first."""
+    """The fold of each image, with whole groups: dealt out in turn after shuffling, large groups first."""
     sizes = np.bincount(groups)
     order = np.lexsort((generator.random(len(sizes)), -sizes))
     places = np.empty(len(sizes), dtype=np.int64)
@@ -163,18 +165,20 @@ def _folds(groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 
 def _score(table: np.ndarray, targets: np.ndarray, folds: np.ndarray) -> float:
-    """Balanced accuracy over the images of all folds, each judged by a tree that has not seen it."""
-    from sklearn.tree import DecisionTreeClassifier  # costs a second to import
+    """Cross-validated balanced accuracy over the images of all folds."""
+    from sklearn.tree import DecisionTreeClassifier  # takes a second to import
 
     predicted = np.empty_like(targets)
-    table = np.ascontiguousarray(table, dtype=np.float32)  # what a tree turns it into, five times a shuffle
+    table = np.ascontiguousarray(
+        table, dtype=np.float32
+    )  # the dtype of trees, converted once instead of five times per shuffle
     for fold in range(FOLDS):
-        held = folds == fold
-        known = targets[~held]
+        held_out = folds == fold
+        known = targets[~held_out]
         weights = 1 / np.maximum(np.bincount(known), 1)
-        # Leaves of a hundredth keep a single group from being learned by heart.
+        # Leaves of at least 1 % prevent the tree from memorizing single groups.
         tree = DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=0.01, random_state=0)
-        tree.fit(table[~held], known, sample_weight=weights[known], check_input=False)
-        predicted[held] = tree.predict(table[held], check_input=False)
+        tree.fit(table[~held_out], known, sample_weight=weights[known], check_input=False)
+        predicted[held_out] = tree.predict(table[held_out], check_input=False)
     right = np.bincount(targets, weights=predicted == targets)
     return float(np.mean(right / np.bincount(targets)))

@@ -1,4 +1,4 @@
-"""File names that look like patient_photo_copy: noticed, and proposed as a --group-pattern."""
+"""Find file names such as patient_photo_copy, and propose a --group-pattern."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any
 from excite.system.text import command_line
 
 FEWEST_FULL = 0.8
-"""Share of the groups that must hold two images or more: chance agreements of numbers do not."""
+"""Smallest fraction of groups with at least two images; numbers that agree by chance have fewer."""
 
 MOST_MIXED = 0.5
-"""Share of the groups that may hold several labels: where the numbers start anew in every class, most do."""
+"""Largest fraction of groups with several labels; if numbers restart in every class, most groups have."""
 
-LARGEST = 0.5  # share of the images that one group may hold; beyond it a prefix is a title, not a patient
+LARGEST = 0.5  # largest fraction of images in one group; beyond it, a prefix is a title, not a patient
 
-# Exporters and file managers put their marks after the original's name. The marks of a file manager count
-# only beside the original: "image (1).jpg" to "image (90).jpg" are ninety photos.
+# Exporters and file managers append marks to the name of the original. The marks of a file manager count only
+# next to the original: "image (1).jpg" to "image (90).jpg" are ninety photos.
 _COPY = r"(?:[ _-]*\(\d+\)|[ _-]+(?i:copy|kopie|copie|copia)(?:[ _-]*\d+)?)"
 _CHANGES = "aug|rot|flip|hflip|vflip|mirror|crop|noise|blur|bright|shift|zoom"
 _MARKS = {
@@ -36,10 +36,10 @@ _DAY = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01])")
 
 @dataclass(frozen=True)
 class NamePattern:
-    """A regular expression for ``--group-pattern`` and what it makes of the names.
+    """A regular expression for ``--group-pattern``, and the groups of file names that it forms.
 
     Args:
-        text: what was noticed, in one line.
+        text: the observation, in one line.
     """
 
     pattern: str
@@ -55,14 +55,14 @@ class NamePattern:
 
 
 def propose_pattern(paths: Sequence[str], labels: Sequence[str]) -> NamePattern | None:
-    """The coarsest grouping of the file names that looks like what a photo or a patient is, or None.
+    """The coarsest grouping of the file names that looks like photos or patients, or None.
 
-    Names are cut at their first, second ... separator; what comes before the cut must hold a number, must not
-    be a day, and must come back: IMG_0001, hashes and plain numbers give nothing. Nothing here is sure, so it
-    is proposed and never applied unasked.
+    Names are cut at their first, second, ... separator. The part before the cut must contain a number, must
+    not be a date, and must be repeated: IMG_0001, hashes, and plain numbers give no pattern. The pattern is
+    only proposed, since it can be wrong.
 
     Args:
-        paths: of the images; the folders do not count.
+        paths: of the images; folders are ignored.
         labels: class of each image.
     """
     names = [PurePath(path).name for path in paths]
@@ -105,8 +105,8 @@ def _prefixes(names: Sequence[str], labels: Sequence[str], cut: int) -> NamePatt
 
 
 def _expression(firsts: Sequence[str] | None, cut: int, separators: set[str]) -> str:
-    """A regular expression for the first ``cut`` parts of a name; few letters are spelled out."""
-    ends = "".join(sorted(separators, key="_. -".index))  # a hyphen stands last in a set of characters
+    """A regular expression for the first ``cut`` parts of a name; a few different letters are listed."""
+    ends = "".join(sorted(separators, key="_. -".index))  # in a character set, a hyphen must be last
     end = f"[{ends}]" if len(ends) > 1 else ends.replace(".", r"\.")
     matches = [_PART.fullmatch(part) for part in firsts or ()]
     letters = sorted({match[1] for match in matches if match}, key=lambda word: (len(word), word))
@@ -130,7 +130,7 @@ def _marked(names: Sequence[str], labels: Sequence[str], title: str, pattern: st
         members[stem].append(PurePath(name).stem)
     together = {stem: found for stem, found in members.items() if len(found) > 1}
     if "beside" in title:
-        # A stem without its original: the marks number photos. Twice the same name: they lie in two folders.
+        # Without the original, marks are numbers of photos. Equal names are in different folders.
         if any(stem not in found or len(set(found)) < len(found) for stem, found in together.items()):
             return None
     elif _plausible([str(stem) for stem in stems], labels, fewest_full=0.0) is None:
@@ -146,7 +146,7 @@ def _marked(names: Sequence[str], labels: Sequence[str], title: str, pattern: st
 def _plausible(
     keys: Sequence[str], labels: Sequence[str], *, fewest_full: float = FEWEST_FULL
 ) -> list[int] | None:
-    """Sizes of the groups that the keys make, or None where they look like no groups of images."""
+    """Sizes of the groups with equal keys, or None if they do not look like groups of images."""
     held = defaultdict(list)
     for key, label in zip(keys, labels, strict=True):
         held[key].append(label)
@@ -155,7 +155,7 @@ def _plausible(
     mixed = sum(len(set(found)) > 1 for found in held.values())
     if len(sizes) < 2 or full < max(1, fewest_full * len(sizes)) or max(sizes) > LARGEST * len(keys):
         return None
-    # One key for each class is the class's name, said again.
+    # One key per class only repeats the class.
     if mixed > MOST_MIXED * len(sizes) or (mixed == 0 and len(sizes) <= len(set(labels))):
         return None
     return sizes

@@ -1,4 +1,4 @@
-"""Data for an audit: as for a training, and a folder of images without classes too."""
+"""Read data for an audit: a data set as for training, or a folder of images without classes."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from excite.errors import require_utf8
 
 
 def read_images(source: str | Path, *, group_pattern: str | None = None, **columns: str) -> Manifest:
-    """The images of a data set to look through; unlike for a training, nothing need be complete.
+    """The images of a data set, which need not be complete.
 
     Args:
-        source: as ``read_manifest`` takes it, or a folder that holds nothing but images: they have no label.
-        group_pattern: takes the groups from the file names, see ``apply_group_pattern``.
-        columns: what a CSV calls its columns, see ``read_manifest``.
+        source: as for ``read_manifest``, or a folder that contains only images, which then have no label.
+        group_pattern: takes groups from the file names, see ``apply_group_pattern``.
+        columns: names of the columns of a CSV, see ``read_manifest``.
 
     Raises:
-        ExciteError: what is wrong with the source, where, and how to put it right.
+        ExciteError: with the problem of the source, its place, and what to do.
     """
     place = path_on_disk(absolute_path(os.path.expanduser(source)))  # noqa: PTH111
     manifest = _flat(place)
@@ -36,7 +36,7 @@ def read_images(source: str | Path, *, group_pattern: str | None = None, **colum
 
 
 def _flat(folder: Path) -> Manifest | None:
-    """A folder with images and no folders in it; None for anything else."""
+    """The images of a folder without subfolders; None for anything else."""
     if not folder.is_dir():
         return None
     require_utf8(folder)

@@ -1,4 +1,4 @@
-"""An audit as a table to read: what was looked at, what was found, how sure it is."""
+"""An audit as a table: the images, the findings, and their confidence."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from excite.audit.audit import PHOTOS_UP_TO, Audit
+from excite.audit.audit import NEAR_DUPLICATES_UP_TO, Audit
 from excite.audit.file_findings import unreadable_kind
 from excite.data.split import apply_group_pattern
 
 SHOWN = 5
-"""Examples and classes that a line names; the rest is in audit.json."""
+"""Number of examples and classes in a line; audit.json has all of them."""
 
 
 def audit_rows(audit: Audit) -> list[tuple[str, str]]:
-    """(what, found) line by line, the files first, then copies, then what they do to a split."""
+    """(property, finding) of each line: first files, then near-duplicates, then their effect on splits."""
     return [*_file_rows(audit), *_pair_rows(audit), *_finding_rows(audit)]
 
 
 def headline(audit: Audit) -> list[str]:
-    """What makes figures flatter or labels wrong, in a few words each; empty when nothing does."""
-    found = []
+    """The findings that make metrics optimistic or labels wrong, in a few words each."""
+    findings = []
     if audit.leaks:
-        found.append(f"{_straddling(len(audit.leaks.groups))} the split")
+        findings.append(f"{_in_splits(len(audit.leaks.groups))} more than one split")
     if audit.conflicts:
-        found.append(f"{_many(len(audit.conflicts), 'photo')} under two labels")
-    return found
+        findings.append(f"{_many(len(audit.conflicts), 'photo')} with several labels")
+    return findings
 
 
 def _file_rows(audit: Audit) -> list[tuple[str, str]]:
@@ -38,11 +38,11 @@ def _file_rows(audit: Audit) -> list[tuple[str, str]]:
         for file in files.bad:
             kind = unreadable_kind(file.reason)
             kinds[kind] = kinds.get(kind, 0) + 1
-        rows.append(("bad files", f"{len(files.bad)} left out: {_counts(kinds)}"))
+        rows.append(("unreadable", f"{len(files.bad)} left out: {_counts(kinds)}"))
         rows += [("", f"{file.path}: {file.reason}") for file in files.bad[:SHOWN]]
     for kind in dict.fromkeys(file.kind for file in files.odd):
         odd = [file for file in files.odd if file.kind == kind]
-        rows.append((kind, f"{_many(len(odd), 'image')}, such as {odd[0].path}: {odd[0].detail}"))
+        rows.append((kind, f"{_many(len(odd), 'image')}, for example {odd[0].path}: {odd[0].detail}"))
     if len(files.classes) > 1:
         largest = f"; the largest has {files.imbalance:.1f} x the smallest" if files.imbalance > 1 else ""
         rows.append(("classes", _counts(files.classes) + largest))
@@ -67,31 +67,32 @@ def _pair_rows(audit: Audit) -> list[tuple[str, str]]:
     rows = []
     for kind, count in audit.kinds.items():
         if kind == "same photo" and not audit.near_duplicates:
-            why = f"; it runs unasked up to {PHOTOS_UP_TO:,} images" if len(audit) > PHOTOS_UP_TO else ""
-            rows.append((kind, f"not looked for{why}; --near-duplicates does"))
+            limit = f"by default up to {NEAR_DUPLICATES_UP_TO:,} images; "
+            reason = limit if len(audit) > NEAR_DUPLICATES_UP_TO else ""
+            rows.append((kind, f"not searched ({reason}use --near-duplicates)"))
             continue
         sure = [pair.confidence for pair in audit.pairs if pair.kind == kind]
         confidence = f", confidence {_between(min(sure), max(sure))}" if sure else ""
         rows.append((kind, _many(count, "pair") + confidence))
     if audit.grouping.doubtful:
         count = len(audit.grouping.doubtful)
-        rows.append(("doubtful", f"{_many(count, 'pair')} not joined: too little evidence, or rejected"))
+        rows.append(("doubtful", f"{_many(count, 'pair')} not joined: weak evidence, or rejected"))
     decided = audit.decisions
     if decided.accepted or decided.rejected or decided.missing:
-        gone = f", {len(decided.missing)} about images that are not here" if decided.missing else ""
+        gone = f", {len(decided.missing)} about images that are not in the data" if decided.missing else ""
         rows.append(
             ("decisions", f"{len(decided.accepted)} pairs accepted, {len(decided.rejected)} rejected{gone}")
         )
     several = [len(rows) for rows in audit.members.values() if len(rows) > 1]
     text = f"{len(audit.members):,} of {len(audit):,} images"
     if several:
-        hold = "holds" if len(several) == 1 else "hold"
-        text += f"; {len(several):,} {hold} more than one, the largest {max(several):,}"
+        have = "has" if len(several) == 1 else "have"
+        text += f"; {len(several):,} {have} more than one, the largest {max(several):,}"
     rows.append(("groups", text))
     for number in audit.grouping.oversized:
         size = len(audit.members[number])
-        text = f"group {number} holds {size:,} of {len(audit):,} images: false pairs may have chained it"
-        rows.append(("GIANT GROUP", f"{text}; judge its pairs in decisions.csv"))
+        text = f"group {number} has {size:,} of {len(audit):,} images, perhaps because of false pairs"
+        rows.append(("OVERSIZED GROUP", f"{text}; review its pairs in decisions.csv"))
     return rows
 
 
@@ -99,19 +100,18 @@ def _finding_rows(audit: Audit) -> list[tuple[str, str]]:
     rows = []
     leaks = audit.leaks
     if len(leaks.totals) > 1:
-        text = "no group lies on both sides of the given split"
+        text = "no group is in more than one split"
         if leaks:
             parts = [
-                f"{count:,} of {leaks.totals[split]:,} in {split} ({leaks.share(split):.1%})"
+                f"{count:,} of {leaks.totals[split]:,} in {split} ({leaks.fraction(split):.1%})"
                 for split, count in leaks.images.items()
             ]
-            text = (
-                f"{_straddling(len(leaks.groups))} the given split; images with a near-duplicate elsewhere: "
-            )
+            text = f"{_in_splits(len(leaks.groups))} more than one split; "
+            text += "images with a near-duplicate in another split: "
             text += ", ".join(parts)
         rows.append(("LEAKS" if leaks else "leaks", text))
     if audit.conflicts:
-        rows.append(("LABEL CONFLICTS", f"{_many(len(audit.conflicts), 'photo')} under two labels or more"))
+        rows.append(("LABEL CONFLICTS", f"{_many(len(audit.conflicts), 'photo')} with several labels"))
         paths = audit.manifest.table["path"]
         for conflict in audit.conflicts[:SHOWN]:
             labels = audit.manifest.table["label"]
@@ -124,21 +124,23 @@ def _finding_rows(audit: Audit) -> list[tuple[str, str]]:
 
 
 def _agreement(audit: Audit, pattern: str) -> str:
-    """Whether the pictures bear out what the names seem to say."""
+    """How many near-duplicates agree with the pattern of the names."""
     if not audit.grouping.used:
         return ""
-    given = apply_group_pattern(audit.manifest, pattern).table["group"].tolist()
-    inside = sum(given[pair.a] == given[pair.b] for pair in audit.grouping.used) / len(audit.grouping.used)
-    return f" ({inside:.1%} of the {_many(len(audit.grouping.used), 'pair')} found lie inside its groups)"
+    groups = apply_group_pattern(audit.manifest, pattern).table["group"].tolist()
+    inside = sum(groups[pair.a] == groups[pair.b] for pair in audit.grouping.used) / len(audit.grouping.used)
+    return f" ({inside:.1%} of the {_many(len(audit.grouping.used), 'pair')} are in the same group)"
 
 
 def _between(low: float, high: float) -> str:
-    low, high = (math.floor(1000 * value + 1e-9) / 1000 for value in (low, high))  # 1 is for what is certain
+    low, high = (
+        math.floor(1000 * value + 1e-9) / 1000 for value in (low, high)
+    )  # rounded down: 1 means certain
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
-def _straddling(groups: int) -> str:
-    return "1 group straddles" if groups == 1 else f"{groups:,} groups straddle"
+def _in_splits(groups: int) -> str:
+    return "1 group is in" if groups == 1 else f"{groups:,} groups are in"
 
 
 def _many(count: int, noun: str) -> str:

@@ -10,7 +10,7 @@ import typer
 from excite.cli.options import takes_config
 from excite.cli.output import plain_table, print_json, print_line, print_table
 from excite.config.train_config import TrainConfig
-from excite.data.paths import refuse_inside_data
+from excite.data.paths import data_name, refuse_inside_data
 from excite.errors import ExciteError
 
 # Fields of TrainConfig that auditing takes, too.
@@ -69,6 +69,7 @@ def audit(
     from excite.audit.reading import read_images
     from excite.audit.table import audit_rows, headline
     from excite.data.reading import data_name
+    from excite.data.file_validation import check_files
     from excite.reporting.audit_page import write_audit
     from excite.system.cache import cache_directory
     from excite.system.malloc import keep_heap
@@ -84,11 +85,17 @@ def audit(
     display = ConsoleDisplay()
     review = None if chosen.decisions is None else Path(chosen.decisions)
     try:
+        cache = cache_directory()
+        progress = display.stage("checking images") if len(manifest) else None
+        images, unreadable = check_files(
+            manifest, max_pixels=max_pixels, cache=cache, progress=progress, complete=False
+        )
         found = run_audit(
-            manifest,
+            images,
+            unreadable=unreadable,
             near_duplicates=chosen.near_duplicates,
             max_pixels=chosen.max_pixels,
-            cache=cache_directory(),
+            cache=cache,
             decisions=decision_files(folder, review),
             progress=display.stage,
         )

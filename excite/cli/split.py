@@ -150,7 +150,7 @@ def _grouped(data: str, out: Path, group_duplicates: bool, chosen: TrainConfig) 
     """The readable images with their groups: the user's, and with ``group_duplicates`` near-duplicates."""
     from excite.audit.audit import audit
     from excite.audit.reading import read_images
-    from excite.data.file_validation import check_files, require_readable
+    from excite.data.file_validation import read_checked
     from excite.data.manifest import check_classes
     from excite.system.cache import cache_directory
     from excite.system.progress import ConsoleDisplay
@@ -158,35 +158,34 @@ def _grouped(data: str, out: Path, group_duplicates: bool, chosen: TrainConfig) 
     refuse_inside_data(out, data)
     columns = {name: getattr(chosen, name) for name in OPTIONS if name.endswith("_column")}
     # A split in the data is replaced, and need not be complete.
-    manifest = read_images(data, group_pattern=chosen.group_pattern, **columns).with_columns(split="")
+    manifest = read_images(data, **columns).with_columns(split="")
     refuse_inside_data(out, data, manifest.table["path"])
-    display = ConsoleDisplay()
-    for left_out in manifest.left_out:
-        display.note(str(left_out))
-    cache = cache_directory()
+    cache, display = cache_directory(), ConsoleDisplay()
     try:
+        images, unreadable = read_checked(
+            manifest,
+            max_unreadable=chosen.max_unreadable,
+            max_pixels=chosen.max_pixels,
+            cache=cache,
+            display=display,
+            group_pattern=chosen.group_pattern,
+            complete=False,
+        )
         if group_duplicates:
-            result = audit(
-                manifest,
+            audited = audit(
+                images,
+                unreadable=unreadable,
                 near_duplicates=chosen.near_duplicates,
                 max_pixels=chosen.max_pixels,
                 cache=cache,
                 decisions=[] if chosen.decisions is None else [Path(chosen.decisions)],
                 progress=display.stage,
             )
-            readable, unreadable = result.grouped(), list(result.files.bad)
-            for number in result.grouping.oversized:
-                size, look = len(result.members[number]), command_line("excite", "audit", Path(data))
-                display.note(f"group {number} holds {size} of {len(readable)} images; inspect it: {look}")
-        else:
-            progress = display.stage("checking images")
-            readable, unreadable = check_files(
-                manifest, max_pixels=chosen.max_pixels, cache=cache, progress=progress, complete=False
-            )
+            images = audited.grouped()
+            for number in audited.grouping.oversized:
+                size, review = len(audited.members[number]), command_line("excite", "audit", Path(data))
+                display.note(f"group {number} contains {size} of {len(images)} images; review it: {review}")
     finally:
         display.close()
-    for file in unreadable:
-        display.note(f"left out: {file.path}: {file.reason}")
-    require_readable(unreadable, len(manifest), chosen.max_unreadable)
-    check_classes(readable, where=data)
-    return readable
+    check_classes(images, where=data)
+    return images

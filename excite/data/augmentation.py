@@ -1,8 +1,8 @@
 """Augmentation of whole batches on the device, as a pure function of pixels and random numbers.
 
-Every draw is a row of uniform numbers in [0, 1), one row an image. Nothing here keeps a random state, so the
-same numbers give the same batch on one process or many, and after a resume. Nothing here asks the device for
-a number either, which would make it stand still until the answer is there.
+A draw is a row of uniform numbers in [0, 1), one row per image. There is no random state, so that the same
+numbers give the same batch in one process or several, and after a resume. No value is read back from the
+device, which would make it wait.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch import Tensor
 
 from excite.errors import BAD_USAGE, ExciteError
 
-DRAWS = 14  # uniform numbers that one image uses up
+DRAWS = 14  # uniform numbers per image
 
 # Luma weights of ITU-R BT.601, as in Pillow's conversion to gray.
 GRAY = (0.299, 0.587, 0.114)
 
-# The least and the most that each part of an augmentation may be.
+# Smallest and largest value of each parameter.
 LIMITS = {
     "area": (0.01, 1.0),
     "aspect": (1.0, 10.0),
@@ -40,19 +40,23 @@ LIMITS = {
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How much each picture may be changed in training.
+    """How much each image may be changed in training.
 
     Args:
-        area: smallest share of the picture's area that a random resized crop keeps; a crop that stretching
-            would make larger than the picture is cut to it, and keeps at least 1 / aspect.
-        aspect: largest ratio of the crop's sides, either way, where the picture's own is 1.
-        horizontal_flip, vertical_flip: probability of each.
-        rotation: largest angle, in degrees, either way.
-        brightness, contrast, saturation: largest relative change, either way.
-        tint: largest relative change of each of red, green and blue by itself, as another light makes it.
-        erase: probability of blanking one random rectangle (arXiv 1708.04896).
-        mixup, cutmix: parameter of the Beta distribution of the mixing share (arXiv 1710.09412, 1905.04899);
-            0 is off; where both are on, each batch takes one of them at random.
+        area: smallest fraction of the area that a random resized crop retains; a crop that would exceed the
+            image after stretching is clipped to it, and retains at least 1 / aspect.
+        aspect: largest ratio of the sides of the crop, in either direction, relative to that of the image.
+        horizontal_flip, vertical_flip: probabilities.
+        rotation: largest angle in degrees, in either direction.
+        brightness, contrast, saturation: largest relative change, in either direction.
+        tint: largest relative change of each of red, green, and blue independently, as by another light.
+        erase: probability of erasing one random rectangle (https://arxiv.org/abs/1708.04896).
+        mixup, cutmix: parameter of the Beta distribution of the mixing fraction
+            (https://arxiv.org/abs/1710.09412, https://arxiv.org/abs/1905.04899); 0 is off. If both are on,
+            one of them is drawn for each batch.
+
+    Raises:
+        ExciteError: for a value outside its limits.
     """
 
     area: float = 1.0
@@ -70,14 +74,14 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         for name, (low, high) in LIMITS.items():
-            given = getattr(self, name)
+            raw = getattr(self, name)
             try:
-                value = float(given)  # YAML reads 1e-3 as text
+                value = float(raw)  # YAML reads 1e-3 as text
             except (TypeError, ValueError):
                 value = math.nan
             if not low <= value <= high:
                 raise ExciteError(
-                    f"must be a number from {low:g} to {high:g}, not {given!r}",
+                    f"must be a number from {low:g} to {high:g}, got {raw!r}",
                     where=name,
                     exit_code=BAD_USAGE,
                 )
@@ -85,7 +89,7 @@ class Augmentation:
 
     @property
     def moves(self) -> bool:
-        """Whether pictures are resampled; flips alone are cheaper."""
+        """Whether images are resampled; flips alone are cheaper."""
         return self.area < 1 or self.aspect > 1 or self.rotation > 0
 
     @property
@@ -103,7 +107,7 @@ PRESETS = {
     "standard": Augmentation(
         area=0.5, aspect=4 / 3, rotation=15, brightness=0.2, contrast=0.2, saturation=0.2
     ),
-    # Color may be the diagnosis: light changes, hues do not turn.
+    # Color may be diagnostic: brightness and tint change a little, hue does not.
     "small": Augmentation(
         area=0.3,
         aspect=4 / 3,
@@ -141,7 +145,7 @@ def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 def augment(pixels: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
     """Pixels (N, H, W, 3) uint8 and draws (N, DRAWS) -> images (N, 3, H, W) float32 in [0, 1]."""
     draws = draws.to(pixels.device)
-    if not how.moves:  # flips alone need no interpolation, and are cheapest on bytes
+    if not how.moves:  # flips need no interpolation, and are cheapest on uint8
         if how.horizontal_flip > 0:
             pixels = _flip(pixels, draws[:, 4] < how.horizontal_flip, 2)
         if how.vertical_flip > 0:
@@ -163,16 +167,16 @@ def _flip(pixels: Tensor, chosen: Tensor, axis: int) -> Tensor:
 
 
 def _resample(images: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
-    """Crop, stretch, rotate and flip in one bilinear sampling, so that pixels are interpolated once."""
+    """Crop, stretch, rotate, and flip in one bilinear sampling, so that pixels are interpolated once."""
     height, width = images.shape[-2:]
     area = 1 - draws[:, 0] * (1 - how.area)
     stretch = torch.exp((2 * draws[:, 1] - 1) * math.log(how.aspect) / 2)
-    # Half sides of the crop in units where the picture is [-1, 1]; a crop never exceeds the picture.
+    # Half sides of the crop in units where the image is [-1, 1]; a crop never exceeds the image.
     half_w, half_h = (area.sqrt() * stretch).clamp(max=1), (area.sqrt() / stretch).clamp(max=1)
     center_x, center_y = (2 * draws[:, 2] - 1) * (1 - half_w), (2 * draws[:, 3] - 1) * (1 - half_h)
     flip_x = 1 - 2 * (draws[:, 4] < how.horizontal_flip).float()
     flip_y = 1 - 2 * (draws[:, 5] < how.vertical_flip).float()
-    # The angle shares the draw of the aspect: its low digits are independent of its high ones.
+    # The angle reuses the draw of the aspect: its low digits are independent of its high ones.
     angle = ((draws[:, 1] * 4096).frac() * 2 - 1) * math.radians(how.rotation)
     cos, sin = angle.cos(), angle.sin()
     tall = height / width
@@ -196,7 +200,7 @@ def _recolor(images: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
     )
     red, green, blue = images.split(1, dim=1)
     gray = (red * GRAY[0]).add_(green, alpha=GRAY[1]).add_(blue, alpha=GRAY[2])
-    level = gray.mean(dim=(2, 3), keepdim=True)  # saturation leaves the mean gray level as it is
+    level = gray.mean(dim=(2, 3), keepdim=True)  # saturation does not change the mean gray level
     scale = brightness * contrast
     gray.mul_(scale * (1 - saturation)).add_(brightness * (1 - contrast) * level)
     return torch.addcmul(gray, images, scale * saturation).clamp_(0, 1)
@@ -213,7 +217,7 @@ def _erase(images: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
 
 
 def _between(size: int, start: Tensor, stop: Tensor) -> Tensor:
-    """Which of ``size`` pixels lie from start to stop, shares of the side (N,), both cut down: (N, size)."""
+    """The pixels of a side of ``size`` from start to stop, fractions (N,) rounded down: mask (N, size)."""
     places = torch.arange(size, device=start.device)
     # Exact in float64; in float32 the product could be rounded up to the next pixel.
     first, last = (start.double() * size).long(), (stop.double() * size).long()
@@ -222,12 +226,12 @@ def _between(size: int, start: Tensor, stop: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Mixing:
-    """How one batch is mixed: partners, the share that each image keeps of itself, and CutMix's box.
+    """How one batch is mixed.
 
     Args:
-        partners: (B,) for each place of the whole batch, the place that it is mixed with.
-        share: what an image keeps of itself, in [0, 1].
-        box: (top, bottom, left, right) as shares of the sides for CutMix; None for mixup.
+        partners: (B,) index of the image in the batch that each image is mixed with.
+        share: fraction of the image itself, in [0, 1].
+        box: (top, bottom, left, right) as fractions of the sides for CutMix; None for mixup.
     """
 
     partners: Tensor
@@ -255,7 +259,7 @@ def draw_mixing(size: int, how: Augmentation, generator: torch.Generator) -> Mix
 def mix(
     images: Tensor, others: Tensor, targets: Tensor, other_targets: Tensor, how: Mixing
 ) -> tuple[Tensor, Tensor]:
-    """Mix images (N, 3, H, W) and one-hot targets (N, C) with their partners', by the same share."""
+    """Mix images (N, 3, H, W) and one-hot targets (N, C) with those of their partners, by one fraction."""
     share = how.share
     if how.box is None:
         mixed = torch.lerp(others, images, share)

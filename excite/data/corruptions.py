@@ -1,7 +1,7 @@
-"""What another camera, light or hand changes: how a classifier bears it can be measured at home.
+"""Corruptions of test images that imitate another camera, light, or operator, to measure robustness.
 
-Each is fixed, not drawn, so that two classifiers meet the same pictures. They imitate what augmentation can;
-other patients, devices and clinics differ in more.
+Each is deterministic, so that two classifiers are evaluated on the same images. Other patients, devices, and
+clinics differ in more than these.
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ Corruption = Callable[[Tensor], Tensor]
 
 
 def corrupt(pixels: np.ndarray, name: str) -> np.ndarray:
-    """Pixels (N, S, S, 3) uint8 under the shift of that name, as pixels again."""
+    """Apply a corruption to pixels (N, S, S, 3) uint8.
+
+    Args:
+        name: a key of ``CORRUPTIONS``.
+
+    Returns:
+        (N, S, S, 3) uint8.
+    """
     images = CORRUPTIONS[name](to_float(torch.from_numpy(np.ascontiguousarray(pixels))))
     return images.clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
@@ -46,7 +53,7 @@ def _saturation(factor: float) -> Corruption:
 
 
 def _blurred(images: Tensor) -> Tensor:
-    """A Gaussian of one hundredth of the side."""
+    """A Gaussian blur; its standard deviation is one hundredth of the side."""
     deviation = images.shape[-1] / 100
     reach = max(1, min(round(3 * deviation), images.shape[-1] - 1))
     steps = torch.arange(-reach, reach + 1, dtype=torch.float32)
@@ -63,7 +70,7 @@ def _noisy(images: Tensor) -> Tensor:
 
 
 def _placed(scale: float, degrees: float) -> Corruption:
-    """Seen from nearer (scale below 1) and turned."""
+    """Seen from closer (scale below 1), and rotated."""
     angle = math.radians(degrees)
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
 

@@ -1,4 +1,4 @@
-"""A CSV file as a manifest: every field is text, so that a class may be called 01, NA or nothing."""
+"""A CSV file as a manifest: every field is text, so that a class may be called 01, NA, or nothing."""
 
 from __future__ import annotations
 
@@ -14,45 +14,37 @@ from excite.data.paths import absolute_path, path_on_disk
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 
 ROLES = ("path", "label", "group", "split")
-_OURS = re.compile(r"sha256|width|height|fold_\d+")  # columns that excite fills in
+_RESERVED = re.compile(r"sha256|width|height|fold_\d+")  # columns that excite writes
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 def read_csv(file: Path, columns: dict[str, str]) -> Manifest:
-    """The images that a CSV file lists; relative paths start at the CSV's own folder.
+    """The images that a CSV file lists; relative paths start at the folder of the CSV.
 
     Args:
-        columns: what the file calls the path, label, group and split; the last two may be missing where
-            they go by those names. Further columns are kept as text, one without a name
-            as ``unnamed``; those that are called as one of the manifest's own are kept as ``NAME_original``.
+        columns: name of the column for path, label, group, and split; the last two may be missing if they
+            have their default names. Other columns are kept as text: one without a name as ``unnamed``, one
+            with the name of a column of the manifest as ``NAME_original``.
 
     Raises:
-        ExciteError: what is wrong with the file, and in which line or row.
+        ExciteError: with the problem and its line or row.
     """
-    read = read_table(file)
-    header, table = read.header, read.frame()
+    csv_table = read_table(file)
+    header, table = csv_table.header, csv_table.frame()
+    # A table that a manifest was saved to is read back as it was.
     saved = set(COLUMNS) <= set(header)
     columns = _without_shared_columns(columns, file)
-    for role, name in columns.items():
-        if name not in header and (role in ("path", "label") or name != role):
-            present = ", ".join(header)
-            known = unknown_name("column", name, header).hint if len(header) > 1 else None
-            hint = f"{known}; --{role}-column names another" if known and "mean" in known else None
-            what = f"has no column {name!r}; it has: {present}"
-            raise ExciteError(what, where=file, hint=hint, exit_code=BAD_USAGE)
-    if not read.rows:
+    _require_columns(columns, header, file)
+    if not csv_table.rows:
         raise ExciteError("has a header but no rows", where=file)
     table = table.set_axis(pd.Index(_names(header, columns, saved)), axis=1)
-    for role in ("path", "label"):
-        empty = table.index[table[role].str.strip() == ""]
-        if len(empty) and not saved:
-            what = f"{len(empty)} of {len(table)} rows have no {role}, the first is row {empty[0] + 1}"
-            raise ExciteError(what, where=file, hint="fill it in, or remove the row")
+    if not saved:
+        _require_values(table, file)
     table["path"] = _absolute_paths(table["path"], file.parent)
-    twice = table["path"][table["path"].duplicated()]
-    if len(twice):
-        what = f"{len(twice)} paths are listed more than once, the first is {twice.iloc[0]}"
-        raise ExciteError(what, where=file, hint="keep one row an image")
+    repeated = table["path"][table["path"].duplicated()]
+    if len(repeated):
+        what = f"{len(repeated)} paths are listed more than once, the first is {repeated.iloc[0]}"
+        raise ExciteError(what, where=file, hint="keep one row per image")
     if "group" in table and not saved:
         table["group"] = table["group"].str.strip()
     for name in NUMBER_COLUMNS:
@@ -66,38 +58,63 @@ def read_csv(file: Path, columns: dict[str, str]) -> Manifest:
     return Manifest(table, tuple(sorted(set(table["label"]))))
 
 
+def _require_columns(columns: dict[str, str], header: list[str], file: Path) -> None:
+    """Raises: ExciteError for the first column that the file does not have."""
+    missing = (
+        (role, name)
+        for role, name in columns.items()
+        if name not in header and (role in ("path", "label") or name != role)
+    )
+    for role, name in missing:
+        nearest = unknown_name("column", name, header).hint if len(header) > 1 else None
+        hint = f"{nearest}; --{role}-column names another" if nearest and "mean" in nearest else None
+        what = f"has no column {name!r}; the columns are: {', '.join(header)}"
+        raise ExciteError(what, where=file, hint=hint, exit_code=BAD_USAGE)
+
+
+def _require_values(table: pd.DataFrame, file: Path) -> None:
+    """Raises: ExciteError for rows without a path or label."""
+    for role in ("path", "label"):
+        empty = table.index[table[role].str.strip() == ""]
+        if len(empty):
+            what = f"{len(empty)} of {len(table)} rows have no {role}, the first is row {empty[0] + 1}"
+            raise ExciteError(what, where=file, hint="fill it in, or remove the row")
+
+
 def _without_shared_columns(columns: dict[str, str], file: Path) -> dict[str, str]:
-    """The columns without an optional one that by its name alone would be read for two roles."""
+    """The columns without a group or split whose default name is the column of another role.
+
+    Raises:
+        ExciteError: if two options name the same column.
+    """
     names = list(columns.values())
-    kept = {
+    unshared = {
         role: name
         for role, name in columns.items()
         if not (role in ("group", "split") and name == role and names.count(name) > 1)
     }
-    for name in kept.values():
-        roles = [f"--{role}-column" for role, other in kept.items() if other == name]
-        if len(roles) > 1:
-            what = f"column {name!r} has two roles: {' and '.join(roles)} name it"
-            raise ExciteError(what, where=file, hint="name another for one of them", exit_code=BAD_USAGE)
-    return kept
+    for name in unshared.values():
+        options = [f"--{role}-column" for role, other in unshared.items() if other == name]
+        if len(options) > 1:
+            what = f"{' and '.join(options)} name the same column, {name!r}"
+            raise ExciteError(what, where=file, hint="choose another for one of them", exit_code=BAD_USAGE)
+    return unshared
 
 
 def _names(header: list[str], columns: dict[str, str], saved: bool) -> list[str]:
-    """The manifest's name of each column; further ones do not take the manifest's own names."""
+    """The manifest's name of each column; other columns do not take the manifest's own names."""
     roles = {name: role for role, name in columns.items()}
     taken = {*ROLES, *header}
     names = []
-    for name in header:
-        if name in roles:
-            names.append(roles[name])
-        elif not name:  # pandas' index; the manifest is read again, where a last column needs a name
-            names.append("unnamed" if "unnamed" not in taken else _free_name("unnamed", taken))
-            taken.add(names[-1])
-        elif name in ROLES or (not saved and _OURS.fullmatch(name)):
-            names.append(_free_name(name, taken))
-            taken.add(names[-1])
-        else:
-            names.append(name)
+    for column in header:
+        name = roles.get(column, column)
+        # An index column of pandas has no name, but the manifest cannot be read back without one.
+        if column not in roles and not column:
+            name = "unnamed" if "unnamed" not in taken else _free_name("unnamed", taken)
+        if column not in roles and (column in ROLES or (not saved and _RESERVED.fullmatch(column))):
+            name = _free_name(column, taken)
+        names.append(name)
+        taken.add(name)
     return names
 
 
@@ -109,16 +126,16 @@ def _free_name(name: str, taken: set[str]) -> str:
 
 
 def _names_photos(table: pd.DataFrame) -> bool:
-    """Whether the column photo can name photos: not a few values, such as yes and no, in several classes."""
+    """Whether the column ``photo`` identifies photos, and does not hold a few values such as yes and no."""
     named = table[table["photo"] != ""]
     classes = named.groupby("photo")["label"].nunique()
     return len(classes) >= 2 * table["label"].nunique() or not (classes > 1).any()
 
 
 def _absolute_paths(paths: pd.Series, start: Path) -> list[str]:
-    """Each path as the system means it; each folder is looked at once."""
+    """The absolute path of each image; each folder is resolved once."""
     folders: dict[str, str] = {}
-    found = []
+    absolute = []
     for path in paths:
         folder, name = os.path.split(path)
         if name in (os.curdir, os.pardir):
@@ -126,14 +143,13 @@ def _absolute_paths(paths: pd.Series, start: Path) -> list[str]:
         if folder not in folders:
             folders[folder] = str(absolute_path(folder, start))
         full = os.path.join(folders[folder], name)  # noqa: PTH118 (text)
-        found.append(full if full.isascii() else str(path_on_disk(Path(full))))
-    return found
+        absolute.append(full if full.isascii() else str(path_on_disk(Path(full))))
+    return absolute
 
 
 def _splits(values: pd.Series, file: Path) -> list[str]:
-    present = {value for value in values if value.strip()}
-    meant = split_names(present)
-    for name, split in meant.items():
+    splits = split_names({value for value in values if value.strip()})
+    for name, split in splits.items():
         if not split:
             raise unknown_name("split", name, SPLIT_WORDS, where=file)
-    return [meant.get(value, "") for value in values]
+    return [splits.get(value, "") for value in values]

@@ -1,4 +1,4 @@
-"""A table in CSV as spreadsheets and scripts write it: every field is text, nothing is taken for missing."""
+"""CSV tables as spreadsheets and scripts write them: every field is text, and none counts as missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pandas as pd
 
 from excite.errors import BAD_USAGE, ExciteError
 
-SEPARATORS = "\t,;"  # of equals in a header the first: a tab is hardly ever text
+SEPARATORS = "\t,;"  # if equally frequent in the header, the first: a tab is rarely part of text
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _FIRST_ROW = re.compile(rf'(?:{_QUOTED.pattern}|[^"\r\n])*')
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[,;\t]*', re.IGNORECASE)  # Excel writes and reads such a first line
@@ -25,11 +25,11 @@ class CsvTable:
     """A header and its rows.
 
     Args:
-        header: the columns' names without spaces around them, each once.
-        written: the same as they stand in the file.
-        rows: each as long as the header.
-        lines: the line of the file that each row ends in.
-        separator: what stands between fields.
+        header: unique names of the columns, without surrounding spaces.
+        written: the names as they are in the file.
+        rows: fields of each row, as many as the header has.
+        lines: the line of the file in which each row ends.
+        separator: the character between fields.
     """
 
     header: list[str]
@@ -46,18 +46,18 @@ class CsvTable:
 def read_table(file: str | Path, *, short_rows: bool = False) -> CsvTable:
     """Read a table with a header, separated by commas, semicolons or tabs.
 
-    A byte order mark, blank lines, lines of separators alone and empty columns on the right are passed over.
+    A byte order mark, blank lines, lines with only separators, and empty columns on the right are ignored.
 
     Args:
-        short_rows: fill rows that are shorter than the header, instead of refusing them.
+        short_rows: pad rows that are shorter than the header instead of refusing them.
 
     Raises:
-        ExciteError: what is wrong with the file, and in which line.
+        ExciteError: with the problem and its line.
     """
     file = Path(file)
     text = _text_of(file)
     separator, skipped = _separator_of(text)
-    # A header with a space after every separator is followed by rows of that kind.
+    # If the header has a space after every separator, so have the rows.
     names = next((row for row in _rows(text, separator, skipped, file) if any(map(str.strip, row[1]))), None)
     if names is None:
         raise ExciteError("is an empty file", where=file)
@@ -79,7 +79,7 @@ def read_table(file: str | Path, *, short_rows: bool = False) -> CsvTable:
             row.extend([""] * (len(header) - len(row)))
         if len(row) != len(header):
             what = f"line {line} has {len(row)} fields, the header has {len(header)}"
-            raise ExciteError(what, where=file, hint="quote fields that hold the separator")
+            raise ExciteError(what, where=file, hint="quote fields that contain the separator")
         rows.append(row)
         lines.append(line)
     return CsvTable(header, written, rows, lines, separator)
@@ -105,7 +105,7 @@ def _text_of(file: Path) -> str:
 
 
 def _separator_of(text: str) -> tuple[str, int]:
-    """What separates the fields of the header, and how many characters lie before it."""
+    """The separator, and the number of characters before the header."""
     skipped = 0
     for line in text.splitlines(keepends=True):
         if line.strip():
@@ -131,7 +131,7 @@ def _rows(
         for row in reader:
             yield before + reader.line_num, row
     except csv.Error as error:
-        what = f"is not a CSV file that can be read: line {before + reader.line_num}: {error}"
+        what = f"is not a valid CSV file: line {before + reader.line_num}: {error}"
         raise ExciteError(what, where=file) from error
 
 

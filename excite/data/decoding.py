@@ -1,4 +1,4 @@
-"""From the bytes of an untrusted file to an upright RGB picture, or to a short reason why not."""
+"""Decode an untrusted file into an upright RGB image, or say in a few words why that is impossible."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, BinaryIO, NamedTuple, cast
 
 import numpy as np
 from PIL import (
@@ -44,8 +44,8 @@ from excite.errors import ExciteError
 
 Reader = Callable[[IO[bytes]], ImageFile.ImageFile]
 
-# What is decoded: a file's first bytes choose the reader, its name does not. The readers are called
-# directly because Image.open has a pixel limit of its own, which is global to the process.
+# The first bytes of a file choose the reader, not its name. The readers are called directly because
+# Image.open has its own pixel limit, which is global to the process.
 _READERS: dict[str, tuple[re.Pattern[bytes], Reader]] = {
     "JPEG": (re.compile(rb"\xff\xd8\xff"), JpegImagePlugin.jpeg_factory),
     "PNG": (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImagePlugin.PngImageFile),
@@ -68,9 +68,9 @@ IMAGE_SUFFIXES = frozenset({
     ".tga", ".ico",
 })
 # fmt: on
-"""What counts as an image by its name; wider than ``FORMATS``, so that the rest is reported, not missed."""
+"""Extensions of images; more than those of ``FORMATS``, so that other formats are reported too."""
 
-_TEXT_LIMIT = re.compile("MAX_TEXT_CHUNK|text chunk")  # in what Pillow says of a PNG beyond its limits
+_TEXT_LIMIT = re.compile("MAX_TEXT_CHUNK|text chunk")  # in Pillow's message for a PNG beyond its limits
 _ORIENTATION = 0x0112
 _KIND_OF_IMAGE, _SUB_IMAGES = 254, 330  # TIFF: 1 is a reduced version of another image in the file
 _TURNS = {
@@ -86,17 +86,24 @@ _TURNS = {
 
 @dataclass(frozen=True)
 class Inspection:
-    """What the check of a file records.
+    """The result of checking a file.
 
     Args:
         sha256: of its bytes.
         size: (width, height) in pixels, upright.
-        extremes: of its samples, where they have more than 8 bits.
+        extremes: smallest and largest sample, if samples have more than 8 bits.
     """
 
     sha256: str
     size: tuple[int, int]
     extremes: SampleExtremes | None
+
+
+class _DeepSamples(NamedTuple):
+    """Samples with more than 8 bits, (H, W) or (H, W, 3), and whether their zero is white."""
+
+    samples: np.ndarray
+    inverted: bool
 
 
 def decode(
@@ -105,14 +112,26 @@ def decode(
     max_pixels: int = MAX_PIXELS,
     intensity_range: IntensityRange | None = None,
 ) -> Image.Image:
-    """An image, wholly decoded, upright, RGB, 8 bits per channel; of an animation the first frame.
+    """Decode an image: upright, RGB, 8 bits per channel; the first frame of an animation.
 
-    See ``upright`` for how other modes become RGB. A file whose name promises another format is read for
-    what it is.
+    See ``upright`` for the conversion of other modes. The content decides the format, not the extension.
+
+    Args:
+        source: a path, the bytes of a file, or an open binary file.
+        max_pixels: larger images are refused from their header, before they are decoded.
+        intensity_range: see ``upright``.
 
     Raises:
-        ExciteError: the reason in a few words, and the path: unreadable, empty, truncated, damaged, not an
-            image, a format not in ``FORMATS``, or more than ``max_pixels`` (told from the header alone).
+        ExciteError: if the file is unreadable, empty, truncated, damaged, larger than ``max_pixels``, no
+            image, or of a format that is not in ``FORMATS``.
+
+    Example:
+        >>> import io
+        >>> file = io.BytesIO()
+        >>> Image.new("L", (3, 2)).save(file, "PNG")
+        >>> image = decode(file.getvalue())
+        >>> image.mode, image.size
+        ('RGB', (3, 2))
     """
     with _opened(source) as stream:
         return _decoded(stream, max_pixels, intensity_range)[0]
@@ -121,40 +140,44 @@ def decode(
 def decode_and_hash(
     path: str | Path, *, max_pixels: int = MAX_PIXELS, intensity_range: IntensityRange | None = None
 ) -> tuple[Image.Image, str]:
-    """The image as ``decode`` gives it, and the SHA-256 of the very bytes that it was read from."""
+    """The image as ``decode`` returns it, and the SHA-256 of the bytes that it was decoded from."""
     with _opened(path) as stream:
         digest = hashlib.file_digest(cast(io.BufferedReader, stream), "sha256").hexdigest()
         return _decoded(stream, max_pixels, intensity_range)[0], digest
 
 
 def inspect_file(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Inspection:
-    """Decode a file as ``decode`` does, and record its hash, size, and extremes. Raises: as ``decode``."""
+    """Decode a file as ``decode`` does, and return its hash, size, and extremes."""
     with _opened(path) as stream:
         digest = hashlib.file_digest(cast(io.BufferedReader, stream), "sha256").hexdigest()
-        image, extremes = _decoded(stream, max_pixels, FULL_RANGE)
+        image, deep = _decoded(stream, max_pixels, FULL_RANGE)
+        extremes = None if deep is None else measure_extremes(deep.samples, inverted=deep.inverted)
         return Inspection(digest, image.size, extremes)
 
 
 def upright(image: Image.Image, intensity_range: IntensityRange | None = None) -> Image.Image:
-    """An open image turned as its EXIF orientation says, as RGB with 8 bits per channel.
+    """Convert an open image to RGB with 8 bits per channel, rotated according to its EXIF orientation.
 
-    Transparency is laid over white; color profiles are not applied; the caller's image is left as it is.
+    Transparent images are composited over white. Color profiles are not applied. The image does not change.
 
     Args:
-        intensity_range: the samples of an image with more than 8 bits that become 0 and 255; None: all that
-            16-bit integers hold.
+        intensity_range: the samples that become 0 and 255 in an image with more than 8 bits per channel; by
+            default the full range of 16-bit integers.
 
     Raises:
-        ExciteError: when its pixels cannot be read, or are floating-point samples without a range.
+        ExciteError: if its pixels cannot be read, or are floating-point samples without a range.
     """
     return _upright(image, intensity_range)[0]
 
 
 def _upright(
     image: Image.Image, intensity_range: IntensityRange | None, low_bytes: Image.Image | None = None
-) -> tuple[Image.Image, SampleExtremes | None]:
-    """The upright image, and the extremes of samples that have more than 8 bits; ``low_bytes`` as
-    ``low_byte_tiles`` decodes them."""
+) -> tuple[Image.Image, _DeepSamples | None]:
+    """The upright image, and its samples if they have more than 8 bits.
+
+    Args:
+        low_bytes: the image decoded with ``low_byte_tiles``.
+    """
     with _reasons(getattr(image, "filename", None) or None):
         image.load()
         shown, samples = image, deep_samples(image)
@@ -165,20 +188,20 @@ def _upright(
             upper = np.asarray(image)
             samples = upper.astype(np.uint16) << 8 | np.asarray(low_bytes)
             shown = Image.fromarray(to_eight_bits(samples, intensity_range))
-            samples = samples[..., :3]  # how opaque an image is says nothing of its range
+            samples = samples[..., :3]  # opacity is not part of the range
         turn = _TURNS.get(_orientation(image))
         turned = shown if turn is None else shown.transpose(turn)
         result = _rgb(turned)
         if result is not image:
-            result.info = {}  # the orientation has been followed; a second reader must not turn it again
+            result.info = {}  # without the orientation, which must not be applied twice
         if samples is None:
             return result, None
-        return result, measure_extremes(samples, inverted=is_inverted(image))
+        return result, _DeepSamples(samples, is_inverted(image))
 
 
 def _decoded(
     stream: BinaryIO, max_pixels: int, intensity_range: IntensityRange | None
-) -> tuple[Image.Image, SampleExtremes | None]:
+) -> tuple[Image.Image, _DeepSamples | None]:
     stream.seek(0)
     head = stream.read(HEAD_BYTES)
     if not head:
@@ -192,13 +215,13 @@ def _decoded(
         except ValueError as error:
             if reader is not PngImagePlugin.PngImageFile or not _TEXT_LIMIT.search(str(error)):
                 raise
-            # Pillow limits texts and profiles that nobody needs here: read the image without them.
+            # Pillow limits texts and profiles, which are not needed: read the image without them.
             return _read(without_texts(stream), reader, max_pixels, intensity_range)
 
 
 def _read(
     stream: BinaryIO, reader: Reader, max_pixels: int, intensity_range: IntensityRange | None
-) -> tuple[Image.Image, SampleExtremes | None]:
+) -> tuple[Image.Image, _DeepSamples | None]:
     stream.seek(0)
     image = reader(stream)
     width, height = image.size
@@ -208,7 +231,7 @@ def _read(
         raise ExciteError(f"is too large: {width} x {height} pixels, the limit is {max_pixels:,}")
     tags = getattr(image, "tag_v2", {})
     if _SUB_IMAGES in tags and tags.get(_KIND_OF_IMAGE) == 1:
-        raise ExciteError("is a camera's raw file with a thumbnail; convert it to JPEG or PNG")
+        raise ExciteError("is a camera raw file with a thumbnail; convert it to JPEG or PNG")
     low_bytes = None
     if "transparency" not in image.info and (tiles := low_byte_tiles(image)):
         stream.seek(0)
@@ -217,8 +240,8 @@ def _read(
         low_bytes.load()
         stream.seek(0)
         image = reader(stream)
-    result, extremes = _upright(image, intensity_range, low_bytes)
-    return (result.copy() if result is image else result), extremes  # lets go of the file
+    result, deep = _upright(image, intensity_range, low_bytes)
+    return (result.copy() if result is image else result), deep  # a copy does not refer to the file
 
 
 @contextmanager
@@ -227,7 +250,7 @@ def _opened(source: str | Path | bytes | BinaryIO) -> Iterator[BinaryIO]:
         with _reasons(None):
             yield io.BytesIO(source)
     elif isinstance(source, str | Path):
-        # A named pipe would be waited on for ever, so look before opening.
+        # Opening a named pipe would block forever.
         with _reasons(source):
             if not stat.S_ISREG(Path(source).stat().st_mode):
                 raise ExciteError("is not a file")
@@ -240,7 +263,7 @@ def _opened(source: str | Path | bytes | BinaryIO) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _reasons(where: object) -> Iterator[None]:
-    """Whatever goes wrong inside becomes an ExciteError with a reason in a few words."""
+    """Turn every exception of the block into an ExciteError with a reason in a few words."""
     try:
         yield
     except ExciteError as error:
@@ -249,7 +272,7 @@ def _reasons(where: object) -> Iterator[None]:
         raise ExciteError("there is no such file", where=where) from error
     except MemoryError as error:
         raise ExciteError("does not fit into memory", where=where) from error
-    except Exception as error:  # decoders meet hostile bytes and raise nearly anything
+    except Exception as error:  # decoders of hostile bytes raise nearly anything
         raise ExciteError(_reason(error), where=where) from error
 
 
@@ -258,7 +281,7 @@ def _reason(error: Exception) -> str:
         return f"cannot be read: {error.strerror.lower()}"
     text = " ".join(str(error).split())
     if bits := re.search(r"cannot handle (\d+)-bit layers", text):
-        return f"is a JPEG with {bits[1]} bits per sample, which is not decoded; convert it to a 16-bit PNG"
+        return f"is a JPEG with {bits[1]} bits per sample, which is not supported; convert it to a 16-bit PNG"
     if isinstance(error, EOFError) or "truncated" in text.lower():
         return "is truncated"
     return f"is damaged: {text or type(error).__name__}"[:120]
@@ -267,7 +290,7 @@ def _reason(error: Exception) -> str:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # a damaged tag does not make the picture a bad one
+    except Exception:  # a damaged tag does not make the image unreadable
         return 1
 
 
@@ -277,9 +300,9 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "LAB":
         space, screen = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(image, space, screen, outputMode="RGB")
-        assert converted is not None  # None is for work in place
+        assert converted is not None  # it is None only in place
         return converted
     if not image.has_transparency_data:
         return image.convert("RGB")
-    picture = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), picture).convert("RGB")
+    transparent = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), transparent).convert("RGB")

@@ -1,4 +1,4 @@
-"""Data that is always at hand: scikit-learn's 1,797 handwritten digits, as a folder of PNG files."""
+"""Built-in data: the 1,797 handwritten digits of scikit-learn, as a folder of PNG files."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ IMAGES = 1797
 
 
 def digits_folder(cache: Path) -> Path:
-    """The folder ``cache/digits/<class>/<index>.png`` of 8 x 8 gray pictures, written on first use.
+    """The folder ``cache/digits/<class>/<index>.png`` of 8 x 8 gray images, written on first use.
 
-    It is written under another name and then renamed, so it is whole or not there, and two processes may
-    do it at once.
+    It is written under another name and renamed, so that it is complete or missing, and several processes may
+    write it at the same time.
 
     Raises:
-        ExciteError: when they cannot be written.
+        ExciteError: if the files cannot be written.
     """
     folder = cache / "digits"
     if _is_whole(folder):
@@ -32,7 +32,7 @@ def digits_folder(cache: Path) -> Path:
         try:
             temporary.rename(folder)
         except OSError:
-            # Another process was first, and the two are the same; or someone has taken files out.
+            # Another process was faster, and the result is the same; or files were removed.
             if not _is_whole(folder):
                 shutil.rmtree(folder)
                 temporary.rename(folder)
@@ -50,7 +50,7 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _write(folder: Path) -> None:
-    from sklearn.datasets import load_digits  # costs a second; needed once per machine
+    from sklearn.datasets import load_digits  # takes a second to import; needed once per machine
 
     digits = load_digits()
     pictures = np.rint(digits.images * (255 / 16)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Every file read and decoded once before anything is trained on it; what is bad is named, never replaced."""
+"""Read and decode every file once before training; unreadable files are listed and left out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import hashlib
 import io
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,9 +17,11 @@ from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.decoding import inspect_file
 from excite.data.intensity import SampleExtremes, combine_extremes
 from excite.data.manifest import Manifest, check_classes
+from excite.data.split import apply_group_pattern
 from excite.errors import BAD_USAGE, ExciteError
-from excite.system.files import replacing
+from excite.system.cache import recall, remember
 from excite.system.parallel import Progress, in_threads
+from excite.system.progress import Display
 
 _VERSION = 2
 _HEADER = ["path", "sha256", "width", "height", "samples", "low", "high", "reason"]
@@ -28,20 +29,59 @@ _HEADER = ["path", "sha256", "width", "height", "samples", "low", "high", "reaso
 
 @dataclass(frozen=True)
 class UnreadableFile:
-    """A file that is no usable picture, and why in a few words."""
+    """A file that cannot be decoded, and the reason in a few words."""
 
     path: str
     reason: str
 
 
 @dataclass(frozen=True)
-class _Finding:
+class _Result:
+    """What the check of one file found; ``reason`` is "" for a readable file."""
+
     path: str
     sha256: str = ""
     width: int = 0
     height: int = 0
     extremes: SampleExtremes | None = None
     reason: str = ""
+
+
+def read_checked(
+    manifest: Manifest,
+    *,
+    max_unreadable: float,
+    max_pixels: int,
+    cache: Path,
+    display: Display,
+    group_pattern: str | None = None,
+    complete: bool = True,
+) -> tuple[Manifest, list[UnreadableFile]]:
+    """Check the files of a manifest as ``check_files`` does, and report every file that is left out.
+
+    Args:
+        max_unreadable: the largest fraction of unreadable files, between 0 and 1.
+        group_pattern: takes groups from file names, see ``apply_group_pattern``.
+        complete: refuse images that cannot be trained on, as ``check_classes`` does.
+
+    Raises:
+        ExciteError: as ``check_files`` and ``apply_group_pattern``; if too many files are unreadable.
+    """
+    for left_out in manifest.left_out:
+        display.note(str(left_out))
+    checked, unreadable = check_files(
+        manifest,
+        max_pixels=max_pixels,
+        cache=cache,
+        progress=display.stage("checking images"),
+        complete=complete,
+    )
+    for file in unreadable:
+        display.note(f"left out: {file.path}: {file.reason}")
+    require_readable(unreadable, len(manifest), max_unreadable)
+    if group_pattern is not None:
+        checked = apply_group_pattern(checked, group_pattern)
+    return checked, unreadable
 
 
 def check_files(
@@ -52,82 +92,85 @@ def check_files(
     progress: Progress | None = None,
     complete: bool = True,
 ) -> tuple[Manifest, list[UnreadableFile]]:
-    """The manifest with hash and size of every good file, and the bad files, which it leaves out.
+    """The readable images with hash and size, and the unreadable files.
 
-    Where files have more than 8 bits per channel, the manifest's ``extremes`` are those of all of them.
+    If images have more than 8 bits per channel, ``extremes`` of the manifest covers all of them.
 
     Args:
-        cache: remember the findings here; while no file changes they are not read again.
-        progress: called with (files done, files in all).
-        complete: refuse what is left when it cannot be trained on, as ``check_classes`` does.
+        max_pixels: larger images count as unreadable.
+        cache: folder that remembers the results; files are not read again until one changes.
+        progress: called with (files done, total files).
+        complete: refuse images that cannot be trained on, as ``check_classes`` does.
 
     Raises:
-        ExciteError: when leaving the bad files out leaves a class too small, or when some images have
-            floating-point samples and others 16-bit integers.
+        ExciteError: if the readable images cannot be trained on, or if some images have floating-point
+            samples and others 16-bit integers.
     """
     paths = manifest.table["path"].tolist()
     memory = None if cache is None else cache / "checked" / f"{_key(paths, max_pixels)}.csv"
-    findings = _recalled(memory, paths)
-    if findings is None:
-        findings = list(in_threads(partial(_examine, max_pixels=max_pixels), paths, progress=progress))
-        _remember(memory, findings)
-    good = [not finding.reason for finding in findings]
+    results = recall(memory, partial(_parse, paths=paths))
+    if results is None:
+        results = list(in_threads(partial(_inspect, max_pixels=max_pixels), paths, progress=progress))
+        remember(memory, _format(results))
+    readable = np.array([not result.reason for result in results], dtype=bool)
     filled = manifest.with_columns(
-        sha256=[finding.sha256 for finding in findings],
-        width=[finding.width for finding in findings],
-        height=[finding.height for finding in findings],
+        sha256=[result.sha256 for result in results],
+        width=[result.width for result in results],
+        height=[result.height for result in results],
     )
-    extremes = combine_extremes(finding.extremes for finding in findings if finding.extremes)
-    kept = replace(filled, table=filled.table[np.array(good, dtype=bool)], extremes=extremes)
-    bad = [UnreadableFile(finding.path, finding.reason) for finding in findings if finding.reason]
+    extremes = combine_extremes(result.extremes for result in results if result.extremes)
+    checked = replace(filled, table=filled.table[readable], extremes=extremes)
+    unreadable = [UnreadableFile(result.path, result.reason) for result in results if result.reason]
     if complete:
-        _check_remaining(kept, bad)
-    return kept, bad
+        _check_remaining(checked, unreadable)
+    return checked, unreadable
 
 
-def require_readable(bad: Sequence[UnreadableFile], total: int, max_unreadable: float) -> None:
-    """Refuse a data set with too many bad files.
+def require_readable(unreadable: Sequence[UnreadableFile], total: int, max_unreadable: float) -> None:
+    """Refuse a data set with too many unreadable files.
 
     Args:
-        max_unreadable: the share of files that may be bad, between 0 and 1.
+        max_unreadable: the largest fraction of unreadable files, between 0 and 1.
 
     Raises:
-        ExciteError: when more are, naming the first of them.
+        ExciteError: with the first of the unreadable files.
     """
     if not 0 <= max_unreadable <= 1:
-        raise ExciteError(
-            f"--max-unreadable must be between 0 and 1, got {max_unreadable}", exit_code=BAD_USAGE
-        )
-    if len(bad) > max_unreadable * total:
-        what = f"{len(bad)} of {total} files are unreadable (allowed: {max_unreadable:.2%}): {_first(bad)}"
+        what = f"--max-unreadable must be between 0 and 1, got {max_unreadable}"
+        raise ExciteError(what, exit_code=BAD_USAGE)
+    if len(unreadable) > max_unreadable * total:
+        what = f"{len(unreadable)} of {total} files are unreadable (allowed: {max_unreadable:.2%}): "
+        what += _first(unreadable)
         raise ExciteError(what, hint="repair or remove them, or raise --max-unreadable to leave them out")
 
 
-def _examine(path: str, *, max_pixels: int) -> _Finding:
+def _inspect(path: str, *, max_pixels: int) -> _Result:
     try:
-        found = inspect_file(path, max_pixels=max_pixels)
+        inspection = inspect_file(path, max_pixels=max_pixels)
     except ExciteError as error:
-        return _Finding(path, reason=error.what)
-    return _Finding(path, found.sha256, *found.size, found.extremes)
+        return _Result(path, reason=error.what)
+    return _Result(path, inspection.sha256, *inspection.size, inspection.extremes)
 
 
-def _check_remaining(kept: Manifest, bad: Sequence[UnreadableFile]) -> None:
+def _check_remaining(checked: Manifest, unreadable: Sequence[UnreadableFile]) -> None:
     try:
-        check_classes(kept)
+        check_classes(checked)
     except ExciteError as error:
-        if not bad:
+        if not unreadable:
             raise
-        what = f"without the {len(bad)} bad files the data cannot be used: {error.what}; bad: {_first(bad)}"
-        raise ExciteError(what, hint="repair them, or add images") from error
+        what = (
+            f"without the {len(unreadable)} unreadable files, {error.what}; unreadable: {_first(unreadable)}"
+        )
+        raise ExciteError(what, hint="repair these files, or add images") from error
 
 
-def _first(bad: Sequence[UnreadableFile], shown: int = 3) -> str:
-    names = "; ".join(f"{file.path} {file.reason}" for file in bad[:shown])
-    return names + (f"; and {len(bad) - shown} more" if len(bad) > shown else "")
+def _first(unreadable: Sequence[UnreadableFile], shown: int = 3) -> str:
+    names = "; ".join(f"{file.path} {file.reason}" for file in unreadable[:shown])
+    return names + (f"; and {len(unreadable) - shown} more" if len(unreadable) > shown else "")
 
 
 def _key(paths: Sequence[str], max_pixels: int) -> str:
-    """Changes when any file does: its path, size, time of writing, or whether it may be read."""
+    """A hash of each file's path, size, modification time, and read permission."""
     digest = hashlib.sha256(f"{_VERSION} {max_pixels}".encode())
     for path in paths:
         try:
@@ -139,36 +182,27 @@ def _key(paths: Sequence[str], max_pixels: int) -> str:
     return digest.hexdigest()
 
 
-def _recalled(memory: Path | None, paths: Sequence[str]) -> list[_Finding] | None:
-    """What was found last time, or None when there is nothing whole to recall."""
-    if memory is None:
-        return None
-    try:
-        with memory.open(encoding="utf-8", newline="") as file:
-            header, *rows = csv.reader(file, strict=True)
-        findings = [
-            _Finding(path, sha, int(w), int(h), _extremes(kind, low, high), reason)
-            for path, sha, w, h, kind, low, high, reason in rows
-        ]
-    except (OSError, ValueError, csv.Error):
-        return None
-    whole = header == _HEADER and [finding.path for finding in findings] == list(paths)
-    plausible = all(f.reason or (len(f.sha256) == 64 and f.width > 0 and f.height > 0) for f in findings)
-    return findings if whole and plausible else None
+def _format(results: Sequence[_Result]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(_HEADER)
+    for r in results:
+        extremes = [r.extremes.kind, r.extremes.low, r.extremes.high] if r.extremes else [""] * 3
+        writer.writerow([r.path, r.sha256, r.width, r.height, *extremes, r.reason])
+    return text.getvalue()
+
+
+def _parse(text: str, *, paths: Sequence[str]) -> list[_Result] | None:
+    """The inverse of ``_format``; None for results that are incomplete, damaged, or of other files."""
+    header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    results = [
+        _Result(path, sha256, int(width), int(height), _extremes(kind, low, high), reason)
+        for path, sha256, width, height, kind, low, high, reason in rows
+    ]
+    whole = header == _HEADER and [result.path for result in results] == list(paths)
+    plausible = all(r.reason or (len(r.sha256) == 64 and r.width > 0 and r.height > 0) for r in results)
+    return results if whole and plausible else None
 
 
 def _extremes(kind: str, low: str, high: str) -> SampleExtremes | None:
     return SampleExtremes(kind, float(low), float(high)) if kind else None
-
-
-def _remember(memory: Path | None, findings: Sequence[_Finding]) -> None:
-    if memory is None:
-        return
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(_HEADER)
-    for f in findings:
-        seen = [f.extremes.kind, f.extremes.low, f.extremes.high] if f.extremes else [""] * 3
-        writer.writerow([f.path, f.sha256, f.width, f.height, *seen, f.reason])
-    with suppress(OSError), replacing(memory) as file:  # forgetting costs time, nothing else
-        file.write(text.getvalue().encode())

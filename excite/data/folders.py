@@ -18,7 +18,7 @@ class FolderFiles:
     """Files below a folder.
 
     Args:
-        images: paths of the files whose names end like an image's.
+        images: paths of the files with the extension of an image.
         others: paths of the other files.
     """
 
@@ -27,13 +27,14 @@ class FolderFiles:
 
 
 def find_images(folder: Path, *, entered: set[str] | None = None, any_name: bool = False) -> FolderFiles:
-    """All files below a folder, sorted; links to folders are followed, but not in circles.
+    """All files below a folder, sorted. Links to folders are followed, without endless loops.
 
     Args:
-        entered: real paths of folders that are not entered (again); those that are entered are added.
+        entered: real paths of folders to skip; the folders of this walk are added.
         any_name: accept names that are not UTF-8.
 
-    Raises: ExciteError for a folder that cannot be read, and a name that is not UTF-8.
+    Raises:
+        ExciteError: for a folder that cannot be read, or a name that is not UTF-8.
     """
     entered = set() if entered is None else entered
     found, waiting = FolderFiles(), [folder]
@@ -51,9 +52,10 @@ def find_images(folder: Path, *, entered: set[str] | None = None, any_name: bool
 
 
 def list_folder(folder: Path, *, any_name: bool = False) -> tuple[list[Path], list[Path]]:
-    """The folders and the files in a folder, each sorted by name; hidden ones and clutter left out.
+    """The folders and the files in a folder, each sorted by name, without hidden ones and system files.
 
-    Raises: as ``find_images``.
+    Raises:
+        ExciteError: as ``find_images``.
     """
     try:
         with os.scandir(folder) as entries:
@@ -68,30 +70,30 @@ def list_folder(folder: Path, *, any_name: bool = False) -> tuple[list[Path], li
         path = folder / entry.name
         if not any_name:
             require_utf8(folder / entry.name)
-        # Path.is_dir, unlike DirEntry.is_dir, takes a link to itself for what it is: no folder.
+        # Path.is_dir, unlike DirEntry.is_dir, does not raise for a link to itself.
         if path.is_dir() if entry.is_symlink() else entry.is_dir():
             folders.append(path)
-        elif entry.is_symlink() or entry.is_file():  # a pipe or a socket would never end
+        elif entry.is_symlink() or entry.is_file():  # not a pipe or a socket, which would never end
             files.append(path)
     return folders, files
 
 
 def is_image_name(file: Path) -> bool:
-    """Whether a name ends like an image's."""
+    """Whether a file has the extension of an image."""
     return file.suffix.lower() in IMAGE_SUFFIXES
 
 
 def without_image_names(files: list[str]) -> tuple[LeftOut, ...]:
-    """What is to be said of files whose names do not end like an image's; nothing for none."""
+    """The report of files without the extension of an image; empty if there are none."""
     if not files:
         return ()
-    names = "its name does" if len(files) == 1 else "their names do"
-    return (LeftOut(len(files), f"{names} not end like an image's", files[0]),)
+    verb = "it does" if len(files) == 1 else "they do"
+    return (LeftOut(len(files), f"{verb} not have the extension of an image", files[0]),)
 
 
 def beside_class_folders(files: list[str]) -> tuple[LeftOut, ...]:
-    """What is to be said of images that lie beside class folders; nothing for none."""
+    """The report of images beside class folders; empty if there are none."""
     if not files:
         return ()
-    verb = "it lies" if len(files) == 1 else "they lie"
-    return (LeftOut(len(files), f"{verb} beside the class folders", files[0]),)
+    verb = "it is" if len(files) == 1 else "they are"
+    return (LeftOut(len(files), f"{verb} outside the class folders", files[0]),)

@@ -1,14 +1,14 @@
-"""What files are that cannot be decoded as images, told from their first bytes, and what to do."""
+"""Files that cannot be decoded as images: their format, from their first bytes, and how to convert them."""
 
 from __future__ import annotations
 
 import re
 
 HEAD_BYTES = 512
-"""How much of a file ``describe_unsupported_format`` needs."""
+"""Number of bytes that ``describe_unsupported_format`` needs."""
 
 _CONVERT = "convert it to JPEG or PNG"
-# First bytes, or a pattern for them; what the file is; what to do.
+# A pattern of the first bytes; the format and what to do.
 _KNOWN: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
     (re.compile(pattern, re.DOTALL), text)
     for pattern, text in (
@@ -20,7 +20,7 @@ _KNOWN: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
         (rb"v/1\x01", f"is OpenEXR; {_CONVERT}, or to a floating-point TIFF"),
         (rb"8BPS", f"is a Photoshop document; {_CONVERT}"),
         (rb"\x00\x00[\x01\x02]\x00[^\x00]\x00", f"is an icon or cursor; {_CONVERT}"),
-        (rb"II\*\x00.{4}CR|IIRO|IIRS|IIU\x00|FUJIFILM|\x00MRM|FOVb", f"is a camera's raw file; {_CONVERT}"),
+        (rb"II\*\x00.{4}CR|IIRO|IIRS|IIU\x00|FUJIFILM|\x00MRM|FOVb", f"is a camera raw file; {_CONVERT}"),
         (rb"%PDF", "is a PDF document; extract its images first, for example with pdfimages"),
         (rb"\x5c\x01\x00\x00|\x00\x00\x01\x5c|.{344}n[i+]1\x00", "is NIfTI; export slices as PNG or TIFF"),
         (rb"\x89HDF", "is HDF5; export its images as PNG or TIFF"),
@@ -37,18 +37,18 @@ _KNOWN: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
 
 
 def describe_unsupported_format(head: bytes, formats: tuple[str, ...]) -> str:
-    """What a file that starts like this is, in a few words, and what to do about it.
+    """The format of a file with these first bytes, in a few words, and what to do about it.
 
     Args:
         head: the first ``HEAD_BYTES`` of the file, or fewer.
-        formats: the formats that are decoded.
+        formats: the formats that can be decoded.
     """
     for pattern, text in _KNOWN:
         if pattern.match(head):
             return text
     if not head.strip(b"\x00"):
-        return "is not an image: it holds zeros"
-    # Control characters other than white space do not occur in text.
+        return "is not an image: it contains only zeros"
+    # Text has no control characters other than white space.
     if not re.search(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]", head):
         return "is not an image but text"
     return f"is not an image of a known format ({', '.join(formats)})"

@@ -1,8 +1,8 @@
-"""Images with more than 8 bits per channel: their samples, and the one range that a data set maps to 0..255.
+"""Images with more than 8 bits per channel: their samples, and the range that a data set maps to 0..255.
 
-A file does not say how many of its bits are used: 12-bit microscopes and 8-bit tools write 16-bit files, and
-floating-point images have no white at all. So the range is measured over a whole data set, rounded up to a
-number of bits, recorded with the classifier, and used for every image from then on.
+A file does not record how many of its bits are used: 12-bit microscopes and 8-bit tools write 16-bit files,
+and floating-point images have no defined white. So the range is measured over the whole data set, rounded up
+to a number of bits, saved with the classifier, and applied to every image.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ IntensityRange = tuple[float, float]
 
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 FULL_RANGE: IntensityRange = (0.0, 65535.0)
-"""What is assumed of an image with integer samples where no data set has been measured."""
+"""The range of images with integer samples if no data set was measured."""
 
 _PHOTOMETRIC, _WHITE_IS_ZERO, _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 262, 0, 258, 339  # TIFF
 _OVERSHOOT = 0.1
@@ -36,7 +36,7 @@ class SampleExtremes:
     Args:
         kind: ``integer``, ``inverted`` (integers whose zero is white) or ``float``.
         low, high: of all samples.
-        images: how many images they come from.
+        images: number of images.
     """
 
     kind: str
@@ -46,17 +46,17 @@ class SampleExtremes:
 
     @property
     def range(self) -> IntensityRange:
-        """The range that covers the samples: a whole number of bits, or 0..1 for floats, where one fits.
+        """The range that covers the samples: a whole number of bits, or 0..1 for floats, if possible.
 
-        Negative samples, numbers beyond 16 bits, and samples far from zero (an offset) have no convention:
-        the extremes themselves are taken.
+        There is no convention for negative samples, values beyond 16 bits, and samples with an offset: their
+        range is the extremes.
         """
         if self.kind == "float":
-            if self.low >= -_OVERSHOOT and self.high <= 1 + _OVERSHOOT:  # resampling goes beyond a little
+            if self.low >= -_OVERSHOOT and self.high <= 1 + _OVERSHOOT:  # resampling overshoots a little
                 return 0.0, 1.0
             if self.low >= 0 and self.high < 256:
                 return 0.0, 255.0
-        elif self.kind == "inverted" and self.low > FULL_RANGE[1] / 2:  # written as 65535 minus the sample
+        elif self.kind == "inverted" and self.low > FULL_RANGE[1] / 2:  # stored as 65535 minus the sample
             bits = next(bits for bits in BIT_DEPTHS if FULL_RANGE[1] - self.low < 2**bits)
             return FULL_RANGE[1] - (2.0**bits - 1), FULL_RANGE[1]
         elif 0 <= self.low <= self.high / 2 or self.low == self.high >= 0:
@@ -68,10 +68,10 @@ class SampleExtremes:
 
 
 def combine_extremes(extremes: Iterable[SampleExtremes]) -> SampleExtremes | None:
-    """The extremes of several images together; None if there are none.
+    """The extremes over several images; None if there are none.
 
     Raises:
-        ExciteError: when integers and floating-point samples occur, which share no scale.
+        ExciteError: for a mix of integer and floating-point samples, which have no common scale.
     """
     found = list(extremes)
     if not found:
@@ -86,27 +86,32 @@ def combine_extremes(extremes: Iterable[SampleExtremes]) -> SampleExtremes | Non
 
 
 def range_warning(extremes: SampleExtremes | None, trained: IntensityRange | None) -> str:
-    """A warning for images whose samples the training data's range does not cover; "" if it covers them."""
+    """A warning if the range of the training data does not cover the samples; "" if it does."""
     if extremes is None:
         return ""
     seen = f"{extremes.images} images have more than 8 bits per channel, with samples from {extremes.low:g} "
     seen += f"to {extremes.high:g}"
     if trained is None:
-        return f"warning: {seen}; the training data had none: 0 to 65535 are read as black to white"
+        return f"warning: {seen}; the training data has none: 0 is read as black, 65535 as white"
     if extremes.low < trained[0] or extremes.high > trained[1]:
         return f"warning: {seen}; the training data's range {trained[0]:g} to {trained[1]:g} clips them"
     return ""
 
 
 def parse_range(text: str) -> IntensityRange:
-    """A range as given on the command line, such as ``0,4095``. Raises: ExciteError if it is not one."""
+    """Parse a range such as ``0,4095``.
+
+    Raises:
+        ExciteError: if it is not LOW,HIGH with LOW < HIGH.
+    """
     try:
         bounds = [float(number) for number in text.split(",")]
     except ValueError:
         bounds = []
     if len(bounds) != 2 or not all(map(math.isfinite, bounds)) or bounds[0] >= bounds[1]:
-        what = f"{text!r} is not a range LOW,HIGH with LOW < HIGH"
-        raise ExciteError(what, where="--intensity-range", hint="such as 0,4095", exit_code=BAD_USAGE)
+        what = f"must be LOW,HIGH with LOW < HIGH, got {text!r}"
+        hint = "for example 0,4095"
+        raise ExciteError(what, where="--intensity-range", hint=hint, exit_code=BAD_USAGE)
     return bounds[0], bounds[1]
 
 
@@ -126,15 +131,15 @@ def deep_samples(image: Image.Image) -> np.ndarray | None:
 
 
 def is_inverted(image: Image.Image) -> bool:
-    """Whether a TIFF's zero is white; Pillow turns such images around up to 8 bits, and not beyond."""
+    """Whether the zero of a TIFF is white; Pillow inverts such images of up to 8 bits only."""
     tags = getattr(image, "tag_v2", None)
     return tags is not None and tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
 
 
 def low_byte_tiles(image: ImageFile.ImageFile) -> list[ImageFile._Tile] | None:
-    """How to decode the lower byte of each 16-bit color sample, of which Pillow keeps the upper one.
+    """Tiles that decode the lower byte of each 16-bit color sample; Pillow keeps the upper byte.
 
-    An unpacker of the opposite byte order takes the other byte. None where the image has 8 bits per channel.
+    An unpacker of the opposite byte order reads the other byte. None for an image with 8 bits per channel.
     """
     tiles = []
     for tile in image.tile:
@@ -148,7 +153,7 @@ def low_byte_tiles(image: ImageFile.ImageFile) -> list[ImageFile._Tile] | None:
 
 
 def measure_extremes(samples: np.ndarray, *, inverted: bool = False) -> SampleExtremes:
-    """The extremes of an image's samples; of its finite ones, if they are floating-point numbers."""
+    """The extremes of the finite samples of an image."""
     kind = "float" if samples.dtype.kind == "f" else "inverted" if inverted else "integer"
     finite = samples[np.isfinite(samples)] if kind == "float" else samples
     if not finite.size:
@@ -159,21 +164,21 @@ def measure_extremes(samples: np.ndarray, *, inverted: bool = False) -> SampleEx
 def to_eight_bits(
     samples: np.ndarray, range_: IntensityRange | None, *, inverted: bool = False
 ) -> np.ndarray:
-    """Samples of any depth as uint8: ``range_`` is mapped to 0..255 linearly; NaN becomes the lower bound.
+    """Convert samples of any depth to uint8: ``range_`` maps to 0..255 linearly; NaN becomes the lower bound.
 
     Raises:
         ExciteError: for floating-point samples without a range.
     """
     is_float = samples.dtype.kind == "f"
     if range_ is None and is_float:
-        what = "has floating-point samples, and it is not known which are black and white"
-        raise ExciteError(what, hint="train on such images, or convert it to 8 bits")
+        what = "has floating-point samples of unknown range"
+        raise ExciteError(what, hint="train on such images, or convert them to 8 bits")
     low, high = range_ or FULL_RANGE
     numbers = np.clip(np.nan_to_num(samples.astype(np.float64), nan=low, posinf=high, neginf=low), low, high)
     if is_float or high - low < 255:
         levels = np.rint((numbers - low) * (255 / (high - low)))
     else:
-        # 256 steps of equal width: 16 bits keep their upper 8, and 8 bits stay as they are.
+        # 256 steps of equal width: of 16 bits the upper 8 remain, and 8 bits do not change.
         levels = np.floor((numbers - low) * (256 / (high - low + 1)))
     eight = levels.astype(np.uint8)
     return 255 - eight if inverted else eight

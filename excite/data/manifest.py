@@ -1,4 +1,4 @@
-"""The data set as a table, one row an image; splitting, loading and metrics read it and nothing else."""
+"""The data set as a table with one row per image, which splitting, loading, and metrics read."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ COLUMNS = TEXT_COLUMNS + NUMBER_COLUMNS
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Files in a folder that are not images of the data set.
+    """Files in a folder that do not belong to the data set.
 
     Args:
-        reason: why, in a clause.
-        example: the path of one of them.
+        count: number of files.
+        reason: why they were left out, as a clause.
+        example: path of one of them.
     """
 
     count: int
@@ -45,26 +46,32 @@ class LeftOut:
 
     def __str__(self) -> str:
         counted = "1 file was" if self.count == 1 else f"{self.count} files were"
-        return f"{counted} left out because {self.reason}, such as {self.example}"
+        return f"{counted} left out because {self.reason}, for example {self.example}"
 
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
-    """Images with their labels; whatever table comes in, the columns below are complete, ordered and typed.
+    """Images with their labels. The columns below are always complete, ordered, and typed.
 
     Args:
-        table: ``path`` (absolute), ``label``, ``group`` ("" when unknown) and ``photo``, which all copies of
-            one photo share ("" where there is none but this), all three in Unicode's composed form, ``split``
-            ("", train, val or test), ``sha256`` of the file ("" until checked), ``width`` and ``height`` in
-            pixels as seen upright (0 until checked), then any further columns of the user's own.
-        classes: class names; their order is the order of a model's outputs.
-        left_out: files that lay among the images and are not of the data set.
-        extremes: of the samples of all images with more than 8 bits per channel; None: there are none, or
-            the files have not been checked.
-        intensity_range: the samples that become 0 and 255 in such images; None: as ``extremes`` suggest.
+        table: ``path`` (absolute), ``label``, ``group`` ("" if unknown), ``photo``, which all copies of one
+            photo share ("" if there are no copies), ``split`` ("", train, val, or test), ``sha256`` of the
+            file ("" before the check), ``width`` and ``height`` of the upright image in pixels (0 before the
+            check), then any columns of the user. Labels, groups, and photos are in composed Unicode (NFC).
+        classes: class names, in the order of a model's outputs.
+        left_out: files among the images that do not belong to the data set.
+        extremes: of the samples of all images with more than 8 bits per channel; None if there are none, or
+            before the check.
+        intensity_range: the samples that become 0 and 255 in such images; by default from ``extremes``.
 
     Raises:
-        ExciteError: when a label is not among the classes.
+        ExciteError: if a label is not among the classes.
+
+    Example:
+        >>> table = pd.DataFrame({"path": ["/a.png", "/b.png", "/c.png"], "label": ["cat", "dog", "cat"]})
+        >>> manifest = Manifest(table, ("cat", "dog"))
+        >>> manifest.counts(), manifest.targets().tolist()
+        ({'cat': 2, 'dog': 1}, [0, 1, 0])
     """
 
     table: pd.DataFrame
@@ -79,7 +86,8 @@ class Manifest:
         for name in TEXT_COLUMNS:
             column = table[name] if name in table or name in ("path", "label") else _filled("", len(table))
             text = column.astype("object").where(column.notna(), "").astype(str)
-            # A name that two systems write in two ways, such as a patient's, is one name; a path is not.
+            # Systems encode one name, such as that of a patient, in different ways; a path must stay as it
+            # is.
             typed[name] = text.map(normalize_name) if name in ("group", "photo") else text
         for name in NUMBER_COLUMNS:
             column = table[name] if name in table else _filled(0, len(table))
@@ -92,75 +100,75 @@ class Manifest:
         object.__setattr__(self, "classes", tuple(dict.fromkeys(composed[name] for name in self.classes)))
         if self.intensity_range is None and self.extremes is not None:
             object.__setattr__(self, "intensity_range", self.extremes.range)
-        strangers = set(self.table["label"]) - set(self.classes)
-        if strangers:
-            raise unknown_name("class", min(strangers), self.classes)
+        unknown = set(self.table["label"]) - set(self.classes)
+        if unknown:
+            raise unknown_name("class", min(unknown), self.classes)
 
     def __len__(self) -> int:
         return len(self.table)
 
     @property
     def ignored(self) -> int:
-        """How many files lay among the images and are not of the data set."""
+        """Number of files among the images that do not belong to the data set."""
         return sum(files.count for files in self.left_out)
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Which of train, val and test hold images, in that order."""
+        """The splits that have images, in the order train, val, test."""
         present = set(self.table["split"])
         return tuple(name for name in SPLITS if name in present)
 
     def part(self, split: str) -> Manifest:
-        """The rows of one split; the classes stay."""
+        """The rows of one split, with all classes."""
         if split not in SPLITS:
             raise unknown_name("split", split, SPLITS)
         return replace(self, table=self.table[self.table["split"] == split])
 
     def targets(self) -> np.ndarray:
-        """Each row's class as an index into ``classes``, (N,) int64."""
+        """The class of each row as an index into ``classes``, (N,) int64."""
         index = {name: number for number, name in enumerate(self.classes)}
         return np.array([index[label] for label in self.table["label"]], dtype=np.int64)
 
     def counts(self) -> dict[str, int]:
         """Images per class, in the order of the classes."""
-        found = Counter(self.table["label"])
-        return {name: found[name] for name in self.classes}
+        counts = Counter(self.table["label"])
+        return {name: counts[name] for name in self.classes}
 
     def group_codes(self) -> np.ndarray:
-        """Each row's group as a number from 0, (N,) int64; an image without a group is one of its own."""
+        """The group of each row as a number from 0, (N,) int64; an image without a group has its own."""
         return encode_groups(self.table["group"].to_numpy(dtype=object))
 
     def photo_codes(self) -> np.ndarray:
-        """Each row's photo as a number from 0, (N,) int64: copies of one photo share it."""
+        """The photo of each row as a number from 0, (N,) int64; copies of one photo share it."""
         return encode_groups(self.table["photo"].to_numpy(dtype=object))
 
     @property
     def has_copies(self) -> bool:
-        """Whether most images are one of several copies of a photo, as in a set that was augmented before."""
+        """Whether there are more than two images per photo on average, as in augmented data."""
         return 2 * len(np.unique(self.photo_codes())) < len(self)
 
     def group_count(self) -> int:
-        """How many groups there are; an image without a group counts as one."""
+        """Number of groups; an image without a group counts as one."""
         return len(np.unique(self.group_codes()))
 
     def with_columns(self, **columns: Any) -> Manifest:
-        """A copy with columns replaced or added; each is one value for all rows, or one a row."""
+        """A copy with columns replaced or added; each is one value for all rows, or one value per row."""
         return replace(self, table=self.table.assign(**columns))
 
     def save(self, path: str | Path) -> None:
-        """Write a CSV that ``read_manifest`` reads back as it was, further columns as text."""
+        """Write a CSV that ``read_manifest`` reads back; columns of the user as text."""
         with replacing(Path(path)) as file:
-            # RFC 4180's line ends: they make the writer quote a stray carriage return in a label.
+            # With the line ends of RFC 4180, the writer quotes a stray carriage return in a label.
             self.table.to_csv(file, index=False, lineterminator="\r\n", encoding="utf-8", mode="wb")
 
 
 def normalize_name(name: str) -> str:
-    """A name in Unicode's composed form, in which names that look alike on two systems are the same."""
+    """A name in composed Unicode (NFC), in which names of different systems are equal if they look equal."""
     return unicodedata.normalize("NFC", name)
 
 
 def split_names(names: Iterable[str]) -> dict[str, str]:
-    """Which of train, val and test each name of a set of folders or values means; "" for none of them."""
+    """The split that each name of a folder or value means: train, val, test, or "" for none."""
     keys = {name: _split_key(name) for name in names}
     found = {name: SPLIT_WORDS.get(key, "") for name, key in keys.items()}
     evaluation = "val" if "test" in found.values() else "test"
@@ -168,7 +176,7 @@ def split_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def _split_key(name: str) -> str:
-    """``Training-Set`` as ``training``, ``hold_out`` as ``holdout``."""
+    """The key of a name: ``training`` for ``Training-Set``, ``holdout`` for ``hold_out``."""
     key = re.sub(r"[\s_.-]+", "", normalize_name(name).casefold())
     for word in _SET_WORDS:
         for key_without in (key.removesuffix(word), key.removeprefix(word)):
@@ -178,7 +186,7 @@ def _split_key(name: str) -> str:
 
 
 def encode_groups(names: np.ndarray) -> np.ndarray:
-    """Names (N,) as numbers from 0, (N,) int64; each "" has a number of its own."""
+    """Numbers from 0 for names (N,), (N,) int64; each "" gets its own number."""
     codes = np.asarray(pd.factorize(names)[0], dtype=np.int64)
     alone = names == ""
     codes[alone] = len(codes) + np.arange(alone.sum())
@@ -186,11 +194,11 @@ def encode_groups(names: np.ndarray) -> np.ndarray:
 
 
 def check_classes(manifest: Manifest, *, where: object = None) -> None:
-    """Refuse data that no classifier can be trained and measured on.
+    """Refuse data on which no classifier can be trained and evaluated.
 
     Raises:
-        ExciteError: fewer than two classes, names that differ in case alone, a class with fewer than two
-            images, images without a split beside others with one, a class missing from a split.
+        ExciteError: for fewer than two classes, class names that differ only in case, a class with fewer than
+            two images, splits for only some images, or a class missing from a split.
     """
     if len(manifest.classes) < 2:
         names = ", ".join(map(repr, manifest.classes)) or "none"
@@ -199,16 +207,18 @@ def check_classes(manifest: Manifest, *, where: object = None) -> None:
     for name in manifest.classes:
         other = spellings.setdefault(normalize_name(name).strip().casefold(), name)
         if other != name:
-            hint = "give them one name, or two that differ"
+            hint = "use one name for both, or two different names"
             raise ExciteError(
-                f"classes {other!r} and {name!r} differ in spelling alone", where=where, hint=hint
+                f"classes {other!r} and {name!r} differ only in spelling", where=where, hint=hint
             )
     few = [(name, count) for name, count in manifest.counts().items() if count < 2]
     if few:
         name, count = few[0]
         what = f"{len(few)} of {len(manifest.classes)} classes have fewer than two images: "
         what += f"{name!r} has {count or 'none'}"
-        raise ExciteError(what, where=where, hint="add images, or leave the class out; are the labels right?")
+        raise ExciteError(
+            what, where=where, hint="check the label column; add images, or leave the class out"
+        )
     if manifest.splits:
         _check_splits(manifest, where)
 
@@ -218,13 +228,13 @@ def _check_splits(manifest: Manifest, where: object) -> None:
     without = table.loc[table["split"] == "", "path"]
     if len(without):
         what = f"{len(without)} of {len(table)} images have no split, the first is {without.iloc[0]}"
-        raise ExciteError(what, where=where, hint="name train, val or test for every image, or for none")
+        raise ExciteError(what, where=where, hint="set train, val, or test for every image, or for none")
     for split in manifest.splits:
         missing = [name for name, count in manifest.part(split).counts().items() if count == 0]
         if missing:
             what = f"class {missing[0]!r} has no images in {split}"
-            more = f" ({len(missing)} classes miss there)" if len(missing) > 1 else ""
-            hint = "every class must be in every split; are the names spelled alike?"
+            more = f", nor have {len(missing) - 1} other classes" if len(missing) > 1 else ""
+            hint = "every class must have images in every split; check the spelling of the class names"
             raise ExciteError(what + more, where=where, hint=hint)
 
 

@@ -1,4 +1,4 @@
-"""Paths as the system understands them, and folders in which nothing is written."""
+"""Paths as the system resolves them, and folders that must not be written to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from excite.errors import BAD_USAGE, ExciteError
 
 
 def absolute_path(path: str | Path, start: str | Path = "") -> Path:
-    """An absolute path without ``.`` and ``..``; a link before a ``..`` is followed, as the system does.
+    """An absolute path without ``.`` and ``..``; a link before ``..`` is followed, as by the system.
 
     Args:
         start: the folder that a relative path starts at; the working directory by default.
@@ -25,28 +25,28 @@ def absolute_path(path: str | Path, start: str | Path = "") -> Path:
 
 
 def path_on_disk(path: Path) -> Path:
-    """The path with its names in the Unicode form (NFC or NFD) that they have on the disk, if it is there."""
+    """The path with its names in the Unicode form (NFC or NFD) that they have on the disk, if it exists."""
     if str(path).isascii() or os.path.lexists(path):
         return path
-    found = Path(path.anchor)
+    resolved = Path(path.anchor)
     for name in path.parts[1:]:
-        if os.path.lexists(found / name):
-            found /= name
+        if os.path.lexists(resolved / name):
+            resolved /= name
             continue
         try:
-            names = os.listdir(found)  # noqa: PTH208 (names)
+            names = os.listdir(resolved)  # noqa: PTH208 (names)
         except OSError:
             return path
         wanted = unicodedata.normalize("NFC", name)
         same = next((other for other in names if unicodedata.normalize("NFC", other) == wanted), None)
         if same is None:
             return path
-        found /= same
-    return found
+        resolved /= same
+    return resolved
 
 
 def is_same_path(path: str, other: str, start: str | Path = "") -> bool:
-    """Whether two paths are one file or folder for the system.
+    """Whether two paths lead to the same file or folder.
 
     Args:
         start: the folder that ``other`` starts at if it is relative; the working directory by default.
@@ -55,17 +55,24 @@ def is_same_path(path: str, other: str, start: str | Path = "") -> bool:
     return os.path.realpath(one) == os.path.realpath(absolute_path(two, start))
 
 
+def data_name(data: str | Path) -> str:
+    """The name of a data set: that of its folder, or of its CSV without the extension."""
+    path = Path(data)
+    return path.stem if path.suffix.lower() == ".csv" else path.resolve().name
+
+
 def refuse_inside_data(target: Path, data: str | Path, images: Iterable[str] = ()) -> None:
-    """Nothing is ever written among a user's images; links are followed on both sides.
+    """Refuse to write among the images of a user; links are followed on both sides.
 
     Args:
         target: the file or folder to be written.
-        data: the data set; if it is a folder, nothing is written in it.
-        images: paths of its images; nothing is written in a folder that holds one of them, nor in a folder
-            that holds two such folders. Where ``data`` is a table, folders around it are left open: a table
-            may lie beside its images, and ``runs/`` beside it.
+        data: the data set; if it is a folder, everything in it is protected.
+        images: paths of its images; their folders are protected, and every folder that contains two of these.
+            If ``data`` is a table, the folders above it are not: a table may be next to its images, and
+            ``runs/`` next to the table.
 
-    Raises: ExciteError with a place outside.
+    Raises:
+        ExciteError: with a place outside as a suggestion.
     """
     place = Path(os.path.realpath(target))
     if (root := _data_around(place, data, images)) is not None:
@@ -73,21 +80,22 @@ def refuse_inside_data(target: Path, data: str | Path, images: Iterable[str] = (
         inside = place.relative_to(here if here in place.parents and root in here.parents else root)
         other = root.parent / (inside if inside.parts else f"{root.name}-out")
         raise ExciteError(
-            "lies inside the data, where nothing is written",
+            "is inside the data, where nothing may be written",
             where=target,
-            hint=f"name a place outside, such as --out {os.path.relpath(other)}",
+            hint=f"choose a folder outside, for example --out {os.path.relpath(other)}",
             exit_code=BAD_USAGE,
         )
 
 
 def refuse_cache_inside_data(cache: Path, data: str | Path, images: Iterable[str] = ()) -> None:
-    """The same for the cache folder, whose files would be read as images besides.
+    """Refuse a cache folder inside the data, where its files could also be read as images.
 
-    Raises: ExciteError with the variable that moves it.
+    Raises:
+        ExciteError: with the environment variable that moves the cache.
     """
     if _data_around(Path(os.path.realpath(cache)), data, images) is not None:
         raise ExciteError(
-            "the cache folder lies inside the data, where nothing is written",
+            "the cache folder is inside the data, where nothing may be written",
             where=cache,
             hint="set EXCITE_CACHE to a folder outside",
             exit_code=BAD_USAGE,
@@ -95,7 +103,7 @@ def refuse_cache_inside_data(cache: Path, data: str | Path, images: Iterable[str
 
 
 def _data_around(place: Path, data: str | Path, images: Iterable[str]) -> Path | None:
-    """The outermost folder of the data that a real path lies in; None where it lies in none."""
+    """The outermost protected folder that contains a real path; None if there is none."""
     source = Path(os.path.realpath(absolute_path(os.path.expanduser(data))))  # noqa: PTH111
     closed = _image_folders(images, source)
     if source.is_dir():
@@ -104,7 +112,7 @@ def _data_around(place: Path, data: str | Path, images: Iterable[str]) -> Path |
 
 
 def _image_folders(images: Iterable[str], table: Path) -> set[Path]:
-    """The folders that belong to images, as the system knows them."""
+    """The protected folders of images, as real paths."""
     holders = {os.path.dirname(image) for image in images}  # noqa: PTH120 (text)
     closed = {Path(os.path.realpath(holder)) for holder in holders} - set(table.parents)
     waiting = {folder.parent for folder in closed}

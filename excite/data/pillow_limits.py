@@ -1,4 +1,4 @@
-"""Pillow's process-wide switches, worked around without changing them for the rest of the process."""
+"""Work around the global settings of Pillow without changing them for the rest of the process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import ImageFile
 
 _SIGNATURE = 8  # bytes before a PNG's first chunk
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
-# Texts that may say how an image is turned, and their largest size.
+# Texts that may contain the orientation, and their largest size.
 _ORIENTATIONS = (b"XML:com.adobe.xmp\0\0", b"Raw profile type exif\0")
 _SMALL = 1 << 16
 
@@ -24,8 +24,9 @@ _callers_choice = False
 
 @contextmanager
 def whole_images_only() -> Iterator[None]:
-    """Within the block, a truncated file is an error, also where other code of the process has asked Pillow
-    to fill in what is missing; its choice is back when the last thread has left."""
+    """Refuse truncated files inside the block, even if other code of the process lets Pillow accept them.
+
+    The setting is restored when the last thread leaves the block."""
     global _readers, _callers_choice  # noqa: PLW0603 (Pillow's own switch is global)
     with _lock:
         if _readers == 0:
@@ -44,7 +45,7 @@ def whole_images_only() -> Iterator[None]:
 def without_texts(stream: BinaryIO) -> io.BytesIO:
     """A PNG without its texts and color profile, which Pillow limits to 1 MB each.
 
-    A chunk that is cut short is kept as it is, for the decoder to refuse.
+    A truncated chunk is retained, so that the decoder refuses the file.
     """
     stream.seek(0)
     kept = [stream.read(_SIGNATURE)]

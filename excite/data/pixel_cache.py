@@ -1,4 +1,4 @@
-"""Every picture decoded and resized once, kept on disk as one array that all later epochs map into memory."""
+"""Decode and resize every image once, into one array on disk that is mapped into memory."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def cached_pixels(
 ) -> np.ndarray:
     """The pixels of every row, (N, S, S, 3) uint8, read-only and mapped from a file in the cache.
 
-    The file's name is a hash of the pictures' own hashes in order and of how they are resized, so another
-    order, another size or a changed picture is another file. A damaged one is built anew.
+    The name of the file is a hash of the images' own hashes in order and of the resizing, so that another
+    order, another size, or a changed image is another file. A damaged file is rebuilt.
 
     Args:
-        manifest: one that ``check_files`` has filled.
-        progress: called with (images done, images in all).
+        manifest: the checked images, as ``check_files`` returns them.
+        progress: called with (images done, total images).
 
     Raises:
-        ExciteError: when a file has changed since it was checked, or the disk is full.
+        ExciteError: if an image has changed since it was checked, or the disk is full.
     """
     if not len(manifest) or "" in set(manifest.table["sha256"]):
         raise ExciteError("only checked images can be decoded into the cache", hint="call check_files first")
@@ -51,13 +51,17 @@ def cached_pixels(
         _build(path, shape, manifest, preprocessing, progress)
         found = _mapped(path, shape)
     if found is None:
-        raise ExciteError("the decoded images cannot be read back", where=path, hint="is the disk sound?")
+        raise ExciteError(
+            "the decoded images cannot be read back",
+            where=path,
+            hint="check the disk, or set EXCITE_CACHE to a folder on another one",
+        )
     return found
 
 
 def pixels_key(manifest: Manifest, preprocessing: Preprocessing) -> str:
-    """What decoded pixels depend on, as a hash: the pictures in order, and how they are resized."""
-    # Pillow is part of it: another version may round a pixel differently.
+    """A hash of everything that decoded pixels depend on: the images in order, and the resizing."""
+    # Another version of Pillow may round pixels differently.
     digest = hashlib.sha256(f"{_VERSION} {PIL.__version__} {preprocessing.geometry}".encode())
     for sha256 in manifest.table["sha256"]:
         digest.update(bytes.fromhex(sha256))
@@ -67,7 +71,7 @@ def pixels_key(manifest: Manifest, preprocessing: Preprocessing) -> str:
 def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     try:
         pixels = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError):  # not there, cut short, or something else altogether
+    except (OSError, ValueError):  # missing, truncated, or another format
         return None
     return pixels if pixels.shape == shape and pixels.dtype == np.uint8 else None
 
@@ -85,7 +89,7 @@ def _build(
         path.parent.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(path.parent).free < needed:
             raise OSError(errno.ENOSPC, "no space left on device")
-        # Written as a stream, not through a memory map: on a full disk a map ends the process with SIGBUS.
+        # Not through a memory map, which ends the process with SIGBUS on a full disk.
         with replacing(path) as file, closing(_rows(manifest, preprocessing, progress)) as rows:
             layout = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, layout)
@@ -109,15 +113,15 @@ def _rows(
 
 def _row(file: tuple[str, str, int], *, preprocessing: Preprocessing) -> np.ndarray:
     path, expected, size = file
-    # The check has decided on the size; what is larger now has changed since.
+    # An image that is larger than at the check has changed.
     image, sha256 = decode_and_hash(path, max_pixels=size, intensity_range=preprocessing.intensity_range)
     if sha256 != expected:
-        raise ExciteError("has changed since it was checked", where=path, hint="start again")
+        raise ExciteError("has changed since it was checked", where=path, hint="run the command again")
     return preprocessing.pixels(image)
 
 
 def _remove_stale(folder: Path) -> None:
-    """Leftovers of builds that were killed; one still at work has written within the day."""
+    """Remove the files of killed builds; a build in progress has written within the last day."""
     for leftover in folder.glob(".*.tmp"):
         with suppress(OSError):
             if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:

@@ -1,4 +1,4 @@
-"""From a picture of any shape to the square of pixels that a network sees; saved with the model."""
+"""From an image of any shape to the square of pixels that a network receives; saved with the model."""
 
 from __future__ import annotations
 
@@ -8,28 +8,36 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from excite.config.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from excite.data.intensity import IntensityRange, format_range
 from excite.errors import ExciteError, unknown_name
 
 RESIZE_MODES = ("crop", "stretch", "pad")
 TTA_MODES = ("none", "flip", "crops")
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pictures become input; the same in training, evaluation, prediction and export.
+    """How images become network input; the same in training, evaluation, prediction, and export.
 
     Args:
-        image_size: side of the square that the network sees, in pixels.
-        fit: how a picture that is not square becomes one: ``crop`` scales the short side and cuts the
-            middle out, ``squash`` scales both sides, ``pad`` scales the long side and adds black.
+        image_size: side of the square input, in pixels.
+        resize_mode: how an image becomes square: ``crop`` scales the short side and crops the center,
+            ``stretch`` scales both sides, ``pad`` scales the long side and adds black.
         mean, std: per channel (R, G, B), in units of [0, 1]; input = (pixel / 255 - mean) / std.
-        views: of which views of the input the logits are the mean; see ``excite.inference.tta``.
+        tta: test-time augmentation, the versions of an image whose logits are averaged: ``none``, ``flip``,
+            or ``crops``; see ``excite.inference.tta``.
         intensity_range: the samples that become 0 and 255 in images with more than 8 bits per channel, as
-            measured over the training data; None: it had no such images.
+            measured over the training data; None if it has no such images.
+
+    Raises:
+        ExciteError: for an unknown mode, a size below 1, or statistics that are not three numbers each.
+
+    Example:
+        >>> from PIL import Image
+        >>> preprocessing = Preprocessing(image_size=8, resize_mode="pad")
+        >>> preprocessing.pixels(Image.new("RGB", (32, 16), "white")).shape
+        (8, 8, 3)
     """
 
     image_size: int
@@ -41,13 +49,15 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if self.resize_mode not in RESIZE_MODES:
-            raise unknown_name("fit", self.resize_mode, RESIZE_MODES)
+            raise unknown_name("resize mode", self.resize_mode, RESIZE_MODES)
         if self.tta not in TTA_MODES:
-            raise unknown_name("views", self.tta, TTA_MODES)
+            raise unknown_name("tta", self.tta, TTA_MODES)
         if self.image_size < 1:
-            raise ExciteError(f"image size must be at least 1, not {self.image_size}", exit_code=2)
+            raise ExciteError(f"image size must be at least 1, got {self.image_size}", exit_code=2)
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise ExciteError("mean and std need three numbers each, std above 0", exit_code=2)
+            raise ExciteError(
+                "mean and std must have three numbers each, and std must be positive", exit_code=2
+            )
         object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
         object.__setattr__(self, "std", tuple(float(value) for value in self.std))
 
@@ -57,14 +67,14 @@ class Preprocessing:
 
     @property
     def geometry(self) -> str:
-        """What the pixels depend on besides the picture: part of the cache's key."""
+        """The part of the preprocessing that pixels depend on, for the key of the cache."""
         text = f"{self.resize_mode}-{self.image_size}"
         return text if self.intensity_range is None else f"{text}-{format_range(self.intensity_range)}"
 
     def pixels(self, image: Image.Image) -> np.ndarray:
-        """An upright RGB picture as uint8 pixels, (image_size, image_size, 3).
+        """Resize an upright RGB image to (image_size, image_size, 3) uint8.
 
-        Scaling is Pillow's bilinear filter, which averages over all source pixels when it shrinks.
+        With Pillow's bilinear filter, which averages over all source pixels when it shrinks.
         """
         size = self.image_size
         width, height = image.size

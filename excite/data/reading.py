@@ -1,4 +1,4 @@
-"""Data as people keep it, class folders, train/val/test folders or a CSV file, read into a manifest."""
+"""Read a data set into a manifest: class folders, train/val/test folders, or a CSV file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from excite.errors import BAD_USAGE, ExciteError, require_utf8
 from excite.system.cache import cache_directory, cache_path
 
 DIGITS = "digits"
-_ARRANGE = "put the images of each class into a folder of their own: <folder>/<class>/<image>"
+_ARRANGE = "put the images of each class into their own folder: <folder>/<class>/<image>"
 
 
 def read_manifest(
@@ -38,18 +38,18 @@ def read_manifest(
     split_column: str = "split",
     complete: bool = True,
 ) -> Manifest:
-    """The images of a folder, a CSV file, or the built-in ``"digits"``, in an order that is always the same.
+    """The images of a folder, a CSV file, or the built-in ``"digits"``, in a fixed order.
 
-    A folder holds class folders, or train, val and test folders that hold class folders. A CSV file has a
-    path and a label column; paths are absolute or start at the CSV's own folder. Image files are not opened
-    here; ``check_files`` does that.
+    A folder contains class folders, or train, val, and test folders with class folders. A CSV file has a
+    column with paths and one with labels; relative paths start at the folder of the CSV. Image files are not
+    opened; ``check_files`` does that.
 
     Args:
-        path_column, label_column, group_column, split_column: what the CSV calls them.
+        path_column, label_column, group_column, split_column: names of the columns of a CSV.
         complete: refuse data that cannot be trained on, as ``check_classes`` does.
 
     Raises:
-        ExciteError: what is wrong with the source, where, and how to put it right.
+        ExciteError: with the problem of the source, its place, and what to do.
     """
     columns = dict(zip(ROLES, (path_column, label_column, group_column, split_column), strict=True))
     if source == DIGITS:
@@ -66,13 +66,13 @@ def read_manifest(
     if is_folder:
         renamed = [name for role, name in columns.items() if name != role]
         if renamed:
-            what = f"column {renamed[0]!r} was named, but the data is a folder, not a CSV file"
+            what = f"column {renamed[0]!r} has no effect: the data is a folder, not a CSV file"
             raise ExciteError(what, where=place, exit_code=BAD_USAGE)
         refuse_cache_inside(place)
         manifest = _read_folder(place)
         refuse_cache_inside(place, manifest.table["path"])  # also where links to class folders lead
     elif place.suffix.lower() in IMAGE_SUFFIXES:
-        hint = "name the folder that holds the class folders; one picture is for `excite predict`"
+        hint = "name the folder of the class folders; to classify one image, use `excite predict`"
         raise ExciteError("is a single image, not a data set", where=place, hint=hint, exit_code=BAD_USAGE)
     else:
         manifest = read_csv(place, columns)
@@ -82,10 +82,10 @@ def read_manifest(
 
 
 def refuse_cache_inside(folder: Path, images: Iterable[str] = ()) -> None:
-    """Raises: ExciteError where the cache lies inside a data set's folder, or in a folder of its images."""
+    """Refuse a cache inside the folder of a data set, or inside a folder of its images."""
     try:
         cache = cache_path()
-    except ExciteError:  # there is none; whoever needs it is told
+    except ExciteError:  # there is no cache folder; writing to it reports that
         return
     refuse_cache_inside_data(cache, folder, images)
 
@@ -118,7 +118,7 @@ def _read_folder(root: Path) -> Manifest:
         if not split:
             found = find_images(folder, entered=set(entered))
             if found.images:
-                what = f"folder {folder.name!r} holds images but is none of train, val and test"
+                what = f"folder {folder.name!r} contains images, but is not train, val, or test"
                 raise ExciteError(what, where=root, hint="move it elsewhere")
             others += found.others
             continue
@@ -134,11 +134,11 @@ def _read_folder(root: Path) -> Manifest:
 
 
 def _split_folders(root: Path, folders: list[Path]) -> dict[Path, str] | None:
-    """The folders with train, val, test or "" for each; None if they are classes."""
+    """The split that each folder means, or "" for none; None if the folders are classes."""
     meant = split_names(folder.name for folder in folders)
     splits = {folder: meant[folder.name] for folder in folders}
     named = [split for split in splits.values() if split]
-    # A class may be called "train", beside "plane" and "ship": then it holds images, not class folders.
+    # A class may be called "train", next to "plane" and "ship": then it contains images, not class folders.
     is_split = len(named) == len(folders) or (
         "train" in named and len(named) > 1 and all(list_folder(f)[0] for f, split in splits.items() if split)
     )
@@ -146,19 +146,20 @@ def _split_folders(root: Path, folders: list[Path]) -> dict[Path, str] | None:
         return None
     if len(set(named)) < len(named):
         twice = [folder.name for folder, split in splits.items() if named.count(split) > 1]
-        raise ExciteError(f"folders {' and '.join(map(repr, twice))} mean the same split", where=root)
+        names = " and ".join(map(repr, twice))
+        raise ExciteError(f"folders {names} mean the same split", where=root, hint="rename one of them")
     return splits
 
 
 def _unwrapped(folder: Path) -> Path:
-    """The folder, or the one of the same name that is all that it holds, as some archives unpack."""
+    """The folder, or its only child if that has the same name, as some archives unpack."""
     folders, files = list_folder(folder)
     inside = len(folders) == 1 and folders[0].name == folder.name
     return folders[0] if inside and not any(map(is_image_name, files)) else folder
 
 
 def _refuse_unknown_splits(root: Path, folders: list[Path]) -> None:
-    """Raises: ExciteError where the folders look like a split, or wrap the data set, under unknown names."""
+    """Refuse folders that look like a split, or like a wrapper around the data set, with unknown names."""
     inside = []
     for folder in folders:
         below, files = list_folder(folder)
@@ -174,7 +175,7 @@ def _refuse_unknown_splits(root: Path, folders: list[Path]) -> None:
     tops = _listed(folder.name for folder in folders)
     below_names = _listed(inside[0][key] for key in sorted(common))
     raise ExciteError(
-        f"folders {tops} all hold folders {below_names}: a split, or classes?",
+        f"folders {tops} all contain folders {below_names}: are they splits or classes?",
         where=root,
         hint=f"if {below_names} are the classes, rename {tops} to train, val and test, or list the images in "
         f"a CSV with columns path, label and split; if {tops} are the classes, list the images in a CSV with "
@@ -192,26 +193,28 @@ def _split_without_classes(root: Path, folder: Path, files: list[Path]) -> Excit
     if not images:
         return _no_class_folders(folder, files)
     tables = [file for file in list_folder(root)[1] if file.suffix.lower() == ".csv"]
-    ways = [
+    remedies = [
         f"if their classes are known, put each image into {folder.name}/<class>/",
-        "if not, move the folder elsewhere: a test set is then taken out of the other images, and "
-        "excite predict classifies these",
+        "if not, move the folder elsewhere: the test set is then drawn from the other images, and "
+        "excite predict classifies these images",
     ]
     if tables:
-        ways.insert(0, f"if {tables[0].name} lists them with their classes, name it instead of the folder")
-    what = f"{folder.name}/ has no class folders: its {images} images lie there without a class"
-    return ExciteError(what, where=folder, hint="; ".join(ways))
+        remedies.insert(
+            0, f"if {tables[0].name} lists them with their classes, name it instead of the folder"
+        )
+    what = f"{folder.name}/ has no class folders: its {images} images have no class"
+    return ExciteError(what, where=folder, hint="; ".join(remedies))
 
 
 def _no_class_folders(folder: Path, files: list[Path]) -> ExciteError:
     images = sum(map(is_image_name, files))
     if images:
         return ExciteError(
-            f"{images} images lie in the folder itself, without a class", where=folder, hint=_ARRANGE
+            f"{images} images are in the folder itself, without a class", where=folder, hint=_ARRANGE
         )
     tables = [file for file in files if file.suffix.lower() == ".csv"]
-    hint = f"to read a CSV file name it: {tables[0]}" if tables else _ARRANGE
-    what = f"the folder holds no images, only {len(files)} other files" if files else "the folder is empty"
+    hint = f"to read a CSV file, name it: {tables[0]}" if tables else _ARRANGE
+    what = f"the folder contains no images, only {len(files)} other files" if files else "the folder is empty"
     return ExciteError(what, where=folder, hint=hint)
 
 
@@ -226,28 +229,22 @@ def _class_rows(
         if not found.images:
             example = f", such as {found.others[0]}" if found.others else ""
             beside = f", only {len(found.others)} other files{example}" if found.others else ""
-            hint = "remove it, or move it elsewhere, or add images"
-            raise ExciteError(f"the class folder holds no images{beside}", where=folder, hint=hint)
+            hint = "add images, or remove the folder"
+            raise ExciteError(f"the class folder contains no images{beside}", where=folder, hint=hint)
         rows += [(path, folder.name, split) for path in found.images]
         others += found.others
     return rows, others
 
 
 def _manifest(rows: list[tuple[str, str, str]], others: list[str], beside: list[Path]) -> Manifest:
-    """The rows with their classes in order.
+    """The manifest of these rows.
 
     Args:
-        others: files among the images whose names do not end like an image's.
-        beside: files beside the class folders.
+        others: files among the images without the extension of an image.
+        beside: files next to the class folders.
     """
     others = others + [str(file) for file in beside if not is_image_name(file)]
     images = [str(file) for file in beside if is_image_name(file)]
     table = pd.DataFrame(rows, columns=["path", "label", "split"])
     classes = tuple(sorted({normalize_name(label) for label in table["label"]}))
     return Manifest(table, classes, without_image_names(others) + beside_class_folders(images))
-
-
-def data_name(data: str) -> str:
-    """What a data set is called: its folder's name, or its CSV's without the ending."""
-    path = Path(data)
-    return path.stem if path.suffix.lower() == ".csv" else path.resolve().name

@@ -1,4 +1,4 @@
-"""Splits into train, val and test, and into folds: classes in proportion, groups never torn apart."""
+"""Splits into train, val, and test, and into folds: stratified by class, with whole groups."""
 
 from __future__ import annotations
 
@@ -23,15 +23,24 @@ def split_manifest(
     seed: int,
     fractions: Sequence[float] = FRACTIONS,
 ) -> Manifest:
-    """The manifest with every image in train, val or test, and every class in each of them.
+    """Assign every image to train, val, or test, with every class in each of them.
 
     Args:
-        method: ``random`` draws images; ``grouped`` draws whole groups; ``folder`` keeps what the data
-            says, and draws a val or test that it lacks out of its train, by groups where it has any.
-        fractions: shares of train, val and test; met as near as whole images or groups allow.
+        method: ``random`` draws images; ``grouped`` draws whole groups; ``folder`` keeps the split of the
+            data, and draws a missing val or test from its train, by groups if it has any.
+        seed: of the random draws.
+        fractions: fractions of train, val, and test, which are met as closely as whole images or groups
+            allow.
 
     Raises:
-        ExciteError: when no such split exists, with the reason.
+        ExciteError: if there is no such split, with the reason.
+
+    Example:
+        >>> import pandas as pd
+        >>> table = pd.DataFrame({"path": [f"/{i}.png" for i in range(20)], "label": ["a", "b"] * 10})
+        >>> split = split_manifest(Manifest(table, ("a", "b")), method="random", seed=0)
+        >>> {name: len(split.part(name)) for name in split.splits}
+        {'train': 14, 'val': 2, 'test': 4}
     """
     if method not in METHODS:
         raise unknown_name("split method", method, METHODS)
@@ -43,40 +52,49 @@ def split_manifest(
 
 
 def folds(manifest: Manifest, k: int, *, seed: int, method: str) -> np.ndarray:
-    """A fold number from 0 to k - 1 for every image, (N,) int64; ``random`` by image or ``grouped``.
+    """The fold of every image, a number from 0 to k - 1, (N,) int64.
+
+    Args:
+        method: ``random`` draws images, ``grouped`` whole groups.
 
     Raises:
-        ExciteError: when a class has fewer images or groups than there are folds, or a group is larger than
-            a fold.
+        ExciteError: if a class has fewer images or groups than there are folds, or a group is larger than a
+            fold.
     """
     if method not in METHODS[:2]:
         raise unknown_name("fold method", method, METHODS[:2])
     if k < 2:
-        raise ExciteError(f"at least 2 folds are needed, not {k}", exit_code=BAD_USAGE)
+        raise ExciteError(f"the number of folds must be at least 2, got {k}", exit_code=BAD_USAGE)
     return _draw(manifest, [1 / k] * k, seed, grouped=method == "grouped")
 
 
 def repeated_folds(manifest: Manifest, k: int, repeats: int, *, seed: int, method: str) -> np.ndarray:
-    """Fold numbers of every image, (N, repeats) int64; column r holds the folds of ``seed + r``.
+    """The folds of every image in each repeat, (N, repeats) int64; column r has the folds of ``seed + r``.
 
     Raises:
         ExciteError: as ``folds`` does.
     """
     if repeats < 1:
-        raise ExciteError(f"at least 1 repeat is needed, not {repeats}", exit_code=BAD_USAGE)
+        raise ExciteError(f"the number of repeats must be at least 1, got {repeats}", exit_code=BAD_USAGE)
     return np.stack([folds(manifest, k, seed=seed + r, method=method) for r in range(repeats)], axis=1)
 
 
 def apply_group_pattern(manifest: Manifest, pattern: str, *, strict: bool = True) -> Manifest:
-    """The manifest with groups taken from the file names.
+    r"""The manifest with groups from the file names.
 
     Args:
-        pattern: a regular expression searched for in the name without its folder; its first capture
-            group is the image's group, or the whole match where it has none.
-        strict: refuse a pattern that gives all images one group, or each image a group of its own.
+        pattern: a regular expression, searched in the file name; its first capture group is the group of the
+            image, or the whole match if it has none.
+        strict: refuse a pattern that puts all images into one group, or each image into its own.
 
     Raises:
-        ExciteError: when it is not a regular expression, a name does not match, or it is refused.
+        ExciteError: if it is not a regular expression, a name does not match, or the pattern is refused.
+
+    Example:
+        >>> import pandas as pd
+        >>> table = pd.DataFrame({"path": ["/P1_a.png", "/P1_b.png", "/P2_a.png"], "label": "x"})
+        >>> apply_group_pattern(Manifest(table, ("x",)), r"^(P\d+)_").table["group"].tolist()
+        ['P1', 'P1', 'P2']
     """
     try:
         expression = re.compile(pattern)
@@ -92,13 +110,13 @@ def apply_group_pattern(manifest: Manifest, pattern: str, *, strict: bool = True
         raise ExciteError(what, where=paths[groups.index("")], exit_code=BAD_USAGE)
     distinct = len(set(groups))
     if strict and len(paths) > 1 and distinct in (1, len(paths)):
-        what = "puts all images into one group" if distinct == 1 else "makes every image a group of its own"
+        what = "puts all images into one group" if distinct == 1 else "puts every image into its own group"
         raise ExciteError(f"group pattern {pattern!r} {what}: {groups[0]!r}", exit_code=BAD_USAGE)
     return manifest.with_columns(group=groups)
 
 
 def _check_largest_group(manifest: Manifest, units: np.ndarray, shares: np.ndarray) -> None:
-    """Refuse parts of which even the largest is overflown by a group: the others would starve in silence."""
+    """Refuse a group larger than the largest part, since the other parts would be too small."""
     sizes = np.bincount(units)
     largest, n, share = int(sizes.max()), len(manifest), float(shares.max())
     if largest <= np.ceil(share * n - 1e-9):
@@ -106,25 +124,25 @@ def _check_largest_group(manifest: Manifest, units: np.ndarray, shares: np.ndarr
     name = manifest.table["group"].iloc[int(np.flatnonzero(units == sizes.argmax())[0])]
     k = len(shares)
     if np.allclose(shares, share):
-        more, fewer = f"one of {k} folds: {n} / {k} = {n / k:.1f}", n // largest
+        more, fewer = f"fit into one of {k} folds: {n} / {k} = {n / k:.1f}", n // largest
     else:
-        more, fewer = f"the largest part may: {share:.2f} * {n} = {share * n:.1f}", 0
-    advice = f"make at most {fewer} folds, or " if fewer >= 2 else ""
-    what = f"group {name!r} holds {largest} of {n} images, more than {more}"
-    raise ExciteError(what, hint=f"{advice}look whether that group is one", exit_code=BAD_USAGE)
+        more, fewer = f"fit into the largest part: {share:.2f} * {n} = {share * n:.1f}", 0
+    advice = f"use at most {fewer} folds, or " if fewer >= 2 else ""
+    what = f"group {name!r} has {largest} of {n} images, more than {more}"
+    raise ExciteError(what, hint=f"{advice}check whether this is really one group", exit_code=BAD_USAGE)
 
 
 def _check_fractions(fractions: Sequence[float]) -> None:
     if len(fractions) != 3 or not all(share > 0 for share in fractions) or abs(sum(fractions) - 1) > 1e-6:
         given = ", ".join(f"{share:g}" for share in fractions)
-        what = f"fractions are three numbers above 0 that sum to 1 (train, val, test), not {given}"
+        what = f"the fractions of train, val, and test must be positive and sum to 1, got {given}"
         raise ExciteError(what, exit_code=BAD_USAGE)
 
 
 def _completed(manifest: Manifest, fractions: Sequence[float], seed: int) -> Manifest:
     if "train" not in manifest.splits:
-        hint = "arrange train, val and test folders or fill a split column; or choose random or grouped"
-        raise ExciteError("the data names no images for train", hint=hint)
+        hint = "arrange train, val, and test folders, or add a split column; or choose random or grouped"
+        raise ExciteError("the data has no images in train", hint=hint)
     check_classes(manifest)
     names = ["train", *(name for name in SPLITS if name not in manifest.splits)]
     if names == ["train"]:
@@ -144,10 +162,10 @@ def _draw(
     *,
     grouped: bool,
 ) -> np.ndarray:
-    """A part number for every image, (N,): whole units are drawn, an image or a group each."""
+    """The part of every image, a number (N,); images, or whole groups, are drawn."""
     if grouped and not manifest.table["group"].any():
-        hint = "give a group column or a group pattern, or split at random"
-        raise ExciteError("the images have no groups to keep together", hint=hint, exit_code=BAD_USAGE)
+        hint = "add a group column or a group pattern, or split at random"
+        raise ExciteError("the images have no groups", hint=hint, exit_code=BAD_USAGE)
     units = manifest.group_codes() if grouped else np.arange(len(manifest))
     content: list[dict[int, int]] = [{} for _ in range(units.max(initial=-1) + 1)]
     for unit, target in zip(units.tolist(), manifest.targets().tolist(), strict=True):
@@ -157,7 +175,7 @@ def _draw(
         if count < len(shares):
             noun = "groups" if grouped else "images"
             what = f"class {name!r} has {count} {noun}; {len(shares)} parts need at least {len(shares)}"
-            raise ExciteError(what, hint="add images, leave the class out, or make fewer parts")
+            raise ExciteError(what, hint="add images, leave the class out, or use fewer parts")
     if grouped:
         _check_largest_group(manifest, units, np.asarray(shares))
     wanted = _wanted(np.array(list(manifest.counts().values())), np.asarray(shares))
@@ -165,7 +183,7 @@ def _draw(
     generator = np.random.default_rng(seed)
     best, least = None, np.inf
     for _ in range(max(1, min(_TRIES, 20_000 // max(1, len(content))))):
-        # Large units first, small ones fill the gaps; the jitter is what lets seeds differ.
+        # Large units first, small ones fill the gaps; the jitter makes seeds differ.
         order = np.argsort(
             -sizes * generator.uniform(1, 2, len(sizes)) if grouped else generator.random(len(sizes))
         )
@@ -173,15 +191,15 @@ def _draw(
         if error < least:
             best, least = places, error
     if best is None:
-        what = f"found no way to put every class into each of {len(shares)} parts with the groups kept whole"
-        raise ExciteError(what, hint="groups that hold several classes leave too little choice")
+        what = f"no split with whole groups was found that has every class in each of {len(shares)} parts"
+        raise ExciteError(what, hint="check the groups that contain several classes, or use fewer parts")
     return best[units]
 
 
 def _wanted(totals: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Whole numbers of images, (parts, classes): each within one of its share, at least one.
+    """Numbers of images, (parts, classes): each within one of its fraction, and at least one.
 
-    What rounding gives or takes in one class is made up for in the next, so that the sums are met too.
+    Rounding errors of one class are compensated in the next, so that the sums are met too.
     """
     exact = np.outer(shares, totals)
     wanted = np.maximum(np.floor(exact + 1e-9), 1)
@@ -199,11 +217,10 @@ def _wanted(totals: np.ndarray, shares: np.ndarray) -> np.ndarray:
 def _place(
     content: list[dict[int, int]], order: np.ndarray, wanted: np.ndarray, holders: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    """Units into parts one by one, each to where its classes are missed most; and how far off that ends.
+    """Assign units to parts one by one, each where its classes are missing most; and the error of the result.
 
-    A class that has just enough units left for the parts that still lack it goes to one of those first.
-    The error is the sum of squared shortfalls, relative to each class's size; infinite when a part ends
-    without a class.
+    A class with only as many units left as parts lack it goes to one of those parts first. The error is the
+    sum of squared shortfalls, relative to the size of each class; infinite if a part lacks a class.
     """
     weight = (1 / wanted.sum(axis=0) ** 2).tolist()
     short = wanted.tolist()

@@ -1,8 +1,9 @@
-"""A module that attends: the same object, of a subclass of its class, with attention beside its parameters.
+"""Modules with attention: the same object, turned into an instance of a subclass of its class.
 
-Wrapping a module would rename its parameters, and a hook is lost in a traced graph. So a module that gets
-attention stays where it is and becomes an instance of a subclass, which calls the plain forward and then the
-attention. Every name, value, buffer, mode and hook stays; the new parameters are ``<module>.attention.*``.
+A wrapper would rename the module's parameters, and a hook is lost in a traced graph. So a module that
+receives attention stays where it is and becomes an instance of a subclass whose forward runs the plain
+forward and the attention. Every name, value, buffer, mode, and hook stays; the new parameters are
+``<module>.attention.*``.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from torch.fx import Proxy
 from torch.nn.utils.parametrize import is_parametrized
 
 from excite.errors import ExciteError
-from excite.kernels.norm_gate import can_fuse_attention, norm_gate
+from excite.kernels.norm_gate import can_fuse, norm_gate
 
-CHILD = "attention"
-RECORD = "insertion"  # what the attention remembers of how it came here
+CHILD = "attention"  # name of the attention module inside its host
+RECORD = "insertion"  # attribute of the attention module that records its site and options
 
-# To the type checker an attended module is a module; at run time its plain class comes after this one.
+# To the type checker, WithAttention is a module; at run time the plain class follows it in the MRO.
 if TYPE_CHECKING:
     _Module = nn.Module
 else:
@@ -31,22 +32,22 @@ _CLASSES: dict[tuple[type[nn.Module], str], type[Any]] = {}
 
 
 class WithAttention(_Module):
-    """What an attended module has beside its own class: the class that it was made from."""
+    """Base of every class with attention: the plain class, the position, and the attention module."""
 
     plain: ClassVar[type[nn.Module]]
     position: ClassVar[str]
     attention: nn.Module
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        # The class is made at run time, so pickles and deep copies name what it is made from.
-        return _blank, (type(self).plain, type(self).position), self.__getstate__()
+        # The class is created at run time, so pickles and deep copies refer to the class that it extends.
+        return _empty_instance, (type(self).plain, type(self).position), self.__getstate__()
 
 
 class After(WithAttention):
     """Attention on the output, channels first: (N, C, H, W)."""
 
     def forward(self, *inputs: Any, **options: Any) -> Tensor:
-        return _gated(self.attention, super().forward(*inputs, **options))
+        return _apply_attention(self.attention, super().forward(*inputs, **options))
 
 
 class AfterNorm(After):
@@ -55,7 +56,7 @@ class AfterNorm(After):
     def forward(self, *inputs: Any, **options: Any) -> Tensor:
         x = inputs[0] if inputs else options.get("input")
         fused = None
-        if x is not None and can_fuse_attention(self.attention):
+        if x is not None and can_fuse(self.attention):
             fused = norm_gate(x, cast(nn.BatchNorm2d, self), self.attention)
         return super().forward(*inputs, **options) if fused is None else fused
 
@@ -65,7 +66,7 @@ class AfterLast(WithAttention):
 
     def forward(self, *inputs: Any, **options: Any) -> Tensor:
         out = super().forward(*inputs, **options)
-        return _gated(self.attention, out.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return _apply_attention(self.attention, out.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 class Before(WithAttention):
@@ -73,14 +74,14 @@ class Before(WithAttention):
 
     def forward(self, *inputs: Any, **options: Any) -> Tensor:
         if inputs:
-            return super().forward(_gated(self.attention, inputs[0]), *inputs[1:], **options)
+            return super().forward(_apply_attention(self.attention, inputs[0]), *inputs[1:], **options)
         names = inspect.signature(self.plain.forward).parameters
         first = next(name for name in names if name in options)
-        return super().forward(**{**options, first: _gated(self.attention, options[first])})
+        return super().forward(**{**options, first: _apply_attention(self.attention, options[first])})
 
 
 class Shortcut(nn.Identity):
-    """Stands where a block has None for a bare shortcut, and carries the attention."""
+    """Replaces the None that a block has for a shortcut without layers, and hosts the attention."""
 
 
 POSITIONS: Mapping[str, type[WithAttention]] = {
@@ -92,15 +93,19 @@ POSITIONS: Mapping[str, type[WithAttention]] = {
 
 
 def attach(model: nn.Module, path: str, attention: nn.Module, position: str) -> None:
-    """Puts attention at the module called ``path``, in place; there is none at it yet."""
+    """Attach attention to the module at ``path``, in place; the module has none yet.
+
+    Args:
+        position: a key of ``POSITIONS``.
+    """
     parent, name = _parent(model, path)
     if position == "on the shortcut":
         setattr(parent, name, Shortcut().train(parent.training))
     host = getattr(parent, name)
     if is_parametrized(host):
-        # PyTorch takes its class off again as if it were the topmost one.
-        host.__class__ = _above(
-            type(host), type(host).__base__, lambda below: _class_with_attention(below, position)
+        # PyTorch removes the class of a parametrized module as if it were the topmost one.
+        host.__class__ = _rebase(
+            type(host), type(host).__base__, lambda plain: _class_with_attention(plain, position)
         )
     else:
         host.__class__ = _class_with_attention(type(host), position)
@@ -108,14 +113,14 @@ def attach(model: nn.Module, path: str, attention: nn.Module, position: str) -> 
 
 
 def detach(model: nn.Module, path: str) -> nn.Module:
-    """Takes the attention at the module called ``path`` out again, in place, and returns it."""
+    """Detach the attention from the module at ``path``, in place, and return it."""
     parent, name = _parent(model, path)
     host = getattr(parent, name)
     require_unchanged_class(host, path)
-    made = _class_with_attention(host.plain, host.position)
+    attended = _class_with_attention(host.plain, host.position)
     attention: nn.Module = host.attention
     del host.attention
-    host.__class__ = _above(type(host), made, lambda below: below.plain)
+    host.__class__ = _rebase(type(host), attended, lambda cls: cls.plain)
     if isinstance(host, Shortcut):
         delattr(parent, name)
         setattr(parent, name, None)
@@ -123,49 +128,66 @@ def detach(model: nn.Module, path: str) -> nn.Module:
 
 
 def require_unchanged_class(host: Any, path: str) -> None:
-    """That nothing but attention and parametrizations changed the class, since no more is taken apart."""
+    """Refuse to detach from a module whose class was changed by anything but attention or a parametrization.
+
+    Raises:
+        ExciteError: for a module whose class was changed after ``attach``.
+    """
     if type(host) is not _class_with_attention(host.plain, host.position) and not is_parametrized(host):
-        what = f"its class was changed to {type(host).__name__} after attention was put here"
-        raise ExciteError(what, where=path, hint="undo that first, or do it after removing attention")
+        what = f"the class was changed to {type(host).__name__} after attention was inserted"
+        raise ExciteError(what, where=path, hint="revert that change first, or make it after remove()")
 
 
 def _parent(model: nn.Module, path: str) -> tuple[nn.Module, str]:
-    above, _, name = path.rpartition(".")
-    return model.get_submodule(above), name
+    parent, _, name = path.rpartition(".")
+    return model.get_submodule(parent), name
 
 
 def _class_with_attention(plain: type[nn.Module], position: str) -> type[Any]:
-    """The subclass; in its plain class's module, so that torch.fx goes into it exactly if it went in before.
+    """The subclass of ``plain`` with attention at this position, created once.
 
-    A layer of torch.nn stays one node of a graph, and its attention is inside of it: batch norm in training
-    cannot be traced through.
+    It belongs to the module of its plain class, so that torch.fx traces into it exactly if it would trace
+    into the plain class. A layer of torch.nn stays one node of a graph, with its attention inside: batch norm
+    in training mode cannot be traced through.
     """
     if (plain, position) in _CLASSES:
         return _CLASSES[plain, position]
-    space = {"plain": plain, "position": position, "__module__": plain.__module__, "__doc__": plain.__doc__}
-    kind = AfterNorm if POSITIONS[position] is After and plain is nn.BatchNorm2d else POSITIONS[position]
-    made = type(f"Attended{plain.__name__}", (kind, plain), space)
-    return _CLASSES.setdefault((plain, position), made)
+    namespace = {
+        "plain": plain,
+        "position": position,
+        "__module__": plain.__module__,
+        "__doc__": plain.__doc__,
+    }
+    base = POSITIONS[position]
+    if base is After and plain is nn.BatchNorm2d:
+        base = AfterNorm
+    attended = type(f"{plain.__name__}WithAttention", (base, plain), namespace)
+    return _CLASSES.setdefault((plain, position), attended)
 
 
-def _above(kind: type[Any], base: type[Any] | None, instead: Callable[[type[Any]], type[Any]]) -> type[Any]:
-    """The class with another one in place of ``base``, which it is or comes from.
+def _rebase(
+    cls: type[Any], base: type[Any] | None, replacement: Callable[[type[Any]], type[Any]]
+) -> type[Any]:
+    """``cls`` with ``replacement(base)`` in place of ``base``, which is ``cls`` or one of its ancestors.
 
     A parametrized module has a class of its own, with a property for each parametrized tensor.
     """
-    if kind is base:
-        return instead(kind)
-    space = {name: value for name, value in vars(kind).items() if name not in ("__dict__", "__weakref__")}
-    below = tuple(_above(one, base, instead) if base in one.__mro__ else one for one in kind.__bases__)
-    return type(f"Parametrized{below[0].__name__}", below, space)
+    if cls is base:
+        return replacement(cls)
+    namespace = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
+    bases = tuple(
+        _rebase(parent, base, replacement) if base in parent.__mro__ else parent for parent in cls.__bases__
+    )
+    return type(f"Parametrized{bases[0].__name__}", bases, namespace)
 
 
-def _blank(plain: type[nn.Module], position: str) -> nn.Module:
-    return object.__new__(_class_with_attention(plain, position))
+def _empty_instance(plain: type[nn.Module], position: str) -> nn.Module:
+    return cast(nn.Module, object.__new__(_class_with_attention(plain, position)))
 
 
-def _gated(attention: nn.Module, x: Tensor) -> Tensor:
+def _apply_attention(attention: nn.Module, x: Tensor) -> Tensor:
     if isinstance(x, Proxy):
-        # One node, as for a layer of torch.nn: attention may look at dtypes, which a proxy does not have.
-        return x.tracer.create_proxy("call_module", x.tracer.path_of_module(attention), (x,), {})
-    return attention(x)
+        # One node, as for a layer of torch.nn: attention may read dtypes, which a proxy does not have.
+        node = x.tracer.create_proxy("call_module", x.tracer.path_of_module(attention), (x,), {})
+        return cast(Tensor, node)
+    return cast(Tensor, attention(x))

@@ -1,4 +1,4 @@
-"""What insertion refuses, each with one clear error."""
+"""Models and sites that insertion refuses, each with one clear error."""
 
 from __future__ import annotations
 
@@ -12,92 +12,91 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from excite.attention import registry
-from excite.errors import BAD_USAGE, ExciteError, refuse_unknown_options
+from excite.errors import BAD_USAGE, ExciteError
 from excite.insertion.attach import CHILD
 from excite.insertion.families import family_of
-from excite.insertion.shapes import Trace, trace_shapes
+from excite.insertion.shapes import Trace
 from excite.insertion.site import Site, SiteTable
-from excite.insertion.site_finder import HOW_TO_NAME
+from excite.insertion.site_finder import HOW_TO_NAME, SiteFinder
 
-# A forward that reads these runs every child that it has, attention too.
+# A forward that reads one of these runs all of its children, including attention.
 OWN_CHILDREN = frozenset({"children", "named_children", "modules", "named_modules", "_modules"})
 
 
-def check_attention(attention: str, settings: Mapping[str, Any]) -> None:
-    """That the name and the options are known, and that it can start as the identity where that is asked."""
-    factory = registry.get_factory(attention)
-    if "identity" in settings and "identity" not in inspect.signature(factory).parameters:
-        makes = {name: registry.get_factory(name) for name in registry.attention_names()}
-        able = [name for name, make in makes.items() if "identity" in inspect.signature(make).parameters]
+def check_sites(table: SiteTable, finder: SiteFinder) -> None:
+    """Check that each site has no attention yet, has channels, and can host attention.
+
+    Raises:
+        ExciteError: for the first site that cannot.
+    """
+    occupied = [site for site in table if site.has_attention]
+    if occupied:
         raise ExciteError(
-            f"attention {attention!r} cannot start as the identity",
-            where="identity",
-            hint=f"leave it out, or take one of {', '.join(able)}",
+            f"{len(occupied)} of {len(table)} sites have attention already",
+            where=occupied[0].path,
+            hint="choose other sites with where= or stages=, or call excite.remove first",
             exit_code=BAD_USAGE,
         )
-    refuse_unknown_options(factory, settings, except_for=("channels",), where=f"attention {attention!r}")
-
-
-def check_sites(model: nn.Module, table: SiteTable, attention: str, settings: Mapping[str, Any]) -> None:
-    """That each site is free, has channels, and enough of them for the reduction."""
-    taken = [site for site in table if site.has_attention]
-    if taken:
-        raise ExciteError(
-            f"{len(taken)} of {len(table)} sites have attention already",
-            where=taken[0].path,
-            hint="choose other sites with where= or stages=, or remove what is there first",
-            exit_code=BAD_USAGE,
-        )
-    parameter = inspect.signature(registry.get_factory(attention)).parameters.get("reduction")
-    reduction = settings.get("reduction", parameter.default if parameter else 1)
     for site in table:
         if not site.channels:
-            what = "its features have no channels, (N, C, H, W), or the model could not be run to count them"
+            what = "this module has no feature map (N, C, H, W), or its number of channels is unknown"
             raise ExciteError(what, where=site.path, hint=HOW_TO_NAME, exit_code=BAD_USAGE)
+        if site.position != "on the shortcut":
+            _check_host(finder.model.get_submodule(site.path), site.path)
+    _check_calls(table, finder)
+
+
+def check_reduction(table: SiteTable, attention: str, options: Mapping[str, Any]) -> None:
+    """Check that no site has fewer channels than the reduction.
+
+    Raises:
+        ExciteError: for the first site that has.
+    """
+    parameter = inspect.signature(registry.get_factory(attention)).parameters.get("reduction")
+    reduction = options.get("reduction", parameter.default if parameter else 1)
+    for site in table:
         if reduction > site.channels:
             raise ExciteError(
-                f"reduction {reduction} is larger than the {site.channels} channels here",
+                f"reduction {reduction} is larger than the number of channels, {site.channels}",
                 where=site.path,
-                hint=f"give a reduction of at most {min(other.channels for other in table)}",
+                hint=f"use a reduction of at most {min(other.channels for other in table)}",
                 exit_code=BAD_USAGE,
             )
-        if site.position != "on the shortcut":
-            _check_host(model.get_submodule(site.path), site.path)
-    _check_calls(model, table)
 
 
-def _check_calls(model: nn.Module, table: SiteTable) -> None:
-    """That attention would act: the forward calls the module, and it gives a feature map.
+def _check_calls(table: SiteTable, finder: SiteFinder) -> None:
+    """Check that attention would have an effect: the forward calls the module, and it returns a feature map.
 
-    The blocks of timm, torchvision and excite call their layers; running those networks is spared.
+    The blocks of timm, torchvision, and excite call their layers, so those networks need not run.
     """
+    model = finder.model
     known = calls_all_blocks(model)
     doubtful = [s for s in table if not (known and family_of(model.get_submodule(s.block)) is not None)]
     if not doubtful:
         return
-    trace = trace_shapes(model)
-    if not trace.called:  # the model does not take images of any usual size: nothing is known
+    trace = finder.shapes
+    if not trace.called:  # the model accepts no image of a usual size: nothing is known
         return
     for site in doubtful:
         if site.path not in trace.called and site.position != "on the shortcut":
-            what = "the model never calls this module when it predicts, so attention here would do nothing"
+            what = "the model does not call this module, so attention would have no effect"
             hint = "name a module that its forward calls; excite.sites(model) lists blocks"
             raise ExciteError(what, where=site.path, hint=hint, exit_code=BAD_USAGE)
         if site.position == "after" and site.path not in trace.outputs:
-            what = "this module returns no single feature map"
+            what = "this module does not return a single feature map"
             raise ExciteError(what, where=site.path, hint=HOW_TO_NAME, exit_code=BAD_USAGE)
         _refuse_several_widths(trace, site)
 
 
 def calls_all_blocks(model: nn.Module) -> bool:
-    """Whether the network is of a library whose networks run every known block that they have."""
+    """Whether the network comes from a library whose networks call every known block that they contain."""
     return type(model).__module__.partition(".")[0] in ("timm", "torchvision", "excite")
 
 
 def _refuse_several_widths(trace: Trace, site: Site) -> None:
-    """Attention is made for one number of channels, and a module such as a ReLU may be called with many."""
+    """Attention has one number of channels, but a module such as a ReLU may be called with several."""
     position, _, last = site.position.partition(", ")
-    shapes = trace.every.get((position, site.path), set())
+    shapes = trace.calls.get((position, site.path), set())
     widths = sorted({shape[-1 if last else 1] if len(shape) == 4 else 0 for shape in shapes})
     if len(widths) > 1:
         counts = " and ".join(str(width or "no") for width in widths)
@@ -107,66 +106,81 @@ def _refuse_several_widths(trace: Trace, site: Site) -> None:
 
 
 def _check_host(host: nn.Module, path: str) -> None:
-    """That the module can carry attention as a child, and runs its class's forward, which calls it."""
-    hint = "name a module inside of it, or the one that follows it"
+    """Check that the module can have attention as a child, and that it runs the forward of its class."""
+    name = type(host).__name__
     if "forward" in vars(host):
-        what = f"this {type(host).__name__} has a forward set on it, so attention here would never be called"
-        raise ExciteError(what, where=path, hint="take that forward off first, or name another module")
+        what = f"the forward of this {name} was replaced on the instance, so attention would never be called"
+        raise ExciteError(what, where=path, hint="delete that attribute first, or name another module")
+    hint = "name a module inside it, or the module after it"
     if hasattr(host, CHILD):
-        raise ExciteError(
-            f"{type(host).__name__} has an attribute {CHILD!r} of its own", where=path, hint=hint
-        )
+        raise ExciteError(f"{name} already has an attribute {CHILD!r}", where=path, hint=hint)
     code = getattr(type(host).forward, "__code__", None)
     containers = nn.Sequential | nn.ModuleList | nn.ModuleDict
     if isinstance(host, containers) or OWN_CHILDREN & set(code.co_names if code else ()):
-        what = f"{type(host).__name__} runs its children one by one, and would run attention as one of them"
+        what = f"{name} runs all of its children, and would run attention as one of them"
         raise ExciteError(what, where=path, hint=hint)
 
 
 def require_module(model: object) -> None:
-    """That it is a network, and not its name, its weights or an exported program."""
+    """Check that ``model`` is an initialized network, not a name, weights, or an exported program.
+
+    Raises:
+        ExciteError: if it is anything else.
+    """
     if isinstance(model, nn.Module):
         _refuse_lazy(model)
         return
-    hint = "a network by name comes from excite.create_model"
+    hint = "excite.create_model builds a network by name"
     if isinstance(model, torch.export.ExportedProgram):
         hint = "insert before exporting"
     elif isinstance(model, Mapping):
-        hint = "load weights into a network first"
-    what = f"a model is a torch.nn.Module, not {type(model).__name__}"
+        hint = "load the weights into a network first"
+    what = f"the model must be a torch.nn.Module, not {type(model).__name__}"
     raise ExciteError(what, hint=hint, exit_code=BAD_USAGE)
 
 
 def _refuse_lazy(model: nn.Module) -> None:
     for path, module in model.named_modules():
         if any(map(is_lazy, chain(module.parameters(recurse=False), module.buffers(recurse=False)))):
-            what = f"{type(module).__name__} has no weights yet: it takes their shape from its first input"
+            what = f"the weights of {type(module).__name__} are not initialized yet"
             hint = "run the model once on a batch of images first"
             raise ExciteError(what, where=path or "model", hint=hint, exit_code=BAD_USAGE)
 
 
 def refuse_transformed(model: nn.Module) -> None:
-    """What was traced, compiled, wrapped or quantized has its forward fixed elsewhere than in its modules."""
+    """Refuse a model that was traced, compiled, wrapped, or quantized.
+
+    The modules of such a model no longer define its forward.
+
+    Raises:
+        ExciteError: with the transformation, and the path of the first module that it changed.
+    """
     for path, module in model.named_modules():
-        origin = type(module).__module__
-        if type(module).__name__ == "FloatFunctional":  # an addition that may be quantized later
-            continue
-        if isinstance(module, torch.jit.ScriptModule | torch.fx.GraphModule):
-            state, remedy = "was traced", "insert before tracing"
-        elif origin.startswith("torch._dynamo"):
-            state, remedy = "was compiled", "insert before compiling"
-        elif isinstance(module, nn.parallel.DistributedDataParallel | nn.DataParallel):
-            state, remedy = "is wrapped for parallel training", "insert before wrapping"
-        elif ".quantized" in origin or any(map(_is_quantized, module.parameters(recurse=False))):
-            state, remedy = "was quantized", "insert before quantizing"
-        elif ".intrinsic" in origin or hasattr(module, "activation_post_process"):
-            state, remedy = "was fused or prepared for quantizing", "insert before that"
-        else:
-            continue
-        where = path or type(module).__name__
-        raise ExciteError(f"this model {state}", where=where, hint=remedy, exit_code=BAD_USAGE)
+        transformation = _transformation(module)
+        if transformation is not None:
+            state, remedy = transformation
+            where = path or type(module).__name__
+            raise ExciteError(f"this model {state}", where=where, hint=remedy, exit_code=BAD_USAGE)
+
+
+def _transformation(module: nn.Module) -> tuple[str, str] | None:
+    """How the module was transformed, and what to do about it; None if it was not."""
+    origin = type(module).__module__
+    if type(module).__name__ == "FloatFunctional":  # an addition that may be quantized later
+        return None
+    if isinstance(module, torch.jit.ScriptModule | torch.fx.GraphModule):
+        return "was traced", "insert before tracing"
+    if origin.startswith("torch._dynamo"):
+        return "was compiled", "insert before compiling"
+    if isinstance(module, nn.parallel.DistributedDataParallel | nn.DataParallel):
+        return "is wrapped for parallel training", "insert before wrapping"
+    if ".quantized" in origin or any(map(_is_quantized, module.parameters(recurse=False))):
+        return "was quantized", "insert before quantizing"
+    if ".intrinsic" in origin or hasattr(module, "activation_post_process"):
+        return "was fused or prepared for quantization", "insert before that"
+    return None
 
 
 def _is_quantized(parameter: nn.Parameter) -> bool:
-    """torchao keeps layers as they are, and makes their weights tensors of another class."""
+    """torchao keeps a layer's class and changes the class of its weights."""
     return type(parameter.data).__module__.partition(".")[0] == "torchao"

@@ -1,15 +1,15 @@
-"""Block class -> where attention belongs, as the paper places SE.
+"""The places of attention in each family of blocks, following the SE paper.
 
-Classes stand here by name, so that neither timm nor torchvision is imported; a subclass counts as its base.
-The strategies are those of the paper's ablation (arXiv 1709.01507, tables 14 and 15):
+Classes are listed by name, so that neither timm nor torchvision is imported; a subclass counts as its base.
+The placements are those of the paper's ablation (arXiv 1709.01507, tables 14 and 15):
 
 - ``standard``: on the branch after its last convolution and norm, before the addition;
-- ``pre``: on the branch before its first layer; the shortcut stays as it is;
+- ``pre``: on the branch before its first layer; the shortcut does not change;
 - ``post``: after the addition and its activation;
-- ``identity``: on the shortcut alone;
+- ``identity``: on the shortcut only;
 - ``inner``: inside the branch, after the 3x3 convolution and its norm.
 
-Where the paper says nothing, the row's comment says what was chosen.
+For networks that the paper does not cover, a comment gives the choice.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Place:
     """A place inside a block.
 
     Args:
-        way: how attention meets the module, a key of ``excite.insertion.attach.POSITIONS``.
-        module: its name inside the block; a negative number counts from the end, empty is the block itself.
-        width: the convolution or norm whose channels they are; empty where ``module`` itself says so.
+        position: a key of ``excite.insertion.attach.POSITIONS``.
+        module: name of the module inside the block; a negative number counts from the end, "" is the block.
+        width: the convolution or norm that declares the number of channels; "" if ``module`` does.
     """
 
     position: str
@@ -37,8 +37,8 @@ class Place:
 
 
 after, before = partial(Place, "after"), partial(Place, "before")
-# A shortcut that may be None, where the block then adds its bare input.
-undecorated = partial(Place, "on the shortcut")
+# A shortcut that is None if the block adds its input itself.
+on_shortcut = partial(Place, "on the shortcut")
 
 Chosen = Place | Callable[[nn.Module], Sequence[Place]]
 Family = Mapping[str, Chosen]
@@ -47,7 +47,7 @@ Family = Mapping[str, Chosen]
 def _residual(
     last: str, middle: str, shortcut: Place | None = None, first: str = "conv1", width: str = ""
 ) -> Family:
-    """A residual block by its module names; every family needs most of these."""
+    """The places of a residual block, by the names of its modules."""
     width = width or last
     places = {"standard": after(last, width), "pre": before(first), "post": after("", width)}
     if shortcut:
@@ -58,7 +58,7 @@ def _residual(
 
 
 def _after_each_activation(vgg: nn.Module) -> list[Place]:
-    """VGG: after the non-linearity of each convolution."""
+    """VGG: after the activation of each convolution."""
     layers = list(vgg.get_submodule("features").named_children())
     width, places = "", []
     for name, layer in layers:
@@ -72,7 +72,7 @@ def _after_each_activation(vgg: nn.Module) -> list[Place]:
 
 def _separable(block: nn.Module) -> list[Place]:
     """MobileNet v1 (an activation after the pointwise convolution): after each pointwise convolution, which
-    fits the published 4.2 -> 4.7 M parameters. In later nets after the depthwise, as theirs."""
+    fits the published 4.2 -> 4.7 M parameters. In later networks after the depthwise one, as their own SE."""
     return [after("bn2") if block.has_pw_act else after("se", "bn1")]
 
 
@@ -82,26 +82,26 @@ def _convnext(block: nn.Module) -> list[Place]:
 
 
 def _mobile_standard(block: nn.Module) -> list[Place]:
-    """After the depthwise convolution; where the block's own SE follows that, it is the site."""
+    """After the depthwise convolution; if the block has its own SE, that is the site."""
     own = is_attention(block.get_submodule("block")[-2])  # type: ignore[index]
     return [after("block.-2", "block.-3.0" if own else "block.-2.0")]
 
 
 def _fused(block: nn.Module) -> list[Place]:
-    """After the spatial convolution: of two layers it is the first, of one the only."""
+    """After the spatial convolution, the first of at most two layers."""
     layers = block.get_submodule("block")
     assert isinstance(layers, nn.Sequential)
     return [after(f"block.{-min(2, len(layers))}", f"block.{-min(2, len(layers))}.0")]
 
 
-_basic = _residual("bn2", "bn1", undecorated("downsample", "bn2"))
-_bottleneck = _residual("bn3", "bn2", undecorated("downsample", "bn3"))
+_basic = _residual("bn2", "bn1", on_shortcut("downsample", "bn2"))
+_bottleneck = _residual("bn3", "bn2", on_shortcut("downsample", "bn3"))
 _concatenated: Family = {"standard": after("")}
 _scaled: Family = {"standard": after("conv2d"), "post": after("", "conv2d")}
-# The paper has no SE-DenseNet. On each layer's new features, which is the branch before it joins the rest.
+# The paper has no SE-DenseNet. On the new features of each layer, before they are concatenated.
 _dense_layer: Family = {"standard": after("conv2"), "pre": before("norm1")}
-# MobileNet v2 and v3, EfficientNet: after the depthwise convolution, before the projection, where v3 and
-# EfficientNet have their own; the paper has none of them.
+# MobileNet v2 and v3, EfficientNet are not in the paper: after the depthwise convolution, before the
+# projection, where v3 and EfficientNet have their own SE.
 _depthwise: Family = {
     "standard": after("se", "bn2"),
     "pre": before("conv_pw"),
@@ -124,13 +124,13 @@ FAMILIES: Mapping[str, Family] = {
     "torchvision.models.resnet.Bottleneck": _bottleneck,
     "timm.models.resnet.BasicBlock": _basic,
     "timm.models.resnet.Bottleneck": _bottleneck,
-    "timm.models.res2net.Bottle2neck": _residual("bn3", "", undecorated("downsample", "bn3")),
+    "timm.models.res2net.Bottle2neck": _residual("bn3", "", on_shortcut("downsample", "bn3")),
     "timm.models.senet.SEResNetBlock": _basic,
     "timm.models.senet.Bottleneck": _bottleneck,
     "excite.models.cifar_resnet.BasicBlock": _residual("bn2", "bn1", after("shortcut", "bn2")),
     "excite.models.cifar_resnet.PreactBottleneck": _residual("conv3", "conv2", after("shortcut", "conv3")),
     "torchvision.models.regnet.ResBottleneckBlock": _residual(
-        "f", "f.b.1", undecorated("proj", "f.c.0"), first="f", width="f.c.0"
+        "f", "f.b.1", on_shortcut("proj", "f.c.0"), first="f", width="f.c.0"
     ),
     "timm.models.regnet.Bottleneck": {
         **_residual("conv3", "", first="conv1", width="conv3.conv"),
@@ -141,7 +141,7 @@ FAMILIES: Mapping[str, Family] = {
         **_residual("conv3", "conv2"),
         "identity": after("downsample", "conv3"),
     },
-    # The branch's end, whether it is added or concatenated.
+    # At the end of the branch, whether it is added or concatenated.
     "excite.models.shufflenet_v1.ShuffleUnit": {
         **_residual("bn3", "bn2"),
         "post": after(""),
@@ -153,7 +153,7 @@ FAMILIES: Mapping[str, Family] = {
     **{f"timm.models.inception_v3.Inception{letter}": _concatenated for letter in "ABCDE"},
     **{f"timm.models.inception_v4.Inception{letter}": _concatenated for letter in "ABC"},
     **{f"timm.models.inception_v4.Reduction{letter}": _concatenated for letter in "AB"},
-    # Residual modules alone: before the branch is scaled and added.
+    # Residual modules only: before the branch is scaled and added.
     **{f"timm.models.inception_resnet_v2.Block{size}": _scaled for size in (35, 17, 8)},
     "torchvision.models.vgg.VGG": {"standard": _after_each_activation},
     "timm.models.vgg.VGG": {"standard": _after_each_activation},
@@ -202,7 +202,7 @@ FAMILIES: Mapping[str, Family] = {
     },
 }
 
-# Attention that architectures come with, by the start of its class's full name.
+# Attention that is part of architectures, by the beginning of its full class name.
 NATIVE = (
     "excite.attention.",
     "timm.layers.cbam.",
@@ -220,12 +220,12 @@ NATIVE = (
 
 
 def full_name(cls: type) -> str:
-    """The name that the table uses: module and class."""
+    """Module and qualified name of a class, as in ``FAMILIES``."""
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def family_of(block: nn.Module) -> Family | None:
-    """The row of its class, or of the nearest base class that has one."""
+    """The family of the block's class, or of its nearest base class that has one."""
     for cls in type(block).__mro__:
         if family := FAMILIES.get(full_name(cls)):
             return family
@@ -233,7 +233,7 @@ def family_of(block: nn.Module) -> Family | None:
 
 
 def places(block: nn.Module, family: Family, placement: str) -> Sequence[Place]:
-    """Where ``strategy`` puts attention in this block; none where the family has no such place."""
+    """The places for ``placement`` in this block; none if the family does not have it."""
     chosen = family.get(placement, ())
     if isinstance(chosen, Place):
         return [chosen]
@@ -241,5 +241,5 @@ def places(block: nn.Module, family: Family, placement: str) -> Sequence[Place]:
 
 
 def is_attention(module: nn.Module) -> bool:
-    """Whether a library's class, or excite's, is attention by its name."""
+    """Whether the class of the module, or a base class, is a known attention module."""
     return any(full_name(cls).startswith(NATIVE) for cls in type(module).__mro__)

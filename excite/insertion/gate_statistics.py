@@ -1,4 +1,4 @@
-"""Mean and spread of every gate of a network over a data set."""
+"""Mean and standard deviation of every gate of a network over a data set."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class GateStatistics:
-    """What one attention module's gates are over a set of images.
+    """The gates of one attention module over a set of images.
 
     Args:
         path: of the attention module in the model.
-        mean: (C,) the gate of each channel, averaged over images and positions, float64.
-        std: (C,) its standard std over both.
-        variation: root mean square of the deviations over that of the means: the relative error that fixing
-            the gates at their means makes in what passes through them. 0 for gates that never move.
+        mean: (C,) float64, the gate of each channel, averaged over images and positions.
+        std: (C,) float64, its standard deviation over images and positions.
+        variation: root mean square of ``std`` divided by that of ``mean``: the relative error of the output
+            if the gates are replaced by their means. 0 for constant gates.
     """
 
     path: str
@@ -35,21 +35,28 @@ class GateStatistics:
 
 
 def measure_gates(model: nn.Module, loader: Batches) -> list[GateStatistics]:
-    """How much each gate varies between images; the model is left as it is.
+    """How much each gate of a model varies between images; the model does not change.
 
     Args:
-        model: with attention in it, inserted or its own, that has a method ``gates``; all of excite's has.
-        loader: batches of images (N, ...) and targets (N,), as the model takes them. Statistics are streamed:
-            memory does not grow with the number of images.
+        model: a model with attention, inserted or native, that has a method ``gates``, as that of excite has.
+        loader: batches of images (N, ...) and targets (N,). Statistics are streamed: memory does not grow
+            with the number of images.
 
     Raises:
-        ExciteError: if there is no attention with gates, or the loader has no images.
+        ExciteError: if the model has no gates, or the loader has no images.
+
+    Example:
+        >>> import excite, torch
+        >>> model = excite.create_model("cifar_resnet20", num_classes=10, attention="se")
+        >>> gates = measure_gates(model, [(torch.randn(4, 3, 32, 32), torch.zeros(4))])
+        >>> len(gates), gates[0].mean.shape
+        (9, torch.Size([16]))
     """
-    return _measure(model, loader)[0]
+    return measure_gates_and_logits(model, loader)[0]
 
 
 class _Moments:
-    """Streaming sums of a module's gates, per channel, in float64."""
+    """Streaming sums of the gates of a module and of their squares, per channel, in float64."""
 
     def __init__(self) -> None:
         self.count, self.sum, self.squares = 0.0, torch.zeros(()), torch.zeros(())
@@ -65,37 +72,41 @@ class _Moments:
     def statistics(self, path: str) -> GateStatistics:
         mean = self.sum / self.count
         variance = (self.squares / self.count - mean.square()).clamp(min=0)
-        rest = mean.square().mean()
-        variation = float((variance.mean() / rest).sqrt()) if rest > 0 else float(variance.mean() > 0)
+        power = mean.square().mean()
+        variation = float((variance.mean() / power).sqrt()) if power > 0 else float(variance.mean() > 0)
         return GateStatistics(path, mean, variance.sqrt(), variation)
 
 
-def _measure(model: nn.Module, loader: Batches) -> tuple[list[GateStatistics], Tensor, Tensor]:
+def measure_gates_and_logits(
+    model: nn.Module, loader: Batches
+) -> tuple[list[GateStatistics], Tensor, Tensor]:
+    """As ``measure_gates``, with the logits (N, classes) and targets (N,) of the same pass."""
     attention = {path: module for path, module in model.named_modules() if hasattr(module, "gates")}
-    # The parts of attention that is made of others are measured as one.
+    # Composite attention is measured as one module.
     outermost = [path for path in attention if not any(path.startswith(f"{other}.") for other in attention)]
     moments = {path: _Moments() for path in outermost if not isinstance(attention[path], FixedGate)}
     if not moments:
-        raise ExciteError("there are no gates in this model", hint="excite.insert puts some in")
-    handles = [attention[path].register_forward_pre_hook(held.add) for path, held in moments.items()]
+        raise ExciteError("this model has no gates", hint="insert attention with excite.insert")
+    handles = [attention[path].register_forward_pre_hook(sums.add) for path, sums in moments.items()]
     try:
-        logits, targets = _logits(model, loader)
+        logits, targets = collect_logits(model, loader)
     finally:
         for handle in handles:
             handle.remove()
-    return [held.statistics(path) for path, held in moments.items() if held.count], logits, targets
+    return [sums.statistics(path) for path, sums in moments.items() if sums.count], logits, targets
 
 
 @torch.no_grad()
-def _logits(model: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
-    """(N, classes) float32 logits in evaluation mode and (N,) targets, on the CPU."""
+def collect_logits(model: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
+    """Logits (N, classes) float32 in evaluation mode, and targets (N,), on the CPU."""
     like = next(iter(model.parameters()), torch.zeros(()))
     with evaluating(model):
         pairs = [(model(images.to(like.device)).float().cpu(), targets.cpu()) for images, targets in batches]
     if not pairs:
-        raise ExciteError("there are no images to measure on", where="loader", exit_code=BAD_USAGE)
+        raise ExciteError("the loader has no images", where="loader", exit_code=BAD_USAGE)
     return torch.cat([logits for logits, _ in pairs]), torch.cat([targets for _, targets in pairs])
 
 
-def _accuracy(logits: Tensor, targets: Tensor) -> float:
+def accuracy_of(logits: Tensor, targets: Tensor) -> float:
+    """The fraction of images (N,) whose largest logit, of (N, classes), is that of the target."""
     return float((logits.argmax(dim=1) == targets).float().mean())

@@ -1,4 +1,4 @@
-"""Put attention into a network and take it out again; the caller's model is left untouched."""
+"""Insert attention into a network and remove it again; the caller's model does not change."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from excite.attention import registry
-from excite.attention.random_start import random_start
 from excite.errors import BAD_USAGE, ExciteError
 from excite.insertion.attach import CHILD, RECORD, WithAttention, attach, detach, require_unchanged_class
-from excite.insertion.checks import check_attention, check_sites, refuse_transformed, require_module
+from excite.insertion.checks import check_reduction, check_sites, refuse_transformed, require_module
 from excite.insertion.copying import deep_copy
 from excite.insertion.site import Site, SiteTable
-from excite.insertion.sites import Selector, sites
+from excite.insertion.sites import Selector, find_sites
 
 
 @dataclass(frozen=True)
 class Insertion:
-    """What inserted attention remembers: its site, its name and its options."""
+    """The record that inserted attention carries: its site, its name, and its options."""
 
     site: Site
     attention: str
@@ -40,137 +39,166 @@ def insert(
     identity: bool = False,
     **options: Any,
 ) -> nn.Module:
-    """A copy of the model with attention in it; every name and value that it had stays.
+    """A copy of the model with attention; all parameters keep their names and values.
 
     The new parameters are ``<site>.attention.*``, on the device and in the dtype of their neighbors. Their
-    random start does not move the caller's random numbers: the next draw is the same with and without.
-    A hook on a site's module sees what attention makes of its output.
+    initialization leaves the caller's random numbers unchanged. A hook on a site's module receives the output
+    after attention.
 
     Args:
         attention: a name in ``excite.attention.registry``.
-        where: which modules, as for ``excite.sites``.
-        stages: levels of resolution, as for ``excite.sites``.
-        strategy: ``standard``, ``pre``, ``post``, ``identity`` (on the shortcut) or ``inner``.
-        reduction: of the attention; by default its own, 16 for SE.
-        identity: every gate starts at exactly one, so that the logits are those of the model, bit for bit. It
-            departs from the paper, whose gates start near one half and so halve a trained network's channels.
+        where: the modules, as in ``excite.sites``.
+        stages: levels of resolution, as in ``excite.sites``.
+        placement: ``standard``, ``pre``, ``post``, ``identity`` (on the shortcut), or ``inner``; see table 14
+            of Hu et al. 2018, https://arxiv.org/abs/1709.01507.
+        reduction: ratio r of channels to hidden units; by default that of the attention, 16 for SE.
+        identity: start with every gate at exactly one, so that the logits equal those of the model, bit for
+            bit. The gates of the paper start near one half, which halves the channels of a trained network.
         options: further options of the attention.
 
     Raises:
-        ExciteError: for an unknown attention, option, strategy or stage; a site that has attention already or
-            that has no channels; a reduction above the channels; attention that cannot start as the identity;
-            a model that was traced, compiled, wrapped for many processes or quantized.
+        ExciteError: if the attention, an option, the placement, or a stage is unknown; if a site has
+            attention already or has no channels; if the reduction exceeds the channels; if the attention
+            cannot start as the identity; or if the model was traced, compiled, wrapped for parallel training,
+            or quantized.
+
+    Example:
+        >>> import excite, torch
+        >>> model = excite.create_model("cifar_resnet20", num_classes=10).eval()
+        >>> with_se = excite.insert(model, "se", reduction=4, identity=True)
+        >>> images = torch.zeros(2, 3, 32, 32)
+        >>> torch.equal(with_se(images), model(images))
+        True
     """
     require_module(model)
     refuse_transformed(model)
     settings = {**options, **({} if reduction is None else {"reduction": reduction})}
     if identity:
         settings["identity"] = True
-    check_attention(attention, settings)
-    table = sites(model, where=where, stages=stages, placement=placement)
-    check_sites(model, table, attention, settings)
-    changed = deep_copy(model)
-    neighbors = _neighbors(changed)
-    with random_start():
-        for site in table:
-            with torch.device("cpu"):
-                module = registry.create_attention(attention, site.channels, **settings)
-            like = neighbors.get(site.path, neighbors.get(site.block))
-            if like is not None:
-                module = module.to(like.device, like.dtype)
-            record = Insertion(replace(site, has_attention=True), attention, dict(settings))
-            setattr(module, RECORD, record)
-            attach(changed, site.path, module, site.position)
-    return changed
+    table, finder = find_sites(model, where=where, stages=stages, placement=placement)
+    check_sites(table, finder)
+    modules = _create(attention, table, settings)
+    check_reduction(table, attention, settings)
+    copy = deep_copy(model)
+    neighbors = _neighbors(copy)
+    for site, module in zip(table, modules, strict=True):
+        like = neighbors.get(site.path, neighbors.get(site.block))
+        if like is not None:
+            module.to(like.device, like.dtype)
+        setattr(module, RECORD, Insertion(replace(site, has_attention=True), attention, dict(settings)))
+        attach(copy, site.path, module, site.position)
+    return copy
+
+
+def _create(attention: str, table: SiteTable, options: Mapping[str, Any]) -> list[nn.Module]:
+    """One attention module for each site, on the CPU.
+
+    The seed comes from the caller's generator and leaves its state unchanged, so that two models built from
+    one seed share every weight that they have in common.
+    """
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(int(torch.randint(2**62, (), device="cpu")))
+        with torch.device("cpu"):
+            return [registry.create_attention(attention, site.channels, **options) for site in table]
 
 
 def remove(model: nn.Module) -> nn.Module:
-    """A copy of the model without the attention that ``insert`` put in: the original, in names and classes.
+    """A copy of the model without inserted attention, with the original names and classes.
+
+    Attention that is part of the architecture stays.
 
     Raises:
-        ExciteError: if there is none; attention that an architecture was built with stays. Also if a
-            module's class was changed after insertion, other than by a parametrization, which stays.
+        ExciteError: if the model has no inserted attention, or if the class of a module was changed after
+            ``insert`` by anything but a parametrization.
+
+    Example:
+        >>> import excite
+        >>> model = excite.create_model("cifar_resnet20", num_classes=10)
+        >>> list(excite.remove(excite.insert(model)).state_dict()) == list(model.state_dict())
+        True
     """
     require_module(model)
     table = inserted_sites(model)
     if not table:
-        hint = "attention that a model was built with is left out when it is built"
-        raise ExciteError("nothing was inserted into this model", hint=hint, exit_code=BAD_USAGE)
-    for site in table:  # a copy would have no other class to refuse
+        hint = "to leave out attention that belongs to an architecture, build the model without it"
+        raise ExciteError("this model has no inserted attention", hint=hint, exit_code=BAD_USAGE)
+    for site in table:  # before copying, which would restore the class
         require_unchanged_class(model.get_submodule(site.path), site.path)
-    changed = deep_copy(model)
+    copy = deep_copy(model)
     for site in table:
-        detach(changed, site.path)
-    return changed
+        detach(copy, site.path)
+    return copy
 
 
 def inserted_sites(model: nn.Module) -> SiteTable:
-    """The sites where inserted attention sits, in the order of the model; empty where there are none.
+    """The sites of inserted attention, in the order of the model.
 
     Raises:
-        ExciteError: if a module that carried attention was replaced by one that does not call it.
+        ExciteError: if a module with attention was replaced by one that does not call it.
     """
     return SiteTable(record.site for record in _records(model))
 
 
 def insertions(model: nn.Module) -> list[dict[str, Any]]:
-    """What was inserted, as JSON: one set of arguments for each ``insert`` that makes the same model again.
+    """The arguments of the ``insert`` calls that rebuild the model from the plain one, as JSON values.
 
-    rebuilt = plain
-    for arguments in insertions(model):
-        rebuilt = insert(rebuilt, **arguments)
+    Example:
+        >>> import excite
+        >>> model = excite.create_model("cifar_resnet20", num_classes=10)
+        >>> insertions(excite.insert(model, where="layer3.0"))
+        [{'attention': 'se', 'placement': 'standard', 'where': ['layer3.0.bn2']}]
     """
-    found: list[dict[str, Any]] = []
+    calls: list[dict[str, Any]] = []
     for record in _records(model):
-        arguments = {"attention": record.attention, "strategy": record.site.placement, **record.options}
-        for one in found:
-            if {name: value for name, value in one.items() if name != "where"} == arguments:
-                one["where"].append(record.site.path)
+        arguments = {"attention": record.attention, "placement": record.site.placement, **record.options}
+        for call in calls:
+            if {name: value for name, value in call.items() if name != "where"} == arguments:
+                call["where"].append(record.site.path)
                 break
         else:
-            found.append({**arguments, "where": [record.site.path]})
-    return found
+            calls.append({**arguments, "where": [record.site.path]})
+    return calls
 
 
 def convert(model: nn.Module, function: Callable[[nn.Module], nn.Module]) -> nn.Module:
-    """Runs a function that puts other modules in place of a model's, and keeps inserted attention.
+    """Apply a function that replaces modules of the model, and keep inserted attention.
 
-    Conversions such as ``torch.nn.SyncBatchNorm.convert_sync_batchnorm`` rebuild every batch norm, and so
-    lose what an attended one does beside normalizing. Here attention is lifted off, and put back on the
-    result. Works in place where the function does.
+    Conversions such as ``torch.nn.SyncBatchNorm.convert_sync_batchnorm`` rebuild every batch norm and would
+    drop its attention. The attention is detached before and attached to the result; in place if the function
+    works in place.
     """
-    held = [(record.site, detach(model, record.site.path)) for record in _records(model)]
-    changed = model
+    detached = [(record.site, detach(model, record.site.path)) for record in _records(model)]
+    converted = model
     try:
-        changed = function(model)
+        converted = function(model)
     finally:
-        for site, attention in held:
-            attach(changed, site.path, attention, site.position)
-    return changed
+        for site, attention in detached:
+            attach(converted, site.path, attention, site.position)
+    return converted
 
 
 def _records(model: nn.Module) -> list[Insertion]:
     modules = dict(model.named_modules())
-    found = []
+    records = []
     for path, module in modules.items():
         record: Insertion | None = getattr(module, RECORD, None)
         if record is None:
             continue
-        above = path.removesuffix(CHILD).removesuffix(".")
-        host = modules[above]
+        parent = path.removesuffix(CHILD).removesuffix(".")
+        host = modules[parent]
         if not isinstance(host, WithAttention):
             raise ExciteError(
-                f"the attention here is never called, since {type(host).__name__} took its module's place",
-                where=above,
+                f"the attention is never called, because a {type(host).__name__} replaced its module",
+                where=parent,
                 hint="run such a conversion before insert, or through excite.insertion.insert.convert",
             )
-        found.append(replace(record, site=replace(record.site, path=above)))
-    return found
+        records.append(replace(record, site=replace(record.site, path=parent)))
+    return records
 
 
 def _neighbors(model: nn.Module) -> dict[str, Tensor]:
-    """For each module a floating-point tensor to be like: its own first, else the last one before it."""
-    found: dict[str, Tensor] = {}
+    """For each module, a tensor with the device and dtype to use: its own first one, else the last before."""
+    neighbors: dict[str, Tensor] = {}
     last: Tensor | None = next((p for p in model.parameters() if p.is_floating_point()), None)
     for path, module in model.named_modules():
         tensors = chain(module.parameters(), module.buffers())
@@ -178,5 +206,5 @@ def _neighbors(model: nn.Module) -> dict[str, Tensor]:
         if own is not None:
             last = own
         if last is not None:
-            found[path] = last
-    return found
+            neighbors[path] = last
+    return neighbors

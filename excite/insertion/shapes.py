@@ -1,4 +1,4 @@
-"""The shapes inside a model."""
+"""The shapes of the feature maps inside a model."""
 
 from __future__ import annotations
 
@@ -13,88 +13,113 @@ from torch import Tensor, nn
 
 from excite.insertion.copying import deep_copy
 
-Shapes = Mapping[str, tuple[int, ...]]
+Shape = tuple[int, ...]
+Shapes = Mapping[str, Shape]
 
-# Sides to try: what most ImageNet nets are made for, what Inception needs, and what small ones are made for.
+# Sides to try: of most ImageNet networks, of Inception, and of networks for small images.
 SIDES = (224, 299, 32)
 SMALL = 30_000_000  # parameters
 
 
 class Trace(NamedTuple):
-    """What a run of a model on a pair of square images showed, by the paths of its modules.
+    """The calls of a model's modules, by path, in one forward pass of two square images.
 
     Args:
-        inputs: shape of a module's first input.
-        outputs: shape of its output, where that is one tensor.
+        inputs: shape of each module's first input.
+        outputs: shape of its output, if that is one tensor.
         called: modules that ran.
-        every: the shapes of all calls' first inputs, ("before", path), and outputs, ("after", path); () where
-            that is no tensor.
+        calls: shapes over all calls, of first inputs under ("before", path), of outputs under ("after",
+            path); () if that is not a tensor.
     """
 
     inputs: Shapes
     outputs: Shapes
     called: frozenset[str]
-    every: Mapping[tuple[str, str], set[tuple[int, ...]]]
+    calls: Mapping[tuple[str, str], set[Shape]]
+
+
+class _Recorder:
+    """A forward hook for every module that records shapes."""
+
+    def __init__(self) -> None:
+        self.inputs: dict[str, Shape] = {}
+        self.outputs: dict[str, Shape] = {}
+        self.called: set[str] = set()
+        self.calls: dict[tuple[str, str], set[Shape]] = {}
+
+    def record(
+        self, path: str, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> None:
+        self.called.add(path)
+        first = next(iter([*args, *kwargs.values()]), None)
+        if isinstance(first, Tensor):
+            self.inputs[path] = tuple(first.shape)
+        if isinstance(output, Tensor):
+            self.outputs[path] = tuple(output.shape)
+        for position, value in (("before", first), ("after", output)):
+            shape = tuple(value.shape) if isinstance(value, Tensor) else ()
+            self.calls.setdefault((position, path), set()).add(shape)
+
+    def trace(self) -> Trace:
+        return Trace(self.inputs, self.outputs, frozenset(self.called), self.calls)
 
 
 def trace_shapes(model: nn.Module) -> Trace:
-    """Run a model on a pair of square images and note its modules' calls.
+    """Run a copy of the model on two square images and record the calls of its modules.
 
-    A skeleton of the model runs, on the meta device, where nothing is computed; the model itself is not
-    touched. Torch imports its compiler to know shapes on that device: a small network is asked in earnest
-    instead as long as nobody has imported it, which is 20 ms and not 2 s of a cold ``excite predict``.
-    A module that is called more than once is listed with its last call. Where the model does not take images,
-    nothing is listed.
+    The copy is on the meta device, where nothing is computed. There, PyTorch imports its compiler, which
+    takes 2 s; until something else has imported it, a small network runs on the CPU instead, which takes 20
+    ms.
+
+    Returns:
+        the last call of each module; an empty trace if the model accepts none of the usual image sizes.
     """
     device = "cpu" if _is_small(model) and "torch._dynamo" not in sys.modules else "meta"
     skeleton = _skeleton(model, device)
     for channels, side in _image_sizes(model):
-        inputs: dict[str, tuple[int, ...]] = {}
-        outputs: dict[str, tuple[int, ...]] = {}
-        called: set[str] = set()
-        every: dict[tuple[str, str], set[tuple[int, ...]]] = {}
+        recorder = _Recorder()
         handles = [
-            module.register_forward_hook(
-                partial(_note, path, inputs, outputs, called, every), with_kwargs=True
-            )
+            module.register_forward_hook(partial(recorder.record, path), with_kwargs=True)
             for path, module in skeleton.named_modules()
         ]
         try:
             with torch.no_grad():
                 skeleton(torch.zeros(2, channels, side, side, device=device, dtype=_dtype(model)))
-            return Trace(inputs, outputs, frozenset(called), every)
-        except Exception:  # whatever a foreign model raises at a size that it was not made for
+            return recorder.trace()
+        except Exception:  # a user's model may raise anything at a size that it was not made for
             continue
         finally:
             for handle in handles:
                 handle.remove()
-    return Trace({}, {}, frozenset(), {})
+    return _Recorder().trace()
 
 
 def stage_of(shape: Sequence[int], shapes: Trace) -> int | None:
     """The level of resolution of (N, C, H, W) features: one more each time that the height halves.
 
-    Counted as the paper counts a ResNet's: its stem, at half of the image, is 1, layer1 to layer4 are 2 to 5.
-    Nets that compute at the full size first, as VGG and CIFAR nets do, begin with 1 there. Unpadded
-    convolutions shave a few rows off, so the number is rounded.
+    Counted as the paper counts a ResNet: its stem, at half of the image's resolution, is stage 1, and layer1
+    to layer4 are 2 to 5. Networks that start at full resolution, such as VGG and networks for CIFAR, have
+    stage 1 there. Unpadded convolutions lose a few rows, so the number is rounded.
     """
-    inputs, outputs = shapes.inputs, shapes.outputs
-    image = inputs.get("", ())
+    image = shapes.inputs.get("", ())
     if len(shape) != 4 or len(image) != 4:
         return None
-    full = any(len(s) == 4 and s[1] > image[1] and s[2] * 1.4 > image[2] for s in outputs.values())
-    return round(math.log2(image[2] / shape[2])) + full
+    starts_at_full_resolution = any(
+        len(output) == 4 and output[1] > image[1] and output[2] * 1.4 > image[2]
+        for output in shapes.outputs.values()
+    )
+    return round(math.log2(image[2] / shape[2])) + starts_at_full_resolution
 
 
 def _is_small(model: nn.Module) -> bool:
-    """Whether a pair of images is soon through it: on the CPU, in float32."""
+    """Whether two images take little time: a small network on the CPU, in float32."""
     tensors = [*model.parameters(), *model.buffers()]
-    here = all(tensor.device.type == "cpu" for tensor in tensors)
-    return here and _dtype(model) == torch.float32 and sum(map(Tensor.numel, tensors)) < SMALL
+    on_cpu = all(tensor.device.type == "cpu" for tensor in tensors)
+    return on_cpu and _dtype(model) == torch.float32 and sum(map(Tensor.numel, tensors)) < SMALL
 
 
 def _skeleton(model: nn.Module, device: str) -> nn.Module:
-    """The model's structure in evaluation mode, without the caller's hooks; on the CPU with its weights."""
+    """A copy in evaluation mode, without the caller's hooks; on the CPU it shares the model's weights."""
     memo: dict[int, Any] = {}
     for parameter in model.parameters():
         memo[id(parameter)] = nn.Parameter(parameter.detach().to(device), requires_grad=False)
@@ -108,7 +133,7 @@ def _skeleton(model: nn.Module, device: str) -> nn.Module:
 
 
 def _image_sizes(model: nn.Module) -> list[tuple[int, int]]:
-    """(channels, side) to try: what timm declares, else the first convolution's channels at usual sides."""
+    """(channels, side) to try: the size that timm declares, then usual sides."""
     convolutions = (module for module in model.modules() if isinstance(module, nn.Conv2d))
     channels = next((convolution.in_channels for convolution in convolutions), 3)
     declared = getattr(model, "pretrained_cfg", None) or {}
@@ -118,24 +143,3 @@ def _image_sizes(model: nn.Module) -> list[tuple[int, int]]:
 
 def _dtype(model: nn.Module) -> torch.dtype:
     return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-
-
-def _note(
-    path: str,
-    inputs: dict[str, tuple[int, ...]],
-    outputs: dict[str, tuple[int, ...]],
-    called: set[str],
-    every: dict[tuple[str, str], set[tuple[int, ...]]],
-    _module: nn.Module,
-    arguments: tuple[Any, ...],
-    keywords: dict[str, Any],
-    output: Any,
-) -> None:
-    called.add(path)
-    first = next(iter([*arguments, *keywords.values()]), None)
-    if isinstance(first, Tensor):
-        inputs[path] = tuple(first.shape)
-    if isinstance(output, Tensor):
-        outputs[path] = tuple(output.shape)
-    for position, value in (("before", first), ("after", output)):
-        every.setdefault((position, path), set()).add(tuple(value.shape) if isinstance(value, Tensor) else ())

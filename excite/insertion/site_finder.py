@@ -1,4 +1,4 @@
-"""Looks at one model: which sites it has by the table of families, and what a module's site would be."""
+"""The sites of one model: those of its known blocks, and the site of any single module."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from excite.insertion.site import Site
 HOW_TO_NAME = (
     "name modules with where=: a path such as 'layer3.*.conv2', a class, or a function of path and module"
 )
-# A path says its stage before any shape does: dilated nets do not shrink where others do.
+# The path takes precedence over shapes: dilated networks do not shrink where others do.
 STAGE_NAMES = (
     (re.compile(r"(?:^|\.)(?:layer|denseblock|transition|trunk_output\.block)(\d+)(?:\.|$)"), 1),
     (re.compile(r"^s(\d)\."), 1),
@@ -26,7 +26,7 @@ STAGE_NAMES = (
 
 
 class SiteFinder:
-    """One look at a model; its shapes are found when they are first asked for."""
+    """Finds sites in a model; the model runs once, when a shape is needed for the first time."""
 
     def __init__(self, model: nn.Module, placement: str) -> None:
         self.model, self.placement = model, placement
@@ -34,7 +34,7 @@ class SiteFinder:
             f"{path}.{CHILD}" for path, module in model.named_modules() if isinstance(module, WithAttention)
         ]
         inside = tuple(f"{path}." for path in inserted)
-        # What is inside inserted attention is no place for more.
+        # Modules inside inserted attention are no sites.
         self.modules = {
             path: module
             for path, module in model.named_modules()
@@ -46,8 +46,11 @@ class SiteFinder:
         return trace_shapes(self.model)
 
     def family_sites(self) -> list[Site]:
-        """Sites by the table, in the order of the model; a block without such a place has way ''."""
-        found = []
+        """The sites of known blocks in the order of the model.
+
+        A block whose family lacks the placement gives one site with position "".
+        """
+        sites = []
         for path, block in self.modules.items():
             family = family_of(block)
             if family is None:
@@ -56,53 +59,47 @@ class SiteFinder:
             spots = places(block, family, self.placement)
             if not spots:
                 kind = _kind(block)
-                found.append(Site(path, path, kind, "", 0, None, self.placement, native))
-            found += [self._place(path, block, spot, native) for spot in spots]
-        return found
+                sites.append(Site(path, path, kind, "", 0, None, self.placement, native))
+            sites += [self._family_site(path, block, spot, native) for spot in spots]
+        return sites
 
-    def undecorated_site(self, path: str) -> Site:
-        """After the output of a module that no family speaks of; before its input with ``pre``."""
+    def module_site(self, path: str) -> Site:
+        """The site of a module without a family: after its output, or before its input with ``pre``."""
         module = self.modules[path]
         position = {"standard": "after", "pre": "before"}.get(self.placement, "")
         host, name = _descend(module, path, position)
-        width, taken = self._width(host, name, position), isinstance(host, WithAttention)
-        return self._site(name, path, module, position, width, taken)
+        channels = self._channels(host, name, position)
+        return self._site(name, path, module, position, channels, isinstance(host, WithAttention))
 
-    def _place(self, path: str, block: nn.Module, spot: Place, native: bool) -> Site:
+    def _family_site(self, path: str, block: nn.Module, spot: Place, native: bool) -> Site:
         name = _absolute(block, path, spot.module)
         position = spot.position
         host = submodule(self.model, name)
-        if position == "on the shortcut" and (host is not None):
-            position = "after"
-        if host is None and position != "on the shortcut":
-            what = f"{type(block).__name__} has no {spot.module!r} here, which its kind of block has"
-            raise ExciteError(what, where=path or "model", hint=HOW_TO_NAME)
         if host is not None:
+            position = "after" if position == "on the shortcut" else position
             host, name = _descend(host, name, position)
+        elif position != "on the shortcut":
+            what = f"{type(block).__name__} has no module {spot.module!r}, unlike other blocks of its family"
+            raise ExciteError(what, where=path or "model", hint=HOW_TO_NAME)
         if spot.width:
-            width = submodule(self.model, _absolute(block, path, spot.width))
-            channels = 0 if width is None else _declared(width, "after")
+            layer = submodule(self.model, _absolute(block, path, spot.width))
+            channels = 0 if layer is None else _declared_channels(layer, "after")
         else:
-            channels = self._width(host, name, position)
-        taken = native or isinstance(host, WithAttention)
-        return self._site(name, path, block, position, channels, taken)
+            channels = self._channels(host, name, position)
+        has_attention = native or isinstance(host, WithAttention)
+        return self._site(name, path, block, position, channels, has_attention)
 
     def _site(
-        self,
-        name: str,
-        path: str,
-        block: nn.Module,
-        position: str,
-        channels: int,
-        taken: bool,
+        self, name: str, path: str, block: nn.Module, position: str, channels: int, has_attention: bool
     ) -> Site:
-        return Site(name, path, _kind(block), position, channels, self._stage(name), self.placement, taken)
+        stage = self._stage(name)
+        return Site(name, path, _kind(block), position, channels, stage, self.placement, has_attention)
 
-    def _width(self, host: nn.Module | None, name: str, position: str) -> int:
-        """Channels by the layer's own word, else by its shape."""
+    def _channels(self, host: nn.Module | None, name: str, position: str) -> int:
+        """The channels that the layer declares, else those of its shape."""
         if host is None:
             return 0
-        if declared := _declared(host, position):
+        if declared := _declared_channels(host, position):
             return declared
         shapes = self.shapes.inputs if position == "before" else self.shapes.outputs
         shape = shapes.get(name, ())
@@ -125,29 +122,29 @@ def _kind(module: nn.Module) -> str:
 
 
 def submodule(model: nn.Module, path: str) -> nn.Module | None:
-    """The module called ``path``, or None where there is none, or None stands."""
-    above, _, name = path.rpartition(".")
+    """The module at ``path``, or None if there is none."""
+    parent, _, name = path.rpartition(".")
     try:
-        found = getattr(model.get_submodule(above), name) if name else model
+        module = getattr(model.get_submodule(parent), name) if name else model
     except AttributeError:
         return None
-    return found if isinstance(found, nn.Module) else None
+    return module if isinstance(module, nn.Module) else None
 
 
 def _absolute(block: nn.Module, path: str, name: str) -> str:
-    """A place's path in the model; negative numbers count a Sequential's layers from its end."""
+    """The path of a block's module in the model; -1 in ``name`` is the last layer of a Sequential."""
     names = path.split(".") if path else []
-    here: nn.Module | None = block
+    module: nn.Module | None = block
     for part in name.split(".") if name else []:
-        children = list(dict(here.named_children())) if here is not None else []
-        counted = part.startswith("-") and len(children) >= -int(part)
-        names.append(children[int(part)] if counted else part)
-        here = None if here is None else getattr(here, names[-1], None)
+        children = list(dict(module.named_children())) if module is not None else []
+        from_end = part.startswith("-") and len(children) >= -int(part)
+        names.append(children[int(part)] if from_end else part)
+        module = None if module is None else getattr(module, names[-1], None)
     return ".".join(names)
 
 
 def _descend(module: nn.Module, path: str, position: str) -> tuple[nn.Module, str]:
-    """Into a Sequential's last layer (its first with ``before``): it would run attention as a layer more."""
+    """The last layer of a Sequential (the first for ``before``), since a Sequential cannot host attention."""
     while isinstance(module, nn.Sequential) and len(module) and type(module).forward is nn.Sequential.forward:
         children = list(module.named_children())
         name, module = children[0 if position == "before" else -1]
@@ -155,8 +152,8 @@ def _descend(module: nn.Module, path: str, position: str) -> tuple[nn.Module, st
     return module, path
 
 
-def _declared(module: nn.Module, position: str) -> int:
-    """The channels that a layer says it has; 0 where it does not say."""
+def _declared_channels(module: nn.Module, position: str) -> int:
+    """The channels in the attributes of a convolution or norm; 0 for other layers."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         return module.in_channels if position == "before" else module.out_channels
     if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm | nn.InstanceNorm2d):

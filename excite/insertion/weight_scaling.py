@@ -1,4 +1,4 @@
-"""A factor a channel, multiplied into the weights of the layer before it or behind it."""
+"""Multiply one factor per channel into the weights of the layer before or after it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from excite.insertion.attach import WithAttention
 # Classes by name, so that timm is not imported; BatchNormAct2d is batch norm and an activation in one.
 CONVOLUTIONS = frozenset({"Conv2d", "Conv2dSame"})
 NORMS = frozenset({"BatchNorm2d", "SyncBatchNorm", "GroupNorm", "BatchNormAct2d"})
-# f(s x) = s f(x), for the first only where s >= 0: a factor may be moved from behind them to before them.
+# f(s x) = s f(x), for HOMOGENEOUS only if s >= 0: a factor may move from their output to their input.
 HOMOGENEOUS = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.MaxPool2d, nn.AdaptiveMaxPool2d)
 LINEAR = (nn.Identity, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Dropout, nn.Dropout2d)
 
 
 def scale_output(layer: nn.Module, gate: Tensor) -> bool:
-    """Makes layer(x) what gate * layer(x) was, in place; False where its weights cannot do that.
+    """Replace layer(x) by gate * layer(x), in place; False if the layer has no such weights.
 
     Args:
         gate: (C,) for a layer with output (N, C, H, W).
@@ -24,7 +24,7 @@ def scale_output(layer: nn.Module, gate: Tensor) -> bool:
     if kind not in CONVOLUTIONS | NORMS or layer.weight is None:
         return False
     activation = getattr(layer, "act", None)
-    if activation is not None and not _passes(activation, gate):
+    if activation is not None and not _commutes(activation, gate):
         return False
     weight, bias = layer.weight, layer.bias
     assert isinstance(weight, Tensor)
@@ -35,20 +35,18 @@ def scale_output(layer: nn.Module, gate: Tensor) -> bool:
 
 
 def scale_output_before(sequence: nn.Sequential, name: str, gate: Tensor) -> bool:
-    """The same for the layer that makes the input of the one called ``name``, through activations that let
-    a factor pass."""
-    layers = list(sequence.named_children())
-    place = [own for own, _ in layers].index(name)
-    for _, layer in reversed(layers[:place]):
-        if not _passes(layer, gate):
+    """As ``scale_output``, for the nearest layer before ``name`` that does not commute with a factor."""
+    names = [child for child, _ in sequence.named_children()]
+    for layer in reversed(list(sequence)[: names.index(name)]):
+        if not _commutes(layer, gate):
             return scale_output(layer, gate)
     return False
 
 
 def scale_input(layer: nn.Module, gate: Tensor) -> bool:
-    """Makes layer(x) what layer(gate * x) was, in place; False where its weights cannot do that.
+    """Replace layer(x) by layer(gate * x), in place; False if the layer has no such weights.
 
-    Batch norm takes a factor only as it is in evaluation, with its running statistics.
+    For batch norm, this is exact in evaluation mode only, with its running statistics.
 
     Args:
         gate: (C,) for a layer with input (N, C, H, W).
@@ -73,8 +71,8 @@ def scale_input(layer: nn.Module, gate: Tensor) -> bool:
     return True
 
 
-def _passes(layer: nn.Module, gate: Tensor) -> bool:
-    """Whether a factor behind the layer does the same before it."""
+def _commutes(layer: nn.Module, gate: Tensor) -> bool:
+    """Whether layer(gate * x) = gate * layer(x)."""
     if isinstance(layer, WithAttention):
         return False
     positive = bool((gate >= 0).all())
@@ -82,6 +80,6 @@ def _passes(layer: nn.Module, gate: Tensor) -> bool:
 
 
 def _kind(layer: nn.Module) -> str:
-    """The name of a layer's class if it is PyTorch's or timm's own: a subclass may do more."""
+    """The name of a layer's class in PyTorch or timm, else "": a subclass may do more."""
     kind = layer.plain if isinstance(layer, WithAttention) else type(layer)
     return kind.__name__ if kind.__module__.partition(".")[0] in ("torch", "timm") else ""

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from excite.config.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.insertion.insert import insert
 from excite.insertion.sites import Selector
@@ -17,7 +18,6 @@ from excite.models.registry import REGISTRY
 from excite.models.third_party import library_errors, without_compiler
 from excite.models.truncate import truncate
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 # Images up to this side lose too much to the ImageNet stem, which shrinks them fourfold at once.
 LARGEST_FOR_CIFAR_STEM = 64
 
@@ -113,7 +113,7 @@ def input_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
         if declared := get_pretrained_cfg(bare):
             return tuple(declared.mean), tuple(declared.std)
-    return IMAGENET
+    return IMAGENET_MEAN, IMAGENET_STD
 
 
 def _from_excite(

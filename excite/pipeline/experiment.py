@@ -7,6 +7,7 @@ from pathlib import Path
 
 from excite.config.train_config import TrainConfig
 from excite.data.manifest import Manifest
+from excite.data.paths import data_name
 from excite.data.pixel_cache import cached_pixels
 from excite.models.catalog import create_model
 from excite.models.weights import load_weights
@@ -70,8 +71,7 @@ def run_folder(config: TrainConfig, *, resume: bool) -> Path:
     """``config.out``, or ``runs/`` and the data set's name; to resume, the newest run of that name."""
     if config.out:
         return Path(config.out)
-    data = Path(config.data)
-    name = data.stem if data.suffix.lower() == ".csv" else data.resolve().name
+    name = data_name(config.data)
     return newest_run(Path("runs") / name, config.data) if resume else Path("runs") / name
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from excite.audit.audit import Audit, audit
 from excite.config.train_config import TrainConfig
-from excite.data.file_validation import check_files, require_readable
+from excite.data.file_validation import read_checked
 from excite.data.paths import refuse_inside_data
 from excite.data.reading import read_manifest
-from excite.data.split import apply_group_pattern
 from excite.errors import ExciteError
 from excite.runs.derive import intensity_range_of
 from excite.system.cache import cache_directory
@@ -42,21 +41,16 @@ def prepare_data(config: TrainConfig, out: Path, display: Display) -> Audit:
         split_column=config.split_column,
     )
     refuse_inside_data(out, config.data, manifest.table["path"])
-    for left_out in manifest.left_out:
-        display.note(str(left_out))
-    checked, bad = check_files(
+    checked, _ = read_checked(
         manifest,
+        max_unreadable=config.max_unreadable,
         max_pixels=config.max_pixels,
         cache=cache_directory(),
-        progress=display.stage("checking images"),
+        display=display,
+        group_pattern=config.group_pattern,
     )
     if (range_ := intensity_range_of(config)) is not None:
         checked = replace(checked, intensity_range=range_)
-    for file in bad:
-        display.note(f"left out: {file.path}: {file.reason}")
-    require_readable(bad, len(manifest), config.max_unreadable)
-    if config.group_pattern is not None:
-        checked = apply_group_pattern(checked, config.group_pattern)
     audited = audit(
         checked,
         near_duplicates=config.near_duplicates,

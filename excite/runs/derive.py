@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from excite.config.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from excite.config.overrides import module_paths, stage_numbers
 from excite.config.train_config import TrainConfig
 from excite.data.augmentation import PRESETS, Augmentation
 from excite.data.intensity import IntensityRange, parse_range
 from excite.data.manifest import normalize_name
-from excite.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from excite.data.preprocessing import Preprocessing
 from excite.errors import unknown_name
 from excite.evaluation.evaluate import EvaluationSpec
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from excite.data.file_validation import check_files, require_readable
+from excite.data.file_validation import read_checked
 from excite.data.intensity import IntensityRange, range_warning
 from excite.data.manifest import Manifest, normalize_name
 from excite.data.paths import refuse_inside_data
@@ -59,8 +59,6 @@ def read_images(
                 "each image counts as a group of its own; define the groups of this data with "
                 "--group-pattern, or --group-column for a CSV"
             )
-    for left_out in manifest.left_out:
-        display.note(str(left_out))
     return manifest, grouped_by
 
 
@@ -131,16 +129,14 @@ def check_images(
     Raises:
         ExciteError: for too many unreadable files, and for changed images of the run.
     """
-    checked, unreadable = check_files(
+    checked, unreadable = read_checked(
         manifest,
+        max_unreadable=max_unreadable,
         max_pixels=run.config.max_pixels,
         cache=cache_directory(),
-        progress=display.stage("checking images"),
+        display=display,
         complete=False,
     )
-    for file in unreadable:
-        display.note(f"left out: {file.path}: {file.reason}")
-    require_readable(unreadable, len(manifest), max_unreadable)
     if not own and (text := range_warning(checked.extremes, trained_range)):
         display.note(text)
     if own and (unreadable or not checked.table["sha256"].equals(manifest.table["sha256"])):

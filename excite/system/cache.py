@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from excite.errors import ExciteError
+from excite.system.files import replacing
+
+T = TypeVar("T")
 
 
 def cache_directory() -> Path:
@@ -50,3 +57,25 @@ def cache_path() -> Path:
         hint = "set EXCITE_CACHE to a folder that can be written to"
         raise ExciteError("there is no home folder to keep the cache in", hint=hint) from error
     return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "excite"
+
+
+def recall(path: Path | None, parse: Callable[[str], T | None]) -> T | None:
+    """The result that ``remember`` wrote, or None if there is no file, or none that ``parse`` accepts.
+
+    Args:
+        parse: turns the text of the file into the result; None or an error means that it is not usable.
+    """
+    if path is None:
+        return None
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return parse(file.read())
+    except (OSError, ValueError, TypeError, KeyError, csv.Error):
+        return None
+
+
+def remember(path: Path | None, text: str) -> None:
+    """Write a result to a file of the cache; a failure costs time later, nothing else."""
+    if path is not None:
+        with suppress(OSError), replacing(path) as file:
+            file.write(text.encode())

@@ -14,13 +14,14 @@ import pytest
 from PIL import Image
 
 from excite.audit import audit as audit_module
-from excite.audit.audit import audit, decision_files
+from excite.audit.audit import decision_files
 from excite.audit.decisions import write_decisions
 from excite.audit.duplicates.pair import Pair
 from excite.audit.reading import read_images
 from excite.audit.table import audit_rows, headline
 from excite.data.manifest import Manifest
 from excite.errors import ExciteError
+from tests.audit.checked import audit
 
 
 def picture(seed: int, width: int = 64, height: int = 48) -> Image.Image:
@@ -87,9 +88,9 @@ def test_a_copied_file_across_the_split_is_a_leak(folders: Path) -> None:
     found = audit(read_images(folders))
     assert [pair.kind for pair in found.pairs] == ["identical file"]
     assert found.leaks.images == {"train": 1, "test": 1}
-    assert found.leaks.share("test") == 1 / 13
+    assert found.leaks.fraction("test") == 1 / 13
     assert found.conflicts == ()
-    assert headline(found) == ["1 group straddles the split"]
+    assert headline(found) == ["1 group is in more than one split"]
     document = found.to_dict()
     assert document["leaks"]["groups"] == 1
     assert document["leaks"]["images"] == {"train": 1, "test": 1}
@@ -198,10 +199,12 @@ def test_pass_three_runs_when_asked_or_when_the_set_is_small(
     folders: Path, monkeypatch: pytest.MonkeyPatch, count: int, asked: bool | None, expected: bool
 ) -> None:
     seen = []
-    monkeypatch.setattr(audit_module, "find_pairs", lambda _, **options: seen.append(options["photos"]) or [])
-    assert audit(read_images(folders), photos=asked).photos is expected
-    monkeypatch.setattr(audit_module, "PHOTOS_UP_TO", count - 1)
-    assert audit(read_images(folders), photos=asked).photos is (asked is True)
+    monkeypatch.setattr(
+        audit_module, "find_pairs", lambda _, **options: seen.append(options["near_duplicates"]) or []
+    )
+    assert audit(read_images(folders), near_duplicates=asked).near_duplicates is expected
+    monkeypatch.setattr(audit_module, "NEAR_DUPLICATES_UP_TO", count - 1)
+    assert audit(read_images(folders), near_duplicates=asked).near_duplicates is (asked is True)
     assert seen == [expected, asked is True]
 
 
@@ -316,4 +319,4 @@ def test_progress_names_its_stages(folders: Path) -> None:
         return lambda done, total: None
 
     audit(read_images(folders), near_duplicates=False, progress=progress)
-    assert stages[:2] == ["checking images", "reading headers"]
+    assert stages[0] == "reading headers"

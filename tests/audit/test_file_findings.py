@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 
 from excite.audit import file_metadata
-from excite.audit.file_findings import FileFindings, inspect_files, unreadable_kind
+from excite.audit.file_findings import FileFindings, unreadable_kind
 from excite.audit.file_metadata import read_file_metadata
 from excite.data.decoding import decode
 from excite.data.reading import read_manifest
+from tests.audit.checked import inspect
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -31,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def examined(root: Path, **options: object) -> FileFindings:
-    return inspect_files(read_manifest(root, complete=False), **options)[2]
+    return inspect(read_manifest(root, complete=False), **options)[2]
 
 
 def odd(findings: FileFindings) -> set[tuple[str, str]]:
@@ -87,7 +88,7 @@ def test_bad_files_have_a_kind(folder: Path) -> None:
     (folder / "b" / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(50))
     (folder / "b" / "mangled.png").write_bytes(whole[:40] + bytes(20) + whole[60:])
     noise(500, 500).save(folder / "b" / "huge.png")
-    kept, facts, found = inspect_files(read_manifest(folder), max_pixels=200_000)
+    kept, facts, found = inspect(read_manifest(folder), max_pixels=200_000)
     kinds = {Path(file.path).name: unreadable_kind(file.reason) for file in found.bad}
     assert kinds == {
         "cut.png": "truncated",
@@ -162,7 +163,7 @@ def test_a_file_that_vanishes_meanwhile_is_left_out(folder: Path, monkeypatch: p
         return original(manifest, **options)
 
     monkeypatch.setattr("excite.audit.file_findings.collect_metadata", late)
-    kept, facts, found = inspect_files(read_manifest(folder))
+    kept, facts, found = inspect(read_manifest(folder))
     assert [(Path(file.path).name, file.reason) for file in found.bad] == [
         ("3.png", "changed while it was read"),
         ("4.png", "changed while it was read"),
@@ -196,6 +197,6 @@ def test_facts_are_read_once_and_anew_after_a_change(
 def test_a_folder_whose_every_file_is_bad(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.png").write_bytes(b"")
-    kept, facts, found = inspect_files(read_manifest(tmp_path, complete=False))
+    kept, facts, found = inspect(read_manifest(tmp_path, complete=False))
     assert (len(kept), facts, len(found.bad)) == (0, (), 1)
     assert found.to_dict()["imbalance"] == 0

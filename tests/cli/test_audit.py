@@ -26,7 +26,7 @@ def test_help_has_an_example() -> None:
 
 def test_findings_are_printed_and_written(place: Path) -> None:
     done = ok("audit", "photos")
-    assert "1 group straddles the given split" in done.stdout
+    assert "1 group is in more than one split" in done.stdout
     assert "1 of 13 in test (7.7%)" in " ".join(done.stdout.split())
     out = place / "audits" / "photos"
     assert {file.name for file in out.iterdir()} == {"audit.html", "audit.json", "decisions.csv"}
@@ -39,14 +39,14 @@ def test_json_is_one_document_on_standard_output(place: Path) -> None:
     assert document["leaks"] == {
         "groups": 1,
         "images": {"train": 1, "test": 1},
-        "shares": {"train": round(1 / 12, 6), "test": round(1 / 13, 6)},
+        "fractions": {"train": round(1 / 12, 6), "test": round(1 / 13, 6)},
     }
 
 
 def test_strict_ends_with_one_when_there_are_leaks(place: Path) -> None:
     error = refused("audit", "photos", "--strict")
     assert error.exit_code == 1
-    assert "1 group straddles the split" in str(error)
+    assert "1 group is in more than one split" in str(error)
     assert (place / "audits" / "photos" / "audit.json").is_file()
     (place / "photos" / "test" / "a" / "copy.png").unlink()
     ok("audit", "photos", "--strict")

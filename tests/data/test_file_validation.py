@@ -137,7 +137,8 @@ def test_a_class_lost_to_bad_files_is_refused_with_their_reason(tmp_path: Path) 
         file.write_bytes(b"")
     manifest = read_manifest(root)
     with pytest.raises(
-        ExciteError, match=r"without the 4 bad files .*'b' has none; bad: .*is empty.* and 1 more"
+        ExciteError,
+        match=r"without the 4 unreadable files, .*'b' has none; unreadable: .*is empty.* and 1 more",
     ):
         check_files(manifest)
     kept, bad = check_files(manifest, complete=False)
@@ -148,9 +149,7 @@ def test_too_many_bad_files_are_refused() -> None:
     bad = [UnreadableFile(f"/data/{number}.jpg", "is truncated") for number in range(5)]
     require_readable([], 10, 0)
     require_readable(bad, 100, 0.05)
-    with pytest.raises(
-        ExciteError, match=r"5 of 99 files are bad, --max-unreadable .*/data/0.jpg is truncated.*2 more"
-    ):
+    with pytest.raises(ExciteError, match=r"5 of 99 files are unreadable .*/data/0.jpg is truncated.*2 more"):
         require_readable(bad, 99, 0.05)
     with pytest.raises(ExciteError, match="between 0 and 1") as caught:
         require_readable(bad, 10, 5)

@@ -145,7 +145,7 @@ def test_a_class_per_image_is_refused_as_a_wrong_label_column() -> None:
 
 
 def test_data_is_read_and_split_without_torch() -> None:
-    names = ["checking", "decoding", "digits", "manifest", "pixels", "reading", "split"]
+    names = ["file_validation", "decoding", "digits", "manifest", "pixel_cache", "reading", "split"]
     code = f"import sys, {', '.join(f'excite.data.{name}' for name in names)}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

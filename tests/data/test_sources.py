@@ -8,6 +8,10 @@ import torch
 from excite.data.sources import PixelSource, PixelSubset
 
 
+PIXELS = np.random.default_rng(0).integers(0, 256, (10, 4, 4, 3), dtype=np.uint8)
+CPU = torch.device("cpu")
+
+
 class Halves:
     """Two arrays read as one."""
 
@@ -38,3 +42,18 @@ def test_a_source_of_two_arrays_gives_what_one_array_gives() -> None:
         one.part(1, 3).take(np.array([1]), torch.device("cpu")),
         other.part(1, 3).take(np.array([1]), torch.device("cpu")),
     )
+
+
+def test_rows_come_in_the_order_of_the_indices() -> None:
+    rows = np.array([7, 2, 9, 4])
+    subset = PixelSubset(PIXELS, rows)
+    assert len(subset) == 4
+    taken = subset.take(np.array([3, 0, 0]), CPU)
+    assert taken.dtype == torch.uint8
+    assert np.array_equal(taken.numpy(), PIXELS[[4, 7, 7]])
+
+
+def test_all_rows_by_default_and_a_part_of_them() -> None:
+    subset = PixelSubset(PIXELS)
+    assert np.array_equal(subset.take(np.arange(10), CPU).numpy(), PIXELS)
+    assert np.array_equal(subset.part(3, 5).take(np.arange(2), CPU).numpy(), PIXELS[3:5])

@@ -54,13 +54,13 @@ class Shortened(torchvision.models.ResNet):
     ids=["weight read", "unused", "in training alone"],
 )
 def test_a_module_that_is_never_called_takes_no_attention(model: nn.Module, where: str) -> None:
-    with pytest.raises(ExciteError, match="never calls this module"):
+    with pytest.raises(ExciteError, match="does not call this module"):
         excite.insert(model, "se", where=where)
 
 
 def test_known_blocks_in_a_network_of_the_users_own_are_looked_at_too() -> None:
     net = Shortened(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1])
-    with pytest.raises(ExciteError, match=r"layer4\.0.*never calls this module"):
+    with pytest.raises(ExciteError, match=r"layer4\.0.*does not call this module"):
         excite.insert(net, "se", where="layer4.*")
     gated = excite.insert(net, "se")
     assert [site.block for site in excite.sites(gated)] == ["layer1.0", "layer2.0", "layer3.0"]
@@ -79,7 +79,7 @@ class Shared(nn.Module):
         return self.fc(self.act(self.two(self.act(self.one(x)))).mean((2, 3)))
 
 
-@pytest.mark.parametrize("strategy", ["standard", "pre"])
+@pytest.mark.parametrize("placement", ["standard", "pre"])
 @pytest.mark.parametrize(
     ("model", "where", "counts"),
     [(Shared(), "act", "8 and 16"), (torchvision.models.resnet50(), "layer1.0.relu", "64 and 256")],
@@ -95,7 +95,7 @@ def test_a_module_with_several_widths_takes_no_attention(
 def test_a_module_whose_forward_was_set_on_it_takes_no_attention() -> None:
     net = Shared()
     net.two.forward = net.two.forward
-    with pytest.raises(ExciteError, match="two: this Conv2d has a forward set on it"):
+    with pytest.raises(ExciteError, match="two: the forward of this Conv2d was replaced"):
         excite.insert(net, "se", where="two")
 
 
@@ -131,7 +131,7 @@ class Keywords(nn.Module):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("where", "strategy"), [("conv", "standard"), ("bn", "standard"), ("bn", "pre")])
+@pytest.mark.parametrize(("where", "placement"), [("conv", "standard"), ("bn", "standard"), ("bn", "pre")])
 def test_modules_may_be_called_with_keywords(where: str, placement: str) -> None:
     net, images = Keywords().eval(), torch.randn(2, 3, 20, 20)
     same = excite.insert(net, "se", where=where, placement=placement, identity=True)

@@ -18,7 +18,7 @@ def kinds(model: nn.Module) -> list[tuple[str, type]]:
     return [(path, type(module)) for path, module in model.named_modules()]
 
 
-@pytest.mark.parametrize(("name", "strategy"), PLACED)
+@pytest.mark.parametrize(("name", "placement"), PLACED)
 def test_a_network_keeps_what_it_had_and_gets_it_back(name, placement):
     model = build(name)
     before, had = kinds(model), {key: value.clone() for key, value in model.state_dict().items()}
@@ -116,7 +116,7 @@ def test_blocks_with_attention_of_their_own_say_so(name, own):
 
 def test_the_table_reads_as_one():
     lines = str(sites(build("torchvision:resnet18"), stages=5)).splitlines()
-    assert lines[0].split() == ["module", "way", "block", "stage", "channels", "attention"]
+    assert lines[0].split() == ["module", "position", "block", "stage", "channels", "attention"]
     assert lines[1].split() == ["layer4.0.bn2", "after", "BasicBlock", "5", "512", "-"]
     assert len(lines) == 3
 

@@ -167,10 +167,10 @@ def test_accuracies_may_come_from_other_images() -> None:
 
 def test_what_cannot_be_folded_is_refused() -> None:
     plain = excite.create_model("cifar_resnet20", num_classes=5)
-    with pytest.raises(ExciteError, match="no gates in this model"):
+    with pytest.raises(ExciteError, match="this model has no gates"):
         measure_gates(plain, batches())
     attended = excite.insert(plain, "se")
-    with pytest.raises(ExciteError, match="tolerance: must be at least 0, not -1"):
+    with pytest.raises(ExciteError, match="tolerance: must be at least 0, got -1"):
         fold_constant_gates(attended, batches(), tolerance=-1)
     with pytest.raises(ExciteError, match="no images to measure on"):
         measure_gates(attended, [])

@@ -34,8 +34,8 @@ SITE = {"standard": "bn2", "pre": "conv1", "post": "", "inner": "bn1"}
 
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
 @pytest.mark.parametrize("block", ["layer1.0", "layer2.0"])
-@pytest.mark.parametrize("strategy", ["standard", "pre", "post", "identity", "inner"])
-def test_each_strategy_is_the_papers(library, block, placement):
+@pytest.mark.parametrize("placement", ["standard", "pre", "post", "identity", "inner"])
+def test_each_placement_is_the_papers(library, block, placement):
     model = timm.create_model("resnet18") if library == "timm" else torchvision.models.resnet18()
     unsettle(model)
     gated = insert(model.eval(), where=block, placement=placement, reduction=4)

@@ -7,7 +7,7 @@ import torch
 import torchvision
 from torch import nn
 
-from excite.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from excite.config.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from excite.errors import ExciteError
 from excite.insertion.insert import inserted_sites
 from excite.models.catalog import create_model, input_statistics, list_models, replace_head

@@ -206,7 +206,7 @@ ENVIRONMENT = {
 AUDIT = {
     "images": 480,
     "groups": 160,
-    "group_sizes": {"largest": 3, "alone": 0},
+    "group_sizes": {"largest": 3, "singletons": 0},
     "oversized_groups": [],
     "passes": ["files", "same picture", "same photo"],
     "kinds": {"identical file": 1, "same picture": 2, "same photo": 317},

@@ -16,12 +16,13 @@ import pytest
 from PIL import Image
 
 from excite.audit import audit as audit_module
-from excite.audit.audit import Audit, audit
+from excite.audit.audit import Audit
 from excite.audit.decisions import read_decisions, resolve
 from excite.audit.duplicates.pair import KINDS, Pair
 from excite.audit.reading import read_images
 from excite.data.manifest import Manifest
 from excite.reporting.audit_page import SIDE, audit_page, write_audit
+from tests.audit.checked import audit
 
 AWKWARD = [
     "<script>alert(1)<!--.png",

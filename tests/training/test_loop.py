@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from excite.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from excite.config.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from excite.errors import INTERRUPTED, TERMINATED, ExciteError
 from excite.system.progress import Display, Status
 from excite.training.loop import BEST

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import fft
 
 from excite.audit.duplicates.chance_similarity import (
-    FEWEST,
+    MIN_IMAGES,
     agreement,
     required_agreement,
     sample_background_pairs,
@@ -78,7 +78,9 @@ def aligned_copy_pairs(
         one, two = thumbnails[rows[lying.a]], thumbnails[rows[lying.b]]
         return details(one, two, mirror=lying.mirror, shift=lying.shift)
 
-    a, b = sample_background_pairs(keys[: known if known >= FEWEST else None].reshape(-1, _FREQUENCIES**2))
+    a, b = sample_background_pairs(
+        keys[: known if known >= MIN_IMAGES else None].reshape(-1, _FREQUENCIES**2)
+    )
     background = _at_best_shift(waves, a, b, np.zeros(len(a), bool), least=-1.0)
     least = required_agreement(
         np.array([significance for _, significance in map(judge, background)]), SIGNIFICANCE

@@ -1,7 +1,7 @@
-"""How much alike pictures of a set are that are no copies of each other.
+"""The similarity of unrelated images of a data set, which near-duplicates must exceed.
 
-Digits, X-rays and slices of scans share outline and ground: two of them agree as copies of photos do. So a
-pair has to agree better than strangers of its own set.
+Digits, X-rays, and slices of scans share outline and background: two of them agree as much as copies of
+photos. So a pair must agree better than background pairs of its own data set.
 """
 
 from __future__ import annotations
@@ -10,22 +10,23 @@ import numpy as np
 
 from excite.audit.duplicates.nearest_neighbors import nearest_exactly
 
-RANK, SHARE_OF_SET, FARTHEST = 50, 0.05, 500
-"""The neighbor that is taken for a stranger: the 50th, in a large set the one after a twentieth of it, up to
-the 500th. Where more than 3 % of a set had more copies than that, they would pass for look-alikes."""
-FEWEST = 100
-"""In smaller sets nobody can say who is a stranger."""
-SHARE, TIMES = 0.97, 2.0
-"""Needed is twice what this share of strangers stays under. Without, 2,655 pairs of the 1,797 handwritten
-digits passed for copies when enlarged to 28 pixels, with it 20; of mpox's pairs of pass 2 it costs 1 %."""
+RANK, FRACTION_OF_SET, LARGEST_RANK = 50, 0.05, 500
+"""Rank of the neighbor in a background pair: the 50th; in a large data set 5 % of its size, at most the
+500th. It would be a copy if more than 3 % of the images had more copies than that."""
+MIN_IMAGES = 100
+"""Smaller data sets have no background pairs."""
+QUANTILE, FACTOR = 0.97, 2.0
+"""A pair must reach twice this quantile of the background pairs. Without the rule, 2,655 pairs of the 1,797
+handwritten digits, enlarged to 28 pixels, counted as copies, with it 20; it costs 1 % of the pairs of pass 2
+in the mpox set."""
 _SAMPLE = 300
 
 
 def agreement(left: np.ndarray, right: np.ndarray) -> tuple[float, float]:
-    """(correlation, Fisher's z of it in standard deviations) of two pictures whose mean is about 0.
+    """(correlation, its Fisher z in standard deviations) of two images with a mean of about 0.
 
-    Pixels count by how evenly they contribute: an outline on plain ground correlates with any other of its
-    kind, but few pixels say so.
+    The effective number of pixels depends on how evenly they contribute: outlines on a plain background
+    correlate, but on the evidence of few pixels.
     """
     length = float(np.sqrt((left * left).sum() * (right * right).sum()))
     if length == 0:
@@ -37,19 +38,22 @@ def agreement(left: np.ndarray, right: np.ndarray) -> tuple[float, float]:
 
 
 def sample_background_pairs(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(a, b) of some rows and a neighbor far enough to be no copy; empty for a small set.
+    """Background pairs: some rows, each with a neighbor of a rank that copies do not have.
 
     Args:
-        keys: (n, d) float32, of unit length; the nearer the more alike.
+        keys: (n, d) float32, of unit length.
+
+    Returns:
+        (a, b), rows; empty for a small data set.
     """
     n = len(keys)
-    if n < FEWEST:
+    if n < MIN_IMAGES:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     some = np.sort(np.random.default_rng(0).choice(n, min(n, _SAMPLE), replace=False))
-    rank = min(max(RANK, int(SHARE_OF_SET * n)), FARTHEST)
+    rank = min(max(RANK, int(FRACTION_OF_SET * n)), LARGEST_RANK)
     return some, nearest_exactly(keys, keys[some], rank + 1)[0][:, rank]
 
 
-def required_agreement(of_strangers: np.ndarray, least: float) -> float:
-    """The standard deviations that a pair must agree with, given what strangers do."""
-    return max(least, TIMES * float(np.quantile(of_strangers, SHARE))) if len(of_strangers) else least
+def required_agreement(background: np.ndarray, least: float) -> float:
+    """The agreement that a pair needs, in standard deviations, given that of background pairs."""
+    return max(least, FACTOR * float(np.quantile(background, QUANTILE))) if len(background) else least

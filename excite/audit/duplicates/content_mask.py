@@ -1,23 +1,23 @@
-"""Where in a picture the photo is, and where only black or white lies around it."""
+"""Separate the photo in an image from a black or white border."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-_BLACK, _WHITE = 12, 243  # JPEG leaves flat black and white within some ten levels
-_SMALLEST = 0.01  # share of the picture; a shadow that touches the rim is part of the photo
+_BLACK, _WHITE = 12, 243  # flat black and white after JPEG differ by up to ten levels
+_SMALLEST = 0.01  # fraction of the image; a smaller area at the edge, such as a shadow, belongs to the photo
 
 
 def content_mask(gray: np.ndarray, *, margin: int = 2) -> np.ndarray:
-    """1 where the photo is, 0 on the black or white that touches the rim, (height, width) uint8.
+    """The mask of the photo, (height, width) uint8: 1 inside, 0 on black or white that touches the edge.
 
-    Turned and sheared copies carry black corners, scans a dark ground: their outlines would match those of
-    any other such picture.
+    Rotated and sheared copies have black corners, scans a dark background: their outlines would match those
+    of any other such image.
 
     Args:
         gray: (height, width) uint8.
-        margin: pixels beside the black or white that are left out too.
+        margin: pixels next to the border that are masked too.
     """
     extreme = ((gray <= _BLACK) | (gray >= _WHITE)).astype(np.uint8)
     count, labels = cv2.connectedComponents(extreme, connectivity=4)

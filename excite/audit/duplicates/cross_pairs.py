@@ -1,6 +1,6 @@
-"""Which new pictures show a photo that is among known ones: pairs across two sets, and none within either.
+"""Near-duplicates between two sets of images, known and new ones.
 
-What passes 2 and 3 keep of the known pictures is remembered, so each further set costs a look at its own.
+The fingerprints of the known images are cached, so that another set costs only the fingerprints of its own.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
@@ -17,13 +18,14 @@ import numpy as np
 import pandas as pd
 
 from excite.audit.duplicates.aligned_copies import aligned_copy_pairs
-from excite.audit.duplicates.find import StageProgress, key_of, recalled, remember
+from excite.audit.duplicates.find import StageProgress, format_pairs, pairs_key, parse_pairs
 from excite.audit.duplicates.fingerprints import SMALLEST, Fingerprint, cached_fingerprints, versions
 from excite.audit.duplicates.pair import Pair
 from excite.audit.duplicates.same_picture import BLANK_CONFIDENCE, near_pairs
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.intensity import IntensityRange
 from excite.data.manifest import Manifest
+from excite.system.cache import recall, remember
 from excite.system.files import replacing
 
 if TYPE_CHECKING:
@@ -35,11 +37,11 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class CrossPairs:
-    """Pairs of a known and a new picture.
+    """Pairs of a known and a new image.
 
     Args:
-        pairs: ``a`` is a row of the known ones, ``b`` one of the new ones.
-        missing: known files that are gone or have changed; only their content was compared.
+        pairs: ``a`` is a row of the known images, ``b`` a row of the new ones.
+        missing: number of known files that are missing or have changed; only their hashes were compared.
     """
 
     pairs: tuple[Pair, ...]
@@ -55,14 +57,14 @@ def find_cross_pairs(
     cache: Path | None = None,
     progress: StageProgress | None = None,
 ) -> CrossPairs:
-    """Pairs of a known and a new picture that show one photo, by row of the new one.
+    """Pairs of a known and a new image that show the same photo, ordered by row of the new image.
 
     Args:
-        known: checked images; their files are read only where the cache holds no look at them.
-        images: checked images. One that is identical with a known one is in that pair alone.
+        known: checked images; their files are read only if the cache has no fingerprint of them.
+        images: checked images; one that is identical to a known image is in that pair only.
         near_duplicates: search for the same photo too (pass 3), not only for the same picture (pass 2).
-        cache: remember fingerprints and pairs here.
-        progress: called with the name of a stage, gives what to call with (done, in all).
+        cache: folder that remembers fingerprints and pairs.
+        progress: called with the name of a stage; returns the callback for (done, total).
     """
     progress = progress or (lambda stage: None)
     split = len(known)
@@ -70,19 +72,21 @@ def find_cross_pairs(
     memory = (
         None
         if cache is None
-        else cache / "duplicates" / f"{key_of(sha256s, near_duplicates, images.intensity_range, split)}.json"
+        else cache
+        / "duplicates"
+        / f"{pairs_key(sha256s, near_duplicates, images.intensity_range, split)}.json"
     )
-    found, missing = recalled(memory, len(sha256s)), 0
+    found, missing = recall(memory, partial(parse_pairs, n=len(sha256s))), 0
     if found is None:
         search = _Search(known, images, near_duplicates, max_pixels, cache, progress)
         found, missing = search.pairs(), search.missing
-        if not missing:  # else they may be back next time
-            remember(memory, found)
+        if not missing:  # otherwise the missing files may be back next time
+            remember(memory, format_pairs(found))
     return CrossPairs(tuple(replace(pair, b=pair.b - split) for pair in found), missing)
 
 
 class _Search:
-    """Both sets in one table, the known pictures first."""
+    """Both sets in one table, the known images first."""
 
     def __init__(
         self,
@@ -126,7 +130,7 @@ class _Search:
         return sorted(same + named, key=lambda pair: (pair.b, -pair.confidence, pair.a))
 
     def _identical(self) -> list[Pair]:
-        """Each new picture with the first known one of the same file, else of the same pixels."""
+        """Each new image with the first known image of the same file, else of the same pixels."""
         files: dict[str, int] = {}
         pixels: dict[bytes, int] = {}
         pairs = []
@@ -147,7 +151,7 @@ class _Search:
         return pairs
 
     def _distinct(self, identical: set[int]) -> list[int]:
-        """Rows that are worth comparing: large enough, each known picture once, no copy of a known one."""
+        """Rows to compare: large enough, each known image once, no identical copy of a known image."""
         short = self._table[["width", "height"]].min(axis=1).to_numpy()
         seen: set[bytes] = set()
         rows = []
@@ -181,7 +185,7 @@ class _Search:
         with one_thread_each():
             vocabulary, described = self._described_known(known_rows, features[:known])
             straight = np.concatenate([described, describe(features[known:], vocabulary)])
-            flipped = np.zeros_like(straight)  # of the new ones alone: one side of a pair is enough
+            flipped = np.zeros_like(straight)  # only of new images: one side of a pair is enough
             flipped[known:] = describe(features[known:], vocabulary, mirror=True)
         sure = [(pair.a, pair.b) for pair in near if pair.confidence >= SURE_CONFIDENCE]
         sure += _chained(self._known_photos[list(known_rows)])
@@ -191,7 +195,7 @@ class _Search:
     def _described_known(
         self, rows: Sequence[int], features: Sequence[Features]
     ) -> tuple[Vocabulary, np.ndarray]:
-        """The vocabulary of the known pictures, and what they are in it; remembered by their content."""
+        """The vocabulary of the known images and their descriptions, cached by their content."""
         from excite.audit.duplicates.photo_candidates import Vocabulary, describe, learn_vocabulary
 
         sha256s = self._table["sha256"].iloc[list(rows)].tolist()

@@ -1,12 +1,12 @@
-"""Which pictures of a data set show the same photo: passes 2 and 3 of the audit, remembered by content."""
+"""Near-duplicates in a data set: passes 2 and 3 of the audit, cached by the content of the images."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import astuple, replace
+from functools import partial
 from pathlib import Path
 
 from excite.audit.duplicates.aligned_copies import aligned_copy_pairs
@@ -19,7 +19,7 @@ from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.intensity import IntensityRange
 from excite.data.manifest import Manifest
 from excite.errors import ExciteError
-from excite.system.files import replacing
+from excite.system.cache import recall, remember
 from excite.system.parallel import Progress
 
 _VERSION = 4
@@ -35,32 +35,36 @@ def find_pairs(
     cache: Path | None = None,
     progress: StageProgress | None = None,
 ) -> list[Pair]:
-    """Pairs of images that show one photo, surest kind first, then by row.
+    """Pairs of images that show the same photo, the most certain kind first, then by row.
 
-    Of many that are alike not every pair is there, but enough to connect them.
+    Not every pair of a large group is returned, but enough pairs to connect it.
 
     Args:
-        manifest: one that ``check_files`` has filled.
+        manifest: the checked images, as ``check_files`` returns them.
         near_duplicates: search for the same photo too (pass 3), not only for the same picture (pass 2).
-        cache: remember the pairs here; while no picture changes they are not looked for again.
-        progress: called with the name of a stage, gives what to call with (done, in all).
+        cache: folder that remembers the pairs until an image changes.
+        progress: called with the name of a stage; returns the callback for (done, total).
 
     Raises:
-        ExciteError: when a file has changed since it was checked, or has vanished.
+        ExciteError: if the images are not checked, or a file has changed or vanished since.
     """
     sha256s = manifest.table["sha256"].tolist()
     if "" in sha256s:
-        raise ExciteError("duplicates are looked for among checked images", hint="call check_files first")
-    key = key_of(sha256s, near_duplicates, manifest.intensity_range)
+        raise ExciteError(
+            "only checked images can be searched for near-duplicates", hint="call check_files first"
+        )
+    key = pairs_key(sha256s, near_duplicates, manifest.intensity_range)
     memory = None if cache is None else cache / "duplicates" / f"{key}.json"
-    pairs = recalled(memory, len(manifest))
+    pairs = recall(memory, partial(parse_pairs, n=len(manifest)))
     if pairs is None:
-        pairs = _found(manifest, near_duplicates, max_pixels, progress or (lambda stage: None))
-        remember(memory, pairs)
+        pairs = _search(manifest, near_duplicates, max_pixels, progress or (lambda stage: None))
+        remember(memory, format_pairs(pairs))
     return pairs
 
 
-def _found(manifest: Manifest, near_duplicates: bool, max_pixels: int, progress: StageProgress) -> list[Pair]:
+def _search(
+    manifest: Manifest, near_duplicates: bool, max_pixels: int, progress: StageProgress
+) -> list[Pair]:
     table = manifest.table
     fingerprints = compute_fingerprints(
         manifest,
@@ -93,10 +97,10 @@ def _found(manifest: Manifest, near_duplicates: bool, max_pixels: int, progress:
     return sorted(pairs, key=lambda pair: (KINDS.index(pair.kind), pair.a, pair.b))
 
 
-def key_of(
+def pairs_key(
     sha256s: Sequence[str], near_duplicates: bool, intensity_range: IntensityRange | None, across: int = 0
 ) -> str:
-    """What pairs depend on: the images in order, the versions, and from which row on they are others."""
+    """A hash of what pairs depend on: the images in order, versions, and the first row of the second set."""
     kept_by = versions(near_duplicates, intensity_range)
     digest = hashlib.sha256(f"{_VERSION} {kept_by} {across or ''}".rstrip().encode())
     for sha256 in sha256s:
@@ -104,22 +108,16 @@ def key_of(
     return digest.hexdigest()
 
 
-def recalled(memory: Path | None, n: int) -> list[Pair] | None:
-    """What was found last time, or None when there is nothing whole to recall."""
-    if memory is None:
-        return None
-    try:
-        rows = json.loads(memory.read_text(encoding="utf-8"))
-        pairs = [Pair(int(a), int(b), str(kind), str(seen), float(how)) for a, b, kind, seen, how in rows]
-    except (OSError, ValueError, TypeError):
-        return None
+def parse_pairs(text: str, *, n: int) -> list[Pair] | None:
+    """The inverse of ``format_pairs``; None for pairs that are damaged or of other than ``n`` images."""
+    pairs = [
+        Pair(int(a), int(b), str(kind), str(evidence), float(confidence))
+        for a, b, kind, evidence, confidence in json.loads(text)
+    ]
     whole = all(0 <= p.a < p.b < n and p.kind in KINDS and 0 <= p.confidence <= 1 for p in pairs)
     return pairs if whole else None
 
 
-def remember(memory: Path | None, pairs: list[Pair]) -> None:
-    """For the next ``recalled``."""
-    if memory is None:
-        return
-    with suppress(OSError), replacing(memory) as file:  # forgetting costs time, nothing else
-        file.write(json.dumps([astuple(pair) for pair in pairs]).encode())
+def format_pairs(pairs: Sequence[Pair]) -> str:
+    """Pairs as JSON for the cache."""
+    return json.dumps([astuple(pair) for pair in pairs])

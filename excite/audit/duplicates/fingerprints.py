@@ -1,4 +1,4 @@
-"""What passes 2 and 3 keep of a picture, remembered by its content, so that no picture is looked at twice."""
+"""Fingerprints of images for passes 2 and 3, cached by content, so that no image is decoded twice."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from excite.audit.duplicates.local_features import Features
 
 SMALLEST = 24
-"""Short side in pixels from which pictures can be told apart by more than identical pixels. At 8 pixels two
-people's handwritten zeros correlate as copies do; the likeness was set on CIFAR-10's 32."""
+"""Smallest short side in pixels for a comparison beyond identical pixels. At 8 pixels, handwritten zeros of
+two people correlate like copies; the thresholds were chosen on the 32 pixels of CIFAR-10."""
 
 _VERSION = 1
 _PAGE = 500  # rows a query: SQLite allows 999 parameters
@@ -37,14 +37,14 @@ _FEATURES = struct.Struct("<III?")  # points, height and width of the structure 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """A picture's thumbnail, and its local features where they were asked for and it is large enough."""
+    """The thumbnail of an image, and its local features if requested and if it is large enough."""
 
     thumbnail: Thumbnail
     features: Features | None
 
 
 def versions(near_duplicates: bool, intensity_range: IntensityRange | None) -> str:
-    """What a look depends on beside the file: how it is read; and versions, which may round differently."""
+    """What a fingerprint depends on besides the file: its intensity range, and library versions."""
     text = f"{PIL.__version__} {np.__version__} {near_duplicates}"
     if intensity_range is not None:
         text += f" {format_range(intensity_range)}"
@@ -58,13 +58,13 @@ def versions(near_duplicates: bool, intensity_range: IntensityRange | None) -> s
 def compute_fingerprints(
     manifest: Manifest, *, near_duplicates: bool, max_pixels: int, progress: Progress | None = None
 ) -> list[Fingerprint]:
-    """A look at every image of a checked manifest, in its order.
+    """The fingerprint of every image of a checked manifest, in its order.
 
     Args:
         near_duplicates: extract local features too.
 
     Raises:
-        ExciteError: when a file has changed since it was checked, or has vanished.
+        ExciteError: if a file has changed or vanished since it was checked.
     """
     fingerprint = partial(
         _fingerprint,
@@ -88,8 +88,8 @@ def cached_fingerprints(
     Only images that the cache does not hold are read.
 
     Args:
-        cache: the folder to keep fingerprints in, about 60 kB each with local features; None: nowhere.
-        progress: called with (images looked at, images to look at), not at all where all are remembered.
+        cache: folder of the fingerprints, about 60 kB each with local features.
+        progress: called with (images read, images to read), if any must be read.
     """
     table = manifest.table
     store = (
@@ -129,11 +129,11 @@ def _fingerprint(
     intensity_range: IntensityRange | None,
 ) -> Fingerprint:
     path, expected, width, height = file
-    # A picture that passed the check under a higher limit passes here too.
+    # An image that passed the check with a higher limit passes here too.
     limit = max(width * height, max_pixels)
     image, sha256 = decode_and_hash(path, max_pixels=limit, intensity_range=intensity_range)
     if sha256 != expected:
-        raise ExciteError("has changed since it was checked", where=path, hint="start again")
+        raise ExciteError("has changed since it was checked", where=path, hint="run the command again")
     if not near_duplicates or min(width, height) < SMALLEST:
         return Fingerprint(thumbnail(image), None)
     from excite.audit.duplicates.local_features import extract
@@ -149,7 +149,7 @@ def _fingerprint_or_none(file: tuple[str, str, int, int], **options: Any) -> Fin
 
 
 class _Store:
-    """Looks in one SQLite file; one that cannot be read or written costs time, nothing else."""
+    """Fingerprints in one SQLite file; if it cannot be read or written, they are computed again."""
 
     def __init__(self, path: Path, versions: str) -> None:
         self._path = path
@@ -165,7 +165,7 @@ class _Store:
                 marks = ", ".join("?" * len(keys))
                 query = f"SELECT key, fingerprint FROM fingerprints WHERE key IN ({marks})"
                 for key, content in database.execute(query, keys):
-                    with suppress(struct.error, ValueError, TypeError):  # a damaged entry is looked at anew
+                    with suppress(struct.error, ValueError, TypeError):  # a damaged entry is computed again
                         found[key.removeprefix(self._prefix)] = _unpacked(content)
         return found
 
@@ -225,5 +225,5 @@ def _unpacked(content: bytes) -> Fingerprint:
         points, descriptors = array("<f4", count, 2), array("u1", count, 128)
         features = Features(points, descriptors, array("i1", height, width), noisy)
     if at != len(content):
-        raise ValueError("there are more bytes than a look has")
+        raise ValueError("there are more bytes than a fingerprint has")
     return Fingerprint(one, features)

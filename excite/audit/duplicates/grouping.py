@@ -1,4 +1,4 @@
-"""From pairs to groups: union-find that weighs the evidence, so that one weak link never glues two groups."""
+"""Groups from pairs: a union-find that weighs evidence, so that one weak pair never joins two groups."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from dataclasses import dataclass
 from excite.audit.duplicates.pair import Pair
 
 BITS_FOR_ONE = 2.0
-"""Evidence that a single image needs to join a group: a confidence of 0.75."""
+"""Evidence in bits that joins a single image to a group: a confidence of 0.75."""
 STRONG_BITS = 6.0
-"""A join on less than this counts as weak: a confidence of 0.984."""
-GIANT_SHARE, GIANT_SIZE = 0.1, 30
-"""A found group with more than both this share of all images and this many of them is flagged."""
+"""A join with less evidence is weak: a confidence of 0.984."""
+OVERSIZED_FRACTION, OVERSIZED_IMAGES = 0.1, 30
+"""A group with more than this fraction of all images, and more than this number, is reported as oversized."""
 
-_CERTAIN = 64.0  # bits that a confidence of 1 counts for
+_CERTAIN = 64.0  # bits of a confidence of 1
 
 
 @dataclass(frozen=True)
 class Grouping:
-    """Images put into groups.
+    """A partition of images into groups.
 
     Args:
-        groups: a group number per image, numbered by first member.
-        used: the pairs inside a group.
-        doubtful: the pairs across groups: too weak alone, or a person keeps their groups apart.
-        giant: numbers of groups so large that they may be a chain of errors.
+        groups: number of the group of each image, in the order of first members.
+        used: pairs inside a group.
+        doubtful: pairs between groups: weak evidence, or rejected by a reviewer.
+        oversized: numbers of groups so large that they may be a chain of false pairs.
     """
 
     groups: tuple[int, ...]
@@ -38,20 +38,20 @@ class Grouping:
 
 
 def bits(confidence: float) -> float:
-    """Evidence as a logarithm, which adds up over pairs: 0.5 is one bit, 0.75 two, 0.999 ten."""
+    """Evidence in bits, which adds up over pairs: a confidence of 0.5 is 1 bit, 0.75 is 2, 0.999 is 10."""
     return _CERTAIN if confidence >= 1 else min(_CERTAIN, -math.log2(1 - confidence))
 
 
-def needed(smaller: int, images: int, weak: int) -> float:
-    """Bits that join two groups.
+def required_bits(smaller: int, images: int, weak: int) -> float:
+    """The evidence in bits that joins two groups.
 
-    One more for every doubling of the smaller group, and one more once as many images hang on weak joins as
-    on strong ones: else pictures that each look a little like the next, slices of a scan, would form a chain.
+    One more for every doubling of the smaller group, and one more if as many joins are weak as strong:
+    otherwise images that each resemble the next, such as slices of a scan, would form a chain.
 
     Args:
         smaller: images of the smaller group.
         images: of both groups.
-        weak: joins in both that were weak.
+        weak: number of weak joins in both.
     """
     return BITS_FOR_ONE + math.log2(smaller) + math.log2(1 + weak / (images - weak))
 
@@ -61,29 +61,31 @@ def group_images(
     pairs: Sequence[Pair],
     *,
     known: Sequence[str] | None = None,
-    rejected: Collection[tuple[int, int]] = (),
-    accepted: Collection[tuple[int, int]] = (),
+    cannot_link: Collection[tuple[int, int]] = (),
+    must_link: Collection[tuple[int, int]] = (),
 ) -> Grouping:
-    """Groups from pairs, from groups that the user knows, and from a person's decisions.
+    """Group images by pairs, by known groups, and by constraints.
 
-    Known groups and accepted pairs are joined whatever the evidence. Then the two groups with most evidence
-    between them, all their pairs added up, are joined, again and again, while it is enough for their size
-    and no rejected pair lies between them.
+    Known groups and ``must_link`` pairs are joined regardless of evidence. Then the two groups with the most
+    evidence between them, summed over their pairs, are joined repeatedly, as long as it suffices for their
+    size and no ``cannot_link`` pair is between them.
 
     Args:
-        n: images.
-        known: a group name per image, "" where unknown.
-        rejected: pairs of images that are kept apart, unless known groups or accepted pairs join them.
+        n: number of images.
+        pairs: near-duplicates with their confidence.
+        known: name of the group of each image, "" if unknown.
+        cannot_link: pairs that stay apart, unless known groups or ``must_link`` pairs join them.
+        must_link: pairs that are joined.
     """
     groups = UnionFind(n)
     names: dict[str, int] = {}
     for image, name in enumerate(known or ()):
         if name:
             groups.join(names.setdefault(name, image), image)
-    for a, b in accepted:
+    for a, b in must_link:
         groups.join(a, b)
     stated = Counter(groups.find(image) for image in range(n))
-    apart = {(min(pair), max(pair)) for pair in rejected}
+    apart = {(min(pair), max(pair)) for pair in cannot_link}
     _Joining(groups, [pair for pair in pairs if (pair.a, pair.b) not in apart], apart).run()
     roots = [groups.find(image) for image in range(n)]
     numbers: dict[int, int] = {}
@@ -97,7 +99,7 @@ def group_images(
     oversized = tuple(
         number
         for number, size in sorted(Counter(numbered).items())
-        if size > max(GIANT_SIZE, GIANT_SHARE * n) and size > largest_stated[number]
+        if size > max(OVERSIZED_IMAGES, OVERSIZED_FRACTION * n) and size > largest_stated[number]
     )
     return Grouping(numbered, used, doubtful, oversized)
 
@@ -110,7 +112,7 @@ class UnionFind:
         self._size = [1] * n
 
     def find(self, item: int) -> int:
-        """The representative of the set."""
+        """The representative of the set of an item."""
         parent = self._parent
         while parent[item] != item:
             parent[item] = parent[parent[item]]
@@ -118,7 +120,7 @@ class UnionFind:
         return item
 
     def join(self, a: int, b: int) -> int:
-        """Make one set of two; its representative."""
+        """Merge two sets; returns the representative."""
         a, b = self.find(a), self.find(b)
         if a == b:
             return a
@@ -129,12 +131,12 @@ class UnionFind:
         return a
 
     def size(self, item: int) -> int:
-        """How many are in the set."""
+        """Number of items in the set of an item."""
         return self._size[self.find(item)]
 
 
 class _Joining:
-    """Joins groups by the evidence between them, most first."""
+    """Joins groups by the evidence between them, the most first."""
 
     def __init__(self, groups: UnionFind, pairs: Iterable[Pair], apart: Iterable[tuple[int, int]]) -> None:
         self._groups = groups
@@ -157,7 +159,7 @@ class _Joining:
             if stale or b in self._apart[a]:
                 continue
             sizes = self._groups.size(a), self._groups.size(b)
-            if -value >= needed(min(sizes), sum(sizes), self._weak[a] + self._weak[b]):
+            if -value >= required_bits(min(sizes), sum(sizes), self._weak[a] + self._weak[b]):
                 self._merge(a, b, weak=-value < STRONG_BITS)
 
     def _merge(self, a: int, b: int, *, weak: bool) -> None:

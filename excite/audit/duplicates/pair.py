@@ -1,10 +1,15 @@
-"""Two images of one photo: the evidence that everything about duplicates passes on."""
+"""A pair of near-duplicates, with its evidence."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-KINDS = ("identical file", "identical pixels", "same picture", "same photo")  # from the surest to the least
+KINDS = (
+    "identical file",
+    "identical pixels",
+    "same picture",
+    "same photo",
+)  # from the most to the least certain
 
 
 @dataclass(frozen=True)
@@ -14,7 +19,7 @@ class Pair:
     Args:
         a, b: rows of the manifest, a < b.
         kind: one of KINDS.
-        evidence: what was seen, in a few words with figures, such as "41 of 55 features agree, mirrored".
+        evidence: in a few words with numbers, such as "41 of 55 features agree, mirrored".
         confidence: between 0 and 1.
     """
 

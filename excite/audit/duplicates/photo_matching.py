@@ -1,7 +1,7 @@
 """Two pictures laid over each other: SIFT matches, an affine map by RANSAC, and the pixels compared.
 
-Counting agreeing matches alone joins strangers now and then; comparing the pixels that come to lie on each
-other does so less. Over 47,497 pairs of neighbors of different patients in the mpox set the largest
+Counting agreeing matches alone joins unrelated images now and then; comparing the pixels that come to lie on
+each other does so less. Over 47,497 pairs of neighbors of different patients in the mpox set the largest
 correlation was 0.21; 14,099 pairs of one photo have a median of 0.93 and a tenth percentile of 0.76.
 """
 

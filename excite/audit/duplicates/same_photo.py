@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from excite.audit.duplicates.chance_similarity import FEWEST, SHARE, sample_background_pairs
+from excite.audit.duplicates.chance_similarity import MIN_IMAGES, QUANTILE, sample_background_pairs
 from excite.audit.duplicates.grouping import UnionFind
 from excite.audit.duplicates.local_features import Features
 from excite.audit.duplicates.nearest_neighbors import nearest
@@ -27,7 +27,7 @@ CORRELATION, NOISY_CORRELATION = 0.65, 0.4
 different patients of the mpox set the largest was 0.21. The rest is room for pictures of one kind, set on
 simulated scans: of two patients with half of their anatomy in common they reach 0.61."""
 MARGIN, NOISY_MARGIN = 0.35, 0.175
-"""Fisher's z by which pixels must agree better than those of strangers in the same set do."""
+"""Fisher's z by which pixels must agree better than those of background pairs."""
 AGREEING = 8
 SPREAD = 0.4
 """Share of the overlap that must agree: two pictures with one caption, ruler or frame stay apart."""
@@ -68,7 +68,7 @@ def photo_pairs(
         for a, b in known:
             sure.join(a, b)
         straight, flipped = described or descriptions(features)
-        usual = _usual_correlation(features, straight[:across] if across >= FEWEST else straight)
+        usual = _usual_correlation(features, straight[:across] if across >= MIN_IMAGES else straight)
         found: dict[tuple[int, int], Overlay] = {}
         first = candidates(straight, flipped, NEIGHBORS, across)
         _look(features, first, sure, found, usual, thorough=False, progress=progress)
@@ -86,7 +86,7 @@ def strength(seen: Overlay, usual: float = 0.0) -> float:
     At the threshold of correlation 16 features that agree are 2 bits: one picture may join a group.
 
     Args:
-        usual: the correlation that strangers of this set reach.
+        usual: the correlation that background pairs of this data set reach.
     """
     floor, margin = (NOISY_CORRELATION, NOISY_MARGIN) if seen.noisy else (CORRELATION, MARGIN)
     least = max(floor, float(np.tanh(np.arctanh(usual) + margin)))
@@ -107,7 +107,7 @@ def _usual_correlation(features: Sequence[Features], straight: np.ndarray) -> fl
     ends = list(zip(*sample_background_pairs(straight), strict=True))
     seen = in_threads(lambda pair: overlay(features[pair[0]], features[pair[1]], mirror=False), ends)
     correlations = [max(0.0, one.correlation) for one in seen]
-    return min(float(np.quantile(correlations, SHARE)), 0.999) if correlations else 0.0
+    return min(float(np.quantile(correlations, QUANTILE)), 0.999) if correlations else 0.0
 
 
 def _look(

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from excite.audit.duplicates.chance_similarity import (
-    FEWEST,
+    MIN_IMAGES,
     agreement,
     required_agreement,
     sample_background_pairs,
@@ -22,7 +22,7 @@ LIKENESS = 0.9
 """Of spectra, -1 to 1. On CIFAR-10, nearest neighbors above it are of one class without exception; at 0.85
 8 % are not."""
 DETAIL = 0.6
-"""Correlation of the thumbnails' details, which strangers that are composed alike do not reach."""
+"""Correlation of the thumbnails' details, which unrelated images of the same composition do not reach."""
 NEIGHBORS = 20
 BLANK_CONFIDENCE = 0.5
 """Of blank pictures that are identical: every scanner has black frames, they prove nothing alone."""
@@ -82,7 +82,7 @@ def near_pairs(thumbnails: Sequence[Thumbnail], rows: Sequence[int], across: int
     waves = spectra(np.stack([coarse(thumbnails[row].luma) for row in rows]))
     keys = unoriented(waves)
     details = _Details([thumbnails[row] for row in rows])
-    some = slice(known if known >= FEWEST else None)
+    some = slice(known if known >= MIN_IMAGES else None)
     least = _least(details, waves[some], keys[some])
     a, b = _candidates(keys, known)
     likeness, orientation = best_orientation(waves, a, b)
@@ -129,7 +129,7 @@ def _candidates(keys: np.ndarray, known: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _least(details: _Details, waves: np.ndarray, keys: np.ndarray) -> float:
-    """The significance that the details of a pair need, given how much alike strangers of the set are."""
+    """The significance that the details of a pair need, given that of background pairs."""
     a, b = sample_background_pairs(keys)
     _, turns = best_orientation(waves, a, b)
     ends = zip(a, b, turns, strict=True)

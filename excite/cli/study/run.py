@@ -21,6 +21,7 @@ from excite.cli.study.options import (
 from excite.cli.study.output import train_and_print
 from excite.config.overrides import apply_override
 from excite.config.train_config import RUN, TrainConfig
+from excite.data.paths import data_name
 from excite.errors import BAD_USAGE, ExciteError
 from excite.system.text import command_line
 
@@ -131,7 +132,7 @@ def run(
         metric or (written.metric if written else METRIC),
         plan,
     )
-    folder = out or Path("studies") / _name_of(base.data)
+    folder = out or Path("studies") / data_name(base.data)
     resources = Resources(base.device, jobs, ray, lease)
     study, pool, said = start(whole, folder, store, resources, display, spread)
     for line in said.split("\n"):
@@ -141,8 +142,3 @@ def run(
         print_line(f"next      {command_line('excite', 'study', 'resume', folder)}")
         return
     train_and_print(study, resources, pool, as_json)
-
-
-def _name_of(data: str) -> str:
-    path = Path(data)
-    return path.stem if path.suffix.lower() == ".csv" else path.resolve().name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from excite.audit.duplicates.chance_similarity import FEWEST, SHARE, sample_background_pairs
+from excite.audit.duplicates.chance_similarity import MIN_IMAGES, SHARE, sample_background_pairs
 
 
 def with_copies(n: int, copies: int, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -27,5 +27,5 @@ def test_copies_are_not_taken_for_strangers(n: int, copies: int, share: float) -
 
 
 def test_of_a_small_set_nobody_can_say() -> None:
-    keys, _ = with_copies(FEWEST - 1, 2, 0.0)
+    keys, _ = with_copies(MIN_IMAGES - 1, 2, 0.0)
     assert [len(rows) for rows in sample_background_pairs(keys)] == [0, 0]

@@ -38,7 +38,7 @@ def test_certain_pairs_give_the_connected_components(graph: tuple[int, list[tupl
         assert members(linked.groups) == members(tuple(connected_components(graph_of, directed=False)[1]))
     assert linked.doubtful == ()
     assert list(dict.fromkeys(linked.groups)) == list(range(len(set(linked.groups))))  # by first member
-    assert group_images(n, [], accepted=edges).groups == linked.groups
+    assert group_images(n, [], must_link=edges).groups == linked.groups
 
 
 @given(graphs(), st.lists(st.sampled_from(["", "p", "q", "r"]), min_size=25, max_size=25), st.data())
@@ -48,7 +48,7 @@ def test_decisions_are_obeyed(
     n, edges = graph
     rejected = data.draw(st.lists(st.sampled_from(edges), max_size=3)) if edges else []
     known = names[:n]
-    linked = group_images(n, [pair(a, b) for a, b in edges], known=known, rejected=rejected)
+    linked = group_images(n, [pair(a, b) for a, b in edges], known=known, cannot_link=rejected)
     for a in range(n):
         for b in range(a):
             if known[a] and known[a] == known[b]:
@@ -93,9 +93,9 @@ def test_a_giant_is_flagged_unless_the_user_said_so() -> None:
 def test_accepting_joins_what_was_doubtful_and_rejecting_parts_what_was_sure() -> None:
     weak, sure = pair(0, 1, 0.5), pair(2, 3)
     assert group_images(4, [weak, sure]).groups == (0, 1, 2, 2)
-    assert group_images(4, [weak, sure], accepted=[(1, 0)], rejected=[(3, 2)]).groups == (0, 0, 1, 2)
+    assert group_images(4, [weak, sure], must_link=[(1, 0)], cannot_link=[(3, 2)]).groups == (0, 0, 1, 2)
     # A third image that looks like both cannot join what a person keeps apart.
-    assert len(set(group_images(3, [pair(0, 2), pair(1, 2)], rejected=[(0, 1)]).groups)) == 2
+    assert len(set(group_images(3, [pair(0, 2), pair(1, 2)], cannot_link=[(0, 1)]).groups)) == 2
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])

@@ -39,18 +39,24 @@ class Gathering(nn.Module):
     ("options", "message"),
     [
         ({"attention": "sse2"}, r"unknown attention 'sse2' \(did you mean 'sse'\?\)"),
-        ({"strategy": "standrad"}, r"unknown strategy 'standrad' \(did you mean 'standard'\?\)"),
+        ({"placement": "standrad"}, r"unknown placement 'standrad' \(did you mean 'standard'\?\)"),
         ({"reductoin": 4}, r"unknown option 'reductoin' \(did you mean 'reduction'\?\)"),
-        ({"stages": 6}, r"stages: no site is on stage 6 \(there are 2, 3, 4, 5\)"),
-        ({"stages": [2, 1]}, r"no site is on stage 1"),
-        ({"reduction": 128}, r"layer1.0.bn2: reduction 128 is larger than the 64 channels here .*at most 64"),
+        ({"stages": 6}, r"stages: there is no site on stage 6 \(the stages are 2, 3, 4, 5\)"),
+        ({"stages": [2, 1]}, r"there is no site on stage 1"),
+        (
+            {"reduction": 128},
+            r"layer1.0.bn2: reduction 128 is larger than the number of channels, 64 ",
+        ),
         ({"reduction": 0}, r"reduction must be at least 1"),
         ({"where": "layer1.0.bn3"}, r"no module is called 'layer1.0.bn3' \(did you mean 'layer1.0.bn"),
-        ({"where": lambda path, module: False}, r"no module fits <lambda>"),
-        ({"where": nn.Conv3d}, r"no module fits Conv3d"),
-        ({"where": 3}, r"where takes no int"),
-        ({"where": "fc"}, r"fc: its features have no channels"),
-        ({"where": "layer1.0.conv1", "strategy": "identity"}, r"Conv2d has no place for strategy 'identity'"),
+        ({"where": lambda path, module: False}, r"no module matches <lambda>"),
+        ({"where": nn.Conv3d}, r"no module matches Conv3d"),
+        ({"where": 3}, r"where does not accept int"),
+        ({"where": "fc"}, r"fc: this module has no feature map"),
+        (
+            {"where": "layer1.0.conv1", "placement": "identity"},
+            r"Conv2d does not support placement 'identity'",
+        ),
     ],
 )
 def test_wrong_arguments(resnet, options, message):
@@ -83,7 +89,7 @@ def test_twice_at_a_site_and_where_the_architecture_has_its_own(resnet):
     assert insertions(both) == [
         {
             "attention": "se",
-            "strategy": "standard",
+            "placement": "standard",
             "where": [f"layer{n}.{b}.bn2" for n in range(1, 5) for b in (0, 1)],
         }
     ]
@@ -100,25 +106,25 @@ def test_twice_at_a_site_and_where_the_architecture_has_its_own(resnet):
 
 def test_a_model_of_no_known_block():
     for ask in (sites, insert):
-        with pytest.raises(ExciteError, match=r"no block of Mlp is known here \(name modules with where="):
+        with pytest.raises(ExciteError, match=r"Mlp contains no known block \(name modules with where="):
             ask(Mlp())
 
 
 def test_nothing_to_remove(resnet):
-    with pytest.raises(ExciteError, match="nothing was inserted"):
+    with pytest.raises(ExciteError, match="this model has no inserted attention"):
         remove(resnet)
 
 
 def test_a_family_without_the_place():
     with torch.device("meta"):
         vgg = torchvision.models.vgg11()
-    with pytest.raises(ExciteError, match=r"VGG has no place for strategy 'post' \(it has standard"):
+    with pytest.raises(ExciteError, match=r"VGG does not support placement 'post' \(choose from standard"):
         sites(vgg, placement="post")
 
 
 def test_modules_that_would_run_attention_as_one_of_their_layers():
     model = nn.Sequential(Gathering(), nn.Conv2d(16, 16, 1))
-    with pytest.raises(ExciteError, match=r"0: Gathering runs its children one by one"):
+    with pytest.raises(ExciteError, match=r"0: Gathering runs all of its children"):
         insert(model, where="0")
     insert(model, where="0.one", reduction=4)
 
@@ -132,7 +138,7 @@ def test_a_module_with_attention_of_its_own_by_that_name():
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.conv(x)
 
-    with pytest.raises(ExciteError, match="0: Own has an attribute 'attention' of its own"):
+    with pytest.raises(ExciteError, match="0: Own already has an attribute 'attention'"):
         insert(nn.Sequential(Own()), where="0", reduction=4)
 
 
@@ -155,11 +161,15 @@ def test_finished_models(resnet, finish, message):
 
 @pytest.mark.parametrize(
     ("model", "hint"),
-    [("resnet18", "excite.create_model"), (None, "excite.create_model"), ({}, "load weights into a network")],
+    [
+        ("resnet18", "excite.create_model"),
+        (None, "excite.create_model"),
+        ({}, "load the weights into a network"),
+    ],
 )
 @pytest.mark.parametrize("ask", [sites, insert, remove])
 def test_what_is_no_network(ask, model, hint):
-    with pytest.raises(ExciteError, match=rf"a model is a torch.nn.Module, not \w+ \(.*{hint}"):
+    with pytest.raises(ExciteError, match=rf"the model must be a torch.nn.Module, not \w+ \(.*{hint}"):
         ask(model)
 
 
@@ -183,7 +193,7 @@ def test_a_network_that_is_being_quantized():
     model.fuse_model()
     prepared.qconfig = torch.ao.quantization.default_qconfig
     for one in (model, torch.ao.quantization.prepare(prepared)):
-        with pytest.raises(ExciteError, match="conv1: this model was fused or prepared for quantizing"):
+        with pytest.raises(ExciteError, match="conv1: this model was fused or prepared for quantization"):
             insert(one)
 
 

@@ -31,7 +31,7 @@ def resnet(placement: str = "standard", **options: object) -> nn.Module:
 X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
 
 
-@pytest.mark.parametrize("strategy", PLACEMENTS)
+@pytest.mark.parametrize("placement", PLACEMENTS)
 def test_copies_and_pickles_compute_the_same(placement):
     model = resnet(placement)
     file = io.BytesIO()
@@ -52,7 +52,7 @@ def test_weights_load_into_a_model_that_was_attended_anew():
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("strategy", PLACEMENTS)
+@pytest.mark.parametrize("placement", PLACEMENTS)
 def test_fx_traces_it(placement, training):
     model = resnet(placement).train(training)
     graph = torch.fx.symbolic_trace(model)
@@ -61,7 +61,7 @@ def test_fx_traces_it(placement, training):
     assert set(graph.state_dict()) == set(model.state_dict())
 
 
-@pytest.mark.parametrize("strategy", PLACEMENTS)
+@pytest.mark.parametrize("placement", PLACEMENTS)
 def test_export_takes_it(placement):
     model = resnet(placement)
     program = torch.export.export(model, (X,))
@@ -75,7 +75,7 @@ def test_export_takes_other_families(name):
     torch.testing.assert_close(torch.export.export(model, (x,)).module()(x), logits(model, x))
 
 
-@pytest.mark.parametrize("strategy", ["standard", "identity"])
+@pytest.mark.parametrize("placement", ["standard", "identity"])
 def test_compile_takes_it_in_one_graph(placement):
     torch._dynamo.reset()
     model = resnet(placement)
@@ -83,7 +83,7 @@ def test_compile_takes_it_in_one_graph(placement):
     torch.testing.assert_close(logits(compiled, X), logits(model, X))
 
 
-@pytest.mark.parametrize("strategy", PLACEMENTS)
+@pytest.mark.parametrize("placement", PLACEMENTS)
 def test_every_new_parameter_learns_by_the_second_step(placement):
     model = resnet(placement, identity=True, reduction=4).train()
     before = {name: p.detach().clone() for name, p in model.named_parameters() if ".attention." in name}
@@ -122,7 +122,7 @@ def test_synchronized_batch_norm_keeps_the_attention(library):
     assert list(changed.state_dict()) == keys
     torch.testing.assert_close(logits(changed, X), expected)
     with pytest.raises(
-        ExciteError, match=r"layer1.0.bn2: the attention here is never called, since SyncBatchNorm"
+        ExciteError, match=r"layer1.0.bn2: the attention is never called, because a SyncBatchNorm"
     ):
         inserted_sites(change(copy.deepcopy(model)))
 

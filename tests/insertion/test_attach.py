@@ -77,5 +77,5 @@ def test_conversions_keep_both() -> None:
 def test_another_class_on_top_is_refused() -> None:
     gated = attended(network())
     gated[0].__class__ = type("Other", (type(gated[0]),), {})
-    with pytest.raises(ExciteError, match=r"^0: its class was changed to Other"):
+    with pytest.raises(ExciteError, match=r"^0: the class was changed to Other"):
         excite.remove(gated)
