@@ -1,10 +1,10 @@
-"""What an audit costs: time and peak memory, by the number of images, beside imagehash and imagededup.
+"""Time and peak memory of an audit by the number of images, compared with imagehash and imagededup.
 
-Run by hand: ``python benchmarks/audit.py [small] [photos] [generated] [folder] [--small FOLDER]``. Every line
-is measured in a process of its own, from an empty cache. ``small``: passes 1 and 2 on 2,000, 10,000 and
+Run by hand: ``python benchmarks/audit.py [small] [photos] [generated] [folder] [--small FOLDER]``. Every row
+is measured in a separate process with an empty cache. ``small``: passes 1 and 2 on 2,000, 10,000 and
 60,000 images of ``--small``, a folder such as CIFAR-10's; ``photos``: all passes on 500, 1,000 and 2,142 of
 the exercise's skin photos; ``generated``: on 1,000 and 5,000 generated ones; ``folder``: passes 1 and 2 on a
-folder of 100,000 tiny files. What is found is measured by ``benchmarks/duplicates.py``.
+folder of 100,000 tiny files. ``benchmarks/duplicates.py`` measures what is found.
 """
 
 from __future__ import annotations

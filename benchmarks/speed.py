@@ -1,4 +1,4 @@
-"""How fast networks train and predict, ours beside timm's, torchvision's and MONAI's.
+"""Speed of training and inference, compared with timm, torchvision, and MONAI.
 
 Run by hand: ``python benchmarks/speed.py [resnet50|densenet121] [--precision bfloat16] [--compiled]``.
 

@@ -1,8 +1,9 @@
-"""What the training loop costs beside forward, backward and optimizer, and how fast it is beside a bare loop.
+"""Overhead of the training loop beside forward, backward, and optimizer step, and its speed beside a bare
+loop.
 
-Run by hand: ``python benchmarks/training_loop.py``. DenseNet-121 at 224 pixels, batch 16, as the library
-trains it, beside the loop that people write around torchvision's DenseNet-121. Everything alternates in one
-process; figures are medians, because machines are noisy.
+Run by hand: ``python benchmarks/training_loop.py``. DenseNet-121 at 224 pixels, batch 16, as excite trains
+it, beside a plain loop around torchvision's DenseNet-121. All loops alternate in one process; results are
+medians.
 """
 
 from __future__ import annotations
