@@ -33,12 +33,12 @@ MANY = 100_000
 Work = Callable[[Path], int]
 
 
-def audit_folder(folder: Path, *, photos: bool) -> int:
+def audit_folder(folder: Path, *, near_duplicates: bool) -> int:
     """Pairs found, all passes or without the third."""
     from excite.audit.audit import audit
     from excite.audit.reading import read_images
 
-    return len(audit(read_images(folder), photos=photos).pairs)
+    return len(audit(read_images(folder), near_duplicates=near_duplicates).pairs)
 
 
 def passes_1_and_2(folder: Path) -> int:

@@ -41,7 +41,7 @@ from excite.data.manifest import Manifest
 HASH_DISTANCE = 10
 
 
-def search(files: Sequence[Path], *, photos: bool) -> tuple[list[Pair], list[Path], str]:
+def search(files: Sequence[Path], *, near_duplicates: bool) -> tuple[list[Pair], list[Path], str]:
     """(pairs, the files in the order of rows, what it cost) with names hidden."""
     with tempfile.TemporaryDirectory() as place:
         order = random.Random(0).sample(list(files), len(files))
@@ -52,7 +52,7 @@ def search(files: Sequence[Path], *, photos: bool) -> tuple[list[Pair], list[Pat
             table.append({"path": str(hidden), "label": "x"})
         manifest, _ = check_files(Manifest(pd.DataFrame(table), ("x",)), complete=False)
         wall, work = time.perf_counter(), time.process_time()
-        pairs = find_pairs(manifest, photos=photos)
+        pairs = find_pairs(manifest, near_duplicates=near_duplicates)
         wall, work = time.perf_counter() - wall, time.process_time() - work
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     n = len(files)
@@ -198,11 +198,11 @@ def report_brains(patients: int = 150, slices: int = 2, copies: int = 60) -> Non
         ]
         found = joined(pictures, made)
         patient = [*(np.arange(patients * slices) // slices), *copied]
-        strangers = sum(patient[a] != patient[b] for a, b in found.used)
+        false_pairs = sum(patient[a] != patient[b] for a, b in found.used)
         group = found.groups
         near = sum(group[slices * one] == group[slices * one + 1] for one in range(patients))
         seen = sum(group[slices * one] == group[patients * slices + n] for n, one in enumerate(copied))
-        cells = f"{warp:g} mm | {texture:.0%} | {seen} of {copies} | {near} of {patients} | {strangers}"
+        cells = f"{warp:g} mm | {texture:.0%} | {seen} of {copies} | {near} of {patients} | {false_pairs}"
         print(f"| {cells} |", flush=True)
 
 

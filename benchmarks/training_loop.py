@@ -97,7 +97,7 @@ def our_trainer(
         config,
         folder=folder,
         device=device,
-        here=World(),
+        world=World(),
         display=Display(),
     )
 
