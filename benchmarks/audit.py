@@ -105,7 +105,7 @@ def hidden(files: Sequence[Path], count: int) -> Iterator[Path]:
 
 
 def header(title: str) -> None:
-    columns = "images | s | s of processors | ms an image | MiB at the peak | KiB an image | pairs"
+    columns = "images | s | CPU seconds | ms per image | peak MiB | KiB per image | pairs"
     print(f"\n## {title}\n\n| | {columns} |\n" + "|---" * 8 + "|", flush=True)
 
 

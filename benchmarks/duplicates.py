@@ -137,7 +137,7 @@ def report_changes(folder: Path, count: int) -> None:
     chosen = random.Random(0).sample(sorted(folder.rglob("*.jpg")), count)
     originals = [decode(file) for file in chosen]
     names = ["excite", "imagehash", *(["imagededup"] if find_spec("imagededup") else [])]
-    print(f"\n## {count} photos of hymenoptera, each with one changed copy: found, and joined falsely\n")
+    print(f"\n## {count} photos of hymenoptera, each with one changed copy: found, and false pairs\n")
     print("| change | " + " | ".join(names) + " |\n|---" + "|---" * len(names) + "|", flush=True)
     for title, change in CHANGES.items():
         with tempfile.TemporaryDirectory() as place:

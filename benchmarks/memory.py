@@ -64,10 +64,10 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|---|")
     for name in names:
-        rows: dict[str, list[dict[str, float]]] = {"as usual": [], "kept": []}
+        rows: dict[str, list[dict[str, float]]] = {"returned": [], "kept": []}
         for _ in range(ROUNDS):
             for how, found in rows.items():
-                environment = os.environ | {"EXCITE_KEEP_MEMORY": "off" if how == "as usual" else "on"}
+                environment = os.environ | {"EXCITE_KEEP_MEMORY": "off" if how == "returned" else "on"}
                 call = [sys.executable, __file__, "--one", name]
                 found.append(json.loads(subprocess.check_output(call, env=environment)))
         for how, found in rows.items():

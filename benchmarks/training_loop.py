@@ -196,7 +196,7 @@ def main() -> None:
         spread = f"({min(values):.3f} to {max(values):.3f})"
         print(
             f"{name:62} {options.batch / middle:7.1f} images/s  {middle:6.3f} s a step {spread}"
-            f"  {middle / first:5.2f} x ours"
+            f"  {middle / first:5.2f} x excite"
         )
     print("\nloop overhead (all but forward, backward, optimizer step), as a share of the step:")
     print(f"{statistics.median(shares):.2%} (from {min(shares):.2%} to {max(shares):.2%})")
