@@ -32,7 +32,7 @@ import scans  # these two are beside this file
 from changes import CHANGES
 from PIL import Image
 
-from excite.audit.duplicates.find import find_pairs, link
+from excite.audit.duplicates.find import find_pairs, group_images
 from excite.audit.duplicates.pair import KINDS, Pair
 from excite.data.decoding import decode
 from excite.data.file_validation import check_files
@@ -79,7 +79,7 @@ def report_mpox(folder: Path) -> None:
     pairs, files, cost = search(sorted(folder.rglob("*.jpg")), near_duplicates=True)
     photo = [file.stem.rsplit("_", 1)[0] for file in files]
     patient = [file.stem.split("_")[0] for file in files]
-    linked = link(len(files), pairs)
+    linked = group_images(len(files), pairs)
     members = defaultdict(set)
     for name, group in zip(photo, linked.groups, strict=True):
         members[name].add(group)
@@ -94,7 +94,7 @@ def report_mpox(folder: Path) -> None:
         ("excite", {(p.a, p.b) for p in linked.used}),
         (f"imagehash, {seconds:.0f} s", hashed),
     ):
-        groups = link(len(files), [Pair(a, b, KINDS[2], "", 1.0) for a, b in some]).groups
+        groups = group_images(len(files), [Pair(a, b, KINDS[2], "", 1.0) for a, b in some]).groups
         whole = defaultdict(set)
         for title, group in zip(photo, groups, strict=True):
             whole[title].add(group)
@@ -124,7 +124,7 @@ def report_cifar10(folder: Path) -> None:
     copied = {row for pair in pairs for row in (pair.a, pair.b) if test[row]}
     classes = [file.parent.name for file in files]
     agree = sum(classes[p.a] == classes[p.b] for p in pairs)
-    linked = link(len(files), pairs)
+    linked = group_images(len(files), pairs)
     largest = max(linked.groups.count(group) for group in {linked.groups[p.a] for p in linked.used})
     print(f"\n{len(pairs)} pairs, {agree} of one class; largest group {largest}; of {sum(test)} test images")
     print(
@@ -147,7 +147,7 @@ def report_changes(folder: Path, count: int) -> None:
                 picture.save(files[-1])
             pairs, order, _ = search(files, near_duplicates=True)
             numbers = [int(file.stem) for file in order]
-            used = link(len(files), pairs).used
+            used = group_images(len(files), pairs).used
             found = {"excite": {tuple(sorted((numbers[p.a], numbers[p.b]))) for p in used}}
             found["imagehash"] = hash_pairs(files)[0]
             if "imagededup" in names:
@@ -221,7 +221,7 @@ def joined(pictures: Sequence[Image.Image], copies: Sequence[Image.Image]) -> Jo
             files.append(Path(place) / f"{number:04d}.png")
             picture.save(files[-1])
         pairs, order, _ = search(files, near_duplicates=True)
-    linked = link(len(files), pairs)
+    linked = group_images(len(files), pairs)
     numbers = [int(file.stem) for file in order]
     used = [(numbers[pair.a], numbers[pair.b]) for pair in linked.used]
     groups = dict(zip(numbers, linked.groups, strict=True))

@@ -19,7 +19,7 @@ from torch import nn
 import excite
 from excite.attention.registry import create_attention
 from excite.insertion.attach import attach
-from excite.kernels.dispatch import kernels
+from excite.kernels.dispatch import use_kernels
 from excite.models.densenet import DenseBlock, DenseLayer
 from excite.models.fused_blocks import norm_add_relu, norm_relu
 from excite.system.malloc import keep_heap
@@ -49,7 +49,7 @@ def share(work: Callable[[], object], rounds: int) -> float:
     times: dict[str, list[float]] = {"on": [], "off": []}
     for _ in range(rounds):
         for choice, found in times.items():
-            with kernels(choice):
+            with use_kernels(choice):
                 began = time.perf_counter()
                 work()
                 found.append(time.perf_counter() - began)

@@ -26,12 +26,13 @@ from excite.config.train_config import TrainConfig
 from excite.data.augmentation import PRESETS
 from excite.data.batches import TrainingBatches
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.models.catalog import create_model
 from excite.system.devices import autocast, choose_device, choose_precision
 from excite.system.progress import Display
 from excite.system.world import World
-from excite.training.loop import Trainer, Validation
+from excite.training.loop import Trainer
+from excite.training.validation import Validation
 
 IMAGES, CLASSES = 256, 10
 
@@ -81,7 +82,7 @@ def our_trainer(
     )
     preprocessing = Preprocessing(size)
     batches = TrainingBatches(
-        PixelSource(pixels, device=device),
+        PixelSubset(pixels, device=device),
         targets,
         classes=CLASSES,
         preprocessing=preprocessing,
@@ -93,7 +94,7 @@ def our_trainer(
     return Trainer(
         create_model("densenet121", num_classes=CLASSES).to(device),
         batches,
-        Validation(PixelSource(pixels), targets, preprocessing),
+        Validation(PixelSubset(pixels), targets, preprocessing),
         config,
         folder=folder,
         device=device,

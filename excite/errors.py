@@ -1,4 +1,4 @@
-"""The one exception type: what went wrong, where, and what to do next."""
+"""The exception type: what went wrong, where, and what to do about it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ExciteError(Exception):
         what: what went wrong, in one sentence.
         where: the file, option or step that it happened at.
         hint: what to do next.
-        exit_code: what a process that ends on it returns: 1 failed, 2 bad usage, 130 interrupted,
+        exit_code: exit code of the process: 1 failed, 2 bad usage, 130 interrupted,
             143 terminated.
     """
 
@@ -43,7 +43,7 @@ class ExciteError(Exception):
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str], *, where: object = None) -> ExciteError:
-    """The error for a name that is not in a table: it offers the nearest match, or the whole short list."""
+    """The error for an unknown name, with the nearest match, or with all names if there are few."""
     choices = sorted(known)
     near = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.5)
     if near:
@@ -56,17 +56,17 @@ def unknown_name(kind: str, name: object, known: Iterable[str], *, where: object
 
 
 def require(holds: bool, rule: str, *, where: str) -> None:
-    """Raises: ExciteError with the rule, where it does not hold."""
+    """Raises: ExciteError with the rule if it does not hold."""
     if not holds:
         raise ExciteError(rule, where=where, exit_code=BAD_USAGE)
 
 
 def require_utf8(path: Path) -> None:
-    """Raises: ExciteError for a path with bytes that are not UTF-8, which no table could hold."""
+    """Raises: ExciteError for a path that is not UTF-8, which tables cannot contain."""
     try:
         str(path.absolute()).encode()
     except UnicodeEncodeError as error:
-        hint = "rename it, or name another"
+        hint = "rename it, or use another path"
         shown = os.fsencode(path).decode(errors="backslashreplace")  # so that the message can be encoded
         raise ExciteError("the path is not UTF-8", where=shown, hint=hint, exit_code=BAD_USAGE) from error
 
@@ -78,13 +78,13 @@ def refuse_unknown_options(
     except_for: Iterable[str] = (),
     where: str,
 ) -> None:
-    """Checks option names against a signature, before Python does it with a traceback.
+    """Check the names of options against a signature.
 
     Args:
-        except_for: parameters that are not the caller's to give.
+        except_for: parameters that are not options.
 
     Raises:
-        ExciteError: for the first name that the function does not take, with the nearest match.
+        ExciteError: for the first unknown name, with the nearest match.
     """
     known = set(inspect.signature(function).parameters) - set(except_for)
     for option in options:

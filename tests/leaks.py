@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +24,8 @@ LASTING_THREADS = (
     "pydevd",
     "execnet",
 )
+# Set by libraries when they are imported, and by pytest for each test.
+LIBRARY_VARIABLES = ("KMP_", "LD_LIBRARY_PATH", "PYTEST_", "QT_", "TORCHINDUCTOR_")
 LASTING_PROCESSES = ("resource_tracker", "forkserver", "semaphore_tracker")
 SECONDS = 5.0  # until a thread or process that is ending must have ended
 
@@ -40,7 +41,7 @@ def no_leaks(models: dict[str, nn.Module]) -> Iterator[None]:
     threads, children, files = _threads(), _children(), _files()
     modes = {name: _modes(model) for name, model in models.items()}
     yield
-    changed = [name for name, read in STATES.items() if read() != before[name]]
+    changed = [_change(name, before[name], read()) for name, read in STATES.items() if read() != before[name]]
     changed += [f"mode of {name}" for name, model in models.items() if _modes(model) != modes[name]]
     assert not changed, f"the test changed: {', '.join(changed)}"
     for what, read, old in (
@@ -50,6 +51,12 @@ def no_leaks(models: dict[str, nn.Module]) -> Iterator[None]:
     ):
         left = _left(read, old)
         assert not left, f"the test left {what}: {sorted(left.values())}"
+
+
+def _change(name: str, before: object, after: object) -> str:
+    if isinstance(before, dict) and isinstance(after, dict):
+        return f"{name} ({', '.join(sorted({key for key, _ in before.items() ^ after.items()}))})"
+    return name
 
 
 def _left(read: Callable[[], dict[int, str]], old: dict[int, str]) -> dict[int, str]:
@@ -107,7 +114,6 @@ def _modes(model: nn.Module) -> list[bool]:
 
 STATES: dict[str, Callable[[], object]] = {
     "working directory": os.getcwd,
-    "environment": lambda: {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"},
-    "random's state": random.getstate,
+    "environment": lambda: {k: v for k, v in os.environ.items() if not k.startswith(LIBRARY_VARIABLES)},
     "NumPy's global random state": lambda: str(np.random.get_state()),
 }

@@ -109,6 +109,16 @@ def test_no_package_imports_what_it_never_may() -> None:
         assert other not in NEVER.get(package, set()), f"{file} imports {other}"
 
 
+def test_no_function_is_longer_than_a_screen() -> None:
+    """At most 60 lines of body, without the docstring."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                start = node.body[ast.get_docstring(node) is not None :] or node.body
+                lines = (node.end_lineno or 0) - start[0].lineno + 1
+                assert lines <= 60, f"{path.relative_to(PACKAGE)}: {node.name} has {lines} lines"
+
+
 def test_importing_the_package_imports_nothing_slow() -> None:
     code = "import sys, excite; print(sorted({'torch', 'numpy', 'pandas', 'PIL'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from excite.attention import parts
-from excite.attention.channel_variants import squeeze
 from excite.attention.parts import GatedModule
 from excite.attention.width import hidden_width, require_positive
 from excite.errors import BAD_USAGE, ExciteError
@@ -34,7 +33,7 @@ class CBAMChannel(GatedModule):
     def gates(self, u: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, 1, 1)."""
         largest = u.amax(dim=(2, 3), keepdim=True).to(parts.wide_dtype(u))
-        return parts.gate(self._mlp(squeeze(u)) + self._mlp(largest), self.identity)
+        return parts.gate(self._mlp(parts.squeeze(u)) + self._mlp(largest), self.identity)
 
     def _mlp(self, z: Tensor) -> Tensor:
         return parts.apply(self.fc2, torch.relu(parts.apply(self.fc1, z)))

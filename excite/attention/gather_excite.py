@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from excite.attention import parts
-from excite.attention.channel_variants import squeeze
 from excite.attention.parts import GatedModule
 from excite.attention.width import hidden_width, require_positive
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
@@ -83,7 +82,7 @@ class GatherExcite(GatedModule):
 
     def _gather(self, u: Tensor) -> Tensor:
         if self.form == "theta-" and self.extent is None:
-            return squeeze(u)
+            return parts.squeeze(u)
         u = u.to(parts.wide_dtype(u))
         if self.form == "theta-":
             e = self.extent

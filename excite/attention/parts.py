@@ -97,6 +97,11 @@ def zero(*layers: nn.Module) -> None:
             nn.init.zeros_(parameter)
 
 
+def squeeze(u: Tensor) -> Tensor:
+    """The mean of each channel, in float32 or wider: (N, C, H, W) -> (N, C, 1, 1)."""
+    return u.mean(dim=(2, 3), keepdim=True, dtype=wide_dtype(u))
+
+
 def wide_dtype(u: Tensor) -> torch.dtype:
     """float32, or the dtype of u if that is wider."""
     return torch.promote_types(u.dtype, torch.float32)

@@ -8,10 +8,14 @@ from typing import Any, TypeVar
 from torch import nn
 
 from excite.attention.cbam import CBAM
-from excite.attention.channel_variants import ECA, EffectiveSE, GatedChannelTransformation
+from excite.attention.coordinate import CoordinateAttention
+from excite.attention.eca import ECA
+from excite.attention.effective_se import EffectiveSE
+from excite.attention.gated_channel import GatedChannelTransformation
 from excite.attention.gather_excite import GatherExcite
 from excite.attention.no_squeeze import NoSqueeze
-from excite.attention.spatial_variants import ConcurrentSE, CoordinateAttention, SimAM, SpatialSE
+from excite.attention.scse import ConcurrentSE, SpatialSE
+from excite.attention.simam import SimAM
 from excite.attention.squeeze_excitation import SqueezeExcitation
 from excite.errors import BAD_USAGE, ExciteError, refuse_unknown_options, unknown_name
 
@@ -41,7 +45,7 @@ def attention_names() -> list[str]:
     return sorted(_FACTORIES)
 
 
-def factory_of(name: str) -> Callable[..., nn.Module]:
+def get_factory(name: str) -> Callable[..., nn.Module]:
     """What makes the attention called ``name``. Raises: ExciteError for an unknown name, with the nearest."""
     if name not in _FACTORIES:
         raise unknown_name("attention", name, _FACTORIES)
@@ -54,7 +58,7 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
     Raises:
         ExciteError: for an unknown name or option, with the nearest match.
     """
-    factory = factory_of(name)
+    factory = get_factory(name)
     refuse_unknown_options(factory, options, except_for=("channels",), where=f"attention {name!r}")
     try:
         return factory(channels, **options)
@@ -65,7 +69,7 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
         raise ExciteError(what, where=f"attention {name!r}", exit_code=BAD_USAGE) from error
 
 
-def can_be_identity(name: str, options: Mapping[str, Any]) -> bool:
+def supports_identity(name: str, options: Mapping[str, Any]) -> bool:
     """Whether this attention can start with every gate at one. Raises: as ``create_attention``."""
     create_attention(name, 64, **options)
     try:
@@ -75,7 +79,7 @@ def can_be_identity(name: str, options: Mapping[str, Any]) -> bool:
     return True
 
 
-_OWN: dict[str, Callable[..., nn.Module]] = {
+_BUILT_IN: dict[str, Callable[..., nn.Module]] = {
     "se": SqueezeExcitation,
     "ese": EffectiveSE,
     # The channel branch of scSE is SE, under another name and with a reduction of 2 in its paper.
@@ -90,5 +94,5 @@ _OWN: dict[str, Callable[..., nn.Module]] = {
     "coordatt": CoordinateAttention,
     "nosqueeze": NoSqueeze,
 }
-for _name, _factory in _OWN.items():
+for _name, _factory in _BUILT_IN.items():
     register(_name)(_factory)

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from excite.audit.decisions import Decided, read_decisions, resolve
-from excite.audit.duplicates.find import Grouping, find_pairs, link
+from excite.audit.decisions import ResolvedDecisions, read_decisions, resolve
+from excite.audit.duplicates.find import Grouping, find_pairs, group_images
 from excite.audit.duplicates.pair import KINDS, Pair
-from excite.audit.file_findings import FileFindings, examine_files
+from excite.audit.file_findings import FileFindings, inspect_files
 from excite.audit.file_metadata import FileMetadata
 from excite.audit.leaks import LabelConflict, Leaks, find_leaks, label_conflicts
 from excite.audit.metadata_shortcut import Shortcut, find_shortcuts
@@ -49,9 +49,9 @@ class Audit:
     facts: tuple[FileMetadata, ...]
     near_duplicates: bool
     pairs: tuple[Pair, ...]
-    linked: Grouping
+    grouping: Grouping
     same_photo: tuple[int, ...]
-    decided: Decided
+    decisions: ResolvedDecisions
     leaks: Leaks
     conflicts: tuple[LabelConflict, ...]
 
@@ -66,7 +66,7 @@ class Audit:
     @property
     def groups(self) -> tuple[int, ...]:
         """The group's number of each image."""
-        return self.linked.groups
+        return self.grouping.groups
 
     @cached_property
     def members(self) -> dict[int, list[int]]:
@@ -111,14 +111,14 @@ class Audit:
     def to_dict(self) -> dict[str, Any]:
         """The content of audit.json."""
         paths = self.manifest.table["path"].tolist()
-        used = set(self.linked.used)
+        used = set(self.grouping.used)
         sizes = sorted((len(rows) for rows in self.members.values()), reverse=True)
         return {
             "images": len(self),
             "groups": len(self.members),
             "group_sizes": {"largest": sizes[0] if sizes else 0, "alone": sizes.count(1)},
             "oversized_groups": [
-                {"group": number, "images": len(self.members[number])} for number in self.linked.oversized
+                {"group": number, "images": len(self.members[number])} for number in self.grouping.oversized
             ],
             "passes": ["files", "same picture", *(["same photo"] if self.near_duplicates else [])],
             "pairs": [
@@ -134,9 +134,9 @@ class Audit:
             ],
             "kinds": self.kinds,
             "decisions": {
-                "accepted": len(self.decided.accepted),
-                "rejected": len(self.decided.rejected),
-                "not_found": len(self.decided.missing),
+                "accepted": len(self.decisions.accepted),
+                "rejected": len(self.decisions.rejected),
+                "not_found": len(self.decisions.missing),
             },
             "leaks": self.leaks.to_dict(),
             "label_conflicts": [
@@ -174,7 +174,7 @@ def audit(
     """
     # A slip in them is told before the work begins.
     said = [decision for file in decisions for decision in read_decisions(file)]
-    kept, facts, files = examine_files(manifest, max_pixels=max_pixels, cache=cache, progress=progress)
+    kept, facts, files = inspect_files(manifest, max_pixels=max_pixels, cache=cache, progress=progress)
     decided = resolve(said, kept)
     near_duplicates = len(kept) <= PHOTOS_UP_TO if near_duplicates is None else near_duplicates
     pairs: list[Pair] = []
@@ -184,7 +184,7 @@ def audit(
         )
     known = kept.table["group"].tolist()
     accepted = {*decided.accepted, *_chained(kept.table["photo"].tolist())}
-    join = partial(link, len(kept), pairs, rejected=decided.rejected, accepted=accepted)
+    join = partial(group_images, len(kept), pairs, rejected=decided.rejected, accepted=accepted)
     linked = join(known=known if any(known) else None)
     # Two photos of one patient may have two labels; one photo may not.
     alone = join() if any(known) else linked
@@ -195,9 +195,9 @@ def audit(
         facts=facts,
         near_duplicates=near_duplicates,
         pairs=tuple(pairs),
-        linked=linked,
+        grouping=linked,
         same_photo=alone.groups,
-        decided=decided,
+        decisions=decided,
         leaks=find_leaks(kept.table["split"].tolist(), linked.groups),
         conflicts=tuple(label_conflicts(labels, alone.groups)),
     )

@@ -48,7 +48,7 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Decided:
+class ResolvedDecisions:
     """Decisions as rows of a manifest, each pair with the smaller row first.
 
     Args:
@@ -94,7 +94,7 @@ def _decision(header: list[str], row: list[str], where: str, folder: Path) -> De
     return Decision(_WORDS[word], ends[0], ends[1], hashes[0], hashes[1], where, str(folder))
 
 
-def resolve(decisions: Iterable[Decision], manifest: Manifest) -> Decided:
+def resolve(decisions: Iterable[Decision], manifest: Manifest) -> ResolvedDecisions:
     """Decisions as rows of a manifest that has been through ``check_files``.
 
     An image is looked for by its path, then by its content, so that a file that was moved is found again. A
@@ -133,10 +133,12 @@ def resolve(decisions: Iterable[Decision], manifest: Manifest) -> Decided:
         word: frozenset(pair for pair, decision in said.items() if decision.word == word)
         for word in ("accept", "reject")
     }
-    return Decided(by_word["accept"], by_word["reject"], tuple(missing))
+    return ResolvedDecisions(by_word["accept"], by_word["reject"], tuple(missing))
 
 
-def write_decisions(file: Path, manifest: Manifest, pairs: Sequence[Pair], decided: Decided) -> None:
+def write_decisions(
+    file: Path, manifest: Manifest, pairs: Sequence[Pair], decided: ResolvedDecisions
+) -> None:
     """Write the form with all pairs, the least sure first, what was decided before filled in.
 
     Decisions about pairs or images that are no longer found are kept at its end.

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from excite.audit.file_metadata import FileMetadata, metadata_of
+from excite.audit.file_metadata import FileMetadata, collect_metadata
 from excite.config.pixel_limit import MAX_PIXELS
-from excite.data.file_validation import BadFile, check_files
+from excite.data.file_validation import UnreadableFile, check_files
 from excite.data.manifest import LeftOut, Manifest
 from excite.system.parallel import Progress
 
@@ -64,7 +64,7 @@ class FileFindings:
         left_out: files among the images that are not of the data set.
     """
 
-    bad: tuple[BadFile, ...]
+    bad: tuple[UnreadableFile, ...]
     odd: tuple[OddFile, ...]
     classes: dict[str, int]
     splits: dict[str, dict[str, int]]
@@ -82,7 +82,9 @@ class FileFindings:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "bad": [{"path": f.path, "kind": kind_of_bad(f.reason), "reason": f.reason} for f in self.bad],
+            "bad": [
+                {"path": f.path, "kind": unreadable_kind(f.reason), "reason": f.reason} for f in self.bad
+            ],
             "odd": [{"path": f.path, "kind": f.kind, "detail": f.detail} for f in self.odd],
             "classes": self.classes,
             "imbalance": round(self.imbalance, 3),
@@ -96,7 +98,7 @@ class FileFindings:
         }
 
 
-def examine_files(
+def inspect_files(
     manifest: Manifest,
     *,
     max_pixels: int = MAX_PIXELS,
@@ -118,9 +120,9 @@ def examine_files(
     )
     if manifest.intensity_range is not None:
         kept = replace(kept, intensity_range=manifest.intensity_range)
-    found = metadata_of(kept, cache=cache, progress=stage("reading headers") if len(kept) else None)
+    found = collect_metadata(kept, cache=cache, progress=stage("reading headers") if len(kept) else None)
     lost = [
-        BadFile(path, "changed while it was read")
+        UnreadableFile(path, "changed while it was read")
         for path, fact in zip(kept.table["path"], found, strict=True)
         if fact is None
     ]
@@ -140,7 +142,7 @@ def examine_files(
     return kept, facts, findings
 
 
-def kind_of_bad(reason: str) -> str:
+def unreadable_kind(reason: str) -> str:
     """What a reason of ``check_files`` comes down to: empty, truncated, wrong type, too large, unreadable."""
     kinds = {
         "empty": ("is empty", "has no pixels"),

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from excite.data.decoding import decode, upright
-from excite.data.intensity import IntensityRange, range_text
+from excite.data.intensity import IntensityRange, format_range
 from excite.data.manifest import Manifest
 from excite.errors import ExciteError
 from excite.system.files import replacing
@@ -50,7 +50,9 @@ class FileMetadata:
     spread: float
 
 
-def read_facts(path: str | Path, intensity_range: IntensityRange | None = None) -> FileMetadata | None:
+def read_file_metadata(
+    path: str | Path, intensity_range: IntensityRange | None = None
+) -> FileMetadata | None:
     """The facts of a file that has been decoded before; None when that fails now."""
     try:
         with Path(path).open("rb") as file:
@@ -95,7 +97,7 @@ def _is_gray(picture: Image.Image) -> bool:
     return sum(counts[_COLORED + 1 :]) < 0.001 * sum(counts)
 
 
-def metadata_of(
+def collect_metadata(
     manifest: Manifest, *, cache: Path | None = None, progress: Progress | None = None
 ) -> list[FileMetadata | None]:
     """The facts of every file of a checked manifest; None for one that cannot be read any more.
@@ -105,7 +107,7 @@ def metadata_of(
     """
     hashes = "\n".join(manifest.table["sha256"])
     range_ = manifest.intensity_range
-    read = "" if range_ is None else f" {range_text(range_)}"
+    read = "" if range_ is None else f" {format_range(range_)}"
     key = hashlib.sha256(f"{_VERSION} {_LOOKED_AT} {_COLORED}{read}\n{hashes}".encode()).hexdigest()
     memory = None if cache is None else cache / "facts" / f"{key}.csv"
     recalled = _recalled(memory, len(manifest))
@@ -113,7 +115,7 @@ def metadata_of(
         return [*recalled]
     with warnings.catch_warnings():  # how many pixels are too many has been decided before
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        reader = partial(read_facts, intensity_range=range_)
+        reader = partial(read_file_metadata, intensity_range=range_)
         found = list(in_threads(reader, manifest.table["path"].tolist(), progress=progress))
     if memory is not None and None not in found:
         text = io.StringIO(newline="")

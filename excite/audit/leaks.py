@@ -74,7 +74,9 @@ def find_leaks(splits: Sequence[str], groups: Sequence[int]) -> Leaks:
     )
 
 
-def siblings(splits: Sequence[str], groups: Sequence[int], *, of: str = "test", within: str = "train") -> int:
+def count_near_duplicates(
+    splits: Sequence[str], groups: Sequence[int], *, of: str = "test", within: str = "train"
+) -> int:
     """How many images of one split have a sibling in another one."""
     known = {group for split, group in zip(splits, groups, strict=True) if split == within}
     return sum(split == of and group in known for split, group in zip(splits, groups, strict=True))

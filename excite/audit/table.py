@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from excite.audit.audit import PHOTOS_UP_TO, Audit
-from excite.audit.file_findings import kind_of_bad
+from excite.audit.file_findings import unreadable_kind
 from excite.data.split import apply_group_pattern
 
 SHOWN = 5
@@ -36,7 +36,7 @@ def _file_rows(audit: Audit) -> list[tuple[str, str]]:
     if files.bad:
         kinds: dict[str, int] = {}
         for file in files.bad:
-            kind = kind_of_bad(file.reason)
+            kind = unreadable_kind(file.reason)
             kinds[kind] = kinds.get(kind, 0) + 1
         rows.append(("bad files", f"{len(files.bad)} left out: {_counts(kinds)}"))
         rows += [("", f"{file.path}: {file.reason}") for file in files.bad[:SHOWN]]
@@ -73,10 +73,10 @@ def _pair_rows(audit: Audit) -> list[tuple[str, str]]:
         sure = [pair.confidence for pair in audit.pairs if pair.kind == kind]
         confidence = f", confidence {_between(min(sure), max(sure))}" if sure else ""
         rows.append((kind, _many(count, "pair") + confidence))
-    if audit.linked.doubtful:
-        count = len(audit.linked.doubtful)
+    if audit.grouping.doubtful:
+        count = len(audit.grouping.doubtful)
         rows.append(("doubtful", f"{_many(count, 'pair')} not joined: too little evidence, or rejected"))
-    decided = audit.decided
+    decided = audit.decisions
     if decided.accepted or decided.rejected or decided.missing:
         gone = f", {len(decided.missing)} about images that are not here" if decided.missing else ""
         rows.append(
@@ -88,7 +88,7 @@ def _pair_rows(audit: Audit) -> list[tuple[str, str]]:
         hold = "holds" if len(several) == 1 else "hold"
         text += f"; {len(several):,} {hold} more than one, the largest {max(several):,}"
     rows.append(("groups", text))
-    for number in audit.linked.oversized:
+    for number in audit.grouping.oversized:
         size = len(audit.members[number])
         text = f"group {number} holds {size:,} of {len(audit):,} images: false pairs may have chained it"
         rows.append(("GIANT GROUP", f"{text}; judge its pairs in decisions.csv"))
@@ -125,11 +125,11 @@ def _finding_rows(audit: Audit) -> list[tuple[str, str]]:
 
 def _agreement(audit: Audit, pattern: str) -> str:
     """Whether the pictures bear out what the names seem to say."""
-    if not audit.linked.used:
+    if not audit.grouping.used:
         return ""
     given = apply_group_pattern(audit.manifest, pattern).table["group"].tolist()
-    inside = sum(given[pair.a] == given[pair.b] for pair in audit.linked.used) / len(audit.linked.used)
-    return f" ({inside:.1%} of the {_many(len(audit.linked.used), 'pair')} found lie inside its groups)"
+    inside = sum(given[pair.a] == given[pair.b] for pair in audit.grouping.used) / len(audit.grouping.used)
+    return f" ({inside:.1%} of the {_many(len(audit.grouping.used), 'pair')} found lie inside its groups)"
 
 
 def _between(low: float, high: float) -> str:

@@ -1,4 +1,4 @@
-"""The command line: verbs, and how every error becomes one line and an exit code."""
+"""The command line: its commands, and how every error becomes one line and an exit code."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from excite.version import __version__
 
 app = typer.Typer(
     name="excite",
-    help="Channel attention for image classifiers: train on a folder of images, find out honestly how good "
-    "the model is, use it.",
-    epilog="Begin with: excite train digits",
+    help="Image classification with channel attention: train on a folder of images, evaluate honestly, use "
+    "the classifier.",
+    epilog="Start with: excite train digits",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -55,7 +55,7 @@ def options(
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version."
     ),
-    debug: bool = typer.Option(False, "--debug", help="Show where in the code an error came from."),
+    debug: bool = typer.Option(False, "--debug", help="Print the traceback of an error."),
 ) -> None:
     pass
 
@@ -100,7 +100,7 @@ def _run(arguments: list[str], first: bool, debug: bool) -> int:
         if debug:
             raise
         text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return _fail(text, FAILED, "this is a fault of excite; --debug shows where")
+        return _fail(text, FAILED, "this is a bug in excite; --debug prints the traceback")
 
 
 def _fail(message: str, code: int, hint: str | None = None) -> int:

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from excite.cli.options import takes_config
 from excite.cli.output import plain_table, print_json, print_line, print_table
-from excite.config.pixel_limit import MAX_PIXELS
+from excite.config.train_config import TrainConfig
 from excite.data.paths import refuse_inside_data
-from excite.data.reading import data_name
 from excite.errors import ExciteError
 
-DATA, LOOK, RESULT = "Data", "What is looked at", "Result"
+# Fields of TrainConfig that auditing takes, too.
+OPTIONS = (
+    "near_duplicates",
+    "decisions",
+    "group_pattern",
+    "path_column",
+    "label_column",
+    "group_column",
+    "split_column",
+    "max_pixels",
+)
+HELP = {"decisions": "Review decisions about pairs (CSV). decisions.csv in --out is always applied."}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -22,10 +33,11 @@ def add_to(app: typer.Typer) -> None:
         epilog="Examples: [bold]excite audit photos[/bold] · "
         "[bold]excite audit photos --group-pattern '^(P\\d+)_' --strict[/bold] · "
         "[bold]excite audit table.csv --no-near-duplicates --json[/bold]",
-    )(audit)
+    )(takes_config(only=OPTIONS, help=HELP)(audit))
 
 
 def audit(
+    *,
     data: Annotated[
         str,
         typer.Argument(
@@ -37,99 +49,51 @@ def audit(
         Path | None,
         typer.Option(
             "--out",
-            help="Folder for audit.json, audit.html and decisions.csv. [dim]\\[audits/<data>][/dim]",
-            rich_help_panel=RESULT,
+            help="Folder for audit.json, audit.html, and decisions.csv. [dim]\\[audits/<data>][/dim]",
             show_default=False,
         ),
     ] = None,
-    near_duplicates: Annotated[
-        bool | None,
-        typer.Option(
-            "--near-duplicates/--no-near-duplicates",
-            help="Look for crops, turns and recolored copies too. [dim]\\[up to 20,000 images][/dim]",
-            rich_help_panel=LOOK,
-            show_default=False,
-        ),
-    ] = None,
-    decisions: Annotated[
-        Path | None,
-        typer.Option(
-            "--decisions",
-            help="A person's decisions about pairs; decisions.csv in --out is obeyed unasked.",
-            rich_help_panel=LOOK,
-            show_default=False,
-        ),
-    ] = None,
-    group_pattern: Annotated[
-        str | None,
-        typer.Option(
-            "--group-pattern",
-            help="Regular expression on the file name; what its first bracket matches is the group.",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    path_column: Annotated[
-        str, typer.Option("--path-column", help="CSV column of the image's path.", rich_help_panel=DATA)
-    ] = "path",
-    label_column: Annotated[
-        str, typer.Option("--label-column", help="CSV column of the class.", rich_help_panel=DATA)
-    ] = "label",
-    group_column: Annotated[
-        str, typer.Option("--group-column", help="CSV column of the group.", rich_help_panel=DATA)
-    ] = "group",
-    split_column: Annotated[
-        str, typer.Option("--split-column", help="CSV column of train, val, test.", rich_help_panel=DATA)
-    ] = "split",
-    max_pixels: Annotated[
-        int, typer.Option("--max-pixels", help="Larger pictures are refused.", min=1, rich_help_panel=DATA)
-    ] = MAX_PIXELS,
     strict: Annotated[
-        bool,
-        typer.Option(
-            "--strict", help="End with 1 when there are leaks or label conflicts.", rich_help_panel=RESULT
-        ),
+        bool, typer.Option("--strict", help="Exit with 1 if there are leaks or conflicting labels.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print audit.json on standard output.", rich_help_panel=RESULT)
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print audit.json on standard output.")] = False,
+    given: dict[str, Any],
 ) -> None:
-    """Find out what a data set hides: bad files, copies, leaks, wrong labels, shortcuts.
+    """Find near-duplicates, leaks, label conflicts, unreadable files, and shortcuts in a data set.
 
-    The images are only read. audit.html shows the pairs side by side; what you write into decisions.csv is
-    obeyed by the next audit into the same folder.
+    The images are only read. audit.html shows the pairs side by side; decisions that you write into
+    decisions.csv are applied by the next audit into the same folder.
     """
     from excite.audit.audit import audit as run_audit
     from excite.audit.audit import decision_files
     from excite.audit.reading import read_images
     from excite.audit.table import audit_rows, headline
+    from excite.data.reading import data_name
     from excite.reporting.audit_page import write_audit
     from excite.system.cache import cache_directory
     from excite.system.malloc import keep_heap
     from excite.system.progress import ConsoleDisplay
 
+    chosen = TrainConfig().replace(**given)
     keep_heap()
-    manifest = read_images(
-        data,
-        group_pattern=group_pattern,
-        path_column=path_column,
-        label_column=label_column,
-        group_column=group_column,
-        split_column=split_column,
-    )
+    columns = {name: getattr(chosen, name) for name in OPTIONS if name.endswith("_column")}
+    manifest = read_images(data, group_pattern=chosen.group_pattern, **columns)
     name = data_name(data)
     folder = out or Path("audits") / name
     refuse_inside_data(folder, data, manifest.table["path"])
     display = ConsoleDisplay()
+    review = None if chosen.decisions is None else Path(chosen.decisions)
     try:
         found = run_audit(
             manifest,
-            near_duplicates=near_duplicates,
-            max_pixels=max_pixels,
+            near_duplicates=chosen.near_duplicates,
+            max_pixels=chosen.max_pixels,
             cache=cache_directory(),
-            decisions=decision_files(folder, decisions),
+            decisions=decision_files(folder, review),
             progress=display.stage,
         )
-        write_audit(found, folder, title=name, max_pixels=max_pixels, progress=display.stage("drawing pairs"))
+        drawing = display.stage("drawing pairs")
+        write_audit(found, folder, title=name, max_pixels=chosen.max_pixels, progress=drawing)
     finally:
         display.close()
     if as_json:
@@ -139,6 +103,6 @@ def audit(
         for row in audit_rows(found):
             table.add_row(*row)
         print_table(table)
-        print_line(f"written   {folder}   (look at the pairs in {folder / 'audit.html'})")
+        print_line(f"written   {folder}   (pairs: {folder / 'audit.html'})")
     if strict and (findings := headline(found)):
-        raise ExciteError("; ".join(findings), where=data, hint="--strict was asked for")
+        raise ExciteError("; ".join(findings), where=data, hint="--strict makes this an error")

@@ -10,7 +10,15 @@ import typer
 from excite.cli.metrics_output import with_interval
 from excite.cli.output import plain_table, print_json, print_line, print_table
 
-SHARES = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision", "ece", "ece_equal_mass")
+FRACTIONS = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "auroc",
+    "average_precision",
+    "ece",
+    "ece_equal_mass",
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,18 +32,18 @@ def add_to(app: typer.Typer) -> None:
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(help="Run folders, or tables of predictions (CSV). The first is compared to."),
+        typer.Argument(help="Run folders or tables of predictions (CSV). The first is the baseline."),
     ],
     metrics: Annotated[
-        str | None, typer.Option("--metrics", help="Figures, separated by commas.", show_default=False)
+        str | None, typer.Option("--metrics", help="Metrics, separated by commas.", show_default=False)
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all as one JSON document.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Put runs side by side, with the difference of each from the first.
+    """Compare runs: their metrics, and the difference of each from the first.
 
-    Differences are taken on the test images that both have, paired: the interval and p resample groups of
-    images, the same ones for both runs. For figures of error, such as log loss, less is better. Of a
-    cross-validation with repeats the first one is taken.
+    Differences are paired: they are computed on the test images that both runs have, and intervals and
+    p-values resample the same groups for both. For losses, such as log loss, lower is better. Of a repeated
+    cross-validation, the first repeat is used.
     """
     from excite.runs.compare import METRICS, compare_runs
     from excite.runs.derive import column_names
@@ -62,13 +70,13 @@ def _print_difference(pair: dict[str, Any]) -> None:
         print_line(f"not compared: {pair['reason']}")
         return
     table = plain_table(
-        "figure", "difference", "95 % interval", "p", right=("difference", "95 % interval", "p")
+        "metric", "difference", "95 % interval", "p", right=("difference", "95 % interval", "p")
     )
     for name, one in pair["metrics"].items():
         if one["value"] is None:
             table.add_row(name, "-", one["reason"] or "not defined", "")
             continue
-        scale, unit = (100, " points") if name in SHARES else (1, "")
+        scale, unit = (100, " points") if name in FRACTIONS else (1, "")
         value = f"{scale * one['value']:+.{2 if unit else 3}f}{unit}"
         bounds = one["reason"] or ""
         if one["low"] is not None:
@@ -80,9 +88,10 @@ def _print_difference(pair: dict[str, Any]) -> None:
     behind = f"{pair['n']} shared images" + (
         f" of {pair['groups']} groups" if pair["groups"] != pair["n"] else ""
     )
-    caution = "" if test["independent"] else "; take the interval: images of a group are not independent"
+    caution = "" if test["independent"] else "; prefer the interval: images of a group are not independent"
     print_line(
-        f"{behind}; right only in the first: {test['first_only']}, only in the second: {test['second_only']} "
+        f"{behind}; correct only in the first: {test['first_only']}, only in the second: "
+        f"{test['second_only']} "
         f"(McNemar exact p {_p(test['p'], '= ')}{caution})"
     )
     area = pair.get("delong", {})
@@ -95,7 +104,7 @@ def _p(value: float, equals: str = "") -> str:
 
 
 def _figure(name: str, figure: dict[str, Any]) -> str:
-    if name in SHARES:
+    if name in FRACTIONS:
         return with_interval(figure)
     if figure["value"] is None:
         return "-"

@@ -14,7 +14,7 @@ import typer
 from excite.cli.output import plain_table, print_json, print_table
 from excite.errors import ExciteError
 
-# What a verb needs, as module and distribution; all verbs stand on the core.
+# Modules and distributions that the commands need.
 CORE = {
     "torch": "torch",
     "torchvision": "torchvision",
@@ -42,7 +42,7 @@ def add_to(app: typer.Typer) -> None:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Say what is installed, which device trains, and what is missing for which verb."""
+    """Show installed packages, the device, and what is missing for which command."""
     packages = {name: _import(name) for name in CORE}
     missing = {
         verb: [CORE[name] for name in names if packages[name]["fault"]] for verb, names in NEEDS.items()
@@ -62,7 +62,7 @@ def doctor(
         print_table(table)
     if any(missing.values()):
         names = sorted({name for several in missing.values() for name in several})
-        raise ExciteError("some verbs cannot work", hint=f"pip install {' '.join(names)}")
+        raise ExciteError("some commands cannot run", hint=f"pip install {' '.join(names)}")
 
 
 def _import(module: str) -> dict[str, str | None]:

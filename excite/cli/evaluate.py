@@ -2,148 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from excite.cli.metrics_output import print_figures, print_seen
+from excite.cli.options import takes_config
 from excite.cli.output import print_json, print_line
 from excite.config.train_config import EITHER, TrainConfig
 from excite.errors import BAD_USAGE, ExciteError
 
 if TYPE_CHECKING:
     from excite.evaluation.evaluate import EvaluationSpec
+    from excite.runs.evaluate import Evaluation
+    from excite.runs.run import Run
 
-ASKED, FOUND = "What to measure", "Data"
+
+# Fields of TrainConfig that evaluating takes, too.
+OPTIONS = (
+    "path_column",
+    "label_column",
+    "group_column",
+    "split_column",
+    "group_pattern",
+    "max_unreadable",
+    "positive",
+    "sensitivity",
+    "specificity",
+    "abstain_below",
+    "selective_accuracy",
+    "subgroups",
+    "device",
+)
+METRICS = ("positive", "sensitivity", "specificity", "abstain_below", "selective_accuracy", "subgroups")
+COLUMNS = ("path_column", "label_column", "group_column", "split_column")
+HELP = {
+    "group_pattern": "Regular expression on the file names of DATA; its first capture group is the group. "
+    "The pattern of the run is not used.",
+}
 
 
 def add_to(app: typer.Typer) -> None:
     app.command(
         "evaluate",
         epilog="Examples: [bold]excite evaluate runs/photos[/bold] · "
-        "[bold]excite evaluate runs/photos other-photos --map-class Chickenpox=Others --out judged[/bold]",
-    )(evaluate)
+        "[bold]excite evaluate runs/photos other-photos --map-class Chickenpox=Others --out report[/bold]",
+    )(takes_config(only=OPTIONS, help=HELP)(evaluate))
 
 
 def evaluate(
+    *,
     run: Annotated[
         Path,
-        typer.Argument(help="Run folder, or a table of anybody's predictions (CSV).", show_default=False),
+        typer.Argument(help="Run folder, or a table of any model's predictions (CSV).", show_default=False),
     ],
     data: Annotated[
         str | None,
-        typer.Argument(help="Folder or CSV of labeled images; left out: the run's own test images."),
+        typer.Argument(help="Folder or CSV of labeled images; by default the run's own test images."),
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option(
-            "--split",
-            help="train, val, test or all; default: test where there is one.",
-            rich_help_panel=FOUND,
-        ),
+        typer.Option("--split", help="train, val, test, or all; default: test if there is one."),
     ] = None,
-    same: Annotated[
+    map_class: Annotated[
         list[str] | None,
         typer.Option(
             "--map-class",
-            help="A class of the data that is another of the run's; may be given several times.",
+            help="Evaluate a class of DATA as a class of the run; may be repeated.",
             metavar="THEIRS=OURS",
-            rich_help_panel=FOUND,
-        ),
-    ] = None,
-    path_column: Annotated[
-        str, typer.Option(help="CSV column of the image's path.", rich_help_panel=FOUND)
-    ] = "path",
-    label_column: Annotated[
-        str, typer.Option(help="CSV column of the class.", rich_help_panel=FOUND)
-    ] = "label",
-    group_pattern: Annotated[
-        str | None,
-        typer.Option(
-            "--group-pattern",
-            help="Regular expression on the file names of DATA; what its first bracket matches is the "
-            "group. The run's own pattern is not used.",
-            rich_help_panel=FOUND,
-        ),
-    ] = None,
-    group_column: Annotated[
-        str, typer.Option(help="CSV column of the group, such as the patient.", rich_help_panel=FOUND)
-    ] = "group",
-    split_column: Annotated[
-        str, typer.Option(help="CSV column that says train, val or test.", rich_help_panel=FOUND)
-    ] = "split",
-    max_unreadable: Annotated[
-        float,
-        typer.Option(
-            "--max-unreadable",
-            help="Largest share of unreadable files.",
-            min=0.0,
-            max=1.0,
-            rich_help_panel=FOUND,
-        ),
-    ] = 0.01,
-    positive: Annotated[
-        str | None,
-        typer.Option("--positive", help="The class that is to be found.", rich_help_panel=ASKED),
-    ] = None,
-    sensitivity: Annotated[
-        float | None,
-        typer.Option(
-            "--sensitivity",
-            help="Choose the threshold that finds this share of the positive validation images.",
-            min=0.01,
-            max=1.0,
-            rich_help_panel=ASKED,
-        ),
-    ] = None,
-    specificity: Annotated[
-        float | None,
-        typer.Option(
-            "--specificity",
-            help="The same, sparing this share of the others.",
-            min=0.01,
-            max=1.0,
-            rich_help_panel=ASKED,
-        ),
-    ] = None,
-    abstain_below: Annotated[
-        float | None,
-        typer.Option(
-            "--abstain-below",
-            help='Answer "not sure" below this confidence.',
-            min=0.0,
-            max=1.0,
-            rich_help_panel=ASKED,
-        ),
-    ] = None,
-    selective_accuracy: Annotated[
-        float | None,
-        typer.Option(
-            "--selective-accuracy",
-            help='Answer "not sure" below the confidence from which so many validation answers are right.',
-            min=0.01,
-            max=1.0,
-            rich_help_panel=ASKED,
         ),
     ] = None,
     validation: Annotated[
         Path | None,
         typer.Option(
             "--validation",
-            help="For a table of predictions: another one, of validation images, to choose thresholds with.",
-            rich_help_panel=ASKED,
+            help="For a table of predictions: the table of the validation images, which choose thresholds.",
         ),
     ] = None,
-    subgroups: Annotated[
-        str | None,
-        typer.Option(
-            "--subgroups",
-            help="Columns whose values are measured apart, as site,camera.",
-            rich_help_panel=ASKED,
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps, auto.")] = "auto",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -152,37 +89,39 @@ def evaluate(
             "seen_in_training.csv.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON document.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as one JSON document.")] = False,
+    given: dict[str, Any],
 ) -> None:
-    """Measure a trained classifier on labeled images.
+    """Evaluate a trained classifier on labeled images.
 
     Classes are matched by name; images of a class that the run does not know are refused. Thresholds are
-    chosen on the run's validation images; what is not asked here is asked as in the training. Images of DATA
-    that the training has seen, as exact or near-duplicates, are named, and a second set of metrics leaves
-    them out.
+    chosen on the run's validation images. Options that are not given keep their values from training. Images
+    of DATA that were seen in training, as exact or near-duplicates, are listed, and a second set of metrics
+    leaves them out.
     """
     from excite.reporting.evaluation_page import write_evaluation
+<<<<<<< ours
+||||||| base
     from excite.runs.evaluate import evaluate_run, evaluate_table
+=======
+    from excite.runs.evaluate import evaluate_run, evaluate_table
+    from excite.runs.evaluation_images import DataOptions
+>>>>>>> theirs
     from excite.runs.run import Run
-    from excite.system.progress import ConsoleDisplay
 
+    chosen = TrainConfig().replace(**given)  # checks the values
     limits: dict[str, int] = {}
-    wishes = {
-        "positive": positive,
-        "sensitivity": sensitivity,
-        "specificity": specificity,
-        "abstain_below": abstain_below,
-        "selective_accuracy": selective_accuracy,
-        "subgroups": subgroups,
-    }
     if run.suffix.lower() == ".csv":
-        _refuse(run, {"DATA": data, "--split": split, "--map-class": same, "--group-pattern": group_pattern})
-        spec = _questions(TrainConfig(), wishes)
-        result = evaluate_table(run, spec, validation=validation, group_column=group_column, out=out)
+        _refuse(run, {"DATA": data, "--split": split, "--map-class": map_class})
+        _refuse(run, {"--group-pattern": chosen.group_pattern})
+        result = _evaluate_table(run, validation, out, given, chosen)
     else:
         _refuse(run, {"--validation": validation})
         opened = Run.open(run)
         limits["max_pixels"] = opened.config.max_pixels
+<<<<<<< ours
+        result = _evaluate_run(opened, data, split, _mapping(map_class or []), out, given, chosen)
+||||||| base
         _check_groups(data, group_pattern, group_column)
         result = evaluate_run(
             opened,
@@ -202,29 +141,92 @@ def evaluate(
             out=out,
             display=ConsoleDisplay(),
         )
+=======
+        _check_groups(data, group_pattern, group_column)
+        result = evaluate_run(
+            opened,
+            data,
+            split=split,
+            spec=_questions(opened.config, wishes),
+            options=DataOptions(
+                mapping=_mapping(same or []),
+                group_pattern=group_pattern,
+                columns={
+                    "path_column": path_column,
+                    "label_column": label_column,
+                    "group_column": group_column,
+                    "split_column": split_column,
+                },
+                max_unreadable=max_unreadable,
+            ),
+            device=device,
+            out=out,
+            display=ConsoleDisplay(),
+        )
+>>>>>>> theirs
     if out is not None:
         write_evaluation(result, out, title=str(run), source=_source(run, data, result.split), **limits)
     if as_json:
-        print_json({result.split: result.figures})
+        print_json({result.split: result.metrics})
         return
-    print_figures(result.split, result.figures)
-    print_seen(result.figures)
+    print_figures(result.split, result.metrics)
+    print_seen(result.metrics)
     if out is not None:
-        print_line(f"written   {out}   (evaluation.html shows it)")
+        print_line(f"written   {out}   (open evaluation.html)")
 
 
-def _questions(asked: TrainConfig, wishes: dict[str, Any]) -> EvaluationSpec:
-    """What was asked before, changed by the flags; one wish for a threshold replaces the other."""
+def _evaluate_table(
+    table: Path, validation: Path | None, out: Path | None, given: Mapping[str, Any], chosen: TrainConfig
+) -> Evaluation:
+    from excite.runs.evaluate import evaluate_table
+
+    spec = _spec(TrainConfig(), given)
+    return evaluate_table(table, spec, validation=validation, group_column=chosen.group_column, out=out)
+
+
+def _evaluate_run(
+    run: Run,
+    data: str | None,
+    split: str | None,
+    mapping: dict[str, str],
+    out: Path | None,
+    given: Mapping[str, Any],
+    chosen: TrainConfig,
+) -> Evaluation:
+    from excite.runs.evaluate import evaluate_run
+    from excite.system.progress import ConsoleDisplay
+
+    _check_groups(data, given)
+    return evaluate_run(
+        run,
+        data,
+        split=split,
+        spec=_spec(run.config, given),
+        mapping=mapping,
+        group_pattern=chosen.group_pattern,
+        columns={name: getattr(chosen, name) for name in COLUMNS},
+        device=chosen.device,
+        max_unreadable=chosen.max_unreadable,
+        out=out,
+        display=ConsoleDisplay(),
+    )
+
+
+def _spec(base: TrainConfig, given: Mapping[str, Any]) -> EvaluationSpec:
+    """The options of the training, changed by those given; a criterion replaces the other."""
     from excite.runs.derive import evaluation_spec_of
 
-    given = {name: value for name, value in wishes.items() if value is not None}
+    changes = {name: given[name] for name in METRICS if name in given}
     for one, other, _ in EITHER:
-        if one in wishes and (one in given or other in given):
-            asked = asked.replace(**{one: None, other: None})
-    asked = asked.replace(**given)
-    if asked.positive is None and (asked.sensitivity is not None or asked.specificity is not None):
-        raise ExciteError("which class is to be found?", where="--positive", exit_code=BAD_USAGE)
-    return evaluation_spec_of(asked)
+        if one in changes or other in changes:
+            base = base.replace(**{one: None, other: None})
+    base = base.replace(**changes)
+    if base.positive is None:
+        for name in ("sensitivity", "specificity"):
+            if getattr(base, name) is not None:
+                what = f"--{name} needs a positive class"
+                raise ExciteError(what, hint="choose one with --positive", exit_code=BAD_USAGE)
+    return evaluation_spec_of(base)
 
 
 def _source(run: Path, data: str | None, split: str) -> str:
@@ -235,24 +237,24 @@ def _source(run: Path, data: str | None, split: str) -> str:
     return f"{images} of {data or 'the run itself'}"
 
 
-def _check_groups(data: str | None, pattern: str | None, column: str) -> None:
-    """Raises: ExciteError for groups of no data, and for two sources of groups."""
-    given = {"--group-pattern": pattern is not None, "--group-column": column != "group"}
-    if all(given.values()):
+def _check_groups(data: str | None, given: Mapping[str, Any]) -> None:
+    """Raises: ExciteError for groups without DATA, and for two sources of groups."""
+    flags = {"--group-pattern": "group_pattern", "--group-column": "group_column"}
+    named = [flag for flag, name in flags.items() if name in given]
+    if len(named) == 2:
         what = "are mutually exclusive"
         raise ExciteError(what, where="--group-pattern and --group-column", exit_code=BAD_USAGE)
-    for name, is_given in given.items():
-        if is_given and data is None:
-            what = "names the groups of DATA, and the run's own images keep those of its manifest"
-            raise ExciteError(what, where=name, hint="excite evaluate RUN DATA", exit_code=BAD_USAGE)
+    if named and data is None:
+        what = "has no effect without DATA: the run's own images keep their groups"
+        raise ExciteError(what, where=named[0], hint="excite evaluate RUN DATA", exit_code=BAD_USAGE)
 
 
 def _refuse(run: Path, options: dict[str, Any]) -> None:
-    """Raises: ExciteError for what says nothing of such a source."""
+    """Raises: ExciteError for options that do not apply to a run, or to a table of predictions."""
     for name, value in options.items():
         if value:
-            what = "is a table of predictions" if run.suffix.lower() == ".csv" else "is a run"
-            raise ExciteError(f"{what}, of which {name} says nothing", where=run, exit_code=BAD_USAGE)
+            what = "a table of predictions" if run.suffix.lower() == ".csv" else "a run"
+            raise ExciteError(f"{name} does not apply to {what}", where=run, exit_code=BAD_USAGE)
 
 
 def _mapping(texts: list[str]) -> dict[str, str]:

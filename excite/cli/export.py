@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from excite.cli.output import print_json, print_line
-from excite.export.formats import FORMATS, format_called
+from excite.export.formats import FORMATS, get_format
 from excite.system.text import command_line
 
 SHOWN = 12  # names of classes
@@ -29,25 +29,26 @@ def export(
         str,
         typer.Option(
             "--format",
-            help="; ".join(f"{name}: {each.says}" for name, each in FORMATS.items()) + ".",
+            help="; ".join(f"{name}: {each.description}" for name, each in FORMATS.items()) + ".",
             metavar="|".join(FORMATS),
             show_default=False,
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", help="The file; by default in the run folder, with its name.")
+        Path | None,
+        typer.Option("--out", help="Output file. Default: in the run folder, with the run's name."),
     ] = None,
     images: Annotated[
-        int, typer.Option("--images", help="Check it on at most so many of the run's test images.", min=1)
+        int, typer.Option("--images", help="Number of test images of the run for the parity check.", min=1)
     ] = 256,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Write a trained run in another format, checked against the run.
+    """Export a trained classifier to another format, and check its predictions.
 
-    The file takes uint8 images at the run's input size, normalizes them inside and gives calibrated
-    probabilities. Where it says anything else than the run, it is not written.
+    The exported model takes uint8 images of the run's input size, normalizes them, and returns calibrated
+    probabilities. If its predictions differ from the run's, nothing is written.
     """
-    chosen = format_called(format)
+    chosen = get_format(format)
     from excite.export.export import export_run
     from excite.runs.run import Run
 

@@ -1,4 +1,4 @@
-"""Figures of a set of images, as a person reads them on a terminal."""
+"""Metrics as tables and lines of text on a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_CLASSES = 30
 
 
 def print_folds(metrics: Mapping[str, Any]) -> None:
-    """What each fold of a cross-validation gave, and the mean of single trainings."""
+    """Print the metrics of each fold and their mean."""
     names = ("accuracy", "balanced_accuracy", "auroc")
     table = plain_table("repeat", "fold", "images", "groups", *names, right=("images", "groups", *names))
     for row in metrics["folds"]:
@@ -29,16 +29,16 @@ def print_folds(metrics: Mapping[str, Any]) -> None:
 
 
 def labels_line(found: Mapping[str, Any]) -> str:
-    """How many labels a cross-validation doubts, in one line."""
+    """The number of label candidates, in one line."""
     units, count = found["units"], found["candidates"]
     if not count:
-        return f"none of {units} {found['unit']} looks mislabeled to models that had not seen it"
+        return f"none of {units} {found['unit']} looks mislabeled"
     whose = "its label" if count == 1 else "their labels"
-    return f"{count} of {units} {found['unit']} to look at: {whose} may be wrong (label_candidates.csv)"
+    return f"{count} of {units} {found['unit']} to review: {whose} may be wrong (label_candidates.csv)"
 
 
 def accuracy_line(figures: Mapping[str, Any], counted: str = "image") -> str:
-    """Accuracy with its interval and what it was measured on, in one line."""
+    """Accuracy with its interval and sample size, in one line."""
     n, groups = figures["n"], figures["groups"]
     behind = f"1 {counted}" if n == 1 else f"{n} {counted}s"
     if groups != n:
@@ -55,7 +55,7 @@ def accuracy_line(figures: Mapping[str, Any], counted: str = "image") -> str:
 
 
 def with_interval(figure: Mapping[str, Any], digits: int = 1) -> str:
-    """A share as a percentage with its 95 % interval; a dash where it is not defined."""
+    """A fraction as a percentage with its 95 % interval; a dash if it is undefined."""
     if figure["value"] is None:
         return "-"
     text = f"{figure['value']:.{digits}%}"
@@ -65,16 +65,16 @@ def with_interval(figure: Mapping[str, Any], digits: int = 1) -> str:
 
 
 def print_figures(split: str, figures: dict[str, Any]) -> None:
-    """The figures of a set of images, as a person reads them."""
+    """Print the metrics of a set of images."""
     from excite.reporting.tables import worst_first
 
     print_line(f"{split:<10}{accuracy_line(figures)}")
     if photos := figures.get("photos"):
         print_line(
-            f"{'by photo':<10}{accuracy_line(photos, 'photo')}; what is said of a photo's copies, averaged"
+            f"{'by photo':<10}{accuracy_line(photos, 'photo')}; predictions of its copies are averaged"
         )
     if (repeats := figures.get("repeats", 1)) > 1:
-        print_line(f"{'':<10}averaged over {repeats} repeats; classes and subgroups are those of the first")
+        print_line(f"{'':<10}mean over {repeats} repeats; classes and subgroups are of the first repeat")
     names = ("sensitivity", "specificity", "ppv", "auroc")
     table = plain_table("class", "images", *names, right=("images", *names))
     classes = worst_first(figures["classes"], MOST_CLASSES)
@@ -83,7 +83,7 @@ def print_figures(split: str, figures: dict[str, Any]) -> None:
     print_table(table)
     if len(classes) < len(figures["classes"]):
         count = len(figures["classes"])
-        print_line(f"the {MOST_CLASSES} classes of the least sensitivity, of {count}; --json prints all")
+        print_line(f"the {MOST_CLASSES} classes with the lowest sensitivity of {count}; --json prints all")
     rows = [row[name] for row in figures["classes"].values() for name in names]
     _print_reasons([figures["accuracy"], figures["balanced_accuracy"], *rows])
     error, expected = figures["ece"]["value"], figures["ece"]["calibrated"]
@@ -96,15 +96,15 @@ def print_figures(split: str, figures: dict[str, Any]) -> None:
     if point := figures.get("operating_point"):
         chosen, found = point["chosen"], point["test"]
         print_line(
-            f"{chosen['label']} from {chosen['threshold']:.3f} (for a {chosen['wished']} of "
+            f"{chosen['label']} from {chosen['threshold']:.3f} (for a {chosen['criterion']} of "
             f"{chosen['level']:.0%} on {chosen['n']} validation images): "
             f"sensitivity {with_interval(found['sensitivity'])}, "
             f"specificity {with_interval(found['specificity'])}"
         )
     if abstention := figures.get("abstention"):
         print_line(
-            f"sure of {with_interval(abstention['coverage'])}, "
-            f"from a confidence of {abstention['threshold']:.3f}: "
+            f"coverage {with_interval(abstention['coverage'])} "
+            f"at a confidence of {abstention['threshold']:.3f} or more: "
             f"accuracy {with_interval(abstention['accuracy'])} on {abstention['answered']} images"
         )
     for part in figures.get("subgroups", []):
@@ -121,21 +121,21 @@ def print_figures(split: str, figures: dict[str, Any]) -> None:
 
 
 def print_seen(figures: Mapping[str, Any]) -> None:
-    """Images of other data that the training has seen, and the accuracy without them; nothing for none."""
+    """Print the images that were seen in training, and the accuracy without them."""
     if not (images := figures.get("seen_images")):
         return
     print_line(f"seen in training: {len(images)} of {figures['n']} images")
     for image in images[:SHOWN]:
         print_sentence(f"  {image['path']} = {image['counterpart']} ({image['kind']}: {image['evidence']})")
     if len(images) > SHOWN:
-        print_line(f"  and {len(images) - SHOWN} more; --json and --out DIR name all of them")
+        print_line(f"  and {len(images) - SHOWN} more; --json and --out DIR list all")
     rest = figures["without_seen"]
     text = accuracy_line(rest) if rest["n"] else "no image is left"
     print_line(f"{'without':<10}{text}")
 
 
 def _print_reasons(figures: Iterable[Mapping[str, Any]]) -> None:
-    """Why some of the figures above are not defined, or have no interval; each reason once."""
+    """Print why metrics are undefined or have no interval; each reason once."""
     missing = [figure for figure in figures if "reason" in figure]
     for start, defined in (("not defined (-)", False), ("no interval", True)):
         reasons = [figure["reason"] for figure in missing if (figure["value"] is not None) == defined]

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -14,15 +14,31 @@ import typer
 from excite.config.train_config import HINTS, TrainConfig
 
 
-def takes_config(*left_out: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator: give a command an option for each field of TrainConfig, passed on as ``given``: a dict of
-    those that the user set. Mappings are set with ``--set name.key=value`` alone."""
+def takes_config(
+    *,
+    only: Sequence[str] = (),
+    without: Sequence[str] = (),
+    help: Mapping[str, str] | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: give a command an option for each field of TrainConfig.
+
+    The command receives them as ``given``, a dict of those that the user set. Mappings have no option:
+    ``--set name.key=value`` sets them.
+
+    Args:
+        only: the fields that become options, all by default.
+        without: fields that do not.
+        help: help texts that differ from those of ``excite train``, by field.
+    """
+    texts = help or {}
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         fields = [
             each
             for each in dataclasses.fields(TrainConfig)
-            if each.name not in left_out and typing.get_origin(HINTS[each.name]) is not dict
+            if each.name in (only or HINTS)
+            and each.name not in without
+            and typing.get_origin(HINTS[each.name]) is not dict
         ]
         names = [each.name for each in fields]
 
@@ -41,7 +57,7 @@ def takes_config(*left_out: str) -> Callable[[Callable[..., Any]], Callable[...,
             )
             if parameter.name != "given"
         ]
-        parameters = own + [_parameter(each) for each in fields]
+        parameters = own + [_parameter(each, texts.get(each.name)) for each in fields]
         wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         wrapped.__annotations__ = {each.name: each.annotation for each in parameters}
         wrapped.__doc__ = command.__doc__
@@ -50,11 +66,11 @@ def takes_config(*left_out: str) -> Callable[[Callable[..., Any]], Callable[...,
     return decorate
 
 
-def _parameter(field: dataclasses.Field[Any]) -> inspect.Parameter:
+def _parameter(field: dataclasses.Field[Any], help: str | None) -> inspect.Parameter:
     hint = HINTS[field.name]
     kind = typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint
     flag = f"--{field.name.replace('_', '-')}"
-    help = field.metadata["help"]
+    help = help or field.metadata["help"]
     if field.default not in (None, ""):
         shown = str(field.default).lower() if kind is bool else field.default
         help += f" [dim]\\[{shown}][/dim]"

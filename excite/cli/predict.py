@@ -15,11 +15,12 @@ from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.system.text import csv_text, printable
 
 if TYPE_CHECKING:
-    from excite.runs.classifier import Classifier, Disagreement, Prediction
+    from excite.runs.classifier import Classifier
+    from excite.runs.prediction import Disagreement, Prediction
 
 FORMATS = ("table", "json", "csv")
 BATCH = 64
-MEMBERS = ("members", "members_against", "members_low", "members_high")  # columns of an ensemble's CSV
+MEMBERS = ("members", "members_disagreeing", "members_low", "members_high")  # columns of an ensemble's CSV
 
 
 def add_to(app: typer.Typer) -> None:
@@ -32,19 +33,17 @@ def add_to(app: typer.Typer) -> None:
 
 def predict(
     run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
-    images: Annotated[
-        list[Path], typer.Argument(help="Image files, or folders of them.", show_default=False)
-    ],
+    images: Annotated[list[Path], typer.Argument(help="Image files or folders.", show_default=False)],
     format: Annotated[
         str, typer.Option("--format", help="table, json or csv.", metavar="|".join(FORMATS))
     ] = "table",
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Same as --format json.")] = False,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps, auto.")] = "cpu",
 ) -> None:
-    """Say what is in images.
+    """Classify images.
 
-    Of a cross-validation its networks answer together, and how far they go apart is said too.
-    A file that cannot be read is named on standard error; the others are answered, and the exit code is 1.
+    The networks of a cross-validation form an ensemble; the spread of their predictions is printed, too. An
+    unreadable file is reported on standard error; all others are classified, and the exit code is 1.
     """
     format = "json" if as_json else format
     if format not in FORMATS:
@@ -62,7 +61,7 @@ def predict(
     for start in range(0, len(files), BATCH):
         try:
             found += classifier.predict(files[start : start + BATCH])
-        except ExciteError:  # one of them is bad: find out which
+        except ExciteError:  # one of them is unreadable: find out which
             for file in files[start : start + BATCH]:
                 try:
                     found += classifier.predict(file)
@@ -75,12 +74,12 @@ def predict(
 
 
 def _report(error: ExciteError) -> None:
-    """Name on standard error what could not be predicted; the other images are."""
+    """Report an image that cannot be classified on standard error."""
     print(printable(f"excite: error: {error}"), file=sys.stderr)
 
 
 def _files(images: list[Path]) -> tuple[list[Path], list[ExciteError]]:
-    """The files that were named, the images of folders that were, and why some folders give none."""
+    """The image files, those of the folders, and the errors of folders without images."""
     files: list[Path] = []
     refused: list[ExciteError] = []
     for path in images:
@@ -114,7 +113,7 @@ def _print(found: list[Prediction], format: str, classifier: Classifier) -> None
                     "path": p.path,
                     "label": p.label,
                     "probability": p.probability,
-                    "sure": p.sure,
+                    "abstained": p.abstained,
                     "probabilities": dict(p.probabilities),
                     **({"disagreement": asdict(p.disagreement)} if p.disagreement else {}),
                 }
@@ -122,28 +121,28 @@ def _print(found: list[Prediction], format: str, classifier: Classifier) -> None
             ]
         )
     elif format == "csv":
-        columns = ["path", "predicted", "probability", "sure", *(f"p:{name}" for name in classes)]
+        columns = ["path", "predicted", "probability", "abstained", *(f"p:{name}" for name in classes)]
         rows: list[list[object]] = [[*columns, *(MEMBERS if ensemble else ())]]
         for p in found:
             shares = [p.probabilities[name] for name in classes]
             members = asdict(p.disagreement).values() if p.disagreement else ()
-            rows.append([p.path, p.label, p.probability, str(p.sure).lower(), *shares, *members])
+            rows.append([p.path, p.label, p.probability, str(p.abstained).lower(), *shares, *members])
         write_data(csv_text(rows))
     elif found:
         columns = ["image", "class", "probability", "next"] + (["members"] if ensemble else [])
         table = plain_table(*columns, right=("probability",))
         for p in found:
             second = sorted(p.probabilities, key=lambda name: -p.probabilities[name])[1]
-            label = p.label if p.sure else f"not sure: {p.label}?"
+            label = f"abstained: {p.label}?" if p.abstained else p.label
             cells = [p.path, label, f"{p.probability:.1%}", f"{second} {p.probabilities[second]:.1%}"]
             table.add_row(*cells, *([_members(p.disagreement)] if p.disagreement else []))
         print_table(table)
 
 
 def _members(found: Disagreement) -> str:
-    """How an ensemble's members go apart, such as "1 of 5 says another, 48.1-97.3 %"."""
+    """The spread of an ensemble's members, such as "1 of 5 disagrees, 48.1-97.3 %"."""
     agree = f"all {found.members} agree"
-    if found.against:
-        say = "says another" if found.against == 1 else "say another"
-        agree = f"{found.against} of {found.members} {say}"
+    if found.disagreeing:
+        verb = "disagrees" if found.disagreeing == 1 else "disagree"
+        agree = f"{found.disagreeing} of {found.members} {verb}"
     return f"{agree}, {100 * found.low:.1f}-{100 * found.high:.1f} %"

@@ -23,13 +23,14 @@ def report(
     thumbnails: Annotated[
         bool,
         typer.Option(
-            "--thumbnails", help="Show mistakes and doubted labels as pictures: mind whose they are."
+            "--thumbnails",
+            help="Include mistakes and label candidates as images; mind the privacy of patients.",
         ),
     ] = False,
 ) -> None:
-    """Write a run's report.html, model_card.md and figures anew.
+    """Write report.html, model_card.md, and the figures of a run again.
 
-    Every training does so at its end; a fold of a cross-validation only when asked here.
+    Training does so at its end; for a single fold of a cross-validation, only this command does.
     """
     from excite.reporting.png_figures import draw_figures
     from excite.reporting.report import write_report

@@ -20,9 +20,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def sites(
-    model: Annotated[str, typer.Argument(help="Network by name.", show_default=False)],
+    model: Annotated[str, typer.Argument(help="Name of a network.", show_default=False)],
     placement: Annotated[
-        str, typer.Option("--placement", help="standard, pre, post, identity or inner.")
+        str, typer.Option("--placement", help="standard, pre, post, identity, or inner.")
     ] = "standard",
     where: Annotated[
         str | None,
@@ -31,7 +31,7 @@ def sites(
     stages: Annotated[str | None, typer.Option("--stages", help="Only these stages, such as 4,5.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Where attention can go in a network: what --where, --stages and --placement choose from."""
+    """List where attention can be inserted into a network, for --where, --stages and --placement."""
     from excite.config.overrides import module_paths, stage_numbers
     from excite.insertion.sites import sites as find_sites
     from excite.models.catalog import create_model
@@ -48,4 +48,7 @@ def sites(
     for line in str(found).split("\n"):
         print_line(line)
     print_line()
-    print_line(f"{model}: {len(found)} sites, {sum(not site.has_attention for site in found)} of them free")
+    print_line(
+        f"{model}: {len(found)} sites, {sum(not site.has_attention for site in found)} of them without "
+        "attention"
+    )

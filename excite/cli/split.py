@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from excite.cli.options import takes_config
 from excite.cli.output import plain_table, print_json, print_line, print_table
-from excite.config.pixel_limit import MAX_PIXELS
+from excite.config.train_config import TrainConfig
 from excite.data.paths import refuse_inside_data
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.system.text import command_line
@@ -18,7 +19,27 @@ if TYPE_CHECKING:
 
 METHODS = ("auto", "random", "grouped")
 MOST_CLASSES = 30  # rows of a table of classes
-DATA, SPLIT, RESULT = "Data", "Split", "Result"
+# Fields of TrainConfig that splitting takes, too.
+OPTIONS = (
+    "val_fraction",
+    "test_fraction",
+    "group_pattern",
+    "near_duplicates",
+    "decisions",
+    "path_column",
+    "label_column",
+    "group_column",
+    "max_unreadable",
+    "max_pixels",
+    "seed",
+    "folds",
+    "repeats",
+)
+HELP = {
+    "seed": "Seed of the random draw.",
+    "folds": "Add columns fold_0, fold_1, ...: the fold in which each image is held out.",
+    "repeats": "Number of such columns, each with folds drawn anew.",
+}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -27,147 +48,85 @@ def add_to(app: typer.Typer) -> None:
         epilog="Examples: [bold]excite split photos --out manifest.csv[/bold] · "
         "[bold]excite split photos --out folds.csv --folds 5 --repeats 3[/bold] · "
         "[bold]excite train manifest.csv[/bold]",
-    )(split)
+    )(takes_config(only=OPTIONS, help=HELP)(split))
 
 
 def split(
+    *,
     data: Annotated[
         str, typer.Argument(help="Folder of class folders, CSV, or 'digits'.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option("--out", help="The CSV to write.", rich_help_panel=RESULT)] = Path(
-        "manifest.csv"
-    ),
+    out: Annotated[Path, typer.Option("--out", help="The CSV file to write.")] = Path("manifest.csv"),
     method: Annotated[
         str,
         typer.Option(
             "--split",
-            help="Whole groups (grouped), each image for itself (random), or grouped where there are groups.",
+            help="Keep groups together (grouped), or assign each image independently (random); auto: grouped "
+            "if there are groups.",
             metavar="|".join(METHODS),
-            rich_help_panel=SPLIT,
         ),
     ] = "auto",
     group_duplicates: Annotated[
         bool,
         typer.Option(
             "--group-duplicates/--no-group-duplicates",
-            help="Look for copies of one photo, and keep them together.",
-            rich_help_panel=SPLIT,
+            help="Find near-duplicates and keep them together.",
         ),
     ] = True,
-    near_duplicates: Annotated[
-        bool | None,
-        typer.Option(
-            "--near-duplicates/--no-near-duplicates",
-            help="Look for crops, turns and recolored copies too. [dim]\\[up to 20,000 images][/dim]",
-            rich_help_panel=SPLIT,
-            show_default=False,
-        ),
-    ] = None,
-    decisions: Annotated[
-        Path | None,
-        typer.Option("--decisions", help="A decisions.csv of an audit, obeyed.", rich_help_panel=SPLIT),
-    ] = None,
-    val_fraction: Annotated[
-        float,
-        typer.Option("--val-fraction", help="Share for validation.", rich_help_panel=SPLIT),
-    ] = 0.1,
-    test_fraction: Annotated[
-        float, typer.Option("--test-fraction", help="Share for the test.", rich_help_panel=SPLIT)
-    ] = 0.2,
-    k: Annotated[
-        int, typer.Option("--folds", help="Number the images of so many folds too.", rich_help_panel=SPLIT)
-    ] = 0,
-    repeats: Annotated[
-        int, typer.Option("--repeats", help="Draw the folds so many times.", rich_help_panel=SPLIT)
-    ] = 1,
-    seed: Annotated[int, typer.Option("--seed", help="What is drawn.", min=0, rich_help_panel=SPLIT)] = 0,
-    group_pattern: Annotated[
-        str | None,
-        typer.Option(
-            "--group-pattern",
-            help="Regular expression on the file name; what its first bracket matches is the group.",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    path_column: Annotated[
-        str, typer.Option("--path-column", help="CSV column of the image's path.", rich_help_panel=DATA)
-    ] = "path",
-    label_column: Annotated[
-        str, typer.Option("--label-column", help="CSV column of the class.", rich_help_panel=DATA)
-    ] = "label",
-    group_column: Annotated[
-        str, typer.Option("--group-column", help="CSV column of the group.", rich_help_panel=DATA)
-    ] = "group",
-    max_pixels: Annotated[
-        int, typer.Option("--max-pixels", help="Larger pictures are refused.", min=1, rich_help_panel=DATA)
-    ] = MAX_PIXELS,
-    max_unreadable: Annotated[
-        float,
-        typer.Option(
-            "--max-unreadable",
-            help="Largest share of unreadable files.",
-            min=0.0,
-            max=1.0,
-            rich_help_panel=DATA,
-        ),
-    ] = 0.01,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the counts as one JSON document.", rich_help_panel=RESULT)
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as one JSON document.")] = False,
+    given: dict[str, Any],
 ) -> None:
-    """Write a table that says of every image whether it is for training, validation or test.
+    """Assign each image to training, validation, or test, and write a table.
 
-    Classes are kept in proportion and groups whole: those that you name, and the copies that are found. The
-    columns path, label, group and split are for any tool; excite train reads the table back. With --folds
-    it has columns fold_0, fold_1 ... too, one a repeat: the fold in which each image is held out.
+    Classes keep their proportions, and groups stay together: yours, and the near-duplicates that are found.
+    The table has the columns path, label, group, and split; excite train reads it.
     """
-    if method not in METHODS:
-        raise unknown_name("split method", method, METHODS, where="--split")
-    if repeats != 1 and k == 0:
-        raise ExciteError("--repeats repeats folds", hint="add --folds 5", exit_code=BAD_USAGE)
-    manifest = _grouped(
-        data,
-        out,
-        group_duplicates=group_duplicates,
-        near_duplicates=near_duplicates,
-        decisions=decisions,
-        group_pattern=group_pattern,
-        columns={"path_column": path_column, "label_column": label_column, "group_column": group_column},
-        max_pixels=max_pixels,
-        max_unreadable=max_unreadable,
-    )
-    from excite.audit.leaks import siblings
+    chosen = TrainConfig().replace(**given)
+    _check_options(method, group_duplicates, chosen)
+    manifest = _grouped(data, out, group_duplicates, chosen)
+    from excite.audit.leaks import count_near_duplicates
     from excite.data.split import repeated_folds, split_manifest
 
     if method == "auto":
         method = "grouped" if manifest.table["group"].any() else "random"
-    shares = (1 - val_fraction - test_fraction, val_fraction, test_fraction)
-    made = split_manifest(manifest, method=method, seed=seed, fractions=shares)
+    k, repeats = chosen.folds or 0, chosen.repeats
+    fractions = (1 - chosen.val_fraction - chosen.test_fraction, chosen.val_fraction, chosen.test_fraction)
+    table = split_manifest(manifest, method=method, seed=chosen.seed, fractions=fractions)
     if k:
-        numbers = repeated_folds(manifest, k, repeats, seed=seed, method=method)
-        made = made.with_columns(**{f"fold_{r}": numbers[:, r] for r in range(repeats)})
-    made.save(out)
-    counts = {name: made.part(name).counts() for name in made.splits}
-    torn = siblings(made.table["split"].tolist(), made.group_codes().tolist())
+        numbers = repeated_folds(manifest, k, repeats, seed=chosen.seed, method=method)
+        table = table.with_columns(**{f"fold_{r}": numbers[:, r] for r in range(repeats)})
+    table.save(out)
+    leaked = count_near_duplicates(table.table["split"].tolist(), table.group_codes().tolist())
     if as_json:
-        document = {"manifest": str(out), "method": method, "images": len(made), "groups": made.group_count()}
-        document["duplicates_in_train"] = torn
+        counts = {name: table.part(name).counts() for name in table.splits}
+        document = {"manifest": str(out), "method": method, "images": len(table)}
+        document |= {"groups": table.group_count(), "duplicates_in_train": leaked}
         print_json({**document, "splits": counts, "folds": k, "repeats": repeats if k else 0})
         return
-    _print_counts(made)
-    if torn:
-        tested = len(made.part("test"))
+    _print_counts(table)
+    if leaked:
+        tested = len(table.part("test"))
         print_line(
-            f"warning   {torn} of {tested} test images have a near-duplicate in the training set; "
+            f"warning   {leaked} of {tested} test images have a near-duplicate in the training set; "
             "--split grouped keeps groups together"
         )
     folds_text = f", {repeats} x {k} folds" if k else ""
-    print_line(f"written   {out}   ({method}, {made.group_count()} groups{folds_text})")
+    print_line(f"written   {out}   ({method}, {table.group_count()} groups{folds_text})")
     print_line(f"next      {command_line('excite', 'train', out)}")
 
 
+def _check_options(method: str, group_duplicates: bool, chosen: TrainConfig) -> None:
+    if method not in METHODS:
+        raise unknown_name("split method", method, METHODS, where="--split")
+    if chosen.repeats != 1 and chosen.folds is None:
+        raise ExciteError("--repeats needs --folds", hint="add --folds 5", exit_code=BAD_USAGE)
+    if not group_duplicates and (chosen.near_duplicates is not None or chosen.decisions is not None):
+        what = "--near-duplicates and --decisions have no effect with --no-group-duplicates"
+        raise ExciteError(what, exit_code=BAD_USAGE)
+
+
 def _print_counts(made: Manifest) -> None:
-    """A row a split; of few classes a row each, of many the range."""
+    """One row for each split, and one for each class if there are few."""
     columns = ("images", "groups", "images a class")
     table = plain_table("split", *columns, right=columns)
     counts = {name: made.part(name).counts() for name in made.splits}
@@ -187,34 +146,19 @@ def _print_counts(made: Manifest) -> None:
     print_table(table)
 
 
-def _grouped(
-    data: str,
-    out: Path,
-    *,
-    group_duplicates: bool,
-    near_duplicates: bool | None,
-    decisions: Path | None,
-    group_pattern: str | None,
-    columns: dict[str, str],
-    max_pixels: int,
-    max_unreadable: float,
-) -> Manifest:
+def _grouped(data: str, out: Path, group_duplicates: bool, chosen: TrainConfig) -> Manifest:
     """The readable images with their groups: the user's, and with ``group_duplicates`` near-duplicates."""
     from excite.audit.audit import audit
     from excite.audit.reading import read_images
-    from excite.data.file_validation import check_files, refuse_bad
+    from excite.data.file_validation import check_files, require_readable
     from excite.data.manifest import check_classes
     from excite.system.cache import cache_directory
     from excite.system.progress import ConsoleDisplay
 
-    if not group_duplicates and (near_duplicates is not None or decisions is not None):
-        raise ExciteError(
-            "--near-duplicates and --decisions have no effect with --no-group-duplicates",
-            exit_code=BAD_USAGE,
-        )
-    # What the data says of splits is replaced: it need not even be complete.
     refuse_inside_data(out, data)
-    manifest = read_images(data, group_pattern=group_pattern, **columns).with_columns(split="")
+    columns = {name: getattr(chosen, name) for name in OPTIONS if name.endswith("_column")}
+    # A split in the data is replaced, and need not be complete.
+    manifest = read_images(data, group_pattern=chosen.group_pattern, **columns).with_columns(split="")
     refuse_inside_data(out, data, manifest.table["path"])
     display = ConsoleDisplay()
     for left_out in manifest.left_out:
@@ -222,33 +166,27 @@ def _grouped(
     cache = cache_directory()
     try:
         if group_duplicates:
-            files = [] if decisions is None else [decisions]
-            found = audit(
+            result = audit(
                 manifest,
-                near_duplicates=near_duplicates,
-                max_pixels=max_pixels,
+                near_duplicates=chosen.near_duplicates,
+                max_pixels=chosen.max_pixels,
                 cache=cache,
-                decisions=files,
+                decisions=[] if chosen.decisions is None else [Path(chosen.decisions)],
                 progress=display.stage,
             )
-            kept, bad = found.grouped(), found.files.bad
-            for number in found.linked.oversized:
-                size = len(found.members[number])
-                look = command_line("excite", "audit", Path(data))
-                display.note(f"group {number} holds {size} of {len(kept)} images: look at {look}")
+            readable, unreadable = result.grouped(), list(result.files.bad)
+            for number in result.grouping.oversized:
+                size, look = len(result.members[number]), command_line("excite", "audit", Path(data))
+                display.note(f"group {number} holds {size} of {len(readable)} images; inspect it: {look}")
         else:
-            kept, several = check_files(
-                manifest,
-                max_pixels=max_pixels,
-                cache=cache,
-                progress=display.stage("checking images"),
-                complete=False,
+            progress = display.stage("checking images")
+            readable, unreadable = check_files(
+                manifest, max_pixels=chosen.max_pixels, cache=cache, progress=progress, complete=False
             )
-            bad = tuple(several)
     finally:
         display.close()
-    for file in bad:
+    for file in unreadable:
         display.note(f"left out: {file.path}: {file.reason}")
-    refuse_bad(bad, len(manifest), max_unreadable)
-    check_classes(kept, where=data)
-    return kept
+    require_readable(unreadable, len(manifest), chosen.max_unreadable)
+    check_classes(readable, where=data)
+    return readable

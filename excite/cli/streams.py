@@ -65,8 +65,8 @@ def quiet_libraries(debug: bool) -> Iterator[None]:
     if debug:
         yield
         return
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
+    unset = QUIET.keys() - os.environ.keys()
+    os.environ.update({name: QUIET[name] for name in unset})
     before = logging.root.manager.disable
     logging.disable(max(before, logging.WARNING))
     try:
@@ -75,6 +75,8 @@ def quiet_libraries(debug: bool) -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+        for name in unset:
+            os.environ.pop(name, None)
 
 
 def _show_own(

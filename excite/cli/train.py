@@ -26,7 +26,7 @@ def add_to(app: typer.Typer) -> None:
         epilog="Examples: [bold]excite train digits[/bold] · "
         "[bold]excite train photos --epochs 30 --augment standard[/bold] · "
         "[bold]excite train photos --resume[/bold]",
-    )(takes_config("data")(train))
+    )(takes_config(without=["data"])(train))
 
 
 def train(
@@ -45,26 +45,26 @@ def train(
         list[str] | None,
         typer.Option(
             "--set",
-            help="Any option as name=value, parts of a mapping as name.key=value.",
+            help="Any option as name=value; keys of a mapping as name.key=value.",
             metavar="NAME=VALUE",
             rich_help_panel=RUN,
         ),
     ] = None,
     print_config: Annotated[
-        bool, typer.Option("--print-config", help="Print all options as YAML and end.", rich_help_panel=RUN)
+        bool, typer.Option("--print-config", help="Print all options as YAML and exit.", rich_help_panel=RUN)
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run where it stopped.", rich_help_panel=RUN)
+        bool, typer.Option("--resume", help="Resume an interrupted run.", rich_help_panel=RUN)
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the figures as one JSON document.", rich_help_panel=RUN)
+        bool, typer.Option("--json", help="Print the metrics as one JSON document.", rich_help_panel=RUN)
     ] = False,
     given: dict[str, Any],
 ) -> None:
-    """Train a classifier on a folder of images, and find out how good it is.
+    """Train a classifier on a folder of images and evaluate it.
 
-    The images are checked, split into training, validation and test, and the network is trained; the best
-    averaged weights are kept and measured on the test images. Everything goes into a run folder.
+    The images are checked and split into training, validation, and test images. The best weights on the
+    validation images are evaluated on the test images. All results are written to a run folder.
     """
     base = TrainConfig.from_yaml(config) if config else TrainConfig()
     options = base.replace(**(given if data is None else {"data": data, **given}))
@@ -77,7 +77,9 @@ def train(
         options = options.replace(out=str(_only_unfinished()))
     if not options.data and not resume:
         raise ExciteError(
-            "name the data: a folder, a CSV or 'digits'", hint="excite train --help", exit_code=BAD_USAGE
+            "no data given: name a folder, a CSV, or 'digits'",
+            hint="excite train --help",
+            exit_code=BAD_USAGE,
         )
     from excite.api import train_as_configured
 
@@ -98,17 +100,17 @@ def train(
 
 
 def _refuse_changes(options: TrainConfig, given: dict[str, Any], settings: list[str]) -> None:
-    """A resumed run keeps its options, or it would be another run."""
+    """Raises: ExciteError if a resumed run would get other options."""
     from excite.pipeline.experiment import run_folder
     from excite.runs.run import Run
 
     run = Run.open(run_folder(options, resume=True))
     before = run.config
-    if options.data and not run.began_with(options.data):
+    if options.data and not run.was_trained_on(options.data):
         raise ExciteError(
-            f"was {before.data!r} when the run {run.path} began, not {options.data!r}",
+            f"was {before.data!r} when the run {run.path} started, not {options.data!r}",
             where="the data",
-            hint=f"excite train --resume --out {run.path} goes on with it; without --resume a new run begins",
+            hint=f"excite train --resume --out {run.path} resumes it; without --resume a new run starts",
             exit_code=BAD_USAGE,
         )
     named = {name for name in given if name != "out"}
@@ -117,9 +119,9 @@ def _refuse_changes(options: TrainConfig, given: dict[str, Any], settings: list[
         now, then = getattr(options, name), getattr(before, name)
         if now != then and not (name in PATHS and now and then and run.is_same_place(now, then)):
             raise ExciteError(
-                f"was {then!r} when the run began",
+                f"was {then!r} when the run started",
                 where=f"--{name.replace('_', '-')}",
-                hint="leave it out, or start a new run without --resume",
+                hint="omit it, or start a new run without --resume",
                 exit_code=BAD_USAGE,
             )
 
@@ -132,7 +134,7 @@ def _only_unfinished() -> Path:
     unfinished = [run for run in runs if not run.finished]
     if len(unfinished) == 1:
         return unfinished[0].path
-    what = "which run is to be resumed?" if runs else "there is no run in runs/ to resume"
+    what = "several runs can be resumed" if runs else "there is no run in runs/ to resume"
     if runs and not unfinished:
         what = "every run in runs/ has finished"
     named = ", ".join(str(run.path) for run in unfinished[:5])

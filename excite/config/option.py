@@ -1,4 +1,4 @@
-"""What an option is: its default, its help, its group in ``--help``, its limits and its type."""
+"""The declaration of an option: default, help text, group in ``--help``, limits, and type."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from excite.errors import BAD_USAGE, ExciteError, unknown_name
 
 @dataclass(frozen=True)
 class Limits:
-    """What an option may be: one of ``choices``, or a number from ``low`` to ``high``."""
+    """The valid values of an option: one of ``choices``, or a number from ``low`` to ``high``."""
 
     choices: tuple[str, ...] = ()
     low: float | None = None
     high: float | None = None
 
     def check(self, name: str, value: Any) -> None:
-        """Raises: ExciteError with the option's name and what it may be."""
+        """Raises: ExciteError for an invalid value, with the option's name and the limit."""
         if value is None:
             return
         if self.choices and value not in self.choices:
             raise unknown_name("value", value, self.choices, where=name)
         if self.low is not None and not value >= self.low:
-            raise ExciteError(f"must be at least {self.low}, not {value}", where=name, exit_code=BAD_USAGE)
+            raise ExciteError(f"must be at least {self.low}, got {value}", where=name, exit_code=BAD_USAGE)
         if self.high is not None and not value <= self.high:
-            raise ExciteError(f"must be at most {self.high}, not {value}", where=name, exit_code=BAD_USAGE)
+            raise ExciteError(f"must be at most {self.high}, got {value}", where=name, exit_code=BAD_USAGE)
 
 
 def option(
@@ -50,7 +50,7 @@ def option(
 
 
 def typed(name: str, value: Any, hint: Any) -> Any:
-    """The value as the option's type: YAML reads 1e-3 as text and 1 as an integer."""
+    """Convert a value to the option's type: YAML reads 1e-3 as text and 1 as an integer."""
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if value is None and type(None) in kinds:
         return None
@@ -65,5 +65,5 @@ def typed(name: str, value: Any, hint: Any) -> Any:
             pass
     elif isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
         return value
-    words = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a mapping"}
-    raise ExciteError(f"must be {words[kind]}, not {value!r}", where=name, exit_code=BAD_USAGE)
+    words = {str: "text", int: "an integer", float: "a number", bool: "true or false", dict: "a mapping"}
+    raise ExciteError(f"must be {words[kind]}, got {value!r}", where=name, exit_code=BAD_USAGE)

@@ -12,7 +12,7 @@ def apply_override(config: TrainConfig, setting: str) -> TrainConfig:
     """Apply one ``name=value`` or ``name.key=value``; the value is read as YAML."""
     name, equals, text = setting.partition("=")
     if not equals:
-        raise ExciteError("is not of the form name=value", where=f"--set {setting}", exit_code=BAD_USAGE)
+        raise ExciteError("must have the form name=value", where=f"--set {setting}", exit_code=BAD_USAGE)
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -21,24 +21,29 @@ def apply_override(config: TrainConfig, setting: str) -> TrainConfig:
     if name not in HINTS:
         raise unknown_name("option", name, HINTS, where=f"--set {setting}")
     if dot and not key:
-        raise ExciteError(f"names no part of {name}", where=f"--set {setting}", exit_code=BAD_USAGE)
+        raise ExciteError(f"names no key of {name}", where=f"--set {setting}", exit_code=BAD_USAGE)
     if dot:
         inner = getattr(config, name)
         if not isinstance(inner, dict):
-            raise ExciteError(f"{name} has no parts", where=f"--set {setting}", exit_code=BAD_USAGE)
+            raise ExciteError(f"{name} has no keys", where=f"--set {setting}", exit_code=BAD_USAGE)
         value = {**inner, key: value}
     return config.replace(**{name: value})
 
 
 def module_paths(text: str) -> list[str]:
-    """Globs on module paths as given on the command line, separated by commas."""
+    """Split the module paths of the command line, which are separated by commas."""
     return [path.strip() for path in text.split(",")]
 
 
 def stage_numbers(text: str) -> list[int]:
-    """Stages as given on the command line: numbers separated by commas."""
+    """Parse the stages of the command line: numbers separated by commas."""
     try:
         return [int(number) for number in text.split(",")]
     except ValueError:
         hint = "such as 4,5; excite sites MODEL lists them"
-        raise ExciteError(f"not stages: {text!r}", where="stages", hint=hint, exit_code=BAD_USAGE) from None
+        raise ExciteError(
+            f"must be numbers separated by commas, got {text!r}",
+            where="stages",
+            hint=hint,
+            exit_code=BAD_USAGE,
+        ) from None

@@ -1,4 +1,4 @@
-"""Training batches whose order, augmentation and mixing depend on (seed, epoch, step) and nothing else."""
+"""Training batches whose order, augmentation, and mixing depend only on (seed, epoch, step)."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from torch import Tensor
 
 from excite.data.augmentation import DRAWS, Augmentation, augment, draw_mixing, mix, normalize, to_float
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSource, send
+from excite.data.sources import PixelSubset, to_device
 
 
 def derive_seed(*parts: int) -> int:
-    """One 63-bit seed from several whole numbers; other numbers, or more of them, give another seed."""
+    """One 63-bit seed from several integers; any other sequence of integers gives another seed."""
     # Not numpy's SeedSequence: it pads with zeros, so (1,) and (1, 0) would share one stream.
     digest = hashlib.sha256(",".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8]) >> 1
 
 
 def evaluation_batches(
-    source: PixelSource, preprocessing: Preprocessing, batch_size: int, device: torch.device
+    source: PixelSubset, preprocessing: Preprocessing, batch_size: int, device: torch.device
 ) -> Iterator[Tensor]:
     """Normalized images (<= batch_size, 3, S, S), in order."""
     mean, std = (
@@ -36,10 +36,10 @@ def evaluation_batches(
 
 
 class _Copies:
-    """The images of each photo, to draw one of them.
+    """The copies of each photo, to draw one of them.
 
     Args:
-        photos: (N,) numbers from 0, each of them an image's photo.
+        photos: (N,) the photo number of each image, from 0.
     """
 
     def __init__(self, photos: np.ndarray) -> None:
@@ -51,15 +51,16 @@ class _Copies:
         return len(self._counts)
 
     def draw(self, photos: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """An image of each of these photos, all of its images alike."""
-        return self._rows[self._starts[photos] + random.integers(self._counts[photos])]
+        """One image of each photo, drawn uniformly from its copies."""
+        rows: np.ndarray = self._rows[self._starts[photos] + random.integers(self._counts[photos])]
+        return rows
 
 
 class TrainingBatches:
-    """Batches of a training set; any part of any step of any epoch can be asked for, in any order.
+    """Batches of a training set: any part of any step of any epoch, in any order.
 
-    A batch is cut into equal parts: one for each process and each accumulated piece. All parts of a step come
-    from the same draws, so that two processes see what one process sees.
+    A batch is divided into equal parts, one for each process and accumulation step. All parts of a step come
+    from the same random draws, so that two processes train on the same images as one.
 
     Args:
         source: N images.
@@ -68,16 +69,16 @@ class TrainingBatches:
         preprocessing: mean and std to normalize with.
         batch_size: images of one optimizer step, over all parts.
         parts: number of parts; must divide ``batch_size``.
-        augmentation: how pictures are changed.
-        seed: of order, augmentation and mixing.
-        sampling: (N,) probability of each image to be drawn, with replacement; None: each once an epoch.
-        photos: (N,) numbers of photos: an epoch draws one image of each; None: every image is a photo.
-        device: where batches are made.
+        augmentation: the random changes of images.
+        seed: of order, augmentation, and mixing.
+        sampling: (N,) probability of each image to be drawn, with replacement; None: each once per epoch.
+        photos: (N,) photo numbers: an epoch draws one image of each photo; None: each image is a photo.
+        device: where batches are computed.
     """
 
     def __init__(
         self,
-        source: PixelSource,
+        source: PixelSubset,
         targets: np.ndarray,
         *,
         classes: int,
@@ -95,7 +96,7 @@ class TrainingBatches:
         self.parts = parts
         self._copies = None if photos is None else _Copies(photos)
         self._length = len(source) if self._copies is None else len(self._copies)
-        self.steps = max(1, self._length // batch_size)  # the rest of an epoch's order is left out
+        self.steps = max(1, self._length // batch_size)  # an incomplete last batch is dropped
         self._source = source
         self._targets = torch.from_numpy(np.asarray(targets, dtype=np.int64))
         self._classes = classes
@@ -104,7 +105,7 @@ class TrainingBatches:
         self._augmentation = augmentation
         self._seed = seed
         self._sampling = sampling
-        self._order: tuple[int, np.ndarray] | None = None  # the epoch in use and its order
+        self._order: tuple[int, np.ndarray] | None = None  # the current epoch and its order
 
     def order(self, epoch: int) -> np.ndarray:
         """Indices of the images of an epoch, (steps * batch_size,), in order."""
@@ -115,7 +116,7 @@ class TrainingBatches:
                 chosen = random.choice(len(self._source), size=count, p=self._sampling)
             else:
                 chosen = random.permutation(self._length)
-                chosen = np.resize(chosen, count)  # a set smaller than a batch goes round
+                chosen = np.resize(chosen, count)  # a set smaller than a batch is repeated
                 if self._copies is not None:
                     chosen = self._copies.draw(chosen, random)
             self._order = (epoch, chosen)
@@ -123,7 +124,7 @@ class TrainingBatches:
 
     def load(self, epoch: int, step: int, part: int) -> tuple[Tensor, Tensor]:
         """One part of a step's batch: images (B / parts, 3, S, S) and targets, (B / parts,) class indices or,
-        where images are mixed, (B / parts, classes) shares."""
+        if images are mixed, (B / parts, classes) probabilities."""
         batch = self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
         generator = torch.Generator().manual_seed(derive_seed(self._seed, epoch, step))
         draws = torch.rand(self.batch_size, DRAWS, generator=generator)
@@ -133,20 +134,20 @@ class TrainingBatches:
         if self._augmentation.mixes:
             mixing = draw_mixing(self.batch_size, self._augmentation, generator)
             partners = mixing.partners[places]
-            if self.parts == 1:  # the partners are at hand
-                others, other_targets = images[send(partners, self.device)], targets[partners]
+            if self.parts == 1:  # all partners are in this part
+                others, other_targets = images[to_device(partners, self.device)], targets[partners]
             else:
                 others, other_targets = self._take(batch, draws, partners)
             images, targets = mix(
                 images, others, self._one_hot(targets), self._one_hot(other_targets), mixing
             )
-        return normalize(images, self._mean, self._std), send(targets, self.device)
+        return normalize(images, self._mean, self._std), to_device(targets, self.device)
 
     def _take(self, batch: np.ndarray, draws: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Images of these places of the batch on the device, and their targets, which are small, here."""
+        """Augmented images at these places of the batch, on the device, and their targets, on the CPU."""
         indices = batch[places.numpy()]
         pixels = self._source.take(indices, self.device)
-        images = augment(pixels, send(draws[places], self.device), self._augmentation)
+        images = augment(pixels, to_device(draws[places], self.device), self._augmentation)
         return images, self._targets[torch.from_numpy(indices)]
 
     def _one_hot(self, targets: Tensor) -> Tensor:

@@ -16,20 +16,20 @@ from torch import Tensor
 
 from excite.data.augmentation import GRAY, to_float
 
-Shift = Callable[[Tensor], Tensor]
+Corruption = Callable[[Tensor], Tensor]
 
 
-def shifted(pixels: np.ndarray, name: str) -> np.ndarray:
+def corrupt(pixels: np.ndarray, name: str) -> np.ndarray:
     """Pixels (N, S, S, 3) uint8 under the shift of that name, as pixels again."""
-    images = SHIFTS[name](to_float(torch.from_numpy(np.ascontiguousarray(pixels))))
+    images = CORRUPTIONS[name](to_float(torch.from_numpy(np.ascontiguousarray(pixels))))
     return images.clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
-def _light(red: float, green: float, blue: float) -> Shift:
+def _light(red: float, green: float, blue: float) -> Corruption:
     return lambda images: images * torch.tensor([red, green, blue]).view(1, 3, 1, 1)
 
 
-def _contrast(factor: float) -> Shift:
+def _contrast(factor: float) -> Corruption:
     def shift(images: Tensor) -> Tensor:
         level = images.mean(dim=(1, 2, 3), keepdim=True)
         return level + factor * (images - level)
@@ -37,7 +37,7 @@ def _contrast(factor: float) -> Shift:
     return shift
 
 
-def _saturation(factor: float) -> Shift:
+def _saturation(factor: float) -> Corruption:
     def shift(images: Tensor) -> Tensor:
         gray = (images * torch.tensor(GRAY).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
         return gray + factor * (images - gray)
@@ -62,7 +62,7 @@ def _noisy(images: Tensor) -> Tensor:
     return images + 0.06 * noise
 
 
-def _placed(scale: float, degrees: float) -> Shift:
+def _placed(scale: float, degrees: float) -> Corruption:
     """Seen from nearer (scale below 1) and turned."""
     angle = math.radians(degrees)
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
@@ -75,7 +75,7 @@ def _placed(scale: float, degrees: float) -> Shift:
     return shift
 
 
-SHIFTS: dict[str, Shift] = {
+CORRUPTIONS: dict[str, Corruption] = {
     "darker": _light(0.6, 0.6, 0.6),
     "brighter": _light(1.4, 1.4, 1.4),
     "warm light": _light(1.15, 1.0, 0.8),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from excite.data.csv_table import read_table
-from excite.data.manifest import COLUMNS, NUMBER_COLUMNS, SPLIT_WORDS, Manifest, same_name, split_names
+from excite.data.manifest import COLUMNS, NUMBER_COLUMNS, SPLIT_WORDS, Manifest, normalize_name, split_names
 from excite.data.paths import absolute_path, path_on_disk
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 
@@ -60,7 +60,7 @@ def read_csv(file: Path, columns: dict[str, str]) -> Manifest:
             table[name] = [int(text) if _WHOLE_NUMBER.fullmatch(text) else 0 for text in table[name]]
     if "split" in table:
         table["split"] = _splits(table["split"], file)
-    table["label"] = [same_name(label) for label in table["label"]]
+    table["label"] = [normalize_name(label) for label in table["label"]]
     if not saved and "photo" in table and not _names_photos(table):
         table = table.rename(columns={"photo": _free_name("photo", set(table.columns))})
     return Manifest(table, tuple(sorted(set(table["label"]))))

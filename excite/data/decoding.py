@@ -28,15 +28,15 @@ from PIL import (
 )
 
 from excite.config.pixel_limit import MAX_PIXELS
-from excite.data.foreign_formats import HEAD_BYTES, describe_foreign
+from excite.data.foreign_formats import HEAD_BYTES, describe_unsupported_format
 from excite.data.intensity import (
     FULL_RANGE,
     IntensityRange,
     SampleExtremes,
     deep_samples,
-    extremes_of,
     is_inverted,
     low_byte_tiles,
+    measure_extremes,
     to_eight_bits,
 )
 from excite.data.pillow_limits import whole_images_only, without_texts
@@ -173,7 +173,7 @@ def _upright(
             result.info = {}  # the orientation has been followed; a second reader must not turn it again
         if samples is None:
             return result, None
-        return result, extremes_of(samples, inverted=is_inverted(image))
+        return result, measure_extremes(samples, inverted=is_inverted(image))
 
 
 def _decoded(
@@ -185,7 +185,7 @@ def _decoded(
         raise ExciteError("is empty (0 bytes)")
     reader = next((reader for pattern, reader in _READERS.values() if pattern.match(head)), None)
     if reader is None:
-        raise ExciteError(describe_foreign(head, FORMATS))
+        raise ExciteError(describe_unsupported_format(head, FORMATS))
     with whole_images_only():
         try:
             return _read(stream, reader, max_pixels, intensity_range)

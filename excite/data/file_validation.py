@@ -16,7 +16,7 @@ import numpy as np
 
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.decoding import inspect_file
-from excite.data.intensity import SampleExtremes, combined
+from excite.data.intensity import SampleExtremes, combine_extremes
 from excite.data.manifest import Manifest, check_classes
 from excite.errors import BAD_USAGE, ExciteError
 from excite.system.files import replacing
@@ -27,7 +27,7 @@ _HEADER = ["path", "sha256", "width", "height", "samples", "low", "high", "reaso
 
 
 @dataclass(frozen=True)
-class BadFile:
+class UnreadableFile:
     """A file that is no usable picture, and why in a few words."""
 
     path: str
@@ -51,7 +51,7 @@ def check_files(
     cache: Path | None = None,
     progress: Progress | None = None,
     complete: bool = True,
-) -> tuple[Manifest, list[BadFile]]:
+) -> tuple[Manifest, list[UnreadableFile]]:
     """The manifest with hash and size of every good file, and the bad files, which it leaves out.
 
     Where files have more than 8 bits per channel, the manifest's ``extremes`` are those of all of them.
@@ -77,15 +77,15 @@ def check_files(
         width=[finding.width for finding in findings],
         height=[finding.height for finding in findings],
     )
-    extremes = combined(finding.extremes for finding in findings if finding.extremes)
+    extremes = combine_extremes(finding.extremes for finding in findings if finding.extremes)
     kept = replace(filled, table=filled.table[np.array(good, dtype=bool)], extremes=extremes)
-    bad = [BadFile(finding.path, finding.reason) for finding in findings if finding.reason]
+    bad = [UnreadableFile(finding.path, finding.reason) for finding in findings if finding.reason]
     if complete:
         _check_remaining(kept, bad)
     return kept, bad
 
 
-def refuse_bad(bad: Sequence[BadFile], total: int, max_unreadable: float) -> None:
+def require_readable(bad: Sequence[UnreadableFile], total: int, max_unreadable: float) -> None:
     """Refuse a data set with too many bad files.
 
     Args:
@@ -111,7 +111,7 @@ def _examine(path: str, *, max_pixels: int) -> _Finding:
     return _Finding(path, found.sha256, *found.size, found.extremes)
 
 
-def _check_remaining(kept: Manifest, bad: Sequence[BadFile]) -> None:
+def _check_remaining(kept: Manifest, bad: Sequence[UnreadableFile]) -> None:
     try:
         check_classes(kept)
     except ExciteError as error:
@@ -121,7 +121,7 @@ def _check_remaining(kept: Manifest, bad: Sequence[BadFile]) -> None:
         raise ExciteError(what, hint="repair them, or add images") from error
 
 
-def _first(bad: Sequence[BadFile], shown: int = 3) -> str:
+def _first(bad: Sequence[UnreadableFile], shown: int = 3) -> str:
     names = "; ".join(f"{file.path} {file.reason}" for file in bad[:shown])
     return names + (f"; and {len(bad) - shown} more" if len(bad) > shown else "")
 

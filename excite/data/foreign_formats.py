@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 HEAD_BYTES = 512
-"""How much of a file ``describe_foreign`` needs."""
+"""How much of a file ``describe_unsupported_format`` needs."""
 
 _CONVERT = "convert it to JPEG or PNG"
 # First bytes, or a pattern for them; what the file is; what to do.
@@ -36,7 +36,7 @@ _KNOWN: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
 )  # fmt: skip
 
 
-def describe_foreign(head: bytes, formats: tuple[str, ...]) -> str:
+def describe_unsupported_format(head: bytes, formats: tuple[str, ...]) -> str:
     """What a file that starts like this is, in a few words, and what to do about it.
 
     Args:

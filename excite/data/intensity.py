@@ -67,7 +67,7 @@ class SampleExtremes:
         return low, max(self.high, low + 1)
 
 
-def combined(extremes: Iterable[SampleExtremes]) -> SampleExtremes | None:
+def combine_extremes(extremes: Iterable[SampleExtremes]) -> SampleExtremes | None:
     """The extremes of several images together; None if there are none.
 
     Raises:
@@ -85,7 +85,7 @@ def combined(extremes: Iterable[SampleExtremes]) -> SampleExtremes | None:
     return SampleExtremes(kinds.pop() if len(kinds) == 1 else "integer", low, high, len(found))
 
 
-def beyond_range(extremes: SampleExtremes | None, trained: IntensityRange | None) -> str:
+def range_warning(extremes: SampleExtremes | None, trained: IntensityRange | None) -> str:
     """A warning for images whose samples the training data's range does not cover; "" if it covers them."""
     if extremes is None:
         return ""
@@ -110,7 +110,7 @@ def parse_range(text: str) -> IntensityRange:
     return bounds[0], bounds[1]
 
 
-def range_text(range_: IntensityRange) -> str:
+def format_range(range_: IntensityRange) -> str:
     """``0,4095``: what ``parse_range`` reads."""
     return ",".join(f"{bound:.12g}" for bound in range_)
 
@@ -147,7 +147,7 @@ def low_byte_tiles(image: ImageFile.ImageFile) -> list[ImageFile._Tile] | None:
     return tiles or None
 
 
-def extremes_of(samples: np.ndarray, *, inverted: bool = False) -> SampleExtremes:
+def measure_extremes(samples: np.ndarray, *, inverted: bool = False) -> SampleExtremes:
     """The extremes of an image's samples; of its finite ones, if they are floating-point numbers."""
     kind = "float" if samples.dtype.kind == "f" else "inverted" if inverted else "integer"
     finite = samples[np.isfinite(samples)] if kind == "float" else samples

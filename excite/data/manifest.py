@@ -80,12 +80,12 @@ class Manifest:
             column = table[name] if name in table or name in ("path", "label") else _filled("", len(table))
             text = column.astype("object").where(column.notna(), "").astype(str)
             # A name that two systems write in two ways, such as a patient's, is one name; a path is not.
-            typed[name] = text.map(same_name) if name in ("group", "photo") else text
+            typed[name] = text.map(normalize_name) if name in ("group", "photo") else text
         for name in NUMBER_COLUMNS:
             column = table[name] if name in table else _filled(0, len(table))
             typed[name] = column.astype(np.int64)
         further = {name: table[name] for name in table.columns if name not in typed}
-        composed = {name: same_name(name) for name in {*typed["label"], *self.classes}}
+        composed = {name: normalize_name(name) for name in {*typed["label"], *self.classes}}
         if any(name != other for name, other in composed.items()):
             typed["label"] = typed["label"].map(composed)
         object.__setattr__(self, "table", pd.DataFrame({**typed, **further}))
@@ -128,11 +128,11 @@ class Manifest:
 
     def group_codes(self) -> np.ndarray:
         """Each row's group as a number from 0, (N,) int64; an image without a group is one of its own."""
-        return codes_of(self.table["group"].to_numpy(dtype=object))
+        return encode_groups(self.table["group"].to_numpy(dtype=object))
 
     def photo_codes(self) -> np.ndarray:
         """Each row's photo as a number from 0, (N,) int64: copies of one photo share it."""
-        return codes_of(self.table["photo"].to_numpy(dtype=object))
+        return encode_groups(self.table["photo"].to_numpy(dtype=object))
 
     @property
     def has_copies(self) -> bool:
@@ -154,7 +154,7 @@ class Manifest:
             self.table.to_csv(file, index=False, lineterminator="\r\n", encoding="utf-8", mode="wb")
 
 
-def same_name(name: str) -> str:
+def normalize_name(name: str) -> str:
     """A name in Unicode's composed form, in which names that look alike on two systems are the same."""
     return unicodedata.normalize("NFC", name)
 
@@ -169,7 +169,7 @@ def split_names(names: Iterable[str]) -> dict[str, str]:
 
 def _split_key(name: str) -> str:
     """``Training-Set`` as ``training``, ``hold_out`` as ``holdout``."""
-    key = re.sub(r"[\s_.-]+", "", same_name(name).casefold())
+    key = re.sub(r"[\s_.-]+", "", normalize_name(name).casefold())
     for word in _SET_WORDS:
         for key_without in (key.removesuffix(word), key.removeprefix(word)):
             if key_without in SPLIT_WORDS or key_without in _EVALUATION_WORDS:
@@ -177,7 +177,7 @@ def _split_key(name: str) -> str:
     return key
 
 
-def codes_of(names: np.ndarray) -> np.ndarray:
+def encode_groups(names: np.ndarray) -> np.ndarray:
     """Names (N,) as numbers from 0, (N,) int64; each "" has a number of its own."""
     codes = np.asarray(pd.factorize(names)[0], dtype=np.int64)
     alone = names == ""
@@ -197,7 +197,7 @@ def check_classes(manifest: Manifest, *, where: object = None) -> None:
         raise ExciteError(f"at least two classes are needed, found {names}", where=where)
     spellings: dict[str, str] = {}
     for name in manifest.classes:
-        other = spellings.setdefault(same_name(name).strip().casefold(), name)
+        other = spellings.setdefault(normalize_name(name).strip().casefold(), name)
         if other != name:
             hint = "give them one name, or two that differ"
             raise ExciteError(

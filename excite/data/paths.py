@@ -45,7 +45,7 @@ def path_on_disk(path: Path) -> Path:
     return found
 
 
-def same_place(path: str, other: str, start: str | Path = "") -> bool:
+def is_same_path(path: str, other: str, start: str | Path = "") -> bool:
     """Whether two paths are one file or folder for the system.
 
     Args:

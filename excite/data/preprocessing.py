@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from excite.data.intensity import IntensityRange, range_text
+from excite.data.intensity import IntensityRange, format_range
 from excite.errors import ExciteError, unknown_name
 
 RESIZE_MODES = ("crop", "stretch", "pad")
-TTA_MODES = ("one", "flip", "crops")
+TTA_MODES = ("none", "flip", "crops")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -36,7 +36,7 @@ class Preprocessing:
     resize_mode: str = "crop"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    tta: str = "one"
+    tta: str = "none"
     intensity_range: IntensityRange | None = None
 
     def __post_init__(self) -> None:
@@ -59,7 +59,7 @@ class Preprocessing:
     def geometry(self) -> str:
         """What the pixels depend on besides the picture: part of the cache's key."""
         text = f"{self.resize_mode}-{self.image_size}"
-        return text if self.intensity_range is None else f"{text}-{range_text(self.intensity_range)}"
+        return text if self.intensity_range is None else f"{text}-{format_range(self.intensity_range)}"
 
     def pixels(self, image: Image.Image) -> np.ndarray:
         """An upright RGB picture as uint8 pixels, (image_size, image_size, 3).

@@ -20,7 +20,7 @@ from excite.data.folders import (
     list_folder,
     without_image_names,
 )
-from excite.data.manifest import Manifest, check_classes, same_name, split_names
+from excite.data.manifest import Manifest, check_classes, normalize_name, split_names
 from excite.data.paths import absolute_path, path_on_disk, refuse_cache_inside_data
 from excite.errors import BAD_USAGE, ExciteError, require_utf8
 from excite.system.cache import cache_directory, cache_path
@@ -164,7 +164,7 @@ def _refuse_unknown_splits(root: Path, folders: list[Path]) -> None:
         below, files = list_folder(folder)
         if not below or any(map(is_image_name, files)):
             return
-        inside.append({same_name(path.name).casefold(): path.name for path in below})
+        inside.append({normalize_name(path.name).casefold(): path.name for path in below})
     if len(folders) == 1 and len(inside[0]) > 1:
         what = f"at least two classes are needed, found {folders[0].name!r} alone"
         raise ExciteError(what, where=root, hint=f"if its folders are the classes, name {folders[0]}")
@@ -243,7 +243,7 @@ def _manifest(rows: list[tuple[str, str, str]], others: list[str], beside: list[
     others = others + [str(file) for file in beside if not is_image_name(file)]
     images = [str(file) for file in beside if is_image_name(file)]
     table = pd.DataFrame(rows, columns=["path", "label", "split"])
-    classes = tuple(sorted({same_name(label) for label in table["label"]}))
+    classes = tuple(sorted({normalize_name(label) for label in table["label"]}))
     return Manifest(table, classes, without_image_names(others) + beside_class_folders(images))
 
 

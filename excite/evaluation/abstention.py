@@ -1,4 +1,4 @@
-"""Answering "not sure" below a confidence: what that costs in coverage and gains in accuracy."""
+"""Abstention below a confidence: the loss of coverage and the gain in accuracy."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ import numpy as np
 
 from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.intervals import LEVEL
-from excite.evaluation.operating_point import share
+from excite.evaluation.operating_point import fraction
 from excite.evaluation.predictions import Predictions
 
-NOT_SURE = -1
-STEPS = 100  # points of a curve: a percent each
+STEPS = 100  # points of a curve, one per percent of coverage
 
 
 @dataclass(frozen=True)
 class CoveragePoint:
-    """What answering only from a confidence of ``threshold`` up gives.
+    """Coverage and selective accuracy at a threshold.
 
     Args:
-        threshold: the least confidence that is answered.
-        coverage: share of images that are answered.
+        threshold: lowest confidence at which the classifier does not abstain.
+        coverage: fraction of images for which it does not abstain.
         answered: their number.
-        accuracy, low, high: of the answered images, with the interval; None where there is none.
+        accuracy, low, high: selective accuracy with its interval; None if there is none.
     """
 
     threshold: float
@@ -36,9 +35,9 @@ class CoveragePoint:
 
 
 def accuracy_by_coverage(predictions: Predictions, *, level: float = LEVEL) -> tuple[CoveragePoint, ...]:
-    """Accuracy of the surest images, from all of them down to 1 %, at the thresholds that answer so many.
+    """Selective accuracy at coverages from 100 % down to 1 %.
 
-    Images of one confidence are answered together, so a coverage may be missed, never undershot.
+    Images of equal confidence are accepted together, so the coverage of a point may be higher.
     """
     falling = np.sort(predictions.confidences)[::-1]
     wanted = np.ceil(np.arange(STEPS, 0, -1) / STEPS * len(falling)).astype(int)
@@ -60,45 +59,44 @@ def accuracy_by_coverage(predictions: Predictions, *, level: float = LEVEL) -> t
 
 
 def choose_confidence(validation: Predictions, accuracy: float) -> float:
-    """The least confidence at which the answered validation images are right so often.
+    """The lowest threshold with the requested selective accuracy on the validation images.
+
+    Args:
+        validation: predictions of the validation images.
+        accuracy: requested selective accuracy, in (0, 1].
 
     Raises:
-        ExciteError: if no confidence reaches it, or the wish is not above 0 and up to 1.
+        ExciteError: if no threshold reaches it, or ``accuracy`` is outside (0, 1].
     """
     if not 0 < accuracy <= 1:
-        raise ExciteError(f"accuracy {accuracy:g} is not above 0 and up to 1", exit_code=BAD_USAGE)
+        raise ExciteError(f"accuracy must be in (0, 1], got {accuracy:g}", exit_code=BAD_USAGE)
     order = np.argsort(-validation.confidences, kind="stable")
     falling = validation.confidences[order]
-    shares = np.cumsum(validation.correct[order]) / np.arange(1, len(order) + 1)
-    last = np.append(falling[1:] < falling[:-1], True)  # of its confidence: equals are answered together
-    reached = np.flatnonzero(last & (shares >= accuracy - 1e-12))
+    accuracies = np.cumsum(validation.correct[order]) / np.arange(1, len(order) + 1)
+    last = np.append(falling[1:] < falling[:-1], True)  # of equal confidences, which are accepted together
+    reached = np.flatnonzero(last & (accuracies >= accuracy - 1e-12))
     if len(reached) == 0:
-        best = float(shares[last].max())
-        what = f"no confidence makes {accuracy:.1%} of the validation images' answers right"
-        raise ExciteError(what, hint=f"the best is {best:.1%}")
+        best = float(accuracies[last].max())
+        what = f"no threshold reaches a selective accuracy of {accuracy:.1%} on the validation images"
+        raise ExciteError(what, hint=f"request at most {best:.1%}")
     return float(falling[reached[-1]])
 
 
 def with_abstention(predictions: Predictions, threshold: float, *, level: float = LEVEL) -> dict[str, Any]:
-    """Coverage and accuracy when images below a confidence are answered "not sure".
+    """Coverage and selective accuracy if the classifier abstains below a confidence.
 
     Returns:
-        ``n``, ``groups``, ``threshold``, ``answered``; ``coverage`` (answered of all) and ``accuracy`` (right
-        of answered) as ``{"value", "low", "high", "method"}``.
+        ``n``, ``groups``, ``threshold``, ``answered``; ``coverage`` (answered of all) and ``accuracy``
+        (correct of answered) as ``{"value", "low", "high", "method"}``.
     """
-    sure = predictions.confidences >= threshold
+    accepted = predictions.confidences >= threshold
     everyone = np.ones(len(predictions), dtype=bool)
     codes = predictions.group_codes
     return {
         "n": len(predictions),
         "groups": predictions.group_count,
         "threshold": threshold,
-        "answered": int(sure.sum()),
-        "coverage": share(sure, everyone, codes, "", level),
-        "accuracy": share(predictions.correct, sure, codes, "no image reaches this confidence", level),
+        "answered": int(accepted.sum()),
+        "coverage": fraction(accepted, everyone, codes, "", level),
+        "accuracy": fraction(predictions.correct, accepted, codes, "no image reaches this confidence", level),
     }
-
-
-def answers(probabilities: np.ndarray, threshold: float) -> np.ndarray:
-    """(N,) class indices, ``NOT_SURE`` where no probability of the row (N, C) reaches the threshold."""
-    return np.where(probabilities.max(axis=1) >= threshold, probabilities.argmax(axis=1), NOT_SURE)

@@ -11,15 +11,15 @@ def equal_width(bins: int) -> np.ndarray:
 
 
 def equal_mass(confidences: np.ndarray, bins: int) -> np.ndarray:
-    """Edges at the quantiles, from 0 to 1: bins of as many images as equal confidences allow.
+    """Edges at the quantiles, from 0 to 1, for bins with equally many images.
 
-    Equal confidences stay together, so there may be fewer bins than asked for.
+    Equal confidences stay in one bin, so there may be fewer bins than requested.
     """
     edges = np.quantile(confidences, equal_width(bins))
     return np.unique(np.concatenate([[0.0], edges[1:-1], [1.0]]))
 
 
 def bin_of(confidences: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Which bin each confidence lies in: above its lower edge, up to its upper; 1.0 is in the last bin."""
+    """(N,) the bin of each confidence; bins include their upper edge, the first bin also its lower."""
     place = np.searchsorted(edges, confidences, side="left") - 1
     return place.clip(0, len(edges) - 2)

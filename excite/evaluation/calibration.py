@@ -1,4 +1,4 @@
-"""Do 80 % mean 80 %? Calibration error, reliability bins, and a temperature that mends the probabilities."""
+"""Calibration error, reliability bins, and temperature scaling."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from excite.evaluation.intervals import LEVEL, grouped_wilson
 from excite.evaluation.metrics import BINS, brier_terms, negative_log_likelihoods
 from excite.evaluation.predictions import Predictions
 
-COLDEST, HOTTEST = 0.05, 20.0  # a perfect validation set has no best temperature: colder is better
-SMALLEST = 1e-38  # a probability of 0 stands for float32's smallest: its logarithm must exist
+COLDEST, HOTTEST = 0.05, 20.0  # without errors in the validation set, the best temperature would be 0
+SMALLEST = 1e-38  # float32's smallest number replaces a probability of 0, whose logarithm does not exist
 DRAWS = 1000
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Images of about one confidence.
+    """Images of similar confidence.
 
     Args:
-        above, up_to: its confidences.
-        n, groups: images and groups in it.
-        confidence: their mean confidence.
-        accuracy, low, high: how many of them are right, with the interval; None where there is none.
+        above, up_to: the edges of the bin.
+        n, groups: number of images and groups.
+        confidence: mean confidence.
+        accuracy, low, high: accuracy with its interval; None if there is none.
     """
 
     above: float
@@ -44,21 +44,23 @@ class Bin:
 def reliability(
     predictions: Predictions, *, bins: int = BINS, mass: bool = False, level: float = LEVEL
 ) -> tuple[Bin, ...]:
-    """The bins of a reliability diagram that hold images.
+    """The bins of a reliability diagram that contain images.
 
     Args:
-        mass: bins of as many images each, instead of equal width.
+        bins: number of bins.
+        mass: bins with equally many images, instead of equal width.
+        level: level of the intervals.
     """
     confidences = predictions.confidences
     edges = equal_mass(confidences, bins) if mass else equal_width(bins)
     place = bin_of(confidences, edges)
-    found = []
+    result = []
     for index in np.unique(place):
         inside = place == index
         codes = np.unique(predictions.group_codes[inside], return_inverse=True)[1]
         right = predictions.correct[inside]
         interval = grouped_wilson(np.bincount(codes, right), np.bincount(codes), level=level)
-        found.append(
+        result.append(
             Bin(
                 above=float(edges[index]),
                 up_to=float(edges[index + 1]),
@@ -70,13 +72,16 @@ def reliability(
                 high=interval.high,
             )
         )
-    return tuple(found)
+    return tuple(result)
 
 
 def calibration_error(predictions: Predictions, *, bins: int = BINS, mass: bool = False) -> float:
-    """Expected calibration error: mean over images of |confidence - accuracy| of their bin (Naeini 2015)."""
-    found = reliability(predictions, bins=bins, mass=mass)
-    return sum(one.n * abs(one.confidence - one.accuracy) for one in found) / len(predictions)
+    """Expected calibration error (ECE): the mean over images of |confidence - accuracy| of their bin.
+
+    Naeini et al. 2015.
+    """
+    filled = reliability(predictions, bins=bins, mass=mass)
+    return sum(one.n * abs(one.confidence - one.accuracy) for one in filled) / len(predictions)
 
 
 def calibrated_range(
@@ -88,13 +93,14 @@ def calibrated_range(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """What the calibration error would be if the confidences were true: chance alone makes it more than 0.
+    """The range of the calibration error expected of a calibrated classifier, which chance keeps above 0.
 
-    Each draw decides by the confidence whether an image is right (consistency resampling, Bröcker & Smith
-    2007), independently of the others.
+    Consistency resampling (Bröcker & Smith 2007): each draw samples for every image independently whether it
+    is correct, with its confidence as the probability.
 
     Args:
-        equal: ``ece`` for bins of equal width, ``ece_equal_mass`` for equal mass.
+        equal: ``ece`` for bins of equal width, ``ece_equal_mass`` for bins with equally many images.
+        draws: number of draws.
     """
     confidences = predictions.confidences
     edges = equal_mass(confidences, bins) if equal == "ece_equal_mass" else equal_width(bins)
@@ -112,32 +118,32 @@ def calibrated_range(
 
 
 def logits_of(predictions: Predictions) -> np.ndarray:
-    """(N, C) logarithms of the probabilities: logits up to a constant in each row, which softmax forgets."""
+    """(N, C) logarithms of the probabilities: logits up to a constant per row, which softmax ignores."""
     return np.log(predictions.probabilities.clip(SMALLEST))
 
 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray, *, smoothing: bool = True) -> float:
-    """The temperature T that makes softmax(logits / T) likeliest (Guo et al. 2017), for validation images.
+    """The temperature T that maximizes the likelihood of softmax(logits / T) (Guo et al. 2017).
 
     Args:
-        logits: (N, C), of the validation set: fitted on the test set, the test set's figures would be none.
+        logits: (N, C), of the validation images; never of the test images.
         targets: (N,) class indices.
-        smoothing: as if one image more had been seen, of all classes in equal parts: a true class counts for
-            (N + 1/C) / (N + 1) of its image, and the others for the rest (Platt's idea, 1999, section 2.2,
-            with Perks' prior of 1947, for two classes Jeffreys'). Twenty images that are all right do not
-            prove that every answer is, and without it their temperature would be 0. It fades as N grows.
+        smoothing: add one pseudo-image, spread over all classes: the target of the true class is
+            (N + 1/C) / (N + 1), and the other classes share the rest (Platt 1999, section 2.2, with Perks'
+            prior of 1947, for two classes Jeffreys'). Without it, the temperature of a few images without
+            errors would be 0. The effect vanishes as N grows.
 
     Returns:
-        T between 0.05 and 20; above 1 where the classifier is too sure of itself.
+        T between 0.05 and 20; above 1 if the classifier is overconfident.
 
     Raises:
-        ExciteError: if there are no images, or logits are not finite.
+        ExciteError: if there are no images, or a logit is not finite.
     """
     logits = np.asarray(logits, dtype=np.float64)
     if len(logits) == 0:
-        raise ExciteError("there are no images to fit a temperature on")
+        raise ExciteError("a temperature cannot be fitted without images")
     if not np.isfinite(logits).all():
-        raise ExciteError("a temperature needs finite logits", exit_code=BAD_USAGE)
+        raise ExciteError("a temperature cannot be fitted: some logits are not finite", exit_code=BAD_USAGE)
     images, classes = logits.shape
     other = 1 / (classes * (images + 1)) if smoothing else 0.0
     truth = np.full(logits.shape, other)
@@ -146,15 +152,15 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray, *, smoothing: bool 
     def loss(log_inverse: float) -> float:
         return -float((truth * log_softmax(logits * np.exp(log_inverse), axis=1)).sum(axis=1).mean())
 
-    # Convex in 1 / T, so one valley in its logarithm, too.
-    found = minimize_scalar(
+    # Convex in 1 / T, and so unimodal in its logarithm.
+    optimum = minimize_scalar(
         loss, bounds=(-np.log(HOTTEST), -np.log(COLDEST)), method="bounded", options={"xatol": 1e-10}
     )
-    return float(np.exp(-found.x))
+    return float(np.exp(-optimum.x))
 
 
 def with_temperature(predictions: Predictions, temperature: float) -> Predictions:
-    """The same images with probabilities softmax(logits / T): the same answers, other confidences."""
+    """The predictions with probabilities softmax(logits / T): the same classes, other confidences."""
     probabilities = softmax(logits_of(predictions) / temperature, axis=1)
     return Predictions(
         predictions.targets, probabilities, predictions.classes, predictions.groups, predictions.paths
@@ -162,7 +168,7 @@ def with_temperature(predictions: Predictions, temperature: float) -> Prediction
 
 
 def before_and_after(test: Predictions, temperature: float) -> dict[str, Any]:
-    """Calibration of a test set with T = 1 and with the temperature that a validation set gave.
+    """Calibration of a test set with T = 1 and with the temperature fitted on a validation set.
 
     Returns:
         ``temperature``, and under ``before`` and ``after``: ``log_loss``, ``brier``, ``ece`` and
@@ -175,6 +181,6 @@ def before_and_after(test: Predictions, temperature: float) -> dict[str, Any]:
             "brier": {"value": float(brier_terms(one.probabilities, one.targets).mean())},
             "ece": {"value": calibration_error(one)},
             "ece_equal_mass": {"value": calibration_error(one, mass=True)},
-            "reliability": [asdict(found) for found in reliability(one)],
+            "reliability": [asdict(each) for each in reliability(one)],
         }
     return result

@@ -1,4 +1,4 @@
-"""Is the second better than the first? Two classifiers on the same images, every difference paired."""
+"""Paired comparison of two classifiers on the same images."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ RANKED = ("auroc", "average_precision")
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure of the second minus that of the first.
+    """A metric of the second classifier minus that of the first.
 
     Args:
         metric: its name in ``metrics.OVERALL``, or ``metrics.PER_CLASS`` with ``label``.
-        label: the class, or None for a figure over all classes.
-        first, second, value: the two figures and second - first; None where one is not defined.
-        low, high: bounds of the difference; ``why`` says why there are none.
+        label: the class, or None for a metric over all classes.
+        first, second, value: the two metrics and second - first; None if undefined.
+        low, high: interval of the difference; ``reason`` explains why there is none.
         p: two-sided p value of no difference, from the same resamples as the interval.
-        n, groups: shared images and groups.
+        n, groups: number of shared images and groups.
     """
 
     metric: str
@@ -64,12 +64,13 @@ def compare(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Difference]:
-    """Differences of any figures with paired intervals: each resample draws the same groups for both.
+    """Differences of metrics with paired intervals: each resample draws the same groups for both.
 
     Args:
-        metrics: of ``metrics.OVERALL``; with ``label``, of ``metrics.PER_CLASS``.
-        method: ``percentile``, or ``bca``, which alarms up to 8 times of 100 where 5 are meant: a difference
-            is hardly skewed, so that correcting it adds noise alone (benchmarks/intervals.py).
+        metrics: names in ``metrics.OVERALL``; with ``label``, in ``metrics.PER_CLASS``.
+        label: the class of per-class metrics.
+        method: ``percentile``, or ``bca``, whose false positive rate is up to 8 % at a level of 5 %: a
+            difference is hardly skewed, so its correction only adds noise (benchmarks/intervals.py).
 
     Raises:
         ExciteError: for an unknown metric, class or method, and as ``shared_images``.
@@ -117,14 +118,14 @@ def compare(
 
 @dataclass(frozen=True)
 class McNemar:
-    """Images that only one of two classifiers gets right, and whether that is chance.
+    """McNemar's test of equal accuracy.
 
     Args:
-        first_only, second_only: images that only the first, only the second has right.
-        p: exact two-sided p value, never too small; as images are few it is usually too large.
-        mid_p: with half the weight on what was seen (Fagerland, Lydersen & Laake 2013): close to its level.
-        independent: whether every image is a group of its own, as the test assumes. If not, p is too small:
-            take ``compare``.
+        first_only, second_only: number of images that only the first, or the second, classifies correctly.
+        p: exact two-sided p value; conservative for few images.
+        mid_p: counts the observed outcome half (Fagerland, Lydersen & Laake 2013); close to its level.
+        independent: whether every image is its own group, as the test assumes. If not, p is too small: use
+            ``compare``.
     """
 
     first_only: int
@@ -141,9 +142,9 @@ def mcnemar(first: Predictions, second: Predictions) -> McNemar:
     only_two = int((two.correct & ~one.correct).sum())
     either, fewer = only_one + only_two, min(only_one, only_two)
     p = min(1.0, 2 * float(stats.binom.cdf(fewer, either, 0.5)))
-    # With equal counts both tails hold all there is, and half of what was seen is not taken off twice.
-    seen = float(stats.binom.pmf(fewer, either, 0.5))
-    mid_p = 1.0 if only_one == only_two else 2 * float(stats.binom.cdf(fewer, either, 0.5)) - seen
+    # With equal counts the two tails overlap in the observed outcome, which is subtracted only once.
+    observed = float(stats.binom.pmf(fewer, either, 0.5))
+    mid_p = 1.0 if only_one == only_two else 2 * float(stats.binom.cdf(fewer, either, 0.5)) - observed
     return McNemar(only_one, only_two, p, mid_p, one.group_count == len(one))
 
 

@@ -1,4 +1,4 @@
-"""Is acting on the classifier better than treating everybody, or nobody? Net benefit over thresholds."""
+"""Decision curves: net benefit of acting on the classifier, on every image, or on none."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class DecisionCurve:
     """Net benefit at each threshold, in true positives per image.
 
     Args:
-        label: the class to act on.
-        thresholds: probabilities from which one acts.
-        model, low, high: net benefit of acting on the classifier, with its interval at each threshold; None
-            where there is none, such as where nobody is acted on.
+        label: the positive class.
+        thresholds: probabilities at which one acts.
+        model, low, high: net benefit of the classifier and its interval; None if there is none, for example
+            if no image reaches the threshold.
         everyone: net benefit of acting on every image; that of acting on none is 0.
-        n, groups: images and groups.
+        n, groups: number of images and groups.
     """
 
     label: str
@@ -49,26 +49,30 @@ def decision_curve(
     """Decision curve analysis (Vickers & Elkin 2006).
 
     Args:
-        label: the class to act on, by default the second of two; it stands against all others.
-        thresholds: between 0 and 1, both excluded.
+        label: the positive class; by default the second of two.
+        thresholds: in (0, 1).
 
     Raises:
-        ExciteError: no ``label`` among more than two classes, an unknown one, a threshold outside 0 to 1.
+        ExciteError: for more than two classes without ``label``, an unknown class, or a threshold outside
+            (0, 1).
     """
     if label is None:
         if len(predictions.classes) != 2:
-            raise ExciteError("more than two classes: which one is acted on?", exit_code=BAD_USAGE)
+            raise ExciteError(
+                "a decision curve of more than two classes needs a positive class (label)",
+                exit_code=BAD_USAGE,
+            )
         label = predictions.classes[1]
     index = predictions.class_index(label)
     thresholds = np.asarray(thresholds, dtype=np.float64)
     if ((thresholds <= 0) | (thresholds >= 1)).any():
-        raise ExciteError("thresholds lie between 0 and 1", exit_code=BAD_USAGE)
+        raise ExciteError("thresholds must be in (0, 1)", exit_code=BAD_USAGE)
     positive = predictions.targets == index
     codes, groups, n = predictions.group_codes, predictions.group_count, len(predictions)
     odds = thresholds / (1 - thresholds)
     acted = predictions.probabilities[:, index] >= thresholds[:, None]
-    worth = np.where(positive, 1.0, -odds[:, None])
-    gains = np.stack([np.bincount(codes, row, groups) for row in acted * worth])
+    benefits = np.where(positive, 1.0, -odds[:, None])
+    gains = np.stack([np.bincount(codes, row, groups) for row in acted * benefits])
     images = np.bincount(codes, minlength=groups).astype(np.float64)
     drawn, left = (
         gains @ weights / (images @ weights)
@@ -88,7 +92,7 @@ def decision_curve(
         tuple(model.tolist()),
         tuple(interval.low for interval in bounds),
         tuple(interval.high for interval in bounds),
-        tuple(worth.mean(axis=1).tolist()),
+        tuple(benefits.mean(axis=1).tolist()),
         n,
         groups,
     )

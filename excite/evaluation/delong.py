@@ -1,4 +1,4 @@
-"""The difference of two areas under the ROC curve on the same images, without resampling."""
+"""DeLong's test: the difference of two areas under the ROC curve on the same images."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class AreaDifference:
     """AUROC of the second minus that of the first, for one class against the rest.
 
     Args:
-        label: the class.
-        first, second, value: both areas and second - first.
-        standard_error: of the difference.
-        low, high, p: interval, and two-sided p value of no difference; None where both order the images
-            alike, so that there is nothing to test.
-        n, groups: images and groups.
+        label: the positive class.
+        first, second, value: the two areas and second - first.
+        standard_error: standard error of the difference.
+        low, high, p: interval and two-sided p value of no difference; None if both rank the images
+            identically.
+        n, groups: number of images and groups.
     """
 
     label: str
@@ -42,27 +42,29 @@ class AreaDifference:
 def delong(
     first: Predictions, second: Predictions, label: str | None = None, *, level: float = LEVEL
 ) -> AreaDifference:
-    """The test of DeLong, DeLong & Clarke-Pearson (1988); with groups, Obuchowski's (1997) for clusters.
+    """The test of DeLong, DeLong & Clarke-Pearson (1988); with groups, that of Obuchowski (1997).
 
     Args:
-        label: the class that is called positive; by default the second of two.
+        label: the positive class; by default the second of two.
 
     Raises:
-        ExciteError: for an unknown class, no ``label`` among more than two classes, fewer than two groups
-            with or without images of the class; and as ``shared_images``.
+        ExciteError: for an unknown class, more than two classes without ``label``, fewer than two groups with
+            or without images of the class, and as ``shared_images``.
     """
     one, two = shared_images(first, second)
     if label is None:
         if len(one.classes) != 2:
-            raise ExciteError("more than two classes: which one is it about?", exit_code=BAD_USAGE)
+            raise ExciteError(
+                "DeLong's test of more than two classes needs a positive class (label)", exit_code=BAD_USAGE
+            )
         label = one.classes[1]
     index = one.class_index(label)
     positive = one.targets == index
     codes = one.group_codes
     fewest = min(len(np.unique(codes[positive])), len(np.unique(codes[~positive])))
     if fewest < 2:
-        what = f"{label!r} against the rest needs two groups on each side"
-        raise ExciteError(what, hint="there are too few images for DeLong's test")
+        what = f"DeLong's test needs at least two groups with {label!r} and two with other classes"
+        raise ExciteError(what)
     areas, covariance = area_covariance(
         np.stack([one.probabilities[:, index], two.probabilities[:, index]]), positive, codes
     )
@@ -71,12 +73,12 @@ def delong(
     error = float(np.sqrt(max(variance, 0.0)))
     groups = one.group_count
     low = high = p = None
-    if error > 1e-12:  # below it, rounding is all there is
-        alone = groups == len(one)
-        quantile = ndtri(0.5 + level / 2) if alone else stdtrit(groups - 1, 0.5 + level / 2)
+    if error > 1e-12:  # smaller errors are rounding errors
+        is_ungrouped = groups == len(one)
+        quantile = ndtri(0.5 + level / 2) if is_ungrouped else stdtrit(groups - 1, 0.5 + level / 2)
         z = abs(gap) / error
         low, high = gap - float(quantile) * error, gap + float(quantile) * error
-        p = 2 * float(ndtr(-z) if alone else stdtr(groups - 1, -z))
+        p = 2 * float(ndtr(-z) if is_ungrouped else stdtr(groups - 1, -z))
     return AreaDifference(label, float(areas[0]), float(areas[1]), gap, error, low, high, p, len(one), groups)
 
 
@@ -85,9 +87,10 @@ def area_covariance(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Areas (K,) of K scorings and their covariance (K, K), from placement values.
 
-    A positive's placement is the share of negatives below it, ties half, and a negative's the share of
-    positives above it; midranks give all of them at once (Sun & Xu 2014). Each group's placements are added
-    up, and the groups are what varies (Obuchowski 1997); with one image a group that is DeLong's estimate.
+    The placement of a positive is the fraction of negatives below it, with ties counted half; that of a
+    negative is the fraction of positives above it. Midranks give all of them at once (Sun & Xu 2014). The
+    placements are summed by group, and the covariance is that of the groups (Obuchowski 1997); with one image
+    per group, it is DeLong's estimate.
 
     Args:
         scores: (K, N).

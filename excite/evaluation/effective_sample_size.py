@@ -1,4 +1,4 @@
-"""Wilson's interval for any figure: for as many independent images as these are worth for it."""
+"""Wilson's interval for any metric, computed for its effective sample size."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from scipy.special import stdtrit
 
 from excite.evaluation.intervals import FEWEST_GROUPS, LEVEL, Interval, too_few, wilson
 
-LARGEST_SURPRISE = float(-np.log(np.finfo(np.float64).eps))  # an image's log loss at most, 36 nats
-RANGES = {"mcc": (-1.0, 1.0), "kappa": (-1.0, 1.0), "log_loss": (0.0, LARGEST_SURPRISE)}  # others: 0 to 1
+MAX_NLL = float(-np.log(np.finfo(np.float64).eps))  # largest log loss of an image, 36 nats
+RANGES = {"mcc": (-1.0, 1.0), "kappa": (-1.0, 1.0), "log_loss": (0.0, MAX_NLL)}  # others: 0 to 1
 OF_PROBABILITIES = ("auroc", "average_precision", "log_loss", "brier")
-ROUNDING = 1e-12  # below this spread, rounding is all there is
+ROUNDING = 1e-12  # a smaller spread is a rounding error
 
 
 def jackknife_interval(
@@ -22,47 +22,49 @@ def jackknife_interval(
     groups: int,
     effective: float | None = None,
 ) -> Interval:
-    """Interval of a figure from its values with one group left out at a time.
+    """Interval of a metric from its values with one group left out at a time.
 
-    They give its variance: the sum of (left_out - mean)², which is Tukey's times G / (G - 1). With p the
-    figure's place in its range (0 to 1), the images are worth the p(1 - p) / variance independent ones of a
-    proportion as uncertain, and the interval is Wilson's for so many: the effective sample size of
-    surveys (Korn & Graubard 1998), for figures beyond proportions too; benchmarks/intervals.py says how
-    often it holds the truth. The spread is that at the bound, so bounds lean inwards and stay in the range.
+    The leave-one-out values estimate the variance: the sum of (left_out - mean)², which is Tukey's times
+    G / (G - 1). With p the position of the metric in its range (0 to 1), the effective sample size is
+    n_eff = p (1 - p) / variance, and the interval is Wilson's for n_eff images (Korn & Graubard 1998, here
+    also for metrics other than proportions; benchmarks/intervals.py measures the coverage). Bounds lean
+    inward and stay in the range.
 
-    Student's quantile has ``effective`` - 1 degrees of freedom. Figures of probabilities may hang on a few
-    images, and so may their variance: there, Satterthwaite's 2 / (b - 1/G) degrees if they are fewer (1946),
-    with b = sum d⁴ / (sum d²)², d = left_out - mean.
+    Student's quantile has ``effective`` - 1 degrees of freedom. Metrics of probabilities, and their variance,
+    may depend on a few images; for them, the degrees of freedom are at most Satterthwaite's (1946)
+    2 / (b - 1/G), with b = sum d⁴ / (sum d²)² and d = left_out - mean.
 
     Args:
-        name: of ``metrics.OVERALL`` or ``metrics.PER_CLASS``; it tells the range.
-        left_out: (J,) values with a group, or a block of groups, left out.
-        groups: how many there are; fewer than ``FEWEST_GROUPS`` give no interval.
-        effective: how many groups of one size these are worth; None: all of them.
+        name: in ``metrics.OVERALL`` or ``metrics.PER_CLASS``; determines the range.
+        value: the metric.
+        left_out: (J,) values with one group, or a block of groups, left out.
+        level: level of the interval.
+        groups: number of groups; fewer than ``FEWEST_GROUPS`` give no interval.
+        effective: effective number of groups; None: all of them.
     """
     if groups < FEWEST_GROUPS:
         return Interval(reason=too_few(groups))
     if np.isnan(value) or np.isnan(left_out).any():
-        return Interval(reason="not defined without one of the groups: there are too few images of a class")
+        return Interval(reason="undefined without one of the groups: a class has too few images")
     freedom = (groups if effective is None else effective) - 1
     if freedom < 1:
-        return Interval(reason="one group has nearly all of the images")
+        return Interval(reason="one group contains nearly all images")
     bottom, top = RANGES.get(name, (0.0, 1.0))
-    share = (value - bottom) / (top - bottom)
+    position = (value - bottom) / (top - bottom)
     squares = ((left_out - left_out.mean()) / (top - bottom)) ** 2
     variance = float(squares.sum())
     if np.sqrt(variance) < ROUNDING:
-        return Interval(
-            reason="leaving out any group gives the same value, so they tell nothing of its spread"
-        )
-    if not 0 < share < 1:
-        return Interval(reason="at the end of its range nothing tells how far it may be from it")
+        return Interval(reason="the estimate does not vary between groups")
+    if not 0 < position < 1:
+        return Interval(reason="the value is at the end of its range")
     if name in OF_PROBABILITIES:
         excess = float((squares**2).sum()) / variance**2 - 1 / len(squares)
         freedom = min(freedom, 2 / max(excess, 2 / freedom))
-    worth = share * (1 - share) / variance
-    found = wilson(share * worth, worth, level=level, quantile=float(stdtrit(freedom, 0.5 + level / 2)))
-    if found.low is None or found.high is None:
-        return found
-    low, high = (bottom + (top - bottom) * bound for bound in (found.low, found.high))
+    n_effective = position * (1 - position) / variance
+    interval = wilson(
+        position * n_effective, n_effective, level=level, quantile=float(stdtrit(freedom, 0.5 + level / 2))
+    )
+    if interval.low is None or interval.high is None:
+        return interval
+    low, high = (bottom + (top - bottom) * bound for bound in (interval.low, interval.high))
     return Interval(low, high, "jackknife")

@@ -1,4 +1,4 @@
-"""All that is asked of one set of predictions: figures, calibration, threshold, abstention, subgroups."""
+"""The evaluation of one set of predictions: metrics, calibration, threshold, abstention, subgroups."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from excite.evaluation.operating_point import OperatingPoint, at_threshold, choo
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.subgroups import subgroups
 
-SENSITIVITY = 0.95  # wished where there is a positive class and nothing else is said
+SENSITIVITY = 0.95  # default criterion if there is a positive class
 
 
 @dataclass(frozen=True)
 class EvaluationSpec:
-    """What a user asks beside the figures that everybody gets.
+    """What to evaluate in addition to the metrics.
 
     Args:
-        positive: the class that is to be found; None: no threshold is chosen.
-        sensitivity, specificity: the wish that the threshold is to meet; neither: a sensitivity of 0.95.
-        abstain_below: confidence under which the answer is "not sure".
-        selective_accuracy: the same, chosen on validation: how many of its answers are to be right.
-        by: columns whose values are measured apart.
+        positive: the positive class of the operating point; None: no operating point.
+        sensitivity, specificity: criterion of the threshold; neither: a sensitivity of 0.95.
+        abstain_below: confidence below which the classifier abstains.
+        selective_accuracy: choose this confidence on validation images, to reach a selective accuracy.
+        subgroups: columns whose values form subgroups.
     """
 
     positive: str | None = None
@@ -37,12 +37,12 @@ class EvaluationSpec:
     subgroups: tuple[str, ...] = ()
 
     @property
-    def need_validation(self) -> bool:
-        """Whether something is to be chosen on validation images."""
+    def needs_validation(self) -> bool:
+        """Whether a threshold must be chosen on validation images."""
         return self.positive is not None or self.selective_accuracy is not None
 
     def without_validation(self) -> EvaluationSpec:
-        """Those of them that need no validation images."""
+        """The specification without the parts that need validation images."""
         return replace(self, positive=None, selective_accuracy=None)
 
 
@@ -54,46 +54,49 @@ def evaluate_predictions(
     validation: Predictions | None = None,
     columns: Mapping[str, Sequence[object]] | None = None,
 ) -> dict[str, Any]:
-    """The figures of one set of images, as they stand under its name in ``metrics.json``.
+    """The metrics of one set of images, as stored under its name in ``metrics.json``.
 
     Args:
-        predictions: with the temperature applied.
-        temperature: that one, for the calibration before and after it; None where there is not one.
-        validation: predictions of the validation images, likewise: thresholds are chosen there.
-        columns: the values (N,) of each of ``questions.subgroups``.
+        predictions: with temperature scaling.
+        spec: what to evaluate in addition to the metrics.
+        temperature: the temperature, to report calibration without and with it; None: skip this report.
+        validation: predictions of the validation images, with temperature scaling; thresholds are chosen
+            on them.
+        columns: the values (N,) of each column in ``spec.subgroups``.
 
     Returns:
-        what ``measure`` returns, and where they can be had: ``photos``, the same of whole photos where
-        several images are copies of one, each counted once; ``calibration`` (see ``before_and_after``),
-        ``operating_point`` with ``chosen`` on validation and ``test`` here, ``abstention``, ``subgroups``.
+        what ``measure`` returns and, if applicable: ``photos``, the metrics per photo if several images are
+        copies of the same photo; ``calibration`` (see ``before_and_after``); ``operating_point`` with
+        ``chosen``, on the validation images, and ``test``, on these images; ``abstention``; ``subgroups``.
 
     Raises:
-        ExciteError: for a class, column or wish that cannot be had, and for a wish without validation.
+        ExciteError: for an unknown class or column, a criterion that cannot be reached, or a threshold to
+            choose without validation predictions.
     """
-    if validation is None and spec.need_validation:
-        what = "a threshold is chosen on validation images, and there are no predictions of them"
-        raise ExciteError(what, hint="name them with --validation", exit_code=BAD_USAGE)
-    figures = measure(predictions)
+    if validation is None and spec.needs_validation:
+        what = "choosing a threshold needs predictions of validation images"
+        raise ExciteError(what, hint="provide them with --validation", exit_code=BAD_USAGE)
+    metrics = measure(predictions)
     if predictions.has_copies:
-        figures["photos"] = measure(predictions.by_photo())
+        metrics["photos"] = measure(predictions.by_photo())
     if temperature is not None:
         plain = with_temperature(predictions, 1 / temperature)
-        figures["calibration"] = before_and_after(plain, temperature)
+        metrics["calibration"] = before_and_after(plain, temperature)
     if spec.positive is not None and validation is not None:
-        figures["operating_point"] = _operating_point(predictions, validation, spec)
+        metrics["operating_point"] = _operating_point(predictions, validation, spec)
     threshold = spec.abstain_below
     if spec.selective_accuracy is not None and validation is not None:
         threshold = choose_confidence(validation, spec.selective_accuracy)
     if threshold is not None:
-        figures["abstention"] = with_abstention(predictions, threshold)
+        metrics["abstention"] = with_abstention(predictions, threshold)
     if spec.subgroups:
         values = columns or {}
-        figures["subgroups"] = [subgroups(predictions, values[name], name=name) for name in spec.subgroups]
-    return figures
+        metrics["subgroups"] = [subgroups(predictions, values[name], name=name) for name in spec.subgroups]
+    return metrics
 
 
 def choose_point(validation: Predictions, spec: EvaluationSpec) -> OperatingPoint:
-    """The threshold of ``questions.positive``, with the wish that everybody gets who names none.
+    """The threshold of ``spec.positive``; the default criterion is a sensitivity of 0.95.
 
     Raises: ExciteError as ``choose_threshold``.
     """

@@ -1,4 +1,4 @@
-"""Cross-validation: predictions of all folds as one set, and how far a mean over folds can be trusted."""
+"""Cross-validation: pooled predictions of all folds, and intervals of means over folds."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from excite.evaluation.resampling import GroupSums, Values, bootstrap, jackknife
 
 
 def pool(folds: Sequence[Predictions]) -> Predictions:
-    """The test predictions of all folds of one repeat: each image once, by a model that never saw its group.
+    """Pool the test predictions of all folds of one repeat: one out-of-fold prediction per image.
 
     Raises:
-        ExciteError: no folds, other classes, an image in two folds, a group that is torn apart by them.
+        ExciteError: without folds, for folds with different classes, and for an image or group in two folds.
     """
     if not folds:
-        raise ExciteError("there are no folds to pool")
+        raise ExciteError("no folds to pool")
     first = folds[0]
     owner: dict[str, int] = {}
     for number, fold in enumerate(folds):
         if fold.classes != first.classes:
-            raise ExciteError(f"fold {number + 1} has other classes than fold 1")
+            raise ExciteError(f"the classes of fold {number + 1} differ from those of fold 1")
         if (fold.paths is None) != (first.paths is None) or (fold.groups is None) != (first.groups is None):
-            raise ExciteError("paths and groups are needed in all folds, or in none")
+            raise ExciteError("either all folds or none must have paths and groups")
         for group in set() if fold.groups is None else set(fold.groups) - {""}:
             if owner.setdefault(group, number) != number:
                 what = f"group {group!r} is in fold {owner[group] + 1} and in fold {number + 1}"
@@ -60,21 +60,23 @@ def measure_repeats(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Figures of pooled predictions, averaged over repeats of the cross-validation.
+    """Metrics of pooled predictions, averaged over the repeats of a cross-validation.
 
-    All repeats are of the same images, so a resample draws the same groups in each: repeats make the figure
-    steadier, not the number of images larger.
+    All repeats share the same images, so a resample draws the same groups in each: repeats reduce the
+    variance between trainings but do not increase the number of images.
 
     Args:
-        repeats: pooled predictions, as ``pool`` gives them, matched by path.
+        repeats: predictions from ``pool``, matched by path.
         method: as for ``measure``.
+        level: level of the intervals.
+        resamples: number of bootstrap resamples.
 
     Returns:
         ``n``, ``groups``, ``repeats``; each of ``metrics.OVERALL`` as ``{"value", "low", "high", "method"}``;
-        calibration errors have ``calibrated``, averaged over the repeats too.
+        calibration errors have ``calibrated``, also averaged over the repeats.
 
     Raises:
-        ExciteError: no repeats, repeats of other images, or an unknown method.
+        ExciteError: without repeats, for repeats of different images, and for an unknown method.
     """
     if method not in INTERVAL_METHODS:
         raise unknown_name("interval", method, INTERVAL_METHODS)
@@ -114,11 +116,11 @@ class CorrectedMean:
     """A mean over folds and repeats whose training sets overlap.
 
     Args:
-        mean, deviation: of the values; the deviation is that of single values.
-        standard_error: of the mean, corrected.
+        mean, deviation: mean and standard deviation of the values.
+        standard_error: corrected standard error of the mean.
         low, high: interval of the mean.
         p: two-sided p value of a mean of 0; for differences of two methods.
-        values: how many folds in all.
+        values: number of values.
     """
 
     mean: float
@@ -135,26 +137,27 @@ def corrected_mean(
 ) -> CorrectedMean:
     """Mean with the corrected resampled variance (Nadeau & Bengio 2003): (1/J + test/train) of the variance.
 
-    Folds share training images, so their figures are alike, and the plain variance of the mean, 1/J of
-    theirs, is too small.
+    Folds share training images, so their metrics are correlated, and the usual variance of the mean, 1/J of
+    the variance, is too small.
 
     Args:
-        values: J figures, or differences of two methods' figures, one a fold of each repeat.
-        train, test: images in a fold's training set and test set; their ratio counts.
+        values: J metrics, or differences of metrics of two methods, one per fold and repeat.
+        train, test: number of training and test images of a fold; only their ratio matters.
+        level: level of the interval.
 
     Raises:
-        ExciteError: fewer than two values, values that are not finite, or sizes of 0.
+        ExciteError: for fewer than two values, values that are not finite, and sizes of 0.
     """
     numbers = np.asarray(values, dtype=np.float64)
     count = len(numbers)
     if count < 2 or not np.isfinite(numbers).all():
-        raise ExciteError("a corrected variance needs two finite values or more", exit_code=BAD_USAGE)
+        raise ExciteError("a corrected variance needs at least two finite values", exit_code=BAD_USAGE)
     if train <= 0 or test <= 0:
-        raise ExciteError(f"train {train:g} and test {test:g} must be above 0", exit_code=BAD_USAGE)
+        raise ExciteError(f"train and test must be positive, got {train:g} and {test:g}", exit_code=BAD_USAGE)
     mean, deviation = float(numbers.mean()), float(numbers.std(ddof=1))
     error = float(np.sqrt(1 / count + test / train)) * deviation
     half = float(stdtrit(count - 1, 0.5 + level / 2)) * error
-    # Values that are all alike and not 0 leave no doubt; all 0, no difference.
+    # Without variance, p is 1 for a mean of 0 and else 0.
     certain = 1.0 if mean == 0 else 0.0
     p = 2 * float(stdtr(count - 1, -abs(mean) / error)) if error > 0 else certain
     return CorrectedMean(mean, deviation, error, mean - half, mean + half, p, count)

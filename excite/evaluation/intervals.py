@@ -1,4 +1,4 @@
-"""95 % intervals: Wilson's for so many of so many, the bootstrap over groups for everything else."""
+"""Confidence intervals: Wilson's for proportions, the bootstrap over groups for other metrics."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from excite.errors import BAD_USAGE, ExciteError, unknown_name
 LEVEL = 0.95
 RESAMPLES = 2000
 METHODS = ("bca", "percentile")
-FEWEST_GROUPS = 10  # fewer cannot say how groups differ; coverage has fallen to about 90 % there
-NEARLY_FLAT = 0.01  # BCa turns back on itself at 0, which only levels far above 95 % can reach
-LEAST_DEFINED = 0.9  # of the resamples: with fewer, the interval would be that of the lucky ones
+FEWEST_GROUPS = 10  # with fewer, coverage falls to about 90 %
+NEARLY_FLAT = 0.01  # the BCa transform has a pole at 0, which only levels far above 95 % reach
+LEAST_DEFINED = 0.9  # fraction of the resamples: with fewer, the interval would be biased
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Bounds, or why there are none.
+    """The bounds of an interval, or the reason why there are none.
 
     Args:
-        low, high: the bounds, in the figure's unit.
-        method: ``wilson``, ``bca`` or ``percentile``.
-        why: why there are no bounds.
+        low, high: the bounds, in the unit of the metric.
+        method: ``wilson``, ``jackknife``, ``bca`` or ``percentile``.
+        reason: why there are no bounds.
     """
 
     low: float | None = None
@@ -34,54 +34,58 @@ class Interval:
 
 
 def wilson(successes: float, n: float, *, level: float = LEVEL, quantile: float | None = None) -> Interval:
-    """Interval of a proportion of independent images (Wilson 1927).
+    """Wilson's interval of a proportion of independent images (1927).
 
     Args:
-        quantile: to be used instead of the normal distribution's, such as Student's.
+        successes, n: the proportion is successes / n.
+        level: level of the interval.
+        quantile: replaces the normal quantile, for example with Student's.
     """
     if n <= 0:
-        return Interval(reason="there are no images to count")
+        return Interval(reason="there are no images")
     z = float(ndtri(0.5 + level / 2)) if quantile is None else quantile
-    share = successes / n
-    center = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    # At 0 and n successes a bound is exactly 0 or 1; rounding must not leave it beside.
+    proportion = successes / n
+    center = (proportion + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(proportion * (1 - proportion) / n + z**2 / (4 * n**2))
+    # At 0 and n successes, a bound is exactly 0 or 1, without rounding errors.
     low = 0.0 if successes == 0 else max(0.0, float(center - half))
     high = 1.0 if successes == n else min(1.0, float(center + half))
     return Interval(low, high, "wilson")
 
 
 def grouped_wilson(successes: np.ndarray, totals: np.ndarray, *, level: float = LEVEL) -> Interval:
-    """Wilson's interval for images that come in groups, with the number of independent images they are worth.
+    """Wilson's interval for images in groups, computed for their effective sample size.
 
-    Images of a group resemble each other: n of them are worth n / deff, where the design effect deff is the
-    variance of the proportion between groups over that of n independent images (Saha, Miller & Wang 2016).
-    That variance is the jackknife's, and Student's quantile for n² / sum m² groups of m images (Kish 1965)
-    replaces the normal one, so that uneven groups are not taken for many. At 0 or all successes nothing
-    shows how alike a group's images are, so they count as if quite alike. With one image a group it is
-    Wilson's own interval.
+    Images of a group are correlated, so the effective sample size of n images is n / deff. The design effect
+    deff is the jackknife variance of the proportion between groups over the variance for n independent images
+    (Saha, Miller & Wang 2016). Student's quantile with the effective number of groups, n² / sum m² for
+    groups of m images (Kish 1965), replaces the normal one. At 0 or all successes, the correlation cannot be
+    estimated, and the images of a group count as identical. With one image per group, it is Wilson's
+    interval.
 
     Args:
-        successes, totals: (G,) counts in each group; groups with a total of 0 do not count.
+        successes, totals: (G,) counts in each group; groups with a total of 0 are ignored.
+        level: level of the interval.
     """
     successes, totals = successes[totals > 0], totals[totals > 0]
     n, groups = float(totals.sum()), len(totals)
     if groups == 0:
-        return Interval(reason="there are no images to count")
+        return Interval(reason="there are no images")
     hits = float(successes.sum())
     if totals.max() == 1:
         return wilson(hits, n, level=level)
     if groups == 1:
-        return Interval(reason="all images are of one group")
-    share = hits / n
-    binomial = share * (1 - share) / n
-    # Each group's pull on the share if it were left out: large groups would else hide how far they pull.
-    between = float((((successes - share * totals) / (n - totals)) ** 2).sum())
-    alike = float((totals**2).sum()) / n  # the design effect of groups of identical images
-    effect = max(between / binomial, 1.0) if binomial > 0 else alike
-    quantile = float(stdtrit(max(n / alike - 1, 1.0), 0.5 + level / 2))
-    worth = n / effect
-    return wilson(share * worth, worth, level=level, quantile=quantile)
+        return Interval(reason="all images belong to one group")
+    proportion = hits / n
+    binomial = proportion * (1 - proportion) / n
+    # The change of the proportion if the group is left out: otherwise large groups would hide their
+    # influence.
+    between = float((((successes - proportion * totals) / (n - totals)) ** 2).sum())
+    identical = float((totals**2).sum()) / n  # the design effect of groups of identical images
+    effect = max(between / binomial, 1.0) if binomial > 0 else identical
+    quantile = float(stdtrit(max(n / identical - 1, 1.0), 0.5 + level / 2))
+    n_effective = n / effect
+    return wilson(proportion * n_effective, n_effective, level=level, quantile=quantile)
 
 
 def bootstrap_interval(
@@ -94,16 +98,17 @@ def bootstrap_interval(
     groups: int | None = None,
     effective: float | None = None,
 ) -> Interval:
-    """Interval from a figure's values in the resamples.
+    """Bootstrap interval of a metric from its values in the resamples.
 
     Args:
-        value: the figure.
-        replicates: (B,) its values in the resamples, NaN where it was not defined.
-        jackknife: (J,) its values with a group, or a block of groups, left out; ``bca`` needs it.
+        value: the metric.
+        replicates: (B,) its values in the resamples, NaN if undefined.
+        jackknife: (J,) its values with one group, or a block of groups, left out; required by ``bca``.
         method: ``percentile``, or ``bca``, which corrects bias and skewness (Efron 1987).
-        groups: widen for a small number of groups (Hesterberg 2015, expanded percentile): the bootstrap's
-            normal quantile becomes Student's times sqrt(G / (G - 1)). None: as ``scipy.stats.bootstrap``.
-        effective: how many groups of one size these are worth, for G in that widening; None: all of them.
+        level: level of the interval.
+        groups: number of groups G; widens the interval for small G (Hesterberg 2015, expanded percentile):
+            the normal quantile becomes Student's times sqrt(G / (G - 1)). None: as ``scipy.stats.bootstrap``.
+        effective: effective number of groups, which replaces G; None: G.
 
     Raises:
         ExciteError: for an unknown method.
@@ -126,7 +131,7 @@ def bootstrap_interval(
 def bootstrap_p_value(
     value: float, replicates: np.ndarray, jackknife: np.ndarray | None, *, method: str = "bca", groups: int
 ) -> float | None:
-    """The level at which ``bootstrap_interval`` just reaches 0: two-sided, at least 1 / (resamples + 1)."""
+    """Two-sided p value, at which ``bootstrap_interval`` touches 0; at least 1 / (resamples + 1)."""
     if _too_little(value, replicates, groups):
         return None
     replicates = replicates[~np.isnan(replicates)]
@@ -144,7 +149,7 @@ def bootstrap_p_value(
 def bca_terms(value: float, replicates: np.ndarray, jackknife: np.ndarray | None) -> tuple[float, float]:
     """Bias correction z0 and acceleration a (Efron & Tibshirani 1993, equations 14.14 and 14.15)."""
     if jackknife is None:
-        raise ExciteError("a BCa interval needs the figure's jackknife values", exit_code=BAD_USAGE)
+        raise ExciteError("a BCa interval needs jackknife values", exit_code=BAD_USAGE)
     below = ((replicates < value).mean() + (replicates <= value).mean()) / 2
     least = 1 / (len(replicates) + 1)
     shift = float(ndtri(np.clip(below, least, 1 - least)))
@@ -156,9 +161,10 @@ def bca_terms(value: float, replicates: np.ndarray, jackknife: np.ndarray | None
 
 
 def too_few(groups: int) -> str:
-    """Why so many groups give no bootstrap interval."""
-    have = "1 group is" if groups == 1 else f"{groups} groups are"
-    return f"{have} too few to resample; {FEWEST_GROUPS} are needed"
+    """Why this number of groups gives no interval."""
+    return (
+        f"{groups} {'group is' if groups == 1 else 'groups are'} too few; at least {FEWEST_GROUPS} are needed"
+    )
 
 
 def _quantile(level: float, groups: float | None) -> float:
@@ -172,7 +178,7 @@ def _too_little(value: float, replicates: np.ndarray, groups: int | None) -> str
         return too_few(groups)
     defined = ~np.isnan(replicates)
     if np.isnan(value) or defined.mean() < LEAST_DEFINED:
-        return "not defined in too many resamples: there are too few images of a class"
+        return "undefined in too many resamples: a class has too few images"
     if np.ptp(replicates[defined]) == 0:
-        return "every resample gives the same value, so they tell nothing of its spread"
+        return "the estimate does not vary between resamples"
     return None

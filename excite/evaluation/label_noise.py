@@ -1,4 +1,4 @@
-"""Which labels are likely wrong: candidates for a person's eye, by confident learning."""
+"""Label candidates: labels that are probably wrong, by confident learning."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import numpy as np
 
 from excite.evaluation.predictions import Predictions
 
-ROUNDING = 1e-6  # a mean of equal numbers may come out a little above each of them
+ROUNDING = 1e-6  # a mean of equal numbers may exceed each of them by a rounding error
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A photo whose label is perhaps another class's.
+    """A photo whose label is probably wrong.
 
     Args:
-        rows: its images among the predictions, the least like their label first.
-        label, suggested: the class that it has, and the one that it is counted among.
-        probability: of its label, the mean over its images.
-        suggested_probability: of the suggested class likewise.
-        margin: probability of the label less the highest of the others, from -1 to 1; the lower, the
-            stronger the doubt (the paper's normalized margin).
+        rows: rows of its images in the predictions, the lowest margin first.
+        label, suggested: its label, and the suggested class.
+        probability: mean probability of the label over its images.
+        suggested_probability: mean probability of the suggested class.
+        margin: probability of the label minus the highest of the others, from -1 to 1; the lower, the
+            stronger the candidate (the normalized margin of the paper).
     """
 
     rows: tuple[int, ...]
@@ -34,13 +34,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class LabelNoise:
-    """What confident learning finds in out-of-fold predictions.
+    """The result of confident learning on out-of-fold predictions.
 
     Args:
-        units: how many labels were judged: photos, each counted once.
-        thresholds: (C,) each class's mean probability where it is the label; not finite where none has it.
-        joint: (C, C) how many units with the label of the row are, by the estimate, of the column's class.
-        candidates: those to look at, the strongest doubt first.
+        units: number of labels: photos, each counted once.
+        thresholds: (C,) mean probability of each class over the units with that label; infinite without
+            units.
+        joint: (C, C) estimated number of units for each label (row) and true class (column).
+        candidates: the label candidates, the strongest first.
     """
 
     units: int
@@ -50,23 +51,23 @@ class LabelNoise:
 
     @property
     def estimated(self) -> float:
-        """How many labels the joint counts as wrong, among all units."""
+        """Estimated number of wrong labels among all units."""
         return float(self.joint.sum() - self.joint.trace())
 
 
 def find_label_noise(predictions: Predictions) -> LabelNoise:
-    """Labels that models which had not seen the images doubt (Northcutt et al. 2021, arXiv 1911.00068).
+    """Find label candidates in out-of-fold predictions (Northcutt et al. 2021, arXiv 1911.00068).
 
     The threshold of class j is its mean probability over the units with that label (their eq. 2). A unit is
-    counted as j if j is the likeliest of the classes whose threshold it reaches (eq. 1); candidates are
-    those counted as another class than their label which is not their likeliest class either. The counts,
-    scaled to the number of labels of each class, are the estimated joint of labels and truth (eq. 3).
+    counted as j if j is the most probable class whose threshold it reaches (eq. 1). Candidates are the units
+    counted as another class than their label, if the label is not their most probable class either. The
+    counts, scaled to the number of labels of each class, estimate the joint of labels and truth (eq. 3).
 
-    Copies of one photo are one unit, of their mean probabilities: otherwise a photo with many copies would
-    be many candidates, and weigh more in the thresholds. The same photo under two labels is two units.
+    Copies of one photo are one unit with their mean probabilities; otherwise a photo with many copies would
+    yield many candidates and dominate the thresholds. The same photo under two labels is two units.
 
     Args:
-        predictions: out of fold: a model that was trained on a wrong label has learned it.
+        predictions: out-of-fold predictions: a model trained on a wrong label would reproduce it.
     """
     rows = _units(predictions)
     probabilities = np.stack([predictions.probabilities[unit].mean(axis=0) for unit in rows])
@@ -104,7 +105,7 @@ def find_label_noise(predictions: Predictions) -> LabelNoise:
 
 
 def _units(predictions: Predictions) -> list[np.ndarray]:
-    """The rows of each photo under one label, in the order in which the photos come."""
+    """The rows of each photo under one label, in order of first occurrence."""
     codes = predictions.photo_codes
     _, first = np.unique(codes, return_index=True)
     by_unit = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
@@ -112,7 +113,7 @@ def _units(predictions: Predictions) -> list[np.ndarray]:
 
 
 def _margins(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(N,) the label's probability less the highest of the others."""
+    """(N,) probability of the label minus the highest of the others."""
     rows = np.arange(len(labels))
     others = probabilities.copy()
     others[rows, labels] = -1.0
@@ -120,8 +121,8 @@ def _margins(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _scaled(joint: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The counts (C, C) with as many in each row as there are such labels."""
+    """The counts (C, C), scaled so that each row sums to the number of such labels."""
     totals = np.bincount(labels, minlength=len(joint))
-    # Of a class that is never counted with confidence, all labels are taken for right.
+    # Without confident counts of a class, all its labels count as correct.
     np.fill_diagonal(joint, np.where(totals > 0, np.maximum(joint.diagonal(), 1), 0))
     return joint * (totals / np.maximum(joint.sum(axis=1), 1))[:, None]

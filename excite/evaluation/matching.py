@@ -1,4 +1,4 @@
-"""Two sets of predictions brought to the same images in the same order."""
+"""Match two sets of predictions: the same images in the same order."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from excite.evaluation.predictions import Predictions
 
 
 def shared_images(first: Predictions, second: Predictions) -> tuple[Predictions, Predictions]:
-    """Both on the images that both have, with the first's order, order of classes, groups and photos.
+    """Both predictions on their shared images, with the order, classes, groups and photos of the first.
 
     Images are matched by path; without paths the rows must correspond.
 
     Raises:
-        ExciteError: other classes, no shared images, or a shared image with two labels.
+        ExciteError: for different classes, no shared images, and a shared image with two labels.
     """
     if set(first.classes) != set(second.classes):
         odd = sorted(set(first.classes) ^ set(second.classes))[0]
-        raise ExciteError(f"the classes differ: only one of the two has {odd!r}", exit_code=BAD_USAGE)
+        raise ExciteError(f"the classes differ: only one of the predictions has {odd!r}", exit_code=BAD_USAGE)
     order = np.array([second.classes.index(name) for name in first.classes])
     rows, others = _matched(first, second)
     # Where class c of the second stands among the first's classes.
@@ -31,14 +31,14 @@ def shared_images(first: Predictions, second: Predictions) -> tuple[Predictions,
         row = rows[different[0]]
         name = first.paths[row] if first.paths else f"row {row + 1}"
         labels = first.classes[first.targets[row]], first.classes[targets[different[0]]]
-        raise ExciteError(f"{name} is {labels[0]!r} in one and {labels[1]!r} in the other")
+        raise ExciteError(f"{name} has label {labels[0]!r} in one and {labels[1]!r} in the other")
     one = first.take(rows)
     probabilities = second.probabilities[others][:, order]
     return one, replace(one, probabilities=probabilities)
 
 
 def _matched(first: Predictions, second: Predictions) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the first and of the second that are the same images."""
+    """The rows of the shared images in the first and in the second."""
     if first.paths is None or second.paths is None:
         if len(first) != len(second):
             what = f"{len(first)} and {len(second)} images without paths cannot be matched"
@@ -47,7 +47,7 @@ def _matched(first: Predictions, second: Predictions) -> tuple[np.ndarray, np.nd
     place = {path: row for row, path in enumerate(second.paths)}
     pairs = [(row, place[path]) for row, path in enumerate(first.paths) if path in place]
     if not pairs:
-        raise ExciteError("the two have no image in common", hint="images are matched by path")
+        raise ExciteError("the predictions share no images", hint="images are matched by path")
     rows, others = np.array(pairs).T
     return rows, others
 
@@ -56,7 +56,7 @@ def mean_of_repeats(repeats: Sequence[Predictions]) -> Predictions:
     """The mean of each image's out-of-fold probabilities over the repeats of a cross-validation.
 
     Args:
-        repeats: pooled predictions, as ``folds.pool`` gives them, matched by path.
+        repeats: predictions from ``folds.pool``, matched by path.
 
     Returns:
         in the order of the first repeat.
@@ -73,11 +73,11 @@ def matched_repeats(repeats: Sequence[Predictions]) -> list[Predictions]:
     """The repeats with their images in the order of the first.
 
     Raises:
-        ExciteError: no repeats, or repeats of other images.
+        ExciteError: without repeats, and for repeats of different images.
     """
     if not repeats:
-        raise ExciteError("there are no repeats to average")
+        raise ExciteError("no repeats to average")
     matched = [shared_images(repeats[0], other)[1] for other in repeats]
     if any(len(one) != len(other) for one in matched for other in (repeats[0], *repeats)):
-        raise ExciteError("the repeats are not of the same images")
+        raise ExciteError("the repeats contain different images")
     return matched

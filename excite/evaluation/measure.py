@@ -1,4 +1,4 @@
-"""Predictions into the figures of ``metrics.json``, each with its interval."""
+"""The metrics of predictions, each with its interval, as in ``metrics.json``."""
 
 from __future__ import annotations
 
@@ -43,21 +43,23 @@ def measure(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """All figures of one set of images, as they stand under a split's name in ``metrics.json``.
+    """All metrics of one set of images, as stored under the name of a split in ``metrics.json``.
 
     Args:
-        intervals: False: the values alone, in a fraction of the time.
-        method: ``jackknife``, or the bootstrap's ``bca`` or ``percentile``, which hold the truth a little
-            less often. Proportions have Wilson's interval.
-        resamples: of the bootstrap.
+        intervals: whether to compute intervals, which takes most of the time.
+        method: ``jackknife``, or the bootstrap ``bca`` or ``percentile``, with slightly lower coverage.
+            Proportions always have Wilson's interval.
+        level: level of the intervals.
+        resamples: number of bootstrap resamples.
+        seed: seed of the resamples.
 
     Returns:
-        ``n`` images, ``groups``, ``interval`` (level, method, seed, and ``resamples`` of a bootstrap);
-        ``few_groups``, the classes of so few groups that intervals of means over classes may be too narrow;
-        each of ``metrics.OVERALL`` as ``{"value", "low", "high", "method"}``, with ``why`` in place of what
-        is not defined; ``classes``: name -> ``n``, ``groups`` and each of ``metrics.PER_CLASS`` likewise;
-        ``confusion``: (C, C) counts, rows are the truth. The two calibration errors have ``calibrated``
-        instead of an interval: what a perfectly calibrated classifier would show.
+        ``n`` images, ``groups``, ``interval`` (level, method, seed and, of a bootstrap, ``resamples``);
+        ``low_group_count``, the classes with so few groups that intervals of means over classes may be too
+        narrow; each metric of ``metrics.OVERALL`` as ``{"value", "low", "high", "method"}``, with ``reason``
+        instead if undefined; ``classes``: name -> ``n``, ``groups`` and each metric of ``metrics.PER_CLASS``;
+        ``confusion``: (C, C) counts, rows are labels. The two calibration errors have ``calibrated``, the
+        range expected of a calibrated classifier, instead of an interval.
 
     Raises:
         ExciteError: for an unknown method.
@@ -74,22 +76,22 @@ def measure(
         if method in METHODS:
             result["interval"]["resamples"] = resamples
     for name in OVERALL:
-        figure = _value(float(point.overall[name][0]), UNDEFINED_OVERALL.get(name, ""))
-        if bounds and figure["value"] is not None:
+        metric = _value(float(point.overall[name][0]), UNDEFINED_OVERALL.get(name, ""))
+        if bounds and metric["value"] is not None:
             if name in CALIBRATION_ERRORS:
                 low, high = calibrated_range(predictions, equal=name, level=level, seed=seed)
-                figure["calibrated"] = {"low": low, "high": high}
+                metric["calibrated"] = {"low": low, "high": high}
             else:
-                figure |= _plain(bounds.overall(name))
-        result[name] = figure
-    true, said = table.true.sum(axis=1), table.said.sum(axis=1)
+                metric |= _plain(bounds.overall(name))
+        result[name] = metric
+    true, predicted = table.true.sum(axis=1), table.predicted.sum(axis=1)
     result["low_group_count"], result["classes"] = [], {}
     for index, label in enumerate(predictions.classes):
         if 0 < table.groups_beside(index) < FEWEST_GROUPS:
             result["low_group_count"].append(label)
         row: dict[str, Any] = {"n": int(true[index]), "groups": int((table.true[[index]] > 0).sum())}
         for name in PER_CLASS:
-            reason = undefined_reason(name, len(predictions), int(true[index]), int(said[index]))
+            reason = undefined_reason(name, len(predictions), int(true[index]), int(predicted[index]))
             row[name] = _value(float(point.classes[name][index, 0]), reason)
             if bounds and row[name]["value"] is not None:
                 row[name] |= _plain(bounds.of_class(name, index))
@@ -99,7 +101,7 @@ def measure(
 
 
 class _Bounds:
-    """The intervals of one set of predictions, all from the same groups left out, and the same resamples."""
+    """The intervals of one set of predictions, from the same jackknife and the same resamples."""
 
     def __init__(
         self, table: GroupSums, point: Values, method: str, level: float, resamples: int, seed: int
@@ -149,7 +151,7 @@ def interval_of(
     groups: int,
     effective: float,
 ) -> Interval:
-    """The interval by ``jackknife``, or by the bootstrap of a figure's values (B,) in the resamples."""
+    """The ``jackknife`` interval, or the bootstrap interval from the values (B,) in the resamples."""
     if draws is None:
         return jackknife_interval(name, value, left_out, level=level, groups=groups, effective=effective)
     return bootstrap_interval(
@@ -158,14 +160,16 @@ def interval_of(
 
 
 def proportion(table: GroupSums, name: str, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numerator and denominator (G,) of one class's sensitivity, specificity, PPV or NPV in each group."""
-    true, said, right = (rows[[index]].toarray()[0] for rows in (table.true, table.said, table.right))
-    rejected = table.images - true - said + right
+    """Numerator and denominator (G,), per group, of the sensitivity, specificity, PPV or NPV of a class."""
+    true, predicted, right = (
+        rows[[index]].toarray()[0] for rows in (table.true, table.predicted, table.right)
+    )
+    rejected = table.images - true - predicted + right
     return {
         "sensitivity": (right, true),
         "specificity": (rejected, table.images - true),
-        "ppv": (right, said),
-        "npv": (rejected, table.images - said),
+        "ppv": (right, predicted),
+        "npv": (rejected, table.images - predicted),
     }[name]
 
 

@@ -1,6 +1,6 @@
-"""What each figure is: formulas on counts and sums, for one set of images or for many resamples at once.
+"""Definitions of the metrics: formulas on counts and sums, for one set of images or many resamples at once.
 
-scikit-learn's definitions where it has one; NaN here means "not defined", and ``measure`` says why.
+They are scikit-learn's definitions if it has one. NaN means undefined; ``measure`` gives the reason.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ OVERALL = (
     "ece_equal_mass",
 )
 PER_CLASS = ("sensitivity", "specificity", "ppv", "npv", "f1", "mcc", "auroc", "average_precision")
-PROPORTIONS = ("accuracy", "sensitivity", "specificity", "ppv", "npv")  # so many of so many: Wilson
+PROPORTIONS = ("accuracy", "sensitivity", "specificity", "ppv", "npv")  # with Wilson's interval
 CALIBRATION_ERRORS = ("ece", "ece_equal_mass")
 LOWER_IS_BETTER = ("log_loss", "brier", *CALIBRATION_ERRORS)
 BINS = 15  # Guo et al. 2017, On calibration of modern neural networks
 
-NO_IMAGE, EVERY_IMAGE = "no image is of this class", "every image is of this class"
-ONE_CLASS = "all images are of one class"
+NO_IMAGE, EVERY_IMAGE = "no image belongs to this class", "every image belongs to this class"
+ONE_CLASS = "all images belong to one class"
 UNDEFINED_OVERALL = dict.fromkeys(("mcc", "kappa", "auroc"), ONE_CLASS)
 
 
@@ -38,97 +38,99 @@ class Sums:
     """Counts and sums under B weightings of the images; C classes.
 
     Args:
-        images: (B,) images.
+        images: (B,) number of images.
         true: (C, B) images of each class.
-        said: (C, B) images that were taken for each class.
-        right: (C, B) images of each class that were taken for it.
-        surprise: (B,) sum of -log of the true class's probability, in nats.
-        squares: (B,) sum over images and classes of (probability - truth)², halved.
-        gaps: kind of bins -> (bins, B) sum of confidence minus number of right answers in each bin.
+        predicted: (C, B) images predicted as each class.
+        right: (C, B) correctly predicted images of each class.
+        nll: (B,) sum of the negative log-likelihoods, in nats.
+        brier: (B,) sum over images and classes of (probability - truth)² / 2.
+        gaps: kind of bins -> (bins, B) sum of confidences minus number of correct images in each bin.
     """
 
     images: np.ndarray
     true: np.ndarray
-    said: np.ndarray
+    predicted: np.ndarray
     right: np.ndarray
-    surprise: np.ndarray
-    squares: np.ndarray
+    nll: np.ndarray
+    brier: np.ndarray
     gaps: dict[str, np.ndarray]
 
 
 def negative_log_likelihoods(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """(N,) -log of the true class's probability, clipped as scikit-learn's ``log_loss`` does: at most 36."""
+    """(N,) negative log-likelihoods in nats, clipped at 36 as in scikit-learn's ``log_loss``."""
     likelihoods = probabilities[np.arange(len(targets)), targets]
     return -np.log(likelihoods.clip(np.finfo(np.float64).eps, 1))
 
 
 def brier_terms(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """(N,) half of the squared distance between probabilities and truth: between 0 and 1 for any C."""
+    """(N,) half the squared distance between probabilities and truth, between 0 and 1 for any C."""
     truth = np.zeros_like(probabilities)
     truth[np.arange(len(targets)), targets] = 1
     return ((probabilities - truth) ** 2).sum(axis=1) / 2
 
 
 def overall(sums: Sums) -> dict[str, np.ndarray]:
-    """Name -> (B,), all of ``OVERALL`` but the two that need a ranking."""
-    n, true, said, right = sums.images, sums.true, sums.said, sums.right
+    """Name -> (B,), the metrics of ``OVERALL`` that need no ranking."""
+    n, true, predicted, right = sums.images, sums.true, sums.predicted, sums.right
     hits = right.sum(axis=0)
-    chance = (true * said).sum(axis=0)
+    chance = (true * predicted).sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        spread_true, spread_said = n**2 - (true**2).sum(axis=0), n**2 - (said**2).sum(axis=0)
-        # Gorodkin 2004; 0 where all images are taken for one class, as in scikit-learn.
-        mcc = (hits * n - chance) / np.sqrt(np.where(spread_said > 0, spread_true * spread_said, np.inf))
+        spread_true, spread_predicted = n**2 - (true**2).sum(axis=0), n**2 - (predicted**2).sum(axis=0)
+        # Gorodkin 2004; 0 if all images are predicted as one class, as in scikit-learn.
+        mcc = (hits * n - chance) / np.sqrt(
+            np.where(spread_predicted > 0, spread_true * spread_predicted, np.inf)
+        )
         values = {
             "accuracy": hits / n,
             "balanced_accuracy": mean_of_defined(right / true),
-            # A class that no image is of does not count, even if images are taken for it.
-            "macro_f1": mean_of_defined(np.where(true > 0, 2 * right / (true + said), np.nan)),
+            # A class without images does not count, even if it is predicted.
+            "macro_f1": mean_of_defined(np.where(true > 0, 2 * right / (true + predicted), np.nan)),
             "mcc": np.where(spread_true > 0, mcc, np.nan),
             "kappa": np.where(spread_true > 0, (hits * n - chance) / (n**2 - chance), np.nan),
-            "log_loss": sums.surprise / n,
-            "brier": sums.squares / n,
+            "log_loss": sums.nll / n,
+            "brier": sums.brier / n,
         }
         return values | {name: np.abs(gaps).sum(axis=0) / n for name, gaps in sums.gaps.items()}
 
 
 def per_class(sums: Sums) -> dict[str, np.ndarray]:
-    """Name -> (C, B), all of ``PER_CLASS`` but the two that need a ranking."""
-    n, true, said, right = sums.images, sums.true, sums.said, sums.right
-    others, refused = n - true, n - said
-    rejected = n - true - said + right
+    """Name -> (C, B), the metrics of ``PER_CLASS`` that need no ranking."""
+    n, true, predicted, right = sums.images, sums.true, sums.predicted, sums.right
+    others, refused = n - true, n - predicted
+    rejected = n - true - predicted + right
     with np.errstate(invalid="ignore", divide="ignore"):
-        spread = true * others * said * refused
-        mcc = (right * rejected - (said - right) * (true - right)) / np.sqrt(
-            np.where(said * refused > 0, spread, np.inf)
+        spread = true * others * predicted * refused
+        mcc = (right * rejected - (predicted - right) * (true - right)) / np.sqrt(
+            np.where(predicted * refused > 0, spread, np.inf)
         )
         return {
             "sensitivity": right / true,
             "specificity": rejected / others,
-            "ppv": right / said,
+            "ppv": right / predicted,
             "npv": rejected / refused,
-            "f1": 2 * right / (true + said),
+            "f1": 2 * right / (true + predicted),
             "mcc": np.where(true * others > 0, mcc, np.nan),
         }
 
 
 def mean_of_defined(values: np.ndarray) -> np.ndarray:
-    """Mean over the first axis of what is not NaN; NaN where nothing is left."""
+    """Mean over the first axis, ignoring NaN; NaN if there are no other values."""
     defined = ~np.isnan(values)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(defined, values, 0).sum(axis=0) / defined.sum(axis=0)
 
 
-def undefined_reason(name: str, images: int, true: int, said: int) -> str:
-    """Why a figure of one class has no value, from the counts of all images, the class, and the guesses."""
+def undefined_reason(name: str, images: int, true: int, predicted: int) -> str:
+    """Why a metric of a class is undefined, from the numbers of all, true and predicted images."""
     if name == "ppv":
-        return "no image was taken for this class"
+        return "no image is predicted as this class"
     if name == "npv":
-        return "every image was taken for this class"
+        return "every image is predicted as this class"
     if name == "f1":
-        return "no image is of this class or was taken for it"
+        return "no image belongs to this class or is predicted as it"
     return NO_IMAGE if true == 0 else EVERY_IMAGE
 
 
 def confusion(targets: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """(C, C) counts; rows are the truth."""
+    """(C, C) counts; rows are labels, columns predictions."""
     return np.bincount(targets * classes + predicted, minlength=classes**2).reshape(classes, classes)

@@ -1,4 +1,4 @@
-"""A mean over trainings and over groups of images at once: both are samples, and both make it unsure."""
+"""Multi-reader multi-case analysis: a mean over trainings and groups of images, both random samples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class MeanSquares:
     """Mean squares of a table of S trainings by G groups, in units of one entry.
 
     Args:
-        trainings, groups, rest: between trainings, between groups, and what neither explains.
+        trainings, groups, rest: mean squares between trainings, between groups, and of the residuals.
         rows, columns: S and G.
     """
 
@@ -33,17 +33,18 @@ class MeanSquares:
 
     @property
     def variance(self) -> float:
-        """Of the grand mean: what groups share beyond chance counts beside what trainings do."""
+        """Variance of the grand mean, from the components of trainings and groups."""
         beyond = max(self.groups - self.rest, 0.0)
         return (self.trainings + beyond) / (self.rows * self.columns)
 
     @property
     def degrees(self) -> float:
-        """Satterthwaite's for that sum, less what the square of an estimate is too large by.
+        """Degrees of freedom of the variance: Satterthwaite's, corrected for bias.
 
-        His are the square of the sum over the sum of the squares' variances. That square is too large by the
-        variance of the sum, which is 2 degrees. Uncorrected, 3 trainings of equal arms are told apart 7 times
-        of 100, so corrected 4.3 to 5.5 times, from 3 trainings on (benchmarks/study_verdicts.py).
+        Satterthwaite's are the squared sum over the sum of the squares' variances. The squared sum
+        overestimates by the variance of the sum, which is 2 degrees. Without the correction, the false
+        positive rate for 3 trainings is 7 %; with it, 4.3 to 5.5 % for 3 and more trainings
+        (benchmarks/study_verdicts.py).
         """
         beyond = max(self.groups - self.rest, 0.0)
         total = (self.trainings + beyond) ** 2
@@ -59,9 +60,10 @@ class CrossedMean:
     """A mean over S trainings and G groups.
 
     Args:
-        standard_error, low, high, p: of the mean as an estimate for other trainings and other groups; ``p``
-            is two-sided, of a mean of 0.
-        squares: what they are made of.
+        mean: the grand mean.
+        standard_error, low, high: of the mean, for new trainings and new groups.
+        p: two-sided p value of a mean of 0.
+        squares: the mean squares.
     """
 
     mean: float
@@ -73,11 +75,12 @@ class CrossedMean:
 
 
 def mean_squares(table: np.ndarray) -> MeanSquares:
-    """The mean squares of a table (S, G) with one entry a cell. Raises: ExciteError for fewer than 2 by 2."""
+    """The mean squares of a table (S, G). Raises: ExciteError for fewer than 2 rows or columns."""
     rows, columns = table.shape
     if rows < 2 or columns < 2 or not np.isfinite(table).all():
         raise ExciteError(
-            "a crossed mean needs two trainings and two groups, all finite", exit_code=BAD_USAGE
+            "a crossed mean needs at least two trainings and two groups, with finite values",
+            exit_code=BAD_USAGE,
         )
     grand, by_row, by_column = table.mean(), table.mean(axis=1), table.mean(axis=0)
     rest = table - by_row[:, None] - by_column[None, :] + grand
@@ -93,15 +96,18 @@ def mean_squares(table: np.ndarray) -> MeanSquares:
 def crossed_mean(table: np.ndarray, *, overlap: float = 0.0, level: float = LEVEL) -> CrossedMean:
     """Mean of a table (S, G) whose rows and columns are both random (Dorfman, Berbaum & Metz 1992).
 
-    That is the analysis of many readers and many cases, with trainings for readers: the variance of the
-    mean is (MS(trainings) + max(MS(groups) - MS(rest), 0)) / (S G).
+    This is the analysis of multiple readers and multiple cases, with trainings as readers: the variance of
+    the mean is (MS(trainings) + max(MS(groups) - MS(rest), 0)) / (S G).
 
     Args:
-        overlap: of folds, test images over training images. Images are tested and trained on, so what is
-            peculiar to this data set moves all folds alike; as Nadeau and Bengio (2003) do, so much of the
-            variance is added. How well it holds: benchmarks/study_verdicts.py.
+        table: (S, G) values of S trainings and G groups.
+        overlap: for folds, test images over training images. Folds share training images, so their errors are
+            correlated; as in Nadeau and Bengio (2003), the variance increases by this fraction
+            (benchmarks/study_verdicts.py measures the coverage).
+        level: level of the interval.
 
-    Raises: ExciteError for fewer than two rows or columns.
+    Raises:
+        ExciteError: for fewer than two rows or columns.
     """
     squares = mean_squares(table)
     mean, error = float(table.mean()), float(np.sqrt((1 + overlap) * squares.variance))
@@ -115,31 +121,31 @@ def crossed_mean(table: np.ndarray, *, overlap: float = 0.0, level: float = LEVE
 def pseudo_values(
     first: Sequence[Predictions], second: Sequence[Predictions] | None, metric: str
 ) -> np.ndarray:
-    """(S, G) pseudo-values of a figure, or of its difference, for each training and each group of images.
+    """(S, G) jackknife pseudo-values of a metric, or of its difference, per training and group of images.
 
-    G times the figure minus G - 1 times what it is without the group: its mean over the groups is the figure
-    with the jackknife's correction, and for a share of images it is what the group adds to it. Of very many
-    groups, blocks are left out.
+    A pseudo-value is G times the metric minus G - 1 times the metric without the group. The mean over the
+    groups is the metric with the jackknife's bias correction. With very many groups, blocks are left out.
 
     Args:
-        first: of S trainings, all of the same images in the same order.
-        second: likewise; the pseudo-values are those of second - first. None: of the first's own figure.
+        first: predictions of S trainings on the same images, in the same order.
+        second: likewise, for the difference second - first; None: the metric of ``first`` itself.
+        metric: name in ``metrics.OVERALL``.
 
     Raises:
-        ExciteError: for too few groups, or where the figure is not defined without one of them.
+        ExciteError: for too few groups, or if the metric is undefined without one of them.
     """
     both = [first] if second is None else [first, second]
     groups = first[0].group_count
     if groups < FEWEST_GROUPS:
         raise ExciteError(too_few(groups))
     tables = [[GroupSums(one, ranking=metric in RANKED) for one in side] for side in both]
-    found = []
+    per_side = []
     for side in tables:
         points = np.array([float(table.point().overall[metric][0]) for table in side])
         left = np.stack([values.overall[metric] for values in jackknife(side, 0)])
         blocks = left.shape[1]
-        found.append(blocks * points[:, None] - (blocks - 1) * left)
-    table = found[0] if second is None else found[1] - found[0]
+        per_side.append(blocks * points[:, None] - (blocks - 1) * left)
+    table = per_side[0] if second is None else per_side[1] - per_side[0]
     if not np.isfinite(table).all():
-        raise ExciteError(f"{metric} is not defined without one of the groups: a class has too few images")
+        raise ExciteError(f"{metric} is undefined without one of the groups: a class has too few images")
     return table

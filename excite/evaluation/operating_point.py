@@ -1,4 +1,4 @@
-"""A threshold for a wished sensitivity or specificity: chosen on validation, measured on test."""
+"""A threshold for a required sensitivity or specificity: chosen on validation, evaluated on test images."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from excite.evaluation.predictions import Predictions
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """An image is called ``label`` when its probability is at least ``threshold``.
+    """An image is classified as ``label`` if its probability is at least ``threshold``.
 
     Args:
-        label: the class, against all others.
-        threshold: between 0 and 1, or just above 1 when no image may be called so.
-        wished, level: ``sensitivity`` or ``specificity``, and how much of it.
-        sensitivity, specificity: on the images that it was chosen with; flattering, as it was chosen there.
-        n, groups: those images and their groups.
+        label: the positive class.
+        threshold: between 0 and 1, or just above 1 if no image may be positive.
+        criterion, level: ``sensitivity`` or ``specificity``, and its required value.
+        sensitivity, specificity: on the validation images; optimistic, as the threshold was chosen there.
+        n, groups: validation images and their groups.
     """
 
     label: str
     threshold: float
-    wished: str
+    criterion: str
     level: float
     sensitivity: float
     specificity: float
@@ -41,92 +41,103 @@ def choose_threshold(
     sensitivity: float | None = None,
     specificity: float | None = None,
 ) -> OperatingPoint:
-    """The threshold that reaches the wish on validation images and gives away least of the other.
+    """The threshold that reaches the criterion on validation images at the least cost of the other one.
 
-    For a sensitivity it is the highest that still finds enough images of the class; for a specificity the
-    lowest that spares enough of the others, half-way to the next probability.
+    For a sensitivity, it is the highest threshold that still detects enough positive images; for a
+    specificity, the lowest that rejects enough negative images, half-way to the next probability.
+
+    Args:
+        validation: predictions of the validation images.
+        label: the positive class.
+        sensitivity, specificity: the criterion; exactly one of them, in (0, 1].
 
     Raises:
-        ExciteError: not exactly one wish, a wish outside 0 to 1, an unknown class, or no images of the class
-            or of the others.
+        ExciteError: for none or two criteria, a value outside (0, 1], an unknown class, or validation images
+            without a positive or without a negative one.
     """
-    wishes = [("sensitivity", sensitivity), ("specificity", specificity)]
-    given = [(name, level) for name, level in wishes if level is not None]
-    if len(given) != 1:
-        raise ExciteError("an operating point needs a sensitivity or a specificity", exit_code=BAD_USAGE)
-    wished, level = given[0]
+    criteria = [("sensitivity", sensitivity), ("specificity", specificity)]
+    chosen = [(name, level) for name, level in criteria if level is not None]
+    if len(chosen) != 1:
+        raise ExciteError(
+            "an operating point needs either a sensitivity or a specificity", exit_code=BAD_USAGE
+        )
+    criterion, level = chosen[0]
     if not 0 < level <= 1:
-        raise ExciteError(f"{wished} {level:g} is not above 0 and up to 1", exit_code=BAD_USAGE)
+        raise ExciteError(f"{criterion} must be in (0, 1], got {level:g}", exit_code=BAD_USAGE)
     index = validation.class_index(label)
     scores, positive = validation.probabilities[:, index], validation.targets == index
     if positive.all() or not positive.any():
-        side = "others than" if positive.all() else "images of"
-        raise ExciteError(f"validation has no {side} {label!r} to choose a threshold with")
-    if wished == "sensitivity":
+        side = "all" if positive.all() else "none"
+        what = f"{side} of the validation images belong to {label!r}, so no threshold can be chosen"
+        raise ExciteError(what)
+    if criterion == "sensitivity":
         falling = np.sort(scores[positive])[::-1]
         threshold = float(falling[_enough(level, len(falling)) - 1])
     else:
         rising = np.sort(scores[~positive])
-        spared = rising[_enough(level, len(rising)) - 1]
-        higher = scores[scores > spared]
-        threshold = float((spared + higher.min()) / 2 if len(higher) else np.nextafter(spared, 2))
-        if threshold <= spared:  # half-way between neighboring numbers is the lower one
-            threshold = float(np.nextafter(spared, 2))
-    called = scores >= threshold
+        rejected = rising[_enough(level, len(rising)) - 1]
+        higher = scores[scores > rejected]
+        threshold = float((rejected + higher.min()) / 2 if len(higher) else np.nextafter(rejected, 2))
+        if threshold <= rejected:  # rounding: the middle of two neighboring floats is the lower one
+            threshold = float(np.nextafter(rejected, 2))
+    predicted = scores >= threshold
     return OperatingPoint(
         label,
         threshold,
-        wished,
+        criterion,
         level,
-        float(called[positive].mean()),
-        float((~called[~positive]).mean()),
+        float(predicted[positive].mean()),
+        float((~predicted[~positive]).mean()),
         len(validation),
         validation.group_count,
     )
 
 
 def at_threshold(test: Predictions, label: str, threshold: float, *, level: float = LEVEL) -> dict[str, Any]:
-    """What calling images ``label`` from a probability of ``threshold`` up gives on a test set.
+    """The metrics of a threshold on a test set.
 
     Returns:
         ``n``, ``groups``, ``threshold``, ``label``; counts ``tp``, ``fp``, ``fn``, ``tn``; ``sensitivity``,
         ``specificity``, ``ppv``, ``npv``, ``accuracy`` as ``{"value", "low", "high", "method"}``. The
-        intervals take the threshold as given.
+        intervals treat the threshold as fixed.
 
     Raises:
         ExciteError: for an unknown class.
     """
     index = test.class_index(label)
     positive = test.targets == index
-    called = test.probabilities[:, index] >= threshold
+    predicted = test.probabilities[:, index] >= threshold
     cells = {
-        "tp": called & positive,
-        "fp": called & ~positive,
-        "fn": ~called & positive,
-        "tn": ~called & ~positive,
+        "tp": predicted & positive,
+        "fp": predicted & ~positive,
+        "fn": ~predicted & positive,
+        "tn": ~predicted & ~positive,
     }
     counts = {name: int(mask.sum()) for name, mask in cells.items()}
-    right = called == positive
+    right = predicted == positive
     codes = test.group_codes
     everyone = np.ones(len(test), dtype=bool)
     figures = {
-        "sensitivity": share(right, positive, codes, "no image is of this class", level),
-        "specificity": share(right, ~positive, codes, "every image is of this class", level),
-        "ppv": share(right, called, codes, "no image reaches the threshold", level),
-        "npv": share(right, ~called, codes, "every image reaches the threshold", level),
-        "accuracy": share(right, everyone, codes, "", level),
+        "sensitivity": fraction(right, positive, codes, "no image belongs to this class", level),
+        "specificity": fraction(right, ~positive, codes, "every image belongs to this class", level),
+        "ppv": fraction(right, predicted, codes, "no image reaches the threshold", level),
+        "npv": fraction(right, ~predicted, codes, "every image reaches the threshold", level),
+        "accuracy": fraction(right, everyone, codes, "", level),
     }
     head = {"n": len(test), "groups": test.group_count, "label": label, "threshold": threshold}
     return head | counts | figures
 
 
-def share(
+def fraction(
     right: np.ndarray, among: np.ndarray, codes: np.ndarray, reason: str, level: float = LEVEL
 ) -> dict[str, Any]:
-    """How many of the images of a mask (N,) are right, with Wilson's interval over groups.
+    """The fraction of correct images within a mask (N,), with Wilson's interval over groups.
 
     Args:
-        why: what to say when the mask is empty.
+        right: (N,) whether each image is correct.
+        among: (N,) mask of the images that count.
+        codes: (N,) group of each image.
+        reason: why there is no value if the mask is empty.
     """
     if not among.any():
         return {"value": None, "reason": reason}
@@ -138,5 +149,5 @@ def share(
 
 
 def _enough(level: float, images: int) -> int:
-    """The smallest count that is at least this share; rounding must not ask for one more than 0.9 of 10."""
+    """The smallest count that reaches a fraction of the images; without rounding errors, 0.9 of 10 is 9."""
     return max(1, int(np.ceil(round(level * images, 9))))

@@ -1,8 +1,7 @@
-"""How large a difference so many trainings could show, and how many would show a given one; by simulation.
+"""Power analysis by simulation: the detectable difference, and the number of trainings needed to detect one.
 
-What a study will see is drawn thousands of times from the spread that was seen, or is stated: the error of
-its mean and the half width of its interval. A difference d is shown
-where |d + error| is above the half width.
+Studies are simulated from observed or assumed variances: the error of the mean and the half width of its
+interval. A study detects a difference d if |d + error| exceeds the half width.
 """
 
 from __future__ import annotations
@@ -18,23 +17,23 @@ from excite.evaluation.mrmc import MeanSquares
 
 DRAWS = 20_000
 POWER = 0.8
-"""How often a difference is to be shown that is there; the habit of the field."""
+"""Conventional probability of detecting a true difference."""
 MOST_TRAININGS = 1000
 
 
 @dataclass(frozen=True, eq=False)
 class Simulated:
-    """Studies that were drawn: (B,) errors of the mean and half widths of the interval."""
+    """B simulated studies: (B,) errors of the mean and half widths of the interval."""
 
     errors: np.ndarray
     halves: np.ndarray
 
     def power(self, difference: float) -> float:
-        """How often a true difference would be shown."""
+        """The probability of detecting a true difference."""
         return float((np.abs(difference + self.errors) > self.halves).mean())
 
     def smallest(self, power: float = POWER) -> float:
-        """The smallest difference that is shown so often."""
+        """The smallest difference that is detected with this power."""
         low, high = 0.0, 1e-12 + 2 * float(np.quantile(np.abs(self.errors) + self.halves, 0.999))
         for _ in range(50):
             middle = (low + high) / 2
@@ -43,7 +42,7 @@ class Simulated:
 
 
 def largest_difference(metric: str) -> float:
-    """How far two values of a metric can lie apart."""
+    """The largest possible difference of two values of a metric."""
     if metric in ("mcc", "kappa"):
         return 2.0
     return math.inf if metric == "log_loss" else 1.0
@@ -55,9 +54,11 @@ def corrected_studies(
     """Studies of ``count`` trainings on overlapping images, tested by the corrected resampled t.
 
     Args:
-        deviation: of the differences of single trainings.
+        deviation: standard deviation of the differences of single trainings.
+        count: number of trainings.
         ratio: test images over training images.
         alpha: two-sided level of the test.
+        draws: number of simulated studies.
     """
     random = np.random.default_rng(seed)
     inflation = np.sqrt(1 / count + ratio)
@@ -67,7 +68,7 @@ def corrected_studies(
 
 
 def crossed_studies(
-    seen: MeanSquares,
+    observed: MeanSquares,
     trainings: int,
     *,
     groups: int | None = None,
@@ -76,19 +77,22 @@ def crossed_studies(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Simulated:
-    """Studies of so many trainings on the same images, tested as ``crossed_mean`` does.
+    """Studies of trainings on the same images, tested by ``crossed_mean``.
 
     Args:
-        seen: mean squares of a study; its components of variance are drawn from.
-        groups: how many groups; None: as many as were seen.
+        observed: mean squares of a study, which determine the variance components.
+        trainings: number of trainings.
+        groups: number of groups; None: as in ``observed``.
         overlap: as for ``crossed_mean``.
+        alpha: two-sided level of the test.
+        draws: number of simulated studies.
     """
     random = np.random.default_rng(seed)
-    columns = groups or seen.columns
-    of_trainings = max(seen.trainings - seen.rest, 0) / seen.columns
-    of_groups = max(seen.groups - seen.rest, 0) / seen.rows
+    columns = groups or observed.columns
+    of_trainings = max(observed.trainings - observed.rest, 0) / observed.columns
+    of_groups = max(observed.groups - observed.rest, 0) / observed.rows
     freedoms = trainings - 1, columns - 1, (trainings - 1) * (columns - 1)
-    expected = columns * of_trainings + seen.rest, trainings * of_groups + seen.rest, seen.rest
+    expected = columns * of_trainings + observed.rest, trainings * of_groups + observed.rest, observed.rest
     drawn = [
         mean * random.chisquare(freedom, draws) / freedom
         for mean, freedom in zip(expected, freedoms, strict=True)
@@ -101,7 +105,7 @@ def crossed_studies(
         (drawn[0] + beyond) ** 2, parts, out=np.full(draws, float(freedoms[0])), where=parts > 0
     )
     degrees = np.maximum(degrees - 2, freedoms[0])
-    true = of_trainings / trainings + of_groups / columns + seen.rest / (trainings * columns)
+    true = of_trainings / trainings + of_groups / columns + observed.rest / (trainings * columns)
     errors = np.sqrt((1 + overlap) * true) * random.standard_normal(draws)
     return Simulated(errors, stdtrit(degrees, 1 - alpha / 2) * np.sqrt((1 + overlap) * variance))
 
@@ -109,10 +113,12 @@ def crossed_studies(
 def trainings_needed(
     difference: float, studies: Callable[[int], Simulated], at_least: int, power: float = POWER
 ) -> int | None:
-    """How many trainings, ``at_least`` or more, show a difference so often; None: no number does.
+    """The number of trainings that detects a difference with this power; None: no number does.
 
     Args:
-        studies: from a number of trainings to what such studies would see.
+        difference: the true difference.
+        studies: simulates studies with a number of trainings.
+        at_least: smallest number to consider.
     """
 
     def enough(count: int) -> bool:

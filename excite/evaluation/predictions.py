@@ -1,4 +1,4 @@
-"""Predictions: what a classifier said of a set of images, beside the truth. Every figure is made from one."""
+"""Predictions of a classifier on a set of images, with their labels; all metrics are computed from them."""
 
 from __future__ import annotations
 
@@ -13,32 +13,38 @@ import numpy as np
 import pandas as pd
 
 from excite.data.csv_table import CsvTable, read_table
-from excite.data.manifest import codes_of, same_name
+from excite.data.manifest import encode_groups, normalize_name
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 
 PREFIX = "p:"  # a column of probabilities is named p:CLASS
-LARGEST_GAP = 0.01  # from a sum of 1: rows rounded to three decimals pass, percentages and logits do not
+LARGEST_GAP = 0.01  # allowed deviation from a sum of 1: accepts rows rounded to three decimals
 _DECIMAL_COMMA = r"^\s*(-?\d*),(\d+(?:[eE][-+]?\d+)?)\s*$"
-ROUNDING = 1e-6  # below this a row is taken as it is; float32 softmax stays well under it
+ROUNDING = 1e-6  # rows with smaller deviations, as of a float32 softmax, are not normalized
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """One row an image: the truth and a probability for each class.
+    """One row per image: the label and a probability for each class.
 
     Args:
         targets: (N,) class indices.
-        probabilities: (N, C), rows that sum to 1; kept as float64. Rows that rounding has moved by up to
-            0.01 are divided by their sum.
+        probabilities: (N, C), rows that sum to 1, stored as float64. Rows whose sum deviates by up to 0.01
+            are normalized.
         classes: C names in the order of the columns.
-        groups: (N,) names of what must not be torn apart, such as patients; "" or None (missing): a group of
-            its own. None altogether: every image is.
-        paths: (N,) names of the images, each once.
-        photos: (N,) names of the photos that the images are copies of; "", None: no other image shows it.
+        groups: (N,) names of groups, such as patients; an image with "" or None is its own group. None:
+            every image is its own group.
+        paths: (N,) unique names of the images.
+        photos: (N,) names of the photos that the images are copies of; "" or None: not a copy.
 
     Raises:
-        ExciteError: no images, shapes that do not fit, targets that are no class, probabilities that are
-            negative, not finite or do not sum to 1, a class or a path that occurs twice, an empty path.
+        ExciteError: without images; for mismatched shapes, targets outside the classes, probabilities that
+            are negative, not finite or do not sum to 1, duplicate classes or paths, and empty paths.
+
+    Example:
+        >>> import numpy as np
+        >>> predictions = Predictions(np.array([0, 1]), np.array([[0.9, 0.1], [0.6, 0.4]]), ("cat", "dog"))
+        >>> predictions.predicted.tolist(), predictions.correct.tolist()
+        ([0, 0], [True, False])
     """
 
     targets: np.ndarray
@@ -56,25 +62,25 @@ class Predictions:
         groups = None if self.groups is None else _names(self.groups)
         photos = None if self.photos is None else _names(self.photos)
         if len(targets) == 0:
-            raise ExciteError("there are no images to measure on")
+            raise ExciteError("predictions need at least one image")
         if probabilities.shape != (len(targets), len(classes)):
             what = f"{len(targets)} targets and {len(classes)} classes need probabilities of shape"
             raise _bad(f"{what} {(len(targets), len(classes))}, not {probabilities.shape}")
         for name, values in (("group", groups), ("path", paths), ("photo", photos)):
             if values is not None and len(values) != len(targets):
-                raise _bad(f"one {name} an image is needed: {len(values)} for {len(targets)} images")
-        if (twice := _first_twice(classes)) is not None:
-            raise _bad(f"class {twice!r} is named twice")
+                raise _bad(f"{len(values)} {name}s for {len(targets)} images: one per image is needed")
+        if (duplicate := _first_duplicate(classes)) is not None:
+            raise _bad(f"class {duplicate!r} occurs twice")
         if paths is not None and "" in paths:
             raise _bad(f"row {paths.index('') + 1}: the path is empty")
-        if paths is not None and (twice := _first_twice(paths)) is not None:
-            raise _bad(f"{twice} is there twice", "keep one row an image")
+        if paths is not None and (duplicate := _first_duplicate(paths)) is not None:
+            raise _bad(f"{duplicate} occurs twice", "keep one row per image")
         if targets.ndim != 1 or targets.dtype.kind not in "iu":
-            raise _bad("targets are whole numbers, one an image")
+            raise _bad("targets must be whole numbers, one per image")
         outside = np.flatnonzero((targets < 0) | (targets >= len(classes)))
         if len(outside):
-            place = _place(paths, outside[0])
-            raise _bad(f"{place}: target {targets[outside[0]]} is none of the {len(classes)} classes")
+            place = _row_name(paths, outside[0])
+            raise _bad(f"{place}: target {targets[outside[0]]} is not one of the {len(classes)} classes")
         object.__setattr__(self, "targets", targets.astype(np.int64))
         object.__setattr__(self, "probabilities", _checked_rows(probabilities, paths))
         object.__setattr__(self, "classes", classes)
@@ -87,37 +93,37 @@ class Predictions:
 
     @cached_property
     def predicted(self) -> np.ndarray:
-        """(N,) the likeliest class of each image; of equals the first."""
+        """(N,) the most probable class of each image; of equals, the first."""
         return self.probabilities.argmax(axis=1)
 
     @cached_property
     def confidences(self) -> np.ndarray:
-        """(N,) the probability of the likeliest class."""
+        """(N,) the probability of the predicted class."""
         return self.probabilities.max(axis=1)
 
     @cached_property
     def correct(self) -> np.ndarray:
-        """(N,) whether the likeliest class is the true one."""
+        """(N,) whether the predicted class is the label."""
         return self.predicted == self.targets
 
     @cached_property
     def group_codes(self) -> np.ndarray:
-        """(N,) each image's group as a number from 0; an image without a group is one of its own."""
-        return np.arange(len(self)) if self.groups is None else codes_of(self.groups)
+        """(N,) number of the group of each image, from 0; an image without a group is its own group."""
+        return np.arange(len(self)) if self.groups is None else encode_groups(self.groups)
 
     @property
     def group_count(self) -> int:
         return int(self.group_codes.max()) + 1
 
     def class_index(self, name: str) -> int:
-        """Where a class stands in ``classes``. Raises: ExciteError with the nearest name."""
-        names = [same_name(each) for each in self.classes]
-        if same_name(name) not in names:
+        """The index of a class. Raises: ExciteError with the nearest name."""
+        names = [normalize_name(each) for each in self.classes]
+        if normalize_name(name) not in names:
             raise unknown_name("class", name, self.classes)
-        return names.index(same_name(name))
+        return names.index(normalize_name(name))
 
     def take(self, rows: np.ndarray) -> Predictions:
-        """The rows of a mask (N,) or of indices; the classes stay."""
+        """The rows selected by a mask (N,) or by indices, with all classes."""
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
         groups = None if self.groups is None else self.groups[rows]
         paths = None if self.paths is None else tuple(self.paths[row] for row in rows)
@@ -126,43 +132,40 @@ class Predictions:
 
     @cached_property
     def photo_codes(self) -> np.ndarray:
-        """(N,) each image's photo as a number from 0; copies under another label count as another photo."""
-        codes = np.arange(len(self)) if self.photos is None else codes_of(self.photos)
+        """(N,) number of the photo of each image, from 0; copies with another label are another photo."""
+        codes = np.arange(len(self)) if self.photos is None else encode_groups(self.photos)
         return np.unique(codes * len(self.classes) + self.targets, return_inverse=True)[1].astype(np.int64)
 
     @property
     def has_copies(self) -> bool:
-        """Whether some of the images are copies of one photo."""
+        """Whether some images are copies of the same photo."""
         return int(self.photo_codes.max()) + 1 < len(self)
 
     def by_photo(self) -> Predictions:
-        """One row a photo: the mean of what was said of its copies, under the path of the first of them.
-
-        Fourteen copies of a photo are one witness; what is said of all of them together is what a user
-        gets who asks about all of them.
-        """
+        """One row per photo: the mean probabilities of its copies, with the path of the first copy."""
         codes = self.photo_codes
         _, first = np.unique(codes, return_index=True)
         sums = np.zeros((len(first), len(self.classes)))
         np.add.at(sums, codes, self.probabilities)
         means = sums / np.bincount(codes)[:, None]
-        rows = np.argsort(first)  # in the order in which they come
+        rows = np.argsort(first)  # in order of first occurrence
         whole = self.take(first[rows])
         return replace(whole, probabilities=means[rows])
 
 
 def read_predictions(path: str | Path, *, group: str = "group") -> Predictions:
-    """Read a table of predictions: ``path``, ``label`` and ``p:CLASS`` for each class, one row an image.
+    """Read predictions from a CSV file with ``path``, ``label`` and a column ``p:CLASS`` for each class.
 
-    Columns ``group`` and ``photo`` say which images belong together, and which are copies of one photo.
+    The optional columns ``group`` and ``photo`` name the group of an image and the photo that it is a copy
+    of.
 
     Args:
-        path: a CSV file in UTF-8. Columns beside those above are left alone.
-        group: the column with the groups; a table may be without the standard one.
+        path: a CSV file in UTF-8. Other columns are ignored.
+        group: the column with the groups; only ``group`` may be missing.
 
     Raises:
-        ExciteError: one line that names the file: unreadable, columns missing or there twice, a label outside
-            the classes, and whatever ``Predictions`` refuses.
+        ExciteError: for an unreadable file, missing or duplicate columns, a label without a column, and as
+            ``Predictions``.
     """
     try:
         read = read_table(path)
@@ -174,9 +177,11 @@ def read_predictions(path: str | Path, *, group: str = "group") -> Predictions:
     columns = [name for name in table.columns if name.startswith(PREFIX)]
     if missing or not columns:
         names = [repr(name) for name in missing] + ([] if columns else ["'p:CLASS' for each class"])
-        hint = "a run's predictions.csv shows the form: path, label and a column p:CLASS for each class"
-        raise _bad(f"columns missing: {', '.join(names)}", hint, where=path)
-    table["label"] = [same_name(label) for label in table["label"]]
+        hint = (
+            "the table needs path, label and a column p:CLASS for each class, as in predictions.csv of a run"
+        )
+        raise _bad(f"missing columns: {', '.join(names)}", hint, where=path)
+    table["label"] = [normalize_name(label) for label in table["label"]]
     classes = _classes_of(read, set(table["label"]))
     paths = tuple(table["path"])
     index = {name: number for number, name in enumerate(classes)}
@@ -184,15 +189,15 @@ def read_predictions(path: str | Path, *, group: str = "group") -> Predictions:
     if len(unknown):
         label = table["label"].iloc[unknown[0]]
         hint = f"classes with a column: {', '.join(classes[:12])}"
-        raise _bad(f"{_place(paths, unknown[0])}: label {label!r} has no column 'p:{label}'", hint, path)
-    if read.separator != ",":  # where fields are not separated by commas, decimals may be
+        raise _bad(f"{_row_name(paths, unknown[0])}: label {label!r} has no column 'p:{label}'", hint, path)
+    if read.separator != ",":  # with another separator, commas may be decimal points
         table[columns] = table[columns].replace(_DECIMAL_COMMA, r"\1.\2", regex=True)
     numbers = table[columns].apply(pd.to_numeric, errors="coerce")
     bad = np.argwhere(numbers.isna().to_numpy())
     if len(bad):
         row, column = bad[0]
         text = table[columns].iloc[row, column]
-        raise _bad(f"{_place(paths, row)}: {columns[column]} is {text!r}, not a number", where=path)
+        raise _bad(f"{_row_name(paths, row)}: {columns[column]} is {text!r}, not a number", where=path)
     targets = np.array([index[label] for label in table["label"]], dtype=np.int64)
     groups = table[group].str.strip().to_numpy(dtype=object) if group in table else None
     photos = table["photo"].to_numpy(dtype=object) if "photo" in table else None
@@ -203,49 +208,55 @@ def read_predictions(path: str | Path, *, group: str = "group") -> Predictions:
 
 
 def _classes_of(table: CsvTable, labels: set[str]) -> tuple[str, ...]:
-    """The classes that have a column; spaces around a name are part of it only where labels have them."""
+    """The classes with a column; spaces around a name are kept only if the labels have them, too."""
     classes = []
     for name in table.written:
         if name.strip().startswith(PREFIX):
-            exact = same_name(name.lstrip().removeprefix(PREFIX))
+            exact = normalize_name(name.lstrip().removeprefix(PREFIX))
             classes.append(exact.strip() if exact not in labels and exact.strip() in labels else exact)
     return tuple(classes)
 
 
 def _checked_rows(probabilities: np.ndarray, paths: Sequence[str] | None) -> np.ndarray:
-    """The rows, each summing to 1 as closely as the reader of a table may expect."""
+    """The rows, normalized if they sum to about 1. Raises: ExciteError for invalid probabilities."""
     wrong = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
     if len(wrong):
-        raise _bad(f"{_place(paths, wrong[0])}: a probability is not a finite number")
+        raise _bad(f"{_row_name(paths, wrong[0])}: a probability is not finite")
     wrong = np.flatnonzero((probabilities < 0).any(axis=1))
     if len(wrong):
-        hint = "are these logits? softmax makes probabilities of them"
-        raise _bad(f"{_place(paths, wrong[0])}: probability {probabilities[wrong[0]].min():g}", hint)
+        hint = "if these are logits, apply softmax"
+        raise _bad(
+            f"{_row_name(paths, wrong[0])}: negative probability {probabilities[wrong[0]].min():g}", hint
+        )
     sums = probabilities.sum(axis=1)
     gaps = np.abs(sums - 1)
     if gaps.max() > LARGEST_GAP:
         worst = int(gaps.argmax())
-        what = f"{_place(paths, worst)}: the probabilities sum to {sums[worst]:.4g}, not to 1"
+        what = f"{_row_name(paths, worst)}: the probabilities sum to {sums[worst]:.4g} instead of 1"
         count = int((gaps > LARGEST_GAP).sum())
         percent = np.abs(sums - 100).max() <= 100 * LARGEST_GAP
-        hint = "are these percentages? divide them by 100" if percent else "is a class missing?"
+        hint = (
+            "if these are percentages, divide them by 100" if percent else "check whether a class is missing"
+        )
         raise _bad(what + (f" ({count} such rows)" if count > 1 else ""), hint)
     return np.where(gaps[:, None] > ROUNDING, probabilities / sums[:, None], probabilities)
 
 
 def _names(groups: Iterable[Any]) -> np.ndarray:
-    """(N,) text, composed; "" for what is missing: None, pandas' NA, and NaN, which does not equal itself."""
-    names = ["" if name is None or name is pd.NA or name != name else same_name(str(name)) for name in groups]
+    """(N,) Unicode-normalized text; "" for missing values: None, NaN and pandas' NA."""
+    names = [
+        "" if name is None or name is pd.NA or name != name else normalize_name(str(name)) for name in groups
+    ]
     return np.array(names, dtype=object)
 
 
-def _first_twice(names: Sequence[str]) -> str | None:
+def _first_duplicate(names: Sequence[str]) -> str | None:
     if len(set(names)) == len(names):
         return None
     return next(name for name, count in Counter(names).items() if count > 1)
 
 
-def _place(paths: Sequence[str] | None, row: int) -> str:
+def _row_name(paths: Sequence[str] | None, row: int) -> str:
     return f"row {row + 1}" if paths is None else f"row {row + 1} ({paths[row]})"
 
 

@@ -1,7 +1,7 @@
-"""Figures under many reweightings of the groups: one bootstrap resample is one column of weights.
+"""Metrics under many reweightings of the groups: a bootstrap resample is one column of weights.
 
-A group drawn twice counts twice. So a resample is no copy of the predictions but a vector of weights, and all
-counts and sums of all resamples are one product of a sparse matrix (sums of each group) with the weights.
+A group drawn twice counts twice. So a resample is a vector of weights instead of a copy of the predictions,
+and the sums of all resamples are one product of a sparse matrix (sums per group) with the weights.
 """
 
 from __future__ import annotations
@@ -25,25 +25,26 @@ from excite.evaluation.metrics import (
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.ranking import Ranking, count_table
 
-BLOCK = 320_000  # weights in work at once: 2.5 MB, which stays in a core's cache (three times the speed)
-JACKKNIFE = 400  # more groups are left out in so many blocks: the acceleration then errs by about 0.001
+BLOCK = 320_000  # weights per product: 2.5 MB, which fits a core's cache (three times faster)
+JACKKNIFE = 400  # more groups are left out in blocks; the error of the acceleration is about 0.001
 
 
 @dataclass(frozen=True, eq=False)
 class Values:
-    """Figures under B weightings: overall name -> (B,), and for each of C classes name -> (C, B)."""
+    """Metrics under B weightings: overall name -> (B,), and per class name -> (C, B)."""
 
     overall: dict[str, np.ndarray]
     classes: dict[str, np.ndarray]
 
 
 class GroupSums:
-    """The sums of each group that all figures are made from.
+    """Sums per group from which all metrics are computed.
 
     Args:
-        predictions: of N images in G groups.
-        ranking: whether AUROC and average precision are wanted; they cost as much as all others together,
-            once for each class.
+        predictions: N images in G groups.
+        ranking: whether to compute AUROC and average precision, which take as long for each class as all
+            other metrics together.
+        bins: number of bins of the calibration errors.
     """
 
     def __init__(self, predictions: Predictions, *, ranking: bool = True, bins: int = BINS) -> None:
@@ -53,7 +54,7 @@ class GroupSums:
         self.groups = groups
         self.images = np.bincount(codes, minlength=groups).astype(np.float64)
         self.true = count_table(targets, codes, classes, groups)
-        self.said = count_table(predicted, codes, classes, groups)
+        self.predicted = count_table(predicted, codes, classes, groups)
         self.right = count_table(targets[right], codes[right], classes, groups)
         sums = [
             negative_log_likelihoods(predictions.probabilities, targets),
@@ -75,12 +76,12 @@ class GroupSums:
         ]
 
     def values(self, weights: np.ndarray) -> Values:
-        """All figures under each column of weights (G, B)."""
+        """All metrics under each column of weights (G, B)."""
         true = self.true @ weights
         images = self.images @ weights
-        surprise, squares = self.losses @ weights
+        nll, brier = self.losses @ weights
         gaps = {name: table @ weights for name, table in self.gaps.items()}
-        sums = Sums(images, true, self.said @ weights, self.right @ weights, surprise, squares, gaps)
+        sums = Sums(images, true, self.predicted @ weights, self.right @ weights, nll, brier, gaps)
         whole, classes = overall(sums), per_class(sums)
         if self.rankings:
             areas = [
@@ -95,23 +96,23 @@ class GroupSums:
 
     @property
     def effective_groups(self) -> float:
-        """How many groups of one size these are worth (Kish 1965): n² over the sum of squared sizes."""
+        """Effective number of groups (Kish 1965): n² over the sum of squared sizes."""
         return float(self.images.sum() ** 2 / (self.images**2).sum())
 
     def groups_beside(self, index: int) -> int:
-        """How many groups tell a class from the rest: those with it or those with others, the fewer."""
+        """The smaller number of groups: with images of a class, or with images of other classes."""
         true = self.true[[index]].toarray()[0]
         return int(min((true > 0).sum(), (true < self.images).sum()))
 
     def point(self) -> Values:
-        """The figures themselves, B = 1."""
+        """The metrics without reweighting, B = 1."""
         return self.values(np.ones((self.groups, 1)))
 
 
 def resample_weights(groups: int, resamples: int, generator: np.random.Generator) -> np.ndarray:
-    """(G, B) how often each group was drawn in G draws with replacement.
+    """(G, B) number of times that each group is drawn in G draws with replacement.
 
-    The draws are those of ``scipy.stats.bootstrap`` under the same generator.
+    The draws equal those of ``scipy.stats.bootstrap`` with the same generator.
     """
     drawn = generator.integers(0, groups, (resamples, groups))
     drawn *= resamples
@@ -121,7 +122,7 @@ def resample_weights(groups: int, resamples: int, generator: np.random.Generator
 
 
 def jackknife_weights(groups: int, generator: np.random.Generator) -> np.ndarray:
-    """(G, J) weights with one group left out in each column; of many groups, one random block of them."""
+    """(G, J) weights with one group, or one random block of many groups, left out in each column."""
     columns = min(groups, JACKKNIFE)
     weights = np.ones((groups, columns))
     weights[generator.permutation(groups), np.arange(groups) % columns] = 0
@@ -129,7 +130,7 @@ def jackknife_weights(groups: int, generator: np.random.Generator) -> np.ndarray
 
 
 def bootstrap(tables: Sequence[GroupSums], resamples: int, seed: int) -> list[Values]:
-    """Each table's figures in the same resamples of the groups, which must be the same groups in all."""
+    """The metrics of each table in the same resamples; all tables must have the same groups."""
     generator = np.random.default_rng(seed)
     groups = tables[0].groups
     size = _block(tables)
@@ -141,7 +142,7 @@ def bootstrap(tables: Sequence[GroupSums], resamples: int, seed: int) -> list[Va
 
 
 def jackknife(tables: Sequence[GroupSums], seed: int) -> list[Values]:
-    """Each table's figures with one group, or block of groups, left out; for BCa's acceleration."""
+    """The metrics of each table with one group, or one block of groups, left out."""
     weights = jackknife_weights(tables[0].groups, np.random.default_rng(seed))
     size = _block(tables)
     blocks = (weights[:, start : start + size] for start in range(0, weights.shape[1], size))

@@ -1,4 +1,4 @@
-"""The same figures for each site, skin tone or camera: any column of the manifest."""
+"""Metrics of subgroups: images with the same value of a column of the manifest, such as site or skin tone."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from excite.evaluation.metrics import OVERALL
 from excite.evaluation.predictions import Predictions
 
 SHOWN = ("accuracy", "balanced_accuracy", "auroc", "log_loss")
-SMALL = 20  # groups: 16 right of 20 may be anything from 58 to 92 %, so nothing follows from such a row
-MOST = 50  # values: more is a table of names or dates
+SMALL = 20  # groups: the interval of 16 correct out of 20 is 58 to 92 %
+MOST = 50  # values: columns with more are names or dates
 UNKNOWN = "(unknown)"
 
 
@@ -30,19 +30,23 @@ def subgroups(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Figures of the images of each value of a column.
+    """Metrics of the images with each value of a column.
 
     Args:
-        values: (N,) the column, in the order of the predictions; "" and missing ones make "(unknown)".
-        name: what the column is called.
-        metrics: of ``metrics.OVERALL``.
+        predictions: N images.
+        values: (N,) the column, in the order of the predictions; "" and missing values become "(unknown)".
+        name: name of the column.
+        metrics: names in ``metrics.OVERALL``.
+        level, resamples, seed: as for ``measure``.
 
     Returns:
-        ``column``, and ``rows``, from the largest: ``value``, ``n``, ``groups``, ``small`` (fewer than 20
-        groups), ``present`` (classes that occur), and each metric as in ``measure``.
+        ``column`` and ``rows``, the largest first: ``value``, ``n``, ``groups``, ``small`` (fewer than 20
+            groups),
+        ``present`` (number of classes that occur), and each metric as in ``measure``.
 
     Raises:
-        ExciteError: another number of values than images, more than 50 different ones, an unknown metric.
+        ExciteError: if the numbers of values and images differ, for more than 50 different values, and for an
+            unknown metric.
     """
     for metric in metrics:
         if metric not in OVERALL:
@@ -54,20 +58,20 @@ def subgroups(
     names = column.where(column.notna(), "").astype(str).str.strip().replace("", UNKNOWN)
     sizes = names.value_counts(sort=False)
     if len(sizes) > MOST:
-        what = f"{len(sizes)} different values make no subgroups; at most {MOST} do"
-        raise ExciteError(what, where=name, hint="is it a name or a number?", exit_code=BAD_USAGE)
+        what = f"{len(sizes)} different values are too many for subgroups; the limit is {MOST}"
+        raise ExciteError(what, where=name, hint="choose a column with fewer values", exit_code=BAD_USAGE)
     rows = []
     for value, _ in sorted(sizes.items(), key=lambda item: (-item[1], str(item[0]))):
         part = predictions.take(np.asarray(names == value))
-        figures = measure(part, level=level, resamples=resamples, seed=seed)
+        measured = measure(part, level=level, resamples=resamples, seed=seed)
         rows.append(
             {
                 "value": str(value),
-                "n": figures["n"],
-                "groups": figures["groups"],
-                "small": figures["groups"] < SMALL,
+                "n": measured["n"],
+                "groups": measured["groups"],
+                "small": measured["groups"] < SMALL,
                 "present": len(np.unique(part.targets)),
-                **{metric: figures[metric] for metric in metrics},
+                **{metric: measured[metric] for metric in metrics},
             }
         )
     return {"column": name, "rows": rows}

@@ -1,4 +1,4 @@
-"""Write a trained run in another format, and hold what was written against the run on real images."""
+"""Export a run to another format, and compare the file with the run on real images."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import numpy as np
 
 from excite.data.paths import refuse_inside_data
 from excite.data.pixel_cache import cached_pixels
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.errors import BAD_USAGE, ExciteError
-from excite.export.formats import Predict, format_called
+from excite.export.formats import Predict, get_format
 from excite.runs.classifier import Classifier
 from excite.runs.run import Run
 from excite.system.cache import cache_directory
 from excite.system.files import sync_folder
 
-# Sums of the same numbers in another order differ by about 1e-6, a wrong padding by 1e-2 and more.
+# Another order of summation changes probabilities by about 1e-6, a wrong padding by 1e-2 or more.
 TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How far a written file is from the run.
+    """The difference between an exported file and the run.
 
     Args:
-        images: how many were asked of both.
-        largest: the largest difference of a probability.
-        same_class: of how many images both say the same class.
+        images: number of compared images.
+        largest: largest difference of a probability.
+        same_class: number of images with the same predicted class.
     """
 
     images: int
@@ -39,7 +39,7 @@ class Parity:
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """An exported file."""
 
     path: Path
     format: str
@@ -50,45 +50,46 @@ class Exported:
 
 
 def export_run(run: Run, format: str, out: str | Path | None = None, *, images: int = 256) -> Exported:
-    """Write a run's classifier as a file that takes uint8 images and gives calibrated probabilities.
+    """Export the classifier of a run as a file that maps uint8 images to calibrated probabilities.
 
-    It is checked before it takes its name: a file that says anything else than the run is not left behind.
+    The file is compared with the run before it gets its final name, and deleted if its predictions differ.
 
     Args:
-        format: a name in ``excite.export.formats``.
-        out: the file; ``<run>/<run's name><suffix>`` by default.
-        images: at most so many of the run's test images are asked of both, evenly spread.
+        run: the run.
+        format: a name in ``excite.export.formats.FORMATS``.
+        out: the file; by default ``<run>/<name of the run><suffix>``.
+        images: maximum number of test images to compare, evenly spaced.
 
     Raises:
-        ExciteError: for an unknown format, a network that it has no form for, a file that is there already,
-            test images that cannot be had, or a written file that says anything else than the run.
+        ExciteError: for an unknown format, a network that the format does not support, an existing file,
+            missing test images, or a file whose predictions differ from those of the run.
     """
-    chosen = format_called(format)
+    chosen = get_format(format)
     path = run.path / f"{run.path.resolve().name}{chosen.suffix}" if out is None else Path(out)
     if path.suffix != chosen.suffix:
-        hint = f"call it {path.with_suffix(chosen.suffix).name}"
+        hint = f"use {path.with_suffix(chosen.suffix).name}"
         raise ExciteError(
             f"{format} files end in {chosen.suffix}", where=path, hint=hint, exit_code=BAD_USAGE
         )
     if path.exists():
-        raise _is_there(path)
+        raise _exists_already(path)
     if out is not None and (run.path / "manifest.csv").is_file():
         refuse_inside_data(path, run.data_path, run.manifest.table["path"])
     if images < 1:
-        raise ExciteError(f"must be at least 1, not {images}", where="images", exit_code=BAD_USAGE)
+        raise ExciteError(f"must be at least 1, got {images}", where="images", exit_code=BAD_USAGE)
     classifier = Classifier.load(run)
     writer = chosen.writer()
-    # The suffix stays, because libraries go by it.
+    # Libraries choose the format by the suffix.
     temporary = path.with_name(f".{uuid.uuid4().hex}{chosen.suffix}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         writer.write(classifier, temporary)
         parity = check(classifier, writer.read(temporary), _test_pixels(run, classifier, images))
-        if not parity.largest <= TOLERANCE:  # NaN is no parity either
-            what = f"its probabilities differ from the run's by up to {parity.largest:.2g}"
-            hint = "this is a fault of excite; the file was not written"
+        if not parity.largest <= TOLERANCE:  # also refuses NaN
+            what = f"its probabilities differ from those of the run by up to {parity.largest:.2g}"
+            hint = "the file was not written; please report this bug"
             raise ExciteError(what, where=path, hint=hint)
-        _give_name(temporary, path)
+        _rename_new(temporary, path)
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
@@ -96,33 +97,35 @@ def export_run(run: Run, format: str, out: str | Path | None = None, *, images: 
     return Exported(path, format, path.stat().st_size, classifier.classes, preprocessing.image_size, parity)
 
 
-def _give_name(temporary: Path, path: Path) -> None:
-    """Rename a file to a name that no other process has taken meanwhile. Raises: ExciteError if one has."""
+def _rename_new(temporary: Path, path: Path) -> None:
+    """Rename a file without replacing another one. Raises: ExciteError if the name exists."""
     try:
         path.hardlink_to(temporary)
     except FileExistsError as error:
-        raise _is_there(path) from error
-    except OSError:  # a file system without links
+        raise _exists_already(path) from error
+    except OSError:  # the file system has no hard links
         temporary.rename(path)
 
 
-def _is_there(path: Path) -> ExciteError:
-    hint = "remove it, or name another with --out"
-    return ExciteError("is there already", where=path, hint=hint, exit_code=BAD_USAGE)
+def _exists_already(path: Path) -> ExciteError:
+    hint = "remove it, or choose another file with --out"
+    return ExciteError("file exists", where=path, hint=hint, exit_code=BAD_USAGE)
 
 
 def check(classifier: Classifier, predict: Predict, pixels: np.ndarray) -> Parity:
-    """The written file against the classifier, on pixels (N, S, S, 3)."""
-    wanted = classifier.probabilities(PixelSource(pixels))
-    said = np.asarray(predict(pixels), dtype=np.float64)
-    if said.shape != wanted.shape:
-        raise ExciteError(f"gives {said.shape} for {len(pixels)} images, and {wanted.shape} is wanted")
-    same = int((said.argmax(axis=1) == wanted.argmax(axis=1)).sum())
-    return Parity(len(pixels), float(np.abs(said - wanted).max()), same)
+    """Compare the exported file with the classifier on pixels (N, S, S, 3)."""
+    expected = classifier.probabilities(PixelSubset(pixels))
+    actual = np.asarray(predict(pixels), dtype=np.float64)
+    if actual.shape != expected.shape:
+        raise ExciteError(
+            f"output has shape {actual.shape} for {len(pixels)} images, expected {expected.shape}"
+        )
+    same = int((actual.argmax(axis=1) == expected.argmax(axis=1)).sum())
+    return Parity(len(pixels), float(np.abs(actual - expected).max()), same)
 
 
 def _test_pixels(run: Run, classifier: Classifier, images: int) -> np.ndarray:
-    """At most so many of the run's test images, evenly spread, as the classifier sees them."""
+    """The preprocessed pixels of at most ``images`` test images, evenly spaced."""
     manifest = run.manifest
     if "test" in manifest.splits:
         manifest = manifest.part("test")

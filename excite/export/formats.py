@@ -1,4 +1,4 @@
-"""The table of formats that a trained run can be written in."""
+"""The export formats."""
 
 from __future__ import annotations
 
@@ -20,32 +20,33 @@ Predict = Callable[["np.ndarray"], "np.ndarray"]
 
 
 class Writer(Protocol):
-    """What the module of a format has."""
+    """The interface of the module of a format."""
 
     def write(self, classifier: Classifier, path: Path) -> None:
-        """The whole classifier as a file: uint8 images at its input size in, calibrated probabilities out.
+        """Write a classifier that maps uint8 images of its input size to calibrated probabilities.
 
-        Raises: ExciteError if the format has no form for this network, or its libraries are missing.
+        Raises:
+            ExciteError: if the format does not support the network, or a library is missing.
         """
 
     def read(self, path: Path) -> Predict:
-        """The file as others will use it."""
+        """Load the file as users do."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """One format.
+    """An export format.
 
     Args:
-        suffix: of its files.
-        module: what writes and reads it, a ``Writer``; imported when it is asked for.
-        says: what it is, for the list of formats.
-        use: how a written file is loaded; {} stands for its path.
+        suffix: suffix of its files.
+        module: name of the module that implements ``Writer``, imported on demand.
+        description: one line for the list of formats.
+        use: code that loads a file; {} stands for its path.
     """
 
     suffix: str
     module: str
-    says: str
+    description: str
     use: str
 
     def writer(self) -> Writer:
@@ -56,14 +57,14 @@ FORMATS: Mapping[str, Format] = {
     "keras": Format(
         suffix=".keras",
         module="excite.export.keras",
-        says="Keras 3, for TensorFlow, JAX and PyTorch",
+        description="Keras 3, for TensorFlow, JAX and PyTorch",
         use="import excite.keras, keras; model = keras.saving.load_model({!r})",
     ),
 }
 
 
-def format_called(name: str) -> Format:
-    """The format of that name. Raises: ExciteError for an unknown one, with the nearest."""
+def get_format(name: str) -> Format:
+    """The format with a name. Raises: ExciteError for an unknown name, with the nearest one."""
     if name not in FORMATS:
         raise unknown_name("format", name, FORMATS)
     return FORMATS[name]

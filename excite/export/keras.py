@@ -1,4 +1,4 @@
-"""A trained run as a .keras file."""
+"""Export to a .keras file."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from excite.runs.classifier import Classifier
 
 @contextmanager
 def _keras_on_torch() -> Iterator[None]:
-    """Within the block, Keras is imported on PyTorch; child processes inherit nothing of it.
+    """Import Keras with the PyTorch backend within the block; the environment is restored afterwards.
 
-    Every backend writes the same file, and PyTorch is here already. With TensorFlow or JAX in one process it
-    may crash where it imports triton (torch 2.14, triton 3.8, tensorflow 2.21, jax 0.10). Where Keras is in
-    use already, its backend stays.
+    Every backend writes the same file, and PyTorch is already loaded. Together with TensorFlow or JAX in one
+    process, importing triton can crash (torch 2.14, triton 3.8, tensorflow 2.21, jax 0.10). If Keras is
+    already imported, its backend stays.
     """
     before = os.environ.get("KERAS_BACKEND")
     if "keras" not in sys.modules:
@@ -37,7 +37,7 @@ def _keras_on_torch() -> Iterator[None]:
 
 
 with _keras_on_torch():
-    from excite.keras import (  # says what is missing, before keras itself
+    from excite.keras import (  # raises ExciteError if Keras is missing
         ClassProbabilities,
         densenet,
         to_keras,
@@ -49,18 +49,19 @@ BATCH = 64
 
 
 def write(classifier: Classifier, path: Path) -> None:
-    """uint8 images (N, S, S, 3) -> probabilities (N, classes), normalized and calibrated inside.
+    """Write a model from uint8 images (N, S, S, 3) to calibrated probabilities (N, C).
 
-    The names of the classes are those of its last layer, ``probabilities``.
+    Normalization and temperature are layers of the model; the last layer, ``probabilities``, has the names of
+    the classes.
 
     Raises:
-        ExciteError: for a network that is no DenseNet of excite, or whose attention Keras does not have, and
-            for a classifier that asks about crops.
+        ExciteError: for networks other than excite's DenseNets, attention that ``excite.keras`` lacks, and
+            classifiers with --tta crops.
     """
     if classifier.preprocessing.tta == "crops":
-        what = "the classifier asks about twelve views of each image, which the file does not hold"
+        what = "Keras files do not support the test-time augmentation crops"
         raise ExciteError(
-            what, where="--format keras", hint="train with --tta one or flip", exit_code=BAD_USAGE
+            what, where="--format keras", hint="train with --tta none or --tta flip", exit_code=BAD_USAGE
         )
     options = _options(classifier)
     with _plain_settings():
@@ -74,10 +75,10 @@ def write(classifier: Classifier, path: Path) -> None:
         images = keras.layers.Normalization(
             axis=-1, mean=mean.tolist(), variance=(std**2).tolist(), name="normalize"
         )(pixels)
-        if classifier.preprocessing.tta == "flip":  # one network, asked twice
+        if classifier.preprocessing.tta == "flip":  # one network, called twice
             network = densenet.build(**options, image_size=size)
             both = [network(images), network(keras.ops.flip(images, axis=2))]
-            logits = keras.layers.Average(name="views")(both)
+            logits = keras.layers.Average(name="flip_average")(both)
         else:
             network = densenet.build(**options, input_tensor=images)
             logits = network.output
@@ -88,7 +89,7 @@ def write(classifier: Classifier, path: Path) -> None:
 
 
 def read(path: Path) -> Predict:
-    """The file as others will use it: loaded without custom objects."""
+    """Load the file as users do, without custom objects."""
     model = keras.saving.load_model(path)
     return lambda pixels: model.predict(pixels, batch_size=BATCH, verbose=0)
 
@@ -98,9 +99,9 @@ def _options(classifier: Classifier) -> dict[str, Any]:
     architecture = dict(classifier.architecture)
     name = architecture["name"].rpartition(":")[2]
     if not isinstance(classifier.model, DenseNet) or "truncate_after" in architecture:
-        what = f"{architecture['name']} has no form in Keras: excite's DenseNets have"
+        what = f"{architecture['name']} cannot be exported to Keras; only excite's DenseNets can"
         raise ExciteError(what, where="--format keras", exit_code=BAD_USAGE)
-    # What create_model and the training ask beside the network's own options.
+    # Arguments of create_model that are not options of the network.
     for other in ("name", "image_size", "stem", "where", "stages", "pretrained"):
         architecture.pop(other, None)
     variant = densenet.VARIANTS[name]
@@ -108,7 +109,7 @@ def _options(classifier: Classifier) -> dict[str, Any]:
         "growth_rate": variant.growth_rate,
         "block_config": variant.block_config,
         "init_channels": variant.init_channels,
-        # Small images have chosen it where nobody has; the network says which.
+        # Chosen by the image size if not given, so it is read from the network.
         "stem": "imagenet" if hasattr(classifier.model.features, "norm0") else "cifar",
         "name": name,
         **architecture,
@@ -118,7 +119,7 @@ def _options(classifier: Classifier) -> dict[str, Any]:
 
 @contextmanager
 def _plain_settings() -> Iterator[None]:
-    """float32 and channels last, whatever the user's keras.json says; it is left as it was."""
+    """Within the block, Keras uses float32 and channels last, whatever keras.json says."""
     policy, layout = keras.config.dtype_policy(), keras.config.image_data_format()
     keras.config.set_dtype_policy("float32")
     keras.config.set_image_data_format("channels_last")

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from excite.data.batches import evaluation_batches
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSource
-from excite.inference.predict import quick_copy
-from excite.inference.tta import views_of
+from excite.data.sources import PixelSource, PixelSubset
+from excite.inference.predict import optimized_copy
+from excite.inference.tta import apply_tta
 from excite.models.head import linear_head
 from excite.system.evaluation_mode import evaluating
 from excite.system.files import replacing
@@ -24,9 +24,9 @@ _VERSION = 2
 
 
 @torch.inference_mode()
-def features_of(
+def extract_features(
     model: nn.Module,
-    source: PixelSource,
+    source: PixelSubset,
     preprocessing: Preprocessing,
     *,
     device: torch.device,
@@ -43,11 +43,11 @@ def features_of(
         views.append(inputs[0].float().cpu())
 
     with evaluating(model):
-        asked = quick_copy(model, source, preprocessing, device)
+        asked = optimized_copy(model, source, preprocessing, device)
         handle = linear_head(asked).register_forward_pre_hook(keep)
         try:
             for images in evaluation_batches(source, preprocessing, BATCH, device):
-                for view in views_of(images, preprocessing.tta):
+                for view in apply_tta(images, preprocessing.tta):
                     asked(view.contiguous(memory_format=torch.channels_last))
                 found.append(torch.stack(views).mean(dim=0))
                 views.clear()
@@ -60,7 +60,7 @@ def features_of(
 
 def cached_features(
     model: nn.Module,
-    pixels: np.ndarray,
+    pixels: PixelSource,
     pixels_key: str,
     preprocessing: Preprocessing,
     cache: Path,
@@ -68,7 +68,7 @@ def cached_features(
     device: torch.device,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """``features_of`` all pixels, remembered by the pictures, the network's weights but its head's, and how
+    """``extract_features`` of all pixels, cached by the pictures, the weights except the head, and how
     it computes.
 
     Args:
@@ -83,9 +83,9 @@ def cached_features(
             return known
     except (OSError, ValueError):  # not there, or cut short
         pass
-    found = features_of(
+    found = extract_features(
         model,
-        PixelSource(pixels),
+        PixelSubset(pixels),
         preprocessing,
         device=device,
         progress=progress,

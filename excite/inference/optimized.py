@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils.hooks import RemovableHandle
 
-from excite.insertion.copying import copied
-from excite.kernels.dispatch import choice, has_no_hooks
+from excite.insertion.copying import deep_copy
+from excite.kernels.dispatch import has_no_hooks, kernel_mode
 from excite.kernels.norm_gate import uses_means_only
-from excite.kernels.prepacked import NOTHING, RELU, After, clipped
+from excite.kernels.prepacked import NO_ACTIVATION, RELU, Activation, clipped_relu
 from excite.models.densenet import DenseBlock
-from excite.models.fused_blocks import FusedBlock, attention_of, is_plain_norm
-from excite.models.optimized_layers import OptimizedBlock, OptimizedConv, OptimizedGate, OptimizedLayer
+from excite.models.fused_blocks import FusedBlock, attention_of, is_batch_norm
+from excite.models.optimized_layers import OptimizedAttention, OptimizedBlock, OptimizedConv, OptimizedLayer
 from excite.system.evaluation_mode import evaluating
 
 _TOLERANCE = 1e-4  # of the largest output
@@ -43,21 +43,21 @@ def optimize_for_inference(model: nn.Module, images: Tensor) -> nn.Module:
         images: (N, 3, H, W), one will do: the copy is made by what happens to them, and checked with them.
             It is fastest for as many and as large ones as it is asked first.
     """
-    if choice() == "off" or not has_no_hooks(*model.modules()):
+    if kernel_mode() == "off" or not has_no_hooks(*model.modules()):
         return model
     images = images.clone(memory_format=torch.channels_last)  # none of inference mode, which counts no writes
-    made = copied(model).eval().requires_grad_(False)
+    made = deep_copy(model).eval().requires_grad_(False)
     with evaluating(model):
         expected = _recorded_outputs(model, images)
-        _prepare(made, images)
-        same = all(map(_close, _recorded_outputs(made, images), expected))
+        _optimize(made, images)
+        same = all(map(_is_close, _recorded_outputs(made, images), expected))
     for module in made.modules():  # ready for the check's images, now for what comes
         if isinstance(module, OptimizedLayer | DenseBlock):
             module.forget()
     return made if same else model
 
 
-def _prepare(model: nn.Module, images: Tensor) -> None:
+def _optimize(model: nn.Module, images: Tensor) -> None:
     """Norms into the convolutions before them, then ReLUs; residual blocks in one go; all in place."""
     paths = {module: path for path, module in model.named_modules()}
 
@@ -66,30 +66,30 @@ def _prepare(model: nn.Module, images: Tensor) -> None:
             model.set_submodule(paths[there], module)
             paths[module] = paths[there]
 
-    calls = _watch(model, images)
+    calls = _record_calls(model, images)
     after = _fold(calls, put)
     for module in calls:
         if _can_defer_activation(module):
-            put(module, OptimizedConv(module, after.get(module, NOTHING)))
+            put(module, OptimizedConv(module, after.get(module, NO_ACTIVATION)))
         elif uses_means_only(module) and not _is_norm(model.get_submodule(paths[module].rpartition(".")[0])):
-            put(module, OptimizedGate(module))
+            put(module, OptimizedAttention(module))
     for module in list(model.modules()):
         if isinstance(module, DenseBlock):
-            module.keep_coefficients()
+            module.keep_prepared_layers()
             for layer in module.values():
                 attention = getattr(layer, "attention", None)
                 if isinstance(attention, nn.Module) and uses_means_only(attention):
-                    layer.attention = OptimizedGate(attention)
-        if isinstance(module, FusedBlock) and (block := _block(module)):
+                    layer.attention = OptimizedAttention(attention)
+        if isinstance(module, FusedBlock) and (block := _optimized_block(module)):
             put(module, block)
 
 
-def _fold(calls: Calls, put: Callable[[nn.Module, nn.Module], None]) -> dict[nn.Module, After]:
+def _fold(calls: Calls, put: Callable[[nn.Module, nn.Module], None]) -> dict[nn.Module, Activation]:
     """Puts norms into the convolutions before them, and what was after the norm into its place; returns the
     activations that go into a convolution."""
     relus = [module for module in calls if isinstance(module, nn.ReLU | nn.ReLU6)]
     relu_after = {made: relu for relu in relus for made in calls[relu]}
-    after: dict[nn.Module, After] = {}
+    after: dict[nn.Module, Activation] = {}
     for norm in filter(_is_norm, calls):
         conv, *more = calls[norm]
         if more or not isinstance(conv, nn.Conv2d) or len(calls[conv]) > 1:
@@ -105,13 +105,13 @@ def _fold(calls: Calls, put: Callable[[nn.Module, nn.Module], None]) -> dict[nn.
         relu = relu_after.get(norm) if type(behind) is nn.Identity else behind if behind in relus else None
         if relu is None or not _can_defer_activation(conv):
             continue
-        after[conv] = clipped(relu.max_val) if isinstance(relu, nn.ReLU6) else RELU
+        after[conv] = clipped_relu(relu.max_val) if isinstance(relu, nn.ReLU6) else RELU
         if len(calls[relu]) == 1:  # used elsewhere it stays, and changes nothing here
             put(relu, nn.Identity())
     return after
 
 
-def _watch(model: nn.Module, images: Tensor) -> Calls:
+def _record_calls(model: nn.Module, images: Tensor) -> Calls:
     """Which modules that can be prepared are called, outside dense blocks, which prepare themselves."""
     kept: list[Any] = []  # so that no tensor's id is given to another
     made_by: dict[tuple[int, int], nn.Module] = {}
@@ -119,11 +119,11 @@ def _watch(model: nn.Module, images: Tensor) -> Calls:
 
     def before(module: nn.Module, given: tuple[Any, ...]) -> None:
         kept.extend(given)
-        calls.setdefault(module, []).append(made_by.get(_state(given[0])) if given else None)
+        calls.setdefault(module, []).append(made_by.get(_version_of(given[0])) if given else None)
 
     def after(module: nn.Module, given: tuple[Any, ...], out: Any) -> None:
         kept.append(out)
-        made_by[_state(out)] = module
+        made_by[_version_of(out)] = module
 
     busy = {part for block in model.modules() if isinstance(block, DenseBlock) for part in block.modules()}
     handles: list[RemovableHandle] = []
@@ -139,7 +139,7 @@ def _watch(model: nn.Module, images: Tensor) -> Calls:
     return calls
 
 
-def _state(x: Any) -> tuple[int, int]:
+def _version_of(x: Any) -> tuple[int, int]:
     """Which tensor it is, and how often it was written to: x += shortcut is another output than x."""
     return id(x), getattr(x, "_version", 0)
 
@@ -149,7 +149,7 @@ def _is_norm(module: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
     here, and activation after it; with statistics."""
     own = f"{type(module).__module__}.{type(module).__qualname__}"
     attended = attention_of(module) is not None and getattr(module, "plain", None) is nn.BatchNorm2d
-    known = is_plain_norm(module) or attended or own == "timm.layers.norm_act.BatchNormAct2d"
+    known = is_batch_norm(module) or attended or own == "timm.layers.norm_act.BatchNormAct2d"
     return known and cast(nn.BatchNorm2d, module).running_mean is not None
 
 
@@ -160,20 +160,25 @@ def _can_defer_activation(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     return module.padding_mode == "zeros" and not isinstance(module.padding, str)
 
 
-def _block(block: FusedBlock) -> OptimizedBlock | None:
+def _optimized_block(block: FusedBlock) -> OptimizedBlock | None:
     """The residual block in one go, where nothing but its convolutions and a gate is left of it."""
-    if not block.is_bare():
+    if not block.is_unmodified():
         return None
     convolutions = [getattr(block, conv) for conv, *_ in block.layout.layers]
     *norms, gate = (getattr(block, norm) for _, norm, _ in block.layout.layers)
     *_, (_, _, last_activation) = block.layout.layers
-    rectified = [isinstance(conv, OptimizedConv) and conv.rectifies for conv in convolutions]
+    rectified = [isinstance(conv, OptimizedConv) and conv.has_activation for conv in convolutions]
     if not isinstance(convolutions[-1], OptimizedConv) or rectified != [*(True for _ in norms), False]:
         return None
-    if type(gate) not in (nn.Identity, OptimizedGate) or type(getattr(block, last_activation)) is not nn.ReLU:
+    if (
+        type(gate) not in (nn.Identity, OptimizedAttention)
+        or type(getattr(block, last_activation)) is not nn.ReLU
+    ):
         return None
     return OptimizedBlock(
-        convolutions, gate if isinstance(gate, OptimizedGate) else None, getattr(block, "downsample", None)
+        convolutions,
+        gate if isinstance(gate, OptimizedAttention) else None,
+        getattr(block, "downsample", None),
     )
 
 
@@ -190,6 +195,6 @@ def _recorded_outputs(model: nn.Module, images: Tensor) -> list[Tensor]:
     return [answer, *seen]
 
 
-def _close(found: Tensor, expected: Tensor) -> bool:
+def _is_close(found: Tensor, expected: Tensor) -> bool:
     largest = float(expected.abs().max())
     return bool((found - expected).abs().max() <= _TOLERANCE * max(largest, 1e-6))

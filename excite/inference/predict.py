@@ -8,9 +8,9 @@ from torch import nn
 
 from excite.data.batches import evaluation_batches
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.inference.optimized import optimize_for_inference
-from excite.inference.tta import views_of
+from excite.inference.tta import apply_tta
 from excite.system.devices import autocast
 from excite.system.evaluation_mode import evaluating
 from excite.system.world import World
@@ -19,8 +19,8 @@ from excite.system.world import World
 MIN_IMAGES_FOR_COPY = 256
 
 
-def quick_copy(
-    model: nn.Module, source: PixelSource, preprocessing: Preprocessing, device: torch.device
+def optimized_copy(
+    model: nn.Module, source: PixelSubset, preprocessing: Preprocessing, device: torch.device
 ) -> nn.Module:
     """``answering``'s copy of a model in evaluation mode where there are images enough to earn it; else the
     model itself."""
@@ -34,29 +34,29 @@ def quick_copy(
 @torch.inference_mode()
 def predict_logits(
     model: nn.Module,
-    source: PixelSource,
+    source: PixelSubset,
     preprocessing: Preprocessing,
     *,
     device: torch.device,
     precision: str = "float32",
     batch_size: int = 64,
-    here: World | None = None,
+    world: World | None = None,
 ) -> np.ndarray:
     """Logits (N, C) float32 of N images, means over their views; each process takes a share and gets all.
 
     Every part of the model is left in the mode that it was in.
     """
-    here = here or World()
-    bounds = np.linspace(0, len(source), here.size + 1).astype(int)
-    mine = source.part(bounds[here.rank], bounds[here.rank + 1])
+    world = world or World()
+    bounds = np.linspace(0, len(source), world.size + 1).astype(int)
+    mine = source.part(bounds[world.rank], bounds[world.rank + 1])
     parts = []
     with evaluating(model):
-        asked = quick_copy(model, mine, preprocessing, device)
+        asked = optimized_copy(model, mine, preprocessing, device)
         for images in evaluation_batches(mine, preprocessing, batch_size, device):
             with autocast(device, precision):
-                views = [asked(view) for view in views_of(images, preprocessing.tta)]
+                views = [asked(view) for view in apply_tta(images, preprocessing.tta)]
             parts.append(torch.stack(views).float().mean(dim=0).cpu().numpy())
-    gathered = here.gather(np.concatenate(parts) if parts else None)
+    gathered = world.gather(np.concatenate(parts) if parts else None)
     return np.concatenate([part for part in gathered if part is not None])
 
 

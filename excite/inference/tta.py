@@ -8,14 +8,14 @@ from torch import Tensor
 CROP = 7 / 8  # side of a crop; 256 pixels cut to 224, as in Krizhevsky et al. 2012, section 4.1
 
 
-def views_of(images: Tensor, views: str) -> list[Tensor]:
+def apply_tta(images: Tensor, views: str) -> list[Tensor]:
     """The views of a batch (N, C, S, S), each of that shape.
 
     Args:
-        views: ``one``: the images as they are; ``flip``: and their mirror images; ``crops``: and the four
+        views: ``none``: the images as they are; ``flip``: and their mirror images; ``crops``: and the four
             corners and the middle, each enlarged to the whole, and the mirror images of all.
     """
-    if views == "one":
+    if views == "none":
         return [images]
     several = [images, *(_crops(images) if views == "crops" else [])]
     return [view for image in several for view in (image, image.flip(3))]

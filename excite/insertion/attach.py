@@ -16,7 +16,7 @@ from torch.fx import Proxy
 from torch.nn.utils.parametrize import is_parametrized
 
 from excite.errors import ExciteError
-from excite.kernels.norm_gate import can_fuse, norm_gate
+from excite.kernels.norm_gate import can_fuse_attention, norm_gate
 
 CHILD = "attention"
 RECORD = "insertion"  # what the attention remembers of how it came here
@@ -55,7 +55,7 @@ class AfterNorm(After):
     def forward(self, *inputs: Any, **options: Any) -> Tensor:
         x = inputs[0] if inputs else options.get("input")
         fused = None
-        if x is not None and can_fuse(self.attention):
+        if x is not None and can_fuse_attention(self.attention):
             fused = norm_gate(x, cast(nn.BatchNorm2d, self), self.attention)
         return super().forward(*inputs, **options) if fused is None else fused
 
@@ -83,18 +83,18 @@ class Shortcut(nn.Identity):
     """Stands where a block has None for a bare shortcut, and carries the attention."""
 
 
-WAYS: Mapping[str, type[WithAttention]] = {
+POSITIONS: Mapping[str, type[WithAttention]] = {
     "after": After,
     "after, channels last": AfterLast,
     "before": Before,
-    "on the bare shortcut": After,
+    "on the shortcut": After,
 }
 
 
 def attach(model: nn.Module, path: str, attention: nn.Module, position: str) -> None:
     """Puts attention at the module called ``path``, in place; there is none at it yet."""
     parent, name = _parent(model, path)
-    if position == "on the bare shortcut":
+    if position == "on the shortcut":
         setattr(parent, name, Shortcut().train(parent.training))
     host = getattr(parent, name)
     if is_parametrized(host):
@@ -111,7 +111,7 @@ def detach(model: nn.Module, path: str) -> nn.Module:
     """Takes the attention at the module called ``path`` out again, in place, and returns it."""
     parent, name = _parent(model, path)
     host = getattr(parent, name)
-    require_own_class(host, path)
+    require_unchanged_class(host, path)
     made = _class_with_attention(host.plain, host.position)
     attention: nn.Module = host.attention
     del host.attention
@@ -122,7 +122,7 @@ def detach(model: nn.Module, path: str) -> nn.Module:
     return attention
 
 
-def require_own_class(host: Any, path: str) -> None:
+def require_unchanged_class(host: Any, path: str) -> None:
     """That nothing but attention and parametrizations changed the class, since no more is taken apart."""
     if type(host) is not _class_with_attention(host.plain, host.position) and not is_parametrized(host):
         what = f"its class was changed to {type(host).__name__} after attention was put here"
@@ -142,8 +142,8 @@ def _class_with_attention(plain: type[nn.Module], position: str) -> type[Any]:
     """
     if (plain, position) in _CLASSES:
         return _CLASSES[plain, position]
-    space = {"plain": plain, "way": position, "__module__": plain.__module__, "__doc__": plain.__doc__}
-    kind = AfterNorm if WAYS[position] is After and plain is nn.BatchNorm2d else WAYS[position]
+    space = {"plain": plain, "position": position, "__module__": plain.__module__, "__doc__": plain.__doc__}
+    kind = AfterNorm if POSITIONS[position] is After and plain is nn.BatchNorm2d else POSITIONS[position]
     made = type(f"Attended{plain.__name__}", (kind, plain), space)
     return _CLASSES.setdefault((plain, position), made)
 

@@ -25,9 +25,9 @@ OWN_CHILDREN = frozenset({"children", "named_children", "modules", "named_module
 
 def check_attention(attention: str, settings: Mapping[str, Any]) -> None:
     """That the name and the options are known, and that it can start as the identity where that is asked."""
-    factory = registry.factory_of(attention)
+    factory = registry.get_factory(attention)
     if "identity" in settings and "identity" not in inspect.signature(factory).parameters:
-        makes = {name: registry.factory_of(name) for name in registry.attention_names()}
+        makes = {name: registry.get_factory(name) for name in registry.attention_names()}
         able = [name for name, make in makes.items() if "identity" in inspect.signature(make).parameters]
         raise ExciteError(
             f"attention {attention!r} cannot start as the identity",
@@ -48,7 +48,7 @@ def check_sites(model: nn.Module, table: SiteTable, attention: str, settings: Ma
             hint="choose other sites with where= or stages=, or remove what is there first",
             exit_code=BAD_USAGE,
         )
-    parameter = inspect.signature(registry.factory_of(attention)).parameters.get("reduction")
+    parameter = inspect.signature(registry.get_factory(attention)).parameters.get("reduction")
     reduction = settings.get("reduction", parameter.default if parameter else 1)
     for site in table:
         if not site.channels:
@@ -61,7 +61,7 @@ def check_sites(model: nn.Module, table: SiteTable, attention: str, settings: Ma
                 hint=f"give a reduction of at most {min(other.channels for other in table)}",
                 exit_code=BAD_USAGE,
             )
-        if site.position != "on the bare shortcut":
+        if site.position != "on the shortcut":
             _check_host(model.get_submodule(site.path), site.path)
     _check_calls(model, table)
 
@@ -71,7 +71,7 @@ def _check_calls(model: nn.Module, table: SiteTable) -> None:
 
     The blocks of timm, torchvision and excite call their layers; running those networks is spared.
     """
-    known = runs_its_blocks(model)
+    known = calls_all_blocks(model)
     doubtful = [s for s in table if not (known and family_of(model.get_submodule(s.block)) is not None)]
     if not doubtful:
         return
@@ -79,7 +79,7 @@ def _check_calls(model: nn.Module, table: SiteTable) -> None:
     if not trace.called:  # the model does not take images of any usual size: nothing is known
         return
     for site in doubtful:
-        if site.path not in trace.called and site.position != "on the bare shortcut":
+        if site.path not in trace.called and site.position != "on the shortcut":
             what = "the model never calls this module when it predicts, so attention here would do nothing"
             hint = "name a module that its forward calls; excite.sites(model) lists blocks"
             raise ExciteError(what, where=site.path, hint=hint, exit_code=BAD_USAGE)
@@ -89,7 +89,7 @@ def _check_calls(model: nn.Module, table: SiteTable) -> None:
         _refuse_several_widths(trace, site)
 
 
-def runs_its_blocks(model: nn.Module) -> bool:
+def calls_all_blocks(model: nn.Module) -> bool:
     """Whether the network is of a library whose networks run every known block that they have."""
     return type(model).__module__.partition(".")[0] in ("timm", "torchvision", "excite")
 
@@ -145,7 +145,7 @@ def _refuse_lazy(model: nn.Module) -> None:
             raise ExciteError(what, where=path or "model", hint=hint, exit_code=BAD_USAGE)
 
 
-def refuse_finished(model: nn.Module) -> None:
+def refuse_transformed(model: nn.Module) -> None:
     """What was traced, compiled, wrapped or quantized has its forward fixed elsewhere than in its modules."""
     for path, module in model.named_modules():
         origin = type(module).__module__

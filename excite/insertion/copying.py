@@ -12,7 +12,7 @@ from excite.errors import ExciteError
 M = TypeVar("M", bound=nn.Module)
 
 
-def copied(model: M, memo: dict[int, Any] | None = None) -> M:
+def deep_copy(model: M, memo: dict[int, Any] | None = None) -> M:
     """A deep copy of the model.
 
     Tensors that a module derives from its parameters, as the older ``nn.utils.weight_norm`` does, cannot be

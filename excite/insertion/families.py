@@ -26,7 +26,7 @@ class Place:
     """A place inside a block.
 
     Args:
-        way: how attention meets the module, a key of ``excite.insertion.attach.WAYS``.
+        way: how attention meets the module, a key of ``excite.insertion.attach.POSITIONS``.
         module: its name inside the block; a negative number counts from the end, empty is the block itself.
         width: the convolution or norm whose channels they are; empty where ``module`` itself says so.
     """
@@ -38,7 +38,7 @@ class Place:
 
 after, before = partial(Place, "after"), partial(Place, "before")
 # A shortcut that may be None, where the block then adds its bare input.
-undecorated = partial(Place, "on the bare shortcut")
+undecorated = partial(Place, "on the shortcut")
 
 Chosen = Place | Callable[[nn.Module], Sequence[Place]]
 Family = Mapping[str, Chosen]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from excite.attention.fixed_gate import FixedGate
 from excite.errors import BAD_USAGE, ExciteError
 from excite.insertion.attach import CHILD, WithAttention, detach
-from excite.insertion.copying import copied
+from excite.insertion.copying import deep_copy
 from excite.insertion.gate_statistics import Batches, GateStatistics, _accuracy, _logits, _measure
 from excite.insertion.weight_scaling import HOMOGENEOUS, scale_input, scale_output, scale_output_before
 
@@ -47,7 +47,7 @@ class Folding:
         )
 
 
-def fold_static(
+def fold_constant_gates(
     model: nn.Module, loader: Batches, tolerance: float = 0.01, *, test: Batches | None = None
 ) -> Folding:
     """Folds every gate whose variation is at most ``tolerance`` into the weights beside it.
@@ -73,7 +73,7 @@ def fold_static(
         raise ExciteError("the batches can be read only once", where="loader", hint=hint, exit_code=BAD_USAGE)
     if test is not None:
         logits, targets = _logits(model, test)
-    changed = copied(model)
+    changed = deep_copy(model)
     folded: list[str] = []
     fixed: list[str] = []
     for gate in gates:

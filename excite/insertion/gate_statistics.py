@@ -23,14 +23,14 @@ class GateStatistics:
     Args:
         path: of the attention module in the model.
         mean: (C,) the gate of each channel, averaged over images and positions, float64.
-        deviation: (C,) its standard deviation over both.
+        std: (C,) its standard std over both.
         variation: root mean square of the deviations over that of the means: the relative error that fixing
             the gates at their means makes in what passes through them. 0 for gates that never move.
     """
 
     path: str
     mean: Tensor
-    deviation: Tensor
+    std: Tensor
     variation: float
 
 

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from excite.attention import registry
 from excite.errors import BAD_USAGE, ExciteError
-from excite.insertion.attach import CHILD, RECORD, WithAttention, attach, detach, require_own_class
-from excite.insertion.checks import check_attention, check_sites, refuse_finished, require_module
-from excite.insertion.copying import copied
+from excite.insertion.attach import CHILD, RECORD, WithAttention, attach, detach, require_unchanged_class
+from excite.insertion.checks import check_attention, check_sites, refuse_transformed, require_module
+from excite.insertion.copying import deep_copy
 from excite.insertion.site import Site, SiteTable
-from excite.insertion.sites import Where, sites
+from excite.insertion.sites import Selector, sites
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def insert(
     model: nn.Module,
     attention: str = "se",
     *,
-    where: Where | None = None,
+    where: Selector | Sequence[Selector] | None = None,
     stages: int | Sequence[int] | None = None,
     placement: str = "standard",
     reduction: int | None = None,
@@ -61,14 +61,14 @@ def insert(
             a model that was traced, compiled, wrapped for many processes or quantized.
     """
     require_module(model)
-    refuse_finished(model)
+    refuse_transformed(model)
     settings = {**options, **({} if reduction is None else {"reduction": reduction})}
     if identity:
         settings["identity"] = True
     check_attention(attention, settings)
     table = sites(model, where=where, stages=stages, placement=placement)
     check_sites(model, table, attention, settings)
-    changed = copied(model)
+    changed = deep_copy(model)
     neighbors = _neighbors(changed)
     # The seed comes from the caller's generator and leaves it where it was, so that two models built from one
     # seed share every weight that they have in common.
@@ -99,8 +99,8 @@ def remove(model: nn.Module) -> nn.Module:
         hint = "attention that a model was built with is left out when it is built"
         raise ExciteError("nothing was inserted into this model", hint=hint, exit_code=BAD_USAGE)
     for site in table:  # a copy would have no other class to refuse
-        require_own_class(model.get_submodule(site.path), site.path)
-    changed = copied(model)
+        require_unchanged_class(model.get_submodule(site.path), site.path)
+    changed = deep_copy(model)
     for site in table:
         detach(changed, site.path)
     return changed

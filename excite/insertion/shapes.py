@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from excite.insertion.copying import copied
+from excite.insertion.copying import deep_copy
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -100,7 +100,7 @@ def _skeleton(model: nn.Module, device: str) -> nn.Module:
         memo[id(parameter)] = nn.Parameter(parameter.detach().to(device), requires_grad=False)
     for buffer in model.buffers():
         memo[id(buffer)] = buffer.detach().to(device)
-    skeleton = copied(model, memo)
+    skeleton = deep_copy(model, memo)
     for module in skeleton.modules():
         module._forward_hooks.clear()
         module._forward_pre_hooks.clear()

@@ -16,7 +16,7 @@ class Site:
         path: the module that attention meets; new parameters are ``<path>.attention.*``.
         block: the block that it belongs to, its path; the same as ``path`` where no known block is.
         kind: full name of the block's class.
-        way: how attention meets the module: ``after``, ``before``, ``on the bare shortcut``.
+        way: how attention meets the module: ``after``, ``before``, ``on the shortcut``.
         channels: of the features there; 0 where they are not (N, C, H, W) or could not be found.
         stage: level of resolution, 1 the finest; a ResNet's layer1 to layer4 are 2 to 5, as in the paper.
             From the path where that says it, else from the shapes; None where neither does.

@@ -25,7 +25,7 @@ STAGE_NAMES = (
 )
 
 
-class Finder:
+class SiteFinder:
     """One look at a model; its shapes are found when they are first asked for."""
 
     def __init__(self, model: nn.Module, placement: str) -> None:
@@ -72,9 +72,9 @@ class Finder:
         name = _absolute(block, path, spot.module)
         position = spot.position
         host = submodule(self.model, name)
-        if position == "on the bare shortcut" and (host is not None):
+        if position == "on the shortcut" and (host is not None):
             position = "after"
-        if host is None and position != "on the bare shortcut":
+        if host is None and position != "on the shortcut":
             what = f"{type(block).__name__} has no {spot.module!r} here, which its kind of block has"
             raise ExciteError(what, where=path or "model", hint=HOW_TO_NAME)
         if host is not None:

@@ -11,16 +11,16 @@ from torch import nn
 
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.insertion.attach import WithAttention
-from excite.insertion.checks import refuse_finished, require_module, runs_its_blocks
+from excite.insertion.checks import calls_all_blocks, refuse_transformed, require_module
 from excite.insertion.families import family_of
 from excite.insertion.site import PLACEMENTS, Site, SiteTable
-from excite.insertion.site_finder import HOW_TO_NAME, Finder, submodule
+from excite.insertion.site_finder import HOW_TO_NAME, SiteFinder, submodule
 
 
 def sites(
     model: nn.Module,
     *,
-    where: Where | None = None,
+    where: Selector | Sequence[Selector] | None = None,
     stages: int | Sequence[int] | None = None,
     placement: str = "standard",
 ) -> SiteTable:
@@ -41,11 +41,11 @@ def sites(
     require_module(model)
     if placement not in PLACEMENTS:
         raise unknown_name("strategy", placement, PLACEMENTS)
-    finder = Finder(model, placement)
+    finder = SiteFinder(model, placement)
     known = finder.family_sites()
     chosen = _called(finder, known) if where is None else select(finder, known, where)
     if not chosen:
-        refuse_finished(model)
+        refuse_transformed(model)
         what = f"no block of {type(model).__name__} is known here"
         raise ExciteError(what, where="sites", hint=HOW_TO_NAME, exit_code=BAD_USAGE)
     for site in chosen:
@@ -60,21 +60,18 @@ def sites(
     return SiteTable(on_stages(chosen, stages))
 
 
-def _called(finder: Finder, known: list[Site]) -> list[Site]:
+def _called(finder: SiteFinder, known: list[Site]) -> list[Site]:
     """Those whose blocks run when the model predicts; all of them where that is not known."""
-    if not known or runs_its_blocks(finder.model):
+    if not known or calls_all_blocks(finder.model):
         return known
     called = finder.shapes.called
     return [site for site in known if site.block in called] or known
 
 
-One = str | type[nn.Module] | Callable[[str, nn.Module], bool]
+Selector = str | type[nn.Module] | Callable[[str, nn.Module], bool]
 
 
-Where = One | Sequence[One]
-
-
-def select(finder: Finder, known: list[Site], where: Where) -> list[Site]:
+def select(finder: SiteFinder, known: list[Site], where: Selector | Sequence[Selector]) -> list[Site]:
     """The sites that ``where`` names, each once, in the order of the model."""
     wanted = list(where) if isinstance(where, Sequence) and not isinstance(where, str) else [where]
     found: dict[str, Site] = {}
@@ -103,24 +100,24 @@ def select(finder: Finder, known: list[Site], where: Where) -> list[Site]:
     return sorted(found.values(), key=lambda site: order.get(site.path, order.get(site.block, 0)))
 
 
-def _nothing_matches(one: One, modules: dict[str, nn.Module]) -> ExciteError:
-    if isinstance(one, str):
-        near = difflib.get_close_matches(one, [path for path in modules if path], n=1, cutoff=0.3)
+def _nothing_matches(selector: Selector, modules: dict[str, nn.Module]) -> ExciteError:
+    if isinstance(selector, str):
+        near = difflib.get_close_matches(selector, [path for path in modules if path], n=1, cutoff=0.3)
         hint = f"did you mean {near[0]!r}?" if near else HOW_TO_NAME
-        return ExciteError(f"no module is called {one!r}", where="where", hint=hint, exit_code=BAD_USAGE)
-    name = getattr(one, "__name__", repr(one))
+        return ExciteError(f"no module is called {selector!r}", where="where", hint=hint, exit_code=BAD_USAGE)
+    name = getattr(selector, "__name__", repr(selector))
     return ExciteError(f"no module fits {name}", where="where", hint=HOW_TO_NAME, exit_code=BAD_USAGE)
 
 
-def _matcher(one: One) -> Callable[[str, nn.Module], bool]:
-    if isinstance(one, str):
-        pattern = one.split(".")
+def _matcher(selector: Selector) -> Callable[[str, nn.Module], bool]:
+    if isinstance(selector, str):
+        pattern = selector.split(".")
         return lambda path, module: _fits(path.split("."), pattern)
-    if isinstance(one, type):
-        return lambda path, module: isinstance(module, one)
-    if not callable(one):
-        raise ExciteError(f"where takes no {type(one).__name__}", hint=HOW_TO_NAME, exit_code=BAD_USAGE)
-    return one
+    if isinstance(selector, type):
+        return lambda path, module: isinstance(module, selector)
+    if not callable(selector):
+        raise ExciteError(f"where takes no {type(selector).__name__}", hint=HOW_TO_NAME, exit_code=BAD_USAGE)
+    return selector
 
 
 def _fits(names: list[str], pattern: list[str]) -> bool:

@@ -15,7 +15,13 @@ from keras import layers
 
 from excite.errors import BAD_USAGE, ExciteError, refuse_unknown_options, require
 from excite.keras.squeeze_excitation import DATA_FORMATS, SqueezeExcitation
-from excite.models.densenet_config import VARIANTS, attention_sites, check_options, compressed, smallest_image
+from excite.models.densenet_config import (
+    VARIANTS,
+    attention_sites,
+    check_options,
+    compressed_channels,
+    smallest_image_size,
+)
 
 ATTENTION = {"se": SqueezeExcitation, "cse": SqueezeExcitation}
 POOLINGS = {None: None, "avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}
@@ -79,7 +85,7 @@ class _Builder:
 
     def transition(self, x: Any, name: str) -> Any:
         """(N, H, W, C) -> (N, H // 2, W // 2, compression C)."""
-        width = compressed(x.shape[self.channel_axis], self.compression)
+        width = compressed_channels(x.shape[self.channel_axis], self.compression)
         x = self._conv(self.norm_relu(x, f"{name}_"), width, 1, f"{name}_conv")
         x = layers.AveragePooling2D(2, strides=2, name=f"{name}_pool", data_format=self.data_format)(x)
         return self._attention(x, name) if "transition" in self.sites else x
@@ -231,7 +237,7 @@ def _input(size: int | tuple[int, int] | None, channels: int, data_format: str) 
 
 
 def _check_size(images: Any, stem: str, blocks: int, channel_axis: int) -> None:
-    smallest = smallest_image(stem, blocks)
+    smallest = smallest_image_size(stem, blocks)
     sides = [side for axis, side in enumerate(images.shape) if axis not in (0, channel_axis)]
     short = [side for side in sides if side is not None and side < smallest]
     if short:

@@ -18,7 +18,7 @@ from torch.nn.modules import module as hooks
 from excite.errors import BAD_USAGE, ExciteError
 from excite.kernels import reference
 
-CHOICES = ("auto", "on", "off", "plain")
+MODES = ("auto", "on", "off", "plain")
 # On the processor a call of the operators costs some 0.1 ms more than PyTorch's own, which their passes save
 # from so many numbers in a map on: in float32, and in 16 bits. Measured by ``benchmarks/min_sizes.py``.
 MIN_SIZES = {
@@ -29,31 +29,31 @@ MIN_SIZES = {
     "block": (1 << 21, 1 << 20),  # training, all maps of a dense block
     "always": (0, 0),
 }
-_chosen: ContextVar[str | None] = ContextVar("kernels", default=None)
+_mode: ContextVar[str | None] = ContextVar("kernels", default=None)
 
 
-def choice() -> str:
+def kernel_mode() -> str:
     """``auto``: fused where it pays; ``on``: fused wherever it can be; ``off``: the modules' own PyTorch;
     ``plain``: the operators' definition in PyTorch.
 
     Raises: ExciteError if EXCITE_KERNELS holds none of them.
     """
-    given = _chosen.get() or os.environ.get("EXCITE_KERNELS", "auto")
-    if given not in CHOICES:
+    given = _mode.get() or os.environ.get("EXCITE_KERNELS", "auto")
+    if given not in MODES:
         raise ExciteError(
-            f"must be one of {', '.join(CHOICES)}, not {given!r}", where="EXCITE_KERNELS", exit_code=BAD_USAGE
+            f"must be one of {', '.join(MODES)}, not {given!r}", where="EXCITE_KERNELS", exit_code=BAD_USAGE
         )
     return given
 
 
 @contextlib.contextmanager
-def kernels(choice: str) -> Iterator[None]:
+def use_kernels(choice: str) -> Iterator[None]:
     """Within the block, EXCITE_KERNELS is ``choice``, for this thread alone."""
-    before = _chosen.set(choice)
+    before = _mode.set(choice)
     try:
         yield
     finally:
-        _chosen.reset(before)
+        _mode.reset(before)
 
 
 def select_backend(x: Tensor, task: str = "always", numbers: int | None = None) -> ModuleType | None:
@@ -66,10 +66,10 @@ def select_backend(x: Tensor, task: str = "always", numbers: int | None = None) 
     None while PyTorch compiles, exports or traces, which fuse by themselves or must see every operator; for
     memory that is not channels-last; and for float64, which is asked for when digits matter.
     """
-    chosen = choice()
+    chosen = kernel_mode()
     if chosen == "off" or not isinstance(x, Tensor) or type(x) not in (Tensor, torch.nn.Parameter):
         return None
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or _watched():
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or _has_global_hooks():
         return None
     if x.numel() == 0 or not x.is_contiguous(memory_format=torch.channels_last):
         return None
@@ -79,9 +79,9 @@ def select_backend(x: Tensor, task: str = "always", numbers: int | None = None) 
     if x.device.type == "cpu" and chosen == "auto" and size < MIN_SIZES[task][x.dtype != torch.float32]:
         return None
     if x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16):
-        return _module("excite.kernels.cpu.passes")
+        return _load_backend("excite.kernels.cpu.passes")
     if x.device.type == "cuda" and x.dtype in (torch.float32, torch.bfloat16, torch.float16):
-        return _module("excite.kernels.gpu.passes")
+        return _load_backend("excite.kernels.gpu.passes")
     return None
 
 
@@ -96,14 +96,14 @@ def select_matmul_backend(backend: ModuleType) -> ModuleType | None:
 
 def describe_backend(device: torch.device) -> str:
     """What runs on the device, for a person."""
-    if choice() not in ("auto", "on"):
-        return f"EXCITE_KERNELS={choice()}"
+    if kernel_mode() not in ("auto", "on"):
+        return f"EXCITE_KERNELS={kernel_mode()}"
     image = torch.zeros(1, 1, 1, 1, device=device)
     found = select_backend(image)
     return "none here, plain PyTorch instead" if found is None else f"fused, by {found.__name__}"
 
 
-def _watched() -> bool:
+def _has_global_hooks() -> bool:
     """Whether somebody wants to see every module's call or transform every operator."""
     everywhere = (
         hooks._global_forward_hooks,
@@ -128,7 +128,7 @@ def has_no_hooks(*modules: torch.nn.Module) -> bool:
 
 
 @cache
-def _module(name: str) -> ModuleType | None:
+def _load_backend(name: str) -> ModuleType | None:
     """The compiled passes; None, said once, where this machine cannot compile them."""
     try:
         found = importlib.import_module(name)

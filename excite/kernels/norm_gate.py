@@ -29,7 +29,7 @@ from excite.kernels.dispatch import has_no_hooks, select_backend
 from excite.kernels.reference import rows
 
 Gate = Callable[[Tensor], Tensor]
-_COMPUTES = ("forward", "gates", "squeeze", "excite", "scale")  # what an attention's output is made by
+_OVERRIDABLE = ("forward", "gates", "squeeze", "excite", "scale")  # what an attention's output is made by
 
 
 def norm_gate(
@@ -68,12 +68,12 @@ def uses_means_only(attention: nn.Module | None) -> bool:
         return False
     classes = type(attention).__mro__
     says = next((place for place, kind in enumerate(classes) if "uses_means_only" in vars(kind)), None)
-    if says is None or any(name in vars(attention) for name in _COMPUTES):
+    if says is None or any(name in vars(attention) for name in _OVERRIDABLE):
         return False
-    return not any(name in vars(kind) for kind in classes[:says] for name in _COMPUTES)
+    return not any(name in vars(kind) for kind in classes[:says] for name in _OVERRIDABLE)
 
 
-def can_fuse(attention: nn.Module | None) -> bool:
+def can_fuse_attention(attention: nn.Module | None) -> bool:
     """Whether it sees means alone, and nobody waits for a call of it or of a layer in it: what a hook makes
     of a layer's output may hold tensors that learn, and their gradients would be lost."""
     return attention is not None and uses_means_only(attention) and has_no_hooks(*attention.modules())
@@ -81,7 +81,7 @@ def can_fuse(attention: nn.Module | None) -> bool:
 
 def supports(norm: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None = None) -> bool:
     """Whether the operator has what this norm does with this input."""
-    if not is_bare(norm) or norm.weight.dtype != torch.float32 or x.numel() == x.shape[1]:
+    if not has_plain_parameters(norm) or norm.weight.dtype != torch.float32 or x.numel() == x.shape[1]:
         return False  # the last: one number a channel has no variance, which batch norm itself says best
     if shortcut is None:
         return True
@@ -89,7 +89,7 @@ def supports(norm: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None = None) ->
     return alike and shortcut.is_contiguous(memory_format=torch.channels_last)
 
 
-def is_bare(norm: nn.Module) -> bool:
+def has_plain_parameters(norm: nn.Module) -> bool:
     """Whether weight and bias are the norm's own, and not pruned, parametrized or left out."""
     return all(norm._parameters.get(name) is not None for name in ("weight", "bias"))
 
@@ -161,7 +161,7 @@ class _NormGate(torch.autograd.Function):
 def gradients(
     both: Tensor, k: Tensor, sums: Tensor, a: Tensor, b: Tensor, parameters: list[Tensor]
 ) -> tuple[Tensor, Tensor, list[Tensor | None]]:
-    """The arithmetic on (N, C) numbers backwards: p and q of ``passes.gradient``, and the parameters' own.
+    """The arithmetic on (N, C) numbers backwards: p and q of ``reference.gradient``, and the parameters' own.
 
     Args:
         both: sums of g and of g (x - k), (2, N, C).

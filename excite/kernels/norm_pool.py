@@ -20,7 +20,7 @@ from excite.kernels.dispatch import select_backend
 from excite.kernels.norm_gate import coefficients, gradients, pivot, supports
 from excite.kernels.reference import rows
 
-IN_CACHE = 1 << 21  # bytes of whole images at a time
+CACHE_BYTES = 1 << 21  # bytes of whole images at a time
 Pool = nn.AvgPool2d | nn.MaxPool2d
 
 
@@ -119,7 +119,7 @@ def _pool_backward(dy: Tensor, x: Tensor, a: Tensor, b: Tensor, pool: Pool, back
 
 def _pieces(x: Tensor) -> Iterator[Tensor]:
     """The images, as many at a time as stay in cache; on a GPU all."""
-    many = max(1, IN_CACHE // (x[0].numel() * x.itemsize)) if x.device.type == "cpu" else len(x)
+    many = max(1, CACHE_BYTES // (x[0].numel() * x.itemsize)) if x.device.type == "cpu" else len(x)
     yield from x.split(many)
 
 

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 # An activation and its numbers, by oneDNN's names.
-After = tuple[str, list[float]]
-NOTHING: After = ("none", [])
-RELU: After = ("relu", [])
+Activation = tuple[str, list[float]]
+NO_ACTIVATION: Activation = ("none", [])
+RELU: Activation = ("relu", [])
 _OPERATORS = (
     "_convolution_pointwise",
     "_linear_pointwise",
@@ -27,13 +27,13 @@ _OPERATORS = (
 )
 
 
-def clipped(limit: float) -> After:
+def clipped_relu(limit: float) -> Activation:
     """min(max(x, 0), limit), as ReLU6."""
     return "hardtanh", [0.0, limit]
 
 
-class _Ready:
-    def __init__(self, weight: Tensor, bias: Tensor | None, after: After = NOTHING) -> None:
+class _Prepacked:
+    def __init__(self, weight: Tensor, bias: Tensor | None, after: Activation = NO_ACTIVATION) -> None:
         self.weight, self.bias, self.after = weight, bias, after
         self.forget()
 
@@ -44,7 +44,7 @@ class _Ready:
     def __call__(self, x: Tensor) -> Tensor:
         return self._apply(x, self.after)
 
-    def _apply(self, x: Tensor, after: After) -> Tensor:
+    def _apply(self, x: Tensor, after: Activation) -> Tensor:
         packs, weight, bias = self._numbers(x)
         if packs:
             return self._onednn(x, weight, bias, after)
@@ -69,17 +69,17 @@ class _Ready:
     def _packed(self, weight: Tensor, x: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def _onednn(self, x: Tensor, weight: Tensor, bias: Tensor | None, after: After) -> Tensor:
+    def _onednn(self, x: Tensor, weight: Tensor, bias: Tensor | None, after: Activation) -> Tensor:
         raise NotImplementedError
 
     def _plain(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         raise NotImplementedError
 
 
-class PrepackedConv(_Ready):
+class PrepackedConv(_Prepacked):
     """after(conv(x)): (N, C, H, W) -> (N, out, h, w). The convolution pads with zeros, by numbers."""
 
-    def __init__(self, conv: nn.Conv2d, after: After = NOTHING) -> None:
+    def __init__(self, conv: nn.Conv2d, after: Activation = NO_ACTIVATION) -> None:
         super().__init__(conv.weight, conv.bias, after)
         self.how = (conv.padding, conv.stride, conv.dilation, conv.groups)
 
@@ -90,13 +90,13 @@ class PrepackedConv(_Ready):
             given = (x, shortcut, weight, bias, *self.how, "add", 1.0, *RELU, "")
             found: Tensor = torch.ops.mkldnn._convolution_pointwise(*given)
             return found
-        return F.relu_(self._apply(x, NOTHING).add_(shortcut))
+        return F.relu_(self._apply(x, NO_ACTIVATION).add_(shortcut))
 
     def _packed(self, weight: Tensor, x: Tensor) -> Tensor:
         found: Tensor = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.how, x.shape)
         return found
 
-    def _onednn(self, x: Tensor, weight: Tensor, bias: Tensor | None, after: After) -> Tensor:
+    def _onednn(self, x: Tensor, weight: Tensor, bias: Tensor | None, after: Activation) -> Tensor:
         found: Tensor = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *self.how, *after, "")
         return found
 
@@ -105,14 +105,14 @@ class PrepackedConv(_Ready):
         return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
 
-class PrepackedLinear(_Ready):
+class PrepackedLinear(_Prepacked):
     """after(x w^T + bias): (M, C) -> (M, J), with a weight (J, C)."""
 
     def _packed(self, weight: Tensor, x: Tensor) -> Tensor:
         found: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, len(x))
         return found
 
-    def _onednn(self, x: Tensor, weight: Tensor, bias: Tensor | None, after: After) -> Tensor:
+    def _onednn(self, x: Tensor, weight: Tensor, bias: Tensor | None, after: Activation) -> Tensor:
         found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, *after, "")
         return found
 

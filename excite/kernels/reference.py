@@ -65,11 +65,11 @@ def scale(x: Tensor, a: Tensor, b: Tensor, shortcut: Tensor | None, relu: bool, 
 
 def squeeze_excite(x: Tensor, of: Excitation, shortcut: Tensor | None, relu: bool, out: Tensor) -> None:
     """``scale`` by the gates of one image, (1, P, C): s = factor sigmoid(relu(mean(x) w1 + b1) w2 + b2)."""
-    s = excited(means(x), of)
+    s = excitation_gates(means(x), of)
     scale(x, s, torch.zeros_like(s), shortcut, relu, out)
 
 
-def excited(z: Tensor, of: Excitation) -> Tensor:
+def excitation_gates(z: Tensor, of: Excitation) -> Tensor:
     """The gates of the means (N, C): (N, C) float32, also under autocast."""
     with torch.autocast(z.device.type, enabled=False):
         hidden = torch.addmm(of.b1, z, of.w1).relu_()
@@ -119,7 +119,7 @@ def product(x: Tensor, w: Tensor, out: Tensor) -> Tensor:
     return torch.mm(x, w.t(), out=out)
 
 
-def normalized_product(x: Tensor, a: Tensor, b: Tensor, w: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+def normalized_matmul(x: Tensor, a: Tensor, b: Tensor, w: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
     """z = relu(x a + b) w', with the sums over its rows that the next batch norm needs.
 
     (M, C), (C,), (C,), (J, C), (J,) -> z (M, J) of x's dtype, and the sums of z - k and of its square, (2, J)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from excite.errors import refuse_unknown_options, require
-from excite.models.network import Network, feature, start_convolutions
+from excite.models.network import Network, feature, initialize_convolutions
 
 
 class ConvNorm(nn.Sequential):
@@ -124,8 +124,8 @@ class BNInception(Network):
             self.add_module(f"inception{name}", module)
             if name in LAST_AT_SIZE:
                 self.feature_info.append(feature(f"inception{name}", channels, LAST_AT_SIZE[name]))
-        self._finish(channels, num_classes)
-        start_convolutions(self)
+        self._add_head(channels, num_classes)
+        initialize_convolutions(self)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, in_chans, H, W) -> (N, 1024, H / 32, W / 32), after the last module."""

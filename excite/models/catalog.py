@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.insertion.insert import insert
-from excite.insertion.sites import Where
+from excite.insertion.sites import Selector
 from excite.models.fused_blocks import fuse
 from excite.models.head import replace_head
-from excite.models.registry import OWN
+from excite.models.registry import REGISTRY
 from excite.models.third_party import library_errors, without_compiler
 from excite.models.truncate import truncate
 
@@ -32,7 +32,7 @@ def create_model(
     image_size: int | None = None,
     attention: str | None = None,
     placement: str | Sequence[str] | None = None,
-    where: Where | None = None,
+    where: Selector | Sequence[Selector] | None = None,
     stages: int | Sequence[int] | None = None,
     attention_options: Mapping[str, Any] | None = None,
     truncate_after: str | None = None,
@@ -61,8 +61,8 @@ def create_model(
         ExciteError: for an unknown name or option, for images too small, for weights that are not to be had,
             for a network in which there is no known place for attention.
     """
-    library, bare = _find(name)
-    dense = takes_attention(name)
+    library, bare = _find_library(name)
+    dense = has_attention_options(name)
     if dense:
         if where is not None or stages is not None:
             hint = "say placement; or insert into timm's or torchvision's form, timm:densenet121"
@@ -72,7 +72,7 @@ def create_model(
             "placement": placement or "final",
             "attention_options": attention_options,
         }
-    build = {"excite": _own, "timm": _from_timm, "torchvision": _from_torchvision}[library]
+    build = {"excite": _from_excite, "timm": _from_timm, "torchvision": _from_torchvision}[library]
     model = fuse(build(bare, num_classes, in_chans, image_size, pretrained, model_options))
     smallest = getattr(model, "min_image_size", 1)
     if image_size is not None and image_size < smallest:
@@ -90,10 +90,10 @@ def create_model(
     )
 
 
-def takes_attention(name: str) -> bool:
+def has_attention_options(name: str) -> bool:
     """Whether the network is built with attention: excite's DenseNets are. Elsewhere it is inserted."""
-    library, bare = _find(name)
-    return library == "excite" and OWN[bare].dense
+    library, bare = _find_library(name)
+    return library == "excite" and REGISTRY[bare].dense
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -107,7 +107,7 @@ def input_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
     ImageNet's where the library declares none.
     """
-    library, bare = _find(name)
+    library, bare = _find_library(name)
     if library == "timm":
         from timm.models import get_pretrained_cfg
 
@@ -116,7 +116,7 @@ def input_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return IMAGENET
 
 
-def _own(
+def _from_excite(
     name: str,
     num_classes: int,
     in_chans: int,
@@ -125,10 +125,10 @@ def _own(
     options: dict[str, Any],
 ) -> nn.Module:
     small = image_size is not None and image_size <= LARGEST_FOR_CIFAR_STEM
-    if OWN[name].dense and small and not pretrained:
+    if REGISTRY[name].dense and small and not pretrained:
         options = {"stem": "cifar", **options}
     try:
-        model = OWN[name].build(num_classes=num_classes, in_chans=in_chans, **options)
+        model = REGISTRY[name].build(num_classes=num_classes, in_chans=in_chans, **options)
     except (TypeError, ValueError) as error:  # an option of the wrong type
         reason = str(error).partition("\n")[0]
         raise ExciteError(f"could not build the model: {reason}", where=name, exit_code=BAD_USAGE) from error
@@ -139,8 +139,8 @@ def _own(
 
 def _load_hub_weights(model: nn.Module, name: str, in_chans: int) -> None:
     """timm's ImageNet weights of the same name; the classifier's only where the classes are as many."""
-    if not OWN[name].pretrained:
-        have = ", ".join(other for other, row in OWN.items() if row.pretrained)
+    if not REGISTRY[name].pretrained:
+        have = ", ".join(other for other, row in REGISTRY.items() if row.pretrained)
         raise ExciteError("there are no pretrained weights for it", where=name, hint=f"there are for {have}")
     import timm
 
@@ -223,16 +223,16 @@ def _all_names() -> list[str]:
         import timm
         import torchvision
 
-    names = [f"excite:{name}" for name in OWN]
+    names = [f"excite:{name}" for name in REGISTRY]
     names += [f"timm:{name}" for name in timm.list_models()]
     names += [f"torchvision:{name}" for name in torchvision.models.list_models(module=torchvision.models)]
     return names
 
 
-def _find(name: str) -> tuple[str, str]:
+def _find_library(name: str) -> tuple[str, str]:
     """The library and its own name for a model; timm's may end in a tag, ``resnet50.a1_in1k``."""
     library, _, bare = name.rpartition(":")
-    if bare in OWN and library in ("", "excite"):
+    if bare in REGISTRY and library in ("", "excite"):
         return "excite", bare
     known = _all_names()
     for candidate in ("timm", "torchvision"):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from excite.errors import refuse_unknown_options, require
 from excite.models.fused_blocks import norm_add_relu, norm_relu
-from excite.models.network import Network, feature, start_convolutions
+from excite.models.network import Network, feature, initialize_convolutions
 
 
 class PaddedShortcut(nn.Module):
@@ -133,8 +133,8 @@ class CifarResNet(Network):
         if preactivation:
             self.bn2 = nn.BatchNorm2d(channels)
             self.feature_info[-1]["module"] = "bn2"
-        self._finish(channels, num_classes)
-        start_convolutions(self)
+        self._add_head(channels, num_classes)
+        initialize_convolutions(self)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, in_chans, H, W) -> (N, num_features, ceil(H / 4), ceil(W / 4)), after the last ReLU."""

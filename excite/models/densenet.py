@@ -16,16 +16,22 @@ from torch import Tensor, nn
 from excite.attention.registry import create_attention
 from excite.errors import refuse_unknown_options
 from excite.kernels.dense_block.forward import dense_block
-from excite.kernels.dense_block.inference import NormCoefficients
+from excite.kernels.dense_block.inference import PreparedLayers
 from excite.kernels.dense_block.workspace import is_convolution
 from excite.kernels.dispatch import has_no_hooks, select_backend
 from excite.kernels.norm_pool import norm_pool
-from excite.models.densenet_config import VARIANTS, attention_sites, check_options, compressed, smallest_image
-from excite.models.fused_blocks import is_plain_norm, norm_relu
+from excite.models.densenet_config import (
+    VARIANTS,
+    attention_sites,
+    check_options,
+    compressed_channels,
+    smallest_image_size,
+)
+from excite.models.fused_blocks import is_batch_norm, norm_relu
 from excite.models.network import Network, feature
 from excite.models.optimized_layers import OptimizedConv
 
-Attend = Callable[[int], nn.Module]
+AttentionFactory = Callable[[int], nn.Module]
 
 
 class DenseLayer(nn.Module):
@@ -35,7 +41,12 @@ class DenseLayer(nn.Module):
     """
 
     def __init__(
-        self, channels: int, growth_rate: int, bottleneck_size: int, drop_rate: float, attend: Attend | None
+        self,
+        channels: int,
+        growth_rate: int,
+        bottleneck_size: int,
+        drop_rate: float,
+        make_attention: AttentionFactory | None,
     ) -> None:
         super().__init__()
         width = bottleneck_size * growth_rate
@@ -45,7 +56,7 @@ class DenseLayer(nn.Module):
         self.norm2 = nn.BatchNorm2d(width)
         self.relu2 = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(width, growth_rate, 3, padding=1, bias=False)
-        self.attention = attend(growth_rate) if attend else None
+        self.attention = make_attention(growth_rate) if make_attention else None
         self.drop_rate = drop_rate
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,9 +70,9 @@ class DenseLayer(nn.Module):
 class DenseBlock(nn.ModuleDict):
     """Layers that each see all features before them: (N, C, H, W) -> (N, C + layers x k, H, W)."""
 
-    numbers: NormCoefficients | None = None
+    numbers: PreparedLayers | None = None
 
-    def keep_coefficients(self) -> None:
+    def keep_prepared_layers(self) -> None:
         """Keep what answering derives of the weights, which must no longer change until ``train()``."""
         self.numbers = []
 
@@ -91,21 +102,21 @@ class DenseBlock(nn.ModuleDict):
 class Transition(nn.Sequential):
     """Compression and pooling between blocks: (N, C, H, W) -> (N, out, H // 2, W // 2)."""
 
-    def __init__(self, channels: int, out_channels: int, attend: Attend | None) -> None:
+    def __init__(self, channels: int, out_channels: int, make_attention: AttentionFactory | None) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
         self.conv = nn.Conv2d(channels, out_channels, 1, bias=False)
         self.pool = nn.AvgPool2d(2)
-        if attend:
+        if make_attention:
             # A gate for a whole channel commutes with average pooling, and costs a quarter after it.
-            self.attention = attend(out_channels)
+            self.attention = make_attention(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, out, H // 2, W // 2)."""
         norm = self.norm
         fused = None
-        if is_plain_norm(norm) and self._pools_first():
+        if is_batch_norm(norm) and self._pools_first():
             fused = norm_pool(x, norm, self.pool)
         if fused is None:
             return super().forward(x)
@@ -115,7 +126,7 @@ class Transition(nn.Sequential):
     def _pools_first(self) -> bool:
         """Whether the layers are those it was made of: a 1x1 convolution alone commutes with pooling."""
         conv = self.conv
-        if isinstance(conv, OptimizedConv) and not conv.rectifies:
+        if isinstance(conv, OptimizedConv) and not conv.has_activation:
             conv = conv.conv
         own = [*self._modules, "attention"][:5] == ["norm", "relu", "conv", "pool", "attention"]
         return (
@@ -183,7 +194,7 @@ class DenseNet(Network):
         sites = attention_sites(placement)
         if attention is None:
             sites = frozenset()
-        attend = partial(_attend, attention or "", attention_options or {})
+        make_attention = partial(_create_attention, attention or "", attention_options or {})
 
         self.features = _stem(stem, in_chans, init_channels)
         tap, stride = ("norm0", 2) if stem == "imagenet" else ("conv0", 1)
@@ -194,24 +205,28 @@ class DenseNet(Network):
             block, tap = DenseBlock(), f"denseblock{number}"
             for layer in range(1, depth + 1):
                 block[f"denselayer{layer}"] = DenseLayer(
-                    channels, growth_rate, bottleneck_size, drop_rate, attend if "layer" in sites else None
+                    channels,
+                    growth_rate,
+                    bottleneck_size,
+                    drop_rate,
+                    make_attention if "layer" in sites else None,
                 )
                 channels += growth_rate
             self.features.add_module(tap, block)
             if "block" in sites or ("final" in sites and number == last):
                 tap = f"attention{number}"
-                self.features.add_module(tap, attend(channels))
+                self.features.add_module(tap, make_attention(channels))
             if number < last:
                 self.feature_info.append(feature(f"features.{tap}", channels, stride))
-                kept = compressed(channels, compression)
-                transition = Transition(channels, kept, attend if "transition" in sites else None)
+                kept = compressed_channels(channels, compression)
+                transition = Transition(channels, kept, make_attention if "transition" in sites else None)
                 self.features.add_module(f"transition{number}", transition)
                 channels, stride = kept, stride * 2
         # Always norm5, however many blocks there are: it is the name in everybody's weights.
         self.features.add_module("norm5", nn.BatchNorm2d(channels))
         self.feature_info.append(feature("features.norm5", channels, stride))
 
-        self._finish(channels, num_classes)
+        self._add_head(channels, num_classes)
         for name, module in self.features.named_modules():
             if isinstance(module, nn.Conv2d) and "attention" not in name:
                 nn.init.kaiming_normal_(module.weight)
@@ -222,7 +237,7 @@ class DenseNet(Network):
             return F.relu(self.features(x))
         layers = iter(self.features)
         for layer in layers:
-            if not is_plain_norm(layer):
+            if not is_batch_norm(layer):
                 x = layer(x)
                 continue
             relu = next(layers, None)
@@ -240,10 +255,10 @@ class DenseNet(Network):
     def min_image_size(self) -> int:
         """The smallest side, in pixels, that leaves every transition at least one pixel to pool."""
         stem = "imagenet" if "pool0" in dict(self.features.named_children()) else "cifar"
-        return smallest_image(stem, len(self.feature_info) - 1)
+        return smallest_image_size(stem, len(self.feature_info) - 1)
 
 
-def _attend(name: str, options: Mapping[str, Any], channels: int) -> nn.Module:
+def _create_attention(name: str, options: Mapping[str, Any], channels: int) -> nn.Module:
     """An attention module whose random start leaves the rest of the network's untouched.
 
     So the arms of a study with the same seed share every weight that they have in common.

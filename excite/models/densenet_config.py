@@ -81,12 +81,12 @@ def attention_sites(placement: str | Sequence[str]) -> frozenset[str]:
     return frozenset(names)
 
 
-def compressed(channels: int, compression: float) -> int:
+def compressed_channels(channels: int, compression: float) -> int:
     """The channels that a transition keeps."""
     return max(1, int(channels * compression))
 
 
-def smallest_image(stem: str, blocks: int) -> int:
+def smallest_image_size(stem: str, blocks: int) -> int:
     """The smallest side, in pixels, that leaves every transition at least one pixel to pool."""
     # Transitions halve and round down; the two strides of the ImageNet stem halve and round up.
     after_stem = 2 ** (blocks - 1)

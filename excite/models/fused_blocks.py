@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from excite.kernels.dispatch import has_no_hooks, select_backend
-from excite.kernels.norm_gate import can_fuse, norm_gate
+from excite.kernels.norm_gate import can_fuse_attention, norm_gate
 
 if TYPE_CHECKING:
     _Module = nn.Module
@@ -76,17 +76,17 @@ class FusedBlock(_Module):
 
     def _fits(self, x: Tensor) -> bool:
         """Whether nothing in the block is other than its layout says, and nobody looks at its norms."""
-        if select_backend(x) is None or not self.is_bare():
+        if select_backend(x) is None or not self.is_unmodified():
             return False
         norms = [getattr(self, norm) for _, norm, _ in self.layout.layers]
         activations = [getattr(self, act) for *_, act in self.layout.layers]
         pairs = list(zip(norms[:-1], activations[:-1], strict=True))
-        if not all(is_plain_norm(norm) and type(relu) is nn.ReLU for norm, relu in pairs):
+        if not all(is_batch_norm(norm) and type(relu) is nn.ReLU for norm, relu in pairs):
             return False
-        plain = can_gate(norms[-1]) and type(activations[-1]) is nn.ReLU
+        plain = can_fuse_norm(norms[-1]) and type(activations[-1]) is nn.ReLU
         return plain and has_no_hooks(*norms, *activations)
 
-    def is_bare(self) -> bool:
+    def is_unmodified(self) -> bool:
         """Whether the block is its layers and a shortcut and no more."""
         if self.layout.attention and getattr(self, self.layout.attention) is not None:
             return False
@@ -100,7 +100,7 @@ class FusedBlock(_Module):
 
 def norm_relu(norm: nn.Module, x: Tensor) -> Tensor:
     """ReLU(norm(x)), in one operator where there is one."""
-    fused = norm_gate(x, norm, relu=True) if is_plain_norm(norm) and has_no_hooks(norm) else None
+    fused = norm_gate(x, norm, relu=True) if is_batch_norm(norm) and has_no_hooks(norm) else None
     if fused is not None:
         return fused
     y = norm(x)
@@ -110,12 +110,12 @@ def norm_relu(norm: nn.Module, x: Tensor) -> Tensor:
 def norm_add_relu(norm: nn.Module, x: Tensor, shortcut: Tensor) -> Tensor:
     """ReLU(norm(x) + shortcut), attention after the norm included, in one operator where there is one."""
     fused = None
-    if can_gate(norm) and has_no_hooks(norm):
+    if can_fuse_norm(norm) and has_no_hooks(norm):
         fused = norm_gate(x, cast(nn.BatchNorm2d, norm), attention_of(norm), shortcut=shortcut, relu=True)
     return F.relu(norm(x) + shortcut, inplace=True) if fused is None else fused
 
 
-def is_plain_norm(norm: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
+def is_batch_norm(norm: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
     """Whether it is ``nn.BatchNorm2d`` itself: subclasses may do more."""
     return type(norm) is nn.BatchNorm2d
 
@@ -125,12 +125,12 @@ def attention_of(norm: nn.Module) -> nn.Module | None:
     return getattr(norm, "attention", None)
 
 
-def can_gate(norm: nn.Module) -> bool:
+def can_fuse_norm(norm: nn.Module) -> bool:
     """Whether it is a batch norm, or one with inserted attention whose gates come from the means."""
     attention = attention_of(norm)
     if attention is None:
-        return is_plain_norm(norm)
-    return getattr(norm, "plain", None) is nn.BatchNorm2d and can_fuse(attention)
+        return is_batch_norm(norm)
+    return getattr(norm, "plain", None) is nn.BatchNorm2d and can_fuse_attention(attention)
 
 
 def fuse(model: nn.Module) -> nn.Module:

@@ -13,7 +13,7 @@ from excite.errors import require
 class Network(nn.Module):
     """Images (N, in_chans, H, W) -> logits (N, num_classes): features, global average pool, one linear layer.
 
-    A subclass builds its layers, fills ``feature_info``, calls ``_finish`` and defines ``forward_features``.
+    A subclass builds its layers, fills ``feature_info``, calls ``_add_head``, defines ``forward_features``.
     """
 
     head_name = "classifier"  # what the linear layer is called in weights files
@@ -21,7 +21,7 @@ class Network(nn.Module):
     num_classes: int
     feature_info: list[dict[str, Any]]
 
-    def _finish(self, channels: int, num_classes: int) -> None:
+    def _add_head(self, channels: int, num_classes: int) -> None:
         self.num_features = channels
         self.num_classes = num_classes
         self.add_module(self.head_name, self._head(num_classes))
@@ -65,7 +65,7 @@ def feature(module: str, channels: int, reduction: int) -> dict[str, Any]:
     return {"num_chs": channels, "reduction": reduction, "module": module}
 
 
-def start_convolutions(network: nn.Module) -> None:
+def initialize_convolutions(network: nn.Module) -> None:
     """Kaiming-normal weights that keep the variance of gradients through ReLUs, as in the ResNet papers."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from excite.attention.parts import is_plain_layer
 from excite.attention.squeeze_excitation import SqueezeExcitation
 from excite.kernels.dispatch import select_backend
-from excite.kernels.prepacked import NOTHING, After, PrepackedConv, PrepackedLinear
-from excite.kernels.reference import Excitation, excited, rows
+from excite.kernels.prepacked import NO_ACTIVATION, Activation, PrepackedConv, PrepackedLinear
+from excite.kernels.reference import Excitation, excitation_gates, rows
 
 
 class OptimizedLayer(nn.Module):
@@ -36,28 +36,28 @@ class OptimizedLayer(nn.Module):
 class OptimizedConv(OptimizedLayer):
     """A convolution and the activation after it, in one operator: (N, C, H, W) -> (N, out, h, w)."""
 
-    def __init__(self, conv: nn.Conv2d, after: After = NOTHING) -> None:
+    def __init__(self, conv: nn.Conv2d, after: Activation = NO_ACTIVATION) -> None:
         super().__init__()
         self.conv = conv
         self.ready = PrepackedConv(conv, after)
 
     @property
-    def rectifies(self) -> bool:
+    def has_activation(self) -> bool:
         """Whether an activation is in it."""
-        return self.ready.after != NOTHING
+        return self.ready.after != NO_ACTIVATION
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.ready(_given(x))
+        return self.ready(_autocast_input(x))
 
     def plus(self, x: Tensor, shortcut: Tensor) -> Tensor:
         """ReLU(conv(x) + shortcut), without the convolution's own activation."""
-        return self.ready.plus(_given(x), shortcut)
+        return self.ready.plus(_autocast_input(x), shortcut)
 
     def forget(self) -> None:
         self.ready.forget()
 
 
-class OptimizedGate(OptimizedLayer):
+class OptimizedAttention(OptimizedLayer):
     """Attention that sees channel means alone: s x, (N, C, H, W), same dtype and memory."""
 
     def __init__(self, attention: nn.Module) -> None:
@@ -88,7 +88,7 @@ class OptimizedGate(OptimizedLayer):
     def gates(self, means: Tensor) -> Tensor:
         """s from the means over pixels, (N, C) -> (N, C), in float32, outside autocast."""
         if (of := self._excitation()) is not None:
-            return excited(means, of)
+            return excitation_gates(means, of)
         found: Tensor = self.attention.gates(means[:, :, None, None])  # type: ignore[operator]
         return found.flatten(1)
 
@@ -120,7 +120,10 @@ class OptimizedBlock(OptimizedLayer):
     """
 
     def __init__(
-        self, convolutions: Sequence[OptimizedConv], gate: OptimizedGate | None, downsample: nn.Module | None
+        self,
+        convolutions: Sequence[OptimizedConv],
+        gate: OptimizedAttention | None,
+        downsample: nn.Module | None,
     ) -> None:
         super().__init__()
         *first, self.last = convolutions
@@ -128,7 +131,7 @@ class OptimizedBlock(OptimizedLayer):
         self.gate, self.downsample = gate, downsample
         conv = self.last.conv
         pointwise = conv.kernel_size == conv.stride == (1, 1) and conv.padding == (0, 0) and conv.groups == 1
-        self.of_means = PrepackedLinear(conv.weight.flatten(1), conv.bias) if pointwise else None
+        self.mean_layer = PrepackedLinear(conv.weight.flatten(1), conv.bias) if pointwise else None
 
     def forward(self, x: Tensor) -> Tensor:
         narrow = self.first(x)
@@ -142,24 +145,26 @@ class OptimizedBlock(OptimizedLayer):
         return self._gated(self.gate, narrow, shortcut, backend)
 
     def forget(self) -> None:
-        if self.of_means is not None:
-            self.of_means.forget()
+        if self.mean_layer is not None:
+            self.mean_layer.forget()
 
-    def _gated(self, gate: OptimizedGate, narrow: Tensor, shortcut: Tensor, backend: ModuleType) -> Tensor:
+    def _gated(
+        self, gate: OptimizedAttention, narrow: Tensor, shortcut: Tensor, backend: ModuleType
+    ) -> Tensor:
         u, out = self.last(narrow), torch.empty_like(shortcut)
         if not gate.one(u, shortcut, backend, out):
             s = self._gates(gate, narrow, u, backend)
             backend.scale(rows(u), s, torch.zeros_like(s), rows(shortcut), True, rows(out))
         return out
 
-    def _gates(self, gate: OptimizedGate, narrow: Tensor, u: Tensor, backend: ModuleType) -> Tensor:
+    def _gates(self, gate: OptimizedAttention, narrow: Tensor, u: Tensor, backend: ModuleType) -> Tensor:
         """(N, C), from whichever is quicker to read, u or the last convolution's input and weight."""
-        if self.of_means is not None and narrow.numel() + 2 * self.of_means.weight.numel() < u.numel():
-            return gate.gates(self.of_means(backend.means(rows(narrow))))
+        if self.mean_layer is not None and narrow.numel() + 2 * self.mean_layer.weight.numel() < u.numel():
+            return gate.gates(self.mean_layer(backend.means(rows(narrow))))
         return gate.gates(backend.means(rows(u)))
 
 
-def _given(x: Tensor) -> Tensor:
+def _autocast_input(x: Tensor) -> Tensor:
     """In the dtype that autocast asks for, and in channels-last memory."""
     kind = x.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype

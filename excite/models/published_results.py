@@ -16,7 +16,7 @@ SE_PAPER = "arXiv 1709.01507"
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedResult:
     """One network as published. Figures that no paper gives are None.
 
     Args:
@@ -49,12 +49,12 @@ class Published:
     difference: str = ""
 
 
-_cifar = partial(Published, image_size=32, num_classes=10, dataset="CIFAR-10")
+_cifar = partial(PublishedResult, image_size=32, num_classes=10, dataset="CIFAR-10")
 
 # The parameters of ResNet-50 stand in the ablations of the SE paper; they are of the same two networks, but
 # the errors there come from another recipe and are not these.
-PUBLISHED: Sequence[Published] = (
-    Published(
+PUBLISHED: Sequence[PublishedResult] = (
+    PublishedResult(
         "ResNet-50",
         "resnet50_v1",
         parameters=25.6,
@@ -65,7 +65,7 @@ PUBLISHED: Sequence[Published] = (
         plain=(24.80, 7.48),
         se=(23.29, 6.62),
     ),
-    Published(
+    PublishedResult(
         "ResNet-101",
         "resnet101_v1",
         gmacs=7.58,
@@ -74,7 +74,7 @@ PUBLISHED: Sequence[Published] = (
         plain=(23.17, 6.52),
         se=(22.38, 6.07),
     ),
-    Published(
+    PublishedResult(
         "ResNet-152",
         "resnet152_v1",
         gmacs=11.30,
@@ -83,7 +83,7 @@ PUBLISHED: Sequence[Published] = (
         plain=(22.42, 6.34),
         se=(21.57, 5.73),
     ),
-    Published(
+    PublishedResult(
         "ResNeXt-50 (32x4d)",
         "resnext50_32x4d",
         gmacs=4.24,
@@ -92,7 +92,7 @@ PUBLISHED: Sequence[Published] = (
         plain=(22.11, 5.90),
         se=(21.10, 5.49),
     ),
-    Published(
+    PublishedResult(
         "ResNeXt-101 (32x4d)",
         "resnext101_32x4d",
         gmacs=7.99,
@@ -101,7 +101,7 @@ PUBLISHED: Sequence[Published] = (
         plain=(21.18, 5.57),
         se=(20.70, 5.01),
     ),
-    Published(
+    PublishedResult(
         "VGG-16 (BN)",
         "vgg16_bn",
         gmacs=15.47,
@@ -109,7 +109,7 @@ PUBLISHED: Sequence[Published] = (
         plain=(27.02, 8.81),
         se=(25.22, 7.70),
     ),
-    Published(
+    PublishedResult(
         "BN-Inception",
         "bn_inception",
         gmacs=2.03,
@@ -118,7 +118,7 @@ PUBLISHED: Sequence[Published] = (
         plain=(25.38, 7.89),
         se=(24.23, 7.14),
     ),
-    Published(
+    PublishedResult(
         "Inception-ResNet-v2",
         "inception_resnet_v2",
         image_size=299,
@@ -129,7 +129,7 @@ PUBLISHED: Sequence[Published] = (
         se=(19.80, 4.79),
         difference="the form that Google released, at its 299 pixels; the SE paper does not give its own's",
     ),
-    Published(
+    PublishedResult(
         "MobileNet",
         "mobilenetv1_100",
         parameters=4.2,
@@ -141,7 +141,7 @@ PUBLISHED: Sequence[Published] = (
         se=(25.3, 7.7),
         source=f"{SE_PAPER}, table 3",
     ),
-    Published(
+    PublishedResult(
         "ShuffleNet",
         "shufflenet_v1_x1_0",
         parameters=1.8,
@@ -155,7 +155,7 @@ PUBLISHED: Sequence[Published] = (
         difference="0.140 G stands for all 1x forms, with three groups its own paper counts 0.137 G; "
         "1.87 M parameters, 2.48 M with SE, seem cut to 1.8 M and 2.4 M",
     ),
-    Published(
+    PublishedResult(
         "SENet-154",
         "legacy_senet154",
         se=(18.68, 4.47),
@@ -197,7 +197,7 @@ PUBLISHED: Sequence[Published] = (
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredCost:
     """A published network beside ours; what was not measured is None.
 
     Args:
@@ -205,14 +205,14 @@ class Measured:
         se_parameters, se_multiply_adds: of ours with SE.
     """
 
-    published: Published
+    published: PublishedResult
     parameters: int | None = None
     multiply_adds: int | None = None
     se_parameters: int | None = None
     se_multiply_adds: int | None = None
 
 
-def measure(row: Published, insert: Callable[[nn.Module], nn.Module] | None = None) -> Measured:
+def measure(row: PublishedResult, insert: Callable[[nn.Module], nn.Module] | None = None) -> MeasuredCost:
     """Builds the network of a row, without memory for its weights, and counts.
 
     Args:
@@ -230,14 +230,14 @@ def measure(row: Published, insert: Callable[[nn.Module], nn.Module] | None = No
             with torch.device("meta"):
                 model = insert(model)
             se = summarize(model, row.image_size)
-    return Measured(row, *_totals(plain), *_totals(se))
+    return MeasuredCost(row, *_totals(plain), *_totals(se))
 
 
 def _totals(summary: Summary | None) -> tuple[int | None, int | None]:
     return (None, None) if summary is None else (summary.parameters, summary.multiply_adds)
 
 
-def measure_all(insert: Callable[[nn.Module], nn.Module] | None = None) -> list[Measured]:
+def measure_all(insert: Callable[[nn.Module], nn.Module] | None = None) -> list[MeasuredCost]:
     """Every published row, in the papers' order; ``insert`` as in ``measure``."""
     return [measure(row, insert) for row in PUBLISHED]
 

@@ -43,7 +43,7 @@ def _dense(name: str, facts: Variant) -> RegisteredModel:
     )
 
 
-OWN: Mapping[str, RegisteredModel] = {
+REGISTRY: Mapping[str, RegisteredModel] = {
     **{name: _dense(name, facts) for name, facts in VARIANTS.items()},
     "resnet50_v1": RegisteredModel(resnet_v1.resnet50_v1, 25_557_032, 3_857_973_248),
     "resnet101_v1": RegisteredModel(resnet_v1.resnet101_v1, 44_549_160, 7_570_194_432),

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from excite.errors import refuse_unknown_options, require
-from excite.models.network import Network, feature, start_convolutions
+from excite.models.network import Network, feature, initialize_convolutions
 
 # Channels of the three stages by number of groups: the paper's table 1, for about the same cost.
 CHANNELS: Mapping[int, tuple[int, int, int]] = {
@@ -99,8 +99,8 @@ class ShuffleNetV1(Network):
                 channels = width
             self.add_module(f"stage{number}", stage)
             self.feature_info.append(feature(f"stage{number}", channels, 2 ** (number + 1)))
-        self._finish(channels, num_classes)
-        start_convolutions(self)
+        self._add_head(channels, num_classes)
+        initialize_convolutions(self)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, in_chans, H, W) -> (N, num_features, H / 32, W / 32), after the last ReLU."""

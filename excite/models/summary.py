@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from excite.errors import ExciteError
-from excite.insertion.copying import copied
+from excite.insertion.copying import deep_copy
 
 
 @dataclass(frozen=True)
@@ -170,4 +170,4 @@ def _on_meta(model: nn.Module) -> nn.Module:
     for tensor in tensors:
         empty = torch.empty_like(tensor, device="meta", requires_grad=False)
         memo[id(tensor)] = nn.Parameter(empty, False) if isinstance(tensor, nn.Parameter) else empty
-    return copied(model, memo).eval()
+    return deep_copy(model, memo).eval()

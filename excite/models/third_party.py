@@ -17,7 +17,7 @@ import torch
 
 from excite.errors import BAD_USAGE, ExciteError
 
-PATIENCE = 5.0  # seconds to wait for the hub's host
+CONNECT_TIMEOUT = 5.0  # seconds to wait for the hub's host
 
 
 @contextmanager
@@ -34,11 +34,11 @@ def library_errors(name: str, *, fetching: bool = False) -> Iterator[None]:
     before = constants.HF_HUB_OFFLINE
     try:
         if fetching and not before:
-            constants.HF_HUB_OFFLINE = not _reachable(constants.ENDPOINT)
+            constants.HF_HUB_OFFLINE = not _is_reachable(constants.ENDPOINT)
         yield
     except Exception as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
-        if _is_from_the_network(error):
+        if _is_network_error(error):
             raise ExciteError(
                 f"could not fetch the pretrained weights: {reason}",
                 where=name,
@@ -49,20 +49,20 @@ def library_errors(name: str, *, fetching: bool = False) -> Iterator[None]:
         constants.HF_HUB_OFFLINE = before
 
 
-def _reachable(endpoint: str) -> bool:
+def _is_reachable(endpoint: str) -> bool:
     """Whether the hub's host answers; behind a proxy only the client itself can tell."""
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
         return True
     address = urlsplit(endpoint)
     port = address.port or (80 if address.scheme == "http" else 443)
     try:
-        with socket.create_connection((address.hostname or "", port), timeout=PATIENCE):
+        with socket.create_connection((address.hostname or "", port), timeout=CONNECT_TIMEOUT):
             return True
     except OSError:
         return False
 
 
-def _is_from_the_network(error: Exception) -> bool:
+def _is_network_error(error: Exception) -> bool:
     # By package, because the HTTP library under the hubs has changed before: requests, httpx, httpx2.
     packages = {ancestor.__module__.partition(".")[0] for ancestor in type(error).__mro__}
     clients = {"urllib", "urllib3", "http", "requests", "httpx", "httpx2", "httpcore", "huggingface_hub"}
@@ -84,19 +84,19 @@ def without_compiler() -> Iterator[None]:
     if _COMPILER in sys.modules:
         yield
         return
-    finder, disable = _Aside(), torch.compiler.disable
-    sys.modules[_UTILS] = _Later(_UTILS)
+    finder, disable = _CompilerFinder(), torch.compiler.disable
+    sys.modules[_UTILS] = _LazyModule(_UTILS)
     sys.meta_path.insert(0, finder)
-    torch.compiler.disable = _disable
+    torch.compiler.disable = _disable_without_reason
     try:
         yield
     finally:
         torch.compiler.disable = disable
         sys.meta_path.remove(finder)
-        _make_room()
+        _remove_lazy_module()
 
 
-class _Later(ModuleType):
+class _LazyModule(ModuleType):
     """Stands for a module whose functions are wanted, but not yet."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -104,25 +104,25 @@ class _Later(ModuleType):
             raise AttributeError(name)
 
         def later(*args: Any, **options: Any) -> Any:
-            _make_room()
+            _remove_lazy_module()
             return getattr(importlib.import_module(self.__name__), name)(*args, **options)
 
         return later
 
 
-class _Aside(MetaPathFinder):
+class _CompilerFinder(MetaPathFinder):
     """Makes room when the compiler itself is imported."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
         if name == _COMPILER:
-            _make_room()
+            _remove_lazy_module()
 
 
-def _disable(fn: Any = None, recursive: bool = True, *, reason: str | None = None) -> Any:
+def _disable_without_reason(fn: Any = None, recursive: bool = True, *, reason: str | None = None) -> Any:
     """``torch.compiler.disable`` as torch itself uses it, without a reason to be told."""
     return torch._disable_dynamo(fn, recursive)
 
 
-def _make_room() -> None:
-    if isinstance(sys.modules.get(_UTILS), _Later):
+def _remove_lazy_module() -> None:
+    if isinstance(sys.modules.get(_UTILS), _LazyModule):
         del sys.modules[_UTILS]

@@ -52,7 +52,7 @@ def truncate(model: nn.Module, after: str, *, num_classes: int) -> nn.Module:
     return model
 
 
-def last_whole_block(model: nn.Module, missing: Collection[str]) -> str | None:
+def last_complete_block(model: nn.Module, missing: Collection[str]) -> str | None:
     """The last block that runs before any that lacks weights; None where at most the head lacks them.
 
     Blocks are modules with a number for a name.

@@ -14,7 +14,7 @@ from excite.errors import ExciteError
 from excite.system.files import write_bytes
 
 # Batch norm's count of steps: it changes no output, and files from other frameworks never have it.
-_UNIMPORTANT = "num_batches_tracked"
+_OPTIONAL_SUFFIX = "num_batches_tracked"
 
 METADATA_OPTIONS = ("pad_type",)  # options of timm's networks that change no shape
 
@@ -99,7 +99,7 @@ def load_weights(model: nn.Module, path: str | Path) -> WeightsReport:
     missing = [
         name
         for name, tensor in wanted.items()
-        if name not in found and id(tensor) not in held and not name.endswith(_UNIMPORTANT)
+        if name not in found and id(tensor) not in held and not name.endswith(_OPTIONAL_SUFFIX)
     ]
     return WeightsReport(
         loaded=tuple(name for name in wanted if name in fitting),

@@ -1,6 +1,7 @@
-"""Cross-validation: one training for each fold, and every image tested once by a model that never saw it.
+"""Cross-validation: one training per fold, so that every image is tested once by a network that never saw it.
 
-The networks of all folds together are the run's classifier (``runs/ensemble_weights.py``)."""
+The networks of all folds together are the classifier of the run (``runs/ensemble_weights.py``).
+"""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ from excite.runs.derive import architecture_of, evaluation_spec_of
 from excite.runs.environment import environment
 from excite.runs.label_candidates import write_candidates
 from excite.runs.prediction_table import prediction_rows
-from excite.runs.run import Run, new_run_folder
+from excite.runs.run import Run, create_run_folder
 from excite.system.devices import choose_device
 from excite.system.files import write_text
 from excite.system.malloc import keep_heap
@@ -44,19 +45,21 @@ HELPER = "import sys; from excite.pipeline.cross_validation import help_with; he
 
 
 def cross_validate(config: TrainConfig, *, resume: bool = False, display: Display | None = None) -> Run:
-    """Train all folds of all repeats and measure their test predictions together.
+    """Train all folds of all repeats, and evaluate their test predictions together.
 
-    Under torchrun each process trains other folds; so do ``config.jobs`` processes of this machine.
+    Under torchrun, each process trains different folds; so do ``config.jobs`` processes on this machine.
 
     Args:
-        resume: go on with the cross-validation in ``config.out``: finished folds are kept, a begun one is
-            resumed.
+        config: the options; those that are ``auto`` or None are resolved.
+        resume: continue the cross-validation in ``config.out``: finished folds stay, and those that were
+            begun are resumed.
+        display: the progress display; None: none.
 
     Returns:
-        the run; its folds are ``run.fold(repeat, fold)``.
+        the finished run; its folds are ``run.fold(repeat, fold)``.
 
     Raises:
-        ExciteError: for data or options that cannot be trained on, and when a signal stops it.
+        ExciteError: for data or options that cannot be trained on, and when a signal stops the training.
     """
     display = display or Display()
     keep_heap()
@@ -71,7 +74,9 @@ def cross_validate(config: TrainConfig, *, resume: bool = False, display: Displa
             world.barrier()
         jobs = run.config.jobs
         if jobs > 1:
-            shown.note(f"{jobs} folds at once; the others' progress is in {run.path}/helper-*.log")
+            shown.note(
+                f"training {jobs} folds at a time; see {run.path}/helper-*.log for the progress of the others"
+            )
         with helpers(jobs - 1, HELPER, run.path), _threads(jobs):
             _train_folds(run, World(local_rank=world.local_rank), shown)
         if world.first and not run.finished:
@@ -81,7 +86,7 @@ def cross_validate(config: TrainConfig, *, resume: bool = False, display: Displa
 
 
 def help_with(folder: str) -> None:
-    """Train folds of a cross-validation that another process began, as long as there are free ones."""
+    """Train folds of a cross-validation that another process began, until all are finished."""
     from excite.system.progress import ConsoleDisplay
 
     run = Run.open(folder)
@@ -90,26 +95,26 @@ def help_with(folder: str) -> None:
 
 
 def _begin(config: TrainConfig, folder: Path, display: Display) -> Path:
-    """Audit the data, settle the options, draw the folds, and write them down for every process."""
+    """Audit the data, resolve the options, draw the folds, and write them for every process."""
     assert config.folds is not None
     config = config.replace(test_fraction=1 / config.folds)
-    found = prepare_data(config, folder, display)
-    images = found.grouped()
+    audited = prepare_data(config, folder, display)
+    images = audited.grouped()
     config, reasons = resolve(config, images)
     assert config.folds is not None
-    numbers = repeated_folds(images, config.folds, config.repeats, seed=config.seed, method=config.split)
+    folds = repeated_folds(images, config.folds, config.repeats, seed=config.seed, method=config.split)
     if images.splits:
-        display.note("the data's own split is not used: every image is tested in one of the folds")
+        display.note("the split of the data set is not used: every image is tested in one of the folds")
     for reason in reasons:
         display.note(reason)
     classes = len(images.classes)
     with torch.random.fork_rng(devices=()):
         check_input(create_model(**architecture_of(config, classes)), config, classes)
-    columns = {f"fold_{repeat}": numbers[:, repeat] for repeat in range(config.repeats)}
-    path = new_run_folder(folder)
+    columns = {f"fold_{repeat}": folds[:, repeat] for repeat in range(config.repeats)}
+    path = create_run_folder(folder)
     run = Run(path)
     images.with_columns(split="", **columns).save(path / "manifest.csv")
-    run.write_json("audit.json", found.to_dict())
+    run.write_json("audit.json", audited.to_dict())
     run.write_json(
         "environment.json", environment(config.device, torch.get_num_threads(), config.jobs, config.seed)
     )
@@ -127,7 +132,7 @@ def _train_folds(run: Run, world: World, display: Display) -> None:
         display.note(f"repeat {repeat}, fold {fold}: {index + 1} of {len(cells)}")
         cell = run.fold(repeat, fold)
         parts = _parts(images, repeat, fold)
-        # A fold can be trained again by itself: its data are its own manifest.
+        # With its own manifest as data, a fold can be trained again on its own.
         options = config.replace(
             data=str(cell.path / "manifest.csv"),
             out=str(cell.path),
@@ -137,28 +142,27 @@ def _train_folds(run: Run, world: World, display: Display) -> None:
             repeats=1,
             jobs=1,
         )
-        begun = (cell.path / "config.yaml").is_file()
-        run_experiment(options, resume=begun, display=display, images=parts, world=world)
+        resume = (cell.path / "config.yaml").is_file()
+        run_experiment(options, resume=resume, display=display, images=parts, world=world)
 
     train_next_folds([run.fold(*cell) for cell in cells], train)
 
 
 def _images(run: Run) -> Manifest:
-    """All images, in the order of classes that every fold's network has."""
+    """All images, with the class order of every fold's network."""
     from excite.data.reading import read_manifest
 
     return read_manifest(run.path / "manifest.csv", complete=False)
 
 
 def _parts(images: Manifest, repeat: int, fold: int) -> Manifest:
-    """One fold as test; the rest as train, of which the experiment takes its validation images."""
+    """One fold as test images, the rest as training images; validation images are drawn from these later."""
     held_out = images.table[f"fold_{repeat}"].astype(int) == fold
     return images.with_columns(split=np.where(held_out, "test", "train"))
 
 
 def _finalize(run: Run, display: Display) -> None:
-    """Pool the folds' test predictions and measure them; write figures of all folds, what they make together
-    as an ensemble, and which labels they doubt."""
+    """Evaluate the pooled test predictions; write metrics, the ensemble, and the label candidates."""
     config = run.config
     assert config.folds is not None
     pooled: list[Predictions] = []
@@ -170,27 +174,27 @@ def _finalize(run: Run, display: Display) -> None:
         rows += [_row(run, fold, repeat, number) for number, fold in enumerate(folds)]
         name = "predictions.csv" if repeat == 0 else f"repeat-{repeat}/predictions.csv"
         numbers = [number for number, part in enumerate(tested) for _ in range(len(part))]
-        together = zip(prediction_rows(pooled[-1]), numbers, strict=True)
-        run.write_table(name, [{**row, "fold": number} for row, number in together])
+        numbered = zip(prediction_rows(pooled[-1]), numbers, strict=True)
+        run.write_table(name, [{**row, "fold": number} for row, number in numbered])
     spec = evaluation_spec_of(config)
     table = _images(run).table.set_index("path")
     columns = {name: table.loc[list(pooled[0].paths or ()), name].tolist() for name in spec.subgroups}
-    figures = evaluate_predictions(pooled[0], spec.without_validation(), temperature=None, columns=columns)
+    test = evaluate_predictions(pooled[0], spec.without_validation(), temperature=None, columns=columns)
     if config.repeats > 1:
-        figures |= measure_repeats(pooled)
-        if "photos" in figures:
-            figures["photos"] |= measure_repeats([repeat.by_photo() for repeat in pooled])
-    figures["duplicates_in_train"] = sum(row["duplicates_in_train"] for row in rows[: config.folds])
+        test |= measure_repeats(pooled)
+        if "photos" in test:
+            test["photos"] |= measure_repeats([repeat.by_photo() for repeat in pooled])
+    test["duplicates_in_train"] = sum(row["duplicates_in_train"] for row in rows[: config.folds])
     members = [Run(run.path / row["run"]) for row in rows]
     out_of_fold = mean_of_repeats(pooled)
-    found = {"test": figures, "folds": rows, "corrected": _corrected(rows)}
-    found["ensemble"] = write_ensemble(run, members, out_of_fold, display)
-    found["label_noise"] = write_candidates(run, out_of_fold)
-    run.write_json("metrics.json", found)
+    metrics = {"test": test, "folds": rows, "corrected": _corrected(rows)}
+    metrics["ensemble"] = write_ensemble(run, members, out_of_fold, display)
+    metrics["label_noise"] = write_candidates(run, out_of_fold)
+    run.write_json("metrics.json", metrics)
 
 
 def _row(run: Run, fold: Run, repeat: int, number: int) -> dict[str, Any]:
-    """A fold's figures; where it was fine-tuned, ``share`` is that of the tuned weights in those it kept."""
+    """The metrics of a fold; with fine-tuning also the ``fraction`` of fine-tuned weights in the final."""
     test = fold.metrics["test"]
     return {
         "repeat": repeat,
@@ -201,24 +205,28 @@ def _row(run: Run, fold: Run, repeat: int, number: int) -> dict[str, Any]:
         "groups": test["groups"],
         "duplicates_in_train": test["duplicates_in_train"],
         **{name: test[name]["value"] for name in CORRECTED},
-        **({"share": fold.read_json("shifts.json")["share"]} if fold.config.recipe == "finetune" else {}),
+        **(
+            {"fraction": fold.read_json("robustness.json")["fraction"]}
+            if fold.config.recipe == "finetune"
+            else {}
+        ),
     }
 
 
 def _corrected(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Means over folds with the variance of Nadeau and Bengio; of figures that every fold has."""
+    """Means over folds with the variance of Nadeau and Bengio 2003, of the metrics that every fold has."""
     train, test = (float(np.mean([row[size] for row in rows])) for size in ("train", "n"))
-    found = {}
+    means = {}
     for name in CORRECTED:
         values = [row[name] for row in rows]
         if None not in values:
-            found[name] = asdict(corrected_mean(values, train=train, test=test))
-    return found
+            means[name] = asdict(corrected_mean(values, train=train, test=test))
+    return means
 
 
 @contextlib.contextmanager
 def _threads(jobs: int) -> Iterator[None]:
-    """Each of several jobs takes its share of the threads."""
+    """Divide the threads among the jobs."""
     before = torch.get_num_threads()
     if jobs > 1:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))

@@ -1,4 +1,4 @@
-"""The classifier of a cross-validation: temperature and thresholds chosen on out-of-fold predictions."""
+"""The ensemble of a cross-validation: temperature and thresholds are chosen on out-of-fold predictions."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ from excite.runs.run import Run
 from excite.system.files import sha256_of
 from excite.system.progress import Display
 
-NEVER_SURE = float(np.nextafter(1.0, 2.0))  # no probability reaches it
+ALWAYS_ABSTAIN = float(np.nextafter(1.0, 2.0))  # above every probability
 
 
 def write_ensemble(
     run: Run, members: Sequence[Run], out_of_fold: Predictions, display: Display
 ) -> dict[str, Any]:
-    """Write a cross-validation's ``classifier.json``, and ``val_predictions.csv`` that thresholds are chosen
-    with.
+    """Write ``classifier.json`` of a cross-validation, and ``val_predictions.csv``.
 
-    Temperature and thresholds are chosen on the out-of-fold predictions: each image by members that had not
-    seen it, one a repeat. The ensemble has more members than that, whose mean is less sure and usually at
-    least as often right, so what is chosen tends to the side of doubt. The figures of the cross-validation
-    are not touched.
+    Temperature and thresholds are chosen on the out-of-fold predictions: of each image by the members that
+    were not trained on it, one per repeat. The mean of all members is less confident and usually at least as
+    accurate, so the thresholds are conservative. The metrics of the cross-validation do not change.
 
     Args:
-        out_of_fold: the mean over repeats, as ``mean_of_repeats`` gives it.
+        run: the cross-validation.
+        members: the runs of all folds.
+        out_of_fold: the mean over repeats, see ``mean_of_repeats``.
+        display: the progress display.
 
     Returns:
-        for ``metrics.json``: ``members``, ``temperature``, ``abstain_below``, ``n``, ``groups`` and, where a
-        class is to be found, ``operating_point``.
+        for ``metrics.json``: ``members``, ``temperature``, ``abstain_below``, ``n``, ``groups``, and with a
+        positive class ``operating_point``.
     """
     spec = evaluation_spec_of(run.config)
     temperature = fit_temperature(logits_of(out_of_fold), out_of_fold.targets)
@@ -48,9 +49,12 @@ def write_ensemble(
     if spec.selective_accuracy is not None:
         try:
             abstain_below = choose_confidence(calibrated, spec.selective_accuracy)
-        except ExciteError as error:  # the folds are trained, and can be used
-            display.note(f"the ensemble is never sure: {error}")
-            abstain_below = NEVER_SURE
+        except ExciteError as error:  # the trained folds are still useful
+            display.note(
+                "no threshold reaches the requested accuracy: the ensemble would abstain on every image "
+                f"({error})"
+            )
+            abstain_below = ALWAYS_ABSTAIN
     run.write_table("val_predictions.csv", prediction_rows(calibrated))
     run.write_json(
         "classifier.json",
@@ -67,7 +71,7 @@ def write_ensemble(
             "sha256": {"manifest.csv": sha256_of(run.path / "manifest.csv")},
         },
     )
-    found: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "members": len(members),
         "temperature": temperature,
         "abstain_below": abstain_below,
@@ -75,5 +79,5 @@ def write_ensemble(
         "groups": out_of_fold.group_count,
     }
     if spec.positive is not None:
-        found["operating_point"] = asdict(choose_point(calibrated, spec))
-    return found
+        summary["operating_point"] = asdict(choose_point(calibrated, spec))
+    return summary

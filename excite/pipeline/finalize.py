@@ -1,16 +1,12 @@
-"""The end of a training: the best weights become a calibrated classifier, which is measured."""
+"""The end of a run: the final network becomes a calibrated classifier and is evaluated."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import nn
 
-from excite.config.train_config import TrainConfig
 from excite.data.manifest import Manifest
-from excite.data.sources import PixelSource
 from excite.errors import ExciteError
 from excite.evaluation.abstention import choose_confidence
 from excite.evaluation.calibration import fit_temperature
@@ -18,20 +14,21 @@ from excite.evaluation.evaluate import evaluate_predictions
 from excite.evaluation.measure import measure
 from excite.inference.predict import predict_logits, softmax
 from excite.insertion.insert import inserted_sites
+from excite.pipeline.context import RunContext
 from excite.runs.classifier import Classifier
-from excite.runs.derive import architecture_of, evaluation_spec_of, preprocessing_of
+from excite.runs.derive import architecture_of, evaluation_spec_of
 from excite.runs.prediction_table import prediction_rows, predictions_of
-from excite.runs.run import Run
 from excite.runs.training_overlap import duplicates_in_train
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a network says of images that it was not fitted to.
+    """Logits for images that the network was not fitted to.
 
     Args:
-        validation: the images that temperature and thresholds are chosen with.
-        validation_logits, test_logits: (N, C) for those, and for the test images.
+        validation: the N images that choose the temperature and the thresholds.
+        validation_logits: (N, C).
+        test_logits: (M, C), for the test images.
     """
 
     validation: Manifest
@@ -39,72 +36,64 @@ class Outputs:
     test_logits: np.ndarray
 
 
-def finalize(run: Run, config: TrainConfig, manifest: Manifest, model: nn.Module, outputs: Outputs) -> None:
-    """Write the classifier, what it says of the validation and the test images, and the figures of both.
+def compute_outputs(context: RunContext) -> Outputs:
+    """Logits of the context's network for the validation and the test images."""
 
-    Temperature and thresholds are chosen on the validation images, as the best epoch was: their own figures
-    flatter, and the test's do not.
+    def logits(split: str) -> np.ndarray:
+        images = context.images(split)
+        return predict_logits(context.model, images, context.preprocessing, device=context.device)
 
-    Args:
-        manifest: all images.
-        model: with its final weights.
+    return Outputs(context.manifest.part("val"), logits("val"), logits("test"))
+
+
+def finalize(context: RunContext, outputs: Outputs) -> None:
+    """Write the classifier, its predictions for the validation and the test images, and the metrics of both.
+
+    The validation images choose the temperature and the thresholds, as they chose the best epoch, so their
+    metrics are optimistic; those of the test images are not.
+
+    Raises:
+        ExciteError: if a logit is not finite.
     """
+    run, config, manifest = context.run, context.config, context.manifest
     if not np.isfinite(outputs.validation_logits).all() or not np.isfinite(outputs.test_logits).all():
         what = "the trained network's outputs are not finite: training diverged"
         raise ExciteError(what, where=run.path, hint="try a lower --lr, or --precision float32")
     temperature = fit_temperature(outputs.validation_logits, outputs.validation.targets())
-    part = manifest.part("test")
+    test_images = manifest.part("test")
     validation = predictions_of(outputs.validation, softmax(outputs.validation_logits / temperature))
-    test = predictions_of(part, softmax(outputs.test_logits / temperature))
+    test = predictions_of(test_images, softmax(outputs.test_logits / temperature))
     abstain_below = config.abstain_below or 0.0
     if config.selective_accuracy is not None:
         abstain_below = choose_confidence(validation, config.selective_accuracy)
-    _classifier(model, config, manifest, temperature, abstain_below).save(run)
+    _build_classifier(context, temperature, abstain_below).save(run)
     spec = evaluation_spec_of(config)
-    columns = {name: part.table[name].tolist() for name in spec.subgroups}
-    figures = {
+    columns = {name: test_images.table[name].tolist() for name in spec.subgroups}
+    metrics = {
         "val": measure(validation),
         "test": evaluate_predictions(
             test, spec, temperature=temperature, validation=validation, columns=columns
         ),
     }
-    for split, those in figures.items():
-        those["duplicates_in_train"] = duplicates_in_train(manifest, split)
-        those["leaks_allowed"] = config.allow_leaks and bool(those["duplicates_in_train"])
+    for split, values in metrics.items():
+        values["duplicates_in_train"] = duplicates_in_train(manifest, split)
+        values["leaks_allowed"] = config.allow_leaks and bool(values["duplicates_in_train"])
     run.write_table("val_predictions.csv", prediction_rows(validation))
     run.write_table("predictions.csv", prediction_rows(test))
-    run.write_json("metrics.json", figures)
+    run.write_json("metrics.json", metrics)
 
 
-def outputs_of(
-    model: nn.Module, config: TrainConfig, manifest: Manifest, pixels: np.ndarray, device: torch.device
-) -> Outputs:
-    """What a trained network says of the validation and the test images.
-
-    Args:
-        manifest: all images; the rows of ``pixels`` are in its order.
-    """
-
-    def logits(split: str) -> np.ndarray:
-        rows = np.flatnonzero(manifest.table["split"] == split)
-        return predict_logits(model, PixelSource(pixels, rows), preprocessing_of(config), device=device)
-
-    return Outputs(manifest.part("val"), logits("val"), logits("test"))
-
-
-def _classifier(
-    model: nn.Module, config: TrainConfig, manifest: Manifest, temperature: float, abstain_below: float
-) -> Classifier:
-    architecture = architecture_of(config, len(manifest.classes))
-    if sites := inserted_sites(model):  # by path: a later table of families may choose others
+def _build_classifier(context: RunContext, temperature: float, abstain_below: float) -> Classifier:
+    classes = context.manifest.classes
+    architecture = architecture_of(context.config, len(classes))
+    if sites := inserted_sites(context.model):  # by path: a later version may choose other sites by default
         architecture |= {"where": [site.path for site in sites], "stages": None}
-    preprocessing = preprocessing_of(config)
     return Classifier(
-        model,
+        context.model,
         architecture,
-        manifest.classes,
-        preprocessing,
+        classes,
+        context.preprocessing,
         temperature,
         abstain_below,
-        config.max_pixels,
+        context.config.max_pixels,
     )

@@ -1,66 +1,52 @@
-"""``--recipe finetune``: where it starts, which is a fitted probe."""
+"""``--recipe finetune``: training starts from a fitted linear probe."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 from safetensors import safe_open
 from torch import nn
 
-from excite.config.train_config import TrainConfig
-from excite.data.manifest import Manifest
 from excite.errors import ExciteError
 from excite.models.head import head_path, linear_head
 from excite.models.weights import save_tensors
-from excite.pipeline.linear_probe import fit_head, worth_of
-from excite.system.progress import Display
+from excite.pipeline.context import RunContext
+from excite.pipeline.linear_probe import describe_score, fit_head, probe_features
 
 START = "start.safetensors"
 
 
-def start_from_probe(
-    model: nn.Module,
-    config: TrainConfig,
-    manifest: Manifest,
-    features: Callable[[], np.ndarray],
-    display: Display,
-) -> bool:
-    """Give a network the head of a probe of its training images (Kumar et al. 2022, arXiv 2202.10054).
+def start_from_probe(context: RunContext) -> bool:
+    """Initialize the head with a linear probe of the training images (Kumar et al. 2022, arXiv 2202.10054).
 
-    A random head would send random gradients through the trained layers before it has learned anything. Where
-    there is no probe to be had, the head starts at zero, which sends none.
-
-    Args:
-        manifest: all images.
-        features: computes (N, F) of them.
+    A random head sends random gradients through the pretrained layers until it has learned something. If no
+    probe can be fitted, the head starts at zero, which sends none.
 
     Returns:
-        whether it starts from a probe.
+        whether the head is a probe.
     """
-    head = model.get_submodule(head_path(model))
+    head = context.model.get_submodule(head_path(context.model))
     assert isinstance(head, nn.Linear | nn.Conv2d)
     nn.init.zeros_(head.weight)
     if head.bias is not None:
         nn.init.zeros_(head.bias)
-    training = (manifest.table["split"] == "train").to_numpy()
     try:
-        linear_head(model)  # told before features are computed
-        fitted = fit_head(model, features()[training], manifest.part("train"), config)
+        linear_head(context.model)  # raises before the features are computed
+        features = probe_features(context)[context.rows("train")]
+        probe = fit_head(context, features, context.manifest.part("train"))
     except ExciteError as error:
-        display.note(f"starts from a head of zeros: {error.what}")
+        context.display.note(f"fine-tuning starts with a zero head: {error.what}")
         return False
-    display.note(f"starts from a probe: {worth_of(fitted)}")
+    context.display.note(f"fine-tuning starts from a linear probe: {describe_score(probe)}")
     return True
 
 
-def keep_start(model: nn.Module, folder: Path, *, probe: bool) -> None:
-    """Write down where a training starts from, to come back toward it, and whether that is a probe."""
+def save_start(model: nn.Module, folder: Path, *, probe: bool) -> None:
+    """Save the weights that fine-tuning starts from, and whether their head is a probe."""
     save_tensors(folder / START, model.state_dict(), {"head": "probe"} if probe else None)
 
 
 def started_from_probe(folder: Path) -> bool:
-    """Whether the start that was written down is a probe."""
+    """Whether the saved start has a probe as its head."""
     with safe_open(folder / START, framework="pt") as file:
         return (file.metadata() or {}).get("head") == "probe"

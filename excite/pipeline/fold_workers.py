@@ -1,4 +1,4 @@
-"""Many trainings shared out among processes: each takes what nobody else is at, until all are done."""
+"""Trainings divided among processes: each takes the next one that is free, until all are finished."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from excite.runs.run import Run
 
 
 def train_next_folds(cells: Sequence[Run], train: Callable[[int], None]) -> None:
-    """Train every cell that is not finished and that no other process is training; then wait for those.
+    """Train every fold that is neither finished nor being trained by another process; then wait for those.
 
-    A process that dies lets go of its cell, and whoever waits for it goes on with it.
+    If a process dies, one that waits for its fold takes it over and resumes it.
 
     Args:
-        cells: run folders, in the same order in every process.
-        train: called with the index of a cell, which it begins or resumes.
+        cells: run folders of the folds, in the same order in every process.
+        train: begins or resumes the fold with this index.
     """
-    for patience in (0.0, -1.0):  # first what is free, then what others have not finished
+    for timeout in (0.0, -1.0):  # first those that are free, then those that others have not finished
         for index, cell in enumerate(cells):
             if cell.finished:
                 continue
             cell.path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                with FileLock(cell.path.with_name(f".{cell.path.name}.lock"), timeout=patience):
+                with FileLock(cell.path.with_name(f".{cell.path.name}.lock"), timeout=timeout):
                     if not cell.finished:
                         train(index)
             except Timeout:
@@ -38,24 +38,26 @@ def train_next_folds(cells: Sequence[Run], train: Callable[[int], None]) -> None
 
 @contextmanager
 def helpers(count: int, code: str, folder: Path) -> Iterator[None]:
-    """Further processes on this machine, which run a line of Python and write to ``helper-N.log``.
+    """Start more processes on this machine, which write to ``helper-N.log``; wait for them after the block.
 
-    They end when the block does, also by an error or a signal.
+    They are terminated if the block raises.
 
     Args:
-        code: what each runs; ``sys.argv[1]`` is the folder.
+        count: number of processes.
+        code: Python code that each runs; ``sys.argv[1]`` is the folder.
+        folder: of the logs.
     """
     logs, processes = [], []
-    # Of torchrun's environment they know nothing: they are nobody's ranks.
-    own = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
-    own["PYTHONIOENCODING"] = "utf-8"  # of the logs
+    # Without torchrun's variables: helpers are not ranks of its process group.
+    environment = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    environment["PYTHONIOENCODING"] = "utf-8"  # of the logs
     try:
         for number in range(1, count + 1):
             log = (folder / f"helper-{number}.log").open("w", encoding="utf-8")
             logs.append(log)
             call = [sys.executable, "-c", code, str(folder)]
             processes.append(
-                subprocess.Popen(call, env=own, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                subprocess.Popen(call, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             )
         yield
         for process in processes:

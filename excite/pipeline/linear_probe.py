@@ -1,108 +1,92 @@
-"""``--recipe probe``: a linear head on the features of trained weights; seconds instead of hours."""
+"""``--recipe probe``: a linear head on the features of pretrained weights, fitted in seconds."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import nn
 
-from excite.config.train_config import TrainConfig
 from excite.data.manifest import Manifest
 from excite.data.pixel_cache import pixels_key
 from excite.inference.features import cached_features
 from excite.models.head import linear_head
 from excite.pipeline.class_weights import class_weights
+from excite.pipeline.context import RunContext
 from excite.pipeline.finalize import Outputs
-from excite.runs.derive import preprocessing_of
-from excite.runs.run import Run
 from excite.system.cache import cache_directory
-from excite.system.progress import Display
 from excite.training.linear_probe import Probe, fit_probe
 
 
-def probe(
-    run: Run,
-    config: TrainConfig,
-    manifest: Manifest,
-    model: nn.Module,
-    pixels: np.ndarray,
-    device: torch.device,
-    display: Display,
-    *,
-    table: str = "metrics.csv",
-) -> Outputs:
-    """Fit the head on all images that are not for the test, in the model itself; what it says of all of them.
+def fit_linear_probe(context: RunContext, *, table: str = "metrics.csv") -> Outputs:
+    """Fit the network's head on the training and the validation images together.
 
-    Training and validation images are one: each is held out once while the strength is chosen, and these
-    held-out predictions are what temperature and thresholds are chosen with.
+    Each of these images is held out once while the penalty is chosen, and its held-out prediction is what
+    temperature and thresholds are chosen with.
 
     Args:
-        table: in the run's folder, for what each strength is worth.
+        table: file of the run folder for the log loss and accuracy of each penalty.
+
+    Returns:
+        held-out logits of the training and validation images, and logits of the test images.
     """
-    features = probe_features(config, manifest, model, pixels, device, display)
-    known = manifest.table["split"].isin(["train", "val"]).to_numpy()
-    part = Manifest(manifest.table[known], manifest.classes)
-    fitted = fit_head(model, features[known], part, config)
+    features = probe_features(context)
+    splits, classes = context.manifest.table["split"], context.manifest.classes
+    fitted_on = splits.isin(["train", "val"]).to_numpy()
+    images = Manifest(context.manifest.table[fitted_on], classes)
+    probe = fit_head(context, features[fitted_on], images)
     names = ("strength", "val_loss", "val_accuracy")
-    run.write_table(table, [dict(zip(names, row, strict=True)) for row in fitted.tried])
-    display.note(
-        f"probe: {features.shape[1]} features of {known.sum()} images, strength {fitted.strength:g}: "
-        f"{worth_of(fitted)}"
+    context.run.write_table(table, [dict(zip(names, row, strict=True)) for row in probe.tried])
+    context.display.note(
+        f"linear probe on {features.shape[1]} features of {fitted_on.sum()} images, "
+        f"strength {probe.strength:g}: {describe_score(probe)}"
     )
-    test = features[(manifest.table["split"] == "test").to_numpy()] @ fitted.weight.T + fitted.bias
-    return Outputs(part, fitted.held_out, test)
+    test_logits = features[(splits == "test").to_numpy()] @ probe.weight.T + probe.bias
+    return Outputs(images, probe.held_out, test_logits)
 
 
-def probe_features(
-    config: TrainConfig,
-    manifest: Manifest,
-    model: nn.Module,
-    pixels: np.ndarray,
-    device: torch.device,
-    display: Display,
-) -> np.ndarray:
-    """(N, F) float32: what the model's head sees of all images, from the cache where they are known.
+def probe_features(context: RunContext) -> np.ndarray:
+    """(N, F) float32, the input of the network's head for all images; from the cache if it has them.
 
-    Raises: ExciteError where the head is no linear layer.
+    Raises:
+        ExciteError: if the head is not a linear layer.
     """
-    preprocessing = preprocessing_of(config)
+    preprocessing = context.preprocessing
     return cached_features(
-        model.to(device),
-        pixels,
-        pixels_key(manifest, preprocessing),
+        context.model.to(context.device),
+        context.pixels,
+        pixels_key(context.manifest, preprocessing),
         preprocessing,
         cache_directory(),
-        device=device,
-        progress=display.stage("computing features"),
+        device=context.device,
+        progress=context.display.stage("computing features"),
     )
 
 
-def fit_head(model: nn.Module, features: np.ndarray, part: Manifest, config: TrainConfig) -> Probe:
-    """Fit a probe, and give the model its weights.
+def fit_head(context: RunContext, features: np.ndarray, images: Manifest) -> Probe:
+    """Fit a probe and copy its weights to the network's head.
 
     Args:
-        features: (N, F) of the images in ``part``.
+        features: (N, F), of the N images.
 
     Raises:
         ExciteError: if a class has too few groups to hold one out.
     """
-    targets = part.targets()
-    fitted = fit_probe(
+    config, targets = context.config, images.targets()
+    probe = fit_probe(
         features,
         targets,
-        part.group_codes(),
-        classes=len(part.classes),
-        shares=class_weights(part).numpy()[targets] if config.balance != "none" else None,
+        images.group_codes(),
+        classes=len(images.classes),
+        sample_weights=class_weights(images).numpy()[targets] if config.balance != "none" else None,
         seed=config.seed,
     )
-    head = linear_head(model)
+    head = linear_head(context.model)
     with torch.no_grad():
-        head.weight.copy_(torch.from_numpy(fitted.weight))
-        head.bias.copy_(torch.from_numpy(fitted.bias))
-    return fitted
+        head.weight.copy_(torch.from_numpy(probe.weight))
+        head.bias.copy_(torch.from_numpy(probe.bias))
+    return probe
 
 
-def worth_of(fitted: Probe) -> str:
-    """What the chosen strength is worth on held-out images, as words."""
-    _, loss, accuracy = min(fitted.tried, key=lambda row: row[1])
-    return f"{accuracy:.1%} of held-out images right, log loss {loss:.3f}"
+def describe_score(probe: Probe) -> str:
+    """Accuracy and log loss of the held-out images with the chosen penalty."""
+    _, loss, accuracy = min(probe.tried, key=lambda row: row[1])
+    return f"held-out accuracy {accuracy:.1%}, log loss {loss:.3f}"

@@ -1,4 +1,4 @@
-"""Training obeys the audit: copies of one photo stay together, a given split that tears them is refused."""
+"""Training data: checked, audited, and grouped, so that copies of one photo stay in one split."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from excite.audit.audit import Audit, audit
 from excite.config.train_config import TrainConfig
-from excite.data.file_validation import check_files, refuse_bad
+from excite.data.file_validation import check_files, require_readable
 from excite.data.paths import refuse_inside_data
 from excite.data.reading import read_manifest
 from excite.data.split import apply_group_pattern
@@ -19,14 +19,19 @@ from excite.system.text import command_line
 
 
 def prepare_data(config: TrainConfig, out: Path, display: Display) -> Audit:
-    """The images to train on, checked, and what the audit found; its ``grouped()`` are trained on.
+    """Read, check, and audit the images of ``config.data``.
 
     Args:
+        config: the options.
         out: the folder that will be written.
+        display: the progress display.
+
+    Returns:
+        the audit; its ``grouped()`` are the images to train on.
 
     Raises:
-        ExciteError: for data that cannot be trained on, a folder that lies among the images, and for a given
-            split with leaks unless ``config.allow_leaks``.
+        ExciteError: for data that cannot be trained on, for a folder among the images, and, unless
+            ``config.allow_leaks``, for a given split with leaks.
     """
     refuse_inside_data(out, config.data)
     manifest = read_manifest(
@@ -49,10 +54,10 @@ def prepare_data(config: TrainConfig, out: Path, display: Display) -> Audit:
         checked = replace(checked, intensity_range=range_)
     for file in bad:
         display.note(f"left out: {file.path}: {file.reason}")
-    refuse_bad(bad, len(manifest), config.max_unreadable)
+    require_readable(bad, len(manifest), config.max_unreadable)
     if config.group_pattern is not None:
         checked = apply_group_pattern(checked, config.group_pattern)
-    found = audit(
+    audited = audit(
         checked,
         near_duplicates=config.near_duplicates,
         max_pixels=config.max_pixels,
@@ -60,48 +65,48 @@ def prepare_data(config: TrainConfig, out: Path, display: Display) -> Audit:
         decisions=[] if config.decisions is None else [Path(config.decisions)],
         progress=display.stage,
     )
-    display.note(_in_one_line(found))
-    if text := _near_constant(found):
+    display.note(_summary(audited))
+    if text := _near_constant(audited):
         display.note(text)
-    _refuse_leaks(found, config, display)
-    return found
+    _refuse_leaks(audited, config, display)
+    return audited
 
 
-def _in_one_line(found: Audit) -> str:
-    looked = "same picture, same photo" if found.near_duplicates else "same picture"
-    joined = len(found) - len(found.members)
-    if not joined:
-        return f"audit: {len(found)} images, none of which belong together ({looked})"
-    text = f"audit: {len(found)} images are {len(found.members)} groups ({looked}"
-    text += ", groups of yours)" if found.manifest.table["group"].any() else ")"
-    if found.linked.oversized:
-        text += f"; {len(found.linked.oversized)} so large that they may be wrong: excite audit shows them"
-    if found.conflicts:
-        near_duplicates = "1 photo" if len(found.conflicts) == 1 else f"{len(found.conflicts)} photos"
-        text += f"; {near_duplicates} under two labels"
+def _summary(audited: Audit) -> str:
+    n, groups = len(audited), len(audited.members)
+    passes = "same picture, same photo" if audited.near_duplicates else "same picture"
+    if n == groups:
+        return f"audit: {n} images without near-duplicates ({passes})"
+    text = f"audit: {n} images in {groups} groups ({passes}"
+    text += ", and your groups)" if audited.manifest.table["group"].any() else ")"
+    if audited.grouping.oversized:
+        text += f"; {len(audited.grouping.oversized)} oversized, which may be wrong: see excite audit"
+    if audited.conflicts:
+        photos = "1 photo" if len(audited.conflicts) == 1 else f"{len(audited.conflicts)} photos"
+        text += f"; {photos} with two labels"
     return text
 
 
-def _near_constant(found: Audit) -> str:
-    """Images that show nothing: black, white, or a covered lens; "" if there are none."""
-    flat = [file for file in found.files.odd if file.kind == "near-constant"]
+def _near_constant(audited: Audit) -> str:
+    """A warning of images that show nothing: black, white, or a covered lens; "" if there are none."""
+    flat = [file for file in audited.files.odd if file.kind == "near-constant"]
     if not flat:
         return ""
-    text = f"warning: {len(flat)} of {len(found)} images are nearly constant, such as {flat[0].path}"
-    return text + (" (their intensity range may be wrong: see --intensity-range)" if found.deep else "")
+    text = f"warning: {len(flat)} of {len(audited)} images are nearly constant, such as {flat[0].path}"
+    return text + (" (their intensity range may be wrong: see --intensity-range)" if audited.deep else "")
 
 
-def _refuse_leaks(found: Audit, config: TrainConfig, display: Display) -> None:
-    if not found.leaks or config.split not in ("auto", "folder") or config.folds is not None:
+def _refuse_leaks(audited: Audit, config: TrainConfig, display: Display) -> None:
+    if not audited.leaks or config.split not in ("auto", "folder") or config.folds is not None:
         return
-    told = ", ".join(
-        f"{count} of {found.leaks.totals[split]} {split} images"
-        for split, count in found.leaks.images.items()
+    counts = ", ".join(
+        f"{count} of {audited.leaks.totals[split]} {split} images"
+        for split, count in audited.leaks.images.items()
         if split != "train" and count
     )
-    what = f"{told} have a copy in another part of the split that the data gives"
+    what = f"{counts} have a copy in another part of the given split"
     if not config.allow_leaks:
-        look = command_line("excite", "audit", Path(config.data))
-        hint = f"{look} shows them; --split grouped splits anew; --allow-leaks trains"
+        show = command_line("excite", "audit", Path(config.data))
+        hint = f"{show} shows them, --split grouped draws a new split, --allow-leaks trains with them"
         raise ExciteError(what, where=config.data, hint=hint)
     display.note(f"leaks allowed: {what}")

@@ -1,4 +1,4 @@
-"""Options left open (``auto``, None) become what the data and the machine suggest, each with its reason."""
+"""Give options that are ``auto`` or None their values, from the data and the machine, with reasons."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from excite.system.devices import check_compiler, choose_device
 
 
 def resolve(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[str]]:
-    """The configuration with nothing left open, and a line for each choice that a user may want to change.
+    """The configuration with all options resolved, and a line with the reason for each that matters to users.
 
-    What a recipe does not know stays as it is: a probe has no learning rate.
+    Options that a recipe does not use stay as they are: a linear probe has no learning rate.
 
     Raises:
-        ExciteError: for options that contradict each other, the data or the machine.
+        ExciteError: for options that contradict each other, the data, or the machine.
     """
-    now = Resolver(config, manifest, choose_device(config.device))
+    resolver = Resolver(config, manifest, choose_device(config.device))
     if config.device == "auto":
-        now.choose("device", now.device.type, "the fastest that this machine has")
+        resolver.choose("device", resolver.device.type, "the fastest available")
     if config.compile:
         check_compiler()
     check_folds(config)
-    resolve_split(now)
-    resolve_recipe(now)
-    resolve_precision(now)
-    resolve_images(now)
-    resolve_model(now)
-    resolve_attention(now)
-    resolve_positive(now)
-    check_evaluation_options(now.config, manifest)
-    resolve_truncation(now)
-    if now.config.recipe != "probe":
-        resolve_loop(now)
-    return now.config, now.reasons
+    resolve_split(resolver)
+    resolve_recipe(resolver)
+    resolve_precision(resolver)
+    resolve_images(resolver)
+    resolve_model(resolver)
+    resolve_attention(resolver)
+    resolve_positive(resolver)
+    check_evaluation_options(resolver.config, manifest)
+    resolve_truncation(resolver)
+    if resolver.config.recipe != "probe":
+        resolve_loop(resolver)
+    return resolver.config, resolver.reasons

@@ -1,4 +1,4 @@
-"""What the data suggests: how it is split, what the network sees of it, and what is asked."""
+"""Resolve options that depend on the data: split, input, and evaluation."""
 
 from __future__ import annotations
 
@@ -7,78 +7,79 @@ import math
 import numpy as np
 
 from excite.config.train_config import TrainConfig
-from excite.data.intensity import range_text
-from excite.data.manifest import Manifest, same_name
+from excite.data.intensity import format_range
+from excite.data.manifest import Manifest, normalize_name
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.pipeline.resolver import Resolver
 from excite.runs.derive import column_names
 
-# Largest input by default, in pixels. The networks were made for 224, and trained weights were trained at it;
-# from scratch on a CPU 96 trains five times as fast, which is minutes instead of an hour.
-# A little more than that shows trained weights more (Touvron et al. 2019, arXiv 1906.06423).
-FULL_SIZE, TRAINED_SIZE, CPU_SIZE = 224, 288, 96
+# The largest default input, in pixels. Networks are designed, and weights pretrained, for 224. From scratch
+# on a CPU, 96 trains five times as fast: minutes instead of an hour. Pretrained weights are more accurate on
+# somewhat larger inputs than they were trained on (Touvron et al. 2019, arXiv 1906.06423).
+FULL_SIZE, PRETRAINED_SIZE, CPU_SIZE = 224, 288, 96
 
 
 def check_folds(config: TrainConfig) -> None:
-    """Raises: ExciteError for options of a cross-validation where there is none, and the other way round."""
+    """Raises: ExciteError for cross-validation options without ``folds``, and for a given split with it."""
     if config.folds is not None and config.split == "folder":
-        what = "folds are drawn, and not what the data says"
-        raise ExciteError(what, where="--split", hint="grouped, random or auto", exit_code=BAD_USAGE)
+        what = "cross-validation draws its own folds and cannot use the split of the data set"
+        raise ExciteError(what, where="--split", hint="choose grouped, random, or auto", exit_code=BAD_USAGE)
     for name in ("repeats", "jobs"):
         if config.folds is None and getattr(config, name) > 1:
-            what = "belongs to a cross-validation"
+            what = "has no effect without cross-validation"
             raise ExciteError(what, where=f"--{name}", hint="add --folds 5", exit_code=BAD_USAGE)
 
 
-def resolve_split(now: Resolver) -> None:
-    """How images are parted."""
-    if now.config.split != "auto":
+def resolve_split(resolver: Resolver) -> None:
+    """How images are split."""
+    if resolver.config.split != "auto":
         return
-    table = now.manifest.table
-    if table["split"].ne("").any() and now.config.folds is None:
-        now.choose("split", "folder", "the data says which image belongs where")
-    elif now.config.group_pattern is not None:
-        now.choose("split", "grouped", "the file names hold groups")
+    table = resolver.manifest.table
+    if table["split"].ne("").any() and resolver.config.folds is None:
+        resolver.choose("split", "folder", "the data set comes with a split")
+    elif resolver.config.group_pattern is not None:
+        resolver.choose("split", "grouped", "--group-pattern defines groups")
     elif table["group"].ne("").any():
-        now.choose("split", "grouped", "some images belong together")
+        resolver.choose("split", "grouped", "the data set has groups")
     else:
-        now.choose("split", "random", "no images are known to belong together")
+        resolver.choose("split", "random", "the data set has no groups")
 
 
-def resolve_images(now: Resolver) -> None:
-    """Depth, size and mirror images, and of which views an answer is the mean."""
-    extremes = now.manifest.extremes
-    if now.config.intensity_range is None and extremes is not None:
-        text = f"{extremes.images} images have more than 8 bits per channel, with samples from "
+def resolve_images(resolver: Resolver) -> None:
+    """Intensity range, input size, mirrored images, and test-time augmentation."""
+    extremes = resolver.manifest.extremes
+    if resolver.config.intensity_range is None and extremes is not None:
+        text = f"{extremes.images} images have more than 8 bits per channel; their samples range from "
         text += f"{extremes.low:g} to {extremes.high:g}"
-        now.choose("intensity_range", range_text(extremes.range), text)
-    if now.config.image_size is None:
-        now.choose("image_size", *_image_size(now))
-    if now.config.flips == "auto":
-        now.set(flips="none" if now.config.data == "digits" else "horizontal")
-    if now.config.tta == "auto":
-        mirrored = now.config.recipe != "scratch" and now.config.flips != "none"
-        now.set(tta="flip" if mirrored else "one")
-    if now.config.tta != "one" and now.config.flips == "none":
-        what = "a mirror image is another class here, and views are mirrored"
-        raise ExciteError(what, where="--tta", hint="leave it out", exit_code=BAD_USAGE)
+        resolver.choose("intensity_range", format_range(extremes.range), text)
+    if resolver.config.image_size is None:
+        resolver.choose("image_size", *_image_size(resolver))
+    if resolver.config.flips == "auto":
+        resolver.set(flips="none" if resolver.config.data == "digits" else "horizontal")
+    if resolver.config.tta == "auto":
+        mirrored = resolver.config.recipe != "scratch" and resolver.config.flips != "none"
+        resolver.set(tta="flip" if mirrored else "none")
+    if resolver.config.tta != "none" and resolver.config.flips == "none":
+        what = "test-time augmentation mirrors images, which --flips none excludes"
+        raise ExciteError(what, where="--tta", hint="omit --tta", exit_code=BAD_USAGE)
 
 
-def resolve_positive(now: Resolver) -> None:
-    """Which class is to be found."""
-    classes = now.manifest.classes
-    if now.config.positive is not None:
-        now.set(positive=same_name(now.config.positive))
-    if now.config.positive is None and len(classes) == 2:
-        rarer = min(classes, key=lambda name: now.manifest.counts()[name])
-        now.choose("positive", rarer, "the rarer of two classes; a threshold is chosen for it")
+def resolve_positive(resolver: Resolver) -> None:
+    """The positive class; of two classes the rarer one."""
+    classes = resolver.manifest.classes
+    if resolver.config.positive is not None:
+        resolver.set(positive=normalize_name(resolver.config.positive))
+    if resolver.config.positive is None and len(classes) == 2:
+        rarer = min(classes, key=lambda name: resolver.manifest.counts()[name])
+        resolver.choose("positive", rarer, "the rarer of two classes; it gets a decision threshold")
 
 
 def check_evaluation_options(config: TrainConfig, manifest: Manifest) -> None:
-    """Raises: ExciteError for a class or a column that the data does not have, before anything is trained."""
+    """Raises: ExciteError for a class or a column that the data set does not have."""
     if config.positive is None and (config.sensitivity is not None or config.specificity is not None):
-        what = f"which of {len(manifest.classes)} classes is to be found?"
-        raise ExciteError(what, where="--positive", hint="name it", exit_code=BAD_USAGE)
+        option = "--sensitivity" if config.sensitivity is not None else "--specificity"
+        what, hint = "needs a positive class", "choose one with --positive"
+        raise ExciteError(what, where=option, hint=hint, exit_code=BAD_USAGE)
     if config.positive is not None and config.positive not in manifest.classes:
         raise unknown_name("class", config.positive, manifest.classes, where="--positive")
     for name in column_names(config.subgroups):
@@ -86,13 +87,18 @@ def check_evaluation_options(config: TrainConfig, manifest: Manifest) -> None:
             raise unknown_name("column", name, list(manifest.table.columns), where="--subgroups")
 
 
-def _image_size(now: Resolver) -> tuple[int, str]:
-    table = now.manifest.table
+def _image_size(resolver: Resolver) -> tuple[int, str]:
+    """The median shorter side, rounded up to a multiple of 16, up to a limit; and the reason."""
+    table = resolver.manifest.table
     side = float(np.median(np.minimum(table["width"], table["height"])))
     size = max(16, 16 * math.ceil(side / 16))
-    on_device = CPU_SIZE if now.device.type == "cpu" else FULL_SIZE
-    largest = TRAINED_SIZE if now.trained else on_device
+    on_device = CPU_SIZE if resolver.device.type == "cpu" else FULL_SIZE
+    largest = PRETRAINED_SIZE if resolver.has_weights else on_device
     if size > largest:
-        what = "for trained weights" if now.trained else f"from scratch on {now.device.type}"
-        return largest, f"the largest by default {what}; the pictures have {side:.0f}"
-    return size, f"the pictures have {side:.0f}"
+        what = (
+            "pretrained weights"
+            if resolver.has_weights
+            else f"training from scratch on {resolver.device.type}"
+        )
+        return largest, f"the default limit for {what}; the images have {side:.0f} pixels (median)"
+    return size, f"the images have {side:.0f} pixels (median)"

@@ -1,4 +1,4 @@
-"""Which recipe, and what its training loop takes where nothing is said."""
+"""Resolve the recipe and the options of its training loop."""
 
 from __future__ import annotations
 
@@ -13,94 +13,94 @@ from excite.runs.derive import augmentation_of
 from excite.system.devices import choose_precision
 from excite.training.optimization import DEFAULTS
 
-FINETUNE_FROM = 500  # groups; with 111 and with 245 fine-tuning gained nothing over a probe (docs/mpox.md)
-FINETUNE_SHARE, FINETUNE_LAYER_DECAY, FINETUNE_PATIENCE = 0.4, 0.65, 10
+FINETUNE_FROM = 500  # groups; with 111 and 245, fine-tuning was not better than a linear probe (docs/mpox.md)
+FINETUNE_LR_FACTOR, FINETUNE_LAYER_DECAY, FINETUNE_PATIENCE = 0.4, 0.65, 10
 PRECISION_REASONS = {
-    "bfloat16": "this machine multiplies it faster than float32",
-    "float16": "this GPU has no bfloat16",
-    "float32": "this machine gains nothing from less",
+    "bfloat16": "faster than float32 on this machine",
+    "float16": "this GPU does not support bfloat16",
+    "float32": "lower precision is not faster on this machine",
 }
 
 
-def resolve_recipe(now: Resolver) -> None:
-    """What is learned, and from what on.
+def resolve_recipe(resolver: Resolver) -> None:
+    """Which weights are trained: all, from random or from pretrained ones, or only a linear head.
 
-    Raises: ExciteError for a recipe that lacks what it begins with, or is given what it does without.
+    Raises: ExciteError for a recipe without the weights that it needs, or with options that it does not use.
     """
-    recipe = now.config.recipe
+    recipe = resolver.config.recipe
     if recipe == "auto":
-        now.choose("recipe", *_recipe(now))
-    elif recipe in ("probe", "finetune") and not now.trained:
-        what, hint = f"{recipe} begins with trained weights", "add --pretrained or --weights FILE"
+        resolver.choose("recipe", *_recipe(resolver))
+    elif recipe in ("probe", "finetune") and not resolver.has_weights:
+        what, hint = f"{recipe} needs pretrained weights", "add --pretrained or --weights FILE"
         raise ExciteError(what, where="--recipe", hint=hint, exit_code=BAD_USAGE)
-    elif recipe == "scratch" and now.trained:
-        what, hint = "scratch begins with random weights", "leave out --recipe, or the weights"
+    elif recipe == "scratch" and resolver.has_weights:
+        what, hint = "scratch starts from random weights", "omit --recipe, or the pretrained weights"
         raise ExciteError(what, where="--recipe", hint=hint, exit_code=BAD_USAGE)
-    elif recipe == "probe" and (given := _of_the_loop(now.config)):
-        what, hint = "part of a training loop, which a probe has not", "leave it out, or --recipe finetune"
+    elif recipe == "probe" and (given := _loop_options(resolver.config)):
+        what, hint = "has no effect with --recipe probe", "omit it, or choose --recipe finetune"
         raise ExciteError(what, where=", ".join(given), hint=hint, exit_code=BAD_USAGE)
 
 
-def resolve_precision(now: Resolver) -> None:
-    """In which numbers the network computes. Raises: ExciteError for what the device cannot."""
-    if now.config.precision != "auto":
-        choose_precision(now.config.precision, now.device)
-    elif now.config.recipe == "probe":
-        now.set(precision="float32")  # features are computed as a classifier computes
+def resolve_precision(resolver: Resolver) -> None:
+    """The number format of the network. Raises: ExciteError for one that the device does not support."""
+    if resolver.config.precision != "auto":
+        choose_precision(resolver.config.precision, resolver.device)
+    elif resolver.config.recipe == "probe":
+        resolver.set(precision="float32")  # as a classifier computes, whose features they are
     else:
-        precision = choose_precision("auto", now.device)
-        now.choose("precision", precision, PRECISION_REASONS[precision])
+        precision = choose_precision("auto", resolver.device)
+        resolver.choose("precision", precision, PRECISION_REASONS[precision])
 
 
-def resolve_loop(now: Resolver) -> None:
-    """The options of a training loop: trained weights are to be changed, not replaced.
+def resolve_loop(resolver: Resolver) -> None:
+    """The options of the training loop; fine-tuning changes pretrained weights more gently.
 
-    Raises: ExciteError for a change of the augmentation that is none.
+    Raises: ExciteError for an unknown augmentation option.
     """
-    tuned, optimizer = now.finetunes, DEFAULTS[now.config.optimizer]
-    if now.config.augment == "auto":
-        now.set(augment="small" if tuned else "standard")
-    augmentation_of(now.config)
-    if now.config.batch_norm == "auto":
-        # With statistics of its batches the probe that a network starts from is far off in the first steps.
-        now.set(batch_norm="frozen" if tuned else "adapted")
-    if now.config.patience is None and tuned:
-        now.set(patience=FINETUNE_PATIENCE)
-    if now.config.monitor == "auto":
-        now.set(monitor="loss" if tuned else "accuracy")
-    if now.config.augmented_copies == "auto":
-        one = now.manifest.has_copies and tuned
-        now.set(augmented_copies="one" if one else "all")
+    tuned, optimizer = resolver.finetunes, DEFAULTS[resolver.config.optimizer]
+    if resolver.config.augment == "auto":
+        resolver.set(augment="small" if tuned else "standard")
+    augmentation_of(resolver.config)
+    if resolver.config.batch_norm == "auto":
+        # With batch statistics the linear probe that training starts from is wrong in the first steps.
+        resolver.set(batch_norm="frozen" if tuned else "adapted")
+    if resolver.config.patience is None and tuned:
+        resolver.set(patience=FINETUNE_PATIENCE)
+    if resolver.config.monitor == "auto":
+        resolver.set(monitor="loss" if tuned else "accuracy")
+    if resolver.config.augmented_copies == "auto":
+        one = resolver.manifest.has_copies and tuned
+        resolver.set(augmented_copies="one" if one else "all")
         if one:
-            photos = len(np.unique(now.manifest.photo_codes()))
-            counted = f"{len(now.manifest)} images are {photos} photos, of which each counts once"
-            now.reasons.append(f"copies one: {counted}")
-    if now.config.lr is None:
-        now.set(lr=(FINETUNE_SHARE if tuned else 1.0) * optimizer.lr)
-    if now.config.layer_decay is None:
-        now.set(layer_decay=FINETUNE_LAYER_DECAY if tuned else 1.0)
-    if now.config.weight_decay is None:
-        now.set(weight_decay=optimizer.weight_decay)
+            photos = len(np.unique(resolver.manifest.photo_codes()))
+            reason = f"{len(resolver.manifest)} images show {photos} photos; each counts once per epoch"
+            resolver.add_reason("augmented_copies", "one", reason)
+    if resolver.config.lr is None:
+        resolver.set(lr=(FINETUNE_LR_FACTOR if tuned else 1.0) * optimizer.lr)
+    if resolver.config.layer_decay is None:
+        resolver.set(layer_decay=FINETUNE_LAYER_DECAY if tuned else 1.0)
+    if resolver.config.weight_decay is None:
+        resolver.set(weight_decay=optimizer.weight_decay)
 
 
-def _recipe(now: Resolver) -> tuple[str, str]:
-    if not now.trained:
-        return "scratch", "there are no weights to start from"
-    if now.config.attention not in ("auto", "none"):
-        return "finetune", f"{now.config.attention} is to be learned"
-    if given := _of_the_loop(now.config):
-        verb = "says" if len(given) == 1 else "say"
-        return "finetune", f"{' and '.join(given)} {verb} how weights are to be trained"
-    if now.device.type == "cpu":
-        return "probe", "there are weights to start from and no GPU; --recipe finetune changes them, too"
-    groups = now.manifest.group_count()
+def _recipe(resolver: Resolver) -> tuple[str, str]:
+    if not resolver.has_weights:
+        return "scratch", "no pretrained weights"
+    if resolver.config.attention not in ("auto", "none"):
+        return "finetune", f"{resolver.config.attention} has no pretrained weights"
+    if given := _loop_options(resolver.config):
+        verb = "is an option" if len(given) == 1 else "are options"
+        return "finetune", f"{' and '.join(given)} {verb} of the training loop"
+    if resolver.device.type == "cpu":
+        return "probe", "pretrained weights and no GPU; --recipe finetune trains all weights"
+    groups = resolver.manifest.group_count()
     if groups < FINETUNE_FROM:
-        return "probe", f"there are weights to start from, and {groups} groups are few to change them with"
-    return "finetune", f"there are weights to start from, a GPU and {groups} groups"
+        return "probe", f"pretrained weights, and {groups} groups are too few for fine-tuning"
+    return "finetune", f"pretrained weights, a GPU, and {groups} groups"
 
 
-def _of_the_loop(config: TrainConfig) -> list[str]:
-    """The flags of a training loop's options that are not what they are by default."""
+def _loop_options(config: TrainConfig) -> list[str]:
+    """The flags of options of the training loop that differ from their defaults."""
     plain = TrainConfig()
     names = [each.name for each in dataclasses.fields(config) if each.metadata["panel"] == LOOP]
     given = [name for name in names if getattr(config, name) != getattr(plain, name)]

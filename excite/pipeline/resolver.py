@@ -1,4 +1,4 @@
-"""A configuration while it is being settled, and what was said about each choice."""
+"""A configuration whose options are being resolved, and the reasons."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from excite.data.manifest import Manifest
 
 @dataclass
 class Resolver:
-    """What is chosen so far.
+    """The state of resolving a configuration.
 
     Args:
-        config: the options; those that are still open are ``auto`` or None.
+        config: the options; those not yet resolved are ``auto`` or None.
         manifest: the images.
-        device: the one that is asked for.
-        reasons: a line for each choice that a user may want to change.
+        device: the device of ``config``.
+        reasons: a line for each value that users may want to change.
     """
 
     config: TrainConfig
@@ -28,19 +28,24 @@ class Resolver:
     reasons: list[str] = field(default_factory=list)
 
     @property
-    def trained(self) -> bool:
-        """Whether there are weights to start from."""
+    def has_weights(self) -> bool:
+        """Whether training starts from pretrained weights."""
         return bool(self.config.pretrained or self.config.weights)
 
     @property
     def finetunes(self) -> bool:
+        """Whether the recipe is fine-tuning."""
         return self.config.recipe == "finetune"
 
     def set(self, **options: Any) -> None:
-        """Choose without a word: what follows from other choices."""
+        """Set options that follow from others, without a reason."""
         self.config = self.config.replace(**options)
 
     def choose(self, name: str, value: Any, reason: str) -> None:
-        """Choose, and say why."""
+        """Set an option and record the reason."""
         self.set(**{name: value})
-        self.reasons.append(f"{name} {value}: {reason}")
+        self.add_reason(name, value, reason)
+
+    def add_reason(self, name: str, value: Any, reason: str) -> None:
+        """Record the reason for an option's value."""
+        self.reasons.append(f"{name} = {value} ({reason})")

@@ -1,4 +1,4 @@
-"""Fine-tuned weights, moved back toward where they started as far as that makes them better abroad."""
+"""``--recipe finetune``: fine-tuned weights move back toward their start where that helps."""
 
 from __future__ import annotations
 
@@ -12,72 +12,89 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from excite.config.train_config import TrainConfig
 from excite.data.batches import derive_seed
-from excite.data.corruptions import SHIFTS, shifted
+from excite.data.corruptions import CORRUPTIONS, corrupt
 from excite.data.manifest import Manifest
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.inference.predict import predict_logits
+from excite.pipeline.context import RunContext
 from excite.pipeline.finetuning import START
-from excite.runs.derive import preprocessing_of
-from excite.system.progress import Display
 from excite.training.loop import BEST
 
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the tuned weights, to be tried
-LARGEST = 256  # images that are looked at under every shift
-PLAIN = "as they are"
+FRACTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the fine-tuned weights, to choose from
+MAX_IMAGES = 256  # evaluated under each corruption
+CLEAN = "clean"  # images without a corruption
 
 Weights = Mapping[str, Tensor]
 
 
-def interpolate_weights(
-    model: nn.Module,
-    folder: Path,
-    config: TrainConfig,
-    manifest: Manifest,
-    pixels: np.ndarray,
-    device: torch.device,
-    display: Display,
-) -> float:
-    """Move a tuned network's weights back toward its start, as far as validation images like best.
+def interpolate_weights(context: RunContext) -> float:
+    """Move the network's weights back toward its start by as much as the validation images favor.
 
-    Wortsman et al. 2022 (arXiv 2109.01903): a mean of both is often better than either, above all on other
-    data. So the images are asked as they are and under every shift of ``excite.data.corruptions``. Validation
-    groups are often few and their loss is then mostly chance: of the shares whose mean loss is within one
-    standard error, over groups, of the least, the one nearest to the start is taken (Breiman et al. 1984,
-    section 3.4.3).
+    Weights between pretrained and fine-tuned ones are often better than either, above all on data from
+    elsewhere (Wortsman et al. 2022, arXiv 2109.01903), so the loss is measured on the validation images and
+    on each of their corruptions (``excite.data.corruptions``). Validation groups are often few, and their
+    loss is then mostly chance: of the fractions whose mean loss is within one standard error, over groups, of
+    the lowest, the one nearest to the start is chosen (Breiman et al. 1984, section 3.4.3).
 
     Args:
-        folder: of the checkpoints: where the training started, and its best epoch.
-        manifest: all images, of which those for validation are asked.
-        pixels: (N, S, S, 3) of all of them, in memory or mapped from a file.
+        context: its network has the fine-tuned weights; its run folder holds the start and the best epoch.
 
     Returns:
-        the share of the tuned weights.
+        the fraction of the fine-tuned weights.
     """
+<<<<<<< ours
     start, tuned = _ends(folder)
-    rows = some_rows(manifest, "val", config)
-    tried = [partial(_between, start, tuned, share) for share in SHARES]
+    rows = sample_rows(manifest, "val", config)
+    tried = [partial(_between, start, tuned, share) for share in FRACTIONS]
     losses, _ = _asked(model, tried, config, manifest.targets()[rows], pixels[rows], device, display)
     each = losses.mean(axis=0)  # over the shifts: (shares, images)
     means = each.mean(axis=1)
     chosen = nearest_to_start(each, manifest.group_codes()[rows])
     model.load_state_dict(tried[chosen]())
-    share = SHARES[chosen]
+    share = FRACTIONS[chosen]
+    display.note(
+        f"{share:.0%} of the tuned weights, {1 - share:.0%} of the start's: loss on validation images, as "
+        f"they are and corrupt, {means[chosen]:.3f} (start {means[0]:.3f}, tuned {means[-1]:.3f})"
+||||||| base
+    start, tuned = _ends(folder)
+    rows = sample_rows(manifest, "val", config)
+    tried = [partial(_between, start, tuned, share) for share in FRACTIONS]
+    losses, _ = _asked(model, tried, config, manifest.targets()[rows], pixels[rows], device, display)
+    each = losses.mean(axis=0)  # over the shifts: (shares, images)
+    means = each.mean(axis=1)
+    chosen = nearest_to_start(each, manifest.group_codes()[rows])
+    model.load_state_dict(tried[chosen]())
+    share = FRACTIONS[chosen]
     display.note(
         f"{share:.0%} of the tuned weights, {1 - share:.0%} of the start's: loss on validation images, as "
         f"they are and shifted, {means[chosen]:.3f} (start {means[0]:.3f}, tuned {means[-1]:.3f})"
+=======
+    start, tuned = _start_and_tuned(context)
+    rows = sample_rows(context.manifest, "val", context.config)
+    candidates = [partial(_interpolate, start, tuned, fraction) for fraction in FRACTIONS]
+    losses, _ = _evaluate(context, candidates, rows)
+    by_image = losses.mean(axis=0)  # over the corruptions: (fractions, images)
+    means = by_image.mean(axis=1)
+    chosen = nearest_to_start(by_image, context.manifest.group_codes()[rows])
+    context.model.load_state_dict(candidates[chosen]())
+    fraction = FRACTIONS[chosen]
+    context.display.note(
+        f"weight interpolation: {fraction:.0%} fine-tuned, {1 - fraction:.0%} start; log loss on clean and "
+        f"corrupted validation images {means[chosen]:.3f} (start {means[0]:.3f}, fine-tuned {means[-1]:.3f})"
+>>>>>>> theirs
     )
-    return share
+    return fraction
 
 
 def nearest_to_start(losses: np.ndarray, groups: np.ndarray) -> int:
-    """The first row of losses (shares, images) whose mean is within one standard error of the least.
+    """The first row of losses (fractions, images) whose mean is within one standard error of the lowest.
 
-    The standard error is that of the difference from the best row, whose images of one group are one witness:
-    the ratio estimator's over groups.
+    It is the standard error of the difference from the lowest row, by the ratio estimator over groups: images
+    of one group are not independent.
     """
     best = int(losses.mean(axis=1).argmin())
     codes = np.unique(groups, return_inverse=True)[1]
@@ -92,98 +109,121 @@ def nearest_to_start(losses: np.ndarray, groups: np.ndarray) -> int:
     return best
 
 
-def under_shifts(
-    model: nn.Module,
-    folder: Path,
-    config: TrainConfig,
-    manifest: Manifest,
-    pixels: np.ndarray,
-    device: torch.device,
-    display: Display,
-) -> dict[str, Any]:
-    """What start, tuned and kept weights are worth on test images as they are and under each shift.
+def measure_robustness(context: RunContext) -> dict[str, Any]:
+    """Metrics of the start, the fine-tuned and the final weights on clean and on corrupted test images.
 
     Args:
-        model: with the weights that are kept; it has them afterwards, too.
+        context: its network has the final weights, and has them again afterwards.
 
     Returns:
-        ``n`` images, and ``rows``: ``shift``, and for ``start``, ``tuned`` and ``kept`` each ``accuracy`` and
-        ``log_loss``, of one view and before any temperature.
+        ``n`` images, and ``rows``: ``corruption``, and for ``start``, ``tuned``, and ``final`` each
+        ``accuracy`` and ``log_loss``, without test-time augmentation and temperature.
     """
-    kept = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    rows = some_rows(manifest, "test", config)
-    start, tuned = _ends(folder)
-    asked = [lambda: start, lambda: tuned, lambda: kept]
-    losses, right = _asked(model, asked, config, manifest.targets()[rows], pixels[rows], device, display)
-    model.load_state_dict(kept)
+    final = {name: value.detach().clone() for name, value in context.model.state_dict().items()}
+    rows = sample_rows(context.manifest, "test", context.config)
+    start, tuned = _start_and_tuned(context)
+    losses, correct = _evaluate(context, [lambda: start, lambda: tuned, lambda: final], rows)
+    context.model.load_state_dict(final)
+    kinds = ("start", "tuned", "final")
+    table = [
+        {
+            kind: {
+                "accuracy": float(correct[row, column].mean()),
+                "log_loss": float(losses[row, column].mean()),
+            }
+            for column, kind in enumerate(kinds)
+        }
+        for row in range(len(losses))
+    ]
+    names = (CLEAN, *SHIFTS)
     return {
         "n": len(rows),
+<<<<<<< ours
         "rows": [
             {
-                "shift": name,
+                "corruption": name,
                 **{
                     kind: {
                         "accuracy": float(right[row, column].mean()),
                         "log_loss": float(losses[row, column].mean()),
                     }
-                    for column, kind in enumerate(("start", "tuned", "kept"))
+                    for column, kind in enumerate(("start", "tuned", "final"))
+                },
+            }
+            for row, name in enumerate((PLAIN, *CORRUPTIONS))
+        ],
+||||||| base
+        "rows": [
+            {
+                "corruption": name,
+                **{
+                    kind: {
+                        "accuracy": float(right[row, column].mean()),
+                        "log_loss": float(losses[row, column].mean()),
+                    }
+                    for column, kind in enumerate(("start", "tuned", "final"))
                 },
             }
             for row, name in enumerate((PLAIN, *SHIFTS))
         ],
+=======
+        "rows": [{"corruption": name, **row} for name, row in zip(names, table, strict=True)],
+>>>>>>> theirs
     }
 
 
-def _ends(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The weights where a training started and where it came to."""
+def _start_and_tuned(context: RunContext) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The weights that the training started from, and those of its best epoch."""
+    folder: Path = context.run.checkpoints
     return load_file(folder / START), load_file(folder / BEST)
 
 
-def _between(start: Weights, tuned: Weights, share: float) -> Weights:
-    """This share of the tuned weights and the rest of the start's; at 0 the start itself."""
-    if share == 0:
+def _interpolate(start: Weights, tuned: Weights, fraction: float) -> Weights:
+    """``start + fraction * (tuned - start)``; with fraction 0 the start itself, counters included."""
+    if fraction == 0:
         return start
     return {
-        name: torch.lerp(start[name], value, share) if value.is_floating_point() else value
+        name: torch.lerp(start[name], value, fraction) if value.is_floating_point() else value
         for name, value in tuned.items()
     }
 
 
-def _asked(
-    model: nn.Module,
-    weights: Sequence[Callable[[], Weights]],
-    config: TrainConfig,
-    targets: np.ndarray,
-    pixels: np.ndarray,
-    device: torch.device,
-    display: Display,
+def _evaluate(
+    context: RunContext, candidates: Sequence[Callable[[], Weights]], rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Log loss of each image, and whether it is right: (1 + shifts, weights, images), plain images first.
+    """Log loss and correctness (1 + corruptions, candidates, images) of the images in ``rows``, clean first.
 
-    Of each image one view is asked: it is weights that are compared. They are made when they are asked.
+    Each candidate builds its weights when they are needed, so that one set at a time is in memory. There is
+    no test-time augmentation: the comparison is between weights.
     """
-    names, progress = (PLAIN, *SHIFTS), display.stage("asking under other light")
-    preprocessing = dataclasses.replace(preprocessing_of(config), tta="one")
-    losses = np.zeros((len(names), len(weights), len(targets)))
-    right = np.zeros(losses.shape, dtype=bool)
+    names, progress = (CLEAN, *CORRUPTIONS), context.display.stage("comparing weights on corrupted images")
+    preprocessing = dataclasses.replace(context.preprocessing, tta="none")
+    clean, targets = context.pixels[rows], context.manifest.targets()[rows]
     truth = torch.from_numpy(targets)
+    losses = np.zeros((len(names), len(candidates), len(targets)))
+    correct = np.zeros(losses.shape, dtype=bool)
     for row, name in enumerate(names):
-        source = PixelSource(pixels if name == PLAIN else shifted(pixels, name))
-        for column, each in enumerate(weights):
-            model.load_state_dict(each())
-            logits = predict_logits(model, source, preprocessing, device=device, precision=config.precision)
+        images = PixelSubset(clean if name == CLEAN else corrupt(clean, name))
+        for column, weights in enumerate(candidates):
+            context.model.load_state_dict(weights())
+            logits = predict_logits(
+                context.model,
+                images,
+                preprocessing,
+                device=context.device,
+                precision=context.config.precision,
+            )
             losses[row, column] = F.cross_entropy(torch.from_numpy(logits), truth, reduction="none").numpy()
-            right[row, column] = logits.argmax(axis=1) == targets
-            if progress is not None:
-                progress(row * len(weights) + column + 1, len(names) * len(weights))
-    return losses, right
+            correct[row, column] = logits.argmax(axis=1) == targets
+            progress(row * len(candidates) + column + 1, len(names) * len(candidates))
+    return losses, correct
 
 
-def some_rows(manifest: Manifest, split: str, config: TrainConfig) -> np.ndarray:
-    """Rows of a split, in order: of a photo with copies one, as an epoch draws, and ``LARGEST`` at most."""
+def sample_rows(manifest: Manifest, split: str, config: TrainConfig) -> np.ndarray:
+    """At most ``MAX_IMAGES`` rows of a split, in order; with ``augmented_copies`` one, one row per photo."""
     rows = np.flatnonzero(manifest.table["split"] == split)
     rows = np.random.default_rng(derive_seed(config.seed, len(rows))).permutation(rows)
     if config.augmented_copies == "one":
         firsts = np.unique(manifest.photo_codes()[rows], return_index=True)[1]
         rows = rows[np.sort(firsts)]
-    return np.sort(rows[:LARGEST])
+    return np.sort(rows[:MAX_IMAGES])

@@ -1,4 +1,4 @@
-"""audit.html: pairs side by side for a person to judge, in one file that works offline."""
+"""audit.html: pairs of images side by side for review, in one file that works offline."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from excite.reporting.html import SMALL, common_folder, template, thumbnail
 from excite.system.files import write_text
 
 MOST_PAIRS = 200
-"""Pairs on the page: at 15 kB a thumbnail it comes to 6 MB at most, which a phone opens."""
+"""Maximum number of pairs on the page: at 15 kB per thumbnail, up to 6 MB, which a phone can open."""
 
-_SHARE = 4  # one part in four of the page at most for conflicts, and for leaks, so that the rest is seen too
+_FRACTION = 4  # conflicts and leaks take at most a quarter of the page each, to leave space for other pairs
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,18 @@ def write_audit(
     max_pixels: int = MAX_PIXELS,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write ``audit.json``, ``audit.html`` and the form ``decisions.csv`` into a folder.
+    """Write ``audit.json``, ``audit.html`` and ``decisions.csv`` into a folder.
 
-    What a person has decided is carried over into the form.
+    Earlier decisions are copied into ``decisions.csv``.
 
     Args:
-        title: what the data is called.
+        title: name of the data set.
         progress: called with (pairs drawn, pairs on the page).
 
     Raises:
-        ExciteError: when one cannot be written.
+        ExciteError: if a file cannot be written.
     """
-    write_decisions(folder / "decisions.csv", audit.manifest, audit.pairs, audit.decided)
+    write_decisions(folder / "decisions.csv", audit.manifest, audit.pairs, audit.decisions)
     document = json.dumps(audit.to_dict(), indent=2, ensure_ascii=False)
     write_text(folder / "audit.json", document + "\n")
     write_text(
@@ -70,10 +70,10 @@ def audit_page(
     max_pixels: int = MAX_PIXELS,
     progress: Callable[[int, int], None] | None = None,
 ) -> str:
-    """The page as HTML; names of files and classes are escaped, whatever they hold.
+    """The page as HTML; names of files and classes are escaped.
 
     Args:
-        most_pairs: how many pairs are shown; how many are not is said on the page.
+        most_pairs: maximum number of pairs shown; the page states how many are not.
     """
     sections = _sections(audit, most_pairs)
     small = lru_cache(maxsize=256)(lambda path: thumbnail(path, max_pixels, audit.manifest.intensity_range))
@@ -93,7 +93,7 @@ def audit_page(
         title=title or "data set",
         root=view.root,
         headline=headline(audit),
-        oversized=len(audit.linked.oversized),
+        oversized=len(audit.grouping.oversized),
         rows=audit_rows(audit),
         figures=_figures(audit),
         sections=shown,
@@ -102,7 +102,7 @@ def audit_page(
 
 
 def _figures(audit: Audit) -> list[tuple[str, str, bool]]:
-    """(number, what it counts, whether it is bad news) for the head of the page."""
+    """(number, what it counts, whether it is a problem) for the top of the page."""
     affected = sum(audit.leaks.images.values())
     counts = [
         (len(audit), "image", "images", False),
@@ -114,8 +114,8 @@ def _figures(audit: Audit) -> list[tuple[str, str, bool]]:
             "images with a near-duplicate in another split",
             True,
         ),
-        (len(audit.conflicts), "photo under two labels", "photos under two labels", True),
-        (len(audit.files.bad), "bad file", "bad files", True),
+        (len(audit.conflicts), "photo with conflicting labels", "photos with conflicting labels", True),
+        (len(audit.files.bad), "unreadable file", "unreadable files", True),
     ]
     return [
         (f"{count:,}", one if count == 1 else many, bad and count > 0) for count, one, many, bad in counts
@@ -123,7 +123,7 @@ def _figures(audit: Audit) -> list[tuple[str, str, bool]]:
 
 
 def _sections(audit: Audit, most: int) -> list[_Section]:
-    """What matters most first; inside each the least sure first, for there a person is needed."""
+    """The most important section first; within each, the least certain pairs first, as these need review."""
     labels, splits = audit.manifest.table["label"].tolist(), audit.manifest.table["split"].tolist()
     conflicts, leaks, rest = [], [], []
     for pair in sorted(audit.pairs, key=lambda pair: (pair.confidence, pair.a, pair.b)):
@@ -134,41 +134,41 @@ def _sections(audit: Audit, most: int) -> list[_Section]:
         else:
             rest.append(pair)
     kinds = [
-        ("Under two labels", "Either the pair is wrong, or one of the labels is.", conflicts),
-        ("Across the given split", "What a model has learned by heart, and is then tested on.", leaks),
-        ("Further pairs", "Copies that belong in one group.", rest),
+        ("Conflicting labels", "Either the pair or one of the labels is wrong.", conflicts),
+        ("Across the given split", "The test score measures memorization of these images.", leaks),
+        ("Other pairs", "Copies that belong in one group.", rest),
     ]
-    # Each has its share; what one leaves free the others may use.
-    room = [min(len(pairs), max(most // _SHARE, 1)) for _, _, pairs in kinds]
+    # Each section has a quota; space that one does not need goes to the others.
+    quota = [min(len(pairs), max(most // _FRACTION, 1)) for _, _, pairs in kinds]
     for index in (0, 1, 2):
-        room[index] += max(0, min(len(kinds[index][2]) - room[index], most - sum(room)))
+        quota[index] += max(0, min(len(kinds[index][2]) - quota[index], most - sum(quota)))
     return [
         _Section(title, text, pairs[:count], len(pairs) - count)
-        for (title, text, pairs), count in zip(kinds, room, strict=True)
+        for (title, text, pairs), count in zip(kinds, quota, strict=True)
         if pairs
     ]
 
 
 class _View:
-    """Rows of the audit as what a card shows."""
+    """Converts rows of the audit to cards."""
 
     def __init__(self, audit: Audit) -> None:
         table = audit.manifest.table
         self.paths: list[str] = table["path"].tolist()
         self.table = table
         self.root = common_folder(self.paths)
-        self.doubtful = set(audit.linked.doubtful)
-        self.decided = {
-            **dict.fromkeys(audit.decided.accepted, "accept"),
-            **dict.fromkeys(audit.decided.rejected, "reject"),
+        self.doubtful = set(audit.grouping.doubtful)
+        self.decisions = {
+            **dict.fromkeys(audit.decisions.accepted, "accept"),
+            **dict.fromkeys(audit.decisions.rejected, "reject"),
         }
 
     def card(self, pair: Pair, thumbnail: Callable[[str], str]) -> dict[str, Any]:
         a, b = self._address(pair.a), self._address(pair.b)
-        decided = self.decided.get((pair.a, pair.b), "")
+        decided = self.decisions.get((pair.a, pair.b), "")
         return {
             "kind": pair.kind,
-            "percent": math.floor(100 * pair.confidence + 1e-9),  # only what is sure is called 100 %
+            "percent": math.floor(100 * pair.confidence + 1e-9),  # rounded down: only certainty is 100 %
             "evidence": pair.evidence,
             "doubtful": pair in self.doubtful and not decided,
             "decided": decided,
@@ -178,8 +178,7 @@ class _View:
         }
 
     def _address(self, row: int) -> str:
-        """What names an image in decisions.csv: its path, or its content where a page would change the path's
-        line ends."""
+        """The identifier of an image in decisions.csv: its path, or its hash if the path is not printable."""
         path = self.paths[row]
         return path if path.isprintable() else str(self.table["sha256"].iloc[row])
 

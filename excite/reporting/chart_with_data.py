@@ -1,4 +1,4 @@
-"""A chart with its data: what is drawn can be read as a table and downloaded as CSV."""
+"""A chart with its data, which the page shows as a table and offers as CSV."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from markupsafe import Markup
 from excite.reporting.svg import swatch
 
 MOST_ROWS = 120
-"""Rows of a chart's table on the page; the download has all."""
+"""Maximum number of rows of a chart's table on the page; the CSV file contains all."""
 
 
 Row = Sequence[str | float | int | None]
@@ -36,12 +36,12 @@ class Chart:
     """A chart as the page shows it.
 
     Args:
-        name: unique on the page; the download is called ``name.csv``.
+        name: unique on the page; the CSV file is called ``name.csv``.
         title: what it shows.
         svg: the drawing.
-        columns, rows: its data: text, numbers, or None for what is not defined.
-        legend: the lines in it.
-        notes: sentences below it.
+        columns, rows: the data: text, numbers, or None if undefined.
+        legend: its lines.
+        notes: sentences below the chart.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Chart:
 
     @property
     def address(self) -> str:
-        """The data as CSV in a data URI: it works offline and without a script."""
+        """The data as CSV in a data URI, which works offline and without scripts."""
         return csv_address(self.columns, self.rows)
 
     @property

@@ -1,4 +1,4 @@
-"""ROC and precision-recall curves, with only as many points as can be seen."""
+"""ROC and precision-recall curves, reduced to the points that are visible."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ FINEST = 1e-12
 def roc_points(predictions: Predictions, index: int) -> np.ndarray | None:
     """(K, 2) false positive rate and sensitivity over all thresholds, of a class against the rest.
 
-    None where the class, or the rest, has no image.
+    None if the class, or the rest, has no images.
     """
     from sklearn.metrics import roc_curve
 
     positive = predictions.targets == index
     if positive.all() or not positive.any():
         return None
-    false_alarms, found, _ = roc_curve(positive, predictions.probabilities[:, index])
-    return np.column_stack([false_alarms, found])
+    false_positive_rate, sensitivity, _ = roc_curve(positive, predictions.probabilities[:, index])
+    return np.column_stack([false_positive_rate, sensitivity])
 
 
 def precision_recall_points(predictions: Predictions, index: int) -> np.ndarray | None:
-    """(K, 2) sensitivity and PPV, as the steps whose area is the average precision: without interpolation.
+    """(K, 2) sensitivity and PPV as a step function; its area is the average precision.
 
-    None where the class has no image.
+    None if the class has no images.
     """
     from sklearn.metrics import precision_recall_curve
 
@@ -37,23 +37,23 @@ def precision_recall_points(predictions: Predictions, index: int) -> np.ndarray 
     precision, recall, _ = precision_recall_curve(
         positive, predictions.probabilities[:, index], drop_intermediate=True
     )
-    # scikit-learn ends with recall 0 and precision 1, where no image is named: no point of a curve.
+    # scikit-learn appends recall 0 and precision 1, which belongs to no threshold.
     precision, recall = precision[-2::-1], recall[-2::-1]
     before = np.concatenate([[0.0], recall[:-1]])
     steps = np.column_stack([before, precision, recall, precision]).reshape(-1, 2)
     return steps[np.concatenate([[True], (np.diff(steps, axis=0) != 0).any(axis=1)])]
 
 
-def thinned(points: np.ndarray, tolerance: float = TOLERANCE) -> np.ndarray:
-    """Fewer points of a line (K, 2), from which no other one is further than the tolerance.
+def simplify_line(points: np.ndarray, tolerance: float = TOLERANCE) -> np.ndarray:
+    """A subset of the points of a line (K, 2); the others are within the tolerance of the new line.
 
-    Ramer 1972, Douglas & Peucker 1973: the furthest point from a chord is kept, and divides it.
+    Ramer 1972, Douglas & Peucker 1973: the furthest point from a chord is kept and splits the chord.
     """
     keep = np.zeros(len(points), dtype=bool)
     keep[[0, -1]] = True
-    open_parts = [(0, len(points) - 1)]
-    while open_parts:
-        first, last = open_parts.pop()
+    segments = [(0, len(points) - 1)]
+    while segments:
+        first, last = segments.pop()
         if last - first < 2:
             continue
         apart = _distances(points[first + 1 : last], points[first], points[last])
@@ -61,12 +61,12 @@ def thinned(points: np.ndarray, tolerance: float = TOLERANCE) -> np.ndarray:
         if apart[worst] > tolerance:
             middle = first + 1 + worst
             keep[middle] = True
-            open_parts += [(first, middle), (middle, last)]
+            segments += [(first, middle), (middle, last)]
     return points[keep]
 
 
 def _distances(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """(K,) from each point to the piece of a line between two others."""
-    way = end - start
-    along = ((points - start) @ way / max(float(way @ way), FINEST)).clip(0, 1)
-    return np.hypot(*(points - start - along[:, None] * way).T)
+    """(K,) distance from each point to a line segment."""
+    direction = end - start
+    along = ((points - start) @ direction / max(float(direction @ direction), FINEST)).clip(0, 1)
+    return np.hypot(*(points - start - along[:, None] * direction).T)

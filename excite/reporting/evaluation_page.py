@@ -1,4 +1,4 @@
-"""evaluation.html: a classifier measured on one set of images, with and without those seen in training."""
+"""evaluation.html: a classifier evaluated on one data set, with and without images seen in training."""
 
 from __future__ import annotations
 
@@ -34,32 +34,32 @@ from excite.runs.training_overlap import SeenImage
 from excite.system.files import write_text
 
 MOST_SEEN = 200
-"""Images that the page shows beside their counterparts: at 15 kB a thumbnail, 6 MB at most."""
+"""Maximum number of images shown beside their counterparts: at 15 kB per thumbnail, up to 6 MB."""
 SEEN_COLUMNS = ("path", "label", "predicted", "counterpart", "kind", "evidence", "confidence")
 
 
 def write_evaluation(
     result: Evaluation, folder: Path, *, title: str = "", source: str = "", max_pixels: int = MAX_PIXELS
 ) -> None:
-    """Write ``metrics.json``, ``predictions.csv``, ``confusion_matrix.png`` and ``evaluation.html``; of other
-    data than the run's own ``seen_in_training.csv``, too, which may have no row.
+    """Write ``metrics.json``, ``predictions.csv``, ``confusion_matrix.png`` and ``evaluation.html``, and,
+    for data other than the run's own, ``seen_in_training.csv``, which may have no rows.
 
     Args:
         title: what was evaluated.
-        source: which images, in a sentence.
+        source: a sentence that describes the images.
     """
     target = Run(folder)
-    target.write_json("metrics.json", {result.split: result.figures})
+    target.write_json("metrics.json", {result.split: result.metrics})
     target.write_table("predictions.csv", prediction_rows(result.predictions))
-    if "seen_in_training" in result.figures:
+    if "seen_in_training" in result.metrics:
         target.write_table("seen_in_training.csv", seen_rows(result), columns=SEEN_COLUMNS)
-    save(confusion_matrix(result.figures), folder / "confusion_matrix.png")
+    save(confusion_matrix(result.metrics), folder / "confusion_matrix.png")
     page = evaluation_page(result, title=title, source=source, max_pixels=max_pixels)
     write_text(folder / "evaluation.html", page)
 
 
 def seen_rows(result: Evaluation) -> list[dict[str, Any]]:
-    """The images that the training has seen, each with its counterpart and the evidence."""
+    """The images seen in training, each with its counterpart and the evidence."""
     return [
         dict(zip(("label", "predicted"), _labels(result.predictions, image), strict=True)) | image.to_dict()
         for image in result.seen
@@ -69,57 +69,57 @@ def seen_rows(result: Evaluation) -> list[dict[str, Any]]:
 def evaluation_page(
     result: Evaluation, *, title: str = "", source: str = "", max_pixels: int = MAX_PIXELS
 ) -> str:
-    """The page as HTML: one file without a script that asks for nothing from anywhere.
+    """The page as HTML: one file without scripts or external resources.
 
-    Names of files and classes are escaped, whatever they hold.
+    Names of files and classes are escaped.
     """
-    figures, has_no_hooks = result.figures, result.has_no_hooks if result.seen else None
-    parts = [_part(figures, result.predictions, "", "all")]
-    if has_no_hooks is not None:
+    metrics, unseen = result.metrics, result.unseen if result.seen else None
+    parts = [_part(metrics, result.predictions, "", "all")]
+    if unseen is not None:
         suffix = f", without the {len(result.seen):,} seen in training"
-        parts.append(_part(figures["without_seen"], has_no_hooks, suffix, "unseen"))
-    point = figures.get("operating_point")
+        parts.append(_part(metrics["without_seen"], unseen, suffix, "unseen"))
+    point = metrics.get("operating_point")
     return template("evaluation.html").render(
         title=title or "a classifier",
         source=source,
-        n=figures["n"],
-        verdict=_verdict(figures, result.predictions),
+        n=metrics["n"],
+        verdict=_verdict(metrics, result.predictions),
         baseline=_baseline(result.predictions),
-        remarks=_remarks(figures, has_no_hooks is not None),
-        tiles=tiles(figures),
+        remarks=_remarks(metrics, unseen is not None),
+        tiles=tiles(metrics),
         seen=_seen_view(result, max_pixels),
-        interval=figures.get("interval", {}),
-        overall=overall_table(figures, figures["without_seen"] if has_no_hooks is not None else None),
-        all_images="all images" if has_no_hooks is not None else "value",
+        interval=metrics.get("interval", {}),
+        overall=overall_table(metrics, metrics["without_seen"] if unseen is not None else None),
+        all_images="all images" if unseen is not None else "value",
         unseen_images="not seen in training",
         parts=parts,
         point=point_table(point["chosen"], point["test"]) if point else None,
         chosen=point,
-        abstention=figures.get("abstention"),
-        subgroups=[subgroup_table(found) for found in figures.get("subgroups") or ()],
+        abstention=metrics.get("abstention"),
+        subgroups=[subgroup_table(found) for found in metrics.get("subgroups") or ()],
     )
 
 
-def _part(figures: Mapping[str, Any], predictions: Predictions, suffix: str, name: str) -> dict[str, Any]:
-    """What the page shows of all images, and again of those that the training has not seen."""
+def _part(metrics: Mapping[str, Any], predictions: Predictions, suffix: str, name: str) -> dict[str, Any]:
+    """The sections shown for all images and again for those not seen in training."""
     bins = [asdict(one) for one in reliability(predictions)]
     return {
         "suffix": suffix,
-        "classes": class_table(figures["classes"], figures.get("low_group_count") or ()),
-        "confusion": confusion_view(figures, f"confusion-{name}"),
-        "ece": figures["ece"],
-        "calibration": figures.get("calibration"),
+        "classes": class_table(metrics["classes"], metrics.get("low_group_count") or ()),
+        "confusion": confusion_view(metrics, f"confusion-{name}"),
+        "ece": metrics["ece"],
+        "calibration": metrics.get("calibration"),
         "reliability": reliability_chart(f"reliability-{name}", f"Reliability{suffix}", bins),
     }
 
 
-def _verdict(figures: Mapping[str, Any], predictions: Predictions) -> dict[str, str]:
-    figure = figures["accuracy"]
-    interval = interval_text("accuracy", figure)
-    size = f"{many(figures['n'], 'image')} of {many(figures['groups'], 'group')}"
+def _verdict(metrics: Mapping[str, Any], predictions: Predictions) -> dict[str, str]:
+    accuracy = metrics["accuracy"]
+    interval = interval_text("accuracy", accuracy)
+    size = f"{many(metrics['n'], 'image')} of {many(metrics['groups'], 'group')}"
     return {
-        "value": number_text("accuracy", figure["value"]),
-        "interval": f"95 % interval {interval}" if interval else f"no interval: {figure.get('reason', '')}",
+        "value": number_text("accuracy", accuracy["value"]),
+        "interval": f"95 % interval {interval}" if interval else f"no interval: {accuracy.get('reason', '')}",
         "what": f"of the images are classified correctly: {int(predictions.correct.sum()):,} of {size}",
     }
 
@@ -127,42 +127,42 @@ def _verdict(figures: Mapping[str, Any], predictions: Predictions) -> dict[str, 
 def _baseline(predictions: Predictions) -> str:
     counts = np.bincount(predictions.targets, minlength=len(predictions.classes))
     label = predictions.classes[int(counts.argmax())]
-    share = 100 * counts.max() / counts.sum()
-    return f"Always predicting {label!r} would reach {share:.1f} % accuracy."
+    percentage = 100 * counts.max() / counts.sum()
+    return f"Always predicting {label!r} would reach {percentage:.1f} % accuracy."
 
 
-def _remarks(figures: Mapping[str, Any], some_unseen: bool) -> list[Statement]:
+def _remarks(metrics: Mapping[str, Any], some_unseen: bool) -> list[Statement]:
     """What a reader must know before the metrics."""
-    said = []
-    n = figures["n"]
-    if seen := figures.get("seen_in_training"):
+    statements = []
+    n = metrics["n"]
+    if seen := metrics.get("seen_in_training"):
         text = (
             f"{seen:,} of {many(n, 'image')} {'was' if seen == 1 else 'were'} seen in training; the metrics "
         )
         text += "are optimistic. "
         if some_unseen:
-            rest = figures["without_seen"]
+            rest = metrics["without_seen"]
             accuracy = number_text("accuracy", rest["accuracy"]["value"])
             bounds = interval_text("accuracy", rest["accuracy"])
             text += f"Without them the accuracy is {accuracy}" + (f" ({bounds})" if bounds else "")
             text += f" on {many(rest['n'], 'image')} of {many(rest['groups'], 'group')}."
         else:
-            text += "No other image is left to measure on."
-        said.append(Statement(text, BAD))
-    if copies := figures.get("duplicates_in_train"):
+            text += "There are no other images to evaluate on."
+        statements.append(Statement(text, BAD))
+    if copies := metrics.get("duplicates_in_train"):
         text = f"{copies:,} of {many(n, 'image')} {'has' if copies == 1 else 'have'} a near-duplicate in the "
-        said.append(Statement(text + "training set; the metrics are optimistic.", BAD))
-    if figures.get("grouped_by") == "image":
-        text = "Each image counts as a group of its own: no groups were named. If several images show one "
-        said.append(Statement(text + "patient or one object, the intervals are too narrow.", WARN))
-    if figures["groups"] < FEW_GROUPS:
-        text = f"{many(figures['groups'], 'group')} {'is' if figures['groups'] == 1 else 'are'} few: "
-        said.append(Statement(text + "intervals are wide, and may still be a little too narrow.", WARN))
-    return said
+        statements.append(Statement(text + "training set; the metrics are optimistic.", BAD))
+    if metrics.get("grouped_by") == "image":
+        text = "Each image is its own group, because no groups were defined. If several images show the same "
+        statements.append(Statement(text + "patient or object, the intervals are too narrow.", WARN))
+    if metrics["groups"] < FEW_GROUPS:
+        text = f"There {'is' if metrics['groups'] == 1 else 'are'} only {many(metrics['groups'], 'group')}: "
+        statements.append(Statement(text + "intervals are wide and may be too narrow.", WARN))
+    return statements
 
 
 def _seen_view(result: Evaluation, max_pixels: int) -> dict[str, Any]:
-    """Each seen image beside its counterpart, the least sure first, for there a person is needed."""
+    """Each seen image beside its counterpart, the least certain first, as these need review."""
     order = sorted(result.seen, key=lambda image: (image.confidence, image.row))[:MOST_SEEN]
     roots = [common_folder([getattr(image, name) for image in order]) for name in ("path", "counterpart")]
     cards = []
@@ -172,7 +172,7 @@ def _seen_view(result: Evaluation, max_pixels: int) -> dict[str, Any]:
             {
                 "kind": image.kind,
                 "evidence": image.evidence,
-                "percent": int(100 * image.confidence + 1e-9),  # only what is sure is called 100 %
+                "percent": int(100 * image.confidence + 1e-9),  # rounded down: only certainty is 100 %
                 "label": label,
                 "predicted": predicted,
                 "images": [

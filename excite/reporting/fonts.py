@@ -1,4 +1,4 @@
-"""Names in matplotlib figures: installed fonts that have their characters, escapes where none has."""
+"""Names in matplotlib figures: fonts that contain their characters, or escapes if there are none."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ DEFAULT = "DejaVu Sans"
 
 
 def figure_names(names: Iterable[str], width: int) -> dict[str, str]:
-    """Names as a figure shows them: on one line of at most so many columns.
+    """Names for a figure, on one line of at most ``width`` columns.
 
-    A character that no installed font has becomes an escape such as ``\\u0e41``; a warning says so.
+    A character that no installed font contains becomes an escape such as ``\\u0e41``, with a warning.
     """
     visible = {name: printable(name) for name in names}
     _, missing = find_fonts(frozenset("".join(visible.values())))
@@ -38,7 +38,7 @@ def figure_names(names: Iterable[str], width: int) -> dict[str, str]:
 
 
 def set_fonts(figure: Figure) -> None:
-    """Draw every text of a figure literally, in fonts that have its characters."""
+    """Draw every text of a figure literally, in fonts that contain its characters."""
     texts = figure.findobj(Text)
     families, _ = find_fonts(frozenset("".join(text.get_text() for text in texts)))
     for text in texts:
@@ -48,7 +48,7 @@ def set_fonts(figure: Figure) -> None:
 
 @lru_cache(maxsize=64)
 def find_fonts(characters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Font families that have the characters, the default one first, and the characters that none has."""
+    """Font families that contain the characters, the default first, and the characters missing in all."""
     families = [DEFAULT]
     missing = characters - _covered(font_manager.findfont(DEFAULT), characters) - {"\n"}
     for search in (_known_fonts, _new_fonts):
@@ -66,7 +66,7 @@ def find_fonts(characters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[s
 
 
 def shortened(name: str, width: int) -> str:
-    """A name of at most so many columns; of a longer one the middle is left out."""
+    """A name of at most ``width`` columns; the middle of a longer one is omitted."""
     if display_width(name) <= width:
         return name
     half = (width - 3) // 2
@@ -74,7 +74,7 @@ def shortened(name: str, width: int) -> str:
 
 
 def display_width(text: str) -> int:
-    """Columns that a text takes: two for each wide character, as in Chinese."""
+    """Columns of a text; wide characters, such as Chinese ones, take two."""
     return sum(_columns(character) for character in text)
 
 
@@ -100,8 +100,8 @@ def _escape(character: str) -> str:
 
 @lru_cache
 def _warn_once(missing: frozenset[str]) -> None:
-    what = f"no installed font has {_listed(missing)}: figures show escapes instead"
-    warnings.warn(f"{what}; a font such as Noto Sans helps", ExciteWarning, stacklevel=3)
+    what = f"no installed font contains {_listed(missing)}; figures show escapes instead"
+    warnings.warn(f"{what}; install a font such as Noto Sans", ExciteWarning, stacklevel=3)
 
 
 def _listed(missing: frozenset[str]) -> str:
@@ -110,7 +110,7 @@ def _listed(missing: frozenset[str]) -> str:
 
 
 def _covered(path: str, characters: frozenset[str]) -> frozenset[str]:
-    """The characters that a font file has; none of a file that cannot be read, as bitmap fonts."""
+    """The characters that a font file contains; none if it cannot be read, such as a bitmap font."""
     try:
         known = FT2Font(path).get_charmap()
     except (OSError, RuntimeError):
@@ -123,19 +123,22 @@ def _known_fonts() -> list[tuple[str, str]]:
     entries = [
         entry
         for entry in font_manager.fontManager.ttflist
-        if entry.style == "normal" and not entry.name.startswith("Last Resort")  # boxes for everything
+        if entry.style == "normal"
+        and not entry.name.startswith("Last Resort")  # has a placeholder for every character
     ]
     entries.sort(key=lambda e: ("Sans" not in e.name, "Mono" in e.name, abs(_weight(e.weight) - 400), e.name))
     fonts: dict[str, str] = {}
     for entry in entries:
-        if getattr(entry, "index", 0) == 0:  # of a collection: what older versions of matplotlib draw
+        if (
+            getattr(entry, "index", 0) == 0
+        ):  # older versions of matplotlib draw only the first of a collection
             fonts.setdefault(entry.name, str(entry.fname))
     return list(fonts.items())
 
 
 @lru_cache(maxsize=1)
 def _new_fonts() -> list[tuple[str, str]]:
-    """The same with fonts that were installed after matplotlib wrote its list of them."""
+    """The same, including fonts installed after matplotlib wrote its font list."""
     known = {str(entry.fname) for entry in font_manager.fontManager.ttflist}
     for path in font_manager.findSystemFonts():
         if path not in known:

@@ -1,4 +1,4 @@
-"""What the pages share: the way templates are filled, and thumbnails as data URIs."""
+"""Shared by all pages: templates and thumbnails as data URIs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from excite.data.intensity import IntensityRange
 from excite.errors import ExciteError
 from excite.system.text import document_text
 
-SIDE = 220  # pixels of a thumbnail's longer side: two fit beside each other on a phone of 400 pixels
+SIDE = 220  # pixels of a thumbnail's longer side: two fit side by side on a phone 400 pixels wide
 QUALITY = 78
-SMALL = 64  # pixels of the longer side below which a picture is enlarged without smoothing
+SMALL = 64  # pixels of the longer side; smaller pictures are enlarged without smoothing
 
 
 def template(name: str, **filters: Callable[..., str]) -> Template:
-    """A file of ``templates/``; in HTML all text is escaped, whatever it holds, elsewhere by its filters."""
+    """A file of ``templates/``. In HTML all text is escaped; other formats escape with their filters."""
     html = name.endswith(".html")
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -40,7 +40,7 @@ def template(name: str, **filters: Callable[..., str]) -> Template:
 
 
 def _writable(value: object) -> object:
-    """Text as HTML that is read back as it was: parsers take a bare carriage return for a line feed."""
+    """Text as HTML that parses to the same text: parsers turn a bare carriage return into a line feed."""
     if not isinstance(value, str):
         return value
     text = document_text(value)
@@ -49,7 +49,7 @@ def _writable(value: object) -> object:
 
 
 def thumbnail(path: str, max_pixels: int = MAX_PIXELS, intensity_range: IntensityRange | None = None) -> str:
-    """A picture as a data URI, "" where it cannot be read any more. The original is only read."""
+    """A thumbnail as a data URI; "" if the file cannot be read."""
     try:
         picture = decode(path, max_pixels=max_pixels, intensity_range=intensity_range)
     except ExciteError:
@@ -66,7 +66,7 @@ def thumbnail(path: str, max_pixels: int = MAX_PIXELS, intensity_range: Intensit
 
 
 def common_folder(paths: Sequence[str]) -> str:
-    """The folder that all lie in, with its last separator; "" where there is none."""
+    """The common folder of all paths, with a trailing separator; "" if there is none."""
     try:
         common = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120 (text, not files)
     except ValueError:  # none at all, or several drives

@@ -1,4 +1,4 @@
-"""Labels that a cross-validation doubts, for a person to look at."""
+"""Label candidates: images of a cross-validation whose label is probably wrong."""
 
 from __future__ import annotations
 
@@ -16,60 +16,61 @@ SHOWN = 24
 
 
 def candidates_view(facts: RunFacts, *, thumbnails: bool = False) -> dict[str, Any] | None:
-    """The strongest doubts as rows, and what is to be known of all; None: the run looked for none.
+    """The strongest candidates as rows and a summary of all; None if the run did not search for them.
 
     Args:
-        thumbnails: embed small pictures of them: mind whose they are.
+        thumbnails: embed thumbnails; mind the privacy of the people in them.
 
     Raises:
         ExciteError: when the table of candidates is missing or damaged.
     """
-    found = facts.metrics.get("label_noise")
-    if found is None:
+    noise = facts.metrics.get("label_noise")
+    if noise is None:
         return None
     table = _read(facts)
     root = common_folder(facts.predictions.paths or ())
     rows = []
-    for one in table.head(SHOWN).to_dict("records"):
+    for row in table.head(SHOWN).to_dict("records"):
         range_ = intensity_range_of(facts.config)
-        source = thumbnail(str(one["path"]), facts.config.max_pixels, range_) if thumbnails else ""
+        source = thumbnail(str(row["path"]), facts.config.max_pixels, range_) if thumbnails else ""
         rows.append(
             {
-                "path": str(one["path"]).removeprefix(root),
-                "more": int(one["images"]) - 1,
-                "label": one["label"],
-                "suggested": one["suggested"],
-                "p_label": f"{100 * float(one['p_label']):.1f} %",
-                "p_suggested": f"{100 * float(one['p_suggested']):.1f} %",
+                "path": str(row["path"]).removeprefix(root),
+                "more": int(row["images"]) - 1,
+                "label": row["label"],
+                "suggested": row["suggested"],
+                "p_label": f"{100 * float(row['p_label']):.1f} %",
+                "p_suggested": f"{100 * float(row['p_suggested']):.1f} %",
                 "source": source,
                 "small": source.startswith("data:image/png"),
             }
         )
     return {
         "rows": rows,
-        "count": int(found["candidates"]),
-        "said": candidates_text(facts),
+        "count": int(noise["candidates"]),
+        "summary": candidates_text(facts),
         "root": root,
         "pictures": thumbnails,
-        "unit": found["unit"],
+        "unit": noise["unit"],
     }
 
 
 def candidates_text(facts: RunFacts) -> str:
-    """How many labels are doubted, by what, and how little that proves."""
-    found = facts.metrics["label_noise"]
-    units, unit, count = found["units"], found["unit"], found["candidates"]
+    """How many candidates there are, how they were noise, and how little they prove."""
+    noise = facts.metrics["label_noise"]
+    units, unit, count = noise["units"], noise["unit"], noise["candidates"]
     if not count:
         return (
-            f"Of {units:,} {unit} none is surely called another class by models that had not seen it. Labels "
-            "may be wrong all the same: a model says nothing of mistakes that it makes too."
+            f"Among {units:,} {unit}, there are no label candidates (confident learning, Northcutt et al. "
+            "2021). Labels may still be wrong: the method misses label errors that the models reproduce."
         )
     return (
-        f"{count:,} of {units:,} {unit} {'is' if count == 1 else 'are'} called another class than the label "
-        "says, as surely as that class usually is, by models that had not seen them (confident learning, "
-        "Northcutt et al. 2021). These are candidates for a person's eye, not verdicts: a picture that is "
-        "hard or of a rare kind looks like this too, and the weaker the models, the more of them. Nothing "
-        f"was changed, and none of the figures leaves them out. {FILE} lists them."
+        f"{count:,} of {units:,} {unit} {'is a label candidate' if count == 1 else 'are label candidates'}: "
+        "models that were not trained on them predict another class, as confidently as they usually do "
+        "for "
+        "that class (confident learning, Northcutt et al. 2021). Candidates need review: difficult or rare "
+        "images are among them, too, and weaker models produce more of them. No label was changed, and the "
+        f"metrics include all candidates. {FILE} lists them."
     )
 
 

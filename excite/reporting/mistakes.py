@@ -1,4 +1,4 @@
-"""Which classes are taken for which, and the mistakes that the classifier was surest of."""
+"""The confusion matrix, and the most confident errors of a classifier."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from excite.reporting.svg import framed
 
 WORST = 24
 MOST_CLASSES = 15
-"""Classes of a matrix whose cells can hold their numbers; a larger one is a picture."""
+"""Up to this number of classes the matrix is a table of numbers; above it, a picture."""
 MOST_PAIRS = 30
-DEEPEST = 36  # percent of color in a full cell: dark text on it, and light text in the dark, stay readable
+DEEPEST = 36  # percent of color in a full cell: text on it stays readable in light and dark mode
 SIDE = 380  # units of the picture
 
 
-def confusion_view(figures: Mapping[str, Any], name: str = "confusion") -> dict[str, Any]:
-    """The confusion matrix as rows of cells or as a picture, the commonest confusions, and all as CSV.
+def confusion_view(metrics: Mapping[str, Any], name: str = "confusion") -> dict[str, Any]:
+    """The confusion matrix as a table or a picture, the most frequent confusions, and all counts as CSV.
 
     Args:
-        figures: with ``confusion``, (C, C) counts whose rows are the truth, and ``classes``.
+        metrics: with ``confusion``, (C, C) counts whose rows are the labels, and ``classes``.
         name: unique on the page; the download is called ``name.csv``.
     """
-    counts = np.array(figures["confusion"])
-    classes = list(figures["classes"])
+    counts = np.array(metrics["confusion"])
+    classes = list(metrics["classes"])
     totals = counts.sum(axis=1)
-    shares = counts / np.maximum(totals, 1)[:, None]
+    fractions = counts / np.maximum(totals, 1)[:, None]
     small = len(classes) <= MOST_CLASSES
     wrong = counts * ~np.eye(len(classes), dtype=bool)
     order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
@@ -45,8 +45,8 @@ def confusion_view(figures: Mapping[str, Any], name: str = "confusion") -> dict[
             "cells": [
                 {
                     "count": int(counts[row, column]),
-                    "share": f"{100 * shares[row, column]:.0f} %" if counts[row, column] else "",
-                    "deep": round(DEEPEST * float(shares[row, column]), 1),
+                    "fraction": f"{100 * fractions[row, column]:.0f} %" if counts[row, column] else "",
+                    "deep": round(DEEPEST * float(fractions[row, column]), 1),
                     "right": row == column,
                 }
                 for column in range(len(classes))
@@ -58,15 +58,15 @@ def confusion_view(figures: Mapping[str, Any], name: str = "confusion") -> dict[
         "name": name,
         "classes": classes,
         "rows": rows if small else [],
-        "picture": None if small else _picture(shares, name),
+        "picture": None if small else _picture(fractions, name),
         "pairs": [
-            (classes[row], classes[column], int(counts[row, column]), f"{100 * shares[row, column]:.0f} %")
+            (classes[row], classes[column], int(counts[row, column]), f"{100 * fractions[row, column]:.0f} %")
             for row, column in pairs
             if wrong[row, column]
         ],
         "pairs_left": max(int((wrong > 0).sum()) - MOST_PAIRS, 0),
         "address": csv_address(
-            ["truth", *classes], [[label, *row] for label, row in zip(classes, counts.tolist(), strict=True)]
+            ["label", *classes], [[label, *row] for label, row in zip(classes, counts.tolist(), strict=True)]
         ),
     }
 
@@ -78,10 +78,10 @@ def worst_mistakes(
     max_pixels: int = MAX_PIXELS,
     intensity_range: IntensityRange | None = None,
 ) -> dict[str, Any]:
-    """The wrong answers of the highest probability, of each group the surest: its copies would fill the page.
+    """The errors of highest confidence, one per group: copies of one image would fill the page.
 
     Args:
-        thumbnails: embed small pictures of them: mind whose they are.
+        thumbnails: embed thumbnails; mind the privacy of the people in them.
     """
     paths = predictions.paths or tuple(f"image {row + 1}" for row in range(len(predictions)))
     root = common_folder(paths) if predictions.paths else ""
@@ -91,16 +91,16 @@ def worst_mistakes(
     of_group = np.bincount(predictions.group_codes[wrong])
     rows = []
     for row in order[np.sort(first)[:WORST]]:
-        truth, said = int(predictions.targets[row]), int(predictions.predicted[row])
+        label, predicted = int(predictions.targets[row]), int(predictions.predicted[row])
         source = thumbnail(paths[row], max_pixels, intensity_range) if thumbnails else ""
         rows.append(
             {
                 "path": paths[row].removeprefix(root),
-                "truth": predictions.classes[truth],
-                "said": predictions.classes[said],
+                "label": predictions.classes[label],
+                "predicted": predictions.classes[predicted],
                 "more": int(of_group[predictions.group_codes[row]]) - 1,
-                "sure": f"{100 * predictions.probabilities[row, said]:.1f} %",
-                "true": f"{100 * predictions.probabilities[row, truth]:.1f} %",
+                "confidence": f"{100 * predictions.probabilities[row, predicted]:.1f} %",
+                "label_probability": f"{100 * predictions.probabilities[row, label]:.1f} %",
                 "source": source,
                 "small": source.startswith("data:image/png"),
             }
@@ -108,9 +108,9 @@ def worst_mistakes(
     return {"rows": rows, "wrong": len(wrong), "groups": len(groups), "root": root, "pictures": thumbnails}
 
 
-def _picture(shares: np.ndarray, name: str) -> Markup:
-    """A square for each pair of classes that occurs, the stronger the more of the class it is."""
-    classes = len(shares)
+def _picture(fractions: np.ndarray, name: str) -> Markup:
+    """A square for each pair of classes that occurs; its opacity is the fraction of the row."""
+    classes = len(fractions)
     margin = 22
     cell = (SIDE - margin - 2) / classes
     square = '<rect class="square" x="{:g}" y="{:g}" width="{:g}" height="{:g}" fill-opacity="{:g}"/>'
@@ -119,18 +119,18 @@ def _picture(shares: np.ndarray, name: str) -> Markup:
             margin, SIDE - margin - 2
         )
     ]
-    for row, column in zip(*np.nonzero(shares), strict=True):
-        # The least share is still to be seen: a tenth is where the scale begins.
-        depth = round(0.1 + 0.9 * float(shares[row, column]), 2)
+    for row, column in zip(*np.nonzero(fractions), strict=True):
+        # The scale starts at a tenth, so that the smallest fraction is visible.
+        depth = round(0.1 + 0.9 * float(fractions[row, column]), 2)
         x, y = round(margin + column * cell, 1), round(margin + row * cell, 1)
         size = round(max(cell - 0.3, 0.6), 1)
         parts.append(Markup(square).format(x, y, size, size, depth))
-    words = '<text class="middle axis" x="{:g}" y="14">answer, classes 1 to {}</text>'
+    words = '<text class="middle axis" x="{:g}" y="14">predicted, classes 1 to {}</text>'
     parts.append(Markup(words).format(margin + (SIDE - margin) / 2, classes))
     words = (
-        '<text class="middle axis" transform="translate(14 {:g}) rotate(-90)">truth, classes 1 to {}</text>'
+        '<text class="middle axis" transform="translate(14 {:g}) rotate(-90)">label, classes 1 to {}</text>'
     )
     parts.append(Markup(words).format(margin + (SIDE - margin) / 2, classes))
-    told = f"Confusion matrix of {classes} classes: rows are the truth, columns the answers, "
-    told += "the stronger the color the more of the class."
-    return framed(name, "Confusion matrix", told, SIDE, SIDE, parts)
+    description = f"Confusion matrix of {classes} classes: rows are labels, columns predictions; "
+    description += "darker cells hold a larger fraction of the row."
+    return framed(name, "Confusion matrix", description, SIDE, SIDE, parts)

@@ -1,4 +1,4 @@
-"""model_card.md: the run in the form of Mitchell et al. 2019, for people and for hubs."""
+"""model_card.md: the model card of a run (Mitchell et al. 2019), for readers and model hubs."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from excite.reporting.html import template
 from excite.reporting.label_candidates import candidates_text
 from excite.reporting.provenance import audit_rows, command, setup_rows
 from excite.reporting.run_facts import RunFacts
-from excite.reporting.sentences import baseline, disjointness, headline, intended_use, limits, warnings
-from excite.reporting.tables import NAMES, Cell, Notes, cell, figure_text, fold_table, worst_first
+from excite.reporting.sentences import baseline, disjointness, headline, intended_use, limitations, warnings
+from excite.reporting.tables import NAMES, Cell, Notes, cell, fold_table, metric_text, worst_first
 from excite.system.text import document_text
 
 MOST_CLASSES = 50
-"""Rows of a table of classes on the card; report.html has all."""
+"""Maximum number of classes in a table of the card; report.html lists all."""
 
 _LIST_MARK = re.compile(r"^(\d*)([-+.)=])(?=\s|=*$|-*$)")
 _MARKUP = re.compile(r"([\\`*_\[\]<>#|~&$])")
 
 
 def model_card_of(facts: RunFacts) -> str:
-    """The card as Markdown with YAML front matter; names are escaped, whatever they hold."""
+    """The card as Markdown with YAML front matter; names are escaped."""
     test = facts.test
     point = test.get("operating_point")
     folds = fold_table(facts.folds, facts.metrics.get("corrected", {})) if facts.folds else None
@@ -35,9 +35,9 @@ def model_card_of(facts: RunFacts) -> str:
         verdict=headline(facts),
         baseline=baseline(facts),
         disjoint=disjointness(facts).text,
-        warnings=[said.text for said in warnings(facts)],
+        warnings=[warning.text for warning in warnings(facts)],
         use=intended_use(facts),
-        limits=limits(facts),
+        limits=limitations(facts),
         setup=setup_rows(facts),
         counts=_short_counts(facts.counts),
         audit=audit_rows(facts.audit) if facts.audit else [],
@@ -53,7 +53,7 @@ def model_card_of(facts: RunFacts) -> str:
         folds=folds,
         size=f"{test['n']:,} images of {test['groups']:,} groups",
         calibration=test.get("calibration"),
-        ece=figure_text(test["ece"]),
+        ece=metric_text(test["ece"]),
         point=point,
         point_rows=[
             (NAMES[name][0], cell(name, point["test"][name], points))
@@ -71,33 +71,33 @@ def model_card_of(facts: RunFacts) -> str:
 def _short_counts(
     counts: tuple[list[str], list[tuple[str, list[str]]]],
 ) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """Of many classes the last row alone, which counts all."""
+    """The rows, or, if there are too many classes, only the last one, which counts all."""
     parts, rows = counts
     return parts, rows if len(rows) <= MOST_CLASSES + 1 else [(f"all {len(rows) - 1:,} classes", rows[-1][1])]
 
 
 def markdown_text(text: object) -> str:
-    """Text that Markdown shows as it is, on one line: in a heading, a list or a table's cell."""
+    """Text escaped for Markdown, on one line: for a heading, a list or a cell of a table."""
     marked = _MARKUP.sub(r"\\\1", " ".join(document_text(str(text)).split()))
     marked = marked.replace("\\<", "&lt;").replace("\\>", "&gt;")
     return _LIST_MARK.sub(r"\1\\\2", marked)
 
 
 def cell_text(cell: Cell) -> str:
-    """A figure in a table's cell: value, interval, and the mark of its footnote."""
+    """A metric in a cell of a table: value, interval, and the mark of its footnote."""
     text = f"{cell.value} ({cell.interval})" if cell.interval else cell.value
     return markdown_text(text) + (f"<sup>{cell.mark}</sup>" if cell.mark else "")
 
 
 def code_block(text: str) -> str:
-    """Text as a block of code; its fence is longer than any in it."""
+    """Text as a code block; its fence is longer than any fence in the text."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}\n{text}\n{fence}"
 
 
 def _front(facts: RunFacts) -> dict[str, Any]:
-    """What model hubs read: the task and the figures."""
+    """The front matter that model hubs read: task and metrics."""
     test = facts.test
     shown = ("accuracy", "balanced_accuracy", "auroc", "log_loss")
     metrics = [

@@ -17,7 +17,7 @@ from excite.data.decoding import decode
 from excite.errors import ExciteError
 from excite.evaluation.predictions import PREFIX
 from excite.reporting.fonts import display_width, figure_names, set_fonts
-from excite.reporting.run_charts import kept_epoch
+from excite.reporting.run_charts import best_epoch
 from excite.runs.derive import intensity_range_of
 from excite.runs.run import Run
 from excite.system.files import write_bytes
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, RED, GRAY = "#1f5fa8", "#d97706", "#b91c1c", "#6b7280"
 SAMPLES = 24
-SHOWN_CLASSES = 30  # above this many the cells of a confusion matrix cannot hold a number
-NAMED_CLASSES = 60  # above this many the names of neighboring classes would overlap
-TICK_WIDTH, TITLE_WIDTH = 30, 18  # columns of text for a class beside the matrix and above a sample
+SHOWN_CLASSES = 30  # with more, a cell of the confusion matrix has no space for a number
+NAMED_CLASSES = 60  # with more, the names of neighboring classes overlap
+TICK_WIDTH, TITLE_WIDTH = 30, 18  # characters of a class name beside the matrix and above a sample
 
 
 def draw_figures(run: Run) -> None:
-    """Write ``figures/*.png`` of a finished run. The sample grid shows test images: mind whose they are."""
+    """Write ``figures/*.png`` of a finished run. The sample grid shows test images: mind their privacy."""
     test = run.metrics["test"]
     if run.has_epochs:
         save(learning_curves(run.history), run.figures / "learning_curves.png")
@@ -42,19 +42,19 @@ def draw_figures(run: Run) -> None:
 
 
 def learning_curves(history: pd.DataFrame) -> Figure:
-    """Loss and accuracy over the epochs, in training and validation, and which epoch's weights were kept."""
+    """Loss and accuracy over the epochs, in training and validation; a line marks the best epoch."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
-    kept = kept_epoch(history)
+    best = best_epoch(history)
     marker = "o" if len(history) == 1 else None  # a line through one point shows nothing
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        axes.axvline(kept, color=GRAY, linestyle=":", linewidth=1, label=f"kept: epoch {kept}")
+        axes.axvline(best, color=GRAY, linestyle=":", linewidth=1, label=f"best epoch: {best}")
         axes.plot(history["epoch"], history[f"train_{name}"], color=BLUE, marker=marker, label="training")
         axes.plot(
             history["epoch"],
             history[f"val_{name}"],
             color=ORANGE,
             marker=marker,
-            label="validation (averaged)",
+            label="validation (averaged weights)",
         )
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -64,33 +64,35 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     return figure
 
 
-def confusion_matrix(figures: Mapping[str, Any]) -> Figure:
-    """The counts (C, C) of one set's figures, truth in rows; shades show the share of the row."""
-    counts = np.array(figures["confusion"])
-    classes = list(figure_names(figures["classes"], TICK_WIDTH).values())
+def confusion_matrix(metrics: Mapping[str, Any]) -> Figure:
+    """The confusion matrix (C, C) with labels in rows; shades show the fraction of the row."""
+    counts = np.array(metrics["confusion"])
+    classes = list(figure_names(metrics["classes"], TICK_WIDTH).values())
     longest = max(map(display_width, classes))
     side = min(14.0, max(3.6, 1.6 + 0.5 * len(classes))) + 0.08 * max(longest - 8, 0)
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = figure.subplots()
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(image, ax=axes, label="share of the class", shrink=0.8)
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, ax=axes, label="fraction of the class", shrink=0.8)
     every = -(-len(classes) // NAMED_CLASSES)
-    aside = f", one in {every} classes is named" if every > 1 else ""
+    aside = f", 1 in {every} classes labeled" if every > 1 else ""
     axes.set(
-        xlabel=f"predicted{aside}", ylabel=f"truth{aside}", title=f"{counts.trace()} of {counts.sum()} right"
+        xlabel=f"predicted{aside}",
+        ylabel=f"label{aside}",
+        title=f"{counts.trace()} of {counts.sum()} correct",
     )
-    if copies := figures.get("duplicates_in_train"):  # a leaky split is marked on its figure
+    if copies := metrics.get("duplicates_in_train"):  # the figure is also used without the report
         axes.set_title(f"{axes.get_title()}\n{copies} have a near-duplicate in the training set", color=RED)
-    if seen := figures.get("seen_in_training"):
-        axes.set_title(f"{axes.get_title()}\n{seen} were seen in training", color=RED)
+    if seen := metrics.get("seen_in_training"):
+        axes.set_title(f"{axes.get_title()}\n{seen} seen in training", color=RED)
     ticks = range(0, len(classes), every)
     axes.set_xticks(ticks, classes[::every], rotation=90 if longest > 3 else 0)
     axes.set_yticks(ticks, classes[::every])
     if len(classes) <= SHOWN_CLASSES:
         for row, column in np.ndindex(*counts.shape):
             if counts[row, column]:
-                shade = "white" if shares[row, column] > 0.5 else "black"
+                shade = "white" if fractions[row, column] > 0.5 else "black"
                 axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=shade)
     return figure
 
@@ -98,7 +100,7 @@ def confusion_matrix(figures: Mapping[str, Any]) -> Figure:
 def sample_grid(
     predictions: pd.DataFrame, count: int = SAMPLES, *, config: TrainConfig | None = None
 ) -> Figure:
-    """Test images with what was said of them: half of them mistakes, if there are so many, surest first."""
+    """Test images with predicted labels: half of them errors if there are enough, most confident first."""
     columns = [name for name in predictions.columns if name.startswith(PREFIX)]
     names = figure_names([name.removeprefix(PREFIX) for name in columns], TITLE_WIDTH)
     table = predictions.assign(probability=predictions[columns].max(axis=1))
@@ -110,7 +112,7 @@ def sample_grid(
     height = -(-len(shown) // width)
     figure = Figure(figsize=(1.5 * width, 1.85 * height + 0.4), layout="constrained")
     figure.suptitle(
-        f"{len(mistakes)} mistakes and {len(shown) - len(mistakes)} right answers of {len(table)}"
+        f"{len(mistakes)} errors and {len(shown) - len(mistakes)} correct predictions of {len(table)}"
     )
     grid = figure.subplots(height, width, squeeze=False).ravel()
     for axes in grid:
@@ -119,7 +121,7 @@ def sample_grid(
         _show(axes, str(row["path"]), config or TrainConfig())
         correct = row["label"] == row["predicted"]
         predicted, label = names[row["predicted"]], names[row["label"]]
-        text = f"{predicted} {row['probability']:.0%}" + ("\n" if correct else f"\nis {label}")
+        text = f"{predicted} {row['probability']:.0%}" + ("\n" if correct else f"\nlabel {label}")
         axes.set_title(text, fontsize=8, color=GRAY if correct else RED)
     return figure
 
@@ -128,14 +130,14 @@ def _show(axes: Axes, path: str, config: TrainConfig) -> None:
     try:
         picture = decode(path, max_pixels=config.max_pixels, intensity_range=intensity_range_of(config))
     except ExciteError:
-        axes.text(0.5, 0.5, "file is gone", ha="center", fontsize=8)
+        axes.text(0.5, 0.5, "file not found", ha="center", fontsize=8)
         return
     picture.thumbnail((160, 160))
     axes.imshow(picture, interpolation="nearest" if max(picture.size) < 64 else None)
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, without the global state of pyplot."""
+    """Write a figure as PNG without pyplot's global state."""
     FigureCanvasAgg(figure)
     set_fonts(figure)
     picture = io.BytesIO()

@@ -1,4 +1,4 @@
-"""What was trained on what, what the audit found, and how to do it again: rows of text."""
+"""Rows of text on the setup of a run, its audit, and the command that reproduces it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from excite.config.train_config import TrainConfig
-from excite.reporting.run_charts import kept_epoch
+from excite.reporting.run_charts import best_epoch
 from excite.reporting.run_facts import RunFacts
-from excite.reporting.sentences import folds_text, parts_text
+from excite.reporting.sentences import folds_text, split_sizes
 from excite.reporting.text import many
 from excite.runs.run import Run
 from excite.system.text import command_line
@@ -20,41 +20,53 @@ Row = tuple[str, str]
 
 
 def setup_rows(facts: RunFacts) -> list[Row]:
-    """(what, how) of data, network, recipe and machine."""
-    config = facts.settled
-    rows = [("data", f"{facts.config.data}: {parts_text(facts)}"), ("split", _split(facts))]
-    rows += [("network", _network(facts)), ("attention", _attention(facts)), ("starts from", _start(config))]
+    """(name, value) for data, network, recipe and machine."""
+    config = facts.resolved
+    rows = [("data", f"{facts.config.data}: {split_sizes(facts)}"), ("split", _split(facts))]
+    rows += [
+        ("network", _network(facts)),
+        ("attention", _attention(facts)),
+        ("initial weights", _start(config)),
+    ]
     rows.append(("input", _input(facts)))
     rows.append(("recipe", _recipe(facts)))
-    if config.recipe != "probe":  # which knows none of these
+    if config.recipe != "probe":  # a probe has none of these
         augmentation = f"{config.augment}, flips {config.flips}{_options(config.augment_options)}"
         rows.append(("augmentation", augmentation))
         rows.append(("optimizer", _optimizer(config)))
         rows.append(("epochs", _epochs(facts)))
-    if "temperature" in facts.made:
-        whose = "the first fold's, " if facts.folds else ""
-        text = f"{facts.made['temperature']:.4g}, {whose}fitted on validation images"
+    if "temperature" in facts.classifier_metadata:
+        fold = "first fold: " if facts.folds else ""
+        text = f"{fold}{facts.classifier_metadata['temperature']:.4g}, fitted on the validation images"
         if "ensemble" in facts.metrics:
-            text += f"; {facts.metrics['ensemble']['temperature']:.4g} on top for their mean, out of fold"
+            text += f"; {facts.metrics['ensemble']['temperature']:.4g} for the ensemble, fitted out of fold"
         rows.append(("temperature", text))
     rows.append(("seed", str(facts.config.seed)))
-    made = facts.environment
-    if made:
-        code = made.get("git")
+    environment = facts.environment
+    if environment:
+        code = environment.get("git")
         state = (
-            f", commit {code['commit'][:12]}{' and changes' if code.get('changed') else ''}" if code else ""
+            f", commit {code['commit'][:12]}{' with local changes' if code.get('changed') else ''}"
+            if code
+            else ""
         )
         rows.append(
-            ("made with", f"excite {made['excite']}{state}; Python {made['python']}; {made['system']}")
+            (
+                "versions",
+                f"excite {environment['excite']}{state}; "
+                f"Python {environment['python']}; {environment['system']}",
+            )
         )
-        libraries = ", ".join(f"{name} {version}" for name, version in made.get("libraries", {}).items())
+        libraries = ", ".join(
+            f"{name} {version}" for name, version in environment.get("libraries", {}).items()
+        )
         rows.append(("libraries", libraries))
-        threads = many(made.get("threads", 1), "thread")
-        processes = many(made.get("processes", 1), "process", "processes")
+        threads = many(environment.get("threads", 1), "thread")
+        processes = many(environment.get("processes", 1), "process", "processes")
         rows.append(
             (
                 "machine",
-                f"{made.get('device')}, {processes}, {threads}, {config.precision}",
+                f"{environment.get('device')}, {processes}, {threads}, {config.precision}",
             )
         )
     rows.append(("finished", facts.finished))
@@ -62,12 +74,12 @@ def setup_rows(facts: RunFacts) -> list[Row]:
 
 
 def audit_rows(audit: Mapping[str, Any]) -> list[Row]:
-    """(what, found) of ``audit.json``."""
+    """(name, finding) of ``audit.json``."""
     sizes = audit.get("group_sizes", {})
-    alone = f", the largest of {many(sizes['largest'], 'image')}" if sizes.get("largest", 0) > 1 else ""
+    largest = f", the largest with {many(sizes['largest'], 'image')}" if sizes.get("largest", 0) > 1 else ""
     rows = [
-        ("looked for", ", ".join(audit.get("passes", ())) or "not said"),
-        ("images", f"{audit['images']:,} in {many(audit['groups'], 'group')}{alone}"),
+        ("searched for", ", ".join(audit.get("passes", ())) or "not recorded"),
+        ("images", f"{audit['images']:,} in {many(audit['groups'], 'group')}{largest}"),
     ]
     for kind, count in audit.get("kinds", {}).items():
         rows.append((f"pairs: {kind}", f"{count:,}"))
@@ -81,17 +93,25 @@ def audit_rows(audit: Mapping[str, Any]) -> list[Row]:
         rows.append(("leaks", text))
     conflicts = audit.get("label_conflicts", ())
     rows.append(
-        ("label conflicts", many(len(conflicts), "photo") + " under two labels" if conflicts else "none")
+        (
+            "label conflicts",
+            many(len(conflicts), "photo") + " with conflicting labels" if conflicts else "none",
+        )
     )
     for shortcut in audit.get("shortcuts", ()):
         text = f"{shortcut['feature']}: balanced accuracy {100 * shortcut['score']:.1f} % "
-        text += f"without looking at a picture (shuffled labels: {100 * shortcut['chance']:.1f} %)"
+        text += f"without the image content (shuffled labels: {100 * shortcut['chance']:.1f} %)"
         rows.append(("shortcut", text))
     for oversized in audit.get("oversized_groups", ()):
-        rows.append(("giant group", f"{many(oversized['images'], 'image')}: false pairs may have chained it"))
+        rows.append(
+            ("oversized group", f"{many(oversized['images'], 'image')}: false pairs may have merged groups")
+        )
     files = audit.get("files", {})
     rows.append(
-        ("bad files", many(len(files.get("bad", ())), "file") + " left out" if files.get("bad") else "none")
+        (
+            "unreadable files",
+            many(len(files.get("bad", ())), "file") + " excluded" if files.get("bad") else "none",
+        )
     )
     if odd := files.get("odd"):
         kinds: dict[str, int] = {}
@@ -102,7 +122,7 @@ def audit_rows(audit: Mapping[str, Any]) -> list[Row]:
 
 
 def command(config: TrainConfig) -> str:
-    """The training as one command line: all options that are not the default, settled ones among them."""
+    """The command that reproduces the training: all options that differ from the defaults, as resolved."""
     words: list[object] = ["excite", "train", Path(config.data)]
     for each in dataclasses.fields(config):
         value = getattr(config, each.name)
@@ -123,7 +143,7 @@ def command(config: TrainConfig) -> str:
 
 
 def typed_command(environment: Mapping[str, Any]) -> str:
-    """What was typed to make the run; "" where it was not made from the command line."""
+    """The command that started the run; "" if it was not started from the command line."""
     words = [str(word) for word in environment.get("command", ())]
     if len(words) < 2 or PurePath(words[0]).name not in ("excite", "__main__.py") or words[1] != "train":
         return ""
@@ -139,18 +159,18 @@ def default_of(each: dataclasses.Field[Any]) -> Any:
 def _split(facts: RunFacts) -> str:
     config = facts.config
     if facts.folds:
-        kept = "whole groups" if any(facts.group_kinds) else "each image for itself"
-        return f"{folds_text(facts)}: {kept}" + (
+        unit = "by group" if any(facts.group_kinds) else "by image"
+        return f"{folds_text(facts)}: {unit}" + (
             f"; groups by {config.group_pattern}" if config.group_pattern else ""
         )
-    how = {"folder": "as the data gives it", "grouped": "whole groups", "random": "each image for itself"}
+    how = {"folder": "given by the data", "grouped": "by group", "random": "by image"}
     text = f"{config.split}: {how[config.split]}" if config.split in how else config.split
     return text + (f"; groups by {config.group_pattern}" if config.group_pattern else "")
 
 
 def _network(facts: RunFacts) -> str:
-    architecture = facts.made.get("architecture", {})
-    aside = (
+    architecture = facts.classifier_metadata.get("architecture", {})
+    excluded = (
         "name",
         "num_classes",
         "image_size",
@@ -160,12 +180,12 @@ def _network(facts: RunFacts) -> str:
         "where",
         "stages",
     )
-    further = {key: value for key, value in architecture.items() if key not in aside}
-    return str(architecture.get("name", facts.settled.model)) + _options(further)
+    other_options = {key: value for key, value in architecture.items() if key not in excluded}
+    return str(architecture.get("name", facts.resolved.model)) + _options(other_options)
 
 
 def _attention(facts: RunFacts) -> str:
-    config, architecture = facts.settled, facts.made.get("architecture", {})
+    config, architecture = facts.resolved, facts.classifier_metadata.get("architecture", {})
     if config.attention == "none":
         return "none"
     text = f"{config.attention}, placement {config.placement}"
@@ -178,32 +198,28 @@ def _attention(facts: RunFacts) -> str:
         text += f", where {config.where}"
     if config.stages:
         text += f", stages {config.stages}"
-    return (
-        text
-        + (", every gate at one to begin with" if config.identity else "")
-        + _options(config.attention_options)
-    )
+    return text + (", identity start" if config.identity else "") + _options(config.attention_options)
 
 
 def _start(config: TrainConfig) -> str:
     if config.weights:
-        return f"the weights in {config.weights}"
-    return "published weights" if config.pretrained else "random weights"
+        return f"from {config.weights}"
+    return "pretrained" if config.pretrained else "random"
 
 
 def _recipe(facts: RunFacts) -> str:
-    recipe = facts.settled.recipe
+    recipe = facts.resolved.recipe
     if recipe == "scratch":
         return "scratch: all weights are trained"
     if recipe == "finetune":
-        text = "finetune: all weights are trained further, from a fitted linear head on"
-        if facts.came_back:
+        text = "finetune: all weights are trained, starting from a linear probe"
+        if facts.fell_back_to_probe:
             text += (
-                "; nothing of that is kept, for nothing was better by more than chance on validation images"
+                "; fine-tuning did not improve on the probe by more than chance on the validation images: "
             )
-            text += f": the answer is {_probe(facts.run, 'probe.csv')}"
-        if facts.folds and (shares := [fold["share"] for fold in facts.folds if "share" in fold]):
-            text += f"; nothing of that is kept in {shares.count(0)} of {len(shares)} folds"
+            text += f"the final model is {_probe(facts.run, 'probe.csv')}"
+        if facts.folds and (fractions := [fold["fraction"] for fold in facts.folds if "fraction" in fold]):
+            text += f"; fine-tuning did not help in {fractions.count(0)} of {len(fractions)} folds"
         return text
     if recipe != "probe":
         return recipe
@@ -211,19 +227,19 @@ def _recipe(facts: RunFacts) -> str:
 
 
 def _probe(run: Run | None, table: str) -> str:
-    """A probe in words, with its strength where that is known."""
+    """A description of a probe, with its regularization strength if known."""
     strength = ""
     if run is not None and (run.path / table).is_file():
         tried = run.table(table)
         best = int(tried["val_loss"].to_numpy().argmin())
         strength = f" (strength {float(tried['strength'].iloc[best]):.3g})"
-    return f"a linear head{strength} on features of the network, which stays as it was"
+    return f"a linear probe{strength} on the features of the frozen network"
 
 
 def _input(facts: RunFacts) -> str:
-    side = facts.made.get("preprocessing", {}).get("image_size", facts.settled.image_size)
+    side = facts.classifier_metadata.get("preprocessing", {}).get("image_size", facts.resolved.image_size)
     size = "auto" if side is None else f"{side} x {side} pixels"
-    return f"{size}, {facts.settled.resize_mode}; normalized: {facts.settled.normalization}"
+    return f"{size}, {facts.resolved.resize_mode}; normalized: {facts.resolved.normalization}"
 
 
 def _optimizer(config: TrainConfig) -> str:
@@ -239,7 +255,7 @@ def _optimizer(config: TrainConfig) -> str:
 def _epochs(facts: RunFacts) -> str:
     if facts.history is None or not len(facts.history):
         return f"up to {facts.config.epochs} in each fold" if facts.folds else str(facts.config.epochs)
-    text = f"{len(facts.history)} of {facts.config.epochs}; kept: epoch {kept_epoch(facts.history)}"
+    text = f"{len(facts.history)} of {facts.config.epochs}; best epoch: {best_epoch(facts.history)}"
     seconds = float(facts.history["seconds"].iloc[-1]) if "seconds" in facts.history else 0.0
     return text + (f"; {_duration(seconds)}" if seconds else "")
 

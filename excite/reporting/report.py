@@ -1,4 +1,4 @@
-"""report.html and model_card.md: a training, or a cross-validation, as a reviewer wants to read it."""
+"""report.html and model_card.md of a training or a cross-validation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from excite.reporting.label_candidates import candidates_view
 from excite.reporting.mistakes import confusion_view, worst_mistakes
 from excite.reporting.model_card import model_card_of
 from excite.reporting.provenance import audit_rows, command, setup_rows, typed_command
-from excite.reporting.robustness_table import shift_table
+from excite.reporting.robustness_table import build_robustness_table
 from excite.reporting.run_charts import (
     benefit_chart,
     coverage_chart,
@@ -22,9 +22,9 @@ from excite.reporting.sentences import (
     disjointness,
     headline,
     intended_use,
-    limits,
-    photos_line,
-    validation,
+    limitations,
+    photo_accuracy,
+    validation_note,
     warnings,
 )
 from excite.reporting.tables import (
@@ -45,10 +45,10 @@ def write_report(run: Run, *, thumbnails: bool = False) -> None:
     """Write ``report.html`` and ``model_card.md`` into the folder of a finished run.
 
     Args:
-        thumbnails: show the worst mistakes and the doubted labels as small pictures: mind whose they are.
+        thumbnails: embed thumbnails of errors and label candidates; mind the privacy of the people in them.
 
     Raises:
-        ExciteError: when the run is not finished, a file of it is damaged, or one cannot be written.
+        ExciteError: if the run is not finished, one of its files is damaged, or a file cannot be written.
     """
     facts = RunFacts.of(run)
     write_text(run.path / "report.html", _page(facts, thumbnails))
@@ -56,9 +56,9 @@ def write_report(run: Run, *, thumbnails: bool = False) -> None:
 
 
 def report_page(run: Run, *, thumbnails: bool = False) -> str:
-    """The report as HTML: one file without a script that asks for nothing from anywhere.
+    """The report as HTML: one file without scripts or external resources.
 
-    Names of files, classes and groups are escaped, whatever they hold.
+    Names of files, classes and groups are escaped.
     """
     return _page(RunFacts.of(run), thumbnails)
 
@@ -77,16 +77,16 @@ def _page(facts: RunFacts, thumbnails: bool) -> str:
         finished=facts.finished,
         verdict=headline(facts),
         baseline=baseline(facts),
-        photos=photos_line(facts),
-        shifts=shift_table(facts.shifts) if facts.shifts else None,
+        photos=photo_accuracy(facts),
+        robustness=build_robustness_table(facts.robustness) if facts.robustness else None,
         disjoint=disjointness(facts),
         warnings=warnings(facts),
         tiles=tiles(test),
         use=intended_use(facts),
-        limits=limits(facts),
+        limits=limitations(facts),
         overall=overall_table(test, facts.val),
         classes=class_table(facts.by_class["classes"], facts.by_class.get("low_group_count") or ()),
-        validation=validation(facts),
+        validation=validation_note(facts),
         repeats=test.get("repeats", 1),
         folds=fold_table(facts.folds, facts.metrics.get("corrected", {})) if facts.folds else None,
         confusion=confusion_view(facts.by_class),
@@ -122,8 +122,12 @@ def _page(facts: RunFacts, thumbnails: bool) -> str:
 
 
 def _benefit(facts: RunFacts) -> Chart | None:
-    """The decision curve; none where no class is acted on, or the test has no image of it, or no other."""
-    if facts.acted_on is None:
+    """The decision curve; None without a positive class, or without positive or negative test images."""
+    if facts.positive_class is None:
         return None
-    positive = facts.predictions.targets == facts.predictions.class_index(facts.acted_on)
-    return None if positive.all() or not positive.any() else benefit_chart(facts.predictions, facts.acted_on)
+    positive = facts.predictions.targets == facts.predictions.class_index(facts.positive_class)
+    return (
+        None
+        if positive.all() or not positive.any()
+        else benefit_chart(facts.predictions, facts.positive_class)
+    )

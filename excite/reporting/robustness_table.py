@@ -1,4 +1,4 @@
-"""What fine-tuned weights and their start are worth under changes that another camera or light brings."""
+"""Accuracy and log loss of the weights before and after fine-tuning, on corrupted test images."""
 
 from __future__ import annotations
 
@@ -6,53 +6,52 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-PLAIN = "as they are"
-KINDS = ("start", "tuned", "kept")
+CLEAN = "clean"
+KINDS = ("start", "tuned", "final")
 
 
 @dataclass(frozen=True)
-class ShiftTable:
-    """Rows of accuracy and log loss, and which of the weights bear the shifts better.
+class RobustnessTable:
+    """Rows of accuracy and log loss, and a sentence that compares the weights.
 
     Args:
-        says: the sentence over the table.
-        columns: whose weights.
-        rows: name of the shift and, for each column, accuracy and log loss as text.
+        summary: the sentence above the table.
+        columns: the weights: before fine-tuning, after it, and those of the run.
+        rows: name of the corruption and, for each column, accuracy and log loss as text.
     """
 
-    says: str
+    summary: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def shift_table(shifts: Mapping[str, Any]) -> ShiftTable:
-    """The table of ``shifts.json``."""
-    rows = [(row["shift"], tuple(_text(row[kind]) for kind in KINDS)) for row in shifts["rows"]]
-    changed = [row for row in shifts["rows"] if row["shift"] != PLAIN]
-    plain = next(row for row in shifts["rows"] if row["shift"] == PLAIN)
-    rows.append(("mean of the shifts", tuple(_text(_mean(changed, kind)) for kind in KINDS)))
-    return ShiftTable(_says(shifts, plain, changed), KINDS, tuple(rows))
+def build_robustness_table(robustness: Mapping[str, Any]) -> RobustnessTable:
+    """The table of ``robustness.json``."""
+    rows = [(row["corruption"], tuple(_text(row[kind]) for kind in KINDS)) for row in robustness["rows"]]
+    corrupted = [row for row in robustness["rows"] if row["corruption"] != CLEAN]
+    clean = next(row for row in robustness["rows"] if row["corruption"] == CLEAN)
+    rows.append(("mean of the corruptions", tuple(_text(_mean(corrupted, kind)) for kind in KINDS)))
+    return RobustnessTable(_summary(robustness, clean, corrupted), KINDS, tuple(rows))
 
 
-def _says(shifts: Mapping[str, Any], plain: Mapping[str, Any], changed: Sequence[Mapping[str, Any]]) -> str:
-    start, tuned = _mean(changed, "start"), _mean(changed, "tuned")
+def _summary(
+    robustness: Mapping[str, Any], clean: Mapping[str, Any], corrupted: Sequence[Mapping[str, Any]]
+) -> str:
+    start, tuned = _mean(corrupted, "start"), _mean(corrupted, "tuned")
     better = "tuned" if tuned["log_loss"] < start["log_loss"] else "start"
-    at_home = "tuned" if plain["tuned"]["log_loss"] < plain["start"]["log_loss"] else "start"
-    names = {"tuned": "the tuned weights", "start": "the weights at the start"}
-    text = (
-        f"On {shifts['n']:,} test images changed as another camera or light would, {names[better]} do better "
-    )
-    text += f"(mean log loss {tuned['log_loss']:.3f} tuned, {start['log_loss']:.3f} at the start); "
-    also = "too" if at_home == better else f"it is {names[at_home]}"
-    text += f"on the images as they are, {also}. "
-    share = shifts["share"]
-    if shifts["probe"]:
+    better_on_clean = "tuned" if clean["tuned"]["log_loss"] < clean["start"]["log_loss"] else "start"
+    names = {"tuned": "the fine-tuned weights", "start": "the initial weights"}
+    text = f"On {robustness['n']:,} corrupted test images, {names[better]} have the lower mean log loss "
+    text += f"({tuned['log_loss']:.3f} fine-tuned, {start['log_loss']:.3f} initial); on the clean images, "
+    text += f"{names[better_on_clean]} {'do, too' if better_on_clean == better else 'do'}. "
+    if robustness["probe"]:
         return (
-            text
-            + "Kept was nothing of the tuned, but the start: a probe, fitted anew to validation images too."
+            text + "Fine-tuning did not help: the final model is the linear probe, refitted on train + val."
         )
-    return (
-        text + f"Kept were {share:.0%} of the tuned and {1 - share:.0%} of the start's, chosen on validation."
+    fraction = robustness["fraction"]
+    return text + (
+        f"The final weights are {fraction:.0%} fine-tuned and {1 - fraction:.0%} initial, chosen on the "
+        "validation images."
     )
 
 
@@ -60,5 +59,5 @@ def _mean(rows: Sequence[Mapping[str, Any]], kind: str) -> dict[str, float]:
     return {name: sum(row[kind][name] for row in rows) / len(rows) for name in ("accuracy", "log_loss")}
 
 
-def _text(figures: Mapping[str, float]) -> str:
-    return f"{100 * figures['accuracy']:.1f} %, {figures['log_loss']:.3f}"
+def _text(metrics: Mapping[str, float]) -> str:
+    return f"{100 * metrics['accuracy']:.1f} %, {metrics['log_loss']:.3f}"

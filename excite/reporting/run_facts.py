@@ -1,4 +1,4 @@
-"""What is known of a run, read once, for its report and its model card."""
+"""The contents of a run folder, read once for the report and the model card."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from excite.runs.run import Run
 if TYPE_CHECKING:
     import pandas as pd
 
-FOUND = "photo-"  # groups that the audit named begin so; all others are the user's
+AUDIT_GROUP = "photo-"  # prefix of the groups that the audit found; all others are defined by the user
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """A run's files, those that may be missing as None or empty.
+    """The files of a run; optional ones are None or empty if missing.
 
     Raises:
-        ExciteError: from ``of``, when the configuration, the manifest, the figures or the predictions are
+        ExciteError: from ``of``, if the configuration, the manifest, the metrics or the predictions are
             missing or damaged.
     """
 
@@ -39,7 +39,7 @@ class RunFacts:
     audit: Mapping[str, Any]
     classifier: Mapping[str, Any]
     environment: Mapping[str, Any]
-    shifts: Mapping[str, Any]
+    robustness: Mapping[str, Any]
     history: pd.DataFrame | None
 
     @classmethod
@@ -56,7 +56,7 @@ class RunFacts:
             optional("audit.json"),
             optional("classifier.json"),
             optional("environment.json"),
-            optional("shifts.json"),
+            optional("robustness.json"),
             run.history if run.has_epochs else None,
         )
 
@@ -66,13 +66,13 @@ class RunFacts:
 
     @property
     def finished(self) -> str:
-        """When the figures were written, in UTC."""
+        """When the metrics were written, in UTC."""
         seconds = (self.run.path / "metrics.json").stat().st_mtime
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
     @property
     def folds(self) -> Sequence[Mapping[str, Any]]:
-        """A cross-validation's folds; empty for a single training."""
+        """The folds of a cross-validation; empty for a single training."""
         return self.metrics.get("folds", ())
 
     @property
@@ -94,16 +94,18 @@ class RunFacts:
 
     @cached_property
     def by_class(self) -> Mapping[str, Any]:
-        """Figures of each class and the confusion matrix. Where repeats are averaged these are not in
-        ``metrics.json``: they are those of the predictions, the first repeat's."""
+        """The metrics of each class and the confusion matrix.
+
+        A cross-validation with repeats has none in ``metrics.json``; they are computed on the predictions,
+        those of the first repeat.
+        """
         if "classes" in self.test and "confusion" in self.test:
             return self.test
         return measure(self.predictions)
 
     @cached_property
-    def acted_on(self) -> str | None:
-        """The class that is looked for: as configured, else of two classes the rarer one in training. None:
-        there are more."""
+    def positive_class(self) -> str | None:
+        """The positive class: as configured, or, of two classes, the rarer one in training; else None."""
         classes = self.predictions.classes
         chosen = self.test.get("operating_point", {}).get("chosen", {}).get("label")
         wanted = chosen or getattr(self.config, "positive", None)
@@ -117,9 +119,9 @@ class RunFacts:
 
     @property
     def positive(self) -> int | None:
-        """Of two classes the one whose curves are drawn; the other's say the same. None: there are more."""
+        """The index of the positive class of two, whose curves suffice; None for more classes."""
         classes = self.predictions.classes
-        return classes.index(self.acted_on) if len(classes) == 2 and self.acted_on else None
+        return classes.index(self.positive_class) if len(classes) == 2 and self.positive_class else None
 
     @property
     def calibration(self) -> Sequence[tuple[str, str, Sequence[Mapping[str, Any]]]]:
@@ -127,26 +129,26 @@ class RunFacts:
         both = self.test.get("calibration")
         if both:
             return (
-                ("reliability-before", "Before the temperature", both["before"]["reliability"]),
-                ("reliability-after", "After the temperature", both["after"]["reliability"]),
+                ("reliability-before", "Before temperature scaling", both["before"]["reliability"]),
+                ("reliability-after", "After temperature scaling", both["after"]["reliability"]),
             )
         bins = [asdict(one) for one in reliability(self.predictions)]
-        title = "Out-of-fold predictions" if self.folds else "With the temperature"
+        title = "Out-of-fold predictions" if self.folds else "After temperature scaling"
         return (("reliability", title, bins),)
 
     @cached_property
-    def settled(self) -> TrainConfig:
-        """The options as one training used them: a cross-validation's are settled in its folds."""
+    def resolved(self) -> TrainConfig:
+        """The options after ``auto`` was resolved; a cross-validation resolves them in its folds."""
         return self._first_fold.config if self._first_fold else self.config
 
     @property
-    def came_back(self) -> bool:
-        """Whether fine-tuning came back to its probe, which is then the answer."""
-        return bool(self.shifts.get("probe"))
+    def fell_back_to_probe(self) -> bool:
+        """Whether fine-tuning did not help, so that the final model is the linear probe."""
+        return bool(self.robustness.get("probe"))
 
     @cached_property
-    def made(self) -> Mapping[str, Any]:
-        """``classifier.json``, in a cross-validation the first fold's; empty where there is none."""
+    def classifier_metadata(self) -> Mapping[str, Any]:
+        """``classifier.json``, of a cross-validation that of the first fold; empty if missing."""
         if self._first_fold and (self._first_fold.path / "classifier.json").is_file():
             return self._first_fold.read_json("classifier.json")
         return self.classifier
@@ -158,7 +160,7 @@ class RunFacts:
 
     @cached_property
     def straddling(self) -> int:
-        """Groups with images in more than one part, or fold."""
+        """Number of groups with images in more than one split or fold."""
         table, part = self.manifest.table, "fold_0" if self.folds else "split"
         if part not in table:
             return 0
@@ -167,14 +169,14 @@ class RunFacts:
 
     @cached_property
     def group_kinds(self) -> tuple[bool, bool]:
-        """Whether the user has named groups, and whether the audit has found some."""
+        """Whether the user defined groups, and whether the audit found some."""
         names = {name for name in self.manifest.table["group"] if name}
-        found = {name for name in names if name.startswith(FOUND)}
+        found = {name for name in names if name.startswith(AUDIT_GROUP)}
         return bool(names - found), bool(found)
 
     @cached_property
     def counts(self) -> tuple[list[str], list[tuple[str, list[str]]]]:
-        """A table of classes: the parts' names, and for each class "images (groups)" in each part."""
+        """The names of the splits, and for each class "images (groups)" in each split."""
         splits = [name for name in SPLITS if name in self.manifest.splits]
         table = self.manifest.table.assign(code=self.manifest.group_codes())
         if not splits:

@@ -1,7 +1,8 @@
-"""Charts as SVG, drawn without a library: a frame with two axes, and lines, bands, points and bars in it.
+"""Charts as SVG, without a plotting library: a frame with two axes, lines, bands, points and bars.
 
-The page's style sheet colors them by class: ``s0`` to ``s7`` are strokes with a color and a dash of their
-own, ``f0`` to ``f2`` fills; so a chart follows the page into the dark, and nothing is told by color alone.
+The style sheet of the page colors them by class: ``s0`` to ``s7`` are strokes of different colors and
+dashes, ``f0`` to ``f2`` fills. So charts follow the dark mode of the page, and no information
+depends on color alone.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ class Axis:
     """One axis of a chart.
 
     Args:
-        label: what it shows, with the unit.
-        low, high: where it begins and ends.
-        ticks: where it is marked; none given: at round numbers.
-        shown: a tick's text.
+        label: quantity and unit.
+        low, high: limits.
+        ticks: positions of the ticks; empty: round numbers.
+        shown: formats a tick.
     """
 
     label: str
@@ -58,11 +59,11 @@ def round_steps(low: float, high: float, most: int = 6) -> list[float]:
 
 @dataclass
 class Plot:
-    """A chart in the making; what is drawn later lies on top.
+    """A chart under construction; later elements are drawn on top.
 
     Args:
-        name: unique on the page; the name of its CSV file, too.
-        foot: units kept free below the axis of x, between it and its marks.
+        name: unique on the page; also the name of its CSV file.
+        foot: units of free space between the x axis and its labels.
     """
 
     name: str
@@ -73,45 +74,45 @@ class Plot:
     parts: list[Markup] = field(default_factory=list)
 
     def across(self, value: float) -> float:
-        share = (value - self.x.low) / (self.x.high - self.x.low)
-        return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
+        fraction = (value - self.x.low) / (self.x.high - self.x.low)
+        return round(LEFT + fraction * (WIDTH - LEFT - RIGHT), 1)
 
     def up(self, value: float) -> float:
-        share = (value - self.y.low) / (self.y.high - self.y.low)
-        return round(self.base - share * (self.base - TOP), 1)
+        fraction = (value - self.y.low) / (self.y.high - self.y.low)
+        return round(self.base - fraction * (self.base - TOP), 1)
 
     @property
     def base(self) -> int:
         return self.height - BOTTOM - self.foot
 
     def line(self, points: Iterable[tuple[float, float]], style: str) -> None:
-        """A line through points in the axes' units; what lies outside the frame is cut off."""
+        """A line through points in data coordinates, clipped to the frame."""
         path = " ".join(f"{self.across(x):g},{self.up(y):g}" for x, y in points)
         inside = Markup(' clip-path="url(#{}-c)"').format(self.name)
         self.parts.append(Markup('<polyline class="line {}" points="{}"{}/>').format(style, path, inside))
 
     def band(self, bounds: Sequence[tuple[float, float, float]], style: str) -> None:
         """An area between (x, low, high)."""
-        there = [f"{self.across(x):g},{self.up(high):g}" for x, _, high in bounds]
-        back = [f"{self.across(x):g},{self.up(low):g}" for x, low, _ in reversed(bounds)]
+        upper = [f"{self.across(x):g},{self.up(high):g}" for x, _, high in bounds]
+        lower = [f"{self.across(x):g},{self.up(low):g}" for x, low, _ in reversed(bounds)]
         text = '<polygon class="band {}" points="{}" clip-path="url(#{}-c)"/>'
-        self.parts.append(Markup(text).format(style, " ".join(there + back), self.name))
+        self.parts.append(Markup(text).format(style, " ".join(upper + lower), self.name))
 
-    def point(self, x: float, y: float, style: str, said: str, radius: float = 3.5) -> None:
-        """A dot that says something when it is pointed at."""
+    def point(self, x: float, y: float, style: str, label: str, radius: float = 3.5) -> None:
+        """A dot with a tooltip."""
         text = '<circle class="{}" cx="{:g}" cy="{:g}" r="{:g}"><title>{}</title></circle>'
-        self.parts.append(Markup(text).format(style, self.across(x), self.up(y), radius, said))
+        self.parts.append(Markup(text).format(style, self.across(x), self.up(y), radius, label))
 
     def whisker(self, x: float, low: float, high: float, style: str) -> None:
-        """An interval upright at x."""
+        """A vertical interval at x."""
         at, top, bottom = self.across(x), self.up(high), self.up(low)
         path = f"M{at:g} {top:g}V{bottom:g}M{at - 3:g} {top:g}h6M{at - 3:g} {bottom:g}h6"
         self.parts.append(Markup('<path class="whisker {}" d="{}"/>').format(style, path))
 
-    def bar(self, left: float, right: float, share: float, said: str) -> None:
-        """A bar in the foot of the chart, from one x to another, as high as its share of the foot."""
-        room = self.foot - 16  # the number stands above it
-        high = round(max(share * room, 0.5), 1)
+    def bar(self, left: float, right: float, fraction: float, label: str) -> None:
+        """A bar with a label at the bottom of the chart; its height is a fraction of the foot."""
+        height = self.foot - 16  # space for the label above it
+        high = round(max(fraction * height, 0.5), 1)
         start, end = self.across(left), self.across(right)
         bottom = self.height - BOTTOM
         self.parts.append(
@@ -119,17 +120,17 @@ class Plot:
                 start + 0.5, bottom - high, max(end - start - 1, 1), high
             )
         )
-        self.words((start + end) / 2, bottom - high - 3, said, "tiny middle")
+        self.words((start + end) / 2, bottom - high - 3, label, "tiny middle")
 
     def words(self, x: float, y: float, text: str, style: str) -> None:
-        """Text at a place in units of the drawing."""
-        said = Markup('<text class="{}" x="{:g}" y="{:g}">{}</text>').format(
+        """Text at a position in units of the drawing."""
+        element = Markup('<text class="{}" x="{:g}" y="{:g}">{}</text>').format(
             style, round(x, 1), round(y, 1), text
         )
-        self.parts.append(said)
+        self.parts.append(element)
 
     def drawn(self, title: str, description: str) -> Markup:
-        """The chart as an element that a screen reader announces by title and description."""
+        """The chart as an SVG element with title and description for screen readers."""
         frame = []
         right, bottom = WIDTH - RIGHT, self.height - BOTTOM
         for value in self.y.marks():
@@ -153,9 +154,9 @@ class Plot:
 def framed(
     name: str, title: str, description: str, width: int, height: int, parts: Iterable[Markup]
 ) -> Markup:
-    """An svg element with title and description."""
+    """An SVG element with title and description."""
     head = (
-        '<svg class="plot" role="img" aria-labeledby="{0}-t {0}-d" viewBox="0 0 {1} {2}">'
+        '<svg class="plot" role="img" aria-labelledby="{0}-t {0}-d" viewBox="0 0 {1} {2}">'
         '<title id="{0}-t">{3}</title><desc id="{0}-d">{4}</desc>'
     )
     inside = Markup("").join(parts)
@@ -163,7 +164,7 @@ def framed(
 
 
 def swatch(style: str) -> Markup:
-    """A short piece of a line for a legend."""
+    """A short line for a legend."""
     text = (
         '<svg class="swatch" viewBox="0 0 30 10" aria-hidden="true"><path class="line {}" d="M1 5h28"/></svg>'
     )

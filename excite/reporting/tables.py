@@ -1,4 +1,4 @@
-"""Figures of ``metrics.json`` as text and as tables."""
+"""The metrics of ``metrics.json`` as text and as tables."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from excite.evaluation.metrics import OVERALL, PER_CLASS
 
 PERCENT = frozenset(("accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv", "coverage"))
 NAMES = {
-    "accuracy": ("accuracy", "images named rightly"),
-    "balanced_accuracy": ("balanced accuracy", "sensitivity averaged over the classes"),
-    "macro_f1": ("macro F1", "F1 averaged over the classes"),
-    "mcc": ("MCC", "how far answers go with the truth: 1 is all, 0 is guessing"),
+    "accuracy": ("accuracy", "fraction of images classified correctly"),
+    "balanced_accuracy": ("balanced accuracy", "mean sensitivity of the classes"),
+    "macro_f1": ("macro F1", "mean F1 of the classes"),
+    "mcc": ("MCC", "correlation of predicted and true classes; 0 is chance, 1 is perfect"),
     "kappa": ("Cohen's κ", "agreement beyond chance"),
-    "auroc": ("AUROC", "of two images, how often the right one gets the higher probability; 0.5 is a coin"),
-    "average_precision": ("average precision", "PPV averaged over thresholds; chance is the class's share"),
-    "log_loss": ("log loss", "in nats; 0 is perfect, sure mistakes cost most"),
-    "brier": ("Brier score", "squared distance of probabilities from the truth; 0 is perfect"),
-    "ece": ("ECE", "how far confidence is from how often it is right"),
-    "ece_equal_mass": ("ECE, equal mass", "the same with as many images in each bin"),
-    "sensitivity": ("sensitivity", "of the images of the class, how many are found"),
-    "specificity": ("specificity", "of the others, how many are left in peace"),
-    "ppv": ("PPV", "when the class is named, how often it is there"),
-    "npv": ("NPV", "when it is not named, how often it is absent"),
-    "f1": ("F1", "sensitivity and PPV in one"),
+    "auroc": ("AUROC", "how often the positive of two images gets the higher probability; 0.5 is chance"),
+    "average_precision": (
+        "average precision",
+        "PPV averaged over thresholds; chance is the prevalence of the class",
+    ),
+    "log_loss": ("log loss", "in nats; 0 is perfect, confident errors cost most"),
+    "brier": ("Brier score", "squared distance between probabilities and truth; 0 is perfect"),
+    "ece": ("ECE", "mean gap between confidence and accuracy"),
+    "ece_equal_mass": ("ECE, equal mass", "the same, with equally many images in each bin"),
+    "sensitivity": ("sensitivity", "fraction of the images of the class that are detected"),
+    "specificity": ("specificity", "fraction of the other images that are not assigned to the class"),
+    "ppv": ("PPV", "fraction of the images assigned to the class that belong to it"),
+    "npv": ("NPV", "fraction of the images not assigned to the class that do not belong to it"),
+    "f1": ("F1", "harmonic mean of sensitivity and PPV"),
 }
 METHODS = {
     "wilson": "Wilson",
@@ -38,7 +41,7 @@ NOT_DEFINED = "not defined"
 
 @dataclass
 class Notes:
-    """Why something is not there, each reason said once below a table and marked by a letter in it."""
+    """The footnotes of a table: each reason for a missing value once, marked with a letter."""
 
     reasons: list[str] = field(default_factory=list)
 
@@ -54,7 +57,7 @@ class Notes:
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure in a table: its value, its interval, and the letter of a note."""
+    """A metric in a table: value, interval, and the letter of a footnote."""
 
     value: str
     interval: str = ""
@@ -68,58 +71,58 @@ def letter(number: int) -> str:
 
 
 def number_text(name: str, value: float | None) -> str:
-    """A figure's value: percent for shares, three decimals else."""
+    """The value of a metric: fractions in percent, others with three decimals."""
     if value is None:
         return NOT_DEFINED
     return f"{100 * value:.1f} %" if name in PERCENT else f"{value:.3f}"
 
 
-def interval_text(name: str, figure: Mapping[str, Any]) -> str:
-    """The interval, or what a calibrated classifier would show, or ""."""
-    if "calibrated" in figure:
-        bounds = figure["calibrated"]
+def interval_text(name: str, metric: Mapping[str, Any]) -> str:
+    """The interval, or the range expected of a calibrated classifier, or ""."""
+    if "calibrated" in metric:
+        bounds = metric["calibrated"]
         return f"calibrated: {bounds['low']:.3f} to {bounds['high']:.3f}"
-    if figure.get("low") is None or figure.get("high") is None:
+    if metric.get("low") is None or metric.get("high") is None:
         return ""
     if name in PERCENT:
-        return f"{100 * figure['low']:.1f} to {100 * figure['high']:.1f} %"
-    return f"{figure['low']:.3f} to {figure['high']:.3f}"
+        return f"{100 * metric['low']:.1f} to {100 * metric['high']:.1f} %"
+    return f"{metric['low']:.3f} to {metric['high']:.3f}"
 
 
-def figure_text(figure: Mapping[str, Any], name: str = "") -> str:
-    """A figure in words: value and interval, or that it is not defined, and why."""
-    if figure["value"] is None:
-        return f"{NOT_DEFINED}: {figure['reason']}"
-    interval = interval_text(name, figure)
+def metric_text(metric: Mapping[str, Any], name: str = "") -> str:
+    """A metric as text: value and interval, or the reason why it is undefined."""
+    if metric["value"] is None:
+        return f"{NOT_DEFINED}: {metric['reason']}"
+    interval = interval_text(name, metric)
     if interval:
-        return f"{number_text(name, figure['value'])} ({interval})"
-    return number_text(name, figure["value"]) + (
-        f" (no interval: {figure['reason']})" if "reason" in figure else ""
+        return f"{number_text(name, metric['value'])} ({interval})"
+    return number_text(name, metric["value"]) + (
+        f" (no interval: {metric['reason']})" if "reason" in metric else ""
     )
 
 
-def cell(name: str, figure: Mapping[str, Any], notes: Notes) -> Cell:
-    """A figure for a table, its reasons among the notes."""
-    if figure["value"] is None:
-        return Cell(NOT_DEFINED, "", notes.mark(f"{NOT_DEFINED}: {figure['reason']}"))
-    mark = notes.mark(f"no interval: {figure['reason']}") if "reason" in figure else ""
-    return Cell(number_text(name, figure["value"]), interval_text(name, figure), mark)
+def cell(name: str, metric: Mapping[str, Any], notes: Notes) -> Cell:
+    """A metric for a table; reasons for missing values go to the footnotes."""
+    if metric["value"] is None:
+        return Cell(NOT_DEFINED, "", notes.mark(f"{NOT_DEFINED}: {metric['reason']}"))
+    mark = notes.mark(f"no interval: {metric['reason']}") if "reason" in metric else ""
+    return Cell(number_text(name, metric["value"]), interval_text(name, metric), mark)
 
 
 def overall_table(test: Mapping[str, Any], val: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Each overall figure of the test and of the validation images."""
+    """Each overall metric of the test and of the validation images."""
     notes = Notes()
     rows = []
     for name in OVERALL:
         if name not in test:
             continue
-        called, says = NAMES[name]
+        title, description = NAMES[name]
         method = METHODS.get(test[name].get("method", ""), "")
         other = None if val is None or name not in val else cell(name, val[name], notes)
         rows.append(
             {
-                "name": called,
-                "says": says,
+                "name": title,
+                "description": description,
                 "test": cell(name, test[name], notes),
                 "val": other,
                 "method": method,
@@ -129,7 +132,7 @@ def overall_table(test: Mapping[str, Any], val: Mapping[str, Any] | None) -> dic
 
 
 def class_table(classes: Mapping[str, Any], few: Sequence[str]) -> dict[str, Any]:
-    """Each class's figures; ``few`` names those of few groups."""
+    """The metrics of each class; ``few`` lists the classes with few groups."""
     notes = Notes()
     rows = [
         {
@@ -145,7 +148,7 @@ def class_table(classes: Mapping[str, Any], few: Sequence[str]) -> dict[str, Any
 
 
 def worst_first(classes: Mapping[str, Any], most: int) -> list[tuple[str, Mapping[str, Any]]]:
-    """(name, figures) of each class; of more than ``most`` classes, those of the least sensitivity."""
+    """(name, metrics) of each class; of more than ``most`` classes, those with the lowest sensitivity."""
     rows = list(classes.items())
     if len(rows) <= most:
         return rows
@@ -154,11 +157,11 @@ def worst_first(classes: Mapping[str, Any], most: int) -> list[tuple[str, Mappin
     return [rows[number] for number in order[:most]]
 
 
-def subgroup_table(found: Mapping[str, Any]) -> dict[str, Any]:
-    """A table of subgroups as ``evaluation.subgroups`` gives it."""
+def subgroup_table(subgroup: Mapping[str, Any]) -> dict[str, Any]:
+    """The table of one column of ``evaluation.subgroups.subgroups``."""
     notes = Notes()
     known = {"value", "n", "groups", "small", "present"}
-    metrics = [name for name in (found["rows"][0] if found["rows"] else {}) if name not in known]
+    metrics = [name for name in (subgroup["rows"][0] if subgroup["rows"] else {}) if name not in known]
     rows = [
         {
             "name": row["value"],
@@ -168,20 +171,20 @@ def subgroup_table(found: Mapping[str, Any]) -> dict[str, Any]:
             "few": row["small"],
             "cells": [cell(name, row[name], notes) for name in metrics],
         }
-        for row in found["rows"]
+        for row in subgroup["rows"]
     ]
     columns = [NAMES[name][0] for name in metrics]
-    return {"column": found["column"], "columns": columns, "rows": rows, "notes": notes.lines}
+    return {"column": subgroup["column"], "columns": columns, "rows": rows, "notes": notes.lines}
 
 
 def point_table(chosen: Mapping[str, Any], test: Mapping[str, Any]) -> dict[str, Any]:
-    """The operating point: counts and figures on the test images."""
+    """The operating point: its metrics on the test images."""
     notes = Notes()
     names = ("sensitivity", "specificity", "ppv", "npv", "accuracy")
     rows = [
         {
             "name": NAMES[name][0],
-            "says": NAMES[name][1],
+            "description": NAMES[name][1],
             "test": cell(name, test[name], notes),
             "val": Cell(number_text(name, chosen.get(name))) if chosen.get(name) is not None else None,
         }
@@ -191,7 +194,7 @@ def point_table(chosen: Mapping[str, Any], test: Mapping[str, Any]) -> dict[str,
 
 
 def fold_table(folds: Sequence[Mapping[str, Any]], corrected: Mapping[str, Any]) -> dict[str, Any]:
-    """Each fold's figures, and their means with the corrected interval."""
+    """The metrics of each fold, and their means with the corrected interval."""
     names = [name for name in ("accuracy", "balanced_accuracy", "auroc", "log_loss") if name in folds[0]]
     several = len({fold["repeat"] for fold in folds}) > 1
     rows = [
@@ -206,8 +209,8 @@ def fold_table(folds: Sequence[Mapping[str, Any]], corrected: Mapping[str, Any])
         for fold in folds
     ]
     means = [
-        Cell(number_text(name, found["mean"]), interval_text(name, found))
-        if (found := corrected.get(name))
+        Cell(number_text(name, mean["mean"]), interval_text(name, mean))
+        if (mean := corrected.get(name))
         else None
         for name in names
     ]
@@ -218,7 +221,7 @@ TILES = ("balanced_accuracy", "auroc", "mcc", "log_loss", "ece")
 
 
 def tiles(test: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(name, value, interval) for the head of the page; the accuracy stands above them."""
+    """(name, value, interval) for the top of the page, below the accuracy."""
     return [
         (NAMES[name][0], number_text(name, test[name]["value"]), interval_text(name, test[name]))
         for name in TILES

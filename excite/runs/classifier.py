@@ -1,9 +1,9 @@
-"""Classifier: weights, architecture, class names and preprocessing, ready to use."""
+"""Classifier: a trained network with its classes, preprocessing, temperature, and threshold."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,68 +15,43 @@ from torch import nn
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.decoding import decode, upright
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.errors import ExciteError
 from excite.evaluation.calibration import SMALLEST
 from excite.inference.ensemble_network import EnsembleNetwork, MeanEnsemble
 from excite.inference.predict import predict_logits, softmax
 from excite.models.weights import save_tensors
-from excite.runs.classifier_file import FORMAT, check_weights, network_of, read_facts
+from excite.runs.classifier_file import FORMAT, check_weights, load_network, read_classifier_file
 from excite.runs.ensemble_weights import member_networks
+from excite.runs.prediction import Disagreement, Prediction
 from excite.runs.run import Run
 from excite.system.devices import choose_device
 from excite.system.files import sha256_of
 from excite.system.malloc import keep_heap
 
 
-@dataclass(frozen=True)
-class Disagreement:
-    """How far the members of an ensemble go apart on one image.
-
-    Args:
-        members: how many there are.
-        against: how many of them say another class than the ensemble.
-        low, high: the least and the greatest probability that one of them gives to the ensemble's class.
-    """
-
-    members: int
-    against: int
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the classifier says of one image.
-
-    Args:
-        path: of the image; empty for a picture from memory.
-        label: the most probable class.
-        probability: its probability.
-        probabilities: of every class, by name.
-        sure: whether the probability reaches the confidence that the classifier was trained to ask for.
-        disagreement: between the members of an ensemble; None: it is one network's answer.
-    """
-
-    path: str
-    label: str
-    probability: float
-    probabilities: Mapping[str, float]
-    sure: bool = True
-    disagreement: Disagreement | None = None
-
-
 class Classifier:
-    """A trained network with all that turns a picture into a class.
+    """A trained network and everything that it takes to classify an image file.
 
     Args:
-        model: the network; kept in evaluation mode.
-        architecture: the arguments of ``create_model`` that rebuild it.
+        model: the network; it is put into evaluation mode.
+        architecture: the arguments of ``create_model`` that build the network.
         classes: names, in the order of the network's outputs.
-        preprocessing: how pictures become input.
-        temperature: logits are divided by it before the softmax.
-        abstain_below: confidence under which an answer is "not sure".
+        preprocessing: how images become input.
+        temperature: the divisor of the logits (Guo et al. 2017, arXiv 1706.04599).
+        abstain_below: predictions with a lower probability are marked as abstained.
         max_pixels: images with more pixels are refused.
+
+    Example:
+        >>> from PIL import Image
+        >>> from excite.models.catalog import create_model
+        >>> model = create_model("cifar_resnet20", num_classes=2)
+        >>> classifier = Classifier(model, {}, ("cat", "dog"), Preprocessing(32))
+        >>> [prediction] = classifier.predict(Image.new("RGB", (40, 30)))
+        >>> sorted(prediction.probabilities)
+        ['cat', 'dog']
+        >>> round(sum(prediction.probabilities.values()), 6)
+        1.0
     """
 
     def __init__(
@@ -99,26 +74,32 @@ class Classifier:
 
     @property
     def is_ensemble(self) -> bool:
-        """Whether several networks answer together; then predictions say how far they go apart."""
+        """Whether predictions are the mean of several networks, and have a ``disagreement``."""
         return False
 
     @property
     def device(self) -> torch.device:
+        """The device of the network."""
         return next(self.model.parameters()).device
 
     @classmethod
     def load(cls, run: str | Path | Run, *, device: str = "cpu") -> Classifier:
-        """The classifier of a run; of a cross-validation the ensemble of its folds' networks.
+        """The classifier of a run; for a cross-validation, the ensemble of the networks of its folds.
 
-        Raises: ExciteError if the run is not finished, damaged, or was changed since it was written.
+        Args:
+            run: a finished run, or its folder.
+            device: cpu, cuda, mps, or auto.
+
+        Raises:
+            ExciteError: if the run is not finished, or its files are damaged or have changed.
         """
         keep_heap()
         run = run if isinstance(run, Run) else Run.open(run)
-        facts = read_facts(run)
+        facts = read_classifier_file(run)
         if "members" in facts:
             return load_ensemble(run, facts, device=device)
         check_weights(run, facts)
-        model = network_of(run, facts)
+        model = load_network(run, facts)
         model.to(choose_device(device)).to(memory_format=torch.channels_last)
         preprocessing = Preprocessing(**facts["preprocessing"])
         return cls(
@@ -156,41 +137,46 @@ class Classifier:
         batch_size: int = 64,
         max_pixels: int | None = None,
     ) -> list[Prediction]:
-        """Predictions for one or more files or PIL images, in order.
+        """Predictions for one or more image files or PIL images, in order.
 
         Args:
-            max_pixels: larger images are refused; None: those that the training refused.
+            images: a path, a PIL image, or several of them.
+            batch_size: images per forward pass.
+            max_pixels: images with more pixels are refused; None: the limit of the training.
 
-        Raises: ExciteError for a file that cannot be decoded.
+        Raises:
+            ExciteError: for a file that cannot be decoded.
         """
         limit = self.max_pixels if max_pixels is None else max_pixels
-        several = [images] if isinstance(images, str | Path | Image.Image) else list(images)
-        found: list[Prediction] = []
-        for start in range(0, len(several), batch_size):
-            batch = several[start : start + batch_size]
+        items = [images] if isinstance(images, str | Path | Image.Image) else list(images)
+        predictions: list[Prediction] = []
+        for start in range(0, len(items), batch_size):
+            batch = items[start : start + batch_size]
             pixels = np.stack([self._pixels(image, limit) for image in batch])
             paths = ["" if isinstance(image, Image.Image) else str(image) for image in batch]
-            found += self._answers(paths, PixelSource(pixels))
-        return found
+            predictions += self._predictions(paths, PixelSubset(pixels))
+        return predictions
 
-    def logits(self, source: PixelSource, batch_size: int = 64) -> np.ndarray:
-        """(N, C) outputs of the network for preprocessed images."""
+    def logits(self, source: PixelSubset, batch_size: int = 64) -> np.ndarray:
+        """(N, C) float32 logits of preprocessed images."""
         return predict_logits(
             self.model, source, self.preprocessing, device=self.device, batch_size=batch_size
         )
 
-    def probabilities(self, source: PixelSource, batch_size: int = 64) -> np.ndarray:
-        """(N, C) float64 probabilities of preprocessed images, calibrated."""
+    def probabilities(self, source: PixelSubset, batch_size: int = 64) -> np.ndarray:
+        """(N, C) float64 calibrated probabilities of preprocessed images."""
         return softmax(self.logits(source, batch_size) / self.temperature)
 
-    def _answers(self, paths: Sequence[str], source: PixelSource) -> list[Prediction]:
-        return [self._answer(path, row) for path, row in zip(paths, self.probabilities(source), strict=True)]
+    def _predictions(self, paths: Sequence[str], source: PixelSubset) -> list[Prediction]:
+        return [
+            self._prediction(path, row) for path, row in zip(paths, self.probabilities(source), strict=True)
+        ]
 
-    def _answer(self, path: str, row: np.ndarray) -> Prediction:
+    def _prediction(self, path: str, row: np.ndarray) -> Prediction:
         best = int(row.argmax())
         named = dict(zip(self.classes, map(float, row), strict=True))
         return Prediction(
-            path, self.classes[best], float(row[best]), named, sure=bool(row[best] >= self.abstain_below)
+            path, self.classes[best], float(row[best]), named, abstained=bool(row[best] < self.abstain_below)
         )
 
     def _pixels(self, image: str | Path | Image.Image, max_pixels: int) -> np.ndarray:
@@ -201,7 +187,7 @@ class Classifier:
 
 
 class Ensemble(Classifier):
-    """A classifier whose probabilities are the mean of its members', at one temperature."""
+    """A classifier whose probabilities are the mean over several networks, with one temperature."""
 
     model: MeanEnsemble
 
@@ -209,50 +195,51 @@ class Ensemble(Classifier):
     def is_ensemble(self) -> bool:
         return True
 
-    def member_probabilities(self, source: PixelSource, batch_size: int = 64) -> np.ndarray:
-        """(N, M, C) float64: what each member says, calibrated by its own fold."""
+    def member_probabilities(self, source: PixelSubset, batch_size: int = 64) -> np.ndarray:
+        """(N, M, C) float64 probabilities of each member, with the temperature of its own fold."""
         each = predict_logits(
             self.model.members, source, self.preprocessing, device=self.device, batch_size=batch_size
         )
         return softmax(each.reshape(-1, len(self.classes))).reshape(each.shape)
 
-    def probabilities(self, source: PixelSource, batch_size: int = 64) -> np.ndarray:
-        """(N, C) float64 mean of the members' probabilities, calibrated. Each member's logits are averaged
-        over the views of an image first, as its fold's own classifier does."""
+    def probabilities(self, source: PixelSubset, batch_size: int = 64) -> np.ndarray:
+        """(N, C) float64 mean of the members' probabilities, calibrated."""
         return _tempered(self.member_probabilities(source, batch_size).mean(axis=1), self.temperature)
 
-    def _answers(self, paths: Sequence[str], source: PixelSource) -> list[Prediction]:
+    def _predictions(self, paths: Sequence[str], source: PixelSubset) -> list[Prediction]:
         each = self.member_probabilities(source)
         mean = _tempered(each.mean(axis=1), self.temperature)
-        # At the same temperature as the mean, or it could lie outside of what they say.
+        # With the temperature of the mean, which could otherwise lie outside the range of the members.
         each = _tempered(each, self.temperature)
         return [
-            replace(self._answer(path, row), disagreement=_disagreement(members, int(row.argmax())))
+            replace(self._prediction(path, row), disagreement=_disagreement(members, int(row.argmax())))
             for path, row, members in zip(paths, mean, each, strict=True)
         ]
 
     def save(self, run: Run) -> None:
-        """Raises: ExciteError: an ensemble is what its members' folders hold."""
-        raise ExciteError("an ensemble is saved by its cross-validation", where=run.path)
+        """Raises: ExciteError: an ensemble consists of the runs of its members."""
+        raise ExciteError("an ensemble is saved as the runs of its members", where=run.path)
 
 
 def load_ensemble(run: Run, facts: Mapping[str, Any], *, device: str = "cpu") -> Ensemble:
     """The ensemble of a cross-validation.
 
     Args:
+        run: the cross-validation.
         facts: its ``classifier.json``.
+        device: cpu, cuda, mps, or auto.
 
     Raises:
-        ExciteError: if a member is missing or was changed since the cross-validation ended.
+        ExciteError: if a member is missing or has changed since the cross-validation ended.
     """
     members = [Run(run.path / member["run"]) for member in facts["members"]]
-    known = [read_facts(member) for member in members]
+    known = [read_classifier_file(member) for member in members]
     for member, own, listed in zip(members, known, facts["members"], strict=True):
         check_weights(member, own)
         if own["sha256"]["model.safetensors"] != listed["sha256"] or own["classes"] != facts["classes"]:
             raise ExciteError("is not the network that the cross-validation trained", where=member.weights)
         if own["preprocessing"] != known[0]["preprocessing"]:
-            raise ExciteError("prepares pictures in another way than the first member", where=member.path)
+            raise ExciteError("its preprocessing differs from the first member's", where=member.path)
     networks = member_networks(members, known)
     temperatures = [own["temperature"] for own in known]
     model = MeanEnsemble(EnsembleNetwork(networks, temperatures, len(facts["classes"])))
@@ -275,6 +262,8 @@ def _tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def _disagreement(members: np.ndarray, best: int) -> Disagreement:
-    """Of the probabilities (M, C) of one image."""
-    against = int((members.argmax(axis=1) != best).sum())
-    return Disagreement(len(members), against, float(members[:, best].min()), float(members[:, best].max()))
+    """Disagreement of the probabilities (M, C) of one image; ``best`` is the class of the ensemble."""
+    disagreeing = int((members.argmax(axis=1) != best).sum())
+    return Disagreement(
+        len(members), disagreeing, float(members[:, best].min()), float(members[:, best].max())
+    )

@@ -1,4 +1,4 @@
-"""``classifier.json`` and the weights beside it: read, checked, built into a network."""
+"""Read ``classifier.json``, check the weights beside it, and build the network."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from excite.system.files import sha256_of
 FORMAT = 3  # of classifier.json
 
 
-def read_facts(run: Run) -> dict[str, Any]:
-    """``classifier.json`` of a run. Raises: ExciteError if it is not there, damaged, or of another format."""
+def read_classifier_file(run: Run) -> dict[str, Any]:
+    """``classifier.json`` of a run. Raises: ExciteError if it is missing, damaged, or of another format."""
     facts = run.read_json("classifier.json")
     if facts.get("format") != FORMAT:
         raise ExciteError(
-            f"has format {facts.get('format')}; this excite reads {FORMAT}",
+            f"has format {facts.get('format')}; this version of excite reads format {FORMAT}",
             where=run.path / "classifier.json",
         )
     return facts
 
 
 def check_weights(run: Run, facts: Mapping[str, Any]) -> None:
-    """Raises: ExciteError if the run's weights are not those that ``classifier.json`` was written with."""
+    """Raises: ExciteError if the weights are not those that ``classifier.json`` was written with."""
     if not run.weights.is_file() or sha256_of(run.weights) != facts["sha256"]["model.safetensors"]:
         raise ExciteError("is missing or not the file that the training wrote", where=run.weights)
 
 
-def network_of(run: Run, facts: Mapping[str, Any]) -> nn.Module:
-    """The network of a run with its weights. Raises: ExciteError if they do not fit."""
+def load_network(run: Run, facts: Mapping[str, Any]) -> nn.Module:
+    """The network of a run with its weights. Raises: ExciteError if the weights do not fit the network."""
     model = create_model(**facts["architecture"])
     report = load_weights(model, run.weights)
     if not report.complete or report.unexpected:

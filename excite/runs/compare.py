@@ -1,4 +1,4 @@
-"""Runs side by side, and the differences that shared test images allow to be paired."""
+"""Metrics of several runs, and paired differences on the test images that they share."""
 
 from __future__ import annotations
 
@@ -21,34 +21,35 @@ METRICS = ("accuracy", "balanced_accuracy", "auroc", "log_loss", "brier")
 
 
 def compare_runs(sources: Sequence[str | Path], metrics: Sequence[str] = METRICS) -> dict[str, Any]:
-    """Figures of each run on its own test images, and the difference of each from the first on shared ones.
+    """Metrics of each run on its own test images, and the difference of each from the first on shared images.
 
-    Images are the same where their paths are, or where no path is shared, their contents. Copies of one photo
-    are taken together: what is said of a photo is the mean over its copies, and it counts once.
+    Images are matched by path or, if no path is shared, by content. The copies of one photo count once: its
+    prediction is the mean over them.
 
     Args:
-        sources: run folders, or tables of predictions; of a cross-validation, its first repeat counts.
-        metrics: of ``metrics.OVERALL``.
+        sources: run folders, or tables of predictions; of a cross-validation, its first repeat.
+        metrics: names in ``metrics.OVERALL``.
 
     Returns:
-        ``runs``: for each ``run``, ``repeats``, ``n``, ``groups`` and each metric as in ``measure``;
-        ``differences``: for each further one ``first``, ``second``, and ``why`` there is none, or ``n``,
-        ``groups``, ``metrics`` (name -> ``Difference``), ``mcnemar``, and for two classes ``delong``.
+        ``runs``: for each ``run``, ``repeats``, ``n``, ``groups``, and each metric as in ``measure``;
+        ``differences``: for each further run ``first``, ``second``, and either the ``reason`` why there is no
+        difference, or ``n``, ``groups``, ``metrics`` (name -> ``Difference``), ``mcnemar``, and for two
+        classes ``delong``.
 
     Raises:
-        ExciteError: fewer than two sources, one that is no run, an unknown metric.
+        ExciteError: for fewer than two sources, one that is not a run, and an unknown metric.
     """
     for metric in metrics:
         if metric not in OVERALL:
             raise unknown_name("metric", metric, OVERALL, where="--metrics")
     if len(sources) < 2:
-        raise ExciteError("at least two runs are needed to compare", exit_code=BAD_USAGE)
+        raise ExciteError("a comparison needs at least two runs", exit_code=BAD_USAGE)
     sets = [_predictions(source) for source in sources]
     rows = []
     for source, one in zip(sources, sets, strict=True):
-        figures = measure(one.by_photo())
-        shown = {name: figures[name] for name in ("n", "groups", *metrics)}
-        rows.append({"run": str(source), "repeats": _repeats(source), **shown})
+        values = measure(one.by_photo())
+        columns = {name: values[name] for name in ("n", "groups", *metrics)}
+        rows.append({"run": str(source), "repeats": _repeats(source), **columns})
     differences = []
     for source, one in zip(sources[1:], sets[1:], strict=True):
         names = {"first": str(sources[0]), "second": str(source)}
@@ -84,23 +85,23 @@ def _predictions(source: str | Path) -> Predictions:
     run = Run.open(source)
     if not run.finished:
         resume = command_line("excite", "train", "--resume", "--out", Path(source))
-        hint = f"go on with {resume}"
+        hint = f"continue it with {resume}"
         raise ExciteError("the training has not finished", where=source, hint=hint)
     return run.predicted()
 
 
 def _repeats(source: str | Path) -> int:
-    """How often a cross-validation was repeated; of everything else 1."""
+    """How often a cross-validation was repeated; 1 for everything else."""
     return 1 if Path(source).suffix.lower() == ".csv" else Run.open(source).config.repeats
 
 
 def _by_content(source: str | Path, predictions: Predictions) -> Predictions:
-    """The images under their hashes instead of their paths, as far as the run knows them."""
+    """The predictions with file hashes in place of paths, where the run knows them."""
     if Path(source).suffix.lower() == ".csv":
         return predictions
     table = Run.open(source).manifest.table
     hashes = dict(zip(table["path"], table["sha256"], strict=True))
     paths = [hashes.get(path, path) for path in predictions.paths or ()]
-    if len(set(paths)) < len(paths):  # a file that is there twice has no partner of its own
+    if len(set(paths)) < len(paths):  # identical files cannot be matched one to one
         return predictions
     return replace(predictions, paths=tuple(paths))

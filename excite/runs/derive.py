@@ -1,4 +1,4 @@
-"""What a settled configuration asks for: its network, its input, its augmentation."""
+"""What follows from a resolved configuration: architecture, preprocessing, augmentation, evaluation."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from excite.config.overrides import module_paths, stage_numbers
 from excite.config.train_config import TrainConfig
 from excite.data.augmentation import PRESETS, Augmentation
 from excite.data.intensity import IntensityRange, parse_range
-from excite.data.manifest import same_name
+from excite.data.manifest import normalize_name
 from excite.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from excite.errors import unknown_name
 from excite.evaluation.evaluate import EvaluationSpec
 
 
 def architecture_of(config: TrainConfig, classes: int) -> dict[str, Any]:
-    """The arguments of ``create_model`` for a settled configuration."""
+    """The arguments of ``create_model`` for a resolved configuration."""
     architecture: dict[str, Any] = {
         "name": config.model,
         "num_classes": classes,
@@ -42,7 +42,7 @@ def architecture_of(config: TrainConfig, classes: int) -> dict[str, Any]:
 
 
 def preprocessing_of(config: TrainConfig) -> Preprocessing:
-    """The preprocessing of a settled configuration."""
+    """The preprocessing of a resolved configuration."""
     assert config.image_size is not None
     imagenet = config.normalization == "imagenet"
     return Preprocessing(
@@ -56,12 +56,12 @@ def preprocessing_of(config: TrainConfig) -> Preprocessing:
 
 
 def intensity_range_of(config: TrainConfig) -> IntensityRange | None:
-    """How images with more than 8 bits are read. Raises: ExciteError for a range that is none."""
+    """How images with more than 8 bits are read. Raises: ExciteError for an invalid range."""
     return None if config.intensity_range is None else parse_range(config.intensity_range)
 
 
 def augmentation_of(config: TrainConfig) -> Augmentation:
-    """The preset with flips and the user's changes. Raises: ExciteError for a change that is none."""
+    """The preset with flips and ``augment_options``. Raises: ExciteError for an unknown option."""
     names = [field.name for field in dataclasses.fields(Augmentation)]
     for name in config.augment_options:
         if name not in names:
@@ -74,9 +74,9 @@ def augmentation_of(config: TrainConfig) -> Augmentation:
 
 
 def evaluation_spec_of(config: TrainConfig) -> EvaluationSpec:
-    """What a configuration asks of an evaluation."""
+    """Positive class, thresholds, and subgroups of a configuration."""
     return EvaluationSpec(
-        None if config.positive is None else same_name(config.positive),
+        None if config.positive is None else normalize_name(config.positive),
         config.sensitivity,
         config.specificity,
         config.abstain_below,
@@ -86,5 +86,5 @@ def evaluation_spec_of(config: TrainConfig) -> EvaluationSpec:
 
 
 def column_names(text: str | None) -> tuple[str, ...]:
-    """Columns as given on the command line, separated by commas."""
+    """Names of columns, from text that separates them by commas."""
     return tuple(name.strip() for name in text.split(",")) if text else ()

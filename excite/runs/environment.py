@@ -1,4 +1,4 @@
-"""What a run was made with: versions, device, command, commit."""
+"""The environment of a run: versions, device, command, commit."""
 
 from __future__ import annotations
 
@@ -9,19 +9,15 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from excite.version import __version__
-
-if TYPE_CHECKING:
-    pass
-
 
 LIBRARIES = ("torch", "torchvision", "timm", "safetensors", "Pillow", "numpy", "pandas", "scikit-learn")
 
 
 def environment(device: str, threads: int, processes: int, seed: int) -> dict[str, Any]:
-    """What a run was made with, for ``environment.json``."""
+    """The content of ``environment.json``."""
     return {
         "excite": __version__,
         "git": _git_state(),
@@ -38,7 +34,7 @@ def environment(device: str, threads: int, processes: int, seed: int) -> dict[st
 
 
 def _git_state() -> dict[str, Any] | None:
-    """Commit of the code and whether it was changed since; None for an installed package."""
+    """The commit of the code, and whether files differ from it; None for an installed package."""
     home, git = Path(__file__).parents[1], shutil.which("git")
     if git is None or not (home.parent / ".git").exists():
         return None

@@ -1,4 +1,4 @@
-"""A cross-validation's doubts about the labels, written down for a person's eye."""
+"""Label candidates of a cross-validation, for a person to review."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ COLUMNS = ("rank", "path", "label", "suggested", "p_label", "p_suggested", "marg
 
 
 def write_candidates(run: Run, out_of_fold: Predictions) -> dict[str, Any]:
-    """Write ``label_candidates.csv``, one row a photo.
+    """Write ``label_candidates.csv``, one row per photo.
 
     Returns:
-        for ``metrics.json``: ``unit`` (photos, or images where none has copies), ``units``, ``candidates``,
-        ``estimated`` wrong labels, ``thresholds`` by class, and the estimated ``joint`` of labels (rows) and
-        truth.
+        for ``metrics.json``: ``unit`` (photos, or images if none has copies), ``units``, ``candidates``, the
+        ``estimated`` number of wrong labels, ``thresholds`` by class, and the estimated ``joint``
+        distribution of labels (rows) and true classes.
     """
     found = find_label_noise(out_of_fold)
     run.write_table(FILE, _rows(found, out_of_fold), COLUMNS)
@@ -37,7 +37,7 @@ def write_candidates(run: Run, out_of_fold: Predictions) -> dict[str, Any]:
 
 
 def _rows(found: LabelNoise, predictions: Predictions) -> list[dict[str, Any]]:
-    """Each candidate with the one of its images that looks least like its label."""
+    """One row per candidate, with the image that has the lowest probability of its label."""
     assert predictions.paths is not None
     assert predictions.groups is not None
     return [

@@ -1,4 +1,4 @@
-"""From a classifier's probabilities to the table that every figure is made of."""
+"""Probabilities of a classifier as predictions, and predictions as rows of a table."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from excite.evaluation.predictions import PREFIX, Predictions
 
 
 def predictions_of(part: Manifest, probabilities: np.ndarray) -> Predictions:
-    """What was said (N, C) of the N images of a manifest, in its order."""
+    """Predictions from probabilities (N, C) for the N images of a manifest, in its order."""
     groups, photos = (part.table[name].to_numpy(dtype=object) for name in ("group", "photo"))
     paths = tuple(part.table["path"])
     return Predictions(part.targets(), probabilities, part.classes, groups, paths, photos)
 
 
 def prediction_rows(predictions: Predictions) -> list[dict[str, object]]:
-    """One row an image: path, label, group, photo, predicted, and ``p:CLASS`` for each class."""
+    """One row per image: path, label, group, photo, predicted, and ``p:CLASS`` for each class."""
     names = predictions.classes
     columns = [PREFIX + name for name in names]
     assert predictions.paths is not None
-    nothing = [""] * len(predictions)
+    empty = [""] * len(predictions)
     rows = zip(
         predictions.paths,
         predictions.targets,
-        nothing if predictions.groups is None else predictions.groups,
-        nothing if predictions.photos is None else predictions.photos,
+        empty if predictions.groups is None else predictions.groups,
+        empty if predictions.photos is None else predictions.photos,
         predictions.predicted,
         predictions.probabilities.tolist(),
         strict=True,
@@ -36,8 +36,8 @@ def prediction_rows(predictions: Predictions) -> list[dict[str, object]]:
             "label": names[target],
             "group": group,
             "photo": photo,
-            "predicted": names[guess],
+            "predicted": names[predicted],
             **dict(zip(columns, row, strict=True)),
         }
-        for path, target, group, photo, guess, row in rows
+        for path, target, group, photo, predicted, row in rows
     ]

@@ -1,4 +1,4 @@
-"""The run folder: everything that one training produced, and enough to repeat it."""
+"""The run folder: everything that one training produced, and what is needed to repeat it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from excite.config.train_config import TrainConfig
-from excite.data.paths import absolute_path, same_place
+from excite.data.paths import absolute_path, is_same_path
 from excite.errors import BAD_USAGE, ExciteError, require_utf8
 from excite.system.files import create_exclusively, write_text
 from excite.system.text import command_line, csv_text
@@ -30,9 +30,9 @@ _OWN_FOLDERS = re.compile(r"checkpoints|figures|repeat-\d+")
 
 
 class Run:
-    """A run folder; see docs/runs.md for its files.
+    """A run folder; docs/runs.md describes its files.
 
-    Raises: ExciteError from any reader whose file is not there or is damaged.
+    Every property that reads a file raises ExciteError if the file is missing or damaged.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -43,14 +43,14 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
-        """An existing run. Raises: ExciteError if the folder is none."""
+        """An existing run. Raises: ExciteError if the folder is not a run."""
         run = cls(path)
         if not (run.path / "config.yaml").is_file():
-            what, hint = "there is no such run", "name the folder that excite train printed"
+            what, hint = "there is no such run", "use the folder that excite train printed"
             if (run.path / CLAIM).is_file():
-                what, hint = "its training was stopped before it began", "train again, without --resume"
+                what, hint = "its process stopped before the training began", "train again without --resume"
             elif run.path.exists():
-                what = "is not a run folder: it has no config.yaml"
+                what = "is not a run folder: config.yaml is missing"
             raise ExciteError(what, where=path, hint=hint)
         return run
 
@@ -73,58 +73,58 @@ class Run:
 
     @cached_property
     def config(self) -> TrainConfig:
-        """Every option as it was settled."""
+        """All options, resolved."""
         return TrainConfig.from_yaml(self.path / "config.yaml")
 
-    def began_with(self, data: str) -> bool:
-        """Whether the run was trained on this folder or table, however the path is written."""
+    def was_trained_on(self, data: str) -> bool:
+        """Whether the run was trained on this folder or table, in any spelling of its path."""
         return self.is_same_place(data, self.config.data)
 
     def is_same_place(self, path: str, before: str) -> bool:
-        """Whether a path is the one that an option named ``before`` when the run began."""
-        return path == before or same_place(path, before, self._working_directory)
+        """Whether a path is the same file or folder as ``before`` was when the run began."""
+        return path == before or is_same_path(path, before, self._working_directory)
 
     @property
     def data_path(self) -> Path:
-        """The folder or table that the run was trained on, wherever this process works."""
+        """The folder or table that the run was trained on, as an absolute path."""
         return absolute_path(os.path.expanduser(self.config.data), self._working_directory)  # noqa: PTH111
 
     @property
     def _working_directory(self) -> str:
-        """The folder that relative paths in the configuration start at."""
+        """The folder that relative paths of the configuration refer to."""
         with contextlib.suppress(ExciteError):
             return str(self.read_json(CLAIM).get("working_directory", ""))
         return ""
 
     @property
     def manifest(self) -> Manifest:
-        """The images with their groups and splits."""
+        """All images with their groups and splits."""
         from excite.data.reading import read_manifest
 
         return read_manifest(self.path / "manifest.csv")
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """The figures of ``metrics.json``: split -> name -> ``{"value", "low", "high"}``."""
+        """``metrics.json``: split -> metric -> ``{"value", "low", "high"}``."""
         return self.read_json("metrics.json")
 
     @property
     def has_epochs(self) -> bool:
-        """Whether it was trained epoch by epoch: a cross-validation and a probe were not."""
+        """Whether the run has epochs; a cross-validation and a linear probe have none."""
         return (self.path / "metrics.csv").is_file() and "epoch" in self.history
 
     @property
     def history(self) -> pd.DataFrame:
-        """One row an epoch; of a probe, one for each strength that was tried."""
+        """One row per epoch; of a linear probe, one per inverse penalty."""
         return self.table("metrics.csv")
 
     @property
     def predictions(self) -> pd.DataFrame:
-        """One row a test image: path, label, group, predicted and a probability for each class."""
+        """One row per test image: path, label, group, photo, predicted, and a probability for each class."""
         return self.table("predictions.csv")
 
     def predicted(self, split: str = "test") -> Predictions:
-        """What was said of the test or the validation images, as figures are made from it."""
+        """Predictions for the test or the validation images, as the metrics are computed from them."""
         from excite.evaluation.predictions import read_predictions
 
         return read_predictions(
@@ -132,15 +132,16 @@ class Run:
         )
 
     def fold(self, repeat: int, fold: int) -> Run:
-        """One training of a cross-validation."""
+        """The run of one fold of a cross-validation."""
         return Run(self.path / f"repeat-{repeat}" / f"fold-{fold}")
 
     def read_json(self, name: str) -> dict[str, Any]:
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
+            content: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
+            return content
         except FileNotFoundError as error:
             resume = command_line("excite", "train", "--resume", "--out", self.path)
-            hint = f"the training has not finished; go on with {resume}"
+            hint = f"the training has not finished; continue it with {resume}"
             raise ExciteError(f"has no {name}", where=self.path, hint=hint) from error
         except (OSError, ValueError) as error:
             raise ExciteError(f"cannot be read: {error}", where=self.path / name) from error
@@ -151,7 +152,7 @@ class Run:
     def write_table(
         self, name: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None
     ) -> None:
-        """A CSV of rows that have the same keys; where there may be none, ``columns`` names these."""
+        """Write a CSV of rows with equal keys; ``columns`` names them if there may be no rows."""
         names = list(columns or rows[0])
         write_text(self.path / name, csv_text([names, *([row[key] for key in names] for row in rows)]))
 
@@ -165,13 +166,13 @@ class Run:
             raise ExciteError(f"cannot be read: {error}", where=self.path / name) from error
 
 
-def new_run_folder(wanted: Path) -> Path:
-    """Claim the folder ``wanted`` or, where a run has claimed it, the first free of ``wanted-2``, ``-3`` ...
+def create_run_folder(wanted: Path) -> Path:
+    """Create the folder ``wanted`` or, if it is a run already, the first free of ``wanted-2``, ``-3`` ...
 
-    Whoever creates the file ``environment.json`` in an empty folder has claimed it: of several processes at
-    once each gets a folder of its own, and the folder of one that was killed is not used again.
+    The process that creates ``environment.json`` in an empty folder owns the folder, so that processes that
+    start at the same time get different folders. The folder of a process that was killed is not used again.
 
-    Raises: ExciteError if it cannot be made, or if there is something else in ``wanted``.
+    Raises: ExciteError if the folder cannot be created, or if ``wanted`` contains other files.
     """
     require_utf8(wanted)
     for folder in _numbered(wanted):
@@ -184,25 +185,25 @@ def new_run_folder(wanted: Path) -> Path:
             if folder != wanted and folder.is_file():
                 continue
             raise ExciteError(
-                f"cannot be made: {error.strerror}", where=folder, hint="name another with --out"
+                f"cannot be created: {error.strerror}", where=folder, hint="choose another with --out"
             ) from error
-        # A numbered folder was not asked for: whatever is in it, the next number is as good.
+        # The user named ``wanted`` only: a numbered folder with other files is skipped.
         if present and not present & _FIRST_FILES and folder == wanted:
             raise ExciteError(
-                f"holds files that are no run's, such as {min(present)}",
+                f"contains files that do not belong to a run, such as {min(present)}",
                 where=folder,
-                hint="name another with --out",
+                hint="choose another with --out",
             )
-    raise AssertionError("numbers do not end")
+    raise AssertionError("unreachable")
 
 
 def refuse_run_folder(out: Path) -> None:
-    """What is measured later is not written over what a training wrote.
+    """Protect the files of a run from being overwritten by an evaluation.
 
     Args:
-        out: the folder that will be written; a folder of its own inside a run is allowed.
+        out: the folder that will be written; a new folder inside a run is allowed.
 
-    Raises: ExciteError for a run's folder, its checkpoints or figures, and a folder of its folds.
+    Raises: ExciteError for a run folder, its checkpoints or figures, and a folder of its folds.
     """
     place = Path(os.path.realpath(out))
     around = [folder for folder in (place, *place.parents) if (folder / CLAIM).is_file()]
@@ -212,20 +213,20 @@ def refuse_run_folder(out: Path) -> None:
     inside = place.relative_to(runs[0]).parts
     if inside and not _OWN_FOLDERS.fullmatch(inside[0]):
         return
-    what = "is the folder of a run" if not inside else f"belongs to the run {runs[0].name}"
+    what = "is a run folder" if not inside else f"belongs to the run {runs[0].name}"
     raise ExciteError(
-        f"{what}, whose files are not written over",
+        f"{what}, whose files are never overwritten",
         where=out,
-        hint=f"name another folder, such as --out {os.path.relpath(runs[-1] / 'evaluation')}",
+        hint=f"choose another folder, such as --out {os.path.relpath(runs[-1] / 'evaluation')}",
         exit_code=BAD_USAGE,
     )
 
 
 def newest_run(wanted: Path, data: str = "") -> Path:
-    """The run that began last of ``wanted``, ``wanted-2``, ``-3`` ...; ``wanted`` if there is none.
+    """The newest run among ``wanted``, ``wanted-2``, ``-3`` ...; ``wanted`` if there is none.
 
     Args:
-        data: what the run should have been trained on, if there is such a one.
+        data: prefer runs that were trained on this folder or table.
     """
     numbered = re.compile(re.escape(wanted.name) + r"(-[2-9]|-[1-9][0-9]+)?")
     with contextlib.suppress(OSError):
@@ -239,7 +240,7 @@ def newest_run(wanted: Path, data: str = "") -> Path:
 
 def _began_with(folder: Path, data: str) -> bool:
     with contextlib.suppress(ExciteError):
-        return Run(folder).began_with(data)
+        return Run(folder).was_trained_on(data)
     return False
 
 

@@ -1,4 +1,4 @@
-"""Images of other data that the training has seen: the same files, or other copies of the same photos."""
+"""Evaluated images that were seen in training, as exact or near-duplicates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from excite.audit.audit import PHOTOS_UP_TO
 from excite.audit.duplicates.cross_pairs import find_cross_pairs
 from excite.audit.duplicates.grouping import BITS_FOR_ONE, bits
 from excite.audit.duplicates.pair import KINDS, Pair
-from excite.audit.leaks import siblings
+from excite.audit.leaks import count_near_duplicates
 from excite.data.manifest import Manifest
 from excite.runs.derive import intensity_range_of
 from excite.runs.run import Run
@@ -20,12 +20,12 @@ from excite.system.progress import Display
 
 @dataclass(frozen=True)
 class SeenImage:
-    """An image of other data and what the training has seen of it.
+    """An evaluated image with its counterpart in the training data.
 
     Args:
-        row: of the data's manifest.
+        row: of the evaluated manifest.
         path: of the image.
-        counterpart: path of the training or validation image that shows the same photo.
+        counterpart: path of the training or validation image of the same photo.
         kind, evidence, confidence: of the pair, as in ``audit.json``.
     """
 
@@ -48,16 +48,18 @@ class SeenImage:
 
 
 def seen_in_training(run: Run, images: Manifest, display: Display) -> list[SeenImage]:
-    """The images that have a copy among those that the run was trained or tuned with, by row.
+    """The images with a duplicate or near-duplicate in the run's training or validation data, by row.
 
-    A training image whose file is gone or has changed is compared by content alone, unless the cache still
-    knows what it looked like.
+    A training image whose file is missing or has changed is compared by its hash alone, unless the cache
+    still has its fingerprint.
 
     Args:
+        run: a finished run.
         images: checked images.
+        display: the progress display.
     """
     manifest = run.manifest
-    used = manifest  # of a cross-validation: all but one of the networks of a repeat have seen any image
+    used = manifest  # most members of a cross-validation were trained on any one image
     if run.config.folds is None:
         table = manifest.table
         used = replace(manifest, table=table[table["split"].isin(["train", "val"])])
@@ -74,8 +76,8 @@ def seen_in_training(run: Run, images: Manifest, display: Display) -> list[SeenI
         progress=display.stage,
     )
     if found.missing:
-        text = f"{found.missing} of {len(used)} training images are gone or have changed"
-        display.note(f"{text}: only exact copies of them can be found")
+        text = f"{found.missing} of {len(used)} training images are missing or have changed"
+        display.note(f"{text}: only exact duplicates of them can be found")
     counterparts = _counterparts(found.pairs, used.photo_codes().tolist())
     paths, known = images.table["path"].tolist(), used.table["path"].tolist()
     return [
@@ -84,21 +86,21 @@ def seen_in_training(run: Run, images: Manifest, display: Display) -> list[SeenI
     ]
 
 
-def _counterparts(pairs: Sequence[Pair], near_duplicates: Sequence[int]) -> dict[int, Pair]:
-    """The surest pair of each image that shows a known photo: one file, or enough evidence in all its pairs.
+def _counterparts(pairs: Sequence[Pair], photos: Sequence[int]) -> dict[int, Pair]:
+    """The best pair of each image of a known photo: an exact duplicate, or enough evidence over all pairs.
 
     Args:
-        photos: the number of the photo of each known image.
+        photos: the photo number of each known image.
     """
     by_photo: dict[int, dict[int, list[Pair]]] = defaultdict(lambda: defaultdict(list))
     for pair in pairs:
-        by_photo[pair.b][near_duplicates[pair.a]].append(pair)
-    found = {}
+        by_photo[pair.b][photos[pair.a]].append(pair)
+    best = {}
     for row, candidates in by_photo.items():
         enough = [pair for rows in candidates.values() if _is_enough(rows) for pair in rows]
         if enough:
-            found[row] = min(enough, key=lambda pair: (KINDS.index(pair.kind), -pair.confidence, pair.a))
-    return found
+            best[row] = min(enough, key=lambda pair: (KINDS.index(pair.kind), -pair.confidence, pair.a))
+    return best
 
 
 def _is_enough(pairs: Sequence[Pair]) -> bool:
@@ -107,8 +109,8 @@ def _is_enough(pairs: Sequence[Pair]) -> bool:
 
 
 def duplicates_in_train(manifest: Manifest, split: str) -> int:
-    """How many images of a split have a sibling, of the same group, among the training images."""
+    """The number of images of a split that have an image of the same group in the training set."""
     if split == "train" or "train" not in manifest.splits:
         return 0
     codes = [int(code) for code in manifest.group_codes()]
-    return siblings(manifest.table["split"].tolist(), codes, of=split)
+    return count_near_duplicates(manifest.table["split"].tolist(), codes, of=split)

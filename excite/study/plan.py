@@ -19,7 +19,6 @@ from excite.evaluation.metrics import CALIBRATION_ERRORS, OVERALL
 METRIC = "balanced_accuracy"
 METRICS = tuple(name for name in OVERALL if name not in CALIBRATION_ERRORS)
 SHORT = {
-    "strategy": "placement",
     "reduction": "attention_options.reduction",
     "squeeze": "attention_options.squeeze",
     "gate": "attention_options.gate",
@@ -44,12 +43,12 @@ class Arm:
 
     Args:
         options: of ``TrainConfig``, on top of those that all arms share.
-        against: the arm that it is compared with; None: the study's first.
+        baseline: the arm that it is compared with; None: the study's first.
     """
 
     name: str
     options: Mapping[str, Any]
-    against: str | None = None
+    baseline: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Plan:
     seeds: int = 5
     folds: int | None = None
     metric: str = METRIC
-    ready: str | None = None
+    preset: str | None = None
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
@@ -98,8 +97,8 @@ def check_arms(arms: Sequence[Arm], known: Iterable[str] = ()) -> None:
             raise ExciteError(what, where=where, hint=FORM, exit_code=BAD_USAGE)
         if sum(arm.name.casefold() == name.casefold() for name in names) > 1:
             raise ExciteError("is there twice", where=where, hint="give each its name", exit_code=BAD_USAGE)
-        if arm.against is not None and (arm.against not in names or arm.against == arm.name):
-            raise unknown_name("arm", arm.against, [name for name in names if name != arm.name], where=where)
+        if arm.baseline is not None and (arm.baseline not in names or arm.baseline == arm.name):
+            raise unknown_name("arm", arm.baseline, [name for name in names if name != arm.name], where=where)
         for name in arm.options:
             if name not in HINTS:
                 raise unknown_name("option", name, HINTS, where=where)
@@ -120,17 +119,17 @@ def parse_arm(text: str) -> Arm:
     if "," in network:
         raise ExciteError("an option is given as name=value", where=where, hint=FORM, exit_code=BAD_USAGE)
     config = TrainConfig(model=model, attention=attention or "none")
-    against = None
+    baseline = None
     for setting in settings:
         option, _, value = setting.partition("=")
-        if option == "against":
-            against = value
+        if option == "baseline":
+            baseline = value
             continue
         try:
             config = apply_override(config, f"{SHORT.get(option, option)}={value}")
         except ExciteError as error:
             raise ExciteError(error.what, where=where, hint=error.hint, exit_code=BAD_USAGE) from None
-    return Arm(name, changes(config) | {"model": model, "attention": attention or "none"}, against)
+    return Arm(name, changes(config) | {"model": model, "attention": attention or "none"}, baseline)
 
 
 def changes(config: TrainConfig) -> dict[str, Any]:
@@ -191,7 +190,7 @@ def plan_from_yaml(path: Path) -> Plan:
 
 
 def _arm_of(name: str, given: dict[str, Any]) -> Arm:
-    against = given.pop("against", None)
+    baseline = given.pop("baseline", None)
     options: dict[str, Any] = {}
     for option, value in given.items():
         whole, _, part = SHORT.get(option, option).partition(".")
@@ -199,4 +198,4 @@ def _arm_of(name: str, given: dict[str, Any]) -> Arm:
             options[whole] = {**options.get(whole, {}), part: value}
         else:
             options[whole] = value
-    return Arm(name, options, None if against is None else str(against))
+    return Arm(name, options, None if baseline is None else str(baseline))

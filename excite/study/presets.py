@@ -71,7 +71,7 @@ def _networks(model: str) -> Sequence[Arm]:
     return arms
 
 
-READY: Mapping[str, Preset] = {
+PRESETS: Mapping[str, Preset] = {
     "reduction": Preset(
         "reduction ratio of SE",
         f"{SE_PAPER}, table 10",
@@ -109,7 +109,7 @@ READY: Mapping[str, Preset] = {
             "all": SE,
         },
     ),
-    "strategy": Preset(
+    "placement": Preset(
         "where in the block SE sits",
         f"{SE_PAPER}, tables 14 and 15",
         _varied({name: {"placement": name} for name in ("standard", "pre", "post", "identity", "inner")}),
@@ -126,8 +126,8 @@ READY: Mapping[str, Preset] = {
 }
 
 
-def preset_plan(name: str) -> Preset:
+def get_preset(name: str) -> Preset:
     """A ready plan by name. Raises: ExciteError for an unknown one, with the nearest."""
-    if name not in READY:
-        raise unknown_name("plan", name, READY, where="--plan")
-    return READY[name]
+    if name not in PRESETS:
+        raise unknown_name("plan", name, PRESETS, where="--plan")
+    return PRESETS[name]

@@ -131,7 +131,7 @@ def begin(plan: Plan, folder: Path, store: str | None, display: Display) -> tupl
         "folds": plan.folds,
         "split": shared.split,
         "metric": plan.metric,
-        "ready": plan.ready,
+        "preset": plan.preset,
         "classes": list(images.classes),
         "images": _hash_of(images),
     }
@@ -147,7 +147,7 @@ def begin(plan: Plan, folder: Path, store: str | None, display: Display) -> tupl
         opened = Store(url)
         images.save(folder / MANIFEST)
         opened.begin(name, document, _pictures(images))
-        noted = {"study": name, "store": opened.shown if store else "", "data": base.data}
+        noted = {"study": name, "store": opened.display_url if store else "", "data": base.data}
         write_text(folder / FILE, yaml.safe_dump(noted, sort_keys=False, allow_unicode=True))
         study = Study(folder, opened, name)
         return study, opened.extend(name, arms, plan.seeds, plan.folds or 1)
@@ -217,7 +217,7 @@ def resolve_arms(
         options = {name: value for name, value in changes(config).items() if name not in OF_THE_MACHINE}
         found[arm.name] = {
             "options": options,
-            "against": arm.against,
+            "baseline": arm.baseline,
             "parameters": counted.parameters,
             "multiply_adds": counted.multiply_adds,
         }

@@ -1,4 +1,4 @@
-"""One process or many: torchrun's environment decides, the rest of the code asks here."""
+"""Networks of trainings on several processes: batch norm and gradients across them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from excite.system.world import World
 
 
 def synchronize_batch_norm(model: nn.Module, world: World, device: torch.device) -> nn.Module:
-    """On several GPUs, batch norm over all of them (SyncBatchNorm). On CPUs, which have no such module, each
-    process normalizes with its own share of the batch and the running statistics are the first process's."""
+    """On several GPUs, replace batch norms by SyncBatchNorm.
+
+    On CPUs, for which there is none, each process normalizes with its own part of the batch, and the running
+    statistics of the first process are saved.
+    """
     if world.size == 1 or device.type != "cuda":
         return model
-    from timm.layers import convert_sync_batchnorm  # unlike torch's own it knows timm's norms
+    from timm.layers import convert_sync_batchnorm  # unlike torch's, it converts timm's norms
 
     return convert(model, convert_sync_batchnorm)
 
 
 def wrap(model: nn.Module, world: World, device: torch.device) -> nn.Module:
-    """The model as the processes train it together; gradients are averaged over them."""
+    """The model as it is trained: on several processes DistributedDataParallel averages its gradients."""
     if world.size == 1:
         return model
     return nn.parallel.DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)

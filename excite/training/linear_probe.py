@@ -14,9 +14,9 @@ from threadpoolctl import threadpool_limits
 from excite.errors import ExciteError
 
 STRENGTHS = tuple(float(value) for value in np.logspace(-5, 1, 13))
-"""Inverse penalties, on standardized features: at the first little but the classes' shares counts."""
+"""Inverse penalties for standardized features; the first predicts little but class frequencies."""
 FOLDS = 5
-STEPS = 500  # of L-BFGS; loosely regularized heads need a few hundred
+STEPS = 500  # of L-BFGS; heads with a small penalty need a few hundred
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,10 +24,10 @@ class Probe:
     """A fitted head: logits = features @ weight.T + bias.
 
     Args:
-        weight, bias: (C, F) and (C,), of the features as they come.
-        strength: the inverse penalty that was chosen.
+        weight, bias: (C, F) and (C,), for features that are not standardized.
+        strength: the chosen inverse penalty.
         held_out: (N, C) logits of each image, from a head that was fitted without its group.
-        tried: for each strength, the mean log loss of the held-out images and how many of them were right.
+        tried: (strength, log loss, accuracy) of the held-out images for each strength.
     """
 
     weight: np.ndarray
@@ -37,55 +37,61 @@ class Probe:
     tried: tuple[tuple[float, float, float], ...]
 
 
-# Products of this size gain nothing from threads, and where other work runs, threads that wait for each other
-# take forty times as long.
-@threadpool_limits.wrap(limits=1)
 def fit_probe(
     features: np.ndarray,
     targets: np.ndarray,
     groups: np.ndarray,
     *,
     classes: int,
-    shares: np.ndarray | None = None,
+    sample_weights: np.ndarray | None = None,
     seed: int = 0,
 ) -> Probe:
-    """Logistic regression whose penalty is chosen by the log loss on held-out groups, then fitted on all.
+    """Logistic regression: the log loss of held-out groups chooses the penalty, then all images are fitted.
 
     Args:
         features: (N, F).
         targets: (N,) class indices; each of the C classes occurs.
-        groups: (N,) numbers of what must not be torn apart, such as patients.
-        shares: (N,) weights of the images; None: all alike.
+        groups: (N,) group numbers; images of one group, such as a patient, are held out together.
+        sample_weights: (N,) weights of the images; None: equal.
 
     Raises:
-        ExciteError: if a class has fewer than two groups, so that nothing can be held out.
+        ExciteError: if a class has fewer than two groups, so that none can be held out.
+
+    Example:
+        >>> import numpy as np
+        >>> features = np.repeat(np.eye(2), 10, axis=0)  # ten images of each class
+        >>> probe = fit_probe(features, np.repeat([0, 1], 10), np.arange(20), classes=2)
+        >>> (probe.held_out.argmax(axis=1) == np.repeat([0, 1], 10)).all()
+        np.True_
     """
     per_class = [len(np.unique(groups[targets == label])) for label in range(classes)]
     folds = min(FOLDS, *per_class)
     if folds < 2:
         what = f"class {int(np.argmin(per_class))} has {min(per_class)} group"
-        raise ExciteError(f"{what}: a probe needs two, to hold one out", hint="add images")
-    weights = np.ones(len(targets)) if shares is None else shares
+        raise ExciteError(f"{what}, but a linear probe needs two, to hold one out", hint="add images")
+    weights = np.ones(len(targets)) if sample_weights is None else sample_weights
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     held_out = np.zeros((len(STRENGTHS), len(targets), classes))
-    for inside, outside in splitter.split(features, targets, groups):
-        fit = _Path(features[inside], targets[inside], weights[inside], classes)
-        for index, strength in enumerate(STRENGTHS):
-            weight, bias = fit.head(strength)
-            held_out[index, outside] = features[outside] @ weight.T + bias
-    tried = tuple(
-        (strength, *_scores(logits, targets, weights))
-        for strength, logits in zip(STRENGTHS, held_out, strict=True)
-    )
-    best = int(np.argmin([loss for _, loss, _ in tried]))
-    whole = _Path(features, targets, weights, classes)
-    for strength in STRENGTHS[: best + 1]:
-        weight, bias = whole.head(strength)
+    # Threads gain nothing in products of this size, and take forty times as long where other work runs.
+    with threadpool_limits(limits=1):
+        for inside, outside in splitter.split(features, targets, groups):
+            path = _Path(features[inside], targets[inside], weights[inside], classes)
+            for index, strength in enumerate(STRENGTHS):
+                weight, bias = path.head(strength)
+                held_out[index, outside] = features[outside] @ weight.T + bias
+        tried = tuple(
+            (strength, *_scores(logits, targets, weights))
+            for strength, logits in zip(STRENGTHS, held_out, strict=True)
+        )
+        best = int(np.argmin([loss for _, loss, _ in tried]))
+        path = _Path(features, targets, weights, classes)
+        for strength in STRENGTHS[: best + 1]:
+            weight, bias = path.head(strength)
     return Probe(weight, bias, STRENGTHS[best], held_out[best], tried)
 
 
 class _Path:
-    """Heads for one training set, from the strongest penalty on, each begun where the last one ended."""
+    """Heads for one training set by falling penalty, each fit started from the one before."""
 
     def __init__(self, features: np.ndarray, targets: np.ndarray, weights: np.ndarray, classes: int) -> None:
         self.mean, self.scale = features.mean(axis=0), features.std(axis=0)
@@ -95,13 +101,13 @@ class _Path:
         self.model = LogisticRegression(warm_start=True, max_iter=STEPS, tol=1e-4)
 
     def head(self, strength: float) -> tuple[np.ndarray, np.ndarray]:
-        """(C, F) and (C,) for features as they come."""
+        """(C, F) and (C,), for features that are not standardized."""
         self.model.C = strength
-        with warnings.catch_warnings():  # where it does not converge, held-out images judge what it gave
+        with warnings.catch_warnings():  # of a fit that stops early the held-out loss decides
             warnings.simplefilter("ignore", ConvergenceWarning)
             self.model.fit(self.inputs, self.targets, sample_weight=self.weights)
         weight, bias = self.model.coef_, self.model.intercept_
-        if self.classes == 2:  # one row, for the second class: half of it for, half against
+        if self.classes == 2:  # one row, for the second class
             weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
         scaled = weight / self.scale
         return scaled, bias - scaled @ self.mean
@@ -109,6 +115,6 @@ class _Path:
 
 def _scores(logits: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
     shifted = logits - logits.max(axis=1, keepdims=True)
-    surprise = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(targets)), targets]
-    right = logits.argmax(axis=1) == targets
-    return float(np.average(surprise, weights=weights)), float(np.average(right, weights=weights))
+    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(targets)), targets]
+    correct = logits.argmax(axis=1) == targets
+    return float(np.average(losses, weights=weights)), float(np.average(correct, weights=weights))

@@ -1,4 +1,4 @@
-"""Optimizer, schedule, averaged weights and loss."""
+"""Optimizer, learning rate schedule, moving average of the weights, and loss."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 def freeze_norms(model: nn.Module) -> None:
-    """Let batch norms keep the statistics that they have, whatever mode the network is in."""
+    """Keep the running statistics of batch norms fixed in a network in training mode."""
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
@@ -20,11 +20,13 @@ def freeze_norms(model: nn.Module) -> None:
 
 @dataclass(frozen=True)
 class OptimizerDefaults:
+    """Default options of an optimizer."""
+
     lr: float
     weight_decay: float
 
 
-LAYERS = 12
+LAYERS = 12  # of layer-wise learning rate decay
 
 DEFAULTS = {"adamw": OptimizerDefaults(5e-4, 0.05), "sgd": OptimizerDefaults(0.05, 5e-4)}
 
@@ -32,13 +34,22 @@ DEFAULTS = {"adamw": OptimizerDefaults(5e-4, 0.05), "sgd": OptimizerDefaults(0.0
 def build_optimizer(
     model: nn.Module, name: str, *, weight_decay: float, momentum: float = 0.9, layer_decay: float = 1.0
 ) -> torch.optim.Optimizer:
-    """AdamW or SGD (``name``), whose learning rate the loop sets to its own times the group's ``lr_scale``.
+    """AdamW or SGD; the training loop multiplies the scheduled learning rate by each group's ``lr_scale``.
 
-    One-dimensional parameters, which are norms and biases, are not decayed.
+    One-dimensional parameters (norms and biases) have no weight decay.
 
     Args:
-        layer_decay: factor of the rate from one twelfth of the network to the one before it (layer-wise
-            decay, arXiv 1905.05583): what is near the image changes least.
+        model: the network; parameters without ``requires_grad`` are left out.
+        name: ``adamw`` or ``sgd``.
+        weight_decay: of parameters with two or more dimensions.
+        momentum: of SGD.
+        layer_decay: factor of the learning rate from one twelfth of the network to the one before it
+            (layer-wise decay, arXiv 1905.05583); layers near the input change least.
+
+    Example:
+        >>> optimizer = build_optimizer(nn.Linear(4, 2), "adamw", weight_decay=0.05)
+        >>> sorted(group["weight_decay"] for group in optimizer.param_groups)
+        [0.0, 0.05]
     """
     scales = layer_scales(model, layer_decay)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
@@ -50,17 +61,17 @@ def build_optimizer(
         for (scale, decayed), parameters in groups.items()
     ]
     devices = {parameter.device.type for group in groups.values() for parameter in group}
-    fused = devices <= {"cpu", "cuda"}  # one pass over the weights, not six
+    fused = devices <= {"cpu", "cuda"}  # one pass over the weights instead of six
     if name == "sgd":
         return torch.optim.SGD(options, lr=1.0, momentum=momentum, nesterov=momentum > 0, fused=fused)
     return torch.optim.AdamW(options, lr=1.0, fused=fused)
 
 
 def layer_scales(model: nn.Module, layer_decay: float) -> dict[str, float]:
-    """Path of each parameter -> factor of its learning rate: 1 for the head, less the nearer to the image.
+    """Parameter path -> factor of its learning rate: 1 for the head, smaller toward the input.
 
-    Blocks are told by the numbers in their paths, in the order of registration, and shared out among twelve
-    layers, as many as a small transformer has: a factor a block would freeze the stem of a deep network.
+    Blocks are the modules with a number in their path, in order of registration. They are divided into twelve
+    layers, as many as a small transformer has: one factor per block would freeze the stem of a deep network.
     """
     blocks = list(dict.fromkeys(_block(path) for path, _ in model.named_parameters()))
     count = max(1, len(blocks) - 1)
@@ -69,7 +80,7 @@ def layer_scales(model: nn.Module, layer_decay: float) -> dict[str, float]:
 
 
 def _block(path: str) -> str:
-    """The module of a parameter's path that ends in a number, the layer that holds the parameter aside."""
+    """The path up to its last module with a number, not counting the parameter's own layer."""
     parts = path.split(".")
     numbered = [index for index, part in enumerate(parts[:-2]) if part[-1].isdigit()]
     return ".".join(parts[: numbered[-1] + 1]) if numbered else parts[0]
@@ -79,9 +90,13 @@ def learning_rate(progress: float, *, peak: float, warmup: float) -> float:
     """Linear warm-up, then a half cosine down to zero (arXiv 1608.03983, eq. 5, without restarts).
 
     Args:
-        progress: share of the training that is done, in [0, 1].
-        peak: the largest rate.
-        warmup: share of the training that warms up.
+        progress: the finished fraction of the training, in [0, 1].
+        peak: the largest learning rate.
+        warmup: the fraction of the training with rising learning rate.
+
+    Example:
+        >>> [round(learning_rate(p, peak=1.0, warmup=0.2), 3) for p in (0.1, 0.2, 0.6, 1.0)]
+        [0.5, 1.0, 0.5, 0.0]
     """
     if progress < warmup:
         return peak * max(progress / warmup, 0.01)
@@ -90,9 +105,9 @@ def learning_rate(progress: float, *, peak: float, warmup: float) -> float:
 
 
 class AveragedModel:
-    """An exponential moving average of weights and statistics, which is what is evaluated and kept.
+    """Exponential moving average of weights and running statistics; this is what is evaluated and saved.
 
-    It reaches back about ``horizon`` steps; at the start, where there are fewer, a tenth of those there are.
+    It averages over about ``horizon`` steps; at the start, over about a tenth of the steps so far.
     """
 
     def __init__(self, model: nn.Module, horizon: float) -> None:
@@ -105,27 +120,29 @@ class AveragedModel:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the model's weights after step number ``step``, counted from 1."""
+        """Add the model's weights after step ``step``, counted from 1."""
         decay = min(1 - 1 / self.horizon if self.horizon > 1 else 0.0, (step + 1) / (step + 10))
-        torch._foreach_lerp_([mine for mine, _ in self._moving], [its for _, its in self._moving], 1 - decay)
-        for mine, its in self._counts:
-            mine.copy_(its)
+        torch._foreach_lerp_(
+            [average for average, _ in self._moving], [value for _, value in self._moving], 1 - decay
+        )
+        for average, value in self._counts:
+            average.copy_(value)
 
 
 def classification_loss(
     logits: Tensor, targets: Tensor, *, smoothing: float = 0.0, weights: Tensor | None = None
 ) -> Tensor:
-    """Cross-entropy, averaged over images.
+    """Cross-entropy, averaged over images; a float32 scalar.
 
-    Weights multiply each image's loss and are not divided out again, so that the average over processes and
-    accumulated parts equals that over the whole batch; with weights whose mean over the training set is 1 the
-    scale of the loss stays what it was.
+    The sum of weighted losses is divided by the number of images, not by the sum of weights, so that the mean
+    over processes and accumulation steps equals that of the whole batch. Weights with mean 1 over the
+    training set do not change the scale of the loss.
 
     Args:
         logits: (N, C).
-        targets: (N,) class indices or (N, C) shares.
+        targets: (N,) class indices or (N, C) probabilities.
         smoothing: label smoothing (arXiv 1512.00567, section 7).
-        weights: (C,).
+        weights: (C,) class weights.
     """
     losses = F.cross_entropy(
         logits.float(), targets, weight=weights, label_smoothing=smoothing, reduction="none"

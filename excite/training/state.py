@@ -1,4 +1,4 @@
-"""Everything that a training has come to, and how it goes into a checkpoint and out of it."""
+"""The state of a training, saved to and loaded from a checkpoint."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from excite.training.optimization import AveragedModel
 
 @dataclass
 class Counters:
-    """Where the training stands.
+    """The progress of a training.
 
     Args:
-        epoch: epochs finished.
-        step: steps of the current epoch that are done.
-        seconds: time spent, earlier sessions counted in.
-        best_epoch: the epoch (from 1) whose weights are kept; 0 before the first.
-        best_score: its validation accuracy and -loss, what it is chosen by first; empty before there is one.
-        history: one row an epoch.
-        finished: whether there is nothing left to do, and why.
+        epoch: finished epochs.
+        step: finished steps of the current epoch.
+        seconds: training time, including earlier sessions.
+        best_epoch: the epoch (from 1) whose weights are saved; 0 before the first.
+        best_score: its validation accuracy and -loss, the monitored one first; empty before the first epoch.
+        history: one row per epoch.
+        finished: why the training has ended; empty if it has not.
     """
 
     epoch: int = 0
@@ -36,9 +36,9 @@ class Counters:
 
 
 class TrainingState:
-    """Model, averaged model, optimizer, loss scaler, counters and the running sums of the epoch.
+    """Model, averaged model, optimizer, loss scaler, counters, and the running sums of the epoch.
 
-    Random state is no part of it: every draw is a function of seed, epoch and step.
+    There is no random state: every draw is a function of (seed, epoch, step).
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class TrainingState:
         self.scaler = scaler
         self.counters = Counters()
         device = next(model.parameters()).device
-        self.sums = torch.zeros(3, device=device)  # loss, right answers and images of the epoch so far
+        self.sums = torch.zeros(3, device=device)  # loss, correct predictions, and images of the epoch so far
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors, by name."""
@@ -65,11 +65,11 @@ class TrainingState:
         return named | {"sums": self.sums}
 
     def facts(self) -> dict[str, Any]:
-        """All that is not a tensor, for JSON."""
+        """Everything that is not a tensor, for JSON."""
         return {"counters": asdict(self.counters), "scaler": self.scaler.state_dict()}
 
     def load(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Take up a checkpoint. Raises: ExciteError if it is another network's."""
+        """Load a checkpoint. Raises: ExciteError if it belongs to another network."""
         try:
             self.model.load_state_dict(_under("model.", tensors))
             self.average.model.load_state_dict(_under("average.", tensors))
@@ -81,17 +81,17 @@ class TrainingState:
         for name, value in _under("optimizer.", tensors).items():
             index, slot = name.split(".")
             optimizer["state"].setdefault(int(index), {})[slot] = value
-        self._lay_out(optimizer["state"])
+        self._match_layout(optimizer["state"])
         self.optimizer.load_state_dict(optimizer)
         self.sums.copy_(tensors["sums"])
         self.scaler.load_state_dict(facts["scaler"])
-        known = {each.name for each in fields(Counters)}
+        names = {each.name for each in fields(Counters)}
         self.counters = Counters(
-            **{name: value for name, value in facts["counters"].items() if name in known}
+            **{name: value for name, value in facts["counters"].items() if name in names}
         )
 
-    def _lay_out(self, slots: dict[int, dict[str, Tensor]]) -> None:
-        """Give each moment its parameter's memory layout: fused optimizers walk both in one order."""
+    def _match_layout(self, slots: dict[int, dict[str, Tensor]]) -> None:
+        """Give each moment the memory layout of its parameter, which fused optimizers expect."""
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         for index, values in slots.items():
             for name, value in values.items():

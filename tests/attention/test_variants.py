@@ -18,17 +18,17 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import excite
 from excite.attention import registry
-from excite.attention.channel_variants import eca_kernel_size
+from excite.attention.eca import eca_kernel_size
 from excite.attention.parts import GatedModule
 from excite.attention.registry import attention_names, create_attention, register
-from excite.attention.spatial_variants import ConcurrentSE
+from excite.attention.scse import ConcurrentSE
 from excite.errors import ExciteError
 from excite.models.summary import summarize
 
 GE_THETA = {"form": "theta", "extent": 4}
 GE_PLUS = {"form": "theta+", "extent": 2, "reduction": 4}
-WHOLE = {"form": "theta+", "feature_size": (5, 7), "reduction": 4}
-LEARNT = [
+GE_GLOBAL = {"form": "theta+", "feature_size": (5, 7), "reduction": 4}
+LEARNED = [
     ("ese", {}),
     ("ese", {"gate": "hard_sigmoid"}),
     ("cse", {"reduction": 2}),
@@ -43,7 +43,7 @@ LEARNT = [
     ("ge", GE_THETA),
     ("ge", GE_PLUS),
     ("ge", {"form": "theta", "feature_size": (5, 7)}),
-    ("ge", WHOLE),
+    ("ge", GE_GLOBAL),
     ("gct", {}),
     ("coordatt", {"reduction": 4}),
     ("coordatt", {"reduction": 4, "bias": False}),
@@ -51,7 +51,7 @@ LEARNT = [
     ("nosqueeze", {"reduction": 4, "bias": False}),
 ]
 FIXED = [("ge", {}), ("ge", {"extent": 2}), ("ge", {"extent": 8}), ("simam", {})]
-EVERY = [*LEARNT, *FIXED]
+EVERY = [*LEARNED, *FIXED]
 
 
 def names(cases):
@@ -59,7 +59,7 @@ def names(cases):
 
 
 every = pytest.mark.parametrize(("name", "options"), EVERY, ids=names(EVERY))
-learned = pytest.mark.parametrize(("name", "options"), LEARNT, ids=names(LEARNT))
+learned = pytest.mark.parametrize(("name", "options"), LEARNED, ids=names(LEARNED))
 
 
 def randomize(module: nn.Module) -> nn.Module:
@@ -197,7 +197,7 @@ def nosqueeze(u, w, **_):
     return u * sigmoid(dense(w["fc2.weight"], hidden, w.get("fc2.bias", 0)))
 
 
-PAPERS = {
+EQUATIONS = {
     "ese": ese,
     "cse": cse,
     "sse": sse,
@@ -213,7 +213,7 @@ PAPERS = {
 
 
 def test_every_registered_variant_is_tested_here():
-    assert {name for name, _ in EVERY} == set(PAPERS) == set(attention_names()) - {"se"}
+    assert {name for name, _ in EVERY} == set(EQUATIONS) == set(attention_names()) - {"se"}
 
 
 @settings(max_examples=150, deadline=None)
@@ -231,7 +231,7 @@ def test_it_computes_the_papers_equations(case, shape, channels_last):
     images = torch.randn(shape).contiguous(memory_format=memory_format)
     output = module(images).detach()
     weights = {key: value.double().numpy() for key, value in module.state_dict().items()}
-    expected = PAPERS[name](images.double().numpy(), weights, **options)
+    expected = EQUATIONS[name](images.double().numpy(), weights, **options)
     np.testing.assert_allclose(output.numpy(), expected, rtol=1e-3, atol=1e-5)
     assert output.shape == images.shape
     assert output.is_contiguous(memory_format=memory_format)
@@ -537,7 +537,7 @@ def test_it_traces_with_fx_also_in_training_and_for_other_shapes(name, options):
         ("ge", {}, 2, 0),
         ("ge", {"extent": 2}, 2, 0),
         ("ge", {"form": "theta", "extent": 2}, 1, 8 * 9 * 3 * 4),
-        ("ge", WHOLE, 1, 8 * 35 + 2 * 8 * 2),
+        ("ge", GE_GLOBAL, 1, 8 * 35 + 2 * 8 * 2),
         ("gct", {}, 2, 0),
         ("simam", {}, 4, 0),
         ("coordatt", {"reduction": 2}, 4, 8 * 4 * 12 + 4 * 8 * 12),

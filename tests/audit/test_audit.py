@@ -286,10 +286,10 @@ def test_names_with_any_characters_are_audited_and_come_back_in_decisions(tmp_pa
     assert len(found.pairs) == len(found.conflicts) == len(names)
     assert json.loads(json.dumps(found.to_dict()))["images"] == 2 * len(names)
     form = tmp_path / "decisions.csv"
-    write_decisions(form, found.manifest, found.pairs, found.decided)
+    write_decisions(form, found.manifest, found.pairs, found.decisions)
     form.write_bytes(form.read_bytes().replace(b"\n,", b"\nreject,").replace(b"\r\n,", b"\r\nreject,"))
     again = audit(read_images(tmp_path / "data"), near_duplicates=False, decisions=[form])
-    assert len(again.decided.rejected) == len(names)
+    assert len(again.decisions.rejected) == len(names)
     assert again.conflicts == ()
 
 

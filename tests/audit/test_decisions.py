@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from excite.audit.decisions import COLUMNS, Decided, read_decisions, resolve, write_decisions
+from excite.audit.decisions import COLUMNS, ResolvedDecisions, read_decisions, resolve, write_decisions
 from excite.audit.duplicates.pair import Pair
 from excite.data.manifest import Manifest
 from excite.errors import ExciteError
@@ -44,7 +44,7 @@ def said(file: Path, text: str) -> Path:
 
 
 def test_the_form_lists_every_pair_once_the_least_sure_first(tmp_path: Path) -> None:
-    write_decisions(tmp_path / "d.csv", manifest(["0", "1", "2", "3"]), PAIRS, Decided())
+    write_decisions(tmp_path / "d.csv", manifest(["0", "1", "2", "3"]), PAIRS, ResolvedDecisions())
     table = pd.read_csv(tmp_path / "d.csv", dtype=str, keep_default_na=False)
     assert tuple(table.columns) == COLUMNS
     assert table["a"].tolist() == ["/data/0", "/data/0", "/data/1"]
@@ -55,7 +55,7 @@ def test_the_form_lists_every_pair_once_the_least_sure_first(tmp_path: Path) -> 
 
 
 def test_an_untouched_form_decides_nothing(tmp_path: Path) -> None:
-    write_decisions(tmp_path / "d.csv", manifest(["0", "1", "2", "3"]), PAIRS, Decided())
+    write_decisions(tmp_path / "d.csv", manifest(["0", "1", "2", "3"]), PAIRS, ResolvedDecisions())
     assert read_decisions(tmp_path / "d.csv") == []
 
 
@@ -66,7 +66,7 @@ def test_what_is_filled_in_comes_back_and_is_carried_over(
 ) -> None:
     data = manifest(AWKWARD)
     file = tmp_path_factory.mktemp("d") / "d.csv"
-    write_decisions(file, data, PAIRS, Decided())
+    write_decisions(file, data, PAIRS, ResolvedDecisions())
     with file.open(newline="", encoding="utf-8") as stream:
         header, *rows = csv.reader(stream)
     for row, word in zip(rows, words, strict=True):
@@ -90,7 +90,7 @@ def test_any_name_is_found_again(tmp_path: Path, name: str) -> None:
 
 
 def _form(folder: Path, data: Manifest) -> Path:
-    write_decisions(folder / "d.csv", data, [], Decided(accepted=frozenset({(0, 1)})))
+    write_decisions(folder / "d.csv", data, [], ResolvedDecisions(accepted=frozenset({(0, 1)})))
     return folder / "d.csv"
 
 
@@ -108,7 +108,10 @@ def test_images_are_found_by_path_by_relative_path_and_by_content(tmp_path: Path
 def test_a_moved_file_is_found_by_its_content_and_a_changed_one_is_not(tmp_path: Path) -> None:
     before = manifest(["a.png", "b.png", "c.png"])
     write_decisions(
-        tmp_path / "d.csv", before, [], Decided(rejected=frozenset({(0, 1)}), accepted=frozenset({(1, 2)}))
+        tmp_path / "d.csv",
+        before,
+        [],
+        ResolvedDecisions(rejected=frozenset({(0, 1)}), accepted=frozenset({(1, 2)})),
     )
     moved = before.with_columns(path=["/elsewhere/x.png", "/data/b.png", "/data/c.png"])
     assert resolve(read_decisions(tmp_path / "d.csv"), moved).rejected == {(0, 1)}
@@ -122,7 +125,7 @@ def test_a_moved_file_is_found_by_its_content_and_a_changed_one_is_not(tmp_path:
 
 def test_lines_pasted_from_the_page_are_shorter_than_the_form(tmp_path: Path) -> None:
     data = manifest(["0", "1", "2", "3"])
-    write_decisions(tmp_path / "d.csv", data, PAIRS, Decided())
+    write_decisions(tmp_path / "d.csv", data, PAIRS, ResolvedDecisions())
     with (tmp_path / "d.csv").open("a") as stream:
         stream.write("decision,a,b\nreject,/data/0,/data/1\n")
     with pytest.raises(ExciteError, match="unknown decision 'decision'"):

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from excite.audit import file_metadata
-from excite.audit.file_findings import FileFindings, examine_files, kind_of_bad
-from excite.audit.file_metadata import read_facts
+from excite.audit.file_findings import FileFindings, inspect_files, unreadable_kind
+from excite.audit.file_metadata import read_file_metadata
 from excite.data.decoding import decode
 from excite.data.reading import read_manifest
 
@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def examined(root: Path, **options: object) -> FileFindings:
-    return examine_files(read_manifest(root, complete=False), **options)[2]
+    return inspect_files(read_manifest(root, complete=False), **options)[2]
 
 
 def odd(findings: FileFindings) -> set[tuple[str, str]]:
@@ -87,8 +87,8 @@ def test_bad_files_have_a_kind(folder: Path) -> None:
     (folder / "b" / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(50))
     (folder / "b" / "mangled.png").write_bytes(whole[:40] + bytes(20) + whole[60:])
     noise(500, 500).save(folder / "b" / "huge.png")
-    kept, facts, found = examine_files(read_manifest(folder), max_pixels=200_000)
-    kinds = {Path(file.path).name: kind_of_bad(file.reason) for file in found.bad}
+    kept, facts, found = inspect_files(read_manifest(folder), max_pixels=200_000)
+    kinds = {Path(file.path).name: unreadable_kind(file.reason) for file in found.bad}
     assert kinds == {
         "cut.png": "truncated",
         "empty.png": "empty",
@@ -126,7 +126,7 @@ def test_counts_agree_with_a_count_by_hand(tmp_path: Path) -> None:
 def test_facts_agree_with_the_picture(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"x.{suffix}"
     noise(64, 48).save(path)
-    fact = read_facts(path)
+    fact = read_file_metadata(path)
     pixels = np.asarray(decode(path), dtype=float)
     assert fact is not None
     assert fact.bytes == path.stat().st_size
@@ -139,7 +139,7 @@ def test_lower_jpeg_quality_is_seen(tmp_path: Path) -> None:
     levels = []
     for quality in (30, 60, 90):
         noise(64, 48).save(tmp_path / "x.jpg", quality=quality)
-        levels.append(read_facts(tmp_path / "x.jpg").quantization)
+        levels.append(read_file_metadata(tmp_path / "x.jpg").quantization)
     assert levels[0] > levels[1] > levels[2] > 0
 
 
@@ -148,21 +148,21 @@ def test_pictures_beyond_pillows_own_limit_have_facts(
 ) -> None:
     noise(100, 100).save(tmp_path / "x.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    fact = read_facts(tmp_path / "x.png")
+    fact = read_file_metadata(tmp_path / "x.png")
     assert fact is not None
     assert fact.spread > 50
 
 
 def test_a_file_that_vanishes_meanwhile_is_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = file_metadata.metadata_of
+    original = file_metadata.collect_metadata
 
     def late(manifest: object, **options: object) -> list:
         (folder / "a" / "3.png").unlink(missing_ok=True)
         (folder / "b" / "4.png").write_bytes(b"other")
         return original(manifest, **options)
 
-    monkeypatch.setattr("excite.audit.file_findings.metadata_of", late)
-    kept, facts, found = examine_files(read_manifest(folder))
+    monkeypatch.setattr("excite.audit.file_findings.collect_metadata", late)
+    kept, facts, found = inspect_files(read_manifest(folder))
     assert [(Path(file.path).name, file.reason) for file in found.bad] == [
         ("3.png", "changed while it was read"),
         ("4.png", "changed while it was read"),
@@ -174,13 +174,13 @@ def test_facts_are_read_once_and_anew_after_a_change(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
-    original = file_metadata.read_facts
+    original = file_metadata.read_file_metadata
 
     def spy(path: str, **options: object) -> object:
         opened.append(path)
         return original(path, **options)
 
-    monkeypatch.setattr(file_metadata, "read_facts", spy)
+    monkeypatch.setattr(file_metadata, "read_file_metadata", spy)
     first = examined(folder, cache=tmp_path / "cache")
     assert len(opened) == 12
     assert examined(folder, cache=tmp_path / "cache") == first
@@ -196,6 +196,6 @@ def test_facts_are_read_once_and_anew_after_a_change(
 def test_a_folder_whose_every_file_is_bad(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.png").write_bytes(b"")
-    kept, facts, found = examine_files(read_manifest(tmp_path, complete=False))
+    kept, facts, found = inspect_files(read_manifest(tmp_path, complete=False))
     assert (len(kept), facts, len(found.bad)) == (0, (), 1)
     assert found.to_dict()["imbalance"] == 0

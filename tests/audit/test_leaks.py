@@ -7,7 +7,7 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from excite.audit.leaks import find_leaks, label_conflicts, siblings
+from excite.audit.leaks import count_near_duplicates, find_leaks, label_conflicts
 
 rows = st.lists(
     st.tuples(st.sampled_from(["train", "val", "test", ""]), st.integers(0, 8), st.sampled_from("ab")),
@@ -40,7 +40,7 @@ def test_siblings_agree_with_a_look_at_every_two_images(rows: list) -> None:
         splits[a] == "test" and any(splits[b] == "train" and groups[a] == groups[b] for b in range(len(rows)))
         for a in range(len(rows))
     )
-    assert siblings(splits, groups) == expected
+    assert count_near_duplicates(splits, groups) == expected
 
 
 @given(rows)

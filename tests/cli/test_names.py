@@ -17,8 +17,7 @@ from PIL import Image
 from excite.config.train_config import TrainConfig
 from excite.pipeline.experiment import run_experiment
 from excite.system.text import printable
-
-from ..conftest import Command
+from tests.conftest import Command
 
 CLASSES = [
     "[b] a [bold]",

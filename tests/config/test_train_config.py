@@ -128,7 +128,7 @@ def test_a_file_may_name_some_options_or_none(tmp_path: Path) -> None:
 
 
 def test_numbers_are_numbers_however_yaml_reads_them(tmp_path: Path) -> None:
-    config = load(tmp_path, "lr: 1e-3\nclip: 2\nema: 0.5\n")
+    config = load(tmp_path, "lr: 1e-3\ngrad_clip: 2\nema: 0.5\n")
     assert (config.lr, config.grad_clip, config.ema) == (0.001, 2.0, 0.5)
     assert type(config.grad_clip) is float
 
@@ -151,9 +151,9 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | No
 
 
 def test_a_wrong_value_in_a_file_is_told_with_the_file_and_the_option(tmp_path: Path) -> None:
-    with pytest.raises(ExciteError, match=r"config.yaml: epochs: must be at least 1, not 0"):
+    with pytest.raises(ExciteError, match=r"config.yaml: epochs: must be at least 1, got 0"):
         load(tmp_path, "epochs: 0\n")
-    with pytest.raises(ExciteError, match=r"config.yaml: lr: must be a number, not inf"):
+    with pytest.raises(ExciteError, match=r"config.yaml: lr: must be a number, got inf"):
         load(tmp_path, "lr: .inf\n")
 
 
@@ -202,10 +202,10 @@ def test_settings_of_one_mapping_add_up_and_leave_the_earlier_configuration_alon
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("epochs", "not of the form name=value"),
+        ("epochs", "must have the form name=value"),
         ("epochs=[1", "not YAML"),
-        ("epochs.a=1", "epochs has no parts"),
-        ("attention_options.=1", "names no part of attention_options"),
+        ("epochs.a=1", "epochs has no keys"),
+        ("attention_options.=1", "names no key of attention_options"),
         ("=1", "unknown option ''"),
     ],
 )

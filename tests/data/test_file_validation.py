@@ -12,7 +12,7 @@ from PIL import Image
 
 from excite.data import file_validation
 from excite.data.decoding import Inspection
-from excite.data.file_validation import BadFile, check_files, refuse_bad
+from excite.data.file_validation import UnreadableFile, check_files, require_readable
 from excite.data.manifest import Manifest
 from excite.data.reading import read_manifest
 from excite.errors import ExciteError
@@ -88,7 +88,7 @@ def test_an_unchanged_folder_is_not_read_again(tmp_path: Path, examined: list[st
     again = check_files(read_manifest(root), cache=tmp_path / "cache")
     assert len(examined) == 9
     assert again[0].table.equals(first[0].table)
-    assert again[1] == first[1] == [BadFile(str(root / "a" / "empty.jpg"), "is empty (0 bytes)")]
+    assert again[1] == first[1] == [UnreadableFile(str(root / "a" / "empty.jpg"), "is empty (0 bytes)")]
 
 
 @pytest.mark.parametrize("change", ["touched", "added", "limit"])
@@ -145,15 +145,15 @@ def test_a_class_lost_to_bad_files_is_refused_with_their_reason(tmp_path: Path) 
 
 
 def test_too_many_bad_files_are_refused() -> None:
-    bad = [BadFile(f"/data/{number}.jpg", "is truncated") for number in range(5)]
-    refuse_bad([], 10, 0)
-    refuse_bad(bad, 100, 0.05)
+    bad = [UnreadableFile(f"/data/{number}.jpg", "is truncated") for number in range(5)]
+    require_readable([], 10, 0)
+    require_readable(bad, 100, 0.05)
     with pytest.raises(
         ExciteError, match=r"5 of 99 files are bad, --max-unreadable .*/data/0.jpg is truncated.*2 more"
     ):
-        refuse_bad(bad, 99, 0.05)
+        require_readable(bad, 99, 0.05)
     with pytest.raises(ExciteError, match="between 0 and 1") as caught:
-        refuse_bad(bad, 10, 5)
+        require_readable(bad, 10, 5)
     assert caught.value.exit_code == 2
 
 

@@ -23,10 +23,10 @@ from excite.data.decoding import decode, upright
 from excite.data.file_validation import check_files
 from excite.data.intensity import (
     SampleExtremes,
-    beyond_range,
-    combined,
+    combine_extremes,
+    format_range,
     parse_range,
-    range_text,
+    range_warning,
     to_eight_bits,
 )
 from excite.data.manifest import Manifest
@@ -248,7 +248,7 @@ def test_an_image_from_memory_is_read_as_its_file_is() -> None:
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
 def test_a_range_survives_its_text(low: float, width: float) -> None:
     range_ = (low, low + width)
-    back = parse_range(range_text(range_))
+    back = parse_range(format_range(range_))
     np.testing.assert_allclose(back, range_, rtol=1e-9)
 
 
@@ -260,14 +260,14 @@ def test_what_is_no_range_is_refused(text: str) -> None:
 
 def test_other_data_is_warned_of_where_the_training_range_clips_it() -> None:
     deep = SampleExtremes("integer", 0, 60000, 3)
-    assert "clips" in beyond_range(deep, (0, 4095))
-    assert "had none" in beyond_range(deep, None)
-    assert beyond_range(deep, (0, 65535)) == ""
-    assert beyond_range(None, None) == ""
+    assert "clips" in range_warning(deep, (0, 4095))
+    assert "had none" in range_warning(deep, None)
+    assert range_warning(deep, (0, 65535)) == ""
+    assert range_warning(None, None) == ""
 
 
 def test_extremes_of_nothing_are_none() -> None:
-    assert combined([]) is None
+    assert combine_extremes([]) is None
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from excite.data.paths import absolute_path, path_on_disk, refuse_inside_data, same_place
+from excite.data.paths import absolute_path, is_same_path, path_on_disk, refuse_inside_data
 from excite.errors import BAD_USAGE, ExciteError
 
 
@@ -128,8 +128,8 @@ def test_one_folder_may_be_written_in_many_ways(tmp_path: Path, monkeypatch: pyt
         "link/../photos",
         "other/../photos",
     ):
-        assert same_place(path, "photos")
-    assert not same_place("other", "photos")
+        assert is_same_path(path, "photos")
+    assert not is_same_path("other", "photos")
     monkeypatch.chdir(tmp_path / "other")
-    assert same_place("../photos", "photos", tmp_path)
+    assert is_same_path("../photos", "photos", tmp_path)
     assert os.path.relpath(absolute_path("photos", tmp_path)) == "../photos"

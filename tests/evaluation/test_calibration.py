@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -46,6 +48,17 @@ def test_calibration_error_is_netcals(classes: int, mass: bool) -> None:
     assert calibration_error(predictions, mass=mass) == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.fixture
+def kept_environment() -> Iterator[None]:
+    """Restores environment variables and NumPy's random state, which other libraries change."""
+    before, state = dict(os.environ), np.random.get_state()
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+    np.random.set_state(state)
+
+
+@pytest.mark.usefixtures("kept_environment")
 def test_calibration_error_is_torchmetrics() -> None:
     functional = pytest.importorskip(
         "torchmetrics.functional.classification", reason="torchmetrics is not installed"
@@ -60,9 +73,9 @@ def test_calibration_error_is_torchmetrics() -> None:
 
 def test_reliability_is_scikit_learns_calibration_curve() -> None:
     predictions = simulate(np.random.default_rng(0), 400)
-    for mass, placement in ((False, "uniform"), (True, "quantile")):
+    for mass, strategy in ((False, "uniform"), (True, "quantile")):
         accuracy, confidence = calibration_curve(
-            predictions.correct, predictions.confidences, n_bins=15, placement=placement
+            predictions.correct, predictions.confidences, n_bins=15, strategy=strategy
         )
         found = reliability(predictions, mass=mass)
         assert [one.accuracy for one in found] == pytest.approx(accuracy.tolist(), abs=1e-12)
@@ -137,6 +150,7 @@ def test_the_temperature_is_where_the_slope_of_the_loss_is_0() -> None:
     assert fit_temperature(logits, predictions.targets, smoothing=False) == pytest.approx(best, rel=1e-6)
 
 
+@pytest.mark.usefixtures("kept_environment")
 def test_the_temperature_is_netcals() -> None:
     scaling = pytest.importorskip("netcal.scaling", reason="netcal is not installed")
     torch = pytest.importorskip("torch")
@@ -185,7 +199,7 @@ def test_probabilities_of_exactly_0_and_1_can_be_fitted() -> None:
 
 
 def test_what_cannot_be_fitted_is_refused() -> None:
-    with pytest.raises(ExciteError, match="no images to fit"):
+    with pytest.raises(ExciteError, match="cannot be fitted without images"):
         fit_temperature(np.empty((0, 2)), np.empty(0, dtype=int))
-    with pytest.raises(ExciteError, match="finite logits"):
+    with pytest.raises(ExciteError, match="logits are not finite"):
         fit_temperature(np.array([[np.inf, 0.0]]), np.array([0]))

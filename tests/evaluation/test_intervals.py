@@ -138,22 +138,22 @@ def test_where_there_is_no_interval_it_says_why() -> None:
     draws = np.linspace(0, 1, 100)
     few = bootstrap_interval(0.5, draws, draws, groups=9)
     assert few.low is None
-    assert few.reason == "9 groups are too few to resample; 10 are needed"
+    assert few.reason == "9 groups are too few; at least 10 are needed"
     rare = bootstrap_interval(0.5, np.where(draws < 0.2, np.nan, draws), draws)
-    assert rare.reason == "not defined in too many resamples: there are too few images of a class"
+    assert rare.reason == "undefined in too many resamples: a class has too few images"
     for value, left, groups, reason in (
-        (0.5, draws, 9, "9 groups are too few to resample; 10 are needed"),
-        (0.5, np.where(draws == 0, np.nan, draws), 100, "not defined without one of the groups"),
-        (0.9, np.full(100, 0.9), 100, "leaving out any group gives the same value"),
+        (0.5, draws, 9, "9 groups are too few; at least 10 are needed"),
+        (0.5, np.where(draws == 0, np.nan, draws), 100, "undefined without one of the groups"),
+        (0.9, np.full(100, 0.9), 100, "the estimate does not vary"),
         (1.0, draws, 100, "at the end of its range"),
     ):
         assert (jackknife_interval("auroc", value, left, groups=groups).reason or "").startswith(reason)
     whole = jackknife_interval("auroc", 0.5, draws, groups=100, effective=1.5)
     assert whole.reason == "one group has nearly all of the images"
     same = bootstrap_interval(1.0, np.ones(100), draws)
-    assert same.reason == "every resample gives the same value, so they tell nothing of its spread"
-    assert grouped_wilson(np.array([3.0]), np.array([5.0])).reason == "all images are of one group"
-    assert wilson(0, 0).reason == "there are no images to count"
+    assert same.reason == "the estimate does not vary between resamples"
+    assert grouped_wilson(np.array([3.0]), np.array([5.0])).reason == "all images belong to one group"
+    assert wilson(0, 0).reason == "there are no images"
     with pytest.raises(ExciteError, match=r"unknown interval 'bcs' .*bca"):
         bootstrap_interval(0.5, draws, draws, method="bcs")
 
@@ -172,7 +172,7 @@ def test_a_class_of_few_groups_has_no_resampled_interval_and_is_named() -> None:
     result = measure(few)
     assert result["low_group_count"] == ["a", "b"]  # what tells one from the other are the same 5 groups
     assert result["classes"]["b"]["auroc"]["low"] is None
-    assert result["classes"]["b"]["auroc"]["reason"] == "5 groups are too few to resample; 10 are needed"
+    assert result["classes"]["b"]["auroc"]["reason"] == "5 groups are too few; at least 10 are needed"
     assert result["classes"]["b"]["sensitivity"]["low"] is not None  # Wilson's is honest about 5
     assert measure(one)["low_group_count"] == []
 

@@ -87,7 +87,7 @@ def test_every_figure_is_scikit_learns(
         assert result[name]["value"] == pytest.approx(value, abs=1e-9), name
     if len(here) == 1:
         for name in ("mcc", "kappa", "auroc"):
-            assert result[name] == {"value": None, "reason": "all images are of one class"}
+            assert result[name] == {"value": None, "reason": "all images belong to one class"}
     assert (np.array(result["confusion"]) == sk.confusion_matrix(targets, predicted, labels=every)).all()
     for c, row in enumerate(result["classes"].values()):
         assert row["n"] == (targets == c).sum()
@@ -156,11 +156,14 @@ def test_one_image() -> None:
     assert result["accuracy"]["high"] == pytest.approx(0.7935, abs=1e-4)  # Wilson: z² / (1 + z²)
     assert result["log_loss"]["value"] == pytest.approx(-math.log(0.3))
     assert result["log_loss"]["low"] is None
-    assert result["log_loss"]["reason"] == "1 group is too few to resample; 10 are needed"
-    assert result["classes"]["a"]["sensitivity"] == {"value": None, "reason": "no image is of this class"}
-    assert result["classes"]["a"]["ppv"] == {"value": None, "reason": "no image was taken for this class"}
-    assert result["classes"]["a"]["f1"]["reason"] == "no image is of this class or was taken for it"
-    assert result["classes"]["c"]["auroc"] == {"value": None, "reason": "every image is of this class"}
+    assert result["log_loss"]["reason"] == "1 group is too few; at least 10 are needed"
+    assert result["classes"]["a"]["sensitivity"] == {
+        "value": None,
+        "reason": "no image belongs to this class",
+    }
+    assert result["classes"]["a"]["ppv"] == {"value": None, "reason": "no image is predicted as this class"}
+    assert result["classes"]["a"]["f1"]["reason"] == "no image belongs to this class or is predicted as it"
+    assert result["classes"]["c"]["auroc"] == {"value": None, "reason": "every image belongs to this class"}
     assert result["confusion"] == [[0, 0, 0], [0, 0, 0], [0, 1, 0]]
 
 
@@ -183,5 +186,5 @@ def test_certainty_in_the_wrong_class_costs_much_but_not_infinitely_much() -> No
 
 
 def test_no_images_are_an_error() -> None:
-    with pytest.raises(ExciteError, match="no images to measure on"):
+    with pytest.raises(ExciteError, match="at least one image"):
         measure(Predictions(np.empty(0, dtype=int), np.empty((0, 2)), ("a", "b")))

@@ -43,32 +43,38 @@ def test_a_table_without_groups_has_one_a_row_and_another_column_may_hold_them(t
     assert read_predictions(written(tmp_path, bare)).group_count == 3
     named = written(tmp_path, GOOD.replace("group", "patient"))
     assert read_predictions(named, group="patient").group_count == 2
-    with pytest.raises(ExciteError, match="columns missing: 'patient'"):
+    with pytest.raises(ExciteError, match="missing columns: 'patient'"):
         read_predictions(written(tmp_path, GOOD), group="patient")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (GOOD.replace("label", "truth"), "columns missing: 'label'"),
-        ("path,label\na.png,cat\n", "columns missing: 'p:CLASS' for each class"),
-        ("a,b\n1,2\n", "columns missing: 'path', 'label', 'p:CLASS' for each class"),
-        (GOOD.replace("0.75", "0.8"), r"row 1 \(a.png\): the probabilities sum to 1.05, not to 1"),
-        (GOOD.replace("0.75", "1.75").replace("0,1", "0,3"), r"row 3 .* sum to 3, not to 1 \(2 such rows\)"),
-        (GOOD.replace("0.75,0.25", "1.5,-0.5"), r"row 1 \(a.png\): probability -0.5 \(are these logits"),
+        (GOOD.replace("label", "truth"), "missing columns: 'label'"),
+        ("path,label\na.png,cat\n", "missing columns: 'p:CLASS' for each class"),
+        ("a,b\n1,2\n", "missing columns: 'path', 'label', 'p:CLASS' for each class"),
+        (GOOD.replace("0.75", "0.8"), r"row 1 \(a.png\): the probabilities sum to 1.05 instead of 1"),
+        (
+            GOOD.replace("0.75", "1.75").replace("0,1", "0,3"),
+            r"row 3 .* sum to 3 instead of 1 \(2 such rows\)",
+        ),
+        (
+            GOOD.replace("0.75,0.25", "1.5,-0.5"),
+            r"row 1 \(a.png\): negative probability -0.5 \(if these are logits",
+        ),
         (GOOD.replace("0.75", "much"), r"row 1 \(a.png\): p:cat is 'much', not a number"),
         (GOOD.replace("0.75", ""), r"row 1 \(a.png\): p:cat is '', not a number"),
-        (GOOD.replace("0.75", "inf"), r"row 1 \(a.png\): a probability is not a finite number"),
-        (GOOD.replace("c.png", "a.png"), r"a.png is there twice"),
+        (GOOD.replace("0.75", "inf"), r"row 1 \(a.png\): a probability is not finite"),
+        (GOOD.replace("c.png", "a.png"), r"a.png occurs twice"),
         (GOOD.replace("c.png", ""), r"row 3: the path is empty"),
         (GOOD.replace("p:dog", "p:cat"), r"two columns of the same name: 'p:cat'"),
         (GOOD.replace("group", "path"), r"two columns of the same name: 'path'"),
         (
             "path,label,p:cat,p:dog\na.png,cat,75,25\nb.png,dog,50,50\n",
-            r"sum to 100, not to 1 \(2 such rows\) \(are these percentages\? divide them by 100",
+            r"sum to 100 instead of 1 \(2 such rows\) \(if these are percentages, divide them by 100",
         ),
         (GOOD.replace("c.png,dog", "c.png,cow"), r"row 3 \(c.png\): label 'cow' has no column 'p:cow'"),
-        (GOOD.splitlines()[0], "there are no images to measure on"),
+        (GOOD.splitlines()[0], "at least one image"),
         ("", "is an empty file"),
         ('path,label,p:a\n"x', "is not a CSV file that can be read: line 2"),
     ],
@@ -101,13 +107,13 @@ def test_rounded_rows_are_divided_by_their_sum_and_float32_rows_left_alone() -> 
 @pytest.mark.parametrize(
     ("targets", "classes", "extra", "message"),
     [
-        ([0, 2], ("a", "b"), {}, "row 2: target 2 is none of the 2 classes"),
+        ([0, 2], ("a", "b"), {}, "row 2: target 2 is not one of the 2 classes"),
         ([0, -1], ("a", "b"), {}, "row 2: target -1"),
         ([0.0, 1.0], ("a", "b"), {}, "whole numbers"),
         ([0, 1], ("a", "b", "c"), {}, r"shape \(2, 3\), not \(2, 2\)"),
-        ([0, 1], ("a", "a"), {}, "class 'a' is named twice"),
-        ([0, 1], ("a", "b"), {"groups": np.array(["x"])}, "one group an image is needed: 1 for 2"),
-        ([0, 1], ("a", "b"), {"paths": ("x",)}, "one path an image is needed: 1 for 2"),
+        ([0, 1], ("a", "a"), {}, "class 'a' occurs twice"),
+        ([0, 1], ("a", "b"), {"groups": np.array(["x"])}, "1 groups for 2 images: one per image"),
+        ([0, 1], ("a", "b"), {"paths": ("x",)}, "1 paths for 2 images: one per image"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(

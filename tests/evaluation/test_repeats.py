@@ -21,7 +21,7 @@ def test_each_image_has_the_mean_of_what_was_said_of_it() -> None:
     assert mean.paths == names
     assert mean.probabilities == pytest.approx((shares + others) / 2)
     assert (mean.targets == targets).all()
-    with pytest.raises(ExciteError, match="not of the same images"):
+    with pytest.raises(ExciteError, match="contain different images"):
         mean_of_repeats([first, second.take(np.arange(4))])
     with pytest.raises(ExciteError, match="no repeats"):
         mean_of_repeats([])

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 import excite
 from excite.attention.registry import create_attention
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.inference.optimized import optimize_for_inference
 from excite.inference.predict import MIN_IMAGES_FOR_COPY, predict_logits
-from excite.kernels.dispatch import kernels
-from excite.models.optimized_layers import OptimizedBlock, OptimizedConv, OptimizedGate
+from excite.kernels.dispatch import use_kernels
+from excite.models.optimized_layers import OptimizedAttention, OptimizedBlock, OptimizedConv
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,7 @@ def test_no_norm_is_left_in_plain_sequences(name: str) -> None:
     made = optimize_for_inference(model, images(1))
     assert norms(model) > 0
     assert norms(made) == 0
-    assert any(isinstance(module, OptimizedConv) and module.rectifies for module in made.modules())
+    assert any(isinstance(module, OptimizedConv) and module.has_activation for module in made.modules())
 
 
 GATES = {
@@ -100,7 +100,7 @@ def test_a_gate_that_answers(name: str, options: dict[str, object], dtype: torch
     attention = create_attention(name, 64, **options).requires_grad_(False).eval()
     for parameter in attention.parameters():
         nn.init.normal_(parameter, 0, 0.3)
-    gate = OptimizedGate(attention)
+    gate = OptimizedAttention(attention)
     tolerance = 1e-5 if dtype == torch.float32 else 2**-6
     for n, side in ((1, 9), (3, 9), (1, 40)):
         x = torch.randn(n, 64, side, side).to(dtype).contiguous(memory_format=torch.channels_last)
@@ -189,7 +189,7 @@ def test_a_head_of_zeros_hides_no_wrong_copy() -> None:
 
 def test_who_watches_sees_the_network_itself() -> None:
     model = stirred(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1)))
-    with kernels("off"):
+    with use_kernels("off"):
         assert optimize_for_inference(model, images()) is model
     handle = model[1].register_forward_hook(lambda *_: None)
     assert optimize_for_inference(model, images()) is model
@@ -216,7 +216,7 @@ def test_a_copy_that_trains_again_forgets_its_numbers() -> None:
         for parameter in made.parameters():
             parameter.mul_(0.5)
         found = made(x)
-        with kernels("off"):
+        with use_kernels("off"):
             torch.testing.assert_close(found, made(x), rtol=1e-3, atol=1e-4)
 
 
@@ -224,7 +224,7 @@ def test_many_images_are_answered_as_one_is() -> None:
     model = stirred(excite.create_model("timm:mobilenetv1_100", num_classes=4))
     pixels = np.random.default_rng(0).integers(0, 256, (MIN_IMAGES_FOR_COPY, 32, 32, 3), dtype=np.uint8)
     how, cpu = Preprocessing(image_size=32), torch.device("cpu")
-    many = predict_logits(model, PixelSource(pixels), how, device=cpu)
-    few = predict_logits(model, PixelSource(pixels[:16]), how, device=cpu)
+    many = predict_logits(model, PixelSubset(pixels), how, device=cpu)
+    few = predict_logits(model, PixelSubset(pixels[:16]), how, device=cpu)
     np.testing.assert_allclose(many[:16], few, rtol=0, atol=1e-4 * float(np.abs(few).max()))
     assert norms(model) > 0

@@ -11,27 +11,27 @@ from torch import nn
 from torchvision.transforms import functional as vision
 
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.errors import ExciteError
 from excite.inference.predict import predict_logits
-from excite.inference.tta import views_of
+from excite.inference.tta import apply_tta
 
 IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
 def test_one_view_is_the_image_itself() -> None:
-    [only] = views_of(IMAGES, "one")
+    [only] = apply_tta(IMAGES, "none")
     assert only is IMAGES
 
 
 def test_flip_adds_the_mirror_image() -> None:
-    first, second = views_of(IMAGES, "flip")
+    first, second = apply_tta(IMAGES, "flip")
     assert torch.equal(first, IMAGES)
     assert torch.equal(second, vision.hflip(IMAGES))
 
 
 def test_crops_are_torchvisions_ten_crops_enlarged_and_the_whole() -> None:
-    views = views_of(IMAGES, "crops")
+    views = apply_tta(IMAGES, "crops")
     ten = [vision.resize(crop, [32, 32], antialias=False) for crop in vision.ten_crop(IMAGES, [28, 28])]
     expected = [IMAGES, vision.hflip(IMAGES), *ten]
 
@@ -49,11 +49,11 @@ def test_logits_are_the_mean_over_the_views(views: str, count: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255
     model(images)
-    several = views_of(images, views)
+    several = apply_tta(images, views)
     assert len(several) == count
     expected = np.mean([model(view).detach().numpy() for view in several], axis=0)
     preprocessing = dataclasses.replace(plain, tta=views)
-    found = predict_logits(model, PixelSource(pixels), preprocessing, device=torch.device("cpu"))
+    found = predict_logits(model, PixelSubset(pixels), preprocessing, device=torch.device("cpu"))
     assert found == pytest.approx(expected, abs=1e-5)
 
 

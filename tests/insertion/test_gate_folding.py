@@ -13,7 +13,7 @@ import excite
 from excite.attention.fixed_gate import FixedGate
 from excite.attention.registry import attention_names
 from excite.errors import ExciteError
-from excite.insertion.gate_folding import fold_static
+from excite.insertion.gate_folding import fold_constant_gates
 from excite.insertion.gate_statistics import measure_gates
 from excite.insertion.insert import inserted_sites
 from excite.models.densenet import DenseNet
@@ -93,7 +93,7 @@ def test_gates_at_rest_fold_without_a_change(case: str) -> None:
     torch.manual_seed(0)
     model, loader = at_rest(build()), batches()
     before = logits(model, loader)
-    result = fold_static(model, loader)
+    result = fold_constant_gates(model, loader)
     assert (len(result.folded), len(result.fixed)) == (folded, fixed)
     scale = float(before.abs().max())
     torch.testing.assert_close(logits(result.model, loader), before, rtol=1e-4, atol=2e-5 * max(1.0, scale))
@@ -109,7 +109,7 @@ def test_gates_at_rest_fold_without_a_change(case: str) -> None:
 def test_a_folded_network_is_the_plain_one_again() -> None:
     plain = excite.create_model("cifar_resnet20", num_classes=5)
     model = at_rest(excite.insert(plain, "se", identity=True))
-    folded = fold_static(model, batches()).model
+    folded = fold_constant_gates(model, batches()).model
     assert folded.state_dict().keys() == plain.state_dict().keys()
     assert [type(module) for module in folded.modules()] == [type(module) for module in plain.modules()]
 
@@ -124,7 +124,7 @@ def test_statistics_are_those_of_numpy_over_all_images() -> None:
     (found,) = measure_gates(model, batches())
     assert found.path == "0.1"
     np.testing.assert_allclose(found.mean.numpy(), seen.mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(found.deviation.numpy(), seen.std(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(found.std.numpy(), seen.std(axis=0), rtol=1e-6)
     error = seen - seen.mean(axis=0)
     wanted = np.sqrt((error**2).mean() / (seen.mean(axis=0) ** 2).mean())
     assert found.variation == pytest.approx(wanted, rel=1e-6)
@@ -140,11 +140,11 @@ def test_only_gates_within_the_tolerance_are_folded() -> None:
     variations = {gate.path: gate.variation for gate in measure_gates(model, loader)}
     assert variations[moving] > 0.01
     assert sum(variations.values()) == variations[moving]
-    result = fold_static(model, loader)
+    result = fold_constant_gates(model, loader)
     assert len(result.folded) == 8
     assert [site.path for site in inserted_sites(result.model)] == ["layer2.1.bn2"]
     torch.testing.assert_close(logits(result.model, loader), logits(model, loader), rtol=1e-4, atol=1e-5)
-    everything = fold_static(model, loader, tolerance=10.0)
+    everything = fold_constant_gates(model, loader, tolerance=10.0)
     assert len(everything.folded) == 9
     assert everything.largest_change > result.largest_change
     moved = logits(everything.model, loader) - logits(model, loader)
@@ -162,7 +162,7 @@ def test_every_attention_says_its_gates(name: str) -> None:
 
 def test_accuracies_may_come_from_other_images() -> None:
     model = at_rest(inserted(excite.create_model("cifar_resnet20", num_classes=5)))
-    assert fold_static(model, batches(12), test=batches(7)).images == 7
+    assert fold_constant_gates(model, batches(12), test=batches(7)).images == 7
 
 
 def test_what_cannot_be_folded_is_refused() -> None:
@@ -171,9 +171,9 @@ def test_what_cannot_be_folded_is_refused() -> None:
         measure_gates(plain, batches())
     attended = excite.insert(plain, "se")
     with pytest.raises(ExciteError, match="tolerance: must be at least 0, not -1"):
-        fold_static(attended, batches(), tolerance=-1)
+        fold_constant_gates(attended, batches(), tolerance=-1)
     with pytest.raises(ExciteError, match="no images to measure on"):
         measure_gates(attended, [])
     with pytest.raises(ExciteError, match="can be read only once"):
-        fold_static(attended, iter(batches()))
+        fold_constant_gates(attended, iter(batches()))
     assert attended.training  # measuring puts the mode back

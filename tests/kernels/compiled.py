@@ -77,7 +77,7 @@ def compile_products(dtype: torch.dtype, c: int, j: int) -> None:
         torch.empty(j, c, dtype=dtype),
     )
     a, k = torch.empty(c), torch.empty(j)
-    matmul.normalized_product(x, a, a, w, k)
+    matmul.normalized_matmul(x, a, a, w, k)
     if dtype != torch.float32:  # of float32 it is the passes
         matmul.matmul_gradient(dz, x, a, a, w, a, torch.empty(512, c))
 
@@ -87,7 +87,7 @@ if __name__ == "__main__":
     matmul._wide = lambda x: x.dtype == torch.float32
     for capability in (90, 80):
         triton.runtime.driver.set_active(Target(capability))
-        matmul._hopper = lambda x: capability == 90  # noqa: B023
+        matmul._is_hopper = lambda x: capability == 90  # noqa: B023
         for dtype in (torch.bfloat16, torch.float16, torch.float32):
             if capability == 90:
                 compile_passes(dtype, 256)

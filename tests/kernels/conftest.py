@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from excite.kernels.dispatch import kernels
+from excite.kernels.dispatch import use_kernels
 
 
 @pytest.fixture(autouse=True)
 def fused_wherever_it_can_be() -> Iterator[None]:
-    with kernels("on"):
+    with use_kernels("on"):
         yield

@@ -50,7 +50,7 @@ class Drawn:
         self.n, self.p = data.draw(st.integers(1, 3)), data.draw(st.sampled_from([1, 7, 49, 300]))
         self.c = data.draw(st.sampled_from([1, 16, 33, 130]))
         self.dtype, self.relu = data.draw(DTYPES), data.draw(st.booleans())
-        self._each, self._seed = st.booleans(), data.draw(st.integers(0, 99))
+        self._image_stride, self._seed = st.booleans(), data.draw(st.integers(0, 99))
         self._data = data
 
     def map(self, dtype: torch.dtype | None = None) -> Tensor:
@@ -58,7 +58,7 @@ class Drawn:
         return slice_of_a_buffer(self.n, self.p, self.c, dtype=dtype or self.dtype, seed=self._seed)
 
     def coefficients(self) -> Tensor:
-        count = self.n if self._data.draw(self._each) else 1
+        count = self.n if self._data.draw(self._image_stride) else 1
         self._seed += 1
         return coefficients(count, self.c, seed=self._seed)
 
@@ -66,7 +66,7 @@ class Drawn:
 @pytest.fixture(autouse=True, params=[1, passes.PROGRAMS], ids=["one part", "many parts"])
 def _parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passes, "PROGRAMS", request.param)
-    monkeypatch.setattr(matmul, "PARTS", request.param)
+    monkeypatch.setattr(matmul, "MATMUL_PARTS", request.param)
 
 
 few = settings(max_examples=12, deadline=None, derandomize=True)
@@ -160,8 +160,8 @@ def test_maps_of_more_numbers_than_32_bits_count(shape: tuple[int, ...], strides
     same(x.float(), 2 * other + 1, 2**-6)
     if shape[0] == 1:
         w = coefficients(16, 16).to(x.dtype)
-        z, *_ = matmul.normalized_product(x[0], a[0], k, w, k)
-        same(z, reference.normalized_product(x[0], a[0], k, w, k)[0], 2**-6)
+        z, *_ = matmul.normalized_matmul(x[0], a[0], k, w, k)
+        same(z, reference.normalized_matmul(x[0], a[0], k, w, k)[0], 2**-6)
 
 
 @few
@@ -169,8 +169,8 @@ def test_maps_of_more_numbers_than_32_bits_count(shape: tuple[int, ...], strides
 def test_a_normalized_product(m: int, c: int, j: int, dtype: torch.dtype) -> None:
     x, w = slice_of_a_buffer(m, c, dtype=dtype), slice_of_a_buffer(j, c, dtype=dtype, seed=1)
     a, b, k = coefficients(c), coefficients(c, seed=1), coefficients(j, seed=2)
-    z, sums = matmul.normalized_product(x, a, b, w, k)
-    same(z, reference.normalized_product(x, a, b, w, k)[0], ROUNDING[dtype])
+    z, sums = matmul.normalized_matmul(x, a, b, w, k)
+    same(z, reference.normalized_matmul(x, a, b, w, k)[0], ROUNDING[dtype])
     for one, other in zip(sums, reference.sums(z[None], k), strict=True):
         same(one, other[0], 1e-5)
 

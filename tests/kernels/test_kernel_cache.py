@@ -19,7 +19,7 @@ from numba import carray, types
 
 import excite
 from excite.kernels import kernel_cache
-from excite.kernels.dispatch import choice, kernels
+from excite.kernels.dispatch import kernel_mode, use_kernels
 from excite.kernels.kernel_cache import build_key, compile_kernel
 
 PROCESSOR = ("x86_64-unknown-linux-gnu", "znver4", "+avx2")
@@ -169,9 +169,9 @@ def test_the_choice_of_kernels_is_the_threads_own() -> None:
     both = threading.Barrier(2)
 
     def choose(name: str) -> None:
-        with kernels(name):
+        with use_kernels(name):
             both.wait(60)
-            chosen[name] = choice()
+            chosen[name] = kernel_mode()
             both.wait(60)
 
     threads = [threading.Thread(target=choose, args=[name]) for name in ("off", "plain")]
@@ -180,4 +180,4 @@ def test_the_choice_of_kernels_is_the_threads_own() -> None:
     for thread in threads:
         thread.join()
     assert chosen == {"off": "off", "plain": "plain"}
-    assert choice() == "on"  # of this folder's tests
+    assert kernel_mode() == "on"  # of this folder's tests

@@ -16,12 +16,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import excite
 from excite.attention.registry import create_attention
-from excite.kernels.dispatch import kernels
+from excite.kernels.dispatch import use_kernels
 from excite.kernels.norm_gate import norm_gate
 from excite.kernels.norm_pool import norm_pool
 from excite.models.fused_blocks import fuse
 
-CHOICES = ("on", "plain")
+MODES = ("on", "plain")
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def gradients(run: Callable[[], Tensor], leaves: list[Tensor]) -> list[Tensor]:
     return [out.detach(), *found]
 
 
-@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("choice", MODES)
 @pytest.mark.parametrize("training", [True, False], ids=["training", "frozen"])
 @pytest.mark.parametrize("attention", [None, "se", "ese", "eca"])
 @pytest.mark.parametrize(("add", "relu"), [(True, True), (True, False), (False, True), (False, False)])
@@ -72,7 +72,7 @@ def test_equals_the_modules_in_float64(
     leaves = [t.requires_grad_() for t in (x, shortcut) if t is not None]
     leaves += [p for module in (norm, gate) if module for p in module.parameters()]
     twins = [t.detach().double().requires_grad_() for t in (x, shortcut) if t is not None]
-    with kernels(choice):
+    with use_kernels(choice):
         found = gradients(lambda: norm_gate(x, norm, gate, shortcut=shortcut, relu=relu), leaves)
     parameters = [p for module in exact if module for p in module.parameters()]
     expected = gradients(lambda: modules(*twins, *([None] if not add else [])), twins + parameters)
@@ -103,13 +103,13 @@ POOLS = {
 }
 
 
-@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("choice", MODES)
 @pytest.mark.parametrize(("kind", "size"), [(kind, size) for kind in POOLS for size in POOLS[kind][1]])
 def test_norm_and_pooling(choice: str, kind: str, size: tuple[int, int, int, int]) -> None:
     pool, _ = POOLS[kind]
     norm, x = norm_of(size[1]), last(*size).requires_grad_()
     exact, twin = copy.deepcopy(norm).double(), x.detach().double().requires_grad_()
-    with kernels(choice):
+    with use_kernels(choice):
         assert norm_pool(x, copy.deepcopy(norm), pool) is not None
         found = gradients(lambda: norm_pool(x, norm, pool), [x, *norm.parameters()])
     expected = gradients(lambda: pool(F.relu(exact(twin))), [twin, *exact.parameters()])
@@ -125,7 +125,7 @@ def test_norm_and_pooling(choice: str, kind: str, size: tuple[int, int, int, int
      nn.MaxPool2d(2, return_indices=True)],
 )  # fmt: skip
 def test_other_poolings_are_left_to_their_modules(pool: nn.Module) -> None:
-    with kernels("on"):
+    with use_kernels("on"):
         assert norm_pool(last(2, 8, 9, 9), norm_of(8), pool) is None
 
 
@@ -169,7 +169,7 @@ def test_a_fused_network_is_the_plain_one(name: str, attention: str | None) -> N
     side = 16 if name.startswith("cifar") else 64  # these keep small images large
     x = last(8, 3, side, side)
     network(x).square().sum().backward()
-    with kernels("off"):
+    with use_kernels("off"):
         for other in (twin, exact):
             other(x.to(next(other.parameters()).dtype)).square().sum().backward()
     # ReLUs within rounding of zero go either way, in both; so both are held against float64.
@@ -186,7 +186,7 @@ def test_a_fused_network_is_the_plain_one(name: str, attention: str | None) -> N
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
     network.eval(), twin.eval()
     twin.load_state_dict(network.state_dict())
-    with torch.no_grad(), kernels("off"):
+    with torch.no_grad(), use_kernels("off"):
         plain = twin(x)
     with torch.no_grad():
         torch.testing.assert_close(network(x), plain, rtol=1e-3, atol=1e-3)
@@ -216,7 +216,7 @@ def test_flop_counters_see_the_plain_network() -> None:
     network, x = network.to(memory_format=torch.channels_last), last(1, 3, 64, 64)
     counts = []
     for choice in ("on", "off"):
-        with kernels(choice), FlopCounterMode(display=False) as counter:
+        with use_kernels(choice), FlopCounterMode(display=False) as counter:
             network(x)
         counts.append(counter.get_total_flops())
     assert counts[0] == counts[1]
@@ -228,7 +228,7 @@ def test_bfloat16_rounds_no_worse_than_the_modules() -> None:
     exact = copy.deepcopy(network).double()(x.double())
     errors = {}
     for choice in ("on", "off"):
-        with kernels(choice), torch.autocast("cpu", torch.bfloat16):
+        with use_kernels(choice), torch.autocast("cpu", torch.bfloat16):
             errors[choice] = float((copy.deepcopy(network)(x) - exact).abs().mean())
     assert errors["on"] < 1.5 * errors["off"]
 

@@ -11,14 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from excite.kernels.prepacked import NOTHING, RELU, After, PrepackedConv, PrepackedLinear, clipped
+from excite.kernels.prepacked import (
+    NO_ACTIVATION,
+    RELU,
+    Activation,
+    PrepackedConv,
+    PrepackedLinear,
+    clipped_relu,
+)
 
 ROUNDING = {torch.float32: 2e-6, torch.bfloat16: 2**-7}
 DTYPES = st.sampled_from(list(ROUNDING))
-AFTER = st.sampled_from([NOTHING, RELU, clipped(0.5)])
+AFTER = st.sampled_from([NO_ACTIVATION, RELU, clipped_relu(0.5)])
 
 
-def curve(after: After, y: torch.Tensor) -> torch.Tensor:
+def curve(after: Activation, y: torch.Tensor) -> torch.Tensor:
     name, limits = after
     if name == "none":
         return y
@@ -48,7 +55,7 @@ def same(found: torch.Tensor, exact: torch.Tensor) -> None:
 )
 def test_a_convolution(
     n: int, groups: int, each: int, out: int, kernel: int, stride: int, padding: int, dilation: int,
-    size: int, bias: bool, dtype: torch.dtype, after: After, seed: int,
+    size: int, bias: bool, dtype: torch.dtype, after: Activation, seed: int,
 ) -> None:  # fmt: skip
     torch.manual_seed(seed)
     conv = nn.Conv2d(
@@ -75,7 +82,7 @@ def test_a_convolution(
     dtype=DTYPES,
     after=AFTER,
 )
-def test_a_product(m: int, c: int, j: int, bias: bool, dtype: torch.dtype, after: After) -> None:
+def test_a_product(m: int, c: int, j: int, bias: bool, dtype: torch.dtype, after: Activation) -> None:
     w, b = (
         (torch.randn(j, c) / c**0.5).bfloat16().float(),
         torch.randn(j).bfloat16().float() if bias else None,

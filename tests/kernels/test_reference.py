@@ -14,7 +14,7 @@ from torch import Tensor
 from excite.errors import ExciteError
 from excite.kernels import reference
 from excite.kernels.cpu.openmp import openmp
-from excite.kernels.dispatch import MIN_SIZES, kernels, select_backend
+from excite.kernels.dispatch import MIN_SIZES, select_backend, use_kernels
 
 cpu = pytest.importorskip("excite.kernels.cpu.passes")
 pytestmark = pytest.mark.skipif(openmp() is None, reason="PyTorch's OpenMP library was not found")
@@ -146,9 +146,9 @@ def test_who_is_served() -> None:
     assert select_backend(x.contiguous()) is None  # another memory
     assert select_backend(x.double()) is None
     assert select_backend(x.to("meta")) is None
-    with kernels("off"):
+    with use_kernels("off"):
         assert select_backend(x) is None
-    with kernels("plain"):
+    with use_kernels("plain"):
         assert select_backend(x) is reference
     assert select_backend(x) is cpu
 
@@ -168,7 +168,7 @@ def test_the_environment_decides() -> None:
     )
     assert done.stdout.strip() == "None"
     with (
-        kernels("of"),
+        use_kernels("of"),
         pytest.raises(ExciteError, match="EXCITE_KERNELS: must be one of auto, on, off, plain"),
     ):
         select_backend(torch.randn(1, 1, 1, 1))
@@ -176,7 +176,7 @@ def test_the_environment_decides() -> None:
 
 def test_small_maps_are_left_to_pytorch() -> None:
     small, large = (torch.randn(1, 8, s, s).contiguous(memory_format=torch.channels_last) for s in (8, 1024))
-    with kernels("auto"):
+    with use_kernels("auto"):
         for task in set(MIN_SIZES) - {"always"}:
             assert select_backend(small, task) is None
             assert select_backend(large, task) is not None

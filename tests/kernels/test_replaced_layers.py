@@ -11,8 +11,8 @@ from torch.nn.utils import parametrize, prune
 
 import excite
 from excite.attention.squeeze_excitation import SqueezeExcitation
-from excite.insertion.copying import copied
-from excite.kernels.dispatch import kernels
+from excite.insertion.copying import deep_copy
+from excite.kernels.dispatch import use_kernels
 from excite.kernels.norm_gate import uses_means_only
 from excite.models.densenet import DenseNet, Transition
 
@@ -32,8 +32,8 @@ def same_either_way(module: nn.Module, x: Tensor) -> None:
     """Output and gradients with and without fused operators."""
     found = []
     for choice in ("plain", "off"):
-        twin = copied(module)
-        with kernels(choice):
+        twin = deep_copy(module)
+        with use_kernels(choice):
             out = twin(x)
             out.float().sin().sum().backward()
         found.append([out.detach(), *(parameter.grad for parameter in twin.parameters())])
@@ -74,7 +74,7 @@ def test_a_transition_runs_what_it_has(change: str) -> None:
 def test_hooks_in_a_transition_see_its_layers(child: str) -> None:
     transition, seen = Transition(16, 8, None), []
     transition.get_submodule(child).register_forward_hook(lambda _, given, out: seen.append(out.shape))
-    with kernels("plain"):
+    with use_kernels("plain"):
         transition(last(4, 16, 6, 6))
     assert seen == [
         torch.Size([4, 8 if child in ("conv", "pool") else 16, *([3, 3] if child == "pool" else [6, 6])])
@@ -118,14 +118,14 @@ class Learned(nn.Module):
         super().__init__()
         self.subgroups = nn.Parameter(torch.tensor(2.0))
 
-    def forward(self, _module: nn.Module, _given: object, out: Tensor) -> Tensor:
+    def forward(self, _load_backend: nn.Module, _autocast_input: object, out: Tensor) -> Tensor:
         return out * self.subgroups
 
 
 def test_what_hooks_inside_of_attention_learn_has_its_gradient() -> None:
     net, hook = attended_norm(), Learned()
     net[0].attention.fc1.register_forward_hook(hook)
-    with kernels("plain"):
+    with use_kernels("plain"):
         net(last(4, 16, 6, 6)).sum().backward()
     assert hook.by.grad is not None
 
@@ -136,7 +136,7 @@ def test_what_hooks_inside_of_attention_in_dense_blocks_learn_has_its_gradient()
     )
     hook = Learned()
     net.features.denseblock1.denselayer1.attention.fc1.register_forward_hook(hook)
-    with kernels("plain"):
+    with use_kernels("plain"):
         net.to(memory_format=torch.channels_last)(last(4, 3, 32, 32)).sum().backward()
     assert hook.by.grad is not None
 

@@ -12,10 +12,10 @@ from excite.errors import ExciteError
 from excite.insertion.insert import inserted_sites
 from excite.models.catalog import create_model, input_statistics, list_models, replace_head
 from excite.models.densenet_config import VARIANTS
-from excite.models.registry import OWN
+from excite.models.registry import REGISTRY
 from excite.models.summary import summarize
 
-OTHER_OWN = [name for name, row in OWN.items() if not row.dense]
+OTHER_OWN = [name for name, row in REGISTRY.items() if not row.dense]
 REAL_TIMM = timm.create_model
 
 
@@ -147,7 +147,7 @@ def test_an_unknown_option_is_one_line(name):
 def test_list_models_covers_all_libraries_and_filters():
     names = list_models()
     assert names == sorted(set(names))
-    assert set(OWN) <= set(names)
+    assert set(REGISTRY) <= set(names)
     assert {"resnet50", "shufflenet_v2_x0_5", "vit_base_patch16_224"} <= set(names)
     assert "fasterrcnn_resnet50_fpn" not in names  # a detector
     assert list_models("densenet_bc_*") == sorted(name for name in VARIANTS if "_bc_" in name)
@@ -287,11 +287,11 @@ def test_own_models_have_timms_surface():
         assert model(image).shape == (2, model.num_features), name
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", REGISTRY)
 def test_own_feature_info_tells_where_the_feature_maps_are(name):
     with torch.device("meta"):
         model = create_model(name).eval()
-    size, seen = OWN[name].image_size, []
+    size, seen = REGISTRY[name].image_size, []
     for info in model.feature_info:
         model.get_submodule(info["module"]).register_forward_hook(
             lambda module, inputs, output: seen.append(output.shape)
@@ -302,9 +302,9 @@ def test_own_feature_info_tells_where_the_feature_maps_are(name):
     ]
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", REGISTRY)
 def test_own_models_cost_what_is_declared(name):
-    declared = OWN[name]
+    declared = REGISTRY[name]
     with torch.device("meta"):
         model = create_model(name, num_classes=declared.num_classes)
     cost = summarize(model, declared.image_size)

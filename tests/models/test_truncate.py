@@ -12,7 +12,7 @@ from excite.errors import ExciteError
 from excite.insertion.insert import inserted_sites
 from excite.models.catalog import create_model
 from excite.models.head import head_path, linear_head
-from excite.models.truncate import last_whole_block, truncate
+from excite.models.truncate import last_complete_block, truncate
 from excite.models.weights import load_weights
 
 CUTS = [
@@ -64,15 +64,15 @@ def test_attention_goes_into_what_is_left() -> None:
 def test_weights_that_lack_some_are_used_up_to_the_last_whole_block(real_data: Path) -> None:
     model = create_model("mobilenetv1_100", num_classes=2, pad_type="same")
     report = load_weights(model, real_data / "weights" / "mobilenetv1_100_imagenet_trunk.safetensors")
-    assert last_whole_block(model, report.missing) == "blocks.4.0"
+    assert last_complete_block(model, report.missing) == "blocks.4.0"
 
 
 def test_a_missing_head_alone_is_no_reason_to_cut() -> None:
     model = create_model("resnet18", num_classes=2)
-    assert last_whole_block(model, ["fc.weight", "fc.bias"]) is None
-    assert last_whole_block(model, ["layer4.1.conv2.weight"]) == "layer4.0"
+    assert last_complete_block(model, ["fc.weight", "fc.bias"]) is None
+    assert last_complete_block(model, ["layer4.1.conv2.weight"]) == "layer4.0"
     with pytest.raises(ExciteError, match="no block of the network has all its weights"):
-        last_whole_block(model, ["layer1.0.conv1.weight"])
+        last_complete_block(model, ["layer1.0.conv1.weight"])
 
 
 @pytest.mark.parametrize(

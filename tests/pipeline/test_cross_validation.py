@@ -19,12 +19,12 @@ import excite
 from excite.cli.app import run as excite_cli
 from excite.errors import ExciteError
 from excite.runs.run import Run
-
-from ..conftest import Command, make_pictures
+from tests.conftest import Command, make_pictures
 
 QUICK = {"epochs": 3, "batch_size": 8, "quiet": True, "device": "cpu", "model": "cifar_resnet20"}
 QUICK |= {"precision": "float32"}
-FLAGS = ("--epochs", 3, "--batch-size", 8, "--model", "cifar_resnet20", "--precision", "float32")
+FLAGS = ("--epochs", 1, "--batch-size", 8, "--model", "cifar_resnet20", "--precision", "float32")
+FLAGS += ("--folds", 2, "--device", "cpu", "--no-near-duplicates")
 PATTERN = r"^(p\d+)_"
 
 
@@ -92,9 +92,9 @@ def test_a_fold_can_be_trained_again_from_its_own_configuration(crossed: Run, tm
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"repeats": 2}, "--repeats: belongs to a cross-validation"),
-        ({"jobs": 2}, "--jobs: belongs to a cross-validation"),
-        ({"folds": 2, "split": "folder"}, "folds are drawn"),
+        ({"repeats": 2}, "--repeats: has no effect without cross-validation"),
+        ({"jobs": 2}, "--jobs: has no effect without cross-validation"),
+        ({"folds": 2, "split": "folder"}, "cross-validation draws its own folds"),
         ({"folds": 11, "group_pattern": PATTERN}, "class 'a' has 10 groups; 11 parts need at least 11"),
         ({"folds": 2, "val_fraction": 0.5}, "leave nothing to train on"),
     ],
@@ -122,9 +122,7 @@ def test_two_jobs_torchrun_and_a_kill_all_end_in_the_same_figures(
     excite_command: Command, data: Path, tmp_path: Path
 ) -> None:
     def crossed(name: str, *more: object, launcher: tuple[str, ...] = ()) -> str:
-        done = excite_command(
-            "train", data, "--out", tmp_path / name, *FLAGS, "--folds", 3, *more, launcher=launcher
-        )
+        done = excite_command("train", data, "--out", tmp_path / name, *FLAGS, *more, launcher=launcher)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("accuracy:") == 1  # one process speaks
         return (tmp_path / name / "predictions.csv").read_text()
@@ -136,7 +134,7 @@ def test_two_jobs_torchrun_and_a_kill_all_end_in_the_same_figures(
     assert crossed("torchrun", launcher=launcher) == alone
 
     killed = tmp_path / "killed"
-    arguments = ["train", data, "--out", killed, *FLAGS, "--folds", 3]
+    arguments = ["train", data, "--out", killed, *FLAGS]
     process = subprocess.Popen(
         [sys.executable, "-m", "excite", *map(str, arguments)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -148,12 +146,12 @@ def test_two_jobs_torchrun_and_a_kill_all_end_in_the_same_figures(
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert (killed / "repeat-0" / "fold-0" / "metrics.json").is_file()
-    first = (killed / "repeat-0" / "fold-0" / "metrics.json").stat().st_mtime_ns
+    finished = killed / "repeat-0" / "fold-0" / "metrics.json"
+    first = finished.stat().st_mtime_ns
     done = excite_command("train", "--resume", "--out", killed)
     assert done.returncode == 0, done.stderr
     assert (killed / "predictions.csv").read_text() == alone
-    assert (killed / "repeat-0" / "fold-0" / "metrics.json").stat().st_mtime_ns == first  # kept, not trained
+    assert finished.stat().st_mtime_ns == first  # not trained again
 
 
 def test_a_person_reads_the_figures_of_repeats_too(crossed: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,14 +19,14 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, l
 import excite
 from excite.errors import ExciteError
 from excite.runs.evaluate import evaluate_run
-from excite.runs.run import Run, new_run_folder, newest_run
+from excite.runs.run import Run, create_run_folder, newest_run
 
 QUICK = {"epochs": 2, "batch_size": 8, "quiet": True, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    from ..conftest import make_pictures
+    from tests.conftest import make_pictures
 
     place = tmp_path_factory.mktemp("trained")
     return excite.train(make_pictures(place / "pictures"), out=str(place / "run"), **(QUICK | {"epochs": 4}))
@@ -56,11 +56,26 @@ def test_the_run_folder_holds_what_is_promised(trained: Run) -> None:
     }
 
 
-def test_every_option_is_settled(trained: Run) -> None:
+def test_every_option_is_resolved(trained: Run) -> None:
     config = yaml.safe_load((trained.path / "config.yaml").read_text())
-    may_be_open = {"intensity_range", "group_pattern", "photos", "decisions", "weights", "where", "stages"}
+    may_be_open = {
+        "intensity_range",
+        "group_pattern",
+        "near_duplicates",
+        "decisions",
+        "weights",
+        "where",
+        "stages",
+    }
     may_be_open |= {"time_budget", "patience", "folds", "truncate_after"}
-    may_be_open |= {"positive", "sensitivity", "specificity", "abstain_below", "selective_accuracy", "by"}
+    may_be_open |= {
+        "positive",
+        "sensitivity",
+        "specificity",
+        "abstain_below",
+        "selective_accuracy",
+        "subgroups",
+    }
     assert {name for name, value in config.items() if value is None} <= may_be_open
     assert "auto" not in config.values()
     assert config["image_size"] == 32  # the pictures are 24 x 20
@@ -121,8 +136,8 @@ def test_prediction_does_not_hang_on_the_company(trained: Run) -> None:
 def test_evaluating_the_run_on_its_own_test_images_repeats_its_metrics(trained: Run) -> None:
     again = evaluate_run(trained)
     assert again.split == "test"
-    assert again.figures["confusion"] == trained.metrics["test"]["confusion"]
-    assert again.figures["log_loss"]["value"] == pytest.approx(trained.metrics["test"]["log_loss"]["value"])
+    assert again.metrics["confusion"] == trained.metrics["test"]["confusion"]
+    assert again.metrics["log_loss"]["value"] == pytest.approx(trained.metrics["test"]["log_loss"]["value"])
 
 
 def test_evaluation_aligns_classes_by_name(trained: Run, tmp_path: Path) -> None:
@@ -132,13 +147,13 @@ def test_evaluation_aligns_classes_by_name(trained: Run, tmp_path: Path) -> None
         (tmp_path / "some" / row.label).mkdir(parents=True, exist_ok=True)
         shutil.copy(row.path, tmp_path / "some" / row.label)
     result = evaluate_run(trained, str(tmp_path / "some"))
-    assert result.figures["n"] == 40
-    assert result.figures["accuracy"]["value"] > 0.9
-    of_nobody = result.figures["classes"]["a"]
+    assert result.metrics["n"] == 40
+    assert result.metrics["accuracy"]["value"] > 0.9
+    of_nobody = result.metrics["classes"]["a"]
     assert of_nobody["n"] == 0
-    assert of_nobody["sensitivity"] == {"value": None, "reason": "no image is of this class"}
+    assert of_nobody["sensitivity"] == {"value": None, "reason": "no image belongs to this class"}
     (tmp_path / "some" / "c").rename(tmp_path / "some" / "Zebra")
-    with pytest.raises(ExciteError, match="class 'Zebra' is none of the run's: a, b, c"):
+    with pytest.raises(ExciteError, match="class 'Zebra' is not a class of the run: a, b, c"):
         evaluate_run(trained, str(tmp_path / "some"))
 
 
@@ -147,7 +162,7 @@ def test_evaluation_notices_changed_test_images(trained: Run, tmp_path: Path) ->
     shutil.copytree(trained.path, copy)
     text = (copy / "manifest.csv").read_text()
     (copy / "manifest.csv").write_text(re.sub(r"(,test,)[0-9a-f]{8}", r"\g<1>00000000", text))
-    with pytest.raises(ExciteError, match="not what they were"):
+    with pytest.raises(ExciteError, match="have changed since the training"):
         evaluate_run(Run(copy))
 
 
@@ -177,7 +192,7 @@ def test_a_manifest_repeats_its_split(trained: Run, tmp_path: Path) -> None:
 
 def test_a_second_run_of_a_name_gets_a_number(tmp_path: Path) -> None:
     for expected in ("run", "run-2", "run-3"):
-        folder = new_run_folder(tmp_path / "run")
+        folder = create_run_folder(tmp_path / "run")
         assert folder.name == expected
         (folder / "config.yaml").touch()
     assert newest_run(tmp_path / "run").name == "run-3"
@@ -185,7 +200,7 @@ def test_a_second_run_of_a_name_gets_a_number(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").touch()
     with pytest.raises(ExciteError, match=r"thesis\.txt"):
-        new_run_folder(tmp_path / "full")
+        create_run_folder(tmp_path / "full")
 
 
 def test_wrong_options_leave_nothing_behind(pictures: Path, tmp_path: Path) -> None:
@@ -198,7 +213,7 @@ def test_wrong_options_leave_nothing_behind(pictures: Path, tmp_path: Path) -> N
         {"model": "resnet18", "attention": "se", "placement": "final"},
         {"group_pattern": "("},
         {"weights": str(tmp_path / "none.safetensors")},
-        {"batch_size": 9, "accumulate": 2},
+        {"batch_size": 9, "accumulation_steps": 2},
         {"device": "tpu"},
         {"precision": "float16"},
         {"image_size": 3},
@@ -235,7 +250,7 @@ def test_groups_of_the_file_name_stay_together_and_are_counted(pictures: Path, t
 
 def test_bad_files_are_left_out_up_to_max_bad(pictures: Path, tmp_path: Path) -> None:
     (pictures / "a" / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(ExciteError, match=r"1 of 61 files are bad.*broken\.png"):
+    with pytest.raises(ExciteError, match=r"1 of 61 files are unreadable.*broken\.png"):
         excite.train(pictures, out=str(tmp_path / "run"), **QUICK)
     run = excite.train(pictures, out=str(tmp_path / "run"), max_unreadable=0.05, **(QUICK | {"epochs": 1}))
     with (run.path / "manifest.csv").open(newline="") as file:
@@ -246,7 +261,7 @@ def test_bad_files_are_left_out_up_to_max_bad(pictures: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("balance", ["weights", "sampling"])
 def test_unequal_classes_can_be_balanced(tmp_path: Path, balance: str) -> None:
-    from ..conftest import make_pictures
+    from tests.conftest import make_pictures
 
     folder = make_pictures(tmp_path / "pictures", classes=2, each=40)
     for path in sorted((folder / "b").iterdir())[10:]:

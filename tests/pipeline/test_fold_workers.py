@@ -17,7 +17,7 @@ import os, sys, time
 from pathlib import Path
 import pytest
 
-from excite.pipeline.fold_workers import take_cells
+from excite.pipeline.fold_workers import train_next_folds
 from excite.runs.run import Run
 
 place = Path(sys.argv[1])
@@ -37,7 +37,7 @@ def train(index):
         time.sleep(600)
     (folder / "metrics.json").write_text(str(os.getpid()))
 
-take_cells(cells, train)
+train_next_folds(cells, train)
 assert all(cell.finished for cell in cells)
 """
 

@@ -20,7 +20,7 @@ CONFIG = TrainConfig().replace(model="x", image_size=32, recipe="scratch", batch
 
 @pytest.mark.parametrize(
     ("name", "size", "smallest"),
-    [("torchvision:alexnet", 32, 63), ("torchvision:squeezenet1_1", 16, 17), ("inception_v3", 32, 75)],
+    [("torchvision:squeezenet1_1", 16, 17), ("inception_v3", 32, 75)],
 )
 def test_the_smallest_size_that_works_is_named(name: str, size: int, smallest: int) -> None:
     model = create_model(name, num_classes=2)
@@ -47,7 +47,7 @@ def test_one_value_per_channel_is_told_before_training() -> None:
     check_input(model, four.replace(image_size=64), 2)  # 2 x 2 pixels are four values
     check_input(model, four.replace(accumulation_steps=2), 2)
     check_input(model, four.replace(batch_norm="frozen"), 2)
-    check_input(create_model("torchvision:convnext_tiny", num_classes=2), four, 2)  # no batch norm
+    check_input(create_model("convnext_atto", num_classes=2), four, 2)  # no batch norm
     with pytest.raises(ExciteError, match="4 processes"):
         check_input(model, CONFIG.replace(batch_size=4), 2, processes=4)
 
@@ -75,16 +75,31 @@ def test_a_run_is_refused_before_its_folder_is_made(pictures: Path, tmp_path: Pa
     out = tmp_path / "run"
     options = {"out": str(out), "quiet": True, "device": "cpu", "image_size": 32, "epochs": 1}
     for wrong in (
-        {"model": "torchvision:alexnet"},
-        {"model": "torchvision:alexnet", "folds": 3},
-        {"model": "resnet18", "batch_size": 4, "accumulate": 4},
+        {"model": "torchvision:squeezenet1_1", "image_size": 16},
+        {"model": "torchvision:squeezenet1_1", "image_size": 16, "folds": 3},
+        {"model": "resnet18", "batch_size": 4, "accumulation_steps": 4},
         {"model": "resnet18", "model_options": {"nonsense": 1}},
         {"model_options": {"growth_rate": "abc"}},
         {"batch_size": 100_000},
     ):
         with pytest.raises(ExciteError):
-            excite.train(pictures, **options, **wrong)
+            excite.train(pictures, **(options | wrong))
         assert not out.exists(), wrong
+
+
+def test_folds_do_not_check_the_input_again(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[str] = []
+
+    def check(model: torch.nn.Module, config: TrainConfig, classes: int, **_: int) -> None:
+        checked.append(config.model)
+
+    for module in ("cross_validation", "prepare_run"):
+        monkeypatch.setattr(f"excite.pipeline.{module}.check_input", check)
+    options = {"model": "cifar_resnet20", "epochs": 1, "folds": 2, "near_duplicates": False}
+    excite.train(pictures, out=str(tmp_path / "run"), device="cpu", quiet=True, **options)
+    assert checked == ["cifar_resnet20"]
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod."])

@@ -14,8 +14,7 @@ from excite.errors import ExciteError
 from excite.models.head import head_path
 from excite.runs.evaluate import evaluate_run
 from excite.runs.run import Run
-
-from ..conftest import make_pictures
+from tests.conftest import make_pictures
 
 QUICK = {"quiet": True, "device": "cpu", "model": "cifar_resnet20", "image_size": 32}
 
@@ -57,7 +56,7 @@ def test_features_are_computed_once(probed: Run, place: Path, monkeypatch: pytes
     def forbidden(*_arguments: object, **_options: object) -> None:
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("excite.inference.features.features_of", forbidden)
+    monkeypatch.setattr("excite.inference.features.extract_features", forbidden)
     options = {"recipe": "probe", "weights": str(place / "w.safetensors"), "out": str(place / "again")}
     run = excite.train(place / "pictures", **QUICK, **options)
     assert run.metrics["test"] == probed.metrics["test"]
@@ -85,9 +84,9 @@ def test_a_probe_is_cross_validated(place: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"recipe": "probe"}, "probe begins with trained weights"),
-        ({"recipe": "finetune"}, "finetune begins with trained weights"),
-        ({"recipe": "scratch", "weights": "w.safetensors"}, "scratch begins with random weights"),
+        ({"recipe": "probe"}, "probe needs pretrained weights"),
+        ({"recipe": "finetune"}, "finetune needs pretrained weights"),
+        ({"recipe": "scratch", "weights": "w.safetensors"}, "scratch starts from random weights"),
     ],
 )
 def test_a_recipe_without_its_beginning_is_refused(

@@ -81,7 +81,7 @@ def test_a_random_split_stays_possible_and_is_stamped(
     assert run.metrics["test"]["duplicates_in_train"] == wanted > 0
     n = len(table[table["split"] == "test"])
     assert f"{wanted} of {n} test images have a near-duplicate in the training set" in capfd.readouterr().err
-    assert evaluate_run(run).figures["duplicates_in_train"] == wanted
+    assert evaluate_run(run).metrics["duplicates_in_train"] == wanted
 
 
 def test_a_given_split_with_leaks_is_refused(torn: Path, tmp_path: Path) -> None:
@@ -115,6 +115,6 @@ def test_a_persons_decisions_count(photos: Path, tmp_path: Path) -> None:
 
 
 def test_no_pass_beyond_the_second_where_it_is_not_wanted(photos: Path, tmp_path: Path) -> None:
-    assert excite.audit_dataset(photos, near_duplicates=False).photos is False
+    assert excite.audit_dataset(photos, near_duplicates=False).near_duplicates is False
     run = excite.train(photos, near_duplicates=False, out=str(tmp_path / "run"), **QUICK)
     assert run.config.near_duplicates is False

@@ -22,7 +22,7 @@ def manifest(width: int, height: int, **columns: object) -> Manifest:
     return Manifest(table.assign(width=width, height=height, **columns), ("a", "b"))
 
 
-def settled(
+def resolved(
     width: int = 300, height: int = 200, columns: dict[str, object] | None = None, **options: object
 ) -> TrainConfig:
     return resolve(
@@ -46,7 +46,7 @@ def settled(
 def test_the_input_is_as_large_as_the_pictures_up_to_a_limit(
     size: tuple[int, int], weights: str | None, expected: int
 ) -> None:
-    assert settled(*size, weights=weights).image_size == expected
+    assert resolved(*size, weights=weights).image_size == expected
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_the_input_is_as_large_as_the_pictures_up_to_a_limit(
 def test_network_attention_and_stem(
     options: dict[str, object], model: str, attention: str, stem: str
 ) -> None:
-    config = settled(**options)
+    config = resolved(**options)
     assert (config.model, config.attention, config.stem) == (model, attention, stem)
     architecture = architecture_of(config, 7)
     assert architecture["num_classes"] == 7
@@ -84,24 +84,24 @@ def test_network_attention_and_stem(
 def test_the_split_is_what_the_data_allows(
     columns: dict[str, object], pattern: str | None, expected: str
 ) -> None:
-    assert settled(columns=columns, group_pattern=pattern).split == expected
+    assert resolved(columns=columns, group_pattern=pattern).split == expected
 
 
 def test_digits_are_not_mirrored_and_photos_are() -> None:
-    assert settled(data="digits").flips == "none"
-    assert settled(data="photos").flips == "horizontal"
-    assert settled(data="digits", flips="both").flips == "both"
+    assert resolved(data="digits").flips == "none"
+    assert resolved(data="photos").flips == "horizontal"
+    assert resolved(data="digits", flips="both").flips == "both"
 
 
 def test_each_optimizer_has_a_rate_of_its_own_and_a_given_one_stays() -> None:
-    assert (settled().lr, settled(optimizer="sgd").lr, settled(lr=0.3).lr) == (5e-4, 0.05, 0.3)
+    assert (resolved().lr, resolved(optimizer="sgd").lr, resolved(lr=0.3).lr) == (5e-4, 0.05, 0.3)
 
 
 def test_weights_bring_their_normalization() -> None:
     """timm declares 0.5 for this MobileNet and ImageNet's mean for ResNet-18."""
-    assert settled(model="mobilenetv1_100", weights="w.safetensors").normalization == "symmetric"
-    assert settled(model="mobilenetv1_100").normalization == "imagenet"
-    assert settled(model="timm:resnet18", weights="w.safetensors").normalization == "imagenet"
+    assert resolved(model="mobilenetv1_100", weights="w.safetensors").normalization == "symmetric"
+    assert resolved(model="mobilenetv1_100").normalization == "imagenet"
+    assert resolved(model="timm:resnet18", weights="w.safetensors").normalization == "imagenet"
 
 
 def test_choices_are_told_with_their_reason() -> None:
@@ -120,29 +120,29 @@ TRAINED = {"weights": "w.safetensors", "model": "mobilenetv1_100"}
         {"lr": 1e-3},
         {"augment": "none"},
         {"augment_options": {"rotation": 5}},
-        {"copies": "all"},
+        {"augmented_copies": "all"},
         {"compile": False, "batch_size": 8},
     ],
 )
 def test_who_says_how_to_train_wants_training(given: dict[str, object]) -> None:
-    assert settled(**TRAINED).recipe == "probe"
+    assert resolved(**TRAINED).recipe == "probe"
     options = TrainConfig().replace(device="cpu", **TRAINED, **given)
     config, reasons = resolve(options, manifest(300, 200))
     assert config.recipe == "finetune"
     flag = f"--{list(given)[-1].replace('_', '-')}"
-    assert f"recipe finetune: {flag} says how weights are to be trained" in reasons
-    with pytest.raises(ExciteError, match="part of a training loop") as raised:
-        settled(**TRAINED, recipe="probe", **given)
+    assert f"recipe = finetune ({flag} is an option of the training loop)" in reasons
+    with pytest.raises(ExciteError, match="has no effect with --recipe probe") as raised:
+        resolved(**TRAINED, recipe="probe", **given)
     assert raised.value.where == flag
 
 
 def test_what_says_nothing_of_training_leaves_the_probe() -> None:
-    given = {"balance": "weights", "flips": "both", "image_size": 64, "seed": 3, "views": "one"}
-    assert settled(**TRAINED, **given).recipe == "probe"
+    given = {"balance": "weights", "flips": "both", "image_size": 64, "seed": 3, "tta": "one"}
+    assert resolved(**TRAINED, **given).recipe == "probe"
 
 
 def test_a_probe_is_repeated_without_options_that_it_does_not_know() -> None:
-    config = settled(**TRAINED)
+    config = resolved(**TRAINED)
     words = command(config).split()
     known = {"--model", "--weights", "--recipe", "--image-size", "--device", "--precision", "--split"}
     known |= {"--flips", "--tta", "--normalization", "--attention", "--positive"}
@@ -150,9 +150,9 @@ def test_a_probe_is_repeated_without_options_that_it_does_not_know() -> None:
     assert resolve(config, manifest(300, 200)) == (config, [])
 
 
-def test_what_is_settled_stays_when_it_is_settled_again() -> None:
+def test_a_resolved_configuration_does_not_change_when_it_is_resolved_again() -> None:
     for options in ({}, {"recipe": "finetune", **TRAINED}, {"recipe": "probe", **TRAINED}):
-        config = settled(**options)
+        config = resolved(**options)
         assert resolve(config, manifest(300, 200)) == (config, [])
 
 
@@ -161,8 +161,8 @@ def test_padding_is_what_the_weights_file_says_unless_the_user_does(tmp_path: Pa
     model = create_model("mobilenetv2_035", num_classes=2, pad_type="same")
     save_file(model.state_dict(), path, metadata={"pad_type": "same", "input": "anything"})
     options = {"model": "mobilenetv2_035", "weights": str(path)}
-    assert settled(**options).model_options == {"pad_type": "same"}
+    assert resolved(**options).model_options == {"pad_type": "same"}
     named = {"pad_type": "", "drop_rate": 0.1}
-    assert settled(**options, model_options=named).model_options == named
+    assert resolved(**options, model_options=named).model_options == named
     save_file(model.state_dict(), path)
-    assert settled(**options).model_options == {}
+    assert resolved(**options).model_options == {}

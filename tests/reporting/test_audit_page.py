@@ -58,11 +58,11 @@ class Page(HTMLParser):
         self.text += data
 
 
-Made = Callable[..., Audit]
+MakeAudit = Callable[..., Audit]
 
 
 @pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
+def make_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeAudit:
     """An audit of pictures with these names in two classes, every one a pair with the next."""
 
     def make(names: list[str], confidences: list[float] | None = None, size: int = 300) -> Audit:
@@ -86,8 +86,8 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
     return make
 
 
-def test_the_page_needs_nothing_from_outside(made: Made) -> None:
-    text = audit_page(made([f"{n}.png" for n in range(6)]))
+def test_the_page_needs_nothing_from_outside(make_audit: MakeAudit) -> None:
+    text = audit_page(make_audit([f"{n}.png" for n in range(6)]))
     page = Page(text)
     assert page.addresses
     assert all(address.startswith("data:image/") for address in page.addresses)
@@ -97,21 +97,21 @@ def test_the_page_needs_nothing_from_outside(made: Made) -> None:
     assert "prefers-color-scheme: dark" in text
 
 
-def test_pairs_stand_side_by_side_the_least_sure_first(made: Made) -> None:
-    found = made([f"{n}.png" for n in range(6)], [0.9, 0.31, 0.75, 0.62, 1.0])
+def test_pairs_stand_side_by_side_the_least_sure_first(make_audit: MakeAudit) -> None:
+    found = make_audit([f"{n}.png" for n in range(6)], [0.9, 0.31, 0.75, 0.62, 1.0])
     page = Page(audit_page(found))
     assert len(page.images) == 10
     sections = re.split(r"Under two labels|Further pairs", page.text)[1:]
     for section in sections:
-        shown = [int(number) for number in re.findall(r"(\d+) % sure", section)]
+        shown = [int(number) for number in re.findall(r"(\d+) % confidence", section)]
         assert shown == sorted(shown)
-    assert sorted(map(int, re.findall(r"(\d+) % sure", page.text))) == [31, 62, 75, 90, 100]
+    assert sorted(map(int, re.findall(r"(\d+) % confidence", page.text))) == [31, 62, 75, 90, 100]
     for pair in found.pairs:
         assert pair.evidence in page.text
 
 
-def test_thumbnails_are_the_pictures(made: Made) -> None:
-    found = made(["0.png", "1.png"])
+def test_thumbnails_are_the_pictures(make_audit: MakeAudit) -> None:
+    found = make_audit(["0.png", "1.png"])
     source = Page(audit_page(found)).images[0]
     kind, data = source.removeprefix("data:").split(";base64,")
     picture = Image.open(io.BytesIO(base64.b64decode(data)))
@@ -122,14 +122,14 @@ def test_thumbnails_are_the_pictures(made: Made) -> None:
     assert difference < 3  # JPEG's loss; another picture differs by 70
 
 
-def test_small_pictures_are_kept_sharp(made: Made) -> None:
-    text = audit_page(made(["0.png", "1.png"], size=8))
+def test_small_pictures_are_kept_sharp(make_audit: MakeAudit) -> None:
+    text = audit_page(make_audit(["0.png", "1.png"], size=8))
     assert Page(text).images[0].startswith("data:image/png")
     assert 'class="small"' in text
 
 
-def test_names_of_any_kind_stay_text(made: Made) -> None:
-    found = made(AWKWARD)
+def test_names_of_any_kind_stay_text(make_audit: MakeAudit) -> None:
+    found = make_audit(AWKWARD)
     page = Page(audit_page(found, title="<b>bold & brave</b>"))
     assert page.tags.count("script") == 1
     assert "b" in page.tags
@@ -140,8 +140,8 @@ def test_names_of_any_kind_stay_text(made: Made) -> None:
     assert "<features>" in page.text
 
 
-def test_the_lines_of_the_page_are_decisions(made: Made, tmp_path: Path) -> None:
-    found = made(AWKWARD)
+def test_the_lines_of_the_page_are_decisions(make_audit: MakeAudit, tmp_path: Path) -> None:
+    found = make_audit(AWKWARD)
     lines = Page(audit_page(found)).lines
     assert len(lines) == 2 * len(found.pairs)
     chosen = [line for line in lines if line.startswith("reject,")]
@@ -151,8 +151,8 @@ def test_the_lines_of_the_page_are_decisions(made: Made, tmp_path: Path) -> None
     assert decided.rejected == {(pair.a, pair.b) for pair in found.pairs}
 
 
-def test_what_is_left_out_is_counted(made: Made) -> None:
-    found = made([f"{n:02d}.png" for n in range(30)], size=16)
+def test_what_is_left_out_is_counted(make_audit: MakeAudit) -> None:
+    found = make_audit([f"{n:02d}.png" for n in range(30)], size=16)
     page = Page(audit_page(found, most_pairs=8))
     assert len(page.images) == 16
     left = [int(number) for number in re.findall(r"(\d+) more pairs? (?:is|are) not shown", page.text)]
@@ -160,23 +160,23 @@ def test_what_is_left_out_is_counted(made: Made) -> None:
     assert "not shown" not in Page(audit_page(found, most_pairs=29)).text
 
 
-def test_a_picture_that_is_gone_leaves_a_word(made: Made) -> None:
-    found = made(["0.png", "1.png", "2.png"])
+def test_a_picture_that_is_gone_leaves_a_word(make_audit: MakeAudit) -> None:
+    found = make_audit(["0.png", "1.png", "2.png"])
     Path(found.manifest.table["path"][1]).unlink()
     page = Page(audit_page(found))
-    assert "file is gone" in page.text
+    assert "file not found" in page.text
     assert len(page.images) == 2
 
 
 def test_a_set_without_pairs_has_a_page(tmp_path: Path) -> None:
     Image.new("RGB", (40, 40), "red").save(tmp_path / "one.png")
     page = Page(audit_page(audit(read_images(tmp_path))))
-    assert "No two images show the same photo" in page.text
+    assert "No pairs of near-duplicates were found" in page.text
     assert page.images == []
 
 
-def test_three_files_are_written_and_decisions_are_kept(made: Made, tmp_path: Path) -> None:
-    found = made(["0.png", "1.png", "2.png"], [0.7, 0.8])
+def test_three_files_are_written_and_decisions_are_kept(make_audit: MakeAudit, tmp_path: Path) -> None:
+    found = make_audit(["0.png", "1.png", "2.png"], [0.7, 0.8])
     out = tmp_path / "out"
     write_audit(found, out)
     assert sorted(file.name for file in out.iterdir()) == ["audit.html", "audit.json", "decisions.csv"]
@@ -193,8 +193,8 @@ def test_three_files_are_written_and_decisions_are_kept(made: Made, tmp_path: Pa
     assert 'class="card reject"' in (out / "audit.html").read_text()
 
 
-def test_the_images_are_not_touched(made: Made, tmp_path: Path) -> None:
-    found = made(["0.png", "1.png"])
+def test_the_images_are_not_touched(make_audit: MakeAudit, tmp_path: Path) -> None:
+    found = make_audit(["0.png", "1.png"])
     files = [Path(path) for path in found.manifest.table["path"]]
     before = [(file.read_bytes(), file.stat().st_mtime_ns) for file in files]
     write_audit(found, tmp_path / "out")

@@ -63,7 +63,7 @@ def test_seen_images_stand_beside_their_counterparts_and_figures_are_given_twice
         assert Path(image.path).name in card
         assert Path(image.counterpart).name in card
         assert image.evidence.replace("<", "&lt;").replace(">", "&gt;") in card
-    for figures in (result.figures, result.figures["without_seen"]):
+    for figures in (result.metrics, result.metrics["without_seen"]):
         assert f"<b>{100 * figures['accuracy']['value']:.1f} %</b>" in text
     assert "3 of 40 images were seen in training" in text
     assert text.count('class="table classes"') == text.count('class="table heat"') == 2
@@ -90,7 +90,7 @@ def test_a_picture_that_is_gone_leaves_a_word(tmp_path: Path) -> None:
     result = evaluation(tmp_path)
     Path(result.seen[0].counterpart).unlink()
     text = evaluation_page(result)
-    assert text.count("file is gone") == 1
+    assert text.count("file not found") == 1
     assert text.count("<img") == 5
 
 

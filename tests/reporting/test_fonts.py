@@ -66,7 +66,7 @@ def test_of_many_classes_one_in_so_many_is_named(tmp_path: Path, classes: int, e
     save(figure, tmp_path / "matrix.png")
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == names[::every]
-    assert ("one in" in axes.get_xlabel()) == (every > 1)
+    assert ("1 in" in axes.get_xlabel()) == (every > 1)
     boxes = [label.get_window_extent() for label in axes.get_yticklabels()]
     assert all(above.y0 >= below.y1 for above, below in itertools.pairwise(boxes))
 

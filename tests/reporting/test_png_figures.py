@@ -35,14 +35,14 @@ def test_curves_are_the_history(tmp_path: Path) -> None:
     for axes, name in zip(learning_curves(table).axes, ("loss", "accuracy"), strict=True):
         drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
         np.testing.assert_array_equal(drawn["training"], table[f"train_{name}"])
-        np.testing.assert_array_equal(drawn["validation (averaged)"], table[f"val_{name}"])
+        np.testing.assert_array_equal(drawn["validation (averaged weights)"], table[f"val_{name}"])
 
 
 def test_the_marked_epoch_is_the_kept_one() -> None:
     """Of two equal accuracies the one with the lower loss."""
     table = history().assign(val_accuracy=[0.5, 0.9, 0.9, 0.9, 0.1], val_loss=[1.0, 0.5, 0.3, 0.4, 0.1])
     labels = [line.get_label() for line in learning_curves(table).axes[0].lines]
-    assert "kept: epoch 3" in labels
+    assert "best epoch: 3" in labels
 
 
 def test_one_epoch_is_drawn_as_points(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_one_epoch_is_drawn_as_points(tmp_path: Path) -> None:
     figure = learning_curves(history(1))
     for axes in figure.axes:
         markers = {line.get_label(): line.get_marker() for line in axes.lines}
-        assert markers["training"] == markers["validation (averaged)"] == "o"
+        assert markers["training"] == markers["validation (averaged weights)"] == "o"
     save(figure, tmp_path / "one.png")
     assert Image.open(tmp_path / "one.png").format == "PNG"
     assert {line.get_marker() for line in learning_curves(history(2)).axes[0].lines} == {"None"}
@@ -73,7 +73,7 @@ def test_the_matrix_says_every_count_while_there_is_room(tmp_path: Path, classes
     figure = confusion_matrix(figures_of(counts, [f"class {number}" for number in range(classes)]))
     written = {text.get_text() for text in figure.axes[0].texts}
     assert written == ({str(count) for count in counts.ravel() if count} if classes <= 30 else set())
-    assert f"{counts.trace()} of {counts.sum()} right" in figure.axes[0].get_title()
+    assert f"{counts.trace()} of {counts.sum()} correct" in figure.axes[0].get_title()
     save(figure, tmp_path / "matrix.png")
     assert Image.open(tmp_path / "matrix.png").format == "PNG"
 
@@ -93,13 +93,13 @@ def test_half_of_the_samples_are_mistakes_where_there_are_so_many(
 ) -> None:
     figure = sample_grid(predictions(tmp_path, right, wrong))
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert sum("is dog" in title for title in titles) == shown[0]
-    assert sum("is dog" not in title for title in titles) == shown[1]
+    assert sum("label dog" in title for title in titles) == shown[0]
+    assert sum("label dog" not in title for title in titles) == shown[1]
 
 
 def test_the_surest_mistakes_come_first(tmp_path: Path) -> None:
     titles = [axes.get_title() for axes in sample_grid(predictions(tmp_path, 5, 20)).axes]
-    shares = [int(title.split()[1].rstrip("%")) for title in titles if "is dog" in title]
+    shares = [int(title.split()[1].rstrip("%")) for title in titles if "label dog" in title]
     assert shares == sorted(shares, reverse=True)
 
 
@@ -107,5 +107,5 @@ def test_a_picture_that_is_gone_is_said_to_be_gone(tmp_path: Path) -> None:
     table = predictions(tmp_path, 2, 0)
     Path(table["path"].iloc[0]).unlink()
     figure = sample_grid(table)
-    assert sum(text.get_text() == "file is gone" for axes in figure.axes for text in axes.texts) == 1
+    assert sum(text.get_text() == "file not found" for axes in figure.axes for text in axes.texts) == 1
     save(figure, tmp_path / "out" / "grid.png")

@@ -81,7 +81,7 @@ def test_the_verdict_is_the_accuracy_with_its_interval(two: Run, page: Page) -> 
     assert f"{100 * figure['value']:.1f} % 95 % interval" in page.text
     assert f"{100 * figure['low']:.1f} to {100 * figure['high']:.1f} %" in page.text
     assert f"{right} of 120 images of 40 groups" in page.text
-    assert "Who always says 'benign' is right in 50.0 %" in page.text
+    assert "Always predicting 'benign' would reach 50.0 % accuracy" in page.text
 
 
 def test_every_figure_is_there_with_its_interval(two: Run, page: Page) -> None:
@@ -96,7 +96,7 @@ def test_every_figure_is_there_with_its_interval(two: Run, page: Page) -> None:
             f"{100 * row['sensitivity']['low']:.1f} to {100 * row['sensitivity']['high']:.1f} %" in page.text
         )
     bounds = test["ece"]["calibrated"]
-    assert f"calibrated classifier would show {bounds['low']:.3f} to {bounds['high']:.3f}" in page.text
+    assert f"{bounds['low']:.3f} to {bounds['high']:.3f} is expected of a calibrated classifier" in page.text
 
 
 def test_the_page_asks_for_nothing_and_runs_nothing(page: Page) -> None:
@@ -136,14 +136,17 @@ def test_charts_carry_their_data(two: Run, page: Page) -> None:
 
 def test_the_operating_point_is_told_with_its_counts(two: Run, page: Page) -> None:
     point = two.metrics["test"]["operating_point"]["test"]
-    assert f"{point['tp']} found, {point['fn']} missed, {point['fp']} false alarms" in page.text
+    assert (
+        f"{point['tp']} true positives, {point['fn']} false negatives, {point['fp']} false positives"
+        in page.text
+    )
     assert "for a sensitivity of 95 %" in page.text
-    assert "Decision curve of acting on malignant" in page.text
+    assert "Decision curve of malignant" in page.text
 
 
 def test_what_the_audit_found_and_subgroups_are_told(page: Page) -> None:
-    assert "The audit found 1 photo under two labels." in page.text
-    assert "told apart by size alone (balanced accuracy 81.0 %)" in page.text
+    assert "The audit found 1 photo with conflicting labels." in page.text
+    assert "predicted from size alone (balanced accuracy 81.0 %)" in page.text
     assert "Lagos small: under 20 groups" in page.text
     assert "Essen small" not in page.text
 
@@ -155,7 +158,7 @@ def test_how_it_was_made_is_told(page: Page) -> None:
         "epochs 5 of 5",
     ):
         assert text in page.text
-    assert "commit 0123456789ab and changes" in page.text
+    assert "commit 0123456789ab with local changes" in page.text
     assert "--set attention_options.reduction=8" in page.text
     assert "--no-channels-last" in page.text
     assert r"excite train /data --group-pattern '^(\d+)_' --lr 0.001" in page.text
@@ -164,7 +167,7 @@ def test_how_it_was_made_is_told(page: Page) -> None:
 @pytest.mark.parametrize(
     ("extras", "told"),
     [
-        ({}, "No group is in two parts: groups named by the user were kept together."),
+        ({}, "No group is in two splits: groups defined by the user were kept together."),
         ({"duplicates_in_train": 7}, "7 of 120 test images have a near-duplicate in the training set"),
         ({"duplicates_in_train": 7, "leaks_allowed": True}, "Leaks were allowed: 7 of 120"),
     ],
@@ -179,17 +182,17 @@ def test_a_torn_group_is_found_though_no_figure_says_so(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     table = (run.path / "manifest.csv").read_text()
     (run.path / "manifest.csv").write_text(table.replace("val-0,,val", "train-0,,val"))
-    assert "1 group lies in more than one part" in Page(report_page(run)).text
+    assert "1 group is in more than one split" in Page(report_page(run)).text
 
 
 def test_images_alone_are_disjoint_by_image(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", alone=True, size=1, audit=False)
     text = Page(report_page(run)).text
-    assert "The parts are disjoint by image" in text
-    assert "crops and turns of one photo were not looked for" in text
-    assert "There is no audit.json" in text
+    assert "The splits are disjoint by image" in text
+    assert "crops and rotations of the same photo were not searched for" in text
+    assert "The run folder contains no audit.json" in text
     (run.path / "audit.json").write_text(json.dumps(AUDIT))
-    assert "were not looked for" not in Page(report_page(run)).text
+    assert "were not searched for" not in Page(report_page(run)).text
 
 
 def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
@@ -200,7 +203,7 @@ def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
     assert text.count("<svg") == text.count("</svg>")
     for name in AWKWARD:
         assert " ".join(name.split()) in shown.text
-    assert shown.downloads["confusion.csv"][0] == ["truth", *AWKWARD]
+    assert shown.downloads["confusion.csv"][0] == ["label", *AWKWARD]
     assert {row[0] for row in shown.downloads["roc.csv"][1:]} == set(AWKWARD)
 
 
@@ -208,9 +211,9 @@ def test_a_class_without_images_has_figures_that_are_not_defined(tmp_path: Path)
     test = simulated(("a", "b", "c"), 30, 1)
     run = write_run(tmp_path / "run", ("a", "b", "c"), test=test.take(test.targets != 1))
     text = Page(report_page(run)).text
-    assert "not defined: no image is of this class" in text
+    assert "not defined: no image belongs to this class" in text
     assert "nan" not in text.lower().split()
-    assert "1 class has no curve: there are no images of it, or no others." in text
+    assert "1 class has no curve: no positive or no negative images." in text
 
 
 def test_a_test_of_one_image_has_a_report(tmp_path: Path) -> None:
@@ -221,8 +224,8 @@ def test_a_test_of_one_image_has_a_report(tmp_path: Path) -> None:
     write_report(run)
     text = Page((run.path / "report.html").read_text()).text
     assert "0.0 %" in text
-    assert "Not defined: all images are of one class" in text  # the curves
-    assert "b not defined: all images are of one class" in text  # the figures, by their letter
+    assert "Undefined: all images belong to one class" in text  # the curves
+    assert "b not defined: all images belong to one class" in text  # the figures, by their letter
     assert "Decision curve" not in text
 
 
@@ -233,8 +236,8 @@ def test_the_surest_mistakes_come_first_and_once_a_group(tmp_path: Path) -> None
     names = tuple(f"/data/{name}.png" for name in ("first", "copy", "surest", "right", "least"))
     test = Predictions(np.array([1, 1, 1, 0, 1]), table, ("a", "b"), groups, names)
     text = Page(report_page(write_run(tmp_path / "run", ("a", "b"), test=test))).text
-    shown = text[text.index("Surest wrong answers") : text.index("Curves over")]
-    assert "4 wrong answers in 3 groups, of each the surest" in shown
+    shown = text[text.index("Most confident errors") : text.index("Curves over")]
+    assert "4 errors in 3 groups, the most confident of each" in shown
     assert (
         shown.index("surest.png")
         < shown.index("first.png and 1 more of its group")
@@ -259,7 +262,7 @@ def test_thumbnails_are_the_pictures_and_only_when_asked_for(tmp_path: Path) -> 
     write_report(run, thumbnails=True)
     shown = Page((run.path / "report.html").read_text())
     assert sum(address.startswith("data:image/jpeg;base64,") for address in shown.addresses) == 2
-    assert "file is gone" in shown.text
+    assert "file not found" in shown.text
     assert before == [(name.read_bytes(), name.stat().st_mtime_ns) for name in names[:2]]
     assert SIDE < 900
 
@@ -271,8 +274,8 @@ def test_a_large_test_set_has_a_page_that_a_phone_opens(tmp_path: Path) -> None:
     assert (run.path / "report.html").stat().st_size < 3e6
     assert (run.path / "model_card.md").stat().st_size < 1e5
     shown = Page((run.path / "report.html").read_text())
-    assert "Named are the 6 classes of the least AUROC; the download has all." in shown.text
-    assert "rarer confusions are in the CSV alone" in shown.text
+    assert "The legend lists the 6 classes with the lowest AUROC; the CSV file contains all." in shown.text
+    assert "less frequent confusions are in the CSV file" in shown.text
     assert {row[0] for row in shown.downloads["roc.csv"][1:]} == set(classes)
     counts = np.array([row[1:] for row in shown.downloads["confusion.csv"][1:]], dtype=int)
     assert counts.tolist() == run.metrics["test"]["confusion"]
@@ -291,7 +294,7 @@ def test_a_cross_validation_has_folds_and_their_corrected_mean(tmp_path: Path, r
     assert "No group is in two folds" in shown.text
     assert "learning-loss.csv" not in shown.downloads
     assert "reliability.csv" in shown.downloads
-    assert ("averaged over 2 repeats" in shown.text) == (repeats == 2)
+    assert ("and averaged over 2 repeats" in shown.text) == (repeats == 2)
     pooled = measure(run_predictions(run), intervals=False)["confusion"]
     assert [[int(value) for value in row[1:]] for row in shown.downloads["confusion.csv"][1:]] == pooled
 
@@ -322,21 +325,24 @@ def test_a_cross_validation_lists_doubted_labels_without_pictures_unless_asked(t
         rows = list(csv.DictReader(file))
     assert len(rows) == run.metrics["label_noise"]["candidates"] > 0
     assert {row["group"] for row in rows} <= {f"test-{number}" for number in range(4)}
-    assert f"{len(rows)} of 60 photos {'is' if len(rows) == 1 else 'are'} called another class" in page.text
-    assert "candidates for a person's eye, not verdicts" in page.text
+    assert (
+        f"{len(rows)} of 60 photos {'is a label candidate' if len(rows) == 1 else 'are label candidates'}"
+        in page.text
+    )
+    assert "Candidates need review" in page.text
     for row in rows:
         assert f"{Path(row['path']).name} and 2 more of its photo" in page.text
         assert f"{row['suggested']} {100 * float(row['p_suggested']):.1f} %" in page.text
     assert "img" not in page.tags
-    assert "the mean of all 5 of them" in page.text
-    assert "file is gone" in Page(report_page(run, thumbnails=True)).text
+    assert "the mean of all 5 models" in page.text
+    assert "file not found" in Page(report_page(run, thumbnails=True)).text
     (run.path / "label_candidates.csv").unlink()
     with pytest.raises(ExciteError, match=r"label_candidates\.csv: cannot be read"):
         report_page(run)
 
 
 def test_a_single_training_doubts_no_labels(page: Page) -> None:
-    assert "Labels to look at" not in page.text
+    assert "Label candidates" not in page.text
     assert "the mean of all" not in page.text
 
 
@@ -347,8 +353,8 @@ def test_a_probe_tells_of_no_epochs_that_it_never_had(tmp_path: Path) -> None:
         "strength,val_loss,val_accuracy\n0.1,0.5,0.8\n0.316,0.3,0.9\n1,0.4,0.9\n"
     )
     text = Page(report_page(Run.open(run.path))).text
-    assert "probe: a linear head (strength 0.316) on features of the network" in text
-    assert f"all {run.metrics['val']['n']} images that are not for the test" in text
+    assert "probe: a linear probe (strength 0.316) on the features of the frozen network" in text
+    assert f"all {run.metrics['val']['n']} images outside the test set" in text
     for word in ("optimizer", "augmentation", "kept epoch"):
         assert word not in text
 
@@ -357,14 +363,14 @@ def test_a_fine_tuning_that_came_back_says_that_it_is_a_probe(tmp_path: Path) ->
     run = write_run(tmp_path / "run")
     (run.path / "config.yaml").write_text(run.config.replace(recipe="finetune").to_yaml())
     (run.path / "probe.csv").write_text("strength,val_loss,val_accuracy\n0.1,0.5,0.8\n0.316,0.3,0.9\n")
-    figures = {kind: {"accuracy": 0.9, "log_loss": 0.3} for kind in ("start", "tuned", "kept")}
-    rows = [{"shift": name, **figures} for name in ("as they are", "darker")]
-    run.write_json("shifts.json", {"share": 0.0, "probe": True, "n": 40, "rows": rows})
+    figures = {kind: {"accuracy": 0.9, "log_loss": 0.3} for kind in ("start", "tuned", "final")}
+    rows = [{"corruption": name, **figures} for name in ("clean", "darker")]
+    run.write_json("robustness.json", {"fraction": 0.0, "probe": True, "n": 40, "rows": rows})
     text = Page(report_page(Run.open(run.path))).text
-    assert "nothing of that is kept" in text
-    assert "the answer is a linear head (strength 0.316) on features of the network" in text
-    assert f"all {run.metrics['val']['n']} images that are not for the test" in text
-    assert "The kept epoch was chosen" not in text
+    assert "fine-tuning did not improve on the probe" in text
+    assert "the final model is a linear probe (strength 0.316) on the features of the frozen network" in text
+    assert f"all {run.metrics['val']['n']} images outside the test set" in text
+    assert "The best epoch was selected" not in text
 
 
 def test_the_decision_curves_frame_holds_the_whole_interval(two: Run) -> None:

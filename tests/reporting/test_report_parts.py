@@ -19,14 +19,14 @@ from typer.testing import CliRunner
 from excite.cli.app import app
 from excite.config.train_config import TrainConfig
 from excite.evaluation.predictions import Predictions
-from excite.reporting.curves import TOLERANCE, precision_recall_points, roc_points, thinned
+from excite.reporting.curves import TOLERANCE, precision_recall_points, roc_points, simplify_line
 from excite.reporting.model_card import markdown_text
 from excite.reporting.provenance import command
 from excite.reporting.report import model_card
-from excite.reporting.robustness_table import shift_table
-from excite.reporting.run_charts import kept_epoch, learning_charts
+from excite.reporting.robustness_table import build_robustness_table
+from excite.reporting.run_charts import best_epoch, learning_charts
 from excite.reporting.svg import round_steps
-from excite.reporting.tables import Notes, cell, figure_text, letter, number_text
+from excite.reporting.tables import Notes, cell, letter, metric_text, number_text
 from tests.evaluation.simulated import messy
 from tests.reporting.run_folders import history, write_cross_validation, write_run
 
@@ -53,12 +53,12 @@ def test_the_areas_of_the_curves_are_scikit_learns(seed: int, images: int, level
 def test_thinning_moves_no_point_visibly(seed: int, count: int) -> None:
     random = np.random.default_rng(seed)
     points = np.column_stack([np.sort(random.random(count)), np.sort(random.random(count))])
-    fewer = thinned(points)
+    fewer = simplify_line(points)
     assert (fewer[[0, -1]] == points[[0, -1]]).all()
     assert {tuple(point) for point in fewer} <= {tuple(point) for point in points}
     starts, ways = fewer[:-1], np.diff(fewer, axis=0)
     lengths = np.maximum((ways**2).sum(axis=1), 1e-12)
-    for point in points:  # brute force: the nearest piece of the thinned line
+    for point in points:  # brute force: the nearest piece of the simplify_line line
         along = (((point - starts) * ways).sum(axis=1) / lengths).clip(0, 1)
         nearest = np.hypot(*(point - starts - along[:, None] * ways).T).min()
         assert nearest <= TOLERANCE + 1e-9
@@ -66,7 +66,7 @@ def test_thinning_moves_no_point_visibly(seed: int, count: int) -> None:
 
 def test_a_long_straight_line_becomes_two_points() -> None:
     line = np.linspace(0, 1, 5000)
-    assert len(thinned(np.column_stack([line, line]))) == 2
+    assert len(simplify_line(np.column_stack([line, line]))) == 2
 
 
 @settings(deadline=None)
@@ -79,8 +79,8 @@ def test_ticks_are_few_round_and_inside(low: float, width: float) -> None:
 
 def test_the_kept_epoch_is_the_best_and_of_equal_ones_the_surer() -> None:
     table = history().assign(val_accuracy=[0.5, 0.9, 0.9, 0.9, 0.1], val_loss=[1.0, 0.5, 0.3, 0.4, 0.1])
-    assert kept_epoch(table) == 3
-    assert "kept: epoch 3" in [key.text for key in learning_charts(table)[0].legend]
+    assert best_epoch(table) == 3
+    assert "best epoch: 3" in [key.text for key in learning_charts(table)[0].legend]
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 300])
@@ -99,7 +99,7 @@ def test_learning_is_drawn_also_where_it_went_wrong(epochs: int) -> None:
 
 def test_what_is_not_defined_is_told_with_its_reason() -> None:
     notes = Notes()
-    gone = {"value": None, "reason": "no image is of this class"}
+    gone = {"value": None, "reason": "no image belongs to this class"}
     bare = {"value": 0.5, "low": None, "high": None, "reason": "3 groups are too few"}
     shares = [cell("ppv", gone, notes), cell("auroc", bare, notes), cell("npv", gone, notes)]
     assert [(one.value, one.mark) for one in shares] == [
@@ -108,11 +108,11 @@ def test_what_is_not_defined_is_told_with_its_reason() -> None:
         ("not defined", "a"),
     ]
     assert notes.lines == [
-        ("a", "not defined: no image is of this class"),
+        ("a", "not defined: no image belongs to this class"),
         ("b", "no interval: 3 groups are too few"),
     ]
-    assert figure_text(gone) == "not defined: no image is of this class"
-    assert figure_text(bare) == "0.500 (no interval: 3 groups are too few)"
+    assert metric_text(gone) == "not defined: no image belongs to this class"
+    assert metric_text(bare) == "0.500 (no interval: 3 groups are too few)"
     assert number_text("auroc", None) == "not defined"
     assert [letter(number) for number in (0, 25, 26, 27, 52)] == ["a", "z", "aa", "ab", "ba"]
 
@@ -164,7 +164,7 @@ def test_the_card_is_markdown_that_shows_names_as_they_are(tmp_path: Path) -> No
     assert "<a href" not in page
     assert "<strong>" not in page
     assert page.count("<h1>") == 1
-    for title in ("Intended use", "Data", "Figures", "Calibration", "Limits and risks", "How to load it"):
+    for title in ("Intended use", "Data", "Metrics", "Calibration", "Limits and risks", "How to load it"):
         assert f"<h2>{title}</h2>" in page
     cells = re.findall(r"<td>(.*?)</td>", page)
     for shown in (
@@ -222,25 +222,28 @@ def test_the_card_says_how_disjoint_how_good_and_how_to_load(tmp_path: Path) -> 
     assert "## Operating point" in card
     folds = model_card(write_cross_validation(tmp_path / "folds", repeats=2))
     assert 'excite.Classifier.load("RUN")' in folds
-    assert "holds the mean of all folds' networks" in folds
-    assert "## Labels to look at" in folds
+    assert "contains the ensemble of all folds" in folds
+    assert "## Label candidates" in folds
     assert "mean (corrected interval)" in folds
     assert "Operating point" not in folds
 
 
 def test_shifts_say_which_weights_bear_them_better_and_what_they_are_on_the_mean() -> None:
     def row(name: str, start: float, tuned: float) -> dict[str, object]:
-        figures = {"start": start, "tuned": tuned, "kept": (start + tuned) / 2}
-        return {"shift": name, **{kind: {"accuracy": 1 - v, "log_loss": v} for kind, v in figures.items()}}
+        figures = {"start": start, "tuned": tuned, "final": (start + tuned) / 2}
+        return {
+            "corruption": name,
+            **{kind: {"accuracy": 1 - v, "log_loss": v} for kind, v in figures.items()},
+        }
 
-    rows = [row("as they are", 0.5, 0.3), row("darker", 0.4, 0.6), row("noisy", 0.2, 0.8)]
-    table = shift_table({"share": 0.25, "probe": False, "n": 40, "rows": rows})
-    assert "the weights at the start do better" in table.says
-    assert "as they are, it is the tuned weights" in table.says
-    assert "25% of the tuned and 75% of the start's" in table.says
-    assert table.rows[-1] == ("mean of the shifts", ("70.0 %, 0.300", "30.0 %, 0.700", "50.0 %, 0.500"))
+    rows = [row("clean", 0.5, 0.3), row("darker", 0.4, 0.6), row("noisy", 0.2, 0.8)]
+    table = build_robustness_table({"fraction": 0.25, "probe": False, "n": 40, "rows": rows})
+    assert "the initial weights have the lower mean log loss" in table.summary
+    assert "on the clean images, the fine-tuned weights do." in table.summary
+    assert "The final weights are 25% fine-tuned and 75% initial" in table.summary
+    assert table.rows[-1] == ("mean of the corruptions", ("70.0 %, 0.300", "30.0 %, 0.700", "50.0 %, 0.500"))
     agreed_rows = [rows[0], row("darker", 0.6, 0.4)]
-    agreed = shift_table({"share": 0.0, "probe": True, "n": 40, "rows": agreed_rows})
-    assert "nothing of the tuned, but the start: a probe, fitted anew to validation images too" in agreed.says
-    assert "the tuned weights do better" in agreed.says
-    assert "on the images as they are, too" in agreed.says
+    agreed = build_robustness_table({"fraction": 0.0, "probe": True, "n": 40, "rows": agreed_rows})
+    assert "the final model is the linear probe, refitted on train + val" in agreed.summary
+    assert "the fine-tuned weights have the lower mean log loss" in agreed.summary
+    assert "the fine-tuned weights do, too." in agreed.summary

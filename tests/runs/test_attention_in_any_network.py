@@ -47,7 +47,7 @@ def test_its_attention_comes_out_again(trained: Run) -> None:
     assert remove(model).state_dict().keys() == plain.state_dict().keys()
 
 
-def settled(**options: object) -> tuple[TrainConfig, list[str]]:
+def resolved(**options: object) -> tuple[TrainConfig, list[str]]:
     import pandas as pd
 
     table = pd.DataFrame({"path": ["/x/1.png", "/x/2.png"], "label": ["a", "b"], "width": 32, "height": 32})
@@ -69,15 +69,15 @@ def settled(**options: object) -> tuple[TrainConfig, list[str]]:
 def test_gates_start_at_one_where_trained_weights_would_be_lost(
     options: dict[str, object], identity: bool | None
 ) -> None:
-    assert settled(model="resnet18", **options)[0].identity is identity
+    assert resolved(model="resnet18", **options)[0].identity is identity
 
 
 @pytest.mark.parametrize(
     "options", [{"where": "layer4.*"}, {"stages": "5"}, {"identity": True}, {"placement": "pre"}]
 )
 def test_nothing_is_parsed_and_ignored(options: dict[str, object]) -> None:
-    with pytest.raises(ExciteError, match="there is no attention to place"):
-        settled(model="resnet18", **options)
+    with pytest.raises(ExciteError, match="has no effect without attention"):
+        resolved(model="resnet18", **options)
 
 
 def test_stages_are_numbers(pictures: Path) -> None:

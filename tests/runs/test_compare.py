@@ -15,8 +15,7 @@ import excite
 from excite.cli.app import run as excite_cli
 from excite.errors import ExciteError
 from excite.runs.compare import compare_runs
-
-from ..conftest import make_pictures
+from tests.conftest import make_pictures
 
 
 def table(path: Path, probabilities: np.ndarray, truth: np.ndarray, *, first: int = 0) -> Path:
@@ -87,7 +86,7 @@ def test_what_shares_no_image_is_shown_and_not_compared(
 ) -> None:
     other = table(tmp_path / "other.csv", np.full(10, 0.5), np.arange(10) % 2, first=900)
     (pair,) = compare_runs([two[0], other])["differences"]
-    assert "no image in common" in pair["reason"]
+    assert "share no images" in pair["reason"]
 
 
 def test_the_command_prints_figures_and_differences(

@@ -21,13 +21,12 @@ from excite.errors import ExciteError
 from excite.evaluation.calibration import fit_temperature, logits_of
 from excite.evaluation.predictions import Predictions
 from excite.models.head import head_path
-from excite.pipeline.ensemble_calibration import NEVER_SURE, write_ensemble
+from excite.pipeline.ensemble_calibration import ALWAYS_ABSTAIN, write_ensemble
 from excite.runs.evaluate import evaluate_run
 from excite.runs.label_candidates import write_candidates
 from excite.runs.run import Run
 from excite.system.progress import Display
-
-from ..conftest import make_pictures
+from tests.conftest import make_pictures
 
 QUICK = {"quiet": True, "device": "cpu", "model": "cifar_resnet20", "image_size": 32, "precision": "float32"}
 MISLABELLED = "p3_3.png"
@@ -95,7 +94,7 @@ def test_it_says_the_mean_of_its_members_and_how_far_they_go_apart(
         assert one.disagreement.low == pytest.approx(own[:, number, best].min(), abs=1e-5)
         assert one.disagreement.high == pytest.approx(own[:, number, best].max(), abs=1e-5)
         if np.abs(each[:, number, 0] - 0.5).min() > 1e-4:
-            assert one.disagreement.against == (each[:, number].argmax(axis=1) != best).sum()
+            assert one.disagreement.disagreeing == (each[:, number].argmax(axis=1) != best).sum()
     assert excite.Classifier.load(run.fold(0, 0)).predict(files[0])[0].disagreement is None
 
 
@@ -131,14 +130,14 @@ def test_the_command_shows_disagreement_in_every_format(
     (told,) = json.loads(capsys.readouterr().out)
     assert told["disagreement"] == {
         "members": 3,
-        "against": said.disagreement.against,
+        "disagreeing": said.disagreement.disagreeing,
         "low": pytest.approx(said.disagreement.low),
         "high": pytest.approx(said.disagreement.high),
     }
     assert excite_cli(["predict", str(probed.path), file, "--format", "csv"]) == 0
     (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
-    assert list(row)[-4:] == ["members", "members_against", "members_low", "members_high"]
-    assert (row["members"], row["members_against"]) == ("3", str(said.disagreement.against))
+    assert list(row)[-4:] == ["members", "members_disagreeing", "members_low", "members_high"]
+    assert (row["members"], row["members_disagreeing"]) == ("3", str(said.disagreement.disagreeing))
     assert float(row["members_low"]) == pytest.approx(said.disagreement.low)
     assert excite_cli(["predict", str(probed.path), file]) == 0
     assert (
@@ -152,7 +151,7 @@ def test_its_own_images_are_refused_and_known_again(
     probed: Run, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert excite_cli(["evaluate", str(probed.path)]) == 2
-    assert "is a cross-validation: its own images are measured" in capsys.readouterr().err
+    assert "is a cross-validation: each of its images was evaluated" in capsys.readouterr().err
     for label in "ab":
         place = tmp_path / "new" / label
         place.mkdir(parents=True)
@@ -208,7 +207,7 @@ def test_an_unfinished_cross_validation_gets_one_line(
     assert excite_cli(["predict", str(begun.path), file]) == 1
     told = capsys.readouterr().err
     assert told.count("\n") == 1
-    assert "the training has not finished; go on with excite train --resume --out" in told
+    assert "the training has not finished; continue it with excite train --resume --out" in told
 
 
 def test_a_wish_that_cannot_be_had_leaves_it_never_sure(tmp_path: Path) -> None:
@@ -220,8 +219,8 @@ def test_a_wish_that_cannot_be_had_leaves_it_never_sure(tmp_path: Path) -> None:
     display = Display()
     display.note = notes.append  # type: ignore[method-assign]
     found = write_ensemble(Run(tmp_path), [], wrong, display)
-    assert found["abstain_below"] == NEVER_SURE > 1
-    assert "the ensemble is never sure: no confidence makes 100.0% of the validation" in notes[0]
+    assert found["abstain_below"] == ALWAYS_ABSTAIN > 1
+    assert "would abstain on every image (no confidence makes 100.0% of the validation" in notes[0]
 
 
 def test_a_picture_in_the_wrong_folder_is_the_first_candidate(

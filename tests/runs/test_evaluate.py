@@ -18,10 +18,10 @@ from excite.cli.app import run as excite_cli
 from excite.errors import ExciteError
 from excite.evaluation.evaluate import EvaluationSpec
 from excite.runs.evaluate import evaluate_run
+from excite.runs.evaluation_images import DataOptions
 from excite.runs.run import Run
 from tests.conftest import make_pictures
-
-from .test_audited import scene
+from tests.pipeline.test_prepare_data import scene
 
 QUICK = {"epochs": 2, "batch_size": 8, "quiet": True, "device": "cpu", "model": "cifar_resnet20"}
 
@@ -50,7 +50,7 @@ def test_the_training_answers_what_was_asked(trained: Run) -> None:
         assert row["n"] == len(rows)
         assert row["accuracy"]["value"] == pytest.approx((rows["label"] == rows["predicted"]).mean())
     point = test["operating_point"]  # two equal classes: the first is called positive
-    assert (point["chosen"]["label"], point["chosen"]["wished"], point["chosen"]["level"]) == (
+    assert (point["chosen"]["label"], point["chosen"]["criterion"], point["chosen"]["level"]) == (
         "a",
         "sensitivity",
         0.95,
@@ -73,8 +73,8 @@ def test_the_saved_temperature_makes_validation_likelier_than_none(trained: Run)
 
 def test_other_wishes_can_be_asked_later(trained: Run) -> None:
     spec = EvaluationSpec(positive="b", specificity=0.9, abstain_below=0.6)
-    figures = evaluate_run(trained, spec=spec).figures
-    assert figures["operating_point"]["chosen"]["wished"] == "specificity"
+    figures = evaluate_run(trained, spec=spec).metrics
+    assert figures["operating_point"]["chosen"]["criterion"] == "specificity"
     confidences = trained.predicted("test").confidences
     assert figures["abstention"]["answered"] == (confidences >= 0.6).sum()
     assert "subgroups" not in figures
@@ -84,10 +84,10 @@ def test_a_classifier_that_may_doubt_says_so(trained: Run, tmp_path: Path) -> No
     options = trained.config.to_dict() | {"abstain_below": 0.99, "out": str(tmp_path / "run"), "quiet": True}
     run = excite.train(options.pop("data"), **options)
     said = excite.Classifier.load(run).predict(list(run.predictions["path"]))
-    assert {one.sure for one in said} >= {False}
+    assert {one.abstained for one in said} >= {True}
     for one in said:
-        assert one.sure == (one.probability >= 0.99)
-    assert run.metrics["test"]["abstention"]["answered"] == sum(one.sure for one in said)
+        assert one.abstained == (one.probability < 0.99)
+    assert run.metrics["test"]["abstention"]["answered"] == sum(not one.abstained for one in said)
 
 
 @pytest.fixture
@@ -153,9 +153,9 @@ def test_seen_images_are_named_with_counterpart_and_evidence_and_figures_are_giv
     ]
     predictions = pd.read_csv(tmp_path / "o" / "predictions.csv")
     rest = predictions[~predictions["path"].isin([row["path"] for row in rows])]
-    has_no_hooks = figures["without_seen"]
-    assert (figures["n"], has_no_hooks["n"]) == (13, len(rest))
-    assert has_no_hooks["accuracy"]["value"] == pytest.approx((rest["label"] == rest["predicted"]).mean())
+    unseen = figures["without_seen"]
+    assert (figures["n"], unseen["n"]) == (13, len(rest))
+    assert unseen["accuracy"]["value"] == pytest.approx((rest["label"] == rest["predicted"]).mean())
     for name in seen:
         assert name in said
     assert "without   accuracy" in said
@@ -165,7 +165,7 @@ def test_seen_images_are_named_with_counterpart_and_evidence_and_figures_are_giv
 def test_a_second_evaluation_looks_at_new_images_alone(
     trained: Run, foreign: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluate_run(trained, str(foreign), mapping={"measles": "b"})
+    evaluate_run(trained, str(foreign), options=DataOptions(mapping={"measles": "b"}))
     Image.fromarray(scene(500, 48)).save(foreign / "a" / "new.png")
     looked: list[str] = []
     decode = looks.decode_and_hash
@@ -175,11 +175,11 @@ def test_a_second_evaluation_looks_at_new_images_alone(
         return decode(path, **options)
 
     monkeypatch.setattr(looks, "decode_and_hash", watched)
-    figures = evaluate_run(trained, str(foreign), mapping={"measles": "b"}).figures
+    figures = evaluate_run(trained, str(foreign), options=DataOptions(mapping={"measles": "b"})).metrics
     assert looked == ["new.png"]
     assert (figures["n"], figures["seen_in_training"]) == (14, 3)
     looked.clear()
-    evaluate_run(trained, str(foreign), mapping={"measles": "b"})
+    evaluate_run(trained, str(foreign), options=DataOptions(mapping={"measles": "b"}))
     assert looked == []
 
 
@@ -257,7 +257,7 @@ def test_other_data_has_groups_of_its_own(
 
 
 def test_a_runs_own_images_keep_the_groups_of_its_manifest(patterned: Run) -> None:
-    figures = evaluate_run(patterned).figures
+    figures = evaluate_run(patterned).metrics
     test = patterned.manifest.part("test")
     assert (figures["groups"], figures["grouped_by"]) == (test.table["group"].nunique(), "run")
     assert figures["groups"] < figures["n"]
@@ -302,28 +302,30 @@ def test_all_unknown_classes_are_named_with_the_likeliest_answer(
     (foreign / "a").rename(foreign / "aa")
     assert excite_cli(["evaluate", str(trained.path), str(foreign)]) == 2
     said = capsys.readouterr().err
-    assert "classes 'aa', 'measles' are none of the run's: a, b (say what it is with --map-class aa=a" in said
+    assert "classes 'aa', 'measles' are not classes of the run: a, b (map it with --map-class aa=a" in said
 
 
 def test_copies_of_images_that_are_gone_are_known_by_content_or_from_memory(
     trained: Run, foreign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluate_run(trained, str(foreign), mapping={"measles": "b"})  # the cache now knows its images
+    evaluate_run(
+        trained, str(foreign), options=DataOptions(mapping={"measles": "b"})
+    )  # the cache now knows its images
     moved = tmp_path / "moved"
     shutil.copytree(trained.path, moved)
     manifest = moved / "manifest.csv"
     manifest.write_text(manifest.read_text().replace(str(trained.path.parent), str(tmp_path / "gone")))
-    figures = evaluate_run(Run(moved), str(foreign), mapping={"measles": "b"}).figures
+    figures = evaluate_run(Run(moved), str(foreign), options=DataOptions(mapping={"measles": "b"})).metrics
     assert figures["seen_in_training"] == 3
     monkeypatch.setenv("EXCITE_CACHE", str(tmp_path / "cache"))
-    figures = evaluate_run(Run(moved), str(foreign), mapping={"measles": "b"}).figures
+    figures = evaluate_run(Run(moved), str(foreign), options=DataOptions(mapping={"measles": "b"})).metrics
     assert figures["seen_in_training"] == 1
 
 
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        ([], "class 'measles' is none of the run's: a, b (say what it is with --map-class measles=b"),
+        ([], "class 'measles' is not a class of the run: a, b (map it with --map-class measles=b"),
         (["--map-class", "measels=b"], "did you mean 'measles'?"),
         (["--map-class", "measles=c"], "unknown class 'c'"),
         (["--map-class", "measles"], "is not of the form THEIRS=OURS"),
@@ -382,9 +384,9 @@ def test_anybodys_predictions_are_measured(tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("harm", "says"),
     [
-        (lambda table: table.drop(columns="label"), "columns missing: 'label'"),
+        (lambda table: table.drop(columns="label"), "missing columns: 'label'"),
         (lambda table: table.assign(**{"p:no": 0.9}), "the probabilities sum to"),
-        (lambda table: pd.concat([table, table[:1]]), "0.png is there twice"),
+        (lambda table: pd.concat([table, table[:1]]), "0.png occurs twice"),
         (lambda table: table.assign(label="maybe"), "label 'maybe' has no column 'p:maybe'"),
     ],
 )
@@ -405,17 +407,17 @@ def test_one_image_and_one_class_are_measured_and_what_is_not_defined_says_why(
     assert excite_cli(["evaluate", str(tmp_path / "one.csv")]) == 0
     said = capsys.readouterr().out
     (reasons,) = [line for line in said.splitlines() if line.startswith("not defined (-): ")]
-    assert "no image is of this class" in reasons
-    assert "no image was taken for this class" in reasons
+    assert "no image belongs to this class" in reasons
+    assert "no image is predicted as this class" in reasons
     assert "on 1 image," in said
-    assert "no interval: 1 group is too few to resample; 10 are needed" in said
+    assert "no interval: 1 group is too few; at least 10 are needed" in said
     table = good_table()
     table[table["label"] == "yes"].to_csv(tmp_path / "yes.csv", index=False)
     assert excite_cli(["evaluate", str(tmp_path / "yes.csv"), "--subgroups", "site"]) == 0
     said = capsys.readouterr().out
     reasons = [line for line in said.splitlines() if line.startswith("not defined (-): ")]
-    assert "every image is of this class" in reasons[0]  # of the classes
-    assert "all images are of one class" in reasons[1]  # of the sites
+    assert "every image belongs to this class" in reasons[0]  # of the classes
+    assert "all images belong to one class" in reasons[1]  # of the sites
     assert "nan" not in said
 
 
@@ -431,7 +433,7 @@ def test_an_evaluation_is_not_written_over_a_run(
         for source in ([str(run)], [str(run), *other], [str(run / "predictions.csv")]):
             assert excite_cli(["evaluate", *source, "--out", str(out)]) == 2
             said = capsys.readouterr().err
-            assert "whose files are not written over" in said
+            assert "whose files are never overwritten" in said
             assert f"--out {os.path.relpath(run / 'evaluation')}" in said
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     assert excite_cli(["evaluate", str(run), "--out", str(run / "evaluation")]) == 0
@@ -444,7 +446,7 @@ def test_a_table_of_predictions_is_not_written_over(
     good_table().to_csv(table, index=False)
     before = table.read_bytes()
     assert excite_cli(["evaluate", str(table), "--out", str(tmp_path)]) == 2
-    assert "would be written over" in capsys.readouterr().err
+    assert "would be overwritten" in capsys.readouterr().err
     assert table.read_bytes() == before
 
 
@@ -469,10 +471,14 @@ def test_classes_are_aligned_in_both_unicode_forms(tmp_path: Path) -> None:
     (tmp_path / "new" / "th\u00e9" / "x.png?width=9").touch()
     run = excite.train(tmp_path / "train", out=str(tmp_path / "run"), positive=decomposed, **QUICK)
     assert run.config.positive == composed
-    found = evaluate_run(run, str(tmp_path / "new"), mapping={"the\u0301": "tea"}, out=tmp_path / "out")
+    found = evaluate_run(
+        run, str(tmp_path / "new"), options=DataOptions(mapping={"the\u0301": "tea"}), out=tmp_path / "out"
+    )
     assert found.predictions.classes == (composed, "tea")
-    assert {name: row["n"] for name, row in found.figures["classes"].items()} == {composed: 12, "tea": 12}
-    assert found.figures["operating_point"]["chosen"]["label"] == composed
+    assert {name: row["n"] for name, row in found.metrics["classes"].items()} == {composed: 12, "tea": 12}
+    assert found.metrics["operating_point"]["chosen"]["label"] == composed
     for out in (tmp_path / "new/out", tmp_path / "train/tea/out"):
         with pytest.raises(ExciteError, match="lies inside the data"):
-            evaluate_run(run, str(tmp_path / "new"), mapping={"the\u0301": "tea"}, out=out)
+            evaluate_run(
+                run, str(tmp_path / "new"), options=DataOptions(mapping={"the\u0301": "tea"}), out=out
+            )

@@ -11,14 +11,13 @@ import pytest
 import excite
 from excite.errors import BAD_USAGE, ExciteError
 from excite.runs.environment import environment
-from excite.runs.run import Run, new_run_folder, newest_run, refuse_run_folder
-
-from ..conftest import Command, make_pictures
+from excite.runs.run import Run, create_run_folder, newest_run, refuse_run_folder
+from tests.conftest import Command, make_pictures
 
 
 def begun(folder: Path, data: str, began: int = 0) -> Path:
     """A run that has begun: what a resumed one needs to be found."""
-    run = Run(new_run_folder(folder))
+    run = Run(create_run_folder(folder))
     run.write_json("environment.json", environment("cpu", 1, 1, 0))
     config = run.path / "config.yaml"
     config.write_text(f"data: {data}\nfolds: null\n")
@@ -28,50 +27,50 @@ def begun(folder: Path, data: str, began: int = 0) -> Path:
 
 def test_every_claim_gets_a_folder_of_its_own(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        claimed = list(pool.map(lambda _: new_run_folder(tmp_path / "runs/x"), range(24)))
+        claimed = list(pool.map(lambda _: create_run_folder(tmp_path / "runs/x"), range(24)))
     assert len(set(claimed)) == 24
     assert {path.name for path in claimed} == {"x", *(f"x-{number}" for number in range(2, 25))}
 
 
 def test_an_empty_folder_is_claimed_once(tmp_path: Path) -> None:
     (tmp_path / "mounted").mkdir()
-    assert [new_run_folder(tmp_path / "mounted").name for _ in range(2)] == ["mounted", "mounted-2"]
+    assert [create_run_folder(tmp_path / "mounted").name for _ in range(2)] == ["mounted", "mounted-2"]
 
 
 @pytest.mark.parametrize("left", ["environment.json", "manifest.csv", "audit.json"])
 def test_what_a_killed_run_left_is_not_used_again(tmp_path: Path, left: str) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / left).touch()
-    assert new_run_folder(tmp_path / "x").name == "x-2"
+    assert create_run_folder(tmp_path / "x").name == "x-2"
     assert newest_run(tmp_path / "x").name == "x"
 
 
 def test_other_files_in_a_numbered_folder_are_passed_over(tmp_path: Path) -> None:
-    new_run_folder(tmp_path / "x")
+    create_run_folder(tmp_path / "x")
     (tmp_path / "x-2").mkdir()
     (tmp_path / "x-2" / "notes.txt").touch()
     (tmp_path / "x-3").touch()
-    assert new_run_folder(tmp_path / "x").name == "x-4"
-    with pytest.raises(ExciteError, match="holds files that are no run"):
-        new_run_folder(tmp_path / "x-2")
+    assert create_run_folder(tmp_path / "x").name == "x-4"
+    with pytest.raises(ExciteError, match="contains files that do not belong to a run"):
+        create_run_folder(tmp_path / "x-2")
 
 
 def test_only_a_run_is_kept_from_being_written_over(tmp_path: Path) -> None:
     run = begun(tmp_path / "x", "x")
-    claimed = new_run_folder(tmp_path / "x")
+    claimed = create_run_folder(tmp_path / "x")
     (tmp_path / "config.yaml").touch()  # of a project that the runs lie in
     for out in (run, claimed, run / "checkpoints", run / "repeat-0" / "fold-1" / "figures"):
-        with pytest.raises(ExciteError, match="whose files are not written over"):
+        with pytest.raises(ExciteError, match="whose files are never overwritten"):
             refuse_run_folder(out)
     for out in (tmp_path, tmp_path / "figures", run / "evaluation", run / "other/figures"):
         refuse_run_folder(out)
 
 
 def test_a_run_that_never_began_says_so(tmp_path: Path) -> None:
-    folder = new_run_folder(tmp_path / "x")
-    with pytest.raises(ExciteError, match="was stopped before it began") as caught:
+    folder = create_run_folder(tmp_path / "x")
+    with pytest.raises(ExciteError, match="stopped before the training began") as caught:
         Run.open(folder)
-    assert caught.value.hint == "train again, without --resume"
+    assert caught.value.hint == "train again without --resume"
 
 
 def test_the_run_that_began_last_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,10 +94,10 @@ def test_data_is_the_same_however_it_is_written(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     run = Run(begun(tmp_path / "run", "photos/"))
     for data in ("photos", "photos/", "./photos", str(tmp_path / "photos"), "link", "link/../photos"):
-        assert run.began_with(data)
-    assert not run.began_with("others")
+        assert run.was_trained_on(data)
+    assert not run.was_trained_on("others")
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert run.began_with("../photos")
+    assert run.was_trained_on("../photos")
     assert run.data_path == tmp_path / "photos"
 
 

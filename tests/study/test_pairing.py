@@ -15,14 +15,13 @@ from torch import Tensor
 pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
 
 from excite.config.train_config import TrainConfig
-from excite.pipeline import experiment
+from excite.pipeline import fit
 from excite.study.plan import Plan, parse_arm
 from excite.study.running import worker
 from excite.study.study import begin
 from excite.system.progress import Display
 from excite.training.loop import Trainer
-
-from ..conftest import make_pictures
+from tests.conftest import make_pictures
 
 SMALL = {"block_config": [1, 1], "growth_rate": 4, "init_channels": 4}
 NET = "densenet_bc_40_12"
@@ -73,7 +72,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int, int],
     plan = Plan(base.replace(image_size=32, augment="best"), ARMS, seeds=2, folds=2)
     study = begin(plan, place / "study", None, Display())[0]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "Trainer", Watched)
+        patch.setattr(fit, "Trainer", Watched)
         worker.work(study, device="cpu", threads=1, name="test")
     assert set(found) == {(arm.name, seed, fold) for arm in ARMS for seed, fold in CELLS}
     return found

@@ -12,14 +12,14 @@ from excite.models.catalog import create_model
 from excite.models.summary import summarize
 from excite.runs.derive import architecture_of
 from excite.study.plan import Arm, Plan, arm_config, parse_arm, plan_from_yaml
-from excite.study.presets import READY, preset_plan
+from excite.study.presets import PRESETS, get_preset
 
 
 def test_an_arm_is_a_name_a_network_and_options() -> None:
     assert parse_arm("plain:densenet121") == Arm("plain", {"model": "densenet121", "attention": "none"})
     assert parse_arm("se:timm:resnet50+se").options == {"model": "timm:resnet50", "attention": "se"}
-    arm = parse_arm("r8:resnet50+se,reduction=8,gate=tanh,stages=4,5,lr=1e-3,against=plain")
-    assert arm.against == "plain"
+    arm = parse_arm("r8:resnet50+se,reduction=8,gate=tanh,stages=4,5,lr=1e-3,baseline=plain")
+    assert arm.baseline == "plain"
     config = arm_config(TrainConfig(epochs=3, attention_options={"bias": False}), arm)
     assert config.attention_options == {"bias": False, "reduction": 8, "gate": "tanh"}
     assert (config.stages, config.lr, config.epochs) == ("4,5", 0.001, 3)
@@ -77,7 +77,7 @@ def test_yaml_says_the_same_as_flags(tmp_path: Path) -> None:
     file.write_text(
         "data: photos\nseeds: 3\nfolds: 4\nmetric: accuracy\noptions: {epochs: 7}\narms:\n"
         "  plain: {model: resnet50, attention: none}\n"
-        "  r8: {model: resnet50, attention: se, reduction: 8, strategy: post, against: plain}\n"
+        "  r8: {model: resnet50, attention: se, reduction: 8, placement: post, baseline: plain}\n"
     )
     plan = plan_from_yaml(file)
     assert (plan.base.data, plan.base.epochs, plan.seeds, plan.folds, plan.metric) == (
@@ -89,7 +89,7 @@ def test_yaml_says_the_same_as_flags(tmp_path: Path) -> None:
     )
     assert list(plan.arms) == [
         parse_arm("plain:resnet50"),
-        parse_arm("r8:resnet50+se,reduction=8,strategy=post,against=plain"),
+        parse_arm("r8:resnet50+se,reduction=8,placement=post,baseline=plain"),
     ]
 
 
@@ -114,7 +114,7 @@ def test_a_wrong_yaml_is_named(tmp_path: Path, text: str, message: str) -> None:
 
 def test_ready_plans_are_the_papers_ablations() -> None:
     """Names and figures as in arXiv 1709.01507, tables 10 to 16."""
-    assert [arm.name for arm in preset_plan("reduction").arms("m")] == [
+    assert [arm.name for arm in get_preset("reduction").arms("m")] == [
         "plain",
         "r2",
         "r4",
@@ -122,22 +122,22 @@ def test_ready_plans_are_the_papers_ablations() -> None:
         "r16",
         "r32",
     ]
-    for name, ready in READY.items():
-        arms = {arm.name: arm for arm in ready.arms("some_model")}
-        assert set(ready.reported) <= set(arms), name
+    for name, preset in PRESETS.items():
+        arms = {arm.name: arm for arm in preset.arms("some_model")}
+        assert set(preset.reported) <= set(arms), name
         assert all(
             arm.options["attention"] == "se" for arm in arms.values() if arm.name in ("r2", "tanh", "pre")
         )
-    assert READY["strategy"].reported["identity"].top1 == 22.20
-    assert {arm.name: arm.against for arm in preset_plan("architectures").arms("")}[
+    assert PRESETS["placement"].reported["identity"].top1 == 22.20
+    assert {arm.name: arm.baseline for arm in get_preset("architectures").arms("")}[
         "vgg16_bn+se"
     ] == "vgg16_bn"
     with pytest.raises(ExciteError, match="did you mean 'stages'"):
-        preset_plan("stage")
+        get_preset("stage")
 
 
 def test_the_papers_three_squeezes_differ_in_nothing_but_the_squeeze() -> None:
-    arms = {arm.name: arm for arm in preset_plan("squeeze").arms("cifar_resnet20")}
+    arms = {arm.name: arm for arm in get_preset("squeeze").arms("cifar_resnet20")}
     assert list(arms) == ["plain", "max", "avg", "none"]
     found = {}
     for name, arm in arms.items():

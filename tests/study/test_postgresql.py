@@ -84,7 +84,7 @@ def test_a_restart_in_the_middle_loses_no_cell_and_counts_none_twice(cluster: Cl
         own = Store(cluster.url, patience=30)
         try:
             while True:
-                lease = own.take(STUDY, f"{name} {time.monotonic_ns()}", name, lease=3.0)
+                lease = own.take(STUDY, f"{name} {time.monotonic_ns()}", name, lease_seconds=3.0)
                 if lease is None:
                     counts = own.counts(STUDY)
                     if not counts["waiting"] + counts["running"]:
@@ -92,7 +92,7 @@ def test_a_restart_in_the_middle_loses_no_cell_and_counts_none_twice(cluster: Cl
                     time.sleep(0.05)
                     continue
                 time.sleep(0.03)
-                own.heartbeat(STUDY, lease, lease=3.0)
+                own.heartbeat(STUDY, lease, lease_seconds=3.0)
                 finish(own, lease)
         except BaseException as error:
             errors.append(error)
@@ -125,7 +125,7 @@ def test_the_store_is_the_same_as_in_a_file(cluster: Cluster) -> None:
     assert store.extend(other, {"x": content(epochs=1)}, 2, 2) == 4
     assert store.extend(other, {"x": content(epochs=1)}, 2, 2) == 0
     assert store.images(other) == [("0", "a", "g"), ("1", "a", "g"), ("2", "a", "g")]
-    lost = store.take(other, "a", "w", lease=0.01)
+    lost = store.take(other, "a", "w", lease_seconds=0.01)
     time.sleep(0.1)
     again = store.take(other, "b", "v@here")
     assert lost is not None

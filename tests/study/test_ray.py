@@ -14,11 +14,11 @@ import pytest
 
 pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
 
-from excite.study.store.leases import place_of
+from excite.study.store.leases import location_of
 from excite.study.study import Study
+from tests.conftest import make_pictures
 
-from ..conftest import make_pictures
-from .test_study import begun, trained
+from tests.study.test_study import begun, trained
 
 pytestmark = pytest.mark.slow
 
@@ -113,7 +113,7 @@ print(*(node["NodeID"] for node in ray.nodes()))
     )
     nodes = {f"node {one[:8]}" for one in asked.stdout.split()}
     assert len(nodes) == 2
-    assert {place_of(cell.worker).split(", ")[1] for cell in there.store.cells(there.name)} == nodes
+    assert {location_of(cell.worker).split(", ")[1] for cell in there.store.cells(there.name)} == nodes
     status = subprocess.run(
         [sys.executable, "-m", "excite", "study", "status", str(there.folder)],
         env=environment,
@@ -133,7 +133,7 @@ def test_without_the_token_nobody_is_let_in(cluster: tuple[str, dict[str, str]],
     other = {**environment, "RAY_AUTH_TOKEN_PATH": str(wrong)}
     done = subprocess.run(call, env=other, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 1
-    assert "the cluster cannot be joined" in done.stderr
+    assert "cannot join the cluster" in done.stderr
     assert study.store.counts(study.name)["waiting"] == 2
 
 

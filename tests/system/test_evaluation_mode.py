@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSource
-from excite.inference.features import features_of
+from excite.data.sources import PixelSubset
+from excite.inference.features import extract_features
 from excite.inference.optimized import optimize_for_inference
 from excite.inference.predict import predict_logits
 from excite.insertion.gate_statistics import measure_gates
@@ -81,16 +81,16 @@ def test_a_model_in_evaluation_mode_with_a_part_in_training_keeps_both() -> None
     assert not model.training
 
 
-def pixels(images: int = 3) -> PixelSource:
-    return PixelSource(np.random.default_rng(0).integers(0, 256, (images, 8, 8, 3), dtype=np.uint8))
+def pixels(images: int = 3) -> PixelSubset:
+    return PixelSubset(np.random.default_rng(0).integers(0, 256, (images, 8, 8, 3), dtype=np.uint8))
 
 
 CPU = torch.device("cpu")
 HOW = Preprocessing(image_size=8)
 HELPERS: dict[str, Callable[[nn.Module], Any]] = {
     "predict_logits": lambda model: predict_logits(model, pixels(), HOW, device=CPU),
-    "features_of": lambda model: features_of(model, pixels(), HOW, device=CPU),
-    "answering": lambda model: optimize_for_inference(model, torch.zeros(1, 3, 8, 8)),
+    "extract_features": lambda model: extract_features(model, pixels(), HOW, device=CPU),
+    "optimize_for_inference": lambda model: optimize_for_inference(model, torch.zeros(1, 3, 8, 8)),
 }
 
 
@@ -107,7 +107,7 @@ def test_helpers_give_every_part_its_mode_back(name: str, fails: bool) -> None:
     assert modes(model) == before
 
 
-@pytest.mark.parametrize("name", ["predict_logits", "features_of"])
+@pytest.mark.parametrize("name", ["predict_logits", "extract_features"])
 def test_the_mode_comes_back_when_the_copy_for_inference_cannot_be_made(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +115,7 @@ def test_the_mode_comes_back_when_the_copy_for_inference_cannot_be_made(
         raise RuntimeError("no memory left")
 
     monkeypatch.setattr("excite.inference.predict.MIN_IMAGES_FOR_COPY", 1)
-    monkeypatch.setattr("excite.inference.predict.answering", fail)
+    monkeypatch.setattr("excite.inference.predict.optimize_for_inference", fail)
     model = frozen()
     before = modes(model)
     with pytest.raises(RuntimeError, match="no memory left"):

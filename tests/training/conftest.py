@@ -14,10 +14,11 @@ from excite.config.train_config import TrainConfig
 from excite.data.augmentation import PRESETS
 from excite.data.batches import TrainingBatches
 from excite.data.preprocessing import Preprocessing
-from excite.data.sources import PixelSource
+from excite.data.sources import PixelSubset
 from excite.system.progress import Display
 from excite.system.world import World
-from excite.training.loop import Trainer, Validation
+from excite.training.loop import Trainer
+from excite.training.validation import Validation
 
 SIZE, CLASSES = 8, 3
 
@@ -58,11 +59,11 @@ def make_trainer(
     model: nn.Module,
     *,
     augment: str = "best",
-    here: World | None = None,
+    world: World | None = None,
     display: Display | None = None,
     **options: Any,
 ) -> Trainer:
-    settled = {
+    resolved = {
         "lr": 0.01,
         "weight_decay": 0.05,
         "layer_decay": 1.0,
@@ -70,29 +71,29 @@ def make_trainer(
         "device": "cpu",
         "batch_size": 8,
     }
-    config = TrainConfig().replace(**(settled | {"epochs": 3, "augment": augment} | options))
-    here = here or World()
+    config = TrainConfig().replace(**(resolved | {"epochs": 3, "augment": augment} | options))
+    world = world or World()
     pixels, targets = problem()
     preprocessing = Preprocessing(SIZE)
     batches = TrainingBatches(
-        PixelSource(pixels),
+        PixelSubset(pixels),
         targets,
         classes=CLASSES,
         preprocessing=preprocessing,
         batch_size=config.batch_size,
         augmentation=PRESETS[augment],
         seed=config.seed,
-        parts=here.size * config.accumulation_steps,
+        parts=world.size * config.accumulation_steps,
     )
     held_back, held_targets = problem(30, seed=1)
     return Trainer(
         model,
         batches,
-        Validation(PixelSource(held_back), held_targets, preprocessing),
+        Validation(PixelSubset(held_back), held_targets, preprocessing),
         config,
         folder=folder,
         device=torch.device("cpu"),
-        here=here,
+        world=world,
         display=display or Display(),
     )
 

@@ -90,7 +90,7 @@ def test_a_changed_bit_anywhere_is_noticed_and_the_one_before_is_taken(tmp_path:
     sound = (tmp_path / LAST).read_bytes()
     for place in range(len(sound)):  # header, hash, facts and tensors
         damage(tmp_path / LAST, place)
-        with pytest.warns(UserWarning, match=r"last.safetensors: damaged checkpoint passed over"):
+        with pytest.warns(UserWarning, match=r"last.safetensors: damaged checkpoint skipped"):
             loaded = load_checkpoint(tmp_path)
         assert loaded is not None
         assert loaded[1] == {"epoch": 1}
@@ -102,7 +102,7 @@ def test_a_changed_bit_anywhere_is_noticed_and_the_one_before_is_taken(tmp_path:
 def test_a_checkpoint_cut_short_is_passed_over(tmp_path: Path, length: int) -> None:
     save_two(tmp_path)
     (tmp_path / LAST).write_bytes((tmp_path / LAST).read_bytes()[:length])
-    with pytest.warns(UserWarning, match="passed over"):
+    with pytest.warns(UserWarning, match="checkpoint skipped"):
         loaded = load_checkpoint(tmp_path)
     assert loaded is not None
     assert loaded[1] == {"epoch": 1}
@@ -111,7 +111,7 @@ def test_a_checkpoint_cut_short_is_passed_over(tmp_path: Path, length: int) -> N
 def test_a_file_that_is_no_checkpoint_is_passed_over(tmp_path: Path) -> None:
     save_two(tmp_path)
     save_tensors(tmp_path / LAST, tensors_of(5))  # sound safetensors without facts
-    with pytest.warns(UserWarning, match="passed over"):
+    with pytest.warns(UserWarning, match="checkpoint skipped"):
         loaded = load_checkpoint(tmp_path)
     assert loaded is not None
     assert loaded[1] == {"epoch": 1}
@@ -122,7 +122,7 @@ def test_where_both_are_damaged_nothing_is_made_up(tmp_path: Path) -> None:
     damage(tmp_path / LAST)
     damage(tmp_path / PREVIOUS)
     with (
-        pytest.warns(UserWarning, match="passed over"),
+        pytest.warns(UserWarning, match="checkpoint skipped"),
         pytest.raises(ExciteError, match=r"every checkpoint is damaged .*--resume"),
     ):
         load_checkpoint(tmp_path)

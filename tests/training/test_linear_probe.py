@@ -64,7 +64,7 @@ def test_held_out_predictions_know_nothing_of_their_patient() -> None:
 def test_shares_weigh_images_as_if_they_were_there_so_often() -> None:
     features, targets, groups = clustered(40, 2)
     shares = 1.0 + (targets == 1) * 2
-    probe = fit_probe(features, targets, groups, classes=2, shares=shares)
+    probe = fit_probe(features, targets, groups, classes=2, sample_weights=shares)
     scaler = StandardScaler().fit(features)
     repeated = np.repeat(np.arange(len(targets)), shares.astype(int))
     model = LogisticRegression(C=probe.strength, tol=1e-8, max_iter=10_000)

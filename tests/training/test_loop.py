@@ -16,8 +16,7 @@ from excite.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from excite.errors import INTERRUPTED, TERMINATED, ExciteError
 from excite.system.progress import Display, Status
 from excite.training.loop import BEST
-
-from .conftest import full_net, make_trainer, plain_net, problem, same, weights_of
+from tests.training.conftest import full_net, make_trainer, plain_net, problem, same, weights_of
 
 
 class SignalAfter(Display):
@@ -36,7 +35,7 @@ class SignalAfter(Display):
 
 def test_sgd_without_augmentation_is_the_textbook_loop(tmp_path: Path) -> None:
     """Written out by hand: normalize, cross-entropy, clip, SGD with momentum, warm-up and cosine."""
-    options = {"optimizer": "sgd", "momentum": 0.9, "lr": 0.1, "clip": 0.5, "warmup": 0.25}
+    options = {"optimizer": "sgd", "momentum": 0.9, "lr": 0.1, "grad_clip": 0.5, "warmup": 0.25}
     trainer = make_trainer(tmp_path, plain_net(), augment="none", epochs=2, channels_last=False, **options)
     trainer.run()
 
@@ -97,7 +96,7 @@ def test_a_damaged_last_checkpoint_costs_an_epoch_and_no_exactness(tmp_path: Pat
     last = tmp_path / "cut" / "last.safetensors"
     last.write_bytes(last.read_bytes()[:-7] + b"damaged")
     again = make_trainer(tmp_path / "cut", full_net())
-    with pytest.warns(UserWarning, match="damaged checkpoint passed over"):
+    with pytest.warns(UserWarning, match="damaged checkpoint skipped"):
         assert again.resume()
     assert (again.state.counters.epoch, again.state.counters.step) == (2, 0)
     again.run()
@@ -115,13 +114,14 @@ def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
 
 
 def test_global_random_state_has_no_say(tmp_path: Path) -> None:
-    results = []
+    results, state = [], np.random.get_state()
     for name in ("a", "b"):
         trainer = make_trainer(tmp_path / name, full_net(), epochs=1)
         np.random.seed(len(results))
         torch.manual_seed(len(results))
         trainer.run()
         results.append(weights_of(trainer))
+    np.random.set_state(state)
     assert same(*results)
 
 
@@ -180,13 +180,13 @@ def test_patience_ends_a_training_that_gets_no_better(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, plain_net(), epochs=50, patience=2, lr=0.0)
     counters = trainer.run()
     assert (counters.epoch, counters.best_epoch) == (3, 1)
-    assert counters.finished == "no better epoch in 2"
+    assert counters.finished == "no improvement in 2 epochs"
 
 
 def test_a_time_budget_ends_the_training_with_its_schedule_run_down(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, plain_net(), epochs=10_000, time_budget=0.02)
     counters = trainer.run()
-    assert counters.finished == "time budget spent"
+    assert counters.finished == "the time budget is used up"
     assert counters.seconds >= 1.2
     assert counters.epoch < 10_000
     assert counters.history[-1]["lr"] < 0.01 * counters.history[len(counters.history) // 3]["lr"]

@@ -18,7 +18,7 @@ import pandas as pd
 
 from excite.audit.duplicates.aligned_copies import aligned_copy_pairs
 from excite.audit.duplicates.find import StageProgress, key_of, recalled, remember
-from excite.audit.duplicates.looks import SMALLEST, Look, remembered_looks, versions
+from excite.audit.duplicates.fingerprints import SMALLEST, Fingerprint, cached_fingerprints, versions
 from excite.audit.duplicates.pair import Pair
 from excite.audit.duplicates.same_picture import BLANK_CONFIDENCE, near_pairs
 from excite.config.pixel_limit import MAX_PIXELS
@@ -60,8 +60,8 @@ def find_cross_pairs(
     Args:
         known: checked images; their files are read only where the cache holds no look at them.
         images: checked images. One that is identical with a known one is in that pair alone.
-        near_duplicates: look for the same photo too (pass 3), not only for the same picture (pass 2).
-        cache: remember looks and pairs here.
+        near_duplicates: search for the same photo too (pass 3), not only for the same picture (pass 2).
+        cache: remember fingerprints and pairs here.
         progress: called with the name of a stage, gives what to call with (done, in all).
     """
     progress = progress or (lambda stage: None)
@@ -102,8 +102,8 @@ class _Search:
         self._table = pd.concat([known.table, images.table], ignore_index=True)
         self._known_photos, self._range = known.photo_codes(), known.intensity_range
 
-        def looks(manifest: Manifest, stage: str) -> list[Look | None]:
-            return remembered_looks(
+        def fingerprints(manifest: Manifest, stage: str) -> list[Fingerprint | None]:
+            return cached_fingerprints(
                 manifest,
                 near_duplicates=near_duplicates,
                 max_pixels=max_pixels,
@@ -111,15 +111,17 @@ class _Search:
                 progress=progress(stage),
             )
 
-        self._looks = looks(known, "looking at training images") + looks(images, "looking at images")
-        self.missing = sum(look is None for look in self._looks[: self._split])
+        self._fingerprints = fingerprints(known, "looking at training images") + fingerprints(
+            images, "looking at images"
+        )
+        self.missing = sum(fingerprint is None for fingerprint in self._fingerprints[: self._split])
 
     def pairs(self) -> list[Pair]:
         same = self._identical()
         rows = self._distinct({pair.b for pair in same})
-        looks = [look for row in rows if (look := self._looks[row]) is not None]
+        fingerprints = [fingerprint for row in rows if (fingerprint := self._fingerprints[row]) is not None]
         known = sum(row < self._split for row in rows)
-        found = [] if known in (0, len(rows)) else self._alike(looks, rows, known)
+        found = [] if known in (0, len(rows)) else self._alike(fingerprints, rows, known)
         named = [replace(pair, a=rows[pair.a], b=rows[pair.b]) for pair in found]
         return sorted(same + named, key=lambda pair: (pair.b, -pair.confidence, pair.a))
 
@@ -128,15 +130,17 @@ class _Search:
         files: dict[str, int] = {}
         pixels: dict[bytes, int] = {}
         pairs = []
-        for row, (sha256, look) in enumerate(zip(self._table["sha256"], self._looks, strict=True)):
-            content = b"" if look is None else look.thumbnail.pixels_hash
+        for row, (sha256, fingerprint) in enumerate(
+            zip(self._table["sha256"], self._fingerprints, strict=True)
+        ):
+            content = b"" if fingerprint is None else fingerprint.thumbnail.pixels_hash
             if row < self._split:
                 files.setdefault(sha256, row)
                 pixels.setdefault(content, row)
             elif sha256 in files:
                 pairs.append(Pair(files[sha256], row, "identical file", "same SHA-256", 1.0))
-            elif look is not None and content in pixels:
-                blank = look.thumbnail.blank
+            elif fingerprint is not None and content in pixels:
+                blank = fingerprint.thumbnail.blank
                 evidence = "every pixel equal after decoding" + (", but blank" if blank else "")
                 confidence = BLANK_CONFIDENCE if blank else 1.0
                 pairs.append(Pair(pixels[content], row, "identical pixels", evidence, confidence))
@@ -147,22 +151,22 @@ class _Search:
         short = self._table[["width", "height"]].min(axis=1).to_numpy()
         seen: set[bytes] = set()
         rows = []
-        for row, look in enumerate(self._looks):
-            if look is None or short[row] < SMALLEST or row in identical:
+        for row, fingerprint in enumerate(self._fingerprints):
+            if fingerprint is None or short[row] < SMALLEST or row in identical:
                 continue
-            if row >= self._split or look.thumbnail.pixels_hash not in seen:
+            if row >= self._split or fingerprint.thumbnail.pixels_hash not in seen:
                 rows.append(row)
-            seen.add(look.thumbnail.pixels_hash)
+            seen.add(fingerprint.thumbnail.pixels_hash)
         return rows
 
-    def _alike(self, looks: Sequence[Look], rows: Sequence[int], known: int) -> list[Pair]:
-        """Pairs of the first ``known`` looks with the others, which are no copies of each other's pixels."""
-        thumbnails = [look.thumbnail for look in looks]
-        found = near_pairs(thumbnails, range(len(looks)), known)
+    def _alike(self, fingerprints: Sequence[Fingerprint], rows: Sequence[int], known: int) -> list[Pair]:
+        """Pairs of the first ``known`` images with the others; no two have identical pixels."""
+        thumbnails = [fingerprint.thumbnail for fingerprint in fingerprints]
+        found = near_pairs(thumbnails, range(len(fingerprints)), known)
         small = [place for place, one in enumerate(thumbnails) if not (one.blank or one.fine)]
         stage = self._progress("comparing small images")
         found += _further(aligned_copy_pairs(thumbnails, small, stage, known), found)
-        features = [look.features for look in looks if look.features is not None]
+        features = [fingerprint.features for fingerprint in fingerprints if fingerprint.features is not None]
         if self._near_duplicates:
             found += _further(self._same_photo(features, rows[:known], found), found)
         return found

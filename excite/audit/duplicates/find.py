@@ -10,9 +10,9 @@ from dataclasses import astuple, replace
 from pathlib import Path
 
 from excite.audit.duplicates.aligned_copies import aligned_copy_pairs
+from excite.audit.duplicates.fingerprints import SMALLEST, compute_fingerprints, versions
 from excite.audit.duplicates.grouping import Grouping as Grouping
-from excite.audit.duplicates.grouping import link as link
-from excite.audit.duplicates.looks import SMALLEST, look_at, versions
+from excite.audit.duplicates.grouping import group_images as group_images
 from excite.audit.duplicates.pair import KINDS, Pair
 from excite.audit.duplicates.same_picture import identical_pairs, near_pairs
 from excite.config.pixel_limit import MAX_PIXELS
@@ -41,7 +41,7 @@ def find_pairs(
 
     Args:
         manifest: one that ``check_files`` has filled.
-        photos: look for the same photo too (pass 3), not only for the same picture (pass 2).
+        near_duplicates: search for the same photo too (pass 3), not only for the same picture (pass 2).
         cache: remember the pairs here; while no picture changes they are not looked for again.
         progress: called with the name of a stage, gives what to call with (done, in all).
 
@@ -62,13 +62,13 @@ def find_pairs(
 
 def _found(manifest: Manifest, near_duplicates: bool, max_pixels: int, progress: StageProgress) -> list[Pair]:
     table = manifest.table
-    looks = look_at(
+    fingerprints = compute_fingerprints(
         manifest,
         near_duplicates=near_duplicates,
         max_pixels=max_pixels,
         progress=progress("looking at images"),
     )
-    thumbnails = [look.thumbnail for look in looks]
+    thumbnails = [fingerprint.thumbnail for fingerprint in fingerprints]
     same = identical_pairs(table["sha256"].tolist(), thumbnails)
     repeated = {pair.b for pair in same}
     short = table[["width", "height"]].min(axis=1).to_numpy()
@@ -84,8 +84,8 @@ def _found(manifest: Manifest, near_duplicates: bool, max_pixels: int, progress:
 
         number = {row: place for place, row in enumerate(distinct)}
         sure = [(number[pair.a], number[pair.b]) for pair in near if pair.confidence >= SURE_CONFIDENCE]
-        features = [looks[row].features for row in distinct]
-        looks.clear()
+        features = [fingerprints[row].features for row in distinct]
+        fingerprints.clear()
         seen = photo_pairs([one for one in features if one is not None], sure, progress("comparing photos"))
         already = {(pair.a, pair.b) for pair in near}
         named = [replace(pair, a=distinct[pair.a], b=distinct[pair.b]) for pair in seen]

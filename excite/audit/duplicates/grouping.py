@@ -56,7 +56,7 @@ def needed(smaller: int, images: int, weak: int) -> float:
     return BITS_FOR_ONE + math.log2(smaller) + math.log2(1 + weak / (images - weak))
 
 
-def link(
+def group_images(
     n: int,
     pairs: Sequence[Pair],
     *,

@@ -12,8 +12,8 @@ from excite.cli.options import takes_config
 from excite.cli.output import print_line, print_table
 from excite.cli.study.options import (
     STUDY,
-    AgainstOption,
     ArmOption,
+    BaselineOption,
     FolderArgument,
     JobsOption,
     JsonOption,
@@ -41,7 +41,7 @@ def _need_libraries() -> None:
 def add_to(app: typer.Typer) -> None:
     verbs = typer.Typer(
         callback=_need_libraries,
-        help="Compare networks as it should be done: paired over seeds and folds, with a verdict.",
+        help="Compare networks over seeds and folds, with a paired test.",
         no_args_is_help=True,
         rich_markup_mode="rich",
     )
@@ -50,7 +50,7 @@ def add_to(app: typer.Typer) -> None:
         epilog="Examples: [bold]excite study run digits --arm plain:densenet_bc_40_12 "
         "--arm se:densenet_bc_40_12+se --epochs 10[/bold] · "
         "[bold]excite study run photos --plan reduction --model resnet50 --folds 5[/bold]",
-    )(takes_config(*NOT_HERE)(run))
+    )(takes_config(without=NOT_HERE)(run))
     verbs.command("status")(status)
     verbs.command("resume")(resume)
     verbs.command("add", epilog="Example: [bold]excite study add studies/digits --seeds 10[/bold]")(add)
@@ -67,7 +67,7 @@ def resume(
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps or auto.")] = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Go on with a study: train what is left and what has failed. Several may do so at once."""
+    """Continue a study: train the cells that are left or have failed. Several processes may do so at once."""
     from excite.study.running.orchestrate import Resources
     from excite.study.study import Study
 
@@ -77,14 +77,14 @@ def resume(
 def status(
     folder: FolderArgument,
     metric: MetricOption = None,
-    against: AgainstOption = None,
+    against: BaselineOption = None,
     store: StoreOption = None,
     every_cell: Annotated[
-        bool, typer.Option("--cells", help="Also each cell: its state, its time, who was at it.")
+        bool, typer.Option("--cells", help="Also list each cell: its state, its time, its worker.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Where a study stands, who is at it, and what it says so far."""
+    """Show the progress, the workers, and the results of a study so far."""
     from excite.study.results.analysis import analyze
     from excite.study.running import status_tables
     from excite.study.study import Study
@@ -115,11 +115,13 @@ def add(
     arm: ArmOption = None,
     seeds: Annotated[
         int | None,
-        typer.Option("--seeds", min=1, help="Seeds in all, those before counted.", rich_help_panel=STUDY),
+        typer.Option(
+            "--seeds", min=1, help="Total number of seeds, including those of before.", rich_help_panel=STUDY
+        ),
     ] = None,
     store: StoreOption = None,
 ) -> None:
-    """Add arms or seeds to a study, while it runs or later; what is trained stays."""
+    """Add arms or seeds to a study, also while it runs; finished cells are kept."""
     from excite.study.plan import parse_arm
     from excite.study.study import Study
     from excite.study.study import add as add_cells
@@ -127,7 +129,7 @@ def add(
 
     if not arm and seeds is None:
         raise ExciteError(
-            "say what to add", hint="--arm NAME:MODEL+ATTENTION, or --seeds 10", exit_code=BAD_USAGE
+            "nothing to add", hint="--arm NAME:MODEL+ATTENTION, or --seeds 10", exit_code=BAD_USAGE
         )
     study = Study.open(folder, store)
     new = add_cells(study, [parse_arm(text) for text in arm or []], seeds or 1, ConsoleDisplay())
@@ -138,16 +140,16 @@ def add(
 def export(
     folder: FolderArgument,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder to write to; default: the study's.")
+        Path | None, typer.Option("--out", help="Output folder. Default: the folder of the study.")
     ] = None,
     metric: MetricOption = None,
-    against: AgainstOption = None,
+    against: BaselineOption = None,
     predictions: Annotated[
-        bool, typer.Option("--predictions", help="Also what each cell said of each image, as CSV.")
+        bool, typer.Option("--predictions", help="Also write the predictions of each cell, as CSV.")
     ] = False,
     store: StoreOption = None,
 ) -> None:
-    """Write study.html, study.md, cells.csv and comparisons.csv of what is done so far."""
+    """Write study.html, study.md, cells.csv, and comparisons.csv with the results so far."""
     from excite.study.results.report import write_predictions, write_study
     from excite.study.study import Study
 
@@ -155,7 +157,7 @@ def export(
     _check(study, metric, against)
     place = out or study.folder
     refuse_inside_data(place, study.folder / "manifest.csv", study.images.table["path"])
-    analysis = write_study(study, place, metric=metric, reference=against)
+    analysis = write_study(study, place, metric=metric, baseline=against)
     if predictions:
         write_predictions(analysis, place)
     for name in ("study.html", "study.md", "cells.csv", "comparisons.csv"):

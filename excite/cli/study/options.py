@@ -1,4 +1,4 @@
-"""Options that several verbs of excite study share."""
+"""Options that several commands of excite study share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ StoreOption = Annotated[
     str | None,
     typer.Option(
         "--store",
-        help="Database of the cells, such as postgresql://host/studies; default: a file in the folder.",
+        help="Database of the cells, such as postgresql://host/studies. Default: a file in the folder.",
         rich_help_panel=STUDY,
         show_default=False,
     ),
@@ -32,7 +32,10 @@ StoreOption = Annotated[
 JobsOption = Annotated[
     int | None,
     typer.Option(
-        "--jobs", min=1, help="Cells at once; default: as fit cores and memory.", rich_help_panel=STUDY
+        "--jobs",
+        min=1,
+        help="Number of cells to train at the same time. Default: as many as cores and memory allow.",
+        rich_help_panel=STUDY,
     ),
 ]
 RayOption = Annotated[
@@ -46,7 +49,7 @@ LeaseOption = Annotated[
     typer.Option(
         "--lease",
         min=0.5,
-        help="Seconds after which a cell is taken from a worker that is not heard of.",
+        help="Seconds without a heartbeat after which another worker takes over a cell.",
         rich_help_panel=STUDY,
     ),
 ]
@@ -54,11 +57,11 @@ MetricOption = Annotated[
     str | None,
     typer.Option(
         "--metric",
-        help="Figure that the verdict is about; default: balanced_accuracy.",
+        help="Metric to compare. Default: balanced_accuracy.",
         rich_help_panel=STUDY,
     ),
 ]
-AgainstOption = Annotated[
-    str | None, typer.Option("--baseline", help="Arm to compare all others with.", show_default=False)
+BaselineOption = Annotated[
+    str | None, typer.Option("--baseline", help="Arm that all others are compared with.", show_default=False)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=STUDY)]

@@ -1,4 +1,4 @@
-"""What excite study prints: arms, verdicts, what they rest on."""
+"""Printed results of a study: arms, comparisons, and their evidence."""
 
 from __future__ import annotations
 

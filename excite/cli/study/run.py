@@ -35,21 +35,25 @@ def run(
         str | None,
         typer.Option(
             "--plan",
-            help="The paper's own comparison: reduction, squeeze, gate, stages, strategy or architectures.",
+            help="A comparison of the SE paper: reduction, squeeze, gate, stages, placement, or "
+            "architectures.",
             rich_help_panel=STUDY,
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", help="The plan in a YAML file.", rich_help_panel=STUDY)
+        Path | None, typer.Option("--config", help="YAML file with a plan.", rich_help_panel=STUDY)
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option("--seeds", min=1, help="Trainings of each arm; default: 5.", rich_help_panel=STUDY),
+        typer.Option("--seeds", min=1, help="Number of seeds per arm. Default: 5.", rich_help_panel=STUDY),
     ] = None,
     folds: Annotated[
         int | None,
         typer.Option(
-            "--folds", min=2, help="Cross-validate: so many trainings for each seed.", rich_help_panel=STUDY
+            "--folds",
+            min=2,
+            help="Number of folds of a cross-validation, for each seed.",
+            rich_help_panel=STUDY,
         ),
     ] = None,
     metric: MetricOption = None,
@@ -62,24 +66,29 @@ def run(
         typer.Option(
             "--std",
             min=1e-9,
-            help="What differences vary by from cell to cell, for the statement of power before the start.",
+            help="Standard deviation of the differences between cells, for the estimate of statistical "
+            "power.",
             rich_help_panel=STUDY,
             show_default=False,
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder; default: studies/NAME of the data.", rich_help_panel=STUDY),
+        typer.Option(
+            "--out",
+            help="Folder of the study. Default: studies/NAME, with the name of the data.",
+            rich_help_panel=STUDY,
+        ),
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Say what it would take, and train nothing.", rich_help_panel=STUDY),
+        typer.Option("--dry-run", help="Print the estimated cost and train nothing.", rich_help_panel=STUDY),
     ] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
-            help="As for excite train; holds for all arms.",
+            help="As for excite train; applies to all arms.",
             metavar="NAME=VALUE",
             rich_help_panel=RUN,
         ),
@@ -87,10 +96,10 @@ def run(
     as_json: JsonOption = False,
     given: dict[str, Any],
 ) -> None:
-    """Train several networks on the same images with the same seeds, and say whether one is better.
+    """Train several networks on the same images with the same seeds, and test whether one is better.
 
-    Options of training, such as --epochs, hold for all arms. A study that was interrupted is gone on with by
-    the same command, or by excite study resume; nothing is trained twice.
+    Options of training, such as --epochs, apply to all arms. The same command, or excite study resume,
+    continues an interrupted study; nothing is trained twice.
     """
     from excite.study.plan import METRIC, Plan, parse_arm, plan_from_yaml
     from excite.system.progress import ConsoleDisplay
@@ -103,9 +112,9 @@ def run(
         base = apply_override(base, setting)
     if not base.data:
         hint = "excite study run --help"
-        raise ExciteError("name the data: a folder, a CSV or 'digits'", hint=hint, exit_code=BAD_USAGE)
+        raise ExciteError("no data given: name a folder, a CSV, or 'digits'", hint=hint, exit_code=BAD_USAGE)
     if sum(one is not None for one in (plan, config, arm or None)) > 1:
-        raise ExciteError("--arm, --plan and --config each say the arms: give one", exit_code=BAD_USAGE)
+        raise ExciteError("--arm, --plan and --config are mutually exclusive", exit_code=BAD_USAGE)
     from excite.study.running.orchestrate import Resources, preset_arms, start
 
     display = ConsoleDisplay()

@@ -13,7 +13,7 @@ BLOCK = 1 << 15  # numbers in a piece of rows: a thread's share, small enough to
 
 
 def means(x: Tensor) -> Tensor:
-    """As ``passes.means``."""
+    """As ``reference.means``."""
     parts, shape = _shape(x)
     ones = x.new_empty((len(x), parts, x.shape[2]), dtype=torch.float32)
     run(norm_loops.means.address, [*shape, *_map(x), ones.data_ptr()], numbers=x.numel())
@@ -21,7 +21,7 @@ def means(x: Tensor) -> Tensor:
 
 
 def sums(x: Tensor, k: Tensor) -> Tensor:
-    """As ``passes.sums``."""
+    """As ``reference.sums``."""
     parts, shape = _shape(x)
     both = x.new_empty((2, len(x), parts, x.shape[2]), dtype=torch.float32)
     run(norm_loops.sums.address, [*shape, *_map(x), k.data_ptr(), *_halves(both)], numbers=x.numel())
@@ -29,14 +29,14 @@ def sums(x: Tensor, k: Tensor) -> Tensor:
 
 
 def scale(x: Tensor, a: Tensor, b: Tensor, shortcut: Tensor | None, relu: bool, out: Tensor) -> None:
-    """As ``passes.scale``."""
+    """As ``reference.scale``."""
     _, shape = _shape(x)
     given = [*shape, *_map(x), *_at(a, b), _step(a), *_map(shortcut), *_map(out), int(relu)]
     run(norm_loops.scale.address, given, numbers=x.numel())
 
 
 def squeeze_excite(x: Tensor, of: Excitation, shortcut: Tensor | None, relu: bool, out: Tensor) -> None:
-    """As ``passes.squeeze_excite``."""
+    """As ``reference.squeeze_excite``."""
     _, p, c = x.shape
     hidden, threads = len(of.b1), threads_for(x.numel())
     room = x.new_empty((threads + 2) * c + 2 * threads * hidden, dtype=torch.float32)
@@ -62,7 +62,7 @@ def gradient_sums(
     into: Tensor | None = None,
     scaled: bool = False,
 ) -> Tensor:
-    """As ``passes.gradient_sums``."""
+    """As ``reference.gradient_sums``."""
     parts, shape = _shape(x)
     if not relu:
         mode = norm_loops.ALL
@@ -79,14 +79,14 @@ def gradient_sums(
 def gradient(
     dy: Tensor, x: Tensor, a: Tensor, b: Tensor, p: Tensor, q: Tensor, *, relu: bool, out: Tensor
 ) -> None:
-    """As ``passes.gradient``."""
+    """As ``reference.gradient``."""
     _, shape = _shape(x)
     given = [*shape, *_map(dy), *_map(x), *_map(out), *_at(a, b, p, q), _step(a), _step(p), int(relu)]
     run(norm_loops.gradient.address, given, numbers=x.numel())
 
 
 def product(x: Tensor, w: Tensor, out: Tensor) -> Tensor:
-    """As ``passes.product``."""
+    """As ``reference.product``."""
     if x.dtype == torch.float32 and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         # oneDNN's product, which PyTorch keeps for compiled code: MKL's, behind torch.mm, runs on AMD at half
         # the speed in float32 (Zen 5: 108 and 244 GFLOP/s a core).

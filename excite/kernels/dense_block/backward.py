@@ -23,7 +23,7 @@ class Layer(NamedTuple):
 
 
 def spatial_backward(
-    layer: Any, of: Layer, d_new: Tensor, backend: ModuleType, scratch: Workspace
+    layer: Any, of: Layer, d_new: Tensor, backend: ModuleType, workspace: Workspace
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     """From the gradient of the new maps (N, k, H, W): that of the 3x3 convolution's input, pieces of rows
     (1, M, width), the sums (2, 1, width) that the second norm makes of it, and the gradient of the
@@ -33,12 +33,12 @@ def spatial_backward(
     d_active = []
     d_weight = torch.zeros_like(conv.weight, dtype=torch.float32)
     sums = torch.zeros((2, 1, of.z.shape[2]), device=of.z.device)
-    many = scratch.images(of.z.shape[2])
-    for dy, z in zip(d_new.split(many), of.z.split(many * scratch.pixels, 1), strict=True):
-        [active] = scratch.like(z, 1)
+    many = workspace.images(of.z.shape[2])
+    for dy, z in zip(d_new.split(many), of.z.split(many * workspace.pixels, 1), strict=True):
+        [active] = workspace.like(z, 1)
         backend.scale(z, norm.a, norm.b, None, True, active)
         dx, d_piece, _ = torch.ops.aten.convolution_backward(
-            dy, scratch.image(active), weight, None, conv.stride, conv.padding, conv.dilation,
+            dy, workspace.image(active), weight, None, conv.stride, conv.padding, conv.dilation,
             False, [0, 0], conv.groups, wanted,
         )  # fmt: skip
         d_active.append(flat(dx.contiguous(memory_format=torch.channels_last)))
@@ -57,7 +57,7 @@ def bottleneck_backward(
     asked: Tensor,
     through: Tensor | None,
     backend: ModuleType,
-    scratch: Workspace,
+    workspace: Workspace,
 ) -> tuple[Tensor, ...]:
     """Gradients of norm1, conv1 and norm2; what the inputs x (1, M, c) are asked is added to ``asked``, and
     what comes through their statistics to ``through``."""
@@ -75,13 +75,17 @@ def bottleneck_backward(
         d_weight, learns = torch.zeros_like(weight, dtype=torch.float32), layer.conv1.weight.requires_grad
         a_piece_of_it = torch.empty_like(weight)
         sums = torch.zeros((2, 1, x.shape[2]), device=x.device)
-        pieces = [dy for rows in d_active for dy in rows.split(scratch.fitting(x.shape[2], rows.shape[1]), 1)]
+        pieces = [
+            dy
+            for rows in d_active
+            for dy in rows.split(workspace.rows_in_cache(x.shape[2], rows.shape[1]), 1)
+        ]
         sizes = [dy.shape[1] for dy in pieces]
         others = (rows.split(sizes, 1) for rows in (x, asked, of.z))
         for dy, x_piece, asked_piece, z in zip(pieces, *others, strict=True):
             # One piece of dL/dz, of the normalized inputs again and of their gradients, all in cache.
-            normalized, d_normalized = scratch.like(x_piece, 2)
-            [dz] = scratch.like(z, 1, after=2)
+            normalized, d_normalized = workspace.like(x_piece, 2)
+            [dz] = workspace.like(z, 1, after=2)
             backend.gradient(dy, z, second.a, second.b, p, q, relu=True, out=dz)
             if learns:
                 backend.scale(x_piece, first.a, first.b, None, True, normalized)
@@ -109,7 +113,9 @@ def tail_backward(
     return d_before, [next(found) if one.requires_grad else None for one in parameters]
 
 
-def gathered(backend: ModuleType, asked: Tensor, maps: Tensor, through: Tensor, place: slice) -> Tensor:
+def feature_gradients(
+    backend: ModuleType, asked: Tensor, maps: Tensor, through: Tensor, place: slice
+) -> Tensor:
     """The gradient of the maps (N, C, H, W) in ``place``: asked + p + q x."""
     out = torch.empty_like(maps[:, place], memory_format=torch.channels_last)
     p, q = through[..., place]

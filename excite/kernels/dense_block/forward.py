@@ -31,13 +31,13 @@ from torch import Tensor, nn
 from excite.kernels.dense_block.backward import (
     Layer,
     bottleneck_backward,
-    gathered,
+    feature_gradients,
     spatial_backward,
     tail_backward,
 )
-from excite.kernels.dense_block.inference import NormCoefficients, answer
+from excite.kernels.dense_block.inference import PreparedLayers, answer
 from excite.kernels.dense_block.workspace import (
-    Measure,
+    ChannelStatistics,
     Norm,
     Workspace,
     flat,
@@ -46,10 +46,10 @@ from excite.kernels.dense_block.workspace import (
     norm_coefficients,
 )
 from excite.kernels.dispatch import has_no_hooks, select_backend, select_matmul_backend
-from excite.kernels.norm_gate import is_bare
+from excite.kernels.norm_gate import has_plain_parameters
 
 
-def dense_block(x: Tensor, layers: Sequence[Any], numbers: NormCoefficients | None = None) -> Tensor | None:
+def dense_block(x: Tensor, layers: Sequence[Any], numbers: PreparedLayers | None = None) -> Tensor | None:
     """(N, C, H, W) -> (N, C + layers x k, H, W), channels-last; None where no kernel takes it.
 
     Args:
@@ -84,7 +84,8 @@ def _supports(layer: Any) -> bool:
     norms, convolutions = (layer.norm1, layer.norm2), (layer.conv1, layer.conv2)
     return (
         all(
-            type(norm) is nn.BatchNorm2d and is_bare(norm) and norm.running_mean is not None for norm in norms
+            type(norm) is nn.BatchNorm2d and has_plain_parameters(norm) and norm.running_mean is not None
+            for norm in norms
         )
         and is_convolution(layer.conv1, 1)
         and is_convolution(layer.conv2, 3)
@@ -109,13 +110,13 @@ def _forward(x: Tensor, layers: Sequence[Any], backend: ModuleType) -> tuple[Ten
     out = torch.empty((n, total, h, w), dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     buffer, training = flat(out), layers[0].norm1.training
     statistics = torch.zeros((2, 1, total), device=x.device)
-    scratch = Workspace(out)
+    workspace = Workspace(out)
     kept = []
 
     def put(new: Iterable[Tensor], place: slice) -> None:
         """Write new maps into some channels of the buffer, a few images at a time, and measure them."""
         measure = (
-            Measure(backend) if training and place.stop < total else None
+            ChannelStatistics(backend) if training and place.stop < total else None
         )  # the last are seen by no layer
         first = 0
         for images in new:
@@ -130,9 +131,9 @@ def _forward(x: Tensor, layers: Sequence[Any], backend: ModuleType) -> tuple[Ten
     put([x], slice(0, c))
     for layer in layers:
         first = norm_coefficients(layer.norm1, statistics[..., :c], buffer.shape[1])
-        z, measured = _bottleneck(buffer[..., :c], first, layer, backend, scratch, measure=training)
+        z, measured = _bottleneck(buffer[..., :c], first, layer, backend, workspace, measure=training)
         second = norm_coefficients(layer.norm2, measured, z.shape[1])
-        new: Iterable[Tensor] = _spatial(layer, z, second, backend, scratch)
+        new: Iterable[Tensor] = _spatial(layer, z, second, backend, workspace)
         tail = None
         if layer.attention is not None or (layer.drop_rate and layer.training):
             before = torch.cat(list(new)).requires_grad_()
@@ -145,30 +146,32 @@ def _forward(x: Tensor, layers: Sequence[Any], backend: ModuleType) -> tuple[Ten
     return out, kept
 
 
-def _spatial(layer: Any, z: Tensor, norm: Norm, backend: ModuleType, scratch: Workspace) -> Iterator[Tensor]:
+def _spatial(
+    layer: Any, z: Tensor, norm: Norm, backend: ModuleType, workspace: Workspace
+) -> Iterator[Tensor]:
     """The 3x3 convolution of ReLU(norm(z)), a few images at a time: (n, k, H, W)."""
     weight = layer.conv2.weight.to(z.dtype)
-    for rows in z.split(scratch.images(z.shape[2]) * scratch.pixels, 1):
-        [active] = scratch.like(rows, 1)
+    for rows in z.split(workspace.images(z.shape[2]) * workspace.pixels, 1):
+        [active] = workspace.like(rows, 1)
         backend.scale(rows, norm.a, norm.b, None, True, active)
-        yield F.conv2d(scratch.image(active), weight, padding=layer.conv2.padding)
+        yield F.conv2d(workspace.image(active), weight, padding=layer.conv2.padding)
 
 
 def _bottleneck(
-    x: Tensor, norm: Norm, layer: Any, backend: ModuleType, scratch: Workspace, measure: bool
+    x: Tensor, norm: Norm, layer: Any, backend: ModuleType, workspace: Workspace, measure: bool
 ) -> tuple[Tensor, Tensor | None]:
     """The 1x1 convolution of ReLU(norm(x)), rows (1, M, c) -> (1, M, width); and where asked for its mean and
     variance, (2, 1, width)."""
     weight = layer.conv1.weight.flatten(1).to(x.dtype)
     if products := select_matmul_backend(backend):
         k = layer.norm2.running_mean.float()
-        z, sums = products.normalized_product(x[0], norm.a[0], norm.b[0], weight, k)
+        z, sums = products.normalized_matmul(x[0], norm.a[0], norm.b[0], weight, k)
         return z[None], moments(sums[:, None], k, len(z)) if measure else None
     z = x.new_empty(1, x.shape[1], len(weight))
-    many = scratch.fitting(x.shape[2])
-    measured = Measure(backend) if measure else None
+    many = workspace.rows_in_cache(x.shape[2])
+    measured = ChannelStatistics(backend) if measure else None
     for x_piece, z_piece in zip(x.split(many, 1), z.split(many, 1), strict=True):
-        [normalized] = scratch.like(x_piece, 1)
+        [normalized] = workspace.like(x_piece, 1)
         backend.scale(x_piece, norm.a, norm.b, None, True, normalized)
         product = backend.product(normalized[0], weight, z_piece[0])
         if product.data_ptr() != z_piece.data_ptr():
@@ -212,24 +215,26 @@ class _DenseBlock(torch.autograd.Function):
         # What every map's consumers ask of it, and (p, q) of what comes through its statistics.
         asked = torch.empty_like(out).copy_(d_out)
         through = torch.zeros((2, 1, total), device=out.device)
-        scratch = Workspace(out)
+        workspace = Workspace(out)
         found: list[Tensor | None] = []
         c = total
         for layer, of in zip(reversed(layers), reversed(kept), strict=True):
             place = slice(c - layer.conv2.out_channels, c)
             c = place.start
-            d_new = gathered(backend, asked, out, through, place)
+            d_new = feature_gradients(backend, asked, out, through, place)
             d_tail: list[Tensor | None] = []
             if of.tail is not None:
                 before, after = of.tail
                 d_new, d_tail = tail_backward(layer, before, after, d_new)
-            d_active, sums2, d_weight2 = spatial_backward(layer, of, d_new, backend, scratch)
+            d_active, sums2, d_weight2 = spatial_backward(layer, of, d_new, backend, workspace)
             below = through[..., :c] if layer.norm1.training else None
             d_bottleneck = bottleneck_backward(
-                layer, of, buffer[..., :c], d_active, sums2, flat(asked)[..., :c], below, backend, scratch
+                layer, of, buffer[..., :c], d_active, sums2, flat(asked)[..., :c], below, backend, workspace
             )
             found = [*d_bottleneck, d_weight2, *d_tail, *found]
-        d_in = gathered(backend, asked, out, through, slice(0, c)) if ctx.needs_input_grad[0] else None
+        d_in = (
+            feature_gradients(backend, asked, out, through, slice(0, c)) if ctx.needs_input_grad[0] else None
+        )
         given = [
             None if g is None or not one.requires_grad else g.view(one.shape).to(one.dtype)
             for g, one in zip(found, parameters, strict=True)

@@ -16,7 +16,7 @@ from excite.kernels.dense_block.workspace import Workspace, flat, norm_coefficie
 from excite.kernels.prepacked import RELU, PrepackedConv, PrepackedLinear
 
 
-class _Ready(NamedTuple):
+class _Prepacked(NamedTuple):
     """A layer's first norm as a and b, (1, c), its 1x1 convolution with the second norm and ReLU in it, the
     3x3 convolution, and attention if there is any."""
 
@@ -27,10 +27,10 @@ class _Ready(NamedTuple):
     attention: nn.Module | None
 
 
-NormCoefficients = list[_Ready]
+PreparedLayers = list[_Prepacked]
 
 
-def answer(x: Tensor, layers: Sequence[Any], backend: ModuleType, numbers: NormCoefficients) -> Tensor:
+def answer(x: Tensor, layers: Sequence[Any], backend: ModuleType, numbers: PreparedLayers) -> Tensor:
     """(N, C, H, W) -> (N, C + layers x k, H, W), with running statistics and without gradients.
 
     ``numbers`` are those of the layers; where there are none yet, they are added.
@@ -59,7 +59,7 @@ def answer(x: Tensor, layers: Sequence[Any], backend: ModuleType, numbers: NormC
     return out
 
 
-def _ready(layer: Any) -> _Ready:
+def _ready(layer: Any) -> _Prepacked:
     first, second = norm_coefficients(layer.norm1, None, 0), norm_coefficients(layer.norm2, None, 0)
     product = PrepackedLinear(layer.conv1.weight.flatten(1) * second.a.t(), second.b[0], RELU)
-    return _Ready(first.a, first.b, product, PrepackedConv(layer.conv2), layer.attention)
+    return _Prepacked(first.a, first.b, product, PrepackedConv(layer.conv2), layer.attention)

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from excite.kernels.gpu import passes
 
-PARTS = 264  # programs of the gradient: two for each multiprocessor of an H100 or H200
+MATMUL_PARTS = 264  # programs of the gradient: two for each multiprocessor of an H100 or H200
 WIDEST = 256  # most outputs whose weights the gradient holds in a tile
 
 
 @triton.jit(do_not_specialize=["m"])
-def _product(  # type: ignore[no-untyped-def]
+def _matmul(  # type: ignore[no-untyped-def]
     x, a, b, w, k, z, sums, m, c, j, x_row, w_row, z_row,
     wide: tl.constexpr, tile_m: tl.constexpr, tile_j: tl.constexpr, tile_c: tl.constexpr,
 ):  # fmt: skip
@@ -60,7 +60,7 @@ def _product(  # type: ignore[no-untyped-def]
 
 
 @triton.jit(do_not_specialize=["m", "piece"])
-def _product_gradient(  # type: ignore[no-untyped-def]
+def _matmul_gradient(  # type: ignore[no-untyped-def]
     dz, x, a, b, w, k, into, dw, sums, m, c, j, piece, d_row, x_row, w_row, i_row,
     wide: tl.constexpr, tile_m: tl.constexpr, tile_j: tl.constexpr, tile_c: tl.constexpr,
 ):  # fmt: skip
@@ -117,13 +117,13 @@ def _wide(x: Tensor) -> bool:
     return x.dtype == torch.float32 or not x.is_cuda
 
 
-def _hopper(x: Tensor) -> bool:
+def _is_hopper(x: Tensor) -> bool:
     """Whether operands of a product are read from shared memory, which leaves registers for a wider tile."""
     return x.is_cuda and torch.cuda.get_device_capability(x.device)[0] == 9
 
 
-def normalized_product(x: Tensor, a: Tensor, b: Tensor, w: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-    """As ``product.normalized_product``."""
+def normalized_matmul(x: Tensor, a: Tensor, b: Tensor, w: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    """As ``reference.normalized_matmul``."""
     (m, c), j = x.shape, len(w)
     tile_m, tile_c, warps = (64, 32, 4) if x.dtype == torch.float32 else (128, 64, 8)
     tile_j = min(128, max(16, triton.next_power_of_2(j)))
@@ -131,7 +131,7 @@ def normalized_product(x: Tensor, a: Tensor, b: Tensor, w: Tensor, k: Tensor) ->
     z = torch.empty(m, j, dtype=x.dtype, device=x.device)
     partial = torch.empty(2, tiles, j, device=x.device)
     passes.launch(
-        _product, (tiles * triton.cdiv(j, tile_j),), x, a, b, w, k, z, partial, m, c, j,
+        _matmul, (tiles * triton.cdiv(j, tile_j),), x, a, b, w, k, z, partial, m, c, j,
         x.stride(0), w.stride(0), z.stride(0),
         wide=_wide(x), tile_m=tile_m, tile_j=tile_j, tile_c=tile_c, num_warps=warps,
     )  # fmt: skip
@@ -141,26 +141,26 @@ def normalized_product(x: Tensor, a: Tensor, b: Tensor, w: Tensor, k: Tensor) ->
 def matmul_gradient(
     dz: Tensor, x: Tensor, a: Tensor, b: Tensor, w: Tensor, k: Tensor, into: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """As ``product.matmul_gradient``."""
+    """As ``reference.matmul_gradient``."""
     if x.dtype == torch.float32 or len(w) > WIDEST:
-        return _in_passes(dz, x, a, b, w, k, into)
+        return _matmul_gradient_in_passes(dz, x, a, b, w, k, into)
     (m, c), j = x.shape, len(w)
     tile_j = max(16, triton.next_power_of_2(j))
-    tile_m, tile_c = 64, 64 if tile_j <= 128 and _hopper(x) else 32  # more would not fit the registers
+    tile_m, tile_c = 64, 64 if tile_j <= 128 and _is_hopper(x) else 32  # more would not fit the registers
     across, tiles = triton.cdiv(c, tile_c), triton.cdiv(m, tile_m)
-    piece = triton.cdiv(tiles, min(triton.cdiv(PARTS, across), tiles)) * tile_m
+    piece = triton.cdiv(tiles, min(triton.cdiv(MATMUL_PARTS, across), tiles)) * tile_m
     parts = triton.cdiv(m, piece)
     dw = torch.empty(parts, j, c, device=x.device)
     partial = torch.empty(2, parts, c, device=x.device)
     passes.launch(
-        _product_gradient, (across * parts,), dz, x, a, b, w, k, into, dw, partial, m, c, j, piece,
+        _matmul_gradient, (across * parts,), dz, x, a, b, w, k, into, dw, partial, m, c, j, piece,
         dz.stride(0), x.stride(0), w.stride(0), into.stride(0),
         wide=_wide(x), tile_m=tile_m, tile_j=tile_j, tile_c=tile_c, num_warps=8,
     )  # fmt: skip
     return dw.sum(0), partial.sum(1)
 
 
-def _in_passes(
+def _matmul_gradient_in_passes(
     dz: Tensor, x: Tensor, a: Tensor, b: Tensor, w: Tensor, k: Tensor, into: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The same by PyTorch's products with passes around them, where both products do not fit one tile."""

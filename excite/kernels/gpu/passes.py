@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from excite.kernels.reference import Excitation, excited
+from excite.kernels.reference import Excitation, excitation_gates
 
 PROGRAMS = 1056  # eight for each multiprocessor of an H100 or H200
 TILE = 2048  # numbers of a tile: at four warps, 16 a thread
@@ -165,7 +165,7 @@ def _strides(x: Tensor) -> tuple[int, int]:
     return x.stride(0), x.stride(1)
 
 
-def _each(a: Tensor) -> int:
+def _image_stride(a: Tensor) -> int:
     """From image to image of coefficients (N, C); none where they are the same for all, (1, C)."""
     return a.stride(0) if len(a) > 1 else 0
 
@@ -184,33 +184,33 @@ def _parts(x: Tensor, tile_p: int, tile_c: int) -> tuple[int, int]:
     return piece, triton.cdiv(p, piece)
 
 
-def _partial(x: Tensor, parts: int) -> Tensor:
+def _empty_partial(x: Tensor, parts: int) -> Tensor:
     return torch.empty(2, len(x), parts, x.shape[2], device=x.device)
 
 
-def _added(partial: Tensor) -> Tensor:
+def _add_partial(partial: Tensor) -> Tensor:
     """(2, N, parts, C) -> (2, N, C)."""
     return partial.sum(2) if partial.shape[2] > 1 else partial[:, :, 0]
 
 
 def means(x: Tensor) -> Tensor:
-    """As ``passes.means``: PyTorch's own reduction reads the map once."""
+    """As ``reference.means``: PyTorch's own reduction reads the map once."""
     return x.mean(1, dtype=torch.float32)
 
 
 def sums(x: Tensor, k: Tensor) -> Tensor:
-    """As ``passes.sums``."""
+    """As ``reference.sums``."""
     tile = _tile(x)
     piece, parts = _parts(x, **tile)
     n, p, c = x.shape
-    partial = _partial(x, parts)
+    partial = _empty_partial(x, parts)
     grid = n * parts, triton.cdiv(c, tile["tile_c"])
     launch(_sums, grid, x, k.contiguous(), partial, p, c, *_strides(x), piece, parts, **tile)
-    return _added(partial)
+    return _add_partial(partial)
 
 
 def scale(x: Tensor, a: Tensor, b: Tensor, shortcut: Tensor | None, relu: bool, out: Tensor) -> None:
-    """As ``passes.scale``."""
+    """As ``reference.scale``."""
     tile = _tile(x)
     n, p, c = x.shape
     a, b = a.contiguous(), b.contiguous()
@@ -218,14 +218,14 @@ def scale(x: Tensor, a: Tensor, b: Tensor, shortcut: Tensor | None, relu: bool, 
     other = x if shortcut is None else shortcut
     launch(
         _scale, (n * tiles, triton.cdiv(c, tile["tile_c"])), x, a, b, other, out, p, c, tiles,
-        *_strides(x), _each(a), _each(b), *_strides(other), *_strides(out),
+        *_strides(x), _image_stride(a), _image_stride(b), *_strides(other), *_strides(out),
         add=shortcut is not None, relu=relu, **tile,
     )  # fmt: skip
 
 
 def squeeze_excite(x: Tensor, of: Excitation, shortcut: Tensor | None, relu: bool, out: Tensor) -> None:
-    """As ``passes.squeeze_excite``."""
-    s = excited(means(x), of)
+    """As ``reference.squeeze_excite``."""
+    s = excitation_gates(means(x), of)
     scale(x, s, torch.zeros_like(s), shortcut, relu, out)
 
 
@@ -241,40 +241,40 @@ def gradient_sums(
     into: Tensor | None = None,
     scaled: bool = False,
 ) -> Tensor:
-    """As ``passes.gradient_sums``."""
+    """As ``reference.gradient_sums``."""
     tile = _tile(x)
     piece, parts = _parts(x, **tile)
     n, p, c = x.shape
-    partial = _partial(x, parts)
+    partial = _empty_partial(x, parts)
     a, b = a.contiguous(), b.contiguous()
     shown = x if y is None else y
     target = x if into is None else into
     launch(
         _gradient_sums, (n * parts, triton.cdiv(c, tile["tile_c"])),
         dy, x, k.contiguous(), a, b, shown, target, partial, p, c, piece, parts,
-        *_strides(dy), *_strides(x), _each(a), _each(b), *_strides(shown), *_strides(target),
+        *_strides(dy), *_strides(x), _image_stride(a), _image_stride(b), *_strides(shown), *_strides(target),
         relu=relu, given=y is not None, put=into is not None, scaled=scaled, **tile,
     )  # fmt: skip
-    return _added(partial)
+    return _add_partial(partial)
 
 
 def gradient(
     dy: Tensor, x: Tensor, a: Tensor, b: Tensor, p: Tensor, q: Tensor, *, relu: bool, out: Tensor
 ) -> None:
-    """As ``passes.gradient``."""
+    """As ``reference.gradient``."""
     tile = _tile(x)
     n, rows, c = x.shape
     a, b, p, q = a.contiguous(), b.contiguous(), p.contiguous(), q.contiguous()
     tiles = triton.cdiv(rows, tile["tile_p"])
     launch(
         _gradient, (n * tiles, triton.cdiv(c, tile["tile_c"])), dy, x, a, b, p, q, out, rows, c, tiles,
-        *_strides(dy), *_strides(x), _each(a), _each(b), _each(p), _each(q), *_strides(out),
+        *_strides(dy), *_strides(x), *map(_image_stride, (a, b, p, q)), *_strides(out),
         relu=relu, **tile,
     )  # fmt: skip
 
 
 def product(x: Tensor, w: Tensor, out: Tensor) -> Tensor:
-    """As ``passes.product``."""
+    """As ``reference.product``."""
     return torch.mm(x, w.t(), out=out)
 
 

@@ -1,4 +1,4 @@
-"""What a study can say: each arm with its spread, each pair with its difference and its p."""
+"""The analysis of a study: each arm with its variation, each pair of arms with its difference and p value."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from excite.study.results.estimates import (
 )
 from excite.study.study import Study
 
-SAME_IMAGES, NEW_SPLITS = "the same images in each seed", "other splits in each seed"
+SAME_IMAGES, NEW_SPLITS = "the same images for each seed", "a new split for each seed"
 
 
 @dataclass(frozen=True)
 class ArmFigures:
-    """An arm over its cells.
+    """The metrics of an arm over its cells.
 
     Args:
-        cells: how many of them are finished, of ``planned``.
-        deviation: of the figure between seeds; None for fewer than two.
-        memory: the most bytes that a cell's process takes, median over the cells.
+        cells: number of finished cells, of ``planned``.
+        deviation: standard deviation of the metric between seeds; None for fewer than two seeds.
+        memory: peak memory of the process of a cell in bytes, the median over the cells.
     """
 
     name: str
-    against: str | None
+    baseline: str | None
     cells: int
     planned: int
     estimate: Estimate | None
@@ -52,17 +52,20 @@ class ArmFigures:
 
 @dataclass(frozen=True)
 class Comparison:
-    """An arm minus the one that it is compared with, over the cells that both have.
+    """An arm minus its baseline, over the cells that both have.
 
     Args:
-        holm: p, adjusted for the number of comparisons.
-        level: the level that Holm's procedure compares p with.
-        corrected: by the corrected resampled t, whatever the verdict goes by.
-        bootstrap: groups alone drawn anew; the trainings are taken as they are.
-        more_seeds: how many more would show a difference of this size 8 times of 10; None: no number would.
-        smallest: difference that so many seeds and groups could show 8 times of 10; infinite: none that is
-            possible.
-        units: pairs of cells; ``n`` and ``groups`` of images behind them.
+        first, second: names of the baseline and of the arm.
+        estimate: the estimate that decides the verdict.
+        corrected: the estimate by the corrected resampled t-test.
+        bootstrap: resamples groups only, with the trainings fixed.
+        units: number of pairs of cells.
+        seeds, n, groups: number of seeds, test images and groups.
+        holm: p value, adjusted for the number of comparisons.
+        level: level that Holm's procedure compares p with.
+        more_seeds: number of further seeds that detect a difference of this size with 80 % power; None: no
+            number does.
+        smallest: difference that the study detects with 80 % power; infinite: no possible difference.
     """
 
     first: str
@@ -80,13 +83,13 @@ class Comparison:
     smallest: float | None = None
 
     @property
-    def shown(self) -> bool:
+    def significant(self) -> bool:
         return self.holm is not None and self.holm < 1 - LEVEL
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """All that a study says so far."""
+    """The results of a study so far."""
 
     metric: str
     arms: Sequence[ArmFigures]
@@ -97,12 +100,12 @@ class Analysis:
     planned: int
 
 
-def analyze(study: Study, metric: str | None = None, reference: str | None = None) -> Analysis:
+def analyze(study: Study, metric: str | None = None, baseline: str | None = None) -> Analysis:
     """Read the finished cells of a study and compare its arms.
 
     Args:
-        metric: of ``plan.METRICS``; None: the plan's own.
-        reference: the arm to compare all others with; None: as the plan says.
+        metric: name in ``plan.METRICS``; None: the metric of the plan.
+        baseline: the arm to compare all others with; None: as in the plan.
     """
     metric = metric or study.document["metric"]
     cells = read_cells(study)
@@ -113,17 +116,15 @@ def analyze(study: Study, metric: str | None = None, reference: str | None = Non
     figures = [_arm(name, arms[name], cells, planned[name], metric, folded) for name in arms]
     first = next(iter(arms))
     pairs = [
-        (against, name)
-        for name, arm in arms.items()
-        if (against := reference or arm["against"] or first) != name
+        (other, name) for name, arm in arms.items() if (other := baseline or arm["baseline"] or first) != name
     ]
-    found = [
+    comparisons = [
         comparison
         for one, two in pairs
-        if (comparison := _compare(cells, one, two, metric, folded, len(pairs))) is not None
+        if (comparison := compare_arms(cells, one, two, metric, folded, len(pairs))) is not None
     ]
     design = SAME_IMAGES if same_images(predictions_by_seed(cells, folded)) else NEW_SPLITS
-    return Analysis(metric, figures, holm(found), cells, design, counts["done"], sum(counts.values()))
+    return Analysis(metric, figures, holm(comparisons), cells, design, counts["done"], sum(counts.values()))
 
 
 def read_cells(study: Study) -> list[Cell]:
@@ -136,16 +137,18 @@ def read_cells(study: Study) -> list[Cell]:
     groups = np.array([group for _, _, group in table], dtype=object)
     cells = []
     for row in study.store.results(study.name):
-        numbers, said = _array(row.images), _array(row.probabilities)
-        told = Predictions(targets[numbers], said, classes, groups[numbers], tuple(paths[numbers]))
-        cells.append(Cell(row.arm, row.seed, row.fold, row.result, told))
+        numbers, probabilities = _array(row.images), _array(row.probabilities)
+        predictions = Predictions(
+            targets[numbers], probabilities, classes, groups[numbers], tuple(paths[numbers])
+        )
+        cells.append(Cell(row.arm, row.seed, row.fold, row.result, predictions))
     return cells
 
 
 def holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The comparisons with p adjusted for their number (Holm 1979), each with its level.
+    """The comparisons with p values adjusted for their number (Holm 1979), each with its level.
 
-    Those of which nothing can be said yet count among them: they may still be.
+    Comparisons without a p value count, too, as they may get one later.
     """
     count = len(comparisons)
     order = sorted(
@@ -176,7 +179,7 @@ def _arm(
         values = []
     return ArmFigures(
         name,
-        arm["against"],
+        arm["baseline"],
         len(own),
         planned,
         estimate,
@@ -187,9 +190,10 @@ def _arm(
     )
 
 
-def _compare(
+def compare_arms(
     cells: Sequence[Cell], one: str, two: str, metric: str, folded: bool, count: int
 ) -> Comparison | None:
+    """An arm minus another one, over the cells that both have finished; None without such cells."""
     first = {cell.unit: cell for cell in cells if cell.arm == one}
     second = {cell.unit: cell for cell in cells if cell.arm == two}
     units = sorted(set(first) & set(second))
@@ -229,17 +233,17 @@ def _compare(
 
 
 def _stacked(cells: Sequence[Cell]) -> Predictions:
-    """All cells as one table: an image that several seeds test is a group of its own kind."""
+    """The predictions of all cells as one table; all predictions of an image belong to one group."""
     parts = [cell.predictions for cell in cells]
     groups = np.concatenate([_named_groups(part) for part in parts])
     paths = tuple(f"{cell.seed} {path}" for cell in cells for path in cell.predictions.paths or ())
     targets = np.concatenate([part.targets for part in parts])
-    said = np.concatenate([part.probabilities for part in parts])
-    return Predictions(targets, said, parts[0].classes, groups, paths)
+    probabilities = np.concatenate([part.probabilities for part in parts])
+    return Predictions(targets, probabilities, parts[0].classes, groups, paths)
 
 
 def _named_groups(part: Predictions) -> np.ndarray:
-    """(N,) the group of each image, or where it has none its path."""
+    """(N,) the group of each image, or its path if it has none."""
     assert part.paths is not None
     if part.groups is None:
         return np.array([f"image {path}" for path in part.paths], dtype=object)

@@ -1,4 +1,4 @@
-"""The drawings of a study: a forest of differences, learning curves with bands, every cell as a point."""
+"""The charts of a study: differences (forest plot), learning curves, and the metric of every cell."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WIDTH, ROW, SIDE, TOP, BOTTOM = 380, 44, 18, 6, 44  # units, as in reporting.svg
 
 
 def forest_chart(analysis: Analysis) -> Chart | None:
-    """Each difference with its interval; those that are shown are filled."""
+    """Forest plot: each difference with its interval; significant ones are filled."""
     known = [
         one for one in analysis.comparisons if one.estimate.low is not None and one.estimate.high is not None
     ]
@@ -62,13 +62,13 @@ def forest_chart(analysis: Analysis) -> Chart | None:
             one.estimate.high,
             one.estimate.p,
             one.holm,
-            "yes" if one.shown else "no",
+            "yes" if one.significant else "no",
         )
         for one in known
     ]
-    columns = ["arm", "against", "difference", "low", "high", "p", "holm_p", "shown"]
+    columns = ["arm", "baseline", "difference", "low", "high", "p", "holm_p", "significant"]
     drawing = framed("forest", title, told, WIDTH, height, parts)
-    notes = ["A filled dot is a difference that is shown (Holm's p under 0.05), a ring one that is not."]
+    notes = ["Filled dots are significant differences (Holm's p < 0.05), rings are not significant."]
     return Chart("forest", title, drawing, columns, rows, (), notes)
 
 
@@ -81,7 +81,7 @@ def _row(one: Comparison, top: float, across: object, metric: str) -> list[Marku
     start, end = (across(possible(value, metric)) for value in (estimate.low, estimate.high))
     middle = across(estimate.value)
     path = f"M{start:g} {at:g}H{end:g}M{start:g} {at - 4:g}v8M{end:g} {at - 4:g}v8"
-    style = "f0" if one.shown else "ring s0"
+    style = "f0" if one.significant else "ring s0"
     between = bounds(estimate.low, estimate.high, metric)
     return [
         _text("axis", SIDE, top + 16, _short(f"{one.second} against {one.first}", 36)),
@@ -110,7 +110,7 @@ def _text(style: str, x: float, y: float, text: str) -> Markup:
 
 
 def learning_charts(analysis: Analysis) -> list[Chart]:
-    """Validation loss and accuracy over the epochs: mean over an arm's cells, in a band of one deviation."""
+    """Validation loss and accuracy over the epochs: mean ± standard deviation over the cells of an arm."""
     histories = {
         arm.name: [
             cell.result["history"]
@@ -146,7 +146,7 @@ def learning_charts(analysis: Analysis) -> list[Chart]:
             )
         for number, arm in enumerate(drawn):
             plot.line(list(enumerate(curves[arm][0].tolist(), start=1)), f"s{number}")
-        title = f"Validation {name} while learning"
+        title = f"Validation {name} during training"
         rows = [
             (arm, epoch, float(m), float(s), len(histories[arm]))
             for arm in drawn
@@ -156,7 +156,7 @@ def learning_charts(analysis: Analysis) -> list[Chart]:
             Key.of(f"s{number}", f"{arm} ({many(len(histories[arm]), 'cell')})")
             for number, arm in enumerate(drawn)
         ]
-        notes = [f"The first {STYLES} arms are drawn."] if len(histories) > STYLES else []
+        notes = [f"Only the first {STYLES} arms are drawn."] if len(histories) > STYLES else []
         told = f"{title}: mean over the cells of {', '.join(drawn)}, with a band of one standard deviation."
         columns = ["arm", "epoch", f"val_{name}_mean", "deviation", "cells"]
         charts.append(Chart(plot.name, title, plot.drawn(title, told), columns, rows, legend, notes))
@@ -164,14 +164,14 @@ def learning_charts(analysis: Analysis) -> list[Chart]:
 
 
 def _curve(histories: Sequence[Sequence[dict[str, float]]], column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation over the cells, as far as all of them got."""
+    """Mean and standard deviation over the cells, up to the shortest history."""
     epochs = min(len(one) for one in histories)
     table = np.array([[row[column] for row in one[:epochs]] for one in histories], dtype=np.float64)
     return table.mean(axis=0), table.std(axis=0, ddof=1) if len(table) > 1 else np.zeros(epochs)
 
 
 def cells_chart(analysis: Analysis) -> Chart | None:
-    """Every cell's figure, a column an arm; the cells of one seed and fold are joined by a line."""
+    """The metric of every cell, one column per arm; lines join cells of the same seed and fold."""
     metric = analysis.metric
     names = [arm.name for arm in analysis.arms if arm.cells]
     own = {
@@ -204,15 +204,15 @@ def cells_chart(analysis: Analysis) -> Chart | None:
             plot.point(
                 at, value, f"f{(at - 1) % STYLES}", f"{name}, seed {unit[0]}, fold {unit[1]}: {value:.4g}"
             )
-    title = f"Every cell's {NAMES[metric][0]}"
+    title = f"{NAMES[metric][0]} of every cell"
     told = f"{title}; lines join the cells of the same seed and fold."
     rows = [(name, *unit, value) for name in names for unit, value in sorted(own[name].items())]
-    notes = ["A line joins cells of the same seed and fold: the same split and the same start."]
+    notes = ["Lines join cells of the same seed and fold, which share split and initial weights."]
     return Chart("cells", title, plot.drawn(title, told), ["arm", "seed", "fold", metric], rows, (), notes)
 
 
 def _level_axis(name: str, low: float, high: float, in_percent: bool) -> Axis:
-    """An upright axis; its unit stands in the name, as a tick such as "41.5 %" would reach into it."""
+    """A vertical axis with the unit in its name: ticks such as "41.5 %" would overlap the name."""
     if not in_percent:
         return Axis(name, low, high)
     return Axis(f"{name}, %", low, high, (), lambda value: plain(100 * value))

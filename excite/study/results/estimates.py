@@ -1,4 +1,4 @@
-"""A mean over cells, or of the differences of paired cells, with the interval that their design allows."""
+"""Means over cells, or over differences of paired cells, with intervals that fit the design."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from excite.evaluation.power import Simulated, corrected_studies, crossed_studie
 from excite.evaluation.predictions import Predictions
 
 FEWEST_SEEDS = 3
-"""Trainings on the same images below which their spread is a guess (benchmarks/study_verdicts.py)."""
+"""With fewer trainings on the same images, their variance is unreliable (benchmarks/study_verdicts.py)."""
 Unit = tuple[int, int]
 """Seed and fold."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A finished training: what was measured, and what it said of its test images."""
+    """A finished training: its metrics and its predictions of the test images."""
 
     arm: str
     seed: int
@@ -37,12 +37,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its interval, or why there is none.
+    """A mean with its interval, or the reason why there is none.
 
     Args:
+        value: the mean.
+        low, high: the interval.
+        p: two-sided p value of a mean of 0.
         method: ``crossed`` or ``corrected``.
-        p: two-sided, of a mean of 0.
-        studies: from a number of seeds to what studies with this spread would see at a level.
+        reason: why there is no interval.
+        studies: simulates studies with this variance, from a number of seeds and a level.
     """
 
     value: float
@@ -54,13 +57,15 @@ class Estimate:
     studies: Callable[[int, float], Simulated] | None = None
 
 
-def estimate_of(cells: Sequence[Cell], against: Sequence[Cell] | None, metric: str, folded: bool) -> Estimate:
-    """The mean of a figure, or of its differences, by the test that the design allows."""
+def estimate_of(
+    cells: Sequence[Cell], baseline: Sequence[Cell] | None, metric: str, folded: bool
+) -> Estimate:
+    """The mean of a metric, or of its differences, by the method that fits the design."""
     one = predictions_by_seed(cells, folded)
-    two = None if against is None else predictions_by_seed(against, folded)
+    two = None if baseline is None else predictions_by_seed(baseline, folded)
     if len(one) >= FEWEST_SEEDS and same_images(one):
         return _crossed(cells, one, two, metric, folded)
-    return corrected(cells, against, metric, folded)
+    return corrected(cells, baseline, metric, folded)
 
 
 def _crossed(
@@ -88,24 +93,24 @@ def _crossed(
     return Estimate(found.mean, found.low, found.high, found.p, "crossed", None, studies)
 
 
-def corrected(cells: Sequence[Cell], against: Sequence[Cell] | None, metric: str, folded: bool) -> Estimate:
-    values = _differences(cells, against, metric)
-    value = _mean(cells, against, metric)
+def corrected(cells: Sequence[Cell], baseline: Sequence[Cell] | None, metric: str, folded: bool) -> Estimate:
+    values = _differences(cells, baseline, metric)
+    value = _mean(cells, baseline, metric)
     if not np.isfinite(values).all():
         return Estimate(value, reason=f"{metric} is not defined in every cell")
     one = predictions_by_seed(cells, folded)
     if len(values) < 2:
-        return Estimate(value, reason="one training says nothing about what another would give")
+        return Estimate(value, reason="one training does not show the variation between trainings")
     if not folded and same_images(one):
-        # One set of test images: how they were drawn is in no spread between trainings.
+        # With one set of test images, trainings do not vary with the sampling of the images.
         return Estimate(
-            value, reason=f"{len(values)} seeds on one set of test images; {FEWEST_SEEDS} are needed"
+            value, reason=f"{len(values)} seeds on one set of test images; at least {FEWEST_SEEDS} are needed"
         )
     sizes = [(cell.result["train"], cell.result["n"]) for cell in cells]
     train, test = np.mean(sizes, axis=0)
     found = corrected_mean(values.tolist(), train=float(train), test=float(test))
     if found.deviation == 0:
-        return Estimate(value, reason="all cells give the same value, so that nothing tells how it varies")
+        return Estimate(value, reason="the estimate does not vary between cells")
     per_seed = len(values) / len(one)
 
     def studies(seeds: int, level: float) -> Simulated:
@@ -115,33 +120,33 @@ def corrected(cells: Sequence[Cell], against: Sequence[Cell] | None, metric: str
     return Estimate(found.mean, found.low, found.high, found.p, "corrected", None, studies)
 
 
-def _differences(cells: Sequence[Cell], against: Sequence[Cell] | None, metric: str) -> np.ndarray:
+def _differences(cells: Sequence[Cell], baseline: Sequence[Cell] | None, metric: str) -> np.ndarray:
     values = np.array([cell.result["figures"][metric] for cell in cells], dtype=np.float64)
-    if against is None:
+    if baseline is None:
         return values
-    return values - np.array([cell.result["figures"][metric] for cell in against], dtype=np.float64)
+    return values - np.array([cell.result["figures"][metric] for cell in baseline], dtype=np.float64)
 
 
-def _mean(cells: Sequence[Cell], against: Sequence[Cell] | None, metric: str) -> float:
-    return float(_differences(cells, against, metric).mean())
+def _mean(cells: Sequence[Cell], baseline: Sequence[Cell] | None, metric: str) -> float:
+    return float(_differences(cells, baseline, metric).mean())
 
 
 def _ratio(cells: Sequence[Cell]) -> float:
-    """Test images over images that were not for the test."""
+    """Number of test images over the number of other images."""
     n = sum(cell.result["n"] for cell in cells)
     folds = len({cell.fold for cell in cells})
     return 1 / (folds - 1) if folds > 1 and n else 0.0
 
 
 def predictions_by_seed(cells: Sequence[Cell], folded: bool) -> dict[int, Predictions]:
-    """What was said in each seed whose folds are all there, images in one order."""
+    """The pooled predictions of each seed with all folds, sorted by path."""
     seeds: dict[int, list[Cell]] = {}
     for cell in cells:
         seeds.setdefault(cell.seed, []).append(cell)
     folds = max((len({c.fold for c in own}) for own in seeds.values()), default=0) if folded else 1
     found = {}
     for seed, own in sorted(seeds.items()):
-        firsts = {cell.fold: cell for cell in own}  # of several arms the last stands for the images
+        firsts = {cell.fold: cell for cell in own}  # with several arms, the last one represents the images
         if len(firsts) == folds:
             pooled = pool([firsts[fold].predictions for fold in sorted(firsts)])
             found[seed] = pooled.take(np.argsort(np.array(pooled.paths, dtype=object)))

@@ -1,4 +1,4 @@
-"""What a study writes: study.html and study.md to read, cells.csv and comparisons.csv to compute with."""
+"""The report of a study: study.html, study.md, cells.csv and comparisons.csv."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ from excite.reporting.model_card import markdown_text
 from excite.reporting.tables import NAMES
 from excite.reporting.text import many
 from excite.runs.prediction_table import prediction_rows
-from excite.study.presets import READY
+from excite.study.presets import PRESETS
 from excite.study.results import sentences
 from excite.study.results.analysis import Analysis, Comparison, analyze
 from excite.study.results.charts import cells_chart, forest_chart, learning_charts
-from excite.study.store.leases import place_of
+from excite.study.store.leases import location_of
 from excite.study.study import Study
 from excite.system.files import write_text
 from excite.system.text import csv_text
 
 
 def write_study(
-    study: Study, folder: Path | None = None, *, metric: str | None = None, reference: str | None = None
+    study: Study, folder: Path | None = None, *, metric: str | None = None, baseline: str | None = None
 ) -> Analysis:
-    """Write all four files into a folder; None: the study's own.
+    """Write all four files.
 
     Args:
-        metric, reference: as for ``analyze``.
+        folder: None: the folder of the study.
+        metric, baseline: as for ``analyze``.
     """
     folder = folder or study.folder
-    analysis = analyze(study, metric, reference)
+    analysis = analyze(study, metric, baseline)
     write_text(folder / "study.html", study_page(study, analysis))
     write_text(folder / "study.md", study_markdown(study, analysis))
     write_text(folder / "cells.csv", _csv(cell_rows(study, analysis)))
@@ -51,7 +52,7 @@ def write_predictions(analysis: Analysis, folder: Path) -> None:
 
 
 def study_page(study: Study, analysis: Analysis) -> str:
-    """The study as one HTML file without a script that asks for nothing from anywhere."""
+    """The study as one HTML file without scripts or external resources."""
     return template("study.html").render(
         **_facts(study, analysis),
         forest=forest_chart(analysis),
@@ -66,7 +67,7 @@ def study_markdown(study: Study, analysis: Analysis) -> str:
 
 
 def arm_rows(analysis: Analysis) -> list[dict[str, str]]:
-    """Each arm with its figure and its costs."""
+    """Each arm with its metric and its costs."""
     metric = analysis.metric
     return [
         {
@@ -86,18 +87,18 @@ def arm_rows(analysis: Analysis) -> list[dict[str, str]]:
 
 
 def paper_rows(study: Study, analysis: Analysis) -> tuple[list[str], list[list[str]]]:
-    """The paper's own form: published original, re-implementation and SE beside ours, error in %."""
-    ready = READY.get(study.document["ready"] or "")
+    """Header and rows of a table like those of the SE paper: published errors beside those of this study."""
+    preset = PRESETS.get(study.document["preset"] or "")
     errors = {arm.name: _error(analysis, arm.name) for arm in analysis.arms}
     parameters = {arm.name: f"{arm.parameters / 1e6:.3g} M" for arm in analysis.arms}
-    if ready is not None and ready.reported:
+    if preset is not None and preset.reported:
         rows = []
         for name in study.arms:
-            known = ready.reported.get(name)
-            there = "-" if known is None else f"{known.top1:.2f} / {known.top5:.2f}"
+            known = preset.reported.get(name)
+            reported = "-" if known is None else f"{known.top1:.2f} / {known.top5:.2f}"
             size = f" ({known.parameters} M)" if known is not None and known.parameters else ""
-            rows.append([name, there + size, f"{errors[name]} ({parameters[name]})"])
-        head = [ready.title, "published: ImageNet, top-1 / top-5 error in %", "ours: error in %"]
+            rows.append([name, reported + size, f"{errors[name]} ({parameters[name]})"])
+        head = [preset.title, "published: ImageNet, top-1 / top-5 error in %", "this study: error in %"]
         return head, rows
     published = {row.name: row for row in PUBLISHED}
     rows = []
@@ -107,17 +108,21 @@ def paper_rows(study: Study, analysis: Analysis) -> tuple[list[str], list[list[s
             continue
         model = str(arm["options"]["model"])
         row = published.get(model.removeprefix("excite:"))
-        plain = arm["against"] or first
-        told = ["-"] * 3 if row is None else [_pair(pair) for pair in (row.original, row.plain, row.se)]
-        rows.append([model if row is None else row.title, *told, plain, errors[plain], name, errors[name]])
+        plain = arm["baseline"] or first
+        errors_published = (
+            ["-"] * 3 if row is None else [_pair(pair) for pair in (row.original, row.plain, row.se)]
+        )
+        rows.append(
+            [model if row is None else row.title, *errors_published, plain, errors[plain], name, errors[name]]
+        )
     head = [
         "network",
         "published: original",
         "published: re-implementation",
         "published: with SE",
-        "ours, without",
+        "this study, without",
         "error in %",
-        "ours, with",
+        "this study, with",
         "error in %",
     ]
     return head, rows
@@ -135,19 +140,24 @@ def cell_rows(study: Study, analysis: Analysis) -> list[dict[str, Any]]:
         row |= {name: figures.get(name, "") for name in OVERALL}
         row |= {"training_seconds": result.get("training", ""), "cell_seconds": result.get("seconds", "")}
         row |= {"memory_bytes": result.get("memory", "")}
-        row |= {"run": result.get("run", ""), "worker": place_of(cell.worker), "error": cell.error}
+        row |= {"run": result.get("run", ""), "worker": location_of(cell.worker), "error": cell.error}
         rows.append(row)
     return rows
 
 
 def comparison_rows(analysis: Analysis) -> list[dict[str, Any]]:
-    """A row for every pair of arms that has finished cells."""
+    """A row for every pair of arms with finished cells."""
     rows = []
     for one in analysis.comparisons:
         boot = one.bootstrap
-        row: dict[str, Any] = {"arm": one.second, "against": one.first, "metric": analysis.metric}
+        row: dict[str, Any] = {"arm": one.second, "baseline": one.first, "metric": analysis.metric}
         row |= {"difference": one.estimate.value, "low": one.estimate.low, "high": one.estimate.high}
-        row |= {"p": one.estimate.p, "holm_p": one.holm, "shown": one.shown, "method": one.estimate.method}
+        row |= {
+            "p": one.estimate.p,
+            "holm_p": one.holm,
+            "significant": one.significant,
+            "method": one.estimate.method,
+        }
         row |= {"corrected_low": one.corrected.low, "corrected_high": one.corrected.high}
         row |= {"corrected_p": one.corrected.p}
         row |= {
@@ -174,11 +184,11 @@ def _facts(study: Study, analysis: Analysis) -> dict[str, Any]:
         {
             "name": f"{one.second} {sentences.MINUS} {one.first}",
             "value": sentences.signed(one.estimate.value, metric),
-            "ways": sentences.differences(one, metric),
+            "methods": sentences.differences(one, metric),
             "holm": "-" if one.holm is None else sentences.p_text(one.holm),
-            "shown": one.shown,
+            "significant": one.significant,
             "power": sentences.power_text(one, metric),
-            "behind": f"{many(one.units, 'pair')} of cells, {_images(one)}",
+            "basis": f"{many(one.units, 'pair')} of cells, {_images(one)}",
         }
         for one in analysis.comparisons
     ]
@@ -187,14 +197,16 @@ def _facts(study: Study, analysis: Analysis) -> dict[str, Any]:
         "title": study.folder.resolve().name,
         "metric": NAMES[metric][0],
         "done": f"{analysis.done} of {many(analysis.planned, 'cell')}",
-        "verdicts": list(zip(verdicts(analysis), (one.shown for one in analysis.comparisons), strict=True)),
+        "verdicts": list(
+            zip(verdicts(analysis), (one.significant for one in analysis.comparisons), strict=True)
+        ),
         "warnings": sentences.reliance(analysis),
         "design": sentences.design_text(analysis, study.folds),
         "arms": arm_rows(analysis),
         "compared": compared,
         "paper_head": head,
         "paper": paper,
-        "ready": READY.get(study.document["ready"] or ""),
+        "preset": PRESETS.get(study.document["preset"] or ""),
         "shared": _options(_shared(arms)),
         "options": [(name, _options(_own(arms, name))) for name in arms],
         "images": f"{many(len(study.images), 'image')}, {many(classes, 'class', 'classes')}",
@@ -210,19 +222,19 @@ def _images(one: Comparison) -> str:
 
 
 def _shared(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The options that all arms have alike."""
+    """The options shared by all arms."""
     first, *others = (arm["options"] for arm in arms.values())
     return {k: v for k, v in first.items() if all(k in one and one[k] == v for one in others)}
 
 
 def _own(arms: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, Any]:
-    """The options of an arm that not all arms have alike."""
+    """The options of an arm that not all arms share."""
     shared = _shared(arms)
     return {k: v for k, v in arms[name]["options"].items() if k not in shared}
 
 
 def _options(options: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in options.items()) or "nothing of its own"
+    return ", ".join(f"{name} {value}" for name, value in options.items()) or "no further options"
 
 
 def _error(analysis: Analysis, arm: str) -> str:

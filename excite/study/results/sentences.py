@@ -1,4 +1,4 @@
-"""Sentences of a study: what it compares, what it may say, what more it would take."""
+"""Sentences of a study: verdicts, power, and limitations."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from excite.study.results.estimates import Estimate
 
 MINUS = "\u2212"
 METHODS = {
-    "crossed": "trainings and groups of images crossed",
-    "corrected": "corrected resampled t",
+    "crossed": "crossed trainings and groups",
+    "corrected": "corrected resampled t-test",
     "": "",
 }
 
 
 def verdict(comparison: Comparison, metric: str, comparisons: int) -> str:
-    """What can be said of one pair of arms, in one sentence."""
+    """The verdict on one pair of arms, in one sentence."""
     estimate = comparison.estimate
     name, value = NAMES[metric][0], estimate.value
-    moved = "raised" if value > 0 else "lowered" if value < 0 else "left"
-    said = f"{comparison.second} {moved} {name}"
-    said += f" by {amount(abs(value), metric)}" if value else " as it was"
-    said += f" against {comparison.first}"
+    change = "raised" if value > 0 else "lowered" if value < 0 else "did not change"
+    text = f"{comparison.second} {change} {name}"
+    text += f" by {amount(abs(value), metric)}" if value else ""
+    text += f" against {comparison.first}"
     if estimate.low is None or estimate.high is None:
-        return f"{said}: nothing can be said yet, {estimate.reason}."
-    said += f", 95 % interval {bounds(estimate.low, estimate.high, metric)}: "
-    if comparison.shown:
+        return f"{text}: no verdict yet, {estimate.reason}."
+    text += f", 95 % interval {bounds(estimate.low, estimate.high, metric)}: "
+    if comparison.significant:
         better = (value > 0) != (metric in LOWER_IS_BETTER)
-        return f"{said}shown, it is {'better' if better else 'worse'} ({_p(comparison)})."
-    said += "not shown"
+        return f"{text}significantly {'better' if better else 'worse'} ({_p(comparison)})."
+    text += "not significant"
     if estimate.p is not None and estimate.p < 0.05:
-        said += f", as one of {comparisons} comparisons ({_p(comparison)})"
-    return f"{said}; {_what_it_would_take(comparison)}."
+        text += f" among {comparisons} comparisons ({_p(comparison)})"
+    return f"{text}; {_what_it_would_take(comparison)}."
 
 
 def amount(value: float, metric: str, *, unit: bool = True) -> str:
-    """A difference: points for shares, three decimals else."""
+    """A difference: percentage points for fractions, three decimals for other metrics."""
     if metric not in PERCENT:
         return f"{value:.3f}"
     text = f"{100 * value:.1f}" if abs(value) >= 0.001 or value == 0 else f"{100 * value:.2f}"
@@ -49,97 +49,98 @@ def amount(value: float, metric: str, *, unit: bool = True) -> str:
 
 
 def signed(value: float, metric: str, *, unit: bool = True) -> str:
-    """A difference with its sign, a true minus."""
+    """A difference with its sign."""
     return (MINUS if value < 0 else "+" if value > 0 else "") + amount(abs(value), metric, unit=unit)
 
 
 def bounds(low: float, high: float, metric: str) -> str:
-    """An interval of a difference, within what is possible."""
+    """An interval of a difference, clipped to possible values."""
     low, high = possible(low, metric), possible(high, metric)
     return " to ".join(signed(value, metric, unit=False).lstrip("+") for value in (low, high))
 
 
 def possible(difference: float, metric: str) -> float:
-    """A difference, or the largest that the metric allows."""
+    """A difference, clipped to the range of the metric."""
     largest = largest_difference(metric)
     return min(max(difference, -largest), largest)
 
 
 def level(value: float | None, metric: str) -> str:
-    """A figure itself."""
+    """The value of a metric."""
     if value is None:
         return "-"
     return f"{100 * value:.1f} %" if metric in PERCENT else f"{value:.3f}"
 
 
 def interval(estimate: Estimate | None, metric: str) -> str:
-    """Its bounds, or ""."""
+    """The bounds of an estimate, or ""."""
     if estimate is None or estimate.low is None or estimate.high is None:
         return ""
-    if metric in PERCENT:  # beyond 0 and 100 % there is nothing, whatever a few seeds make of it
+    if metric in PERCENT:  # the interval of a few seeds may exceed the range
         return f"{100 * max(estimate.low, 0.0):.1f} to {100 * min(estimate.high, 1.0):.1f} %"
     return f"{estimate.low:.3f} to {estimate.high:.3f}"
 
 
 def power_text(comparison: Comparison, metric: str) -> str:
-    """The smallest difference that so many seeds and groups show 8 times of 10."""
+    """The smallest difference that the study detects with a power of 80 %."""
     if comparison.smallest is None:
         return ""
-    behind = f"{many(comparison.seeds, 'seed')} and {many(comparison.groups, 'group')}"
+    sample = f"{many(comparison.seeds, 'seed')} and {many(comparison.groups, 'group')}"
     if math.isinf(comparison.smallest):
         what = f"no possible difference in {NAMES[metric][0]}"
-        return f"{behind} show {what} 8 times of 10; more groups of images, or more seeds, might"
+        return f"{sample} detect {what} with 80 % power; add groups of images or seeds"
     return (
-        f"{behind} show a difference of "
-        f"{amount(comparison.smallest, metric)} in {NAMES[metric][0]} 8 times of 10"
+        f"{sample} detect a difference of "
+        f"{amount(comparison.smallest, metric)} in {NAMES[metric][0]} with 80 % power"
     )
 
 
 def design_text(analysis: Analysis, folds: int | None) -> str:
-    """How the cells are paired, and what the intervals are made of."""
+    """How cells are paired, and what the intervals account for."""
     pairing = (
-        "The same seed and fold mean the same split, initial weights, order of images and augmentation in "
+        "Cells with the same seed and fold share split, initial weights, order of images and augmentation "
     )
-    pairing += "every arm; each difference is taken within such a pair. "
+    pairing += "in all arms; differences are computed within such pairs. "
     if folds is None and analysis.design != SAME_IMAGES:
         return pairing + (
-            "Each seed splits the data anew, so that trainings share images: intervals and p are those of "
-            "the corrected resampled t (Nadeau & Bengio 2003)."
+            "Each seed uses a new split, and trainings share images: intervals and p values are those of the "
+            "corrected resampled t-test (Nadeau & Bengio 2003)."
         )
     text = pairing + (
-        "All seeds test the same images. Intervals and p take both for a sample, the trainings and the "
-        "groups of images (Dorfman, Berbaum & Metz 1992)"
+        "All seeds test the same images. Intervals and p values account for the variation between trainings "
+        "and between groups of images (Dorfman, Berbaum & Metz 1992)"
     )
     if folds is not None:
         text += (
-            f"; as the {folds} folds share training images, {1 / (folds - 1):.2g} of the variance is added"
+            f"; because the {folds} folds share training images, the variance is increased by "
+            f"{1 / (folds - 1):.0%}"
         )
     return text + "."
 
 
 FEW_GROUPS = 100
-"""Groups in folds below which "shown" is said too readily: 6.9 % of equal arms at 60 of them, 5.1 % at 200
-(benchmarks/study_verdicts.py)."""
+"""Below this number of groups in folds, the false positive rate exceeds 5 %: 6.9 % with 60 groups, 5.1 % with
+200 (benchmarks/study_verdicts.py)."""
 
 
 def reliance(analysis: Analysis) -> list[str]:
     """What a reader must know before the verdicts."""
-    said = []
+    notes = []
     if analysis.done < analysis.planned:
-        said.append(f"{analysis.done} of {analysis.planned} cells are done: all below may still change.")
+        notes.append(f"{analysis.done} of {analysis.planned} cells are done: all results may still change.")
     if len(analysis.comparisons) > 1:
-        said.append(
-            f"{len(analysis.comparisons)} comparisons: 'shown' goes by Holm's adjusted p, so that one false "
-            "alarm among all of them has a chance of 5 % at most."
+        notes.append(
+            f"{len(analysis.comparisons)} comparisons: significance is decided by Holm's adjusted p, so the "
+            "probability of any false positive is at most 5 %."
         )
     folded = any(cell.fold for cell in analysis.cells)
     groups = min((one.groups for one in analysis.comparisons), default=FEW_GROUPS)
     if folded and groups < FEW_GROUPS:
-        said.append(
-            f"{groups} groups are few for folds: what these very groups teach moves all folds alike, which "
-            "no interval here sees. Take a result near the line for open."
+        notes.append(
+            f"There are only {groups} groups for cross-validation: all folds train on the same few groups, "
+            "which the intervals do not account for. Treat borderline results as undecided."
         )
-    return said
+    return notes
 
 
 def memory_text(arm: ArmFigures) -> str:
@@ -155,18 +156,18 @@ def count_text(count: int) -> str:
 
 
 def differences(comparison: Comparison, metric: str) -> list[tuple[str, str, str]]:
-    """(how, interval, p) of the difference by each way that it was looked at."""
+    """(method, interval, p) of the difference by each method."""
     rows = []
-    ways: Sequence[tuple[str, Estimate]] = [(METHODS[comparison.estimate.method], comparison.estimate)]
+    methods: Sequence[tuple[str, Estimate]] = [(METHODS[comparison.estimate.method], comparison.estimate)]
     if comparison.estimate.method == "crossed" and comparison.corrected.low is not None:
-        ways = [*ways, (METHODS["corrected"], comparison.corrected)]
-    for name, one in ways:
+        methods = [*methods, (METHODS["corrected"], comparison.corrected)]
+    for name, one in methods:
         if one.low is not None and one.high is not None and one.p is not None:
             rows.append((name, bounds(one.low, one.high, metric), p_text(one.p)))
     boot = comparison.bootstrap
     if boot is not None and boot.low is not None and boot.high is not None and boot.p is not None:
         between = bounds(boot.low, boot.high, metric)
-        rows.append(("bootstrap over groups alone", between, p_text(boot.p)))
+        rows.append(("bootstrap over groups only", between, p_text(boot.p)))
     return rows
 
 
@@ -182,9 +183,8 @@ def _p(comparison: Comparison) -> str:
 
 def _what_it_would_take(comparison: Comparison) -> str:
     if not comparison.estimate.value:
-        return "there is no difference to show"
+        return "there is no difference to detect"
     if comparison.more_seeds is None:
-        return "no number of seeds would show a difference of this size on these images; more images might"
-    return (
-        f"about {many(comparison.more_seeds, 'more seed', 'more seeds')} would show a difference of this size"
-    )
+        return "no number of seeds would detect a difference of this size on these images; add images"
+    seeds = many(comparison.more_seeds, "more seed", "more seeds")
+    return f"about {seeds} would detect a difference of this size"

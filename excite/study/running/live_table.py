@@ -12,26 +12,26 @@ from excite.study.running.status_tables import progress_text, running_text, sign
 from excite.study.store.schema import DONE, FAILED
 from excite.study.study import Study
 
-PLAIN_EVERY = 30.0  # seconds between two lines, where lines are all there is
+PLAIN_EVERY = 30.0  # seconds between two lines without a terminal
 
 
 class LiveTable:
-    """Shows nothing; the base of the one that does."""
+    """A live table that shows nothing; the base class."""
 
     def show(self, study: Study) -> None:
-        """Look at the cells and show them."""
+        """Show the current cells."""
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
 
 
 class ConsoleLiveTable(LiveTable):
-    """On a terminal a table that stays in place, elsewhere a line when something was finished."""
+    """A table that stays in place on a terminal; elsewhere, a line for each finished cell."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, highlight=False)
         self._live: Live | None = None
-        self._said: tuple[int, int] = (-1, -1)
+        self._printed: tuple[int, int] = (-1, -1)
         self._last = 0.0
 
     def show(self, study: Study) -> None:
@@ -44,12 +44,12 @@ class ConsoleLiveTable(LiveTable):
                 self._live.start()
             below = (progress_text(cells), running_text(cells))
             texts = [Text(text, style="dim", overflow="fold") for text in below if text]
-            # The cursor rests on a line of its own, where the ^C of an impatient person breaks no full one.
+            # The cursor stays on an empty line, so that a ^C of the terminal does not overwrite a line.
             self._live.update(Group(signs_table(cells), *texts, Text()), refresh=True)
-        elif key != self._said or time.monotonic() - self._last > PLAIN_EVERY:
+        elif key != self._printed or time.monotonic() - self._last > PLAIN_EVERY:
             self.console.print(progress_text(cells), markup=False, soft_wrap=True)
             self._last = time.monotonic()
-        self._said = key
+        self._printed = key
 
     def close(self) -> None:
         if self._live is not None:

@@ -1,4 +1,4 @@
-"""The driver on this machine: starts workers, shows the cells, replaces workers that die."""
+"""The driver on this machine: starts workers, shows progress, replaces workers that die."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from excite.system.peak_memory import free_memory
 from excite.system.signals import StopRequest, stop_requests
 from excite.system.text import command_line
 
-LOOK = 0.5  # seconds between two looks at workers and cells
-MOST_DEATHS = 10  # of workers one after the other, with no cell finished between them
-FAREWELL = 60.0  # seconds that workers have to save their step
-RESERVE = 1.25  # of the memory that a cell took when it was probed
+LOOK = 0.5  # seconds between checks of workers and cells
+MOST_DEATHS = 10  # consecutive deaths of workers without a finished cell
+FAREWELL = 60.0  # seconds for workers to save a checkpoint
+RESERVE = 1.25  # factor on the measured memory of a cell
 
 
 @dataclass(frozen=True)
 class WorkerPool:
-    """How many workers, each on which device with how many threads."""
+    """The device of each worker, and the number of threads per worker."""
 
     devices: tuple[str, ...]
     threads: int
@@ -42,44 +42,46 @@ class WorkerPool:
     def __str__(self) -> str:
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''} each"
         workers = f"{len(self.devices)} worker{'s' if len(self.devices) > 1 else ''}"
-        return f"{workers} ({'one a GPU' if self.devices[0].startswith('cuda') else threads})"
+        return f"{workers} ({'one per GPU' if self.devices[0].startswith('cuda') else threads})"
 
 
 def choose_pool(device: str, jobs: int | None, memory: int | None, cells: int) -> WorkerPool:
-    """One worker a GPU; on a CPU as many as fit the cores and the memory, each with its share of threads.
+    """One worker per GPU; on a CPU, as many as the cores and the memory allow.
 
     Args:
-        jobs: how many are wished for; None: as many as fit.
-        memory: bytes that one takes; None: not known.
-        cells: no more workers than these.
+        device: device option of the study.
+        jobs: requested number of workers; None: as many as fit.
+        memory: memory of a worker in bytes; None: unknown.
+        cells: number of remaining cells, the maximum number of workers.
     """
     chosen = choose_device(device)
     if chosen.type == "cuda":
-        there = [device] if ":" in device else [f"cuda:{n}" for n in range(torch.cuda.device_count())]
-        count = jobs or len(there)
+        gpus = [device] if ":" in device else [f"cuda:{n}" for n in range(torch.cuda.device_count())]
+        count = jobs or len(gpus)
         return WorkerPool(
-            tuple(there[n % len(there)] for n in range(max(1, min(count, cells)))), torch.get_num_threads()
+            tuple(gpus[n % len(gpus)] for n in range(max(1, min(count, cells)))), torch.get_num_threads()
         )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     fit = cores
     if jobs is None and memory and (free := free_memory()):
         fit = max(1, min(cores, int(free / (RESERVE * memory))))
     count = max(1, min(jobs or fit, cells))
-    # Fewer cells than cores do not get more threads each: a study's results would depend on where it stopped.
+    # The number of threads does not depend on the remaining cells: it can change the last bit of a result.
     return WorkerPool((chosen.type,) * count, max(1, cores // (jobs or fit)))
 
 
-def run_here(study: Study, pool: WorkerPool, board: LiveTable, *, lease_seconds: float = LEASE) -> None:
-    """Train every cell that is left, and wait for those that others are at.
+def run_here(study: Study, pool: WorkerPool, live_table: LiveTable, *, lease_seconds: float = LEASE) -> None:
+    """Train all remaining cells, and wait for cells of other drivers.
 
-    Raises: ExciteError when asked to stop, when workers die one after the other, and when cells have failed;
-    whatever was finished stays.
+    Raises:
+        ExciteError: when asked to stop, if workers keep dying, and if cells have failed; finished cells are
+            kept.
     """
     with stop_requests() as request, _workers(study, pool, lease_seconds) as workers:
         deaths, done = 0, -1
         while True:
             counts = study.store.counts(study.name)
-            board.show(study)
+            live_table.show(study)
             if counts["done"] != done:
                 deaths, done = 0, counts["done"]
             if not counts[WAITING] + counts[RUNNING]:
@@ -87,15 +89,15 @@ def run_here(study: Study, pool: WorkerPool, board: LiveTable, *, lease_seconds:
             deaths += sum(worker.supervise() for worker in workers)
             if deaths >= MOST_DEATHS:
                 log = workers[0].log
-                raise ExciteError("workers end as soon as they begin", where=log, hint=_last_line(log))
+                raise ExciteError("workers die right after they start", where=log, hint=_last_line(log))
             stop_if_asked(request, study)
             time.sleep(LOOK)
-        board.show(study)
+        live_table.show(study)
     refuse_failed(study)
 
 
 def refuse_failed(study: Study) -> None:
-    """Raises: ExciteError that names a failed cell and its log, if there is one."""
+    """Raises: ExciteError with a failed cell and its log, if there is one."""
     failed = [cell for cell in study.store.cells(study.name) if cell.state == FAILED]
     if failed:
         from excite.study.running.worker import cell_folder, log_of
@@ -103,18 +105,18 @@ def refuse_failed(study: Study) -> None:
         first = failed[0]
         log = log_of(cell_folder(study.folder, first.arm, first.seed, first.fold))
         more = f"{len(failed)} cells" if len(failed) > 1 else "1 cell"
-        what = f"{more} failed twice, such as {first.arm} with seed {first.seed}: {first.error}"
-        raise ExciteError(what, where=log, hint=f"once mended: {_resume(study)}")
+        what = f"{more} failed twice, for example {first.arm} with seed {first.seed}: {first.error}"
+        raise ExciteError(what, where=log, hint=f"fix the cause, then: {_resume(study)}")
 
 
 def worker_name(number: int) -> str:
-    """A name that no other worker has, with the machine's in it."""
+    """A unique name of a worker, which contains the name of the machine."""
     return f"{socket.gethostname()}-{os.getpid()}-{number}-{uuid.uuid4().hex[:8]}"
 
 
 @dataclass
 class _Worker:
-    """A process that takes cells; started again, under another name, when it dies."""
+    """A worker process; restarted with a new name if it dies."""
 
     study: Study
     number: int
@@ -144,7 +146,7 @@ class _Worker:
         )
 
     def supervise(self) -> bool:
-        """Start it if it has ended while there is work; True if it had died."""
+        """Restart the process if it ended and cells are waiting; True if it died."""
         if self.process is not None and self.process.poll() is None:
             return False
         died = self.process is not None and self.process.returncode != 0
@@ -194,7 +196,7 @@ def _workers(study: Study, pool: WorkerPool, lease_seconds: float) -> Iterator[l
 
 
 def _environment(threads: int) -> Mapping[str, str]:
-    """Of torchrun a worker knows nothing; libraries that start threads are told how many."""
+    """The environment of a worker: without the variables of torchrun, with the number of threads."""
     own = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
     return {
         **own,
@@ -205,12 +207,12 @@ def _environment(threads: int) -> Mapping[str, str]:
 
 
 def stop_if_asked(request: StopRequest, study: Study) -> None:
-    """Raises: ExciteError that says how to go on, if somebody asked this process to stop."""
+    """Raises: ExciteError with the command that resumes the study, if this process was asked to stop."""
     if request.exit_code:
         counts = study.store.counts(study.name)
         raise ExciteError(
             f"stopped with {counts['done']} of {sum(counts.values())} cells done; nothing is lost",
-            hint=f"go on with: {_resume(study)}",
+            hint=f"resume with: {_resume(study)}",
             exit_code=request.exit_code,
         )
 

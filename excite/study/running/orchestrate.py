@@ -1,4 +1,4 @@
-"""A study from its plan to its report: begin, foretell, train what is left, write down what can be said."""
+"""A study from its plan to its report: start, forecast, train, report."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from excite.evaluation.power import largest_difference
 from excite.reporting.tables import NAMES
 from excite.reporting.text import many
 from excite.study.plan import Arm, Plan, arm_config
-from excite.study.presets import MODEL, preset_plan
+from excite.study.presets import MODEL, get_preset
 from excite.study.results import sentences
 from excite.study.results.report import write_study
 from excite.study.running.forecast import (
-    Probe,
-    probe_arms,
+    ArmCost,
+    estimate_arm_costs,
     process_memory,
     smallest_difference,
     total_seconds,
@@ -31,13 +31,13 @@ from excite.system.progress import Display, clock
 
 @dataclass(frozen=True)
 class Resources:
-    """With what a study is trained.
+    """The resources of a study.
 
     Args:
         device: as ``TrainConfig.device``.
-        jobs: workers at once; None: as many as fit.
+        jobs: number of parallel workers; None: as many as fit.
         ray: address of a Ray cluster; None: this machine.
-        lease: seconds after which a silent worker's cell is anybody's.
+        lease_seconds: seconds after which the lease of a silent worker expires.
     """
 
     device: str = "auto"
@@ -47,27 +47,27 @@ class Resources:
 
 
 def preset_arms(name: str, base: TrainConfig, display: Display) -> list[Arm]:
-    """The arms of a ready plan for a network; those that it cannot have are left out, saying so."""
-    from excite.models.catalog import create_model, takes_attention
+    """The arms of a preset for a network; arms that it does not support are left out, with a note."""
+    from excite.models.catalog import create_model, has_attention_options
     from excite.runs.derive import architecture_of
 
-    found = []
-    for arm in preset_plan(name).arms(MODEL if base.model == "auto" else base.model):
+    supported = []
+    for arm in get_preset(name).arms(MODEL if base.model == "auto" else base.model):
         config = arm_config(base.replace(image_size=base.image_size or 224), arm)
         if config.placement == "auto":
-            config = config.replace(placement="final" if takes_attention(config.model) else "standard")
+            config = config.replace(placement="final" if has_attention_options(config.model) else "standard")
         try:
             create_model(**architecture_of(config, 2))
         except ExciteError as error:
             display.note(f"left out: arm {arm.name}: {error}")
         else:
-            found.append(arm)
-    if len(found) < 2:
-        hint = "--model names another network"
+            supported.append(arm)
+    if len(supported) < 2:
+        hint = "choose another network with --model"
         raise ExciteError(
-            "this network can have none of its arms", where=f"--plan {name}", hint=hint, exit_code=BAD_USAGE
+            "the network supports none of the arms", where=f"--plan {name}", hint=hint, exit_code=BAD_USAGE
         )
-    return found
+    return supported
 
 
 def start(
@@ -76,77 +76,83 @@ def start(
     store: str | None,
     resources: Resources,
     display: Display,
-    spread: float | None = None,
+    std: float | None = None,
 ) -> tuple[Study, WorkerPool, str]:
-    """Begin a study, and say how many cells it has, how long they take and what they could show.
+    """Begin a study and forecast its duration and its power.
 
-    Returns: the study, the workers that fit, and what is to be said.
+    Returns: the study, the workers, and the forecast as text.
     """
     study, new = begin(plan, folder, store, display)
-    pool, probes = forecast_cost(study, resources)
-    return study, pool, outlook(study, pool, probes, new, spread)
+    pool, costs = forecast_cost(study, resources)
+    return study, pool, outlook(study, pool, costs, new, std)
 
 
-def forecast_cost(study: Study, resources: Resources) -> tuple[WorkerPool, dict[str, Probe]]:
-    """Time a few steps of every arm, and choose how many workers fit."""
+def forecast_cost(study: Study, resources: Resources) -> tuple[WorkerPool, dict[str, ArmCost]]:
+    """Time a few steps of every arm, and choose the number of workers."""
     left = sum(cell.state != DONE for cell in study.store.cells(study.name))
     pool = choose_pool(resources.device, resources.jobs, None, left)
-    probes = probe_arms(study, pool.devices[0], pool.threads)
-    return choose_pool(resources.device, resources.jobs, process_memory(probes), left), probes
+    costs = estimate_arm_costs(study, pool.devices[0], pool.threads)
+    return choose_pool(resources.device, resources.jobs, process_memory(costs), left), costs
 
 
 def _pool(study: Study, resources: Resources) -> WorkerPool:
-    """The workers that were asked for, or, where nobody said how many, as many as fit."""
+    """The requested number of workers, or as many as fit."""
     if resources.jobs is None:
         return forecast_cost(study, resources)[0]
     counts = study.store.counts(study.name)
     return choose_pool(resources.device, resources.jobs, None, counts[WAITING] + counts[RUNNING])
 
 
-def outlook(study: Study, pool: WorkerPool, probes: dict[str, Probe], new: int, spread: float | None) -> str:
-    """Cells, time and power, before anything is trained."""
+def outlook(study: Study, pool: WorkerPool, costs: dict[str, ArmCost], new: int, std: float | None) -> str:
+    """The forecast: number of cells, duration and power."""
     cells = study.store.cells(study.name)
     seeds, folds = len({cell.seed for cell in cells}), study.folds
     done = sum(cell.state == DONE for cell in cells)
     text = f"{many(len(cells), 'cell')}: {many(len(study.arms), 'arm')}, {many(seeds, 'seed')}"
     text += f", {folds} folds" if folds else ""
     text += f"; {done} done, {new} new\n"
-    text += f"{pool}, about {clock(total_seconds(study, probes, len(pool.devices)))}\n"
+    text += f"{pool}, about {clock(total_seconds(study, costs, len(pool.devices)))}\n"
     metric = study.document["metric"]
     if len(study.arms) > 1 and seeds * (folds or 1) < 2:
-        text += "cannot show a difference: one training shows nothing; add seeds"
+        text += "cannot detect a difference with one training per arm; add seeds"
     elif len(study.arms) > 1:
-        smallest, rests_on = smallest_difference(study, spread, seeds)
+        smallest, assumption = smallest_difference(study, std, seeds)
         if smallest > largest_difference(metric):
-            text += f"cannot show any possible difference in {NAMES[metric][0]} 8 times of 10, {rests_on}; "
-            text += "add seeds, or images"
+            text += (
+                f"cannot detect any possible difference in {NAMES[metric][0]} with 80 % power, {assumption}; "
+            )
+            text += "add seeds or images"
         else:
-            text += f"can show a difference of {sentences.amount(smallest, metric)} in {NAMES[metric][0]} "
-            text += f"8 times of 10, {rests_on}"
+            text += f"can detect a difference of {sentences.amount(smallest, metric)} in {NAMES[metric][0]} "
+            text += f"with 80 % power, {assumption}"
     return text.rstrip()
 
 
-def continue_study(study: Study, resources: Resources, pool: WorkerPool | None, board: LiveTable) -> None:
-    """Train what is left, here or on a cluster, and write the report, also where a cell has failed."""
+def continue_study(
+    study: Study, resources: Resources, pool: WorkerPool | None, live_table: LiveTable
+) -> None:
+    """Train the remaining cells, here or on a cluster, and write the report, even if cells have failed."""
     study.store.retry(study.name)
     counts = study.store.counts(study.name)
     try:
         if not counts[WAITING] + counts[RUNNING]:
-            board.show(study)
+            live_table.show(study)
         elif resources.ray is not None:
             from excite.study.running.ray_cluster import run_on_ray
 
             run_on_ray(
                 study,
                 resources.ray,
-                board,
+                live_table,
                 jobs=resources.jobs,
                 device=resources.device,
                 lease_seconds=resources.lease_seconds,
             )
         else:
-            run_here(study, pool or _pool(study, resources), board, lease_seconds=resources.lease_seconds)
+            run_here(
+                study, pool or _pool(study, resources), live_table, lease_seconds=resources.lease_seconds
+            )
     finally:
-        board.close()
+        live_table.close()
         if any(cell.state == DONE for cell in study.store.cells(study.name)):
             write_study(study)

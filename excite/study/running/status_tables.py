@@ -1,4 +1,4 @@
-"""Cells as tables: the signs of all, who is at which, who has done what, one by one."""
+"""Cells as tables: their states, the running cells, the workers, and each cell."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from excite.study.store.leases import place_of
+from excite.study.store.leases import location_of
 from excite.study.store.schema import DONE, FAILED, RUNNING, WAITING
 from excite.system.progress import clock
 from excite.system.text import printable
 
 SIGNS = {WAITING: ("·", "dim"), RUNNING: ("▶", "yellow"), DONE: ("✓", "green"), FAILED: ("✗", "red")}
-MOST_LINES = 8  # cells that are told one by one below the signs
+MOST_LINES = 8  # running cells listed below the table
 
 
 def signs_table(cells: Sequence[Any]) -> Table:
-    """A row an arm; a sign for each cell, the folds of a seed together."""
+    """A row per arm with a sign for each cell; the folds of a seed are adjacent."""
     seeds, folds = (len({getattr(cell, name) for cell in cells}) for name in ("seed", "fold"))
     head = "seed 0" if seeds == 1 else f"seeds 0 to {seeds - 1}"
     table = _table("arm", f"{head}, {folds} folds each" if folds > 1 else head)
@@ -36,7 +36,7 @@ def signs_table(cells: Sequence[Any]) -> Table:
 
 
 def progress_text(cells: Sequence[Any]) -> str:
-    """So many of so many, and how long the rest will take."""
+    """Number of finished cells, and the remaining time."""
     states = [cell.state for cell in cells]
     text = f"{states.count(DONE)} of {len(cells)} cells done, {states.count(RUNNING)} running"
     if failed := states.count(FAILED):
@@ -48,10 +48,10 @@ def progress_text(cells: Sequence[Any]) -> str:
 
 
 def running_text(cells: Sequence[Any]) -> str:
-    """A line for each cell that somebody is at: which, since when, where."""
+    """A line for each running cell: name, duration, location."""
     folded = _folded(cells)
     lines = [
-        f"▶ {cell_name(cell, folded)}  {clock(_seconds(cell, RUNNING) or 0)}  {place_of(cell.worker)}"
+        f"▶ {cell_name(cell, folded)}  {clock(_seconds(cell, RUNNING) or 0)}  {location_of(cell.worker)}"
         for cell in cells
         if cell.state == RUNNING
     ]
@@ -60,25 +60,25 @@ def running_text(cells: Sequence[Any]) -> str:
 
 
 def workers_table(cells: Sequence[Any]) -> Table:
-    """A row a machine, or a node of a cluster: cells done, how long one takes there, what it is at."""
-    table = _table("where", "cells done", "a cell", "failed", "at")
+    """A row per machine or node of a cluster: finished cells, seconds per cell, running cells."""
+    table = _table("where", "cells done", "time per cell", "failed", "running")
     for row in worker_rows(cells):
         seconds = row["seconds"]
         shown = "-" if seconds is None else clock(seconds)
-        at = ", ".join(row["at"][:MOST_LINES]) + (" ..." if len(row["at"]) > MOST_LINES else "")
-        told = (row["where"], row["done"], shown, row["failed"], at or "-")
-        table.add_row(*(Text(printable(one)) for one in told))
+        at = ", ".join(row["running"][:MOST_LINES]) + (" ..." if len(row["running"]) > MOST_LINES else "")
+        values = (row["where"], row["done"], shown, row["failed"], at or "-")
+        table.add_row(*(Text(printable(one)) for one in values))
     return table
 
 
 def worker_rows(cells: Sequence[Any]) -> list[dict[str, Any]]:
-    """``where``, ``done``, mean ``seconds`` of a cell, ``failed``, ``at``: of each machine or node."""
+    """``where``, ``done``, mean ``seconds`` per cell, ``failed`` and ``running`` of each machine or node."""
     folded = _folded(cells)
     found: dict[str, list[Any]] = {}
     for cell in cells:
         if cell.state == WAITING:
             continue
-        where = place_of(cell.worker).rpartition(", process ")[0] or place_of(cell.worker)
+        where = location_of(cell.worker).rpartition(", process ")[0] or location_of(cell.worker)
         found.setdefault(where, []).append(cell)
     rows = []
     for where, own in sorted(found.items()):
@@ -90,19 +90,19 @@ def worker_rows(cells: Sequence[Any]) -> list[dict[str, Any]]:
                 "done": states.count(DONE),
                 "seconds": float(np.mean(spent)) if spent else None,
                 "failed": states.count(FAILED),
-                "at": [cell_name(cell, folded) for cell in own if cell.state == RUNNING],
+                "running": [cell_name(cell, folded) for cell in own if cell.state == RUNNING],
             }
         )
     return rows
 
 
 def cells_table(cells: Sequence[Any]) -> Table:
-    """A row a cell."""
+    """A row per cell."""
     table = _table("arm", "seed", "fold", "state", "time", "where", "error")
     for row in state_rows(cells):
         time = "" if row["seconds"] is None else clock(row["seconds"])
-        told = (row["arm"], row["seed"], row["fold"], row["state"], time, row["worker"], row["error"])
-        table.add_row(*(Text(printable(one)) for one in told))
+        values = (row["arm"], row["seed"], row["fold"], row["state"], time, row["worker"], row["error"])
+        table.add_row(*(Text(printable(one)) for one in values))
     return table
 
 
@@ -115,7 +115,7 @@ def state_rows(cells: Sequence[Any]) -> list[dict[str, Any]]:
             "fold": cell.fold,
             "state": cell.state,
             "seconds": _seconds(cell, DONE, RUNNING),
-            "worker": "" if cell.state == WAITING else place_of(cell.worker),
+            "worker": "" if cell.state == WAITING else location_of(cell.worker),
             "error": cell.error,
         }
         for cell in cells
@@ -123,16 +123,16 @@ def state_rows(cells: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def cell_name(cell: Any, folded: bool) -> str:
-    """``se8 seed 2``, and its fold if there are folds."""
+    """``se8 seed 2``, with the fold if there are folds."""
     return f"{cell.arm} seed {cell.seed}" + (f" fold {cell.fold}" if folded else "")
 
 
 def _seconds(cell: Any, *states: str) -> float | None:
-    """How long a cell took, or has been taken; None unless it is in one of the states."""
+    """Duration of a cell so far or in total; None unless it is in one of the states."""
     if cell.state not in states or not cell.started:
         return None
-    # By the database's clock, like the other two: what is left of a lease is the lease less now.
-    until = cell.ended if cell.state == DONE else cell.lease_seconds - cell.left
+    # By the database's clock, like the other times: what is left of a lease is its end minus now.
+    until = cell.ended if cell.state == DONE else cell.lease_until - cell.left
     return None if until is None else float(until - cell.started)
 
 

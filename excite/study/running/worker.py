@@ -1,9 +1,9 @@
-"""A worker: takes cells of a study one after the other until there are none; several may be at one study.
+"""A worker: trains cells of a study until none is left; a study can have several workers.
 
     EXCITE_STORE=URL python -m excite.study.running.worker FOLDER DEVICE THREADS NAME LEASE
 
-Imports and data are paid once. When its driver dies, which closes standard input, it stops at the next step,
-and its cell is gone on with from there.
+It imports libraries and loads data only once. If its driver dies, which closes standard input, it stops at
+the next step; another worker resumes its cell from there.
 """
 
 from __future__ import annotations
@@ -41,8 +41,10 @@ from excite.system.progress import ConsoleDisplay
 from excite.system.text import printable
 
 STOPPED = (INTERRUPTED, TERMINATED)
-STORE = "EXCITE_STORE"  # not an argument: a URL may hold a password, and arguments are everybody's to read
-IDLE = 0.5  # seconds between two looks for a cell, where others are at all that are left
+STORE = (
+    "EXCITE_STORE"  # not an argument: a URL may contain a password, and arguments are visible to other users
+)
+IDLE = 0.5  # seconds between attempts to take a cell while other workers train the last ones
 
 
 def work(
@@ -57,11 +59,16 @@ def work(
     """Train cells until none is left.
 
     Args:
-        name: that no other worker has, and its driver knows it by.
-        node: of a cluster, where there is one; for people to read.
+        study: the study.
+        device: device to train on.
+        threads: number of threads of PyTorch.
+        name: unique name of the worker, for its driver.
+        lease_seconds: seconds after which the lease expires without a heartbeat.
+        node: node of a cluster, to display.
 
-    Raises: ExciteError when this process is asked to stop, or the store or the disk fails; the cell that it
-    was at is given back.
+    Raises:
+        ExciteError: if this process is asked to stop, or the store or the disk fails; the current cell is
+            released.
     """
     torch.set_num_threads(threads)
     base = held_memory()
@@ -84,8 +91,8 @@ def _do(study: Study, lease: Lease, device: str, base: int) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(place.with_name(f".{place.name}.lock"), timeout=0):
-            result, numbers, said = train_cell(study, lease, device, base)
-    except Timeout:  # someone who lost the cell is not yet aware of it
+            result, numbers, probabilities = train_cell(study, lease, device, base)
+    except Timeout:  # a worker that lost the cell still trains it
         study.store.release(study.name, lease)
         time.sleep(2 * IDLE)
         return
@@ -101,27 +108,30 @@ def _do(study: Study, lease: Lease, device: str, base: int) -> None:
         text = " ".join(str(error).split())
         study.store.fail(study.name, lease, printable(f"{type(error).__name__}: {text}"))
         return
-    if study.store.finish(study.name, lease, result, numbers, said):
+    if study.store.finish(study.name, lease, result, numbers, probabilities):
         shutil.rmtree(place / "checkpoints", ignore_errors=True)
 
 
 def train_cell(study: Study, lease: Lease, device: str, base: int = 0) -> tuple[dict[str, Any], bytes, bytes]:
-    """Begin, or go on with, the training of a cell: its result, numbers of test images, probabilities.
+    """Train a cell, or resume its training: its result, the numbers of the test images, their probabilities.
 
     Args:
-        base: bytes that this process held before its first cell.
+        study: the study.
+        lease: the lease of the cell.
+        device: device to train on.
+        base: memory of this process in bytes before its first cell.
     """
     began = time.perf_counter()
     place = cell_folder(study.folder, *lease.key)
     config = _config(study, lease, place, device)
-    begun = _begun(place, config)
-    if place.exists() and not begun:  # of a worker that died before it had written what it would do
+    has_begun = _has_begun(place, config)
+    if place.exists() and not has_begun:  # a worker died before it wrote the configuration
         shutil.rmtree(place)
     reset_peak_memory(device)
     with log_of(place).open("a", encoding="utf-8") as log:
         display = ConsoleDisplay(Console(file=log, width=110))
         parts = study.parts(lease.seed, lease.fold)
-        run = run_experiment(config, resume=begun, display=display, images=parts)
+        run = run_experiment(config, resume=has_begun, display=display, images=parts)
     test = run.metrics["test"]
     row = {path: number for number, path in enumerate(study.images.table["path"])}
     predicted = run.predicted()
@@ -148,12 +158,12 @@ def cell_folder(folder: Path, arm: str, seed: int, fold: int) -> Path:
 
 
 def log_of(place: Path) -> Path:
-    """The log beside a run folder."""
+    """The log of a run folder."""
     return place.with_name(f"{place.name}.log")
 
 
 def _config(study: Study, lease: Lease, place: Path, device: str) -> TrainConfig:
-    # A cell can be trained again by itself: its data are its own manifest, which says what is tested.
+    # The manifest of a cell contains its split, so that the cell can be repeated on its own.
     arm = study.config(lease.arm)
     return arm.replace(
         data=str(place / "manifest.csv"),
@@ -164,8 +174,8 @@ def _config(study: Study, lease: Lease, place: Path, device: str) -> TrainConfig
     )
 
 
-def _begun(place: Path, config: TrainConfig) -> bool:
-    """Whether the folder holds the beginning of just this cell."""
+def _has_begun(place: Path, config: TrainConfig) -> bool:
+    """Whether the folder contains the begun training of this cell."""
     try:
         return Run.open(place).config.replace(device=config.device) == config
     except ExciteError:
@@ -184,12 +194,12 @@ def _is_full(error: ExciteError) -> bool:
 
 @contextlib.contextmanager
 def _heartbeat(study: Study, lease: Lease, lease_seconds: float) -> Iterator[None]:
-    """Say every third of a lease that this process lives."""
+    """Renew the lease every third of its duration."""
     done = threading.Event()
 
     def heartbeat() -> None:
         while not done.wait(lease_seconds / 3):
-            with contextlib.suppress(ExciteError):  # the main thread meets the same, and speaks
+            with contextlib.suppress(ExciteError):  # the main thread meets the same error and reports it
                 if not study.store.heartbeat(study.name, lease, lease_seconds):
                     return
 
@@ -203,11 +213,11 @@ def _heartbeat(study: Study, lease: Lease, lease_seconds: float) -> Iterator[Non
 
 
 def _stop_with_driver() -> None:
-    """When standard input ends, the process that started this one is gone: stop as if asked to."""
+    """Terminate when standard input ends, which happens when the driver ends."""
 
     def watch() -> None:
         with contextlib.suppress(OSError):
-            while os.read(0, 1):  # not sys.stdin, whose lock this thread would hold when the process ends
+            while os.read(0, 1):  # not sys.stdin, whose lock would block the end of the process
                 pass
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -48,7 +48,7 @@ class Database:
             hint = 'pip install "excite[study]"'
             raise ExciteError(f"{error.name} is not installed", where="--store", hint=hint) from error
         open_parts = (parsed.host, parsed.port, parsed.database, parsed.query)
-        self.shown = str(sa.URL.create(parsed.drivername, parsed.username, None, *open_parts))
+        self.display_url = str(sa.URL.create(parsed.drivername, parsed.username, None, *open_parts))
         self.local = parsed.get_backend_name() == "sqlite"
         if self.local:
             sa.event.listen(self.engine, "connect", _open_sqlite)
@@ -75,12 +75,12 @@ class Database:
             with self.engine.begin() as connection:
                 version = max(connection.execute(sa.select(schema.c.version)).scalars())
         except DBAPIError as error:
-            raise ExciteError(f"cannot be used: {_reason(error)}", where=self.shown) from error
+            raise ExciteError(f"cannot be used: {_reason(error)}", where=self.display_url) from error
         if version > VERSION:
             what = (
                 f"was written by a newer excite: its tables have version {version}, this one knows {VERSION}"
             )
-            raise ExciteError(what, where=self.shown, hint="update excite")
+            raise ExciteError(what, where=self.display_url, hint="update excite")
 
     def close(self) -> None:
         self.engine.dispose()
@@ -97,10 +97,10 @@ class Database:
                 if "disk is full" in reason or "no space left" in reason.lower():
                     hint = "free some space, then: excite study resume"
                     raise ExciteError(
-                        "the disk is full; nothing is lost", where=self.shown, hint=hint
+                        "the disk is full; nothing is lost", where=self.display_url, hint=hint
                     ) from error
                 if time.monotonic() > until or "readonly" in reason:
-                    raise ExciteError(f"cannot be written: {reason}", where=self.shown) from error
+                    raise ExciteError(f"cannot be written: {reason}", where=self.display_url) from error
                 time.sleep(0.5)
 
     def now(self) -> Any:

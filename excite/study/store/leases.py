@@ -64,7 +64,7 @@ class Leases(Database):
                     )
                     continue
                 values = {"state": RUNNING, "token": token, "worker": worker, "deaths": deaths}
-                values |= {"lease": self.now() + lease_seconds, "started": self.now()}
+                values |= {"lease_until": self.now() + lease_seconds, "started": self.now()}
                 connection.execute(sa.update(cells).where(here).values(values))
                 return Lease(row.arm, row.seed, row.fold, token)
             return None
@@ -73,17 +73,17 @@ class Leases(Database):
 
     def heartbeat(self, study: str, lease: Lease, lease_seconds: float = LEASE) -> bool:
         """Say that the worker lives; False if the cell is no longer its own."""
-        return self._change(study, lease, {"lease": self.now() + lease_seconds})
+        return self._change(study, lease, {"lease_until": self.now() + lease_seconds})
 
     def release(self, study: str, lease: Lease) -> bool:
         """Give a cell back, to be gone on with."""
-        return self._change(study, lease, {"state": WAITING, "token": "", "lease": 0.0})
+        return self._change(study, lease, {"state": WAITING, "token": "", "lease_until": 0.0})
 
     def release_all(self, study: str, name: str) -> int:
         """Give back what a worker that died was at, by its name."""
         named = cells.c.worker.startswith(f"{name}@", autoescape=True)
         mine = sa.and_(cells.c.study == study, named, cells.c.state == RUNNING)
-        values = {"state": WAITING, "token": "", "lease": 0.0, "deaths": cells.c.deaths + 1}
+        values = {"state": WAITING, "token": "", "lease_until": 0.0, "deaths": cells.c.deaths + 1}
         return self.do(lambda c: c.execute(sa.update(cells).where(mine).values(values)).rowcount)
 
     def fail(self, study: str, lease: Lease, error: str) -> bool:
@@ -128,10 +128,10 @@ class Leases(Database):
         return bool(self.do(lambda c: c.execute(sa.update(cells).where(mine).values(dict(values))).rowcount))
 
     def _expired(self) -> Any:
-        return sa.and_(cells.c.state == RUNNING, cells.c.lease_seconds < self.now())
+        return sa.and_(cells.c.state == RUNNING, cells.c.lease_until < self.now())
 
 
-def place_of(worker: str) -> str:
+def location_of(worker: str) -> str:
     """Where a worker is, or was: a machine, perhaps a node of a cluster, and a process."""
     return worker.partition("@")[2]
 

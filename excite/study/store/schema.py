@@ -57,7 +57,7 @@ cells = sa.Table(
     sa.Column("state", sa.String, nullable=False, index=True),
     sa.Column("token", sa.String, nullable=False, default=""),
     sa.Column("worker", sa.String, nullable=False, default=""),
-    sa.Column("lease", sa.Float(53), nullable=False, default=0.0),
+    sa.Column("lease_until", sa.Float(53), nullable=False, default=0.0),
     sa.Column("tries", sa.Integer, nullable=False, default=0),
     sa.Column("deaths", sa.Integer, nullable=False, default=0),
     sa.Column("started", sa.Float(53)),

@@ -31,7 +31,7 @@ class Store(Leases):
         query = sa.select(studies.c.document).where(studies.c.study == study)
         found = self.do(lambda c: c.execute(query).scalar())
         if found is None:
-            raise ExciteError(f"does not hold the study {study[:12]}", where=self.shown)
+            raise ExciteError(f"does not hold the study {study[:12]}", where=self.display_url)
         return found
 
     def images(self, study: str) -> list[tuple[str, str, str]]:
@@ -82,7 +82,7 @@ class Store(Leases):
 
     def cells(self, study: str) -> list[sa.Row[Any]]:
         """Every cell with its state, in the order in which they are trained."""
-        query = sa.select(cells, (cells.c.lease_seconds - self.now()).label("left"))
+        query = sa.select(cells, (cells.c.lease_until - self.now()).label("left"))
         query = query.join(arms, sa.and_(arms.c.study == cells.c.study, arms.c.arm == cells.c.arm))
         query = query.where(cells.c.study == study).order_by(cells.c.seed, cells.c.fold, arms.c.place)
         return self.do(lambda c: list(c.execute(query)))

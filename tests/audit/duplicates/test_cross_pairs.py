@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from excite.audit.duplicates import looks
+from excite.audit.duplicates import fingerprints
 from excite.audit.duplicates.cross_pairs import find_cross_pairs
 from excite.audit.duplicates.find import find_pairs
-from excite.audit.duplicates.looks import _packed, _unpacked, look_at, remembered_looks
+from excite.audit.duplicates.fingerprints import _packed, _unpacked, cached_fingerprints, compute_fingerprints
 from excite.data.file_validation import check_files
 from excite.data.manifest import Manifest
 from excite.data.reading import read_manifest
@@ -102,7 +102,7 @@ def test_no_known_file_is_read_twice(
     assert again.missing == 0
     ends = {(pair.a, len(table) - 1 - pair.b) for pair in again.pairs}
     assert ends == {(pair.a, pair.b) for pair in first.pairs}
-    monkeypatch.setattr("excite.audit.duplicates.cross_pairs.remembered_looks", None)
+    monkeypatch.setattr("excite.audit.duplicates.cross_pairs.cached_fingerprints", None)
     assert find_cross_pairs(known, images, cache=tmp_path / "cache") == first
 
 
@@ -122,13 +122,13 @@ def test_a_known_file_that_cannot_be_looked_at_is_compared_by_content(
 
 
 def test_a_look_is_read_back_as_it_was(known: Manifest) -> None:
-    for look in look_at(known, near_duplicates=True, max_pixels=10**8):
-        again = _unpacked(b"".join(_packed(look)))
-        for name, value in vars(look.thumbnail).items():
+    for fingerprint in compute_fingerprints(known, near_duplicates=True, max_pixels=10**8):
+        again = _unpacked(b"".join(_packed(fingerprint)))
+        for name, value in vars(fingerprint.thumbnail).items():
             np.testing.assert_array_equal(getattr(again.thumbnail, name), value)
-        assert look.features is not None
+        assert fingerprint.features is not None
         assert again.features is not None
-        for name, value in vars(look.features).items():
+        for name, value in vars(fingerprint.features).items():
             np.testing.assert_array_equal(getattr(again.features, name), value)
 
 
@@ -138,20 +138,22 @@ def test_a_damaged_memory_costs_a_look(
 ) -> None:
     options = {"photos": False, "max_pixels": 10**8, "cache": tmp_path / "cache"}
     looked: list[object] = []
-    look = looks._look
-    monkeypatch.setattr(looks, "_look", lambda *a, **k: looked.append(a) or look(*a, **k))
-    remembered_looks(known, **options)
-    remembered_looks(known, **options)
+    fingerprint = fingerprints._fingerprint
+    monkeypatch.setattr(
+        fingerprints, "_fingerprint", lambda *a, **k: looked.append(a) or fingerprint(*a, **k)
+    )
+    cached_fingerprints(known, **options)
+    cached_fingerprints(known, **options)
     assert len(looked) == len(known)
-    memory = tmp_path / "cache" / "looks.sqlite"
+    memory = tmp_path / "cache" / "fingerprints.sqlite"
     if isinstance(content, bytes):
         memory.write_bytes(content * 5000)  # not a database
     else:
-        database = looks.sqlite3.connect(memory)
+        database = fingerprints.sqlite3.connect(memory)
         with database:
-            database.execute("UPDATE looks SET look = ?", (content,))
+            database.execute("UPDATE fingerprints SET fingerprint = ?", (content,))
         database.close()
-    assert all(one is not None for one in remembered_looks(known, **options))
+    assert all(one is not None for one in cached_fingerprints(known, **options))
     assert len(looked) == 2 * len(known)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from excite.audit.duplicates.grouping import UnionFind, link
+from excite.audit.duplicates.grouping import UnionFind, group_images
 from excite.audit.duplicates.pair import Pair
 
 
@@ -31,14 +31,14 @@ def graphs(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]]]:
 @given(graphs())
 def test_certain_pairs_give_the_connected_components(graph: tuple[int, list[tuple[int, int]]]) -> None:
     n, edges = graph
-    linked = link(n, [pair(a, b) for a, b in edges])
+    linked = group_images(n, [pair(a, b) for a, b in edges])
     if n:
         ends = np.array(edges, dtype=int).reshape(-1, 2).T
         graph_of = coo_array((np.ones(len(edges)), (ends[0], ends[1])), shape=(n, n))
         assert members(linked.groups) == members(tuple(connected_components(graph_of, directed=False)[1]))
     assert linked.doubtful == ()
     assert list(dict.fromkeys(linked.groups)) == list(range(len(set(linked.groups))))  # by first member
-    assert link(n, [], accepted=edges).groups == linked.groups
+    assert group_images(n, [], accepted=edges).groups == linked.groups
 
 
 @given(graphs(), st.lists(st.sampled_from(["", "p", "q", "r"]), min_size=25, max_size=25), st.data())
@@ -48,7 +48,7 @@ def test_decisions_are_obeyed(
     n, edges = graph
     rejected = data.draw(st.lists(st.sampled_from(edges), max_size=3)) if edges else []
     known = names[:n]
-    linked = link(n, [pair(a, b) for a, b in edges], known=known, rejected=rejected)
+    linked = group_images(n, [pair(a, b) for a, b in edges], known=known, rejected=rejected)
     for a in range(n):
         for b in range(a):
             if known[a] and known[a] == known[b]:
@@ -62,45 +62,45 @@ def test_decisions_are_obeyed(
 
 def test_one_weak_link_does_not_glue_two_big_groups_but_several_do() -> None:
     inside = [pair(0, i) for i in range(1, 14)] + [pair(14, i) for i in range(15, 28)]
-    lone = link(28, [*inside, pair(3, 20, 0.9)])
+    lone = group_images(28, [*inside, pair(3, 20, 0.9)])
     assert len(set(lone.groups)) == 2
     assert lone.doubtful == (pair(3, 20, 0.9),)
-    several = link(28, [*inside, pair(3, 20, 0.9), pair(4, 21, 0.9)])
+    several = group_images(28, [*inside, pair(3, 20, 0.9), pair(4, 21, 0.9)])
     assert len(set(several.groups)) == 1
-    assert len(set(link(28, [*inside, pair(3, 20, 0.999)]).groups)) == 1
+    assert len(set(group_images(28, [*inside, pair(3, 20, 0.999)]).groups)) == 1
 
 
 def test_one_image_joins_a_group_on_less_than_a_group_does() -> None:
     inside = [pair(0, i) for i in range(1, 14)]
-    assert len(set(link(15, [*inside, pair(5, 14, 0.8)]).groups)) == 1
-    assert len(set(link(15, [*inside, pair(5, 14, 0.6)]).groups)) == 2
-    assert len(set(link(15, [*inside, pair(5, 14, 0.6), pair(6, 14, 0.6)]).groups)) == 1
+    assert len(set(group_images(15, [*inside, pair(5, 14, 0.8)]).groups)) == 1
+    assert len(set(group_images(15, [*inside, pair(5, 14, 0.6)]).groups)) == 2
+    assert len(set(group_images(15, [*inside, pair(5, 14, 0.6), pair(6, 14, 0.6)]).groups)) == 1
 
 
 def test_a_chain_of_weak_links_does_not_grow_a_giant() -> None:
     chain = [pair(i, i + 1, 0.8) for i in range(399)]
-    sizes = [len(group) for group in members(link(400, chain).groups)]
+    sizes = [len(group) for group in members(group_images(400, chain).groups)]
     assert max(sizes) < 10
 
 
 def test_a_giant_is_flagged_unless_the_user_said_so() -> None:
     chain = [pair(i, i + 1) for i in range(59)]
-    assert link(200, chain).oversized == (0,)
-    assert link(200, [], known=["patient"] * 60 + [""] * 140).oversized == ()
-    assert link(2000, chain).oversized == ()
+    assert group_images(200, chain).oversized == (0,)
+    assert group_images(200, [], known=["patient"] * 60 + [""] * 140).oversized == ()
+    assert group_images(2000, chain).oversized == ()
 
 
 def test_accepting_joins_what_was_doubtful_and_rejecting_parts_what_was_sure() -> None:
     weak, sure = pair(0, 1, 0.5), pair(2, 3)
-    assert link(4, [weak, sure]).groups == (0, 1, 2, 2)
-    assert link(4, [weak, sure], accepted=[(1, 0)], rejected=[(3, 2)]).groups == (0, 0, 1, 2)
+    assert group_images(4, [weak, sure]).groups == (0, 1, 2, 2)
+    assert group_images(4, [weak, sure], accepted=[(1, 0)], rejected=[(3, 2)]).groups == (0, 0, 1, 2)
     # A third image that looks like both cannot join what a person keeps apart.
-    assert len(set(link(3, [pair(0, 2), pair(1, 2)], rejected=[(0, 1)]).groups)) == 2
+    assert len(set(group_images(3, [pair(0, 2), pair(1, 2)], rejected=[(0, 1)]).groups)) == 2
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_hardly_any_images(n: int) -> None:
-    assert link(n, []).groups == tuple(range(n))
+    assert group_images(n, []).groups == tuple(range(n))
 
 
 def test_sizes_of_sets_add_up() -> None:

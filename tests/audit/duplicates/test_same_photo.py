@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from scipy import ndimage
 
 from excite.audit.duplicates.content_mask import content_mask
-from excite.audit.duplicates.find import find_pairs, link
+from excite.audit.duplicates.find import find_pairs, group_images
 from excite.audit.duplicates.grouping import UnionFind
 from excite.audit.duplicates.local_features import Features, extract, mirrored, noise_level
 from excite.audit.duplicates.photo_matching import Overlay, overlay
@@ -99,7 +99,7 @@ def originals() -> list[Features]:
 def test_a_changed_copy_finds_its_photo_and_no_other(change: str, originals: list[Features]) -> None:
     copies = [extract(CHANGES[change](scene(seed))) for seed in range(COUNT)]
     pairs = photo_pairs([*originals, *copies])
-    joined = {(pair.a, pair.b) for pair in link(2 * COUNT, pairs).used}
+    joined = {(pair.a, pair.b) for pair in group_images(2 * COUNT, pairs).used}
     true = {(seed, COUNT + seed) for seed in range(COUNT)}
     assert joined <= true
     evidence = [pair.evidence for pair in pairs if pair.b - pair.a == COUNT]
@@ -227,7 +227,7 @@ def test_a_folder_is_searched_and_remembered(tmp_path: Path, monkeypatch: pytest
     assert find_pairs(manifest, near_duplicates=False) == []
 
     (memory,) = (tmp_path / "cache" / "duplicates").iterdir()
-    monkeypatch.setattr("excite.audit.duplicates.looks.decode_and_hash", None)
+    monkeypatch.setattr("excite.audit.duplicates.fingerprints.decode_and_hash", None)
     assert find_pairs(manifest, cache=tmp_path / "cache") == found
     memory.write_text(memory.read_text()[:-20])
     with pytest.raises(TypeError):  # it is looked at anew

@@ -15,7 +15,7 @@ from scipy import ndimage
 from scipy.fft import dctn
 
 from excite.audit.duplicates import nearest_neighbors
-from excite.audit.duplicates.find import find_pairs, link
+from excite.audit.duplicates.find import find_pairs, group_images
 from excite.audit.duplicates.nearest_neighbors import nearest
 from excite.audit.duplicates.pair import KINDS, Pair
 from excite.audit.duplicates.same_picture import best_orientation, near_pairs, oriented
@@ -129,7 +129,7 @@ def test_many_identical_files_make_few_pairs(tmp_path: Path) -> None:
     root = folder(tmp_path / "d", {f"{'ab'[i % 2]}/{i}.png": scene(0, (60, 50)) for i in range(40)})
     pairs = found_in(root)
     assert len(pairs) == 39
-    assert len(set(link(40, pairs).groups)) == 1
+    assert len(set(group_images(40, pairs).groups)) == 1
 
 
 def test_blank_pictures_are_reported_but_glue_nothing(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_blank_pictures_are_reported_but_glue_nothing(tmp_path: Path) -> None:
     pairs = found_in(root)
     assert {(pair.a, pair.b) for pair in pairs} == {(0, 1), (2, 3), (4, 5), (6, 7)}
     assert all("blank" in pair.evidence for pair in pairs)
-    assert len(set(link(10, pairs).groups)) == 10
+    assert len(set(group_images(10, pairs).groups)) == 10
 
 
 def test_no_images() -> None:

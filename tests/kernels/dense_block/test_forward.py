@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from excite.kernels.dense_block import workspace as room
-from excite.kernels.dispatch import kernels
+from excite.kernels.dispatch import use_kernels
 from excite.models.densenet import DenseBlock, DenseLayer, DenseNet
 
 KINDS = {
@@ -52,7 +52,7 @@ def ran(
     net = copy.deepcopy(net).train(training)
     x = x.clone(memory_format=torch.channels_last).requires_grad_()
     torch.manual_seed(1)
-    with kernels(choice), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+    with use_kernels(choice), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         out = net(x)
         out.float().sin().sum().backward()
         with torch.no_grad():
@@ -68,7 +68,7 @@ def ran(
 def test_equals_the_plain_block(
     kind: str, training: bool, choice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "IN_CACHE", 1 << 14)  # many pieces, of one image and of several
+    monkeypatch.setattr(room, "CACHE_BYTES", 1 << 14)  # many pieces, of one image and of several
     net, x = network(**KINDS[kind]), images()
     found, plain = (ran(net, x, by, training=training) for by in (choice, "off"))
     assert found.keys() == plain.keys()
@@ -84,10 +84,10 @@ def test_equals_the_plain_block(
 
 
 def test_gradients_are_nearer_to_float64_than_the_plain_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "IN_CACHE", 1 << 14)
+    monkeypatch.setattr(room, "CACHE_BYTES", 1 << 14)
     net, x = network(), images()
     exact = copy.deepcopy(net).double().train()
-    with kernels("off"):
+    with use_kernels("off"):
         exact(x.double()).sin().sum().backward()
     found, plain = (ran(net, x, by, training=True) for by in ("on", "off"))
     errors = {"found": [], "plain": []}
@@ -130,7 +130,7 @@ def test_the_buffer_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DenseLayer, "forward", None)
     with torch.no_grad():
         assert network()(images(2)).shape == (2, 5)
-    with kernels("off"), torch.no_grad(), pytest.raises(TypeError):
+    with use_kernels("off"), torch.no_grad(), pytest.raises(TypeError):
         network()(images(2))
 
 
@@ -159,7 +159,7 @@ def test_memory_is_less_than_half() -> None:
     saved = []
     with (
         torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t),
-        kernels("off"),
+        use_kernels("off"),
     ):
         block(x.requires_grad_())
     maps = {t.untyped_storage().data_ptr(): t.nbytes for t in saved if t.ndim == 4 and len(t) == 4}

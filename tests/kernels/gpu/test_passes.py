@@ -53,7 +53,7 @@ def functions(module: str) -> dict[str, str]:
 @pytest.mark.parametrize(("twin", "ours"), [("passes", "gpu"), ("product", "gpu_product")])
 def test_each_pass_has_a_kernel_of_the_same_signature(twin: str, ours: str) -> None:
     wanted, found = functions(twin), functions(ours)
-    for name in ("rows", "excited"):  # a view, arithmetic on (N, C) numbers: no pass
+    for name in ("rows", "excitation_gates"):  # a view, arithmetic on (N, C) numbers: no pass
         wanted.pop(name, None)
     assert wanted
     assert {name: found.get(name) for name in wanted} == wanted
@@ -78,7 +78,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_every_kernel_compiles_and_spills_no_register(compiled: list[dict[str, Any]]) -> None:
-    kernels = {"_sums", "_scale", "_gradient", "_gradient_sums", "_product", "_product_gradient"}
+    kernels = {"_sums", "_scale", "_gradient", "_gradient_sums", "_matmul", "_matmul_gradient"}
     assert {each["kernel"] for each in compiled if each["target"] == 90} == kernels
     for each in compiled:
         assert each["stack"] == 0, each
@@ -89,5 +89,5 @@ def test_every_kernel_compiles_and_spills_no_register(compiled: list[dict[str, A
 @pytest.mark.slow
 def test_products_of_short_numbers_run_on_tensor_cores(compiled: list[dict[str, Any]]) -> None:
     for each in compiled:
-        product = each["kernel"] in ("_product", "_product_gradient")
+        product = each["kernel"] in ("_matmul", "_matmul_gradient")
         assert each["tensor_cores"] == (product and each["dtype"] != "torch.float32"), each

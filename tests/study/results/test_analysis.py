@@ -14,13 +14,13 @@ from sklearn.metrics import accuracy_score
 pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
 
 from excite.evaluation.predictions import Predictions
-from excite.study.results.analysis import SAME_IMAGES, Analysis, Comparison, _arm, _compare, holm
+from excite.study.results.analysis import SAME_IMAGES, Analysis, Comparison, _arm, compare_arms, holm
 from excite.study.results.charts import forest_chart
 from excite.study.results.estimates import Cell, Estimate
 from excite.study.results.sentences import bounds, power_text, reliance, verdict
 
 CLASSES = ("a", "b")
-ARM = {"against": None, "parameters": 10, "multiply_adds": 20}
+ARM = {"baseline": None, "parameters": 10, "multiply_adds": 20}
 
 
 def cells_of(
@@ -57,7 +57,7 @@ def outcomes(seed: int, shape: tuple[int, int], share: float = 0.8) -> np.ndarra
 
 
 def compared(one: list[Cell], two: list[Cell], folded: bool = False) -> Comparison:
-    found = _compare([*one, *two], "one", "two", "accuracy", folded, 1)
+    found = compare_arms([*one, *two], "one", "two", "accuracy", folded, 1)
     assert found is not None
     return holm([found])[0]
 
@@ -118,7 +118,7 @@ def test_folds_are_pooled_to_the_same_images_in_each_seed() -> None:
 
 @pytest.mark.parametrize(
     ("seeds", "reason"),
-    [(1, "one training says nothing"), (2, "2 seeds on one set of test images; 3 are needed")],
+    [(1, "one training does not show"), (2, "2 seeds on one set of test images; at least 3 are needed")],
 )
 def test_too_few_seeds_say_nothing(seeds: int, reason: str) -> None:
     one, two = cells_of("one", outcomes(1, (seeds, 100))), cells_of("two", outcomes(2, (seeds, 100)))
@@ -126,7 +126,7 @@ def test_too_few_seeds_say_nothing(seeds: int, reason: str) -> None:
     assert found.estimate.low is None
     assert reason in str(found.estimate.reason)
     assert reason in verdict(found, "accuracy", 1)
-    assert not found.shown
+    assert not found.significant
 
 
 def test_arms_have_mean_deviation_and_costs() -> None:
@@ -169,7 +169,7 @@ def test_holm_is_statsmodels() -> None:
     multitest = pytest.importorskip("statsmodels.stats.multitest", reason="statsmodels is not installed")
     shown, adjusted, _, _ = multitest.multipletests(ps, method="holm")
     assert [one.holm for one in found] == pytest.approx(adjusted)
-    assert [one.shown for one in found] == list(shown)
+    assert [one.significant for one in found] == list(shown)
 
 
 @pytest.mark.parametrize(
@@ -180,17 +180,17 @@ def test_holm_is_statsmodels() -> None:
             14,
             0.15,
             "se raised balanced accuracy by 1.1 points against plain, 95 % interval \u22120.4 to 2.7: "
-            "not shown; about 14 more seeds would show a difference of this size.",
+            "not significant; about 14 more seeds would detect a difference of this size.",
         ),
-        (Estimate(0.02, 0.01, 0.03, 0.001), 0, 0.001, "shown, it is better (p = 0.001)."),
+        (Estimate(0.02, 0.01, 0.03, 0.001), 0, 0.001, "significantly better (p = 0.001)."),
         (Estimate(-0.02, -0.03, -0.01, 0.0001), 0, 0.0001, "lowered balanced accuracy by 2.0 points"),
         (
             Estimate(0.01, 0.001, 0.02, 0.03),
             None,
             0.09,
-            "not shown, as one of 3 comparisons (p = 0.090); no number",
+            "not significant among 3 comparisons (p = 0.090); no number",
         ),
-        (Estimate(0.0, reason="too few groups"), None, None, "nothing can be said yet, too few groups."),
+        (Estimate(0.0, reason="too few groups"), None, None, "no verdict yet, too few groups."),
     ],
 )
 def test_the_verdict_is_one_plain_sentence(
@@ -206,7 +206,7 @@ def test_less_log_loss_is_better() -> None:
     estimate = Estimate(-0.1, -0.2, -0.05, 0.001)
     one = Comparison("plain", "se", estimate, estimate, None, 5, 5, 100, 100, 0.001)
     assert "lowered log loss by 0.100 against plain" in verdict(one, "log_loss", 1)
-    assert "it is better" in verdict(one, "log_loss", 1)
+    assert "significantly better" in verdict(one, "log_loss", 1)
 
 
 @pytest.mark.parametrize(
@@ -221,15 +221,18 @@ def test_few_groups_in_folds_are_warned_of(images: int, folded: bool, said: bool
     analysis = Analysis(
         "accuracy", [], [compared(one, two, folded)], cells, SAME_IMAGES, len(cells), len(cells)
     )
-    assert any(f"{images} groups are few for folds" in sentence for sentence in reliance(analysis)) == said
+    assert (
+        any(f"only {images} groups for cross-validation" in sentence for sentence in reliance(analysis))
+        == said
+    )
 
 
 def test_nothing_beyond_the_metrics_range_is_said() -> None:
     estimate = Estimate(0.25, -1.5, 2.0, 0.5, "corrected")
     one = Comparison("plain", "se", estimate, estimate, None, 2, 2, 4, 4, 0.5, smallest=math.inf)
     assert power_text(one, "accuracy") == (
-        "2 seeds and 4 groups show no possible difference in accuracy 8 times of 10; "
-        "more groups of images, or more seeds, might"
+        "2 seeds and 4 groups detect no possible difference in accuracy with 80 % power; "
+        "add groups of images or seeds"
     )
     assert bounds(-1.5, 2.0, "accuracy") == "\u2212100.0 to 100.0"
     assert bounds(-1.5, 2.0, "mcc") == "\u22121.500 to 2.000"
@@ -242,6 +245,6 @@ def test_the_smallest_difference_is_bounded_by_the_metric() -> None:
     one, two = (
         cells_of(arm, outcomes(seed, (2, 8), 0.5), tested=tested) for arm, seed in (("one", 1), ("two", 5))
     )
-    found = _compare([*one, *two], "one", "two", "accuracy", False, 1)
+    found = compare_arms([*one, *two], "one", "two", "accuracy", False, 1)
     assert found is not None
     assert found.smallest == math.inf

@@ -17,11 +17,10 @@ from excite.models.catalog import create_model
 from excite.models.densenet import DenseNet
 from excite.pipeline.experiment import run_experiment
 from excite.study.plan import Arm, Plan
-from excite.study.running.forecast import work_of
+from excite.study.running.forecast import count_work
 from excite.study.study import begin
 from excite.system.progress import Display
-
-from ..conftest import make_pictures
+from tests.conftest import make_pictures
 
 NET = "densenet_bc_40_12"
 SMALL = {"block_config": [1, 1], "growth_rate": 4, "init_channels": 4}
@@ -31,8 +30,9 @@ SMALL = {"block_config": [1, 1], "growth_rate": 4, "init_channels": 4}
 @pytest.mark.parametrize("copies", ["all", "one"])
 @pytest.mark.parametrize("folds", [None, 3])
 def test_steps_and_images_are_those_of_a_real_cell(
-    recipe: str, copies: str, folds: int | None, tmp_path: Path
+    recipe: str, copies: str, folds: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("EXCITE_CACHE", str(tmp_path / "cache"))  # or another case has computed the features
     data = make_pictures(tmp_path / "pictures", classes=2, each=30)
     base = TrainConfig(data=str(data), epochs=3, batch_size=8, device="cpu", precision="float32")
     base = base.replace(
@@ -49,7 +49,7 @@ def test_steps_and_images_are_those_of_a_real_cell(
     within = parts.table.groupby(["split", "label"]).cumcount()
     photos = (parts.table["split"] + parts.table["label"] + (within // 3).astype(str)).to_numpy(dtype=object)
     copied = parts.with_columns(photo=photos, group=photos)
-    expected = work_of(study.config("a"), copied, folded=folds is not None)
+    expected = count_work(study.config("a"), copied, folded=folds is not None)
 
     done = {"steps": 0, "asked": 0}
 

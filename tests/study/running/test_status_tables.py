@@ -19,15 +19,15 @@ pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
 from excite.study.running import status_tables
 from excite.study.running.live_table import ConsoleLiveTable
 from excite.study.study import Study
+from tests.conftest import Command, make_pictures
 
-from ..conftest import Command, make_pictures
-from .test_study import begun, trained
+from tests.study.test_study import begun, trained
 
 HERE = f"{socket.gethostname()}, process {os.getpid()}"
 
 
 def cell(arm: str, seed: int, fold: int, state: str, worker: str = "", **more: Any) -> SimpleNamespace:
-    times = {"started": None, "ended": None, "lease": 0.0, "left": 0.0, "error": ""}
+    times = {"started": None, "ended": None, "lease_until": 0.0, "left": 0.0, "error": ""}
     return SimpleNamespace(
         arm=arm, seed=seed, fold=fold, state=state, worker=worker and f"w@{worker}", **{**times, **more}
     )
@@ -36,7 +36,7 @@ def cell(arm: str, seed: int, fold: int, state: str, worker: str = "", **more: A
 CELLS = [
     cell("plain", 0, 0, "done", "a, node 1, process 7", started=100.0, ended=160.0),
     cell("se", 0, 0, "done", "a, node 2, process 8", started=100.0, ended=200.0),
-    cell("plain", 1, 0, "running", "a, node 1, process 9", started=200.0, lease=300.0, left=40.0),
+    cell("plain", 1, 0, "running", "a, node 1, process 9", started=200.0, lease_until=300.0, left=40.0),
     cell("se", 1, 0, "failed", "b, process 1", started=100.0, error="no [such] thing"),
     cell("plain", 2, 0, "waiting"),
     cell("se", 2, 0, "waiting", "b, process 1"),
@@ -71,9 +71,9 @@ def test_who_is_at_a_cell_and_who_was() -> None:
     assert status_tables.running_text(CELLS) == "▶ plain seed 1  1:00  a, node 1, process 9"
     assert status_tables.progress_text(CELLS) == "2 of 6 cells done, 1 running, 1 failed, about 4:00 left"
     assert status_tables.worker_rows(CELLS) == [
-        {"where": "a, node 1", "done": 1, "seconds": 60.0, "failed": 0, "at": ["plain seed 1"]},
-        {"where": "a, node 2", "done": 1, "seconds": 100.0, "failed": 0, "at": []},
-        {"where": "b", "done": 0, "seconds": None, "failed": 1, "at": []},
+        {"where": "a, node 1", "done": 1, "seconds": 60.0, "failed": 0, "running": ["plain seed 1"]},
+        {"where": "a, node 2", "done": 1, "seconds": 100.0, "failed": 0, "running": []},
+        {"where": "b", "done": 0, "seconds": None, "failed": 1, "running": []},
     ]
     text = shown(status_tables.cells_table(CELLS), 120)
     assert re.search(r"se +1 +0 +failed +b, process 1 +no \[such\] thing", text)
@@ -93,10 +93,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 def test_a_terminal_shows_one_table_that_stays_in_place(study: Study) -> None:
     stream = io.StringIO()
-    board = ConsoleLiveTable(Console(file=stream, force_terminal=True, width=80))
+    live_table = ConsoleLiveTable(Console(file=stream, force_terminal=True, width=80))
     for _ in range(3):
-        board.show(study)
-    board.close()
+        live_table.show(study)
+    live_table.close()
     text = stream.getvalue()
     assert "✓" in text
     assert text.count("\x1b[1A") >= 2 * len(study.arms)  # up again before each new drawing

@@ -22,7 +22,7 @@ STUDY = "a" * 64
 
 
 def content(**options: object) -> dict[str, object]:
-    return {"options": options, "against": None, "parameters": 1, "multiply_adds": 1}
+    return {"options": options, "baseline": None, "parameters": 1, "multiply_adds": 1}
 
 
 def new_store(url: str, arms: int = 2, seeds: int = 3, folds: int = 1) -> Store:
@@ -82,10 +82,10 @@ def test_seeds_and_arms_are_added_and_nothing_is_there_twice(store: Store) -> No
 def test_a_silent_workers_cell_is_taken_over_and_its_late_result_does_not_count(
     store: Store, clock: Clock
 ) -> None:
-    lost = store.take(STUDY, "lost", "w", lease=60)
+    lost = store.take(STUDY, "lost", "w", lease_seconds=60)
     assert lost is not None
     clock.forward(61)
-    again = store.take(STUDY, "again", "v", lease=60)
+    again = store.take(STUDY, "again", "v", lease_seconds=60)
     assert again is not None
     assert again.key == lost.key
     assert not store.heartbeat(STUDY, lost)
@@ -97,12 +97,12 @@ def test_a_silent_workers_cell_is_taken_over_and_its_late_result_does_not_count(
 
 
 def test_a_heartbeat_keeps_a_cell(store: Store, clock: Clock) -> None:
-    lease = store.take(STUDY, "t", "w", lease=60)
+    lease = store.take(STUDY, "t", "w", lease_seconds=60)
     assert lease is not None
     for number in range(4):
         clock.forward(40)
-        assert store.heartbeat(STUDY, lease, lease=60)
-        other = store.take(STUDY, f"o{number}", "v", lease=1000)
+        assert store.heartbeat(STUDY, lease, lease_seconds=60)
+        other = store.take(STUDY, f"o{number}", "v", lease_seconds=1000)
         assert other is not None
         assert other.key != lease.key
 
@@ -152,13 +152,13 @@ WORKERS = """
 import os, random, signal, sqlite3, sys, time
 from excite.study.store.database import Database
 from excite.study.store.store import Store
-url, study, cells, kills = sys.argv[1], sys.argv[2], int(sys.argv[3]), 30
+url, study, cells, kills = sys.argv[1], sys.argv[2], int(sys.argv[3]), 15
 random.seed(0)
 
 def worker(name):
     store = Store(url)
     while True:
-        claim = store.take(study, f"{name}{time.monotonic_ns()}", name, lease=0.4)
+        claim = store.take(study, f"{name}{time.monotonic_ns()}", name, lease_seconds=0.4)
         if claim is None:
             counts = store.counts(study)
             if not counts["waiting"] + counts["running"]:
@@ -200,9 +200,9 @@ for pid in alive:
 """
 
 
-def test_thirty_kills_at_random_lose_no_cell_and_count_none_twice(tmp_path: Path) -> None:
+def test_fifteen_kills_at_random_lose_no_cell_and_count_none_twice(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
-    cells = 600  # they last longer than the kills, on a quick machine, too
+    cells = 300  # they last longer than the kills, on a quick machine, too
     store = new_store(url, arms=5, seeds=cells // 5)
     call = [sys.executable, "-c", WORKERS, url, STUDY, str(cells)]
     subprocess.run(call, check=True, timeout=600, cwd=Path(__file__).parents[2])
@@ -226,7 +226,7 @@ def test_a_newer_excites_store_is_refused(tmp_path: Path) -> None:
 
 def test_a_password_is_not_written_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Store, "_prepare", lambda self: None)
-    assert Store("postgresql://me:secret@host/db").shown == "postgresql+psycopg://me@host/db"
+    assert Store("postgresql://me:secret@host/db").display_url == "postgresql+psycopg://me@host/db"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import PIL
 
 from excite.audit.duplicates.thumbnails import Thumbnail, thumbnail
 from excite.data.decoding import decode_and_hash
-from excite.data.intensity import IntensityRange, range_text
+from excite.data.intensity import IntensityRange, format_range
 from excite.data.manifest import Manifest
 from excite.errors import ExciteError
 from excite.system.parallel import Progress, in_threads
@@ -36,7 +36,7 @@ _FEATURES = struct.Struct("<III?")  # points, height and width of the structure 
 
 
 @dataclass(frozen=True)
-class Look:
+class Fingerprint:
     """A picture's thumbnail, and its local features where they were asked for and it is large enough."""
 
     thumbnail: Thumbnail
@@ -47,7 +47,7 @@ def versions(near_duplicates: bool, intensity_range: IntensityRange | None) -> s
     """What a look depends on beside the file: how it is read; and versions, which may round differently."""
     text = f"{PIL.__version__} {np.__version__} {near_duplicates}"
     if intensity_range is not None:
-        text += f" {range_text(intensity_range)}"
+        text += f" {format_range(intensity_range)}"
     if near_duplicates:
         import cv2
 
@@ -55,9 +55,9 @@ def versions(near_duplicates: bool, intensity_range: IntensityRange | None) -> s
     return text
 
 
-def look_at(
+def compute_fingerprints(
     manifest: Manifest, *, near_duplicates: bool, max_pixels: int, progress: Progress | None = None
-) -> list[Look]:
+) -> list[Fingerprint]:
     """A look at every image of a checked manifest, in its order.
 
     Args:
@@ -66,45 +66,49 @@ def look_at(
     Raises:
         ExciteError: when a file has changed since it was checked, or has vanished.
     """
-    look = partial(
-        _look,
+    fingerprint = partial(
+        _fingerprint,
         near_duplicates=near_duplicates,
         max_pixels=max_pixels,
         intensity_range=manifest.intensity_range,
     )
-    return list(in_threads(look, _files(manifest), progress=progress))
+    return list(in_threads(fingerprint, _files(manifest), progress=progress))
 
 
-def remembered_looks(
+def cached_fingerprints(
     manifest: Manifest,
     *,
     near_duplicates: bool,
     max_pixels: int,
     cache: Path | None = None,
     progress: Progress | None = None,
-) -> list[Look | None]:
-    """As ``look_at``, but only at images that the cache does not hold; None for a file that has changed or
-    vanished.
+) -> list[Fingerprint | None]:
+    """The fingerprint of every image; None for a file that has changed or vanished.
+
+    Only images that the cache does not hold are read.
 
     Args:
-        cache: the folder to keep looks in, about 60 kB each with local features; None: nowhere.
+        cache: the folder to keep fingerprints in, about 60 kB each with local features; None: nowhere.
         progress: called with (images looked at, images to look at), not at all where all are remembered.
     """
     table = manifest.table
     store = (
         None
         if cache is None
-        else _Store(cache / "looks.sqlite", versions(near_duplicates, manifest.intensity_range))
+        else _Store(cache / "fingerprints.sqlite", versions(near_duplicates, manifest.intensity_range))
     )
     known = {} if store is None else store.read(sorted(set(table["sha256"])))
     fresh = table[~table["sha256"].isin(known)].drop_duplicates("sha256")
     if len(fresh):
         range_ = manifest.intensity_range
-        look = partial(
-            _look_or_none, near_duplicates=near_duplicates, max_pixels=max_pixels, intensity_range=range_
+        fingerprint = partial(
+            _fingerprint_or_none,
+            near_duplicates=near_duplicates,
+            max_pixels=max_pixels,
+            intensity_range=range_,
         )
         files = _files(Manifest(fresh, manifest.classes))
-        found = zip(fresh["sha256"], in_threads(look, files, progress=progress), strict=True)
+        found = zip(fresh["sha256"], in_threads(fingerprint, files, progress=progress), strict=True)
         looked = {sha256: one for sha256, one in found if one is not None}
         if store is not None:
             store.write(looked)
@@ -117,13 +121,13 @@ def _files(manifest: Manifest) -> list[tuple[str, str, int, int]]:
     return list(zip(table["path"], table["sha256"], table["width"], table["height"], strict=True))
 
 
-def _look(
+def _fingerprint(
     file: tuple[str, str, int, int],
     *,
     near_duplicates: bool,
     max_pixels: int,
     intensity_range: IntensityRange | None,
-) -> Look:
+) -> Fingerprint:
     path, expected, width, height = file
     # A picture that passed the check under a higher limit passes here too.
     limit = max(width * height, max_pixels)
@@ -131,15 +135,15 @@ def _look(
     if sha256 != expected:
         raise ExciteError("has changed since it was checked", where=path, hint="start again")
     if not near_duplicates or min(width, height) < SMALLEST:
-        return Look(thumbnail(image), None)
+        return Fingerprint(thumbnail(image), None)
     from excite.audit.duplicates.local_features import extract
 
-    return Look(thumbnail(image), extract(image))
+    return Fingerprint(thumbnail(image), extract(image))
 
 
-def _look_or_none(file: tuple[str, str, int, int], **options: Any) -> Look | None:
+def _fingerprint_or_none(file: tuple[str, str, int, int], **options: Any) -> Fingerprint | None:
     try:
-        return _look(file, **options)
+        return _fingerprint(file, **options)
     except ExciteError:
         return None
 
@@ -151,34 +155,39 @@ class _Store:
         self._path = path
         self._prefix = f"{_VERSION} {versions} "
 
-    def read(self, sha256s: Sequence[str]) -> dict[str, Look]:
-        found: dict[str, Look] = {}
+    def read(self, sha256s: Sequence[str]) -> dict[str, Fingerprint]:
+        found: dict[str, Fingerprint] = {}
         if not self._path.is_file():
             return found
         with suppress(sqlite3.Error, OSError), closing(self._connected()) as database:
             for start in range(0, len(sha256s), _PAGE):
                 keys = [self._prefix + sha256 for sha256 in sha256s[start : start + _PAGE]]
                 marks = ", ".join("?" * len(keys))
-                query = f"SELECT key, look FROM looks WHERE key IN ({marks})"
+                query = f"SELECT key, fingerprint FROM fingerprints WHERE key IN ({marks})"
                 for key, content in database.execute(query, keys):
                     with suppress(struct.error, ValueError, TypeError):  # a damaged entry is looked at anew
                         found[key.removeprefix(self._prefix)] = _unpacked(content)
         return found
 
-    def write(self, looks: dict[str, Look]) -> None:
-        rows = ((self._prefix + sha256, b"".join(_packed(look))) for sha256, look in looks.items())
+    def write(self, fingerprints: dict[str, Fingerprint]) -> None:
+        rows = (
+            (self._prefix + sha256, b"".join(_packed(fingerprint)))
+            for sha256, fingerprint in fingerprints.items()
+        )
         with suppress(sqlite3.Error, OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with closing(self._connected()) as database, database:
-                database.execute("CREATE TABLE IF NOT EXISTS looks (key TEXT PRIMARY KEY, look BLOB)")
-                database.executemany("INSERT OR REPLACE INTO looks VALUES (?, ?)", rows)
+                database.execute(
+                    "CREATE TABLE IF NOT EXISTS fingerprints (key TEXT PRIMARY KEY, fingerprint BLOB)"
+                )
+                database.executemany("INSERT OR REPLACE INTO fingerprints VALUES (?, ?)", rows)
 
     def _connected(self) -> sqlite3.Connection:
         return sqlite3.connect(self._path, timeout=_WAIT)
 
 
-def _packed(look: Look) -> Iterator[bytes]:
-    one, features = look.thumbnail, look.features
+def _packed(fingerprint: Fingerprint) -> Iterator[bytes]:
+    one, features = fingerprint.thumbnail, fingerprint.features
     yield _THUMBNAIL.pack(one.pixels_hash, len(one.luma), one.blank, features is not None)
     yield one.luma.tobytes()
     yield one.outside.tobytes()
@@ -189,8 +198,8 @@ def _packed(look: Look) -> Iterator[bytes]:
         yield features.structure.tobytes()
 
 
-def _unpacked(content: bytes) -> Look:
-    """Raises: struct.error or ValueError for bytes that are no look."""
+def _unpacked(content: bytes) -> Fingerprint:
+    """Raises: struct.error or ValueError for bytes that are no fingerprint."""
     at = 0
 
     def header(layout: struct.Struct) -> tuple:
@@ -217,4 +226,4 @@ def _unpacked(content: bytes) -> Look:
         features = Features(points, descriptors, array("i1", height, width), noisy)
     if at != len(content):
         raise ValueError("there are more bytes than a look has")
-    return Look(one, features)
+    return Fingerprint(one, features)

@@ -1,0 +1,84 @@
+"""The training loop of a run: its batches, its start, and its end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from excite.config.train_config import TrainConfig
+from excite.data.batches import TrainingBatches
+from excite.data.manifest import Manifest
+from excite.pipeline.class_weights import class_weights, photo_weights
+from excite.pipeline.context import RunContext
+from excite.pipeline.finetuning import save_start, start_from_probe
+from excite.runs.derive import augmentation_of
+from excite.training.checkpoint import has_checkpoint
+from excite.training.loop import Trainer
+from excite.training.validation import Validation
+
+
+def fit(context: RunContext, *, new_head: bool) -> None:
+    """Train the network epoch by epoch, from its newest checkpoint if there is one.
+
+    Args:
+        new_head: whether the head is not part of the initial weights.
+    """
+    run, config, model = context.run, context.config, context.model.to(context.device)
+    weights = class_weights(context.manifest.part("train"), by_photo=config.augmented_copies == "one")
+    batches = _training_batches(context, weights)
+    if config.recipe == "finetune" and not has_checkpoint(run.checkpoints):
+        probe = new_head and start_from_probe(context)
+        if context.world.first:
+            save_start(model, run.checkpoints, probe=probe)
+    trainer = Trainer(
+        model,
+        batches,
+        # Without test-time augmentation, which would take several times as long in every epoch.
+        Validation(
+            context.images("val"),
+            context.manifest.part("val").targets(),
+            replace(context.preprocessing, tta="one"),
+        ),
+        config,
+        folder=run.checkpoints,
+        device=context.device,
+        world=context.world,
+        display=context.display,
+        class_weights=weights.to(context.device) if config.balance == "weights" else None,
+        on_epoch=lambda counters: run.write_table("metrics.csv", counters.history),
+    )
+    trainer.resume()
+    counters = trainer.run()
+    context.display.note(f"training ended: {counters.finished}; best epoch: {counters.best_epoch}")
+
+
+def _training_batches(context: RunContext, weights: torch.Tensor) -> TrainingBatches:
+    config, images = context.config, context.manifest.part("train")
+    return TrainingBatches(
+        context.images("train", device=context.device),
+        images.targets(),
+        classes=len(images.classes),
+        preprocessing=context.preprocessing,
+        batch_size=config.batch_size,
+        augmentation=augmentation_of(config),
+        seed=config.seed,
+        parts=context.world.size * config.accumulation_steps,
+        sampling=_sampling_probabilities(images, weights, config),
+        photos=images.photo_codes() if config.augmented_copies == "one" else None,
+        device=context.device,
+    )
+
+
+def _sampling_probabilities(
+    images: Manifest, weights: torch.Tensor, config: TrainConfig
+) -> np.ndarray | None:
+    """(N,) probability of each training image to be drawn; None: each is drawn once per epoch."""
+    if config.balance != "sampling":
+        return None
+    each: np.ndarray = weights.numpy()[images.targets()].astype(np.float64)
+    if config.augmented_copies == "one":
+        each *= photo_weights(images)
+    probabilities: np.ndarray = each / each.sum()
+    return probabilities

@@ -1,0 +1,149 @@
+"""The images that a run is evaluated on: read, aligned with the run's classes, grouped, and checked."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from excite.data.file_validation import check_files, refuse_bad
+from excite.data.intensity import IntensityRange, beyond_range
+from excite.data.manifest import Manifest, same_name
+from excite.data.paths import refuse_inside_data
+from excite.data.reading import read_manifest
+from excite.data.split import apply_group_pattern
+from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.runs.run import Run
+from excite.system.cache import cache_directory
+from excite.system.progress import Display
+from excite.system.text import command_line
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How data other than the run's own is read.
+
+    Args:
+        mapping: class of the data -> class of the run, where their names differ.
+        group_pattern: takes groups from file names, see ``apply_group_pattern``. The run's own pattern is not
+            used: it belongs to the data that the run was trained on.
+        columns: ``path_column``, ``label_column``, ``group_column``, and ``split_column`` of a CSV.
+        max_unreadable: the largest fraction of unreadable files.
+    """
+
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    group_pattern: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    max_unreadable: float = 0.01
+
+
+def read_images(
+    run: Run, data: str | None, options: DataOptions, out: Path | None, display: Display
+) -> tuple[Manifest, str]:
+    """Images with their groups, and what defines the groups: ``run``, a pattern, a column, or ``image``.
+
+    Args:
+        data: a folder or CSV; None: the run's own images.
+        out: the folder that will be written, which must not be among the images.
+    """
+    manifest = run.manifest if data is None else read_manifest(data, complete=False, **options.columns)
+    if out is not None:
+        refuse_inside_data(out, run.data_path, run.manifest.table["path"])
+        refuse_inside_data(out, data or run.data_path, manifest.table["path"])
+    grouped_by = "run"
+    if data is not None:
+        manifest, grouped_by = _group(manifest, options)
+        if grouped_by == "image":
+            display.note(
+                "each image counts as a group of its own; define the groups of this data with "
+                "--group-pattern, or --group-column for a CSV"
+            )
+    for left_out in manifest.left_out:
+        display.note(str(left_out))
+    return manifest, grouped_by
+
+
+def _group(manifest: Manifest, options: DataOptions) -> tuple[Manifest, str]:
+    if options.group_pattern is not None:
+        grouped = apply_group_pattern(manifest, options.group_pattern, strict=False)
+        return grouped, f"pattern {options.group_pattern}"
+    column = options.columns.get("group_column", "group")
+    return manifest, f"column {column}" if manifest.table["group"].any() else "image"
+
+
+def align_classes(
+    manifest: Manifest, classes: tuple[str, ...], mapping: Mapping[str, str], where: object
+) -> Manifest:
+    """The manifest with the run's classes, in the run's order.
+
+    Raises:
+        ExciteError: for a class that the run does not have, and for a mapping from or to an unknown class.
+    """
+    mapping = {same_name(theirs): same_name(ours) for theirs, ours in mapping.items()}
+    classes = tuple(map(same_name, classes))
+    for theirs, ours in mapping.items():
+        if theirs not in manifest.classes:
+            raise unknown_name("class", theirs, manifest.classes, where=f"--map-class {theirs}={ours}")
+        if ours not in classes:
+            raise unknown_name("class", ours, classes, where=f"--map-class {theirs}={ours}")
+    labels = [mapping.get(label, label) for label in manifest.table["label"]]
+    if unknown := sorted(set(labels) - set(classes)):
+        near = difflib.get_close_matches(unknown[0], classes, n=1) or classes[-1:]
+        option = command_line("--map-class", f"{unknown[0]}={near[0]}")
+        names = ", ".join(repr(name) for name in unknown[:12])
+        what = f"class {names} is not a class" if len(unknown) == 1 else f"classes {names} are not classes"
+        what += f" of the run: {', '.join(classes[:12])}"
+        hint = f"map it with {option}, or leave out its images"
+        raise ExciteError(what, where=where, hint=hint, exit_code=BAD_USAGE)
+    return Manifest(manifest.table.assign(label=labels), classes, manifest.left_out)
+
+
+def select_split(manifest: Manifest, split: str | None, where: object) -> tuple[Manifest, str]:
+    """The images of a split and its name; None: ``test`` if there is one, else all.
+
+    Raises:
+        ExciteError: for a split that the data does not have.
+    """
+    name = split or ("test" if "test" in manifest.splits else "all")
+    if name == "all":
+        return manifest, name
+    if name not in manifest.splits:
+        raise unknown_name("split", name, (*manifest.splits, "all"), where=where)
+    return manifest.part(name), name
+
+
+def check_images(
+    run: Run,
+    manifest: Manifest,
+    *,
+    own: bool,
+    max_unreadable: float,
+    trained_range: IntensityRange | None,
+    display: Display,
+) -> Manifest:
+    """The readable images, checked.
+
+    Args:
+        own: whether they are the run's own images, which must not have changed.
+        trained_range: the intensity range that the run was trained with.
+
+    Raises:
+        ExciteError: for too many unreadable files, and for changed images of the run.
+    """
+    checked, unreadable = check_files(
+        manifest,
+        max_pixels=run.config.max_pixels,
+        cache=cache_directory(),
+        progress=display.stage("checking images"),
+        complete=False,
+    )
+    for file in unreadable:
+        display.note(f"left out: {file.path}: {file.reason}")
+    refuse_bad(unreadable, len(manifest), max_unreadable)
+    if not own and (text := beyond_range(checked.extremes, trained_range)):
+        display.note(text)
+    if own and (unreadable or not checked.table["sha256"].equals(manifest.table["sha256"])):
+        hint = "name the images to evaluate: excite evaluate RUN DATA"
+        raise ExciteError("its images have changed since the training", where=run.path, hint=hint)
+    return checked

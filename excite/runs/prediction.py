@@ -1,0 +1,43 @@
+"""The prediction of a classifier for one image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """Disagreement between the members of an ensemble on one image.
+
+    Args:
+        members: how many members there are.
+        disagreeing: how many of them predict another class than the ensemble.
+        low, high: the lowest and the highest probability of the ensemble's class among the members.
+    """
+
+    members: int
+    disagreeing: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The prediction for one image.
+
+    Args:
+        path: of the image file; empty for an image from memory.
+        label: the most probable class.
+        probability: its calibrated probability.
+        probabilities: class name -> calibrated probability.
+        abstained: whether the probability is below the classifier's ``abstain_below``.
+        disagreement: between the members of an ensemble; None for a single network.
+    """
+
+    path: str
+    label: str
+    probability: float
+    probabilities: Mapping[str, float]
+    abstained: bool = False
+    disagreement: Disagreement | None = None

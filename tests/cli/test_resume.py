@@ -1,0 +1,96 @@
+"""``excite train --resume``: an interrupted training ends with the weights of an undisturbed one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tests.conftest import Command, make_pictures
+
+
+def start(place: Path, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "excite", *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=place, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_epoch(process: subprocess.Popen[str], epoch: int) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if re.match(rf"epoch +{epoch} ", line):
+            return
+    pytest.fail("the training ended too early")
+
+
+SMALL = ("--model", "cifar_resnet20", "--image-size", 16, "--batch-size", 8)
+KILLED = (*SMALL, "--epochs", 6, "--augment", "best", "--seed", 9)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place: Path) -> dict[str, Tensor]:
+    """The weights of a training that nothing interrupts."""
+    assert start(place, "train", "pictures", *KILLED, "--out", "whole").wait(timeout=300) == 0
+    return load_file(place / "whole" / "model.safetensors")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_killed_training_goes_on_to_the_same_weights(
+    place: Path, undisturbed: dict[str, Tensor], number: int, code: int, excite_command: Command
+) -> None:
+    cut = f"cut-{code}"
+    process = start(place, "train", "pictures", *KILLED, "--out", cut)
+    wait_for_epoch(process, 2)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == code
+    if number != signal.SIGKILL:
+        assert "nothing is lost" in errors
+        assert "--resume" in errors
+    assert not (place / cut / "metrics.json").exists()
+    refused = excite_command("train", place / "pictures", "--out", place / cut, "--resume", "--epochs", 7)
+    assert "--epochs: was 6 when the run started" in refused.stderr
+    assert start(place, "train", "pictures", "--out", cut, "--resume").wait(timeout=300) == 0
+    resumed = load_file(place / cut / "model.safetensors")
+    assert all(resumed[name].equal(value) for name, value in undisturbed.items())
+    finished = excite_command("train", "--out", place / cut, "--resume")
+    assert finished.returncode == 0
+    assert load_file(place / cut / "model.safetensors").keys() == resumed.keys()
+
+
+@pytest.mark.slow
+def test_a_training_killed_before_its_first_checkpoint_begins_again_as_it_began(place: Path) -> None:
+    options = (*SMALL, "--epochs", 2, "--seed", 11)
+    process = start(place, "train", "pictures", *options, "--out", "early")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "images to train on" in line:
+            break
+    process.kill()
+    process.communicate(timeout=300)
+    assert not (place / "early" / "checkpoints").exists()
+    assert start(place, "train", "--out", "early", "--resume").wait(timeout=300) == 0
+    assert start(place, "train", "pictures", *options, "--out", "undisturbed").wait(timeout=300) == 0
+    one, other = (load_file(place / name / "model.safetensors") for name in ("early", "undisturbed"))
+    assert all(one[name].equal(other[name]) for name in one)
+
+
+def test_changed_images_stop_a_resume(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "pictures")
+    process = start(tmp_path, "train", "pictures", *SMALL, "--epochs", 50, "--out", "run")
+    wait_for_epoch(process, 1)
+    process.terminate()
+    process.communicate(timeout=300)
+    shutil.copy(tmp_path / "pictures" / "a" / "p0_0.png", tmp_path / "pictures" / "b" / "p0_0.png")
+    again = start(tmp_path, "train", "pictures", "--out", "run", "--resume")
+    assert "is not the image that the run began with" in again.communicate(timeout=300)[1]
+    assert again.returncode == 1
