@@ -21,7 +21,7 @@ from excite.attention.registry import create_attention
 from excite.insertion.attach import attach
 from excite.kernels.dispatch import use_kernels
 from excite.models.densenet import DenseBlock, DenseLayer
-from excite.models.fused_blocks import norm_add_relu, norm_relu
+from excite.models.fused_norms import norm_add_relu, norm_relu
 from excite.system.malloc import keep_heap
 
 MAPS = ((32, 16, 16), (32, 32, 16), (32, 16, 32), (16, 64, 32), (16, 512, 14), (16, 128, 56), (16, 256, 56))

@@ -1,7 +1,7 @@
-"""CBAM: weigh channels, then positions.
+"""CBAM: channel attention, then spatial attention.
 
-timm's always has a batch norm that is not in the paper's equations; why it is written here stands in
-``channel_variants``.
+timm's always has a batch norm that is not in the paper's equations, and lets autocast run its gates in half
+precision.
 """
 
 from __future__ import annotations

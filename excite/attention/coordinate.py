@@ -1,7 +1,7 @@
 """Coordinate attention: one gate per row and one per column.
 
-timm's has two thirds of the paper's hidden width, rounded to a multiple of 8; with the same width it computes the
-same in float32.
+timm's has two thirds of the paper's hidden width, rounded to a multiple of 8; given the same width, the two
+compute the same in float32.
 """
 
 from __future__ import annotations

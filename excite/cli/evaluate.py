@@ -100,13 +100,6 @@ def evaluate(
     leaves them out.
     """
     from excite.reporting.evaluation_page import write_evaluation
-<<<<<<< ours
-||||||| base
-    from excite.runs.evaluate import evaluate_run, evaluate_table
-=======
-    from excite.runs.evaluate import evaluate_run, evaluate_table
-    from excite.runs.evaluation_images import DataOptions
->>>>>>> theirs
     from excite.runs.run import Run
 
     chosen = TrainConfig().replace(**given)  # checks the values
@@ -119,51 +112,7 @@ def evaluate(
         _refuse(run, {"--validation": validation})
         opened = Run.open(run)
         limits["max_pixels"] = opened.config.max_pixels
-<<<<<<< ours
         result = _evaluate_run(opened, data, split, _mapping(map_class or []), out, given, chosen)
-||||||| base
-        _check_groups(data, group_pattern, group_column)
-        result = evaluate_run(
-            opened,
-            data,
-            split=split,
-            spec=_questions(opened.config, wishes),
-            mapping=_mapping(same or []),
-            group_pattern=group_pattern,
-            columns={
-                "path_column": path_column,
-                "label_column": label_column,
-                "group_column": group_column,
-                "split_column": split_column,
-            },
-            device=device,
-            max_unreadable=max_unreadable,
-            out=out,
-            display=ConsoleDisplay(),
-        )
-=======
-        _check_groups(data, group_pattern, group_column)
-        result = evaluate_run(
-            opened,
-            data,
-            split=split,
-            spec=_questions(opened.config, wishes),
-            options=DataOptions(
-                mapping=_mapping(same or []),
-                group_pattern=group_pattern,
-                columns={
-                    "path_column": path_column,
-                    "label_column": label_column,
-                    "group_column": group_column,
-                    "split_column": split_column,
-                },
-                max_unreadable=max_unreadable,
-            ),
-            device=device,
-            out=out,
-            display=ConsoleDisplay(),
-        )
->>>>>>> theirs
     if out is not None:
         write_evaluation(result, out, title=str(run), source=_source(run, data, result.split), **limits)
     if as_json:
@@ -194,6 +143,7 @@ def _evaluate_run(
     chosen: TrainConfig,
 ) -> Evaluation:
     from excite.runs.evaluate import evaluate_run
+    from excite.runs.evaluation_images import DataOptions
     from excite.system.progress import ConsoleDisplay
 
     _check_groups(data, given)
@@ -202,11 +152,13 @@ def _evaluate_run(
         data,
         split=split,
         spec=_spec(run.config, given),
-        mapping=mapping,
-        group_pattern=chosen.group_pattern,
-        columns={name: getattr(chosen, name) for name in COLUMNS},
+        options=DataOptions(
+            mapping=mapping,
+            group_pattern=chosen.group_pattern,
+            columns={name: getattr(chosen, name) for name in COLUMNS},
+            max_unreadable=chosen.max_unreadable,
+        ),
         device=chosen.device,
-        max_unreadable=chosen.max_unreadable,
         out=out,
         display=ConsoleDisplay(),
     )

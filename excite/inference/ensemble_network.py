@@ -1,4 +1,4 @@
-"""Several networks of the same classes as one: the mean of their probabilities."""
+"""Several networks for the same classes as one network: the mean of their probabilities."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from torch import Tensor, nn
 
 
 class EnsembleNetwork(nn.Module):
-    """Networks that answer side by side.
+    """The members of an ensemble: images (B, 3, S, S) -> logits (B, M, C).
 
     Args:
-        networks: each gives the logits (B, C) of a member, or (B, k C) of k members one after the other.
-        temperatures: (M,) one a member, in the same order; its logits are divided by it.
-        classes: C.
+        networks: each returns the logits of one member, (B, C), or of k members concatenated, (B, k C).
+        temperatures: M divisors of the logits, one per member, in the order of the members.
+        classes: C, the number of classes.
+
+    >>> twins = [nn.Flatten(), nn.Flatten()]  # each returns its input as two logits
+    >>> EnsembleNetwork(twins, [1.0, 2.0], classes=2)(torch.tensor([[4.0, 8.0]]))
+    tensor([[[4., 8.],
+             [2., 4.]]])
     """
 
     temperatures: Tensor
@@ -28,19 +33,19 @@ class EnsembleNetwork(nn.Module):
         self.register_buffer("temperatures", torch.tensor(temperatures, dtype=torch.float32)[:, None])
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) -> (B, M, C) logits of each member at its temperature, in float32."""
+        """(B, 3, S, S) -> (B, M, C): the logits of each member, divided by its temperature, in float32."""
         outputs = [network(images).float().unflatten(1, (-1, self.classes)) for network in self.networks]
         return torch.cat(outputs, dim=1) / self.temperatures
 
 
 class MeanEnsemble(nn.Module):
-    """A network whose softmax is the mean of its members' probabilities."""
+    """A network whose softmax is the mean of its members' probabilities: (B, 3, S, S) -> (B, C)."""
 
     def __init__(self, members: EnsembleNetwork) -> None:
         super().__init__()
         self.members = members
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) -> (B, C) logarithms of the mean probabilities."""
-        each = F.log_softmax(self.members(images), dim=2)
-        return torch.logsumexp(each, dim=1) - math.log(each.shape[1])
+        """(B, 3, S, S) -> (B, C): logarithms of the mean probabilities."""
+        log_probabilities = F.log_softmax(self.members(images), dim=2)
+        return torch.logsumexp(log_probabilities, dim=1) - math.log(log_probabilities.shape[1])

@@ -1,4 +1,4 @@
-"""What a network's head sees of each image, computed once and remembered."""
+"""Features of images: the input of a network's last layer, cached on disk."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from excite.models.head import linear_head
 from excite.system.evaluation_mode import evaluating
 from excite.system.files import replacing
 
-BATCH = 64
-_VERSION = 2
+BATCH_SIZE = 64
+_VERSION = 2  # part of the cache key; raise it when features change
 
 
 @torch.inference_mode()
@@ -32,30 +32,33 @@ def extract_features(
     device: torch.device,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """(N, F): the input of the network's last layer for each image, in float32 as a classifier computes.
+    """The input of the network's linear head for each of N images: (N, F), in float32.
 
-    Of several views it is the mean, whose logits are the mean of the views' logits.
+    With test-time augmentation, features are averaged; the head is linear, so its logits are averaged, too.
+
+    Raises:
+        ExciteError: if the network does not end in a linear layer.
     """
-    found: list[Tensor] = []
-    views: list[Tensor] = []
+    batches: list[Tensor] = []
+    versions: list[Tensor] = []
 
-    def keep(_head: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        views.append(inputs[0].float().cpu())
+    def record(_head: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        versions.append(inputs[0].float().cpu())
 
     with evaluating(model):
-        asked = optimized_copy(model, source, preprocessing, device)
-        handle = linear_head(asked).register_forward_pre_hook(keep)
+        network = optimized_copy(model, source, preprocessing, device)
+        handle = linear_head(network).register_forward_pre_hook(record)
         try:
-            for images in evaluation_batches(source, preprocessing, BATCH, device):
-                for view in apply_tta(images, preprocessing.tta):
-                    asked(view.contiguous(memory_format=torch.channels_last))
-                found.append(torch.stack(views).mean(dim=0))
-                views.clear()
+            for images in evaluation_batches(source, preprocessing, BATCH_SIZE, device):
+                for version in apply_tta(images, preprocessing.tta):
+                    network(version.contiguous(memory_format=torch.channels_last))
+                batches.append(torch.stack(versions).mean(dim=0))
+                versions.clear()
                 if progress is not None:
-                    progress(min(len(found) * BATCH, len(source)), len(source))
+                    progress(min(len(batches) * BATCH_SIZE, len(source)), len(source))
         finally:
             handle.remove()
-    return torch.cat(found).numpy()
+    return torch.cat(batches).numpy()
 
 
 def cached_features(
@@ -68,22 +71,22 @@ def cached_features(
     device: torch.device,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """``extract_features`` of all pixels, cached by the pictures, the weights except the head, and how
-    it computes.
+    """``extract_features`` of all pixels, cached by pixels, weights except those of the head, and settings.
 
     Args:
         pixels: (N, S, S, 3) uint8.
-        pixels_key: what the pixels are remembered by.
+        pixels_key: a key that identifies the pixels.
+        cache: the cache folder.
     """
     key = _key(model, pixels_key, preprocessing, device)
     path = cache / "features" / f"{key}.npy"
     try:
-        known = np.load(path, allow_pickle=False)
-        if known.dtype == np.float32 and len(known) == len(pixels):
-            return known
-    except (OSError, ValueError):  # not there, or cut short
+        cached: np.ndarray = np.load(path, allow_pickle=False)
+        if cached.dtype == np.float32 and len(cached) == len(pixels):
+            return cached
+    except (OSError, ValueError):  # missing or truncated
         pass
-    found = extract_features(
+    features = extract_features(
         model,
         PixelSubset(pixels),
         preprocessing,
@@ -91,17 +94,17 @@ def cached_features(
         progress=progress,
     )
     with replacing(path) as file:
-        np.save(file, found, allow_pickle=False)
-    return found
+        np.save(file, features, allow_pickle=False)
+    return features
 
 
 def _key(model: nn.Module, pixels_key: str, preprocessing: Preprocessing, device: torch.device) -> str:
     head = linear_head(model)
-    own = {id(tensor) for tensor in (head.weight, head.bias)}
-    how = f"{preprocessing.to_dict()} {device.type} {torch.__version__}"
-    digest = hashlib.sha256(f"{_VERSION} {pixels_key} {how} {model}".encode())
+    in_head = {id(tensor) for tensor in (head.weight, head.bias)}
+    settings = f"{preprocessing.to_dict()} {device.type} {torch.__version__}"
+    digest = hashlib.sha256(f"{_VERSION} {pixels_key} {settings} {model}".encode())
     for name, tensor in model.state_dict(keep_vars=True).items():
-        if id(tensor) not in own:
+        if id(tensor) not in in_head:
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

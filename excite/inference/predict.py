@@ -1,8 +1,9 @@
-"""Pixels to logits, on one process or many."""
+"""Logits of many images, on one process or several."""
 
 from __future__ import annotations
 
 import numpy as np
+import scipy.special
 import torch
 from torch import nn
 
@@ -15,15 +16,14 @@ from excite.system.devices import autocast
 from excite.system.evaluation_mode import evaluating
 from excite.system.world import World
 
-# From so many images on, a copy that answers earns what it costs to make: three answers to one image.
+# From this many images on, an optimized copy pays: building it costs as much as three single predictions.
 MIN_IMAGES_FOR_COPY = 256
 
 
 def optimized_copy(
     model: nn.Module, source: PixelSubset, preprocessing: Preprocessing, device: torch.device
 ) -> nn.Module:
-    """``answering``'s copy of a model in evaluation mode where there are images enough to earn it; else the
-    model itself."""
+    """The optimized copy of a model if there are at least ``MIN_IMAGES_FOR_COPY`` images, else the model."""
     if len(source) < MIN_IMAGES_FOR_COPY:
         return model
     return optimize_for_inference(
@@ -42,25 +42,36 @@ def predict_logits(
     batch_size: int = 64,
     world: World | None = None,
 ) -> np.ndarray:
-    """Logits (N, C) float32 of N images, means over their views; each process takes a share and gets all.
+    """Logits of N images, averaged over test-time augmentation: (N, C) in float32.
 
-    Every part of the model is left in the mode that it was in.
+    Each process computes a part of them and returns them all. Every module of the model keeps its mode.
+
+    Args:
+        source: the pixels of the images.
+        preprocessing: normalization and test-time augmentation.
+        precision: ``float32``, or ``bfloat16`` or ``float16`` for autocast.
+        batch_size: images per forward pass.
+        world: the processes that share the work; by default this process alone.
     """
     world = world or World()
     bounds = np.linspace(0, len(source), world.size + 1).astype(int)
     mine = source.part(bounds[world.rank], bounds[world.rank + 1])
     parts = []
     with evaluating(model):
-        asked = optimized_copy(model, mine, preprocessing, device)
+        network = optimized_copy(model, mine, preprocessing, device)
         for images in evaluation_batches(mine, preprocessing, batch_size, device):
             with autocast(device, precision):
-                views = [asked(view) for view in apply_tta(images, preprocessing.tta)]
-            parts.append(torch.stack(views).float().mean(dim=0).cpu().numpy())
+                logits = [network(version) for version in apply_tta(images, preprocessing.tta)]
+            parts.append(torch.stack(logits).float().mean(dim=0).cpu().numpy())
     gathered = world.gather(np.concatenate(parts) if parts else None)
     return np.concatenate([part for part in gathered if part is not None])
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Rows (N, C) of logits as probabilities, in float64."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+    """Probabilities of logits: (N, C) -> (N, C), in float64 whatever the dtype of the logits.
+
+    >>> softmax(np.array([[0.0, 0.0]], dtype=np.float32))
+    array([[0.5, 0.5]])
+    """
+    probabilities: np.ndarray = scipy.special.softmax(logits.astype(np.float64), axis=1)
+    return probabilities

@@ -1,30 +1,34 @@
-"""Views of an image: what is said of it is the mean over all of them."""
+"""Test-time augmentation: several versions of each image, over which predictions are averaged."""
 
 from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor
 
-CROP = 7 / 8  # side of a crop; 256 pixels cut to 224, as in Krizhevsky et al. 2012, section 4.1
+CROP_FRACTION = 7 / 8  # side of a crop: 224 of 256 pixels, as in Krizhevsky et al. 2012, section 4.1
 
 
-def apply_tta(images: Tensor, views: str) -> list[Tensor]:
-    """The views of a batch (N, C, S, S), each of that shape.
+def apply_tta(images: Tensor, mode: str) -> list[Tensor]:
+    """Versions of a batch (N, C, S, S), each of that shape; the first is the batch itself.
 
     Args:
-        views: ``none``: the images as they are; ``flip``: and their mirror images; ``crops``: and the four
-            corners and the middle, each enlarged to the whole, and the mirror images of all.
+        mode: ``none``: the images only; ``flip``: and their mirror images; ``crops``: and crops of the four
+            corners and the center, enlarged to S, and the mirror images of all.
+
+    >>> import torch
+    >>> [len(apply_tta(torch.zeros(2, 3, 8, 8), mode)) for mode in ("none", "flip", "crops")]
+    [1, 2, 12]
     """
-    if views == "none":
+    if mode == "none":
         return [images]
-    several = [images, *(_crops(images) if views == "crops" else [])]
-    return [view for image in several for view in (image, image.flip(3))]
+    crops = _crops(images) if mode == "crops" else []
+    return [version for batch in (images, *crops) for version in (batch, batch.flip(3))]
 
 
 def _crops(images: Tensor) -> list[Tensor]:
     side = images.shape[-1]
-    kept = max(1, round(CROP * side))
-    far, middle = side - kept, (side - kept) // 2
-    places = [(0, 0), (0, far), (far, 0), (far, far), (middle, middle)]
-    cut = [images[..., top : top + kept, left : left + kept] for top, left in places]
-    return [F.interpolate(one, size=(side, side), mode="bilinear", align_corners=False) for one in cut]
+    size = max(1, round(CROP_FRACTION * side))
+    end, center = side - size, (side - size) // 2
+    corners = [(0, 0), (0, end), (end, 0), (end, end), (center, center)]
+    crops = [images[..., top : top + size, left : left + size] for top, left in corners]
+    return [F.interpolate(crop, size=(side, side), mode="bilinear", align_corners=False) for crop in crops]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from excite.attention import registry
+from excite.attention.random_start import random_start
 from excite.errors import BAD_USAGE, ExciteError
 from excite.insertion.attach import CHILD, RECORD, WithAttention, attach, detach, require_unchanged_class
 from excite.insertion.checks import check_attention, check_sites, refuse_transformed, require_module
@@ -70,10 +71,7 @@ def insert(
     check_sites(model, table, attention, settings)
     changed = deep_copy(model)
     neighbors = _neighbors(changed)
-    # The seed comes from the caller's generator and leaves it where it was, so that two models built from one
-    # seed share every weight that they have in common.
-    with torch.random.fork_rng(devices=()):
-        torch.default_generator.manual_seed(int(torch.randint(2**62, (), device="cpu")))
+    with random_start():
         for site in table:
             with torch.device("cpu"):
                 module = registry.create_attention(attention, site.channels, **settings)

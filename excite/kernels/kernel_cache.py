@@ -84,7 +84,8 @@ def build_key(processor: tuple[str, ...]) -> str:
     settings = sorted(item for item in os.environ.items() if item[0].startswith("NUMBA_"))
     versions = __version__, numba.__version__, llvmlite.__version__, sys.version
     key = hashlib.sha256(repr((versions, processor, settings)).encode())
-    for source in sorted(files("excite.kernels").iterdir(), key=lambda path: path.name):
-        if source.is_file():
-            key.update(source.read_bytes())
+    for package in ("excite.kernels", "excite.kernels.cpu"):
+        for source in sorted(files(package).iterdir(), key=lambda path: path.name):
+            if source.is_file():
+                key.update(source.read_bytes())
     return key.hexdigest()[:32]

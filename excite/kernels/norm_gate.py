@@ -1,16 +1,16 @@
-"""Batch norm, a gate for each channel, a shortcut and ReLU in the passes that batch norm makes by itself.
+"""Batch norm, channel gates, shortcut, and ReLU in as many passes as batch norm alone.
 
-In eager PyTorch, BN -> SE -> + -> ReLU reads or writes the map ten times: statistics, normalize, squeeze,
-scale, add, rectify. All that depends on the map as a whole are its sums over each image. So: one pass for
-those, then arithmetic on (N, C) numbers, then one pass that writes the output,
+In eager PyTorch, BN -> SE -> + -> ReLU reads or writes the map ten times: statistics, normalization, squeeze,
+scale, addition, ReLU. Everything that depends on the whole map follows from its sums over each image. So one
+pass computes those, arithmetic on (N, C) coefficients follows, and one more pass writes the output:
 
     u = a0 x + b0          a0 = gamma / sigma, b0 = beta - mu a0       (batch norm)
     z = a0 mean(x) + b0    s = gate(z)                                 (squeeze, excitation)
-    y = relu(s a0 x + s b0 + shortcut)                                 (scale, addition, rectifier)
+    y = relu(s a0 x + s b0 + shortcut)                                 (scale, addition, ReLU)
 
-The backward pass is the mirror: one pass for the sums of dL/d(s a0) and dL/d(s b0), the arithmetic on (N, C)
-numbers backwards, by autograd, and one pass that writes dx = g s a0 + p + q x, where p and q carry what came
-through the statistics and the squeeze.
+The backward pass mirrors this: one pass for the sums dL/d(s a0) and dL/d(s b0), autograd for the arithmetic
+    on (N, C) coefficients, and one pass that writes dx = g s a0 + p + q x, where p and q are the gradients
+    through the statistics and the squeeze.
 
 Papers: Batch Normalization, https://arxiv.org/abs/1502.03167, algorithm 1; Squeeze-and-Excitation Networks,
 https://arxiv.org/abs/1709.01507, eq. 2 to 4.
@@ -29,7 +29,13 @@ from excite.kernels.dispatch import has_no_hooks, select_backend
 from excite.kernels.reference import rows
 
 Gate = Callable[[Tensor], Tensor]
-_OVERRIDABLE = ("forward", "gates", "squeeze", "excite", "scale")  # what an attention's output is made by
+_OVERRIDABLE = (
+    "forward",
+    "gates",
+    "squeeze",
+    "excite",
+    "scale",
+)  # methods that determine the output of attention
 
 
 def norm_gate(
@@ -40,57 +46,59 @@ def norm_gate(
     shortcut: Tensor | None = None,
     relu: bool = False,
 ) -> Tensor | None:
-    """relu(s . norm(x) + shortcut): (N, C, H, W), same dtype and memory; None where no kernel takes it.
+    """relu(s . norm(x) + shortcut): (N, C, H, W), same dtype and memory format; None if no kernel takes x.
 
     Args:
-        norm: a batch norm; its running statistics are updated as it would itself.
-        gate: attention that has ``gates`` and sees a map's channel means alone; None: s = 1.
-        shortcut: of x's shape, dtype and memory.
-        relu: whether the result is rectified.
+        norm: a batch norm; its running statistics are updated as by its own forward pass.
+        gate: attention for which ``uses_means_only`` is true; None: s = 1.
+        shortcut: of x's shape, dtype, and memory format.
+        relu: whether ReLU follows.
     """
-    task = "answer" if not torch.is_grad_enabled() else "norm" if gate is None else "gate"
-    found = select_backend(x, task)
-    if found is None or not supports(norm, x, shortcut):
+    task = "inference" if not torch.is_grad_enabled() else "norm" if gate is None else "gate"
+    backend = select_backend(x, task)
+    if backend is None or not supports(norm, x, shortcut):
         return None
     parameters = [*norm.parameters(recurse=False), *(gate.parameters() if gate is not None else ())]
     if not torch.is_grad_enabled():
-        return _forward(x, shortcut, norm, gate, relu, found, learns=False)[0]
-    return _NormGate.apply(x, shortcut, norm, gate, relu, found, *parameters)
+        return _forward(x, shortcut, norm, gate, relu, backend, needs_gradient=False)[0]
+    return _NormGate.apply(x, shortcut, norm, gate, relu, backend, *parameters)
 
 
 def uses_means_only(attention: nn.Module | None) -> bool:
-    """Whether attention's gates can be had from a map's channel means, and its output is x times the gates.
+    """Whether the gates depend on the channel means only, and the output is x times the gates.
 
-    A subclass with a ``forward``, ``gates`` or part of them of its own may do anything: who overrides one
-    says so anew.
+    A subclass that overrides ``forward``, ``gates``, or one of their steps must declare ``uses_means_only``
+    again.
     """
     if attention is None or not getattr(attention, "uses_means_only", False):
         return False
     classes = type(attention).__mro__
-    says = next((place for place, kind in enumerate(classes) if "uses_means_only" in vars(kind)), None)
-    if says is None or any(name in vars(attention) for name in _OVERRIDABLE):
+    declaring = next((i for i, cls in enumerate(classes) if "uses_means_only" in vars(cls)), None)
+    if declaring is None or any(name in vars(attention) for name in _OVERRIDABLE):
         return False
-    return not any(name in vars(kind) for kind in classes[:says] for name in _OVERRIDABLE)
+    return not any(name in vars(cls) for cls in classes[:declaring] for name in _OVERRIDABLE)
 
 
 def can_fuse_attention(attention: nn.Module | None) -> bool:
-    """Whether it sees means alone, and nobody waits for a call of it or of a layer in it: what a hook makes
-    of a layer's output may hold tensors that learn, and their gradients would be lost."""
+    """Whether it depends on channel means only and has no hooks.
+
+    A hook may use parameters of its own, whose gradients would be lost.
+    """
     return attention is not None and uses_means_only(attention) and has_no_hooks(*attention.modules())
 
 
 def supports(norm: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None = None) -> bool:
-    """Whether the operator has what this norm does with this input."""
+    """Whether the operator computes what this norm does with this input."""
     if not has_plain_parameters(norm) or norm.weight.dtype != torch.float32 or x.numel() == x.shape[1]:
-        return False  # the last: one number a channel has no variance, which batch norm itself says best
+        return False  # one value per channel has no variance: batch norm itself raises the error
     if shortcut is None:
         return True
-    alike = shortcut.shape == x.shape and shortcut.dtype == x.dtype
-    return alike and shortcut.is_contiguous(memory_format=torch.channels_last)
+    same = shortcut.shape == x.shape and shortcut.dtype == x.dtype
+    return same and shortcut.is_contiguous(memory_format=torch.channels_last)
 
 
 def has_plain_parameters(norm: nn.Module) -> bool:
-    """Whether weight and bias are the norm's own, and not pruned, parametrized or left out."""
+    """Whether weight and bias are ordinary parameters: not pruned, parametrized, or left out."""
     return all(norm._parameters.get(name) is not None for name in ("weight", "bias"))
 
 
@@ -101,16 +109,16 @@ def _forward(
     gate: nn.Module | None,
     relu: bool,
     backend: ModuleType,
-    learns: bool,
+    needs_gradient: bool,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """The output, and the numbers that the backward pass starts from: k, the sums, a and b."""
+    """The output, and what the backward pass needs: k, the sums, a, and b."""
     x_rows = rows(x)
     batch = norm.training or norm.running_mean is None
     k = pivot(x_rows, norm, batch)
-    measures = batch or gate is not None
-    sums = backend.sums(x_rows, k) if measures else k.new_zeros(2, 1, len(k))  # nothing hangs on the zeros
-    with torch.set_grad_enabled(learns), torch.autocast(x.device.type, enabled=False):
-        sums.requires_grad_(learns)
+    needs_sums = batch or gate is not None
+    sums = backend.sums(x_rows, k) if needs_sums else k.new_zeros(2, 1, len(k))  # the zeros are not used
+    with torch.set_grad_enabled(needs_gradient), torch.autocast(x.device.type, enabled=False):
+        sums.requires_grad_(needs_gradient)
         a, b = coefficients(sums, k, x_rows.shape[1], norm, gate, batch)
     out = torch.empty_like(x)
     backend.scale(x_rows, a, b, None if shortcut is None else rows(shortcut), relu, rows(out))
@@ -129,11 +137,11 @@ class _NormGate(torch.autograd.Function):
         backend: ModuleType,
         *parameters: Tensor,
     ) -> Tensor:
-        learns = any(ctx.needs_input_grad)
-        out, numbers = _forward(x, shortcut, norm, gate, relu, backend, learns)
-        if learns:
-            kept = out if relu and shortcut is not None else None
-            ctx.save_for_backward(x, kept, *numbers, *parameters)
+        needs_gradient = any(ctx.needs_input_grad)
+        out, intermediates = _forward(x, shortcut, norm, gate, relu, backend, needs_gradient)
+        if needs_gradient:
+            y = out if relu and shortcut is not None else None
+            ctx.save_for_backward(x, y, *intermediates, *parameters)
             ctx.relu, ctx.backend, ctx.has_shortcut = relu, backend, shortcut is not None
         return out
 
@@ -145,42 +153,44 @@ class _NormGate(torch.autograd.Function):
         x_rows, dy = rows(x), dy.contiguous(memory_format=torch.channels_last)
         if y is not None:
             g = torch.empty_like(dy)
-            both = backend.gradient_sums(rows(dy), x_rows, k, a, b, y=rows(y), into=rows(g))
+            g_sums = backend.gradient_sums(rows(dy), x_rows, k, a, b, y=rows(y), into=rows(g))
         else:
             g = dy
-            both = backend.gradient_sums(rows(dy), x_rows, k, a, b, relu=relu)
-        p, q, d_parameters = gradients(both, k, sums, a, b, parameters)
+            g_sums = backend.gradient_sums(rows(dy), x_rows, k, a, b, relu=relu)
+        p, q, d_parameters = gradients(g_sums, k, sums, a, b, parameters)
         dx = None
         if ctx.needs_input_grad[0]:
             dx = torch.empty_like(x)
-            # The shortcut's gradient is masked already.
+            # With a shortcut, g is masked already.
             backend.gradient(rows(g), x_rows, a, b, p, q, relu=relu and y is None, out=rows(dx))
         return dx, g if ctx.has_shortcut else None, None, None, None, None, *d_parameters
 
 
 def gradients(
-    both: Tensor, k: Tensor, sums: Tensor, a: Tensor, b: Tensor, parameters: list[Tensor]
+    g_sums: Tensor, k: Tensor, sums: Tensor, a: Tensor, b: Tensor, parameters: list[Tensor]
 ) -> tuple[Tensor, Tensor, list[Tensor | None]]:
-    """The arithmetic on (N, C) numbers backwards: p and q of ``reference.gradient``, and the parameters' own.
+    """Gradients of the arithmetic on (N, C) coefficients: p, q of ``reference.gradient``, and parameters'.
 
     Args:
-        both: sums of g and of g (x - k), (2, N, C).
+        g_sums: sums of g and of g (x - k), (2, N, C).
         k, sums, a, b: of the forward pass, with the graph from the sums to a and b.
     """
-    db, da = both[0], both[1] + k * both[0]
+    db, da = g_sums[0], g_sums[1] + k * g_sums[0]
     if len(a) == 1:
         da, db = da.sum(0, keepdim=True), db.sum(0, keepdim=True)
-    pairs = [(of, g) for of, g in ((a, da), (b, db)) if of.requires_grad]
-    wanted = [sums, *(one for one in parameters if one.requires_grad)]
-    d_all: tuple[Tensor | None, ...] = (None,) * len(wanted)
+    pairs = [(output, g) for output, g in ((a, da), (b, db)) if output.requires_grad]
+    inputs = [sums, *(parameter for parameter in parameters if parameter.requires_grad)]
+    d_inputs: tuple[Tensor | None, ...] = (None,) * len(inputs)
     if pairs:
-        of, g = zip(*pairs, strict=True)
+        outputs, g = zip(*pairs, strict=True)
         with torch.autocast(a.device.type, enabled=False):
-            # The graph stays, should a caller want the gradients twice.
-            d_all = torch.autograd.grad(of, wanted, g, allow_unused=True, retain_graph=True)
-    d_sums, *rest = d_all
-    found = iter(rest)
-    d_parameters: list[Tensor | None] = [next(found) if one.requires_grad else None for one in parameters]
+            # The graph is retained: a caller may ask for gradients twice.
+            d_inputs = torch.autograd.grad(outputs, inputs, g, allow_unused=True, retain_graph=True)
+    d_sums, *rest = d_inputs
+    remaining = iter(rest)
+    d_parameters: list[Tensor | None] = [
+        next(remaining) if parameter.requires_grad else None for parameter in parameters
+    ]
     if d_sums is None:
         zero = torch.zeros_like(k)[None]
         return zero, zero, d_parameters
@@ -189,7 +199,7 @@ def gradients(
 
 
 def pivot(x: Tensor, norm: nn.BatchNorm2d, batch: bool) -> Tensor:
-    """A number near each channel's mean, (C,) float32: what the sums are taken about."""
+    """A value near each channel's mean, (C,) float32, subtracted before summation to keep digits."""
     return x[0, 0].float() if batch else norm.running_mean.float()  # type: ignore[union-attr]
 
 
@@ -201,9 +211,9 @@ def coefficients(
     gate: nn.Module | None,
     batch: bool,
 ) -> tuple[Tensor, Tensor]:
-    """The output's coefficients a and b, (1, C), with a gate (N, C), from the sums (2, N, C) about k (C,)."""
+    """a and b of a x + b, (1, C), with a gate (N, C), from the sums (2, N, C) of x - k and of its square."""
     ones, squares = sums
-    means = ones / p  # of each image, about k
+    means = ones / p  # per image, relative to k
     if batch:
         mean = means.mean(0)
         variance = (squares.sum(0) / (len(ones) * p) - mean.square()).clamp(min=0)
@@ -222,12 +232,12 @@ def coefficients(
 
 @torch.no_grad()
 def update_running(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
-    """Running statistics as ``nn.BatchNorm2d`` updates them in training; count: numbers in a channel."""
+    """Update running statistics as ``nn.BatchNorm2d`` does in training; count: values per channel."""
     if not (norm.training and norm.track_running_stats) or norm.running_mean is None:
         return
     assert norm.num_batches_tracked is not None
     assert norm.running_var is not None
     norm.num_batches_tracked.add_(1)
-    share = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
-    norm.running_mean.lerp_(mean, share)
-    norm.running_var.lerp_(variance * (count / (count - 1)), share)
+    momentum = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+    norm.running_mean.lerp_(mean, momentum)
+    norm.running_var.lerp_(variance * (count / (count - 1)), momentum)

@@ -35,9 +35,9 @@ def clipped_relu(limit: float) -> Activation:
 class _Prepacked:
     def __init__(self, weight: Tensor, bias: Tensor | None, after: Activation = NO_ACTIVATION) -> None:
         self.weight, self.bias, self.after = weight, bias, after
-        self.forget()
+        self.reset_cache()
 
-    def forget(self) -> None:
+    def reset_cache(self) -> None:
         """Make weights ready again at the next call: they have changed."""
         self.ready: dict[tuple[torch.dtype, str, bool], tuple[Tensor, Tensor | None]] = {}
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from excite.errors import refuse_unknown_options, require
-from excite.models.fused_blocks import norm_add_relu, norm_relu
+from excite.models.fused_norms import norm_add_relu, norm_relu
 from excite.models.network import Network, feature, initialize_convolutions
 
 

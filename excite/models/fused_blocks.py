@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from excite.kernels.dispatch import has_no_hooks, select_backend
-from excite.kernels.norm_gate import can_fuse_attention, norm_gate
+from excite.models.fused_norms import can_fuse_norm, is_batch_norm, norm_add_relu, norm_relu
 
 if TYPE_CHECKING:
     _Module = nn.Module
@@ -96,41 +95,6 @@ class FusedBlock(_Module):
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         # The class is made at run time, so pickles and deep copies name what it is made from.
         return _blank, (type(self).plain,), self.__getstate__()
-
-
-def norm_relu(norm: nn.Module, x: Tensor) -> Tensor:
-    """ReLU(norm(x)), in one operator where there is one."""
-    fused = norm_gate(x, norm, relu=True) if is_batch_norm(norm) and has_no_hooks(norm) else None
-    if fused is not None:
-        return fused
-    y = norm(x)
-    return F.relu(y, inplace=y is not x and has_no_hooks(norm))  # in place where nobody else has it
-
-
-def norm_add_relu(norm: nn.Module, x: Tensor, shortcut: Tensor) -> Tensor:
-    """ReLU(norm(x) + shortcut), attention after the norm included, in one operator where there is one."""
-    fused = None
-    if can_fuse_norm(norm) and has_no_hooks(norm):
-        fused = norm_gate(x, cast(nn.BatchNorm2d, norm), attention_of(norm), shortcut=shortcut, relu=True)
-    return F.relu(norm(x) + shortcut, inplace=True) if fused is None else fused
-
-
-def is_batch_norm(norm: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
-    """Whether it is ``nn.BatchNorm2d`` itself: subclasses may do more."""
-    return type(norm) is nn.BatchNorm2d
-
-
-def attention_of(norm: nn.Module) -> nn.Module | None:
-    """The attention that was inserted after a norm."""
-    return getattr(norm, "attention", None)
-
-
-def can_fuse_norm(norm: nn.Module) -> bool:
-    """Whether it is a batch norm, or one with inserted attention whose gates come from the means."""
-    attention = attention_of(norm)
-    if attention is None:
-        return is_batch_norm(norm)
-    return getattr(norm, "plain", None) is nn.BatchNorm2d and can_fuse_attention(attention)
 
 
 def fuse(model: nn.Module) -> nn.Module:

@@ -23,13 +23,13 @@ from excite.kernels.reference import Excitation, excitation_gates, rows
 class OptimizedLayer(nn.Module):
     """What keeps something that it derived of weights, until ``train()`` says that they change."""
 
-    def forget(self) -> None:
+    def reset_cache(self) -> None:
         """Derive it again for what comes next."""
         raise NotImplementedError
 
     def train(self, mode: bool = True) -> Self:
         if mode:
-            self.forget()
+            self.reset_cache()
         return super().train(mode)
 
 
@@ -53,8 +53,8 @@ class OptimizedConv(OptimizedLayer):
         """ReLU(conv(x) + shortcut), without the convolution's own activation."""
         return self.ready.plus(_autocast_input(x), shortcut)
 
-    def forget(self) -> None:
-        self.ready.forget()
+    def reset_cache(self) -> None:
+        self.ready.reset_cache()
 
 
 class OptimizedAttention(OptimizedLayer):
@@ -63,7 +63,7 @@ class OptimizedAttention(OptimizedLayer):
     def __init__(self, attention: nn.Module) -> None:
         super().__init__()
         self.attention = attention
-        self.forget()
+        self.reset_cache()
 
     def forward(self, x: Tensor) -> Tensor:
         backend = select_backend(x)
@@ -92,7 +92,7 @@ class OptimizedAttention(OptimizedLayer):
         found: Tensor = self.attention.gates(means[:, :, None, None])  # type: ignore[operator]
         return found.flatten(1)
 
-    def forget(self) -> None:
+    def reset_cache(self) -> None:
         self.excitation: Excitation | None = None
 
     def _excitation(self) -> Excitation | None:
@@ -144,9 +144,9 @@ class OptimizedBlock(OptimizedLayer):
             return F.relu_(self.gate(self.last(narrow)) + shortcut)
         return self._gated(self.gate, narrow, shortcut, backend)
 
-    def forget(self) -> None:
+    def reset_cache(self) -> None:
         if self.mean_layer is not None:
-            self.mean_layer.forget()
+            self.mean_layer.reset_cache()
 
     def _gated(
         self, gate: OptimizedAttention, narrow: Tensor, shortcut: Tensor, backend: ModuleType

@@ -46,33 +46,6 @@ def interpolate_weights(context: RunContext) -> float:
     Returns:
         the fraction of the fine-tuned weights.
     """
-<<<<<<< ours
-    start, tuned = _ends(folder)
-    rows = sample_rows(manifest, "val", config)
-    tried = [partial(_between, start, tuned, share) for share in FRACTIONS]
-    losses, _ = _asked(model, tried, config, manifest.targets()[rows], pixels[rows], device, display)
-    each = losses.mean(axis=0)  # over the shifts: (shares, images)
-    means = each.mean(axis=1)
-    chosen = nearest_to_start(each, manifest.group_codes()[rows])
-    model.load_state_dict(tried[chosen]())
-    share = FRACTIONS[chosen]
-    display.note(
-        f"{share:.0%} of the tuned weights, {1 - share:.0%} of the start's: loss on validation images, as "
-        f"they are and corrupt, {means[chosen]:.3f} (start {means[0]:.3f}, tuned {means[-1]:.3f})"
-||||||| base
-    start, tuned = _ends(folder)
-    rows = sample_rows(manifest, "val", config)
-    tried = [partial(_between, start, tuned, share) for share in FRACTIONS]
-    losses, _ = _asked(model, tried, config, manifest.targets()[rows], pixels[rows], device, display)
-    each = losses.mean(axis=0)  # over the shifts: (shares, images)
-    means = each.mean(axis=1)
-    chosen = nearest_to_start(each, manifest.group_codes()[rows])
-    model.load_state_dict(tried[chosen]())
-    share = FRACTIONS[chosen]
-    display.note(
-        f"{share:.0%} of the tuned weights, {1 - share:.0%} of the start's: loss on validation images, as "
-        f"they are and shifted, {means[chosen]:.3f} (start {means[0]:.3f}, tuned {means[-1]:.3f})"
-=======
     start, tuned = _start_and_tuned(context)
     rows = sample_rows(context.manifest, "val", context.config)
     candidates = [partial(_interpolate, start, tuned, fraction) for fraction in FRACTIONS]
@@ -85,7 +58,6 @@ def interpolate_weights(context: RunContext) -> float:
     context.display.note(
         f"weight interpolation: {fraction:.0%} fine-tuned, {1 - fraction:.0%} start; log loss on clean and "
         f"corrupted validation images {means[chosen]:.3f} (start {means[0]:.3f}, fine-tuned {means[-1]:.3f})"
->>>>>>> theirs
     )
     return fraction
 
@@ -135,40 +107,10 @@ def measure_robustness(context: RunContext) -> dict[str, Any]:
         }
         for row in range(len(losses))
     ]
-    names = (CLEAN, *SHIFTS)
+    names = (CLEAN, *CORRUPTIONS)
     return {
         "n": len(rows),
-<<<<<<< ours
-        "rows": [
-            {
-                "corruption": name,
-                **{
-                    kind: {
-                        "accuracy": float(right[row, column].mean()),
-                        "log_loss": float(losses[row, column].mean()),
-                    }
-                    for column, kind in enumerate(("start", "tuned", "final"))
-                },
-            }
-            for row, name in enumerate((PLAIN, *CORRUPTIONS))
-        ],
-||||||| base
-        "rows": [
-            {
-                "corruption": name,
-                **{
-                    kind: {
-                        "accuracy": float(right[row, column].mean()),
-                        "log_loss": float(losses[row, column].mean()),
-                    }
-                    for column, kind in enumerate(("start", "tuned", "final"))
-                },
-            }
-            for row, name in enumerate((PLAIN, *SHIFTS))
-        ],
-=======
         "rows": [{"corruption": name, **row} for name, row in zip(names, table, strict=True)],
->>>>>>> theirs
     }
 
 

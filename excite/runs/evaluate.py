@@ -10,20 +10,8 @@ from typing import Any
 import numpy as np
 
 from excite.data.csv_table import read_table
-<<<<<<< ours
-from excite.data.file_validation import check_files, require_readable
-from excite.data.intensity import range_warning
-from excite.data.manifest import Manifest, normalize_name
-from excite.data.paths import absolute_path, is_same_path, refuse_inside_data
-||||||| base
-from excite.data.file_validation import check_files, refuse_bad
-from excite.data.intensity import beyond_range
-from excite.data.manifest import Manifest, same_name
-from excite.data.paths import absolute_path, refuse_inside_data, same_place
-=======
 from excite.data.manifest import Manifest
-from excite.data.paths import absolute_path, refuse_inside_data, same_place
->>>>>>> theirs
+from excite.data.paths import absolute_path, is_same_path, refuse_inside_data
 from excite.data.pixel_cache import cached_pixels
 from excite.data.sources import PixelSubset
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
@@ -116,26 +104,6 @@ def evaluate_run(
         trained_range=classifier.preprocessing.intensity_range,
         display=display,
     )
-<<<<<<< ours
-    for file in bad:
-        display.note(f"left out: {file.path}: {file.reason}")
-    require_readable(bad, len(manifest), max_unreadable)
-    trained_range = classifier.preprocessing.intensity_range
-    if data is not None and (text := range_warning(checked.extremes, trained_range)):
-        display.note(text)
-    if data is None and (bad or not checked.table["sha256"].equals(manifest.table["sha256"])):
-        raise ExciteError("its images are not what they were when it was trained", where=run.path)
-||||||| base
-    for file in bad:
-        display.note(f"left out: {file.path}: {file.reason}")
-    refuse_bad(bad, len(manifest), max_unreadable)
-    trained_range = classifier.preprocessing.intensity_range
-    if data is not None and (text := beyond_range(checked.extremes, trained_range)):
-        display.note(text)
-    if data is None and (bad or not checked.table["sha256"].equals(manifest.table["sha256"])):
-        raise ExciteError("its images are not what they were when it was trained", where=run.path)
-=======
->>>>>>> theirs
     pixels = cached_pixels(
         images, classifier.preprocessing, cache_directory(), progress=display.stage("decoding images")
     )
@@ -232,76 +200,6 @@ def evaluate_table(
 def _refuse_same_table(out: Path, tables: Sequence[Path]) -> None:
     """Raises: ExciteError if the result would overwrite a table that is read."""
     for table in tables:
-<<<<<<< ours
         if is_same_path(str(table), str(out / "predictions.csv")):
-            what = "would be written over by the evaluation"
-            raise ExciteError(what, where=table, hint="name another folder with --out", exit_code=BAD_USAGE)
-
-
-def _warn_of_seen(run: Run, seen: Sequence[SeenImage], n: int, display: Display) -> None:
-    if seen:
-        whom = "" if run.config.folds is None else " by most members of the ensemble"
-        text = f"{len(seen)} of {n} images were seen in training{whom}, as they are or as other copies"
-        display.note(f"{text}; the metrics are optimistic; the first is {seen[0].path}")
-
-
-def _aligned(
-    manifest: Manifest, classes: tuple[str, ...], mapping: Mapping[str, str], where: object
-) -> Manifest:
-    """The manifest with the run's classes in the run's order."""
-    mapping = {normalize_name(theirs): normalize_name(ours) for theirs, ours in mapping.items()}
-    classes = tuple(map(normalize_name, classes))
-    for theirs, ours in mapping.items():
-        if theirs not in manifest.classes:
-            raise unknown_name("class", theirs, manifest.classes, where=f"--map-class {theirs}={ours}")
-        if ours not in classes:
-            raise unknown_name("class", ours, classes, where=f"--map-class {theirs}={ours}")
-    labels = [mapping.get(label, label) for label in manifest.table["label"]]
-    if strangers := sorted(set(labels) - set(classes)):
-        near = difflib.get_close_matches(strangers[0], classes, n=1) or classes[-1:]
-        option = command_line("--map-class", f"{strangers[0]}={near[0]}")
-        hint = f"say what it is with {option}, or leave it out"
-        named = ", ".join(repr(name) for name in strangers[:12])
-        what = f"class {named} is" if len(strangers) == 1 else f"classes {named} are"
-        what += f" none of the run's: {', '.join(classes[:12])}"
-        raise ExciteError(what, where=where, hint=hint, exit_code=BAD_USAGE)
-    return Manifest(manifest.table.assign(label=labels), classes, manifest.left_out)
-||||||| base
-        if same_place(str(table), str(out / "predictions.csv")):
-            what = "would be written over by the evaluation"
-            raise ExciteError(what, where=table, hint="name another folder with --out", exit_code=BAD_USAGE)
-
-
-def _warn_of_seen(run: Run, seen: Sequence[SeenImage], n: int, display: Display) -> None:
-    if seen:
-        whom = "" if run.config.folds is None else " by most members of the ensemble"
-        text = f"{len(seen)} of {n} images were seen in training{whom}, as they are or as other copies"
-        display.note(f"{text}; the metrics are optimistic; the first is {seen[0].path}")
-
-
-def _aligned(
-    manifest: Manifest, classes: tuple[str, ...], mapping: Mapping[str, str], where: object
-) -> Manifest:
-    """The manifest with the run's classes in the run's order."""
-    mapping = {same_name(theirs): same_name(ours) for theirs, ours in mapping.items()}
-    classes = tuple(map(same_name, classes))
-    for theirs, ours in mapping.items():
-        if theirs not in manifest.classes:
-            raise unknown_name("class", theirs, manifest.classes, where=f"--map-class {theirs}={ours}")
-        if ours not in classes:
-            raise unknown_name("class", ours, classes, where=f"--map-class {theirs}={ours}")
-    labels = [mapping.get(label, label) for label in manifest.table["label"]]
-    if strangers := sorted(set(labels) - set(classes)):
-        near = difflib.get_close_matches(strangers[0], classes, n=1) or classes[-1:]
-        option = command_line("--map-class", f"{strangers[0]}={near[0]}")
-        hint = f"say what it is with {option}, or leave it out"
-        named = ", ".join(repr(name) for name in strangers[:12])
-        what = f"class {named} is" if len(strangers) == 1 else f"classes {named} are"
-        what += f" none of the run's: {', '.join(classes[:12])}"
-        raise ExciteError(what, where=where, hint=hint, exit_code=BAD_USAGE)
-    return Manifest(manifest.table.assign(label=labels), classes, manifest.left_out)
-=======
-        if same_place(str(table), str(out / "predictions.csv")):
             what = "would be overwritten by the evaluation"
             raise ExciteError(what, where=table, hint="choose another folder with --out", exit_code=BAD_USAGE)
->>>>>>> theirs

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from excite.data.file_validation import check_files, refuse_bad
-from excite.data.intensity import IntensityRange, beyond_range
-from excite.data.manifest import Manifest, same_name
+from excite.data.file_validation import check_files, require_readable
+from excite.data.intensity import IntensityRange, range_warning
+from excite.data.manifest import Manifest, normalize_name
 from excite.data.paths import refuse_inside_data
 from excite.data.reading import read_manifest
 from excite.data.split import apply_group_pattern
@@ -80,8 +80,8 @@ def align_classes(
     Raises:
         ExciteError: for a class that the run does not have, and for a mapping from or to an unknown class.
     """
-    mapping = {same_name(theirs): same_name(ours) for theirs, ours in mapping.items()}
-    classes = tuple(map(same_name, classes))
+    mapping = {normalize_name(theirs): normalize_name(ours) for theirs, ours in mapping.items()}
+    classes = tuple(map(normalize_name, classes))
     for theirs, ours in mapping.items():
         if theirs not in manifest.classes:
             raise unknown_name("class", theirs, manifest.classes, where=f"--map-class {theirs}={ours}")
@@ -140,8 +140,8 @@ def check_images(
     )
     for file in unreadable:
         display.note(f"left out: {file.path}: {file.reason}")
-    refuse_bad(unreadable, len(manifest), max_unreadable)
-    if not own and (text := beyond_range(checked.extremes, trained_range)):
+    require_readable(unreadable, len(manifest), max_unreadable)
+    if not own and (text := range_warning(checked.extremes, trained_range)):
         display.note(text)
     if own and (unreadable or not checked.table["sha256"].equals(manifest.table["sha256"])):
         hint = "name the images to evaluate: excite evaluate RUN DATA"

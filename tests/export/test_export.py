@@ -19,25 +19,11 @@ from excite.export.export import export_run
 from excite.export.formats import FORMATS
 from excite.runs.run import Run
 from tests.conftest import Command, make_pictures
-
 from tests.keras.processes import require_installed
 
 QUICK = {"epochs": 2, "batch_size": 8, "quiet": True, "device": "cpu"}
 
 
-<<<<<<< ours
-@pytest.fixture(scope="module", params=["none", "flip"])
-def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run that answers for the image alone, and one that asks about its mirror image, too."""
-    place = tmp_path_factory.mktemp("export")
-    return excite.train(make_pictures(place / "pictures"), out=str(place / "run"), tta=request.param, **QUICK)
-||||||| base
-@pytest.fixture(scope="module", params=["one", "flip"])
-def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run that answers for the image alone, and one that asks about its mirror image, too."""
-    place = tmp_path_factory.mktemp("export")
-    return excite.train(make_pictures(place / "pictures"), out=str(place / "run"), tta=request.param, **QUICK)
-=======
 def train(place: Path, **options: object) -> Run:
     return excite.train(make_pictures(place / "pictures"), out=str(place / "run"), **QUICK, **options)
 
@@ -45,7 +31,6 @@ def train(place: Path, **options: object) -> Run:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train(tmp_path_factory.mktemp("export"))
->>>>>>> theirs
 
 
 @pytest.mark.parametrize(

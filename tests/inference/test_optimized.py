@@ -204,13 +204,13 @@ def test_a_copy_that_trains_again_forgets_its_numbers() -> None:
     x = images(2)
     with torch.no_grad():
         made(x)
-    assert block.numbers
+    assert block.prepared_layers
     convolutions = [module.ready for module in made.modules() if isinstance(module, OptimizedConv)]
     made.eval()  # as often as one likes
-    assert block.numbers
+    assert block.prepared_layers
     assert all(ready.ready for ready in convolutions)
     made.train().eval()
-    assert block.numbers is None
+    assert block.prepared_layers is None
     assert not any(ready.ready for ready in convolutions)
     with torch.no_grad():
         for parameter in made.parameters():

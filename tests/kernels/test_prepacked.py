@@ -101,7 +101,7 @@ def test_changed_weights_count_after_forgetting(packed: bool, monkeypatch: pytes
     ready, x = PrepackedConv(conv), torch.randn(2, 3, 9, 9)
     ready(x)
     conv.weight.zero_()
-    ready.forget()
+    ready.reset_cache()
     torch.testing.assert_close(ready(x), conv(x))
 
 

@@ -116,10 +116,10 @@ class Learned(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.subgroups = nn.Parameter(torch.tensor(2.0))
+        self.factor = nn.Parameter(torch.tensor(2.0))
 
-    def forward(self, _load_backend: nn.Module, _autocast_input: object, out: Tensor) -> Tensor:
-        return out * self.subgroups
+    def forward(self, _layer: nn.Module, _inputs: object, out: Tensor) -> Tensor:
+        return out * self.factor
 
 
 def test_what_hooks_inside_of_attention_learn_has_its_gradient() -> None:
@@ -127,7 +127,7 @@ def test_what_hooks_inside_of_attention_learn_has_its_gradient() -> None:
     net[0].attention.fc1.register_forward_hook(hook)
     with use_kernels("plain"):
         net(last(4, 16, 6, 6)).sum().backward()
-    assert hook.by.grad is not None
+    assert hook.factor.grad is not None
 
 
 def test_what_hooks_inside_of_attention_in_dense_blocks_learn_has_its_gradient() -> None:
@@ -138,7 +138,7 @@ def test_what_hooks_inside_of_attention_in_dense_blocks_learn_has_its_gradient()
     net.features.denseblock1.denselayer1.attention.fc1.register_forward_hook(hook)
     with use_kernels("plain"):
         net.to(memory_format=torch.channels_last)(last(4, 3, 32, 32)).sum().backward()
-    assert hook.by.grad is not None
+    assert hook.factor.grad is not None
 
 
 class Squared(SqueezeExcitation):
@@ -180,10 +180,10 @@ class Scaled(nn.Module):
 
     def __init__(self, layer: nn.Linear, dtype: torch.dtype) -> None:
         super().__init__()
-        self.subgroups, self.layer = nn.Parameter(torch.ones(())), layer.to(dtype)
+        self.factor, self.layer = nn.Parameter(torch.ones(())), layer.to(dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x) * self.subgroups
+        return self.layer(x) * self.factor
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

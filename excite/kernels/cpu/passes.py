@@ -1,4 +1,4 @@
-"""The passes of ``excite.kernels.reference`` on the processor, by the loops that numba compiled."""
+"""The passes of ``excite.kernels.reference`` on a CPU, by loops compiled with numba."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from excite.kernels.cpu import gate_loops, norm_loops
 from excite.kernels.cpu.openmp import openmp, run, threads_for
 from excite.kernels.reference import Excitation
 
-BLOCK = 1 << 15  # numbers in a piece of rows: a thread's share, small enough to share out evenly
+BLOCK = 1 << 15  # elements of a block of rows, the unit of work of a thread: small, so that work is even
 
 
 def means(x: Tensor) -> Tensor:
@@ -31,23 +31,25 @@ def sums(x: Tensor, k: Tensor) -> Tensor:
 def scale(x: Tensor, a: Tensor, b: Tensor, shortcut: Tensor | None, relu: bool, out: Tensor) -> None:
     """As ``reference.scale``."""
     _, shape = _shape(x)
-    given = [*shape, *_map(x), *_at(a, b), _step(a), *_map(shortcut), *_map(out), int(relu)]
-    run(norm_loops.scale.address, given, numbers=x.numel())
+    arguments = [*shape, *_map(x), *_addresses(a, b), _step(a), *_map(shortcut), *_map(out), int(relu)]
+    run(norm_loops.scale.address, arguments, numbers=x.numel())
 
 
-def squeeze_excite(x: Tensor, of: Excitation, shortcut: Tensor | None, relu: bool, out: Tensor) -> None:
+def squeeze_excite(
+    x: Tensor, excitation: Excitation, shortcut: Tensor | None, relu: bool, out: Tensor
+) -> None:
     """As ``reference.squeeze_excite``."""
     _, p, c = x.shape
-    hidden, threads = len(of.b1), threads_for(x.numel())
-    room = x.new_empty((threads + 2) * c + 2 * threads * hidden, dtype=torch.float32)
-    sums = room.data_ptr()
+    hidden, threads = len(excitation.b1), threads_for(x.numel())
+    workspace = x.new_empty((threads + 2) * c + 2 * threads * hidden, dtype=torch.float32)
+    sums = workspace.data_ptr()
     z = sums + 4 * threads * c
     s, h = z + 4 * c, z + 8 * c
-    of_map = [int(x.dtype == torch.bfloat16), p, c, hidden, x.data_ptr(), x.stride(1)]
-    of_gate = [*_at(of.w1, of.b1, of.w2, of.b2), of.factor, sums, z, h, s]
+    map_arguments = [int(x.dtype == torch.bfloat16), p, c, hidden, x.data_ptr(), x.stride(1)]
+    gate_arguments = [*_addresses(*excitation[:4]), excitation.factor, sums, z, h, s]
     added = [0, 0] if shortcut is None else [shortcut.data_ptr(), shortcut.stride(1)]
-    given = [*of_map, *of_gate, *added, out.data_ptr(), out.stride(1), int(relu)]
-    run(gate_loops.squeeze_excite.address, given, numbers=x.numel())
+    arguments = [*map_arguments, *gate_arguments, *added, out.data_ptr(), out.stride(1), int(relu)]
+    run(gate_loops.squeeze_excite.address, arguments, numbers=x.numel())
 
 
 def gradient_sums(
@@ -71,8 +73,8 @@ def gradient_sums(
     else:
         mode = norm_loops.SCALED_MASK_ADDED if scaled else norm_loops.OUTPUT_MASK
     both = x.new_empty((2, len(x), parts, x.shape[2]), dtype=torch.float32)
-    given = [*shape, *_map(dy), *_map(x), *_at(k, a, b), _step(a), *_map(y), *_map(into), mode]
-    run(norm_loops.gradient_sums.address, [*given, *_halves(both)], numbers=x.numel())
+    arguments = [*shape, *_map(dy), *_map(x), *_addresses(k, a, b), _step(a), *_map(y), *_map(into), mode]
+    run(norm_loops.gradient_sums.address, [*arguments, *_halves(both)], numbers=x.numel())
     return both.sum(2)
 
 
@@ -81,25 +83,26 @@ def gradient(
 ) -> None:
     """As ``reference.gradient``."""
     _, shape = _shape(x)
-    given = [*shape, *_map(dy), *_map(x), *_map(out), *_at(a, b, p, q), _step(a), _step(p), int(relu)]
-    run(norm_loops.gradient.address, given, numbers=x.numel())
+    coefficients = [*_addresses(a, b, p, q), _step(a), _step(p)]
+    arguments = [*shape, *_map(dy), *_map(x), *_map(out), *coefficients, int(relu)]
+    run(norm_loops.gradient.address, arguments, numbers=x.numel())
 
 
 def product(x: Tensor, w: Tensor, out: Tensor) -> Tensor:
     """As ``reference.product``."""
     if x.dtype == torch.float32 and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        # oneDNN's product, which PyTorch keeps for compiled code: MKL's, behind torch.mm, runs on AMD at half
-        # the speed in float32 (Zen 5: 108 and 244 GFLOP/s a core).
+        # oneDNN's product, which PyTorch uses in compiled code. torch.mm uses MKL, which on AMD reaches half
+        # the speed in float32 (Zen 5: 108 against 244 GFLOP/s per core).
         return torch.ops.mkldnn._linear_pointwise(x, w, None, "none", [], "")
     return torch.mm(x, w.t(), out=out)
 
 
 def _shape(x: Tensor) -> tuple[int, list[int]]:
-    """Pieces an image, and how a loop is told of the shape: narrow, n, p, c, pieces."""
+    """Parts per image, and the arguments of a loop for the shape: is bfloat16, n, p, c, parts."""
     n, p, c = x.shape
     parts = min(p, -(-p * c // BLOCK))
     rows = -(-p // parts)
-    parts = -(-p // rows)  # no piece is empty
+    parts = -(-p // rows)  # no part is empty
     return parts, [int(x.dtype == torch.bfloat16), n, p, c, parts]
 
 
@@ -107,7 +110,7 @@ def _map(x: Tensor | None) -> list[int]:
     return [0, 0, 0] if x is None else [x.data_ptr(), x.stride(0), x.stride(1)]
 
 
-def _at(*tensors: Tensor) -> list[int]:
+def _addresses(*tensors: Tensor) -> list[int]:
     return [tensor.data_ptr() for tensor in tensors]
 
 
@@ -120,6 +123,6 @@ def _step(a: Tensor) -> int:
 
 
 def check() -> None:
-    """Raises: RuntimeError if PyTorch's threads cannot be used here."""
+    """Raises: RuntimeError if PyTorch's OpenMP threads cannot be used."""
     if openmp() is None:
         raise RuntimeError("PyTorch's OpenMP library was not found")

@@ -1,8 +1,8 @@
-"""The products of ``product`` as Triton kernels: what stands around a product is done in its tiles.
+"""The matrix products of ``excite.kernels.reference`` as Triton kernels, fused with the passes around them.
 
-The normalized input is made in the prologue of the product; statistics of the output, or the whole gradient
-pass of the batch norm before it, are its epilogue. Sums are left one a tile or part of the rows and added up
-in a second, small step, so that they are the same on every run.
+The input is normalized in the prologue of the product; the statistics of the output, or the whole gradient
+pass of the batch norm before it, are the epilogue. Each tile or part of the rows has a sum of its own, added
+up in a second, small step, so that sums are the same in every run.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from torch import Tensor
 from excite.kernels.gpu import passes
 
 MATMUL_PARTS = 264  # programs of the gradient: two for each multiprocessor of an H100 or H200
-WIDEST = 256  # most outputs whose weights the gradient holds in a tile
+MAX_OUTPUTS = 256  # whose weights the gradient can hold in a tile
 
 
 @triton.jit(do_not_specialize=["m"])
 def _matmul(  # type: ignore[no-untyped-def]
-    x, a, b, w, k, z, sums, m, c, j, x_row, w_row, z_row,
-    wide: tl.constexpr, tile_m: tl.constexpr, tile_j: tl.constexpr, tile_c: tl.constexpr,
+    x, a, b, w, k, z, sums,  # pointers, as in ``reference.normalized_matmul``
+    m, c, j,  # rows, inputs, and outputs
+    x_row, w_row, z_row,  # strides
+    wide: tl.constexpr,  # whether to multiply in float32
+    tile_m: tl.constexpr, tile_j: tl.constexpr, tile_c: tl.constexpr,
 ):  # fmt: skip
-    # Neighbors in j come one after the other, so that x is still in the cache.
+    # Programs with the same rows of x run one after the other, so that the rows are still in the cache.
     across = tl.cdiv(j, tile_j)
     tiles, part = tl.num_programs(0) // across, tl.program_id(0) // across
     start = part.to(tl.int64) * tile_m
@@ -61,10 +64,13 @@ def _matmul(  # type: ignore[no-untyped-def]
 
 @triton.jit(do_not_specialize=["m", "piece"])
 def _matmul_gradient(  # type: ignore[no-untyped-def]
-    dz, x, a, b, w, k, into, dw, sums, m, c, j, piece, d_row, x_row, w_row, i_row,
-    wide: tl.constexpr, tile_m: tl.constexpr, tile_j: tl.constexpr, tile_c: tl.constexpr,
+    dz, x, a, b, w, k, into, dw, sums,  # pointers, as in ``reference.matmul_gradient``
+    m, c, j, piece,  # rows, inputs, outputs, and rows of a part
+    d_row, x_row, w_row, i_row,  # strides
+    wide: tl.constexpr,  # whether to multiply in float32
+    tile_m: tl.constexpr, tile_j: tl.constexpr, tile_c: tl.constexpr,
 ):  # fmt: skip
-    # Neighbors in c come one after the other, so that dz is still in the cache.
+    # Programs with the same rows of dz run one after the other, so that the rows are still in the cache.
     across = tl.cdiv(c, tile_c)
     parts, part = tl.num_programs(0) // across, (tl.program_id(0) // across).to(tl.int64)
     start = part * piece
@@ -88,21 +94,21 @@ def _matmul_gradient(  # type: ignore[no-untyped-def]
     for done in range(0, left, tile_m):
         here = row < left - done
         mask = here[:, None] & inside[None, :]
-        given = tl.load(
+        d_rows = tl.load(
             dz + row[:, None] * d_row + out[None, :], mask=here[:, None] & among[None, :], other=0.0
         )
         u = tl.load(x + row[:, None] * x_row + channel[None, :], mask=mask, other=0.0)
         y = u.to(tl.float32) * slope + level
         h = tl.where(y < 0, 0.0, y).to(u.dtype)
         if wide:
-            given, h = given.to(tl.float32), h.to(tl.float32)
-        g = tl.where(y > 0, tl.dot(given, weight, input_precision="ieee"), 0.0)
+            d_rows, h = d_rows.to(tl.float32), h.to(tl.float32)
+        g = tl.where(y > 0, tl.dot(d_rows, weight, input_precision="ieee"), 0.0)
         place = into + row[:, None] * i_row + channel[None, :]
         value = tl.load(place, mask=mask, other=0.0).to(tl.float32) + g * slope
         tl.store(place, value.to(into.dtype.element_ty), mask=mask)
         ones += tl.sum(g, 0)
         products += tl.sum(g * (u.to(tl.float32) - center), 0)
-        total = tl.dot(tl.trans(given), h, total, input_precision="ieee")
+        total = tl.dot(tl.trans(d_rows), h, total, input_precision="ieee")
         dz += tile_m * d_row
         x += tile_m * x_row
         into += tile_m * i_row
@@ -113,12 +119,12 @@ def _matmul_gradient(  # type: ignore[no-untyped-def]
 
 
 def _wide(x: Tensor) -> bool:
-    """Whether products are of float32; Triton's interpreter, on a CPU, has none of bfloat16."""
+    """Whether to multiply in float32; Triton's interpreter, on a CPU, cannot multiply bfloat16."""
     return x.dtype == torch.float32 or not x.is_cuda
 
 
 def _is_hopper(x: Tensor) -> bool:
-    """Whether operands of a product are read from shared memory, which leaves registers for a wider tile."""
+    """Whether products read operands from shared memory, which leaves registers for a wider tile."""
     return x.is_cuda and torch.cuda.get_device_capability(x.device)[0] == 9
 
 
@@ -142,11 +148,14 @@ def matmul_gradient(
     dz: Tensor, x: Tensor, a: Tensor, b: Tensor, w: Tensor, k: Tensor, into: Tensor
 ) -> tuple[Tensor, Tensor]:
     """As ``reference.matmul_gradient``."""
-    if x.dtype == torch.float32 or len(w) > WIDEST:
+    if x.dtype == torch.float32 or len(w) > MAX_OUTPUTS:
         return _matmul_gradient_in_passes(dz, x, a, b, w, k, into)
     (m, c), j = x.shape, len(w)
     tile_j = max(16, triton.next_power_of_2(j))
-    tile_m, tile_c = 64, 64 if tile_j <= 128 and _is_hopper(x) else 32  # more would not fit the registers
+    tile_m, tile_c = (
+        64,
+        64 if tile_j <= 128 and _is_hopper(x) else 32,
+    )  # larger tiles do not fit in the registers
     across, tiles = triton.cdiv(c, tile_c), triton.cdiv(m, tile_m)
     piece = triton.cdiv(tiles, min(triton.cdiv(MATMUL_PARTS, across), tiles)) * tile_m
     parts = triton.cdiv(m, piece)
@@ -163,7 +172,7 @@ def matmul_gradient(
 def _matmul_gradient_in_passes(
     dz: Tensor, x: Tensor, a: Tensor, b: Tensor, w: Tensor, k: Tensor, into: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The same by PyTorch's products with passes around them, where both products do not fit one tile."""
+    """The same with PyTorch's products and separate passes, where both products do not fit in one tile."""
     h = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     passes.scale(x[None], a[None], b[None], None, True, h[None])
     sums = passes.gradient_sums((dz @ w)[None], x[None], k, a[None], b[None], into=into[None], scaled=True)

@@ -1,8 +1,8 @@
 """The passes of ``excite.kernels.reference`` on a GPU, as Triton kernels that move each byte once.
 
-A program works on tiles of rows and channels of one image, or of a part of its rows where images alone are
-too few to fill a GPU. Arithmetic is in float32. Sums are left one a part and added up in a second, small
-step, so that they are the same on every run. Offsets are 32 bits wide within a tile and 64 between tiles.
+A program processes tiles of rows and channels of one image, or of a part of its rows if there are too few
+images to fill a GPU. Arithmetic is in float32. Each part has a sum of its own, added up in a second, small
+step, so that sums are the same in every run. Offsets have 32 bits within a tile and 64 between tiles.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from torch import Tensor
 from excite.kernels.reference import Excitation, excitation_gates
 
 PROGRAMS = 1056  # eight for each multiprocessor of an H100 or H200
-TILE = 2048  # numbers of a tile: at four warps, 16 a thread
-CHANNELS = 128  # most channels of a tile: a row of it fills one or more whole lines of the cache
+TILE = 2048  # elements of a tile: with four warps, 16 per thread
+CHANNELS = 128  # at most, in a tile: a row of it fills whole cache lines
 
 
 @triton.jit(do_not_specialize=["p", "piece", "parts"])
 def _sums(  # type: ignore[no-untyped-def]
-    x, k, sums, p, c, x_image, x_row, piece, parts,
-    tile_p: tl.constexpr, tile_c: tl.constexpr,
+    x, k, sums,  # pointers
+    p, c, x_image, x_row,  # rows and channels of an image, strides
+    piece, parts,  # rows of a part, parts of an image
+    tile_p: tl.constexpr, tile_c: tl.constexpr,  # rows and channels of a tile
 ):  # fmt: skip
     which, n = tl.program_id(0).to(tl.int64), tl.num_programs(0).to(tl.int64)
     start = which % parts * piece
@@ -51,8 +53,11 @@ def _sums(  # type: ignore[no-untyped-def]
 
 @triton.jit(do_not_specialize=["p", "tiles"])
 def _scale(  # type: ignore[no-untyped-def]
-    x, a, b, shortcut, out, p, c, tiles, x_image, x_row, a_image, b_image, s_image, s_row, o_image, o_row,
-    add: tl.constexpr, relu: tl.constexpr, tile_p: tl.constexpr, tile_c: tl.constexpr,
+    x, a, b, shortcut, out,  # pointers
+    p, c, tiles,  # rows, channels, and tiles of an image
+    x_image, x_row, a_image, b_image, s_image, s_row, o_image, o_row,  # strides
+    add: tl.constexpr, relu: tl.constexpr,  # whether there is a shortcut, a ReLU
+    tile_p: tl.constexpr, tile_c: tl.constexpr,  # rows and channels of a tile
 ):  # fmt: skip
     image = (tl.program_id(0) // tiles).to(tl.int64)
     start = (tl.program_id(0) % tiles).to(tl.int64) * tile_p
@@ -69,17 +74,21 @@ def _scale(  # type: ignore[no-untyped-def]
         shortcut += image * s_image + start * s_row
         y += tl.load(shortcut + row[:, None] * s_row + channel[None, :], mask=mask, other=0.0).to(tl.float32)
     if relu:
-        y = tl.where(y < 0, 0.0, y)  # as in PyTorch, what is no number stays none
+        y = tl.where(y < 0, 0.0, y)  # as in PyTorch, NaN stays NaN
     out += image * o_image + start * o_row
     tl.store(out + row[:, None] * o_row + channel[None, :], y.to(out.dtype.element_ty), mask=mask)
 
 
 @triton.jit(do_not_specialize=["p", "piece", "parts"])
 def _gradient_sums(  # type: ignore[no-untyped-def]
-    dy, x, k, a, b, y, into, sums, p, c, piece, parts,
-    d_image, d_row, x_image, x_row, a_image, b_image, y_image, y_row, i_image, i_row,
-    relu: tl.constexpr, given: tl.constexpr, put: tl.constexpr, scaled: tl.constexpr,
-    tile_p: tl.constexpr, tile_c: tl.constexpr,
+    dy, x, k, a, b, y, into, sums,  # pointers, as in ``reference.gradient_sums``
+    p, c, piece, parts,  # rows and channels of an image, rows of a part, parts of an image
+    d_image, d_row, x_image, x_row,  # strides of dy and x
+    a_image, b_image,  # strides of the coefficients, 0 if they are the same for all images
+    y_image, y_row, i_image, i_row,  # strides of y and ``into``
+    relu: tl.constexpr, has_y: tl.constexpr,  # whether there is a mask, and whether it is that of y
+    write: tl.constexpr, scaled: tl.constexpr,  # whether g goes to ``into``, and whether as g a is added
+    tile_p: tl.constexpr, tile_c: tl.constexpr,  # rows and channels of a tile
 ):  # fmt: skip
     which, n = tl.program_id(0).to(tl.int64), tl.num_programs(0).to(tl.int64)
     image, start = which // parts, which % parts * piece
@@ -105,12 +114,12 @@ def _gradient_sums(  # type: ignore[no-untyped-def]
         g = tl.load(dy + d_tile, mask=mask, other=0.0).to(tl.float32)
         u = tl.load(x + x_tile, mask=mask, other=0.0).to(tl.float32)
         if relu:
-            if given:
-                kept = tl.load(y + y_tile, mask=mask, other=0.0).to(tl.float32) > 0
+            if has_y:
+                positive = tl.load(y + y_tile, mask=mask, other=0.0).to(tl.float32) > 0
             else:
-                kept = u * slope[None, :] + level[None, :] > 0
-            g = tl.where(kept, g, 0.0)
-        if put:
+                positive = u * slope[None, :] + level[None, :] > 0
+            g = tl.where(positive, g, 0.0)
+        if write:
             value = g
             if scaled:
                 value = tl.load(into + i_tile, mask=mask, other=0.0).to(tl.float32) + g * slope[None, :]
@@ -128,9 +137,13 @@ def _gradient_sums(  # type: ignore[no-untyped-def]
 
 @triton.jit(do_not_specialize=["rows", "tiles"])
 def _gradient(  # type: ignore[no-untyped-def]
-    dy, x, a, b, p, q, out, rows, c, tiles,
-    d_image, d_row, x_image, x_row, a_image, b_image, p_image, q_image, o_image, o_row,
-    relu: tl.constexpr, tile_p: tl.constexpr, tile_c: tl.constexpr,
+    dy, x, a, b, p, q, out,  # pointers
+    rows, c, tiles,  # rows, channels, and tiles of an image
+    d_image, d_row, x_image, x_row,  # strides of dy and x
+    a_image, b_image, p_image, q_image,  # strides of the coefficients
+    o_image, o_row,  # strides of the output
+    relu: tl.constexpr,  # whether there is a mask
+    tile_p: tl.constexpr, tile_c: tl.constexpr,  # rows and channels of a tile
 ):  # fmt: skip
     image = (tl.program_id(0) // tiles).to(tl.int64)
     start = (tl.program_id(0) % tiles).to(tl.int64) * tile_p
@@ -161,26 +174,27 @@ def _tile(x: Tensor) -> dict[str, int]:
 
 
 def _strides(x: Tensor) -> tuple[int, int]:
-    """From image to image and from row to row of x (N, P, C)."""
+    """Strides between images and between rows of x, (N, P, C)."""
     return x.stride(0), x.stride(1)
 
 
 def _image_stride(a: Tensor) -> int:
-    """From image to image of coefficients (N, C); none where they are the same for all, (1, C)."""
+    """Stride between images of coefficients (N, C); 0 if they are the same for all, (1, C)."""
     return a.stride(0) if len(a) > 1 else 0
 
 
 def launch(kernel: Any, grid: tuple[int, ...], *arguments: Any, **constants: Any) -> None:
+    """Run a kernel on the device of its first argument."""
     with torch.cuda.device_of(arguments[0]):
         kernel[grid](*arguments, **constants)
 
 
 def _parts(x: Tensor, tile_p: int, tile_c: int) -> tuple[int, int]:
-    """(rows of a part, parts of an image), for enough programs to fill the GPU."""
+    """Rows of a part and parts of an image, for enough programs to fill the GPU."""
     n, p, c = x.shape
     tiles = triton.cdiv(p, tile_p)
-    wanted = triton.cdiv(PROGRAMS, n * triton.cdiv(c, tile_c))
-    piece = triton.cdiv(tiles, min(wanted, tiles)) * tile_p
+    parts = triton.cdiv(PROGRAMS, n * triton.cdiv(c, tile_c))
+    piece = triton.cdiv(tiles, min(parts, tiles)) * tile_p
     return piece, triton.cdiv(p, piece)
 
 
@@ -223,9 +237,11 @@ def scale(x: Tensor, a: Tensor, b: Tensor, shortcut: Tensor | None, relu: bool, 
     )  # fmt: skip
 
 
-def squeeze_excite(x: Tensor, of: Excitation, shortcut: Tensor | None, relu: bool, out: Tensor) -> None:
+def squeeze_excite(
+    x: Tensor, excitation: Excitation, shortcut: Tensor | None, relu: bool, out: Tensor
+) -> None:
     """As ``reference.squeeze_excite``."""
-    s = excitation_gates(means(x), of)
+    s = excitation_gates(means(x), excitation)
     scale(x, s, torch.zeros_like(s), shortcut, relu, out)
 
 
@@ -247,13 +263,13 @@ def gradient_sums(
     n, p, c = x.shape
     partial = _empty_partial(x, parts)
     a, b = a.contiguous(), b.contiguous()
-    shown = x if y is None else y
+    mask = x if y is None else y
     target = x if into is None else into
     launch(
         _gradient_sums, (n * parts, triton.cdiv(c, tile["tile_c"])),
-        dy, x, k.contiguous(), a, b, shown, target, partial, p, c, piece, parts,
-        *_strides(dy), *_strides(x), _image_stride(a), _image_stride(b), *_strides(shown), *_strides(target),
-        relu=relu, given=y is not None, put=into is not None, scaled=scaled, **tile,
+        dy, x, k.contiguous(), a, b, mask, target, partial, p, c, piece, parts,
+        *_strides(dy), *_strides(x), _image_stride(a), _image_stride(b), *_strides(mask), *_strides(target),
+        relu=relu, has_y=y is not None, write=into is not None, scaled=scaled, **tile,
     )  # fmt: skip
     return _add_partial(partial)
 
@@ -279,7 +295,7 @@ def product(x: Tensor, w: Tensor, out: Tensor) -> Tensor:
 
 
 def check() -> None:
-    """Raises: RuntimeError, or what Triton says, if kernels cannot be compiled for the GPU."""
+    """Raises: RuntimeError, or an error of Triton, if kernels cannot be compiled for the GPU."""
     if torch.cuda.get_device_capability() < (8, 0):
         raise RuntimeError("Triton's kernels need a GPU of compute capability 8.0 or higher")
     x = torch.ones(1, 1, 16, device="cuda")

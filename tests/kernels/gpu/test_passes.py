@@ -19,18 +19,19 @@ import pytest
 import excite
 
 HERE = Path(__file__).parent
-HOUSE = Path(excite.__file__).parent / "kernels"
-FOUND = importlib.util.find_spec("triton")
-TOOLS = Path(str(FOUND.origin)).parent / "backends/nvidia/bin" if FOUND else Path()
+KERNELS = Path(excite.__file__).parent / "kernels"
+ROOT = KERNELS.parents[1]
+TRITON = importlib.util.find_spec("triton")
+TOOLS = Path(str(TRITON.origin)).parent / "backends/nvidia/bin" if TRITON else Path()
 
-pytestmark = pytest.mark.skipif(FOUND is None, reason="Triton is not installed")
+pytestmark = pytest.mark.skipif(TRITON is None, reason="Triton is not installed")
 
 
 def alone(folder: Path, *arguments: str, interpret: bool) -> subprocess.CompletedProcess[str]:
     chosen = {"TRITON_INTERPRET": str(int(interpret)), "TRITON_CACHE_DIR": str(folder)}
     return subprocess.run(
         [sys.executable, *arguments],
-        cwd=HERE.parents[1],
+        cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", **chosen},
         capture_output=True,
         text=True,
@@ -40,23 +41,29 @@ def alone(folder: Path, *arguments: str, interpret: bool) -> subprocess.Complete
 
 
 def functions(module: str) -> dict[str, str]:
-    """The public functions of a module, with their signatures."""
-    body = ast.parse((HOUSE / f"{module}.py").read_text()).body
-    found = [node for node in body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"]
+    """The public functions of a module of ``excite.kernels``, with their signatures."""
+    body = ast.parse((KERNELS / f"{module}.py").read_text(encoding="utf-8")).body
     return {
         node.name: f"({ast.unparse(node.args)}) -> {ast.unparse(node.returns)}"
-        for node in found
-        if node.returns
+        for node in body
+        if isinstance(node, ast.FunctionDef) and node.name[0] != "_" and node.returns
     }
 
 
-@pytest.mark.parametrize(("twin", "ours"), [("passes", "gpu"), ("product", "gpu_product")])
-def test_each_pass_has_a_kernel_of_the_same_signature(twin: str, ours: str) -> None:
-    wanted, found = functions(twin), functions(ours)
-    for name in ("rows", "excitation_gates"):  # a view, arithmetic on (N, C) numbers: no pass
-        wanted.pop(name, None)
-    assert wanted
-    assert {name: found.get(name) for name in wanted} == wanted
+def test_each_function_of_the_reference_has_a_kernel_of_the_same_signature() -> None:
+    kernels = functions("gpu/passes") | functions("gpu/matmul")
+    expected = functions("reference")
+    for name in ("rows", "excitation_gates"):  # a view, and arithmetic on (N, C) numbers: no pass over a map
+        del expected[name]
+    assert {"sums", "normalized_matmul"} <= expected.keys()
+    assert {name: kernels.get(name) for name in expected} == expected
+
+
+def test_each_pass_has_a_compiled_loop_of_the_same_signature() -> None:
+    loops, reference = functions("cpu/passes"), functions("reference")
+    del loops["check"]
+    assert loops
+    assert {name: reference.get(name) for name in loops} == loops
 
 
 @pytest.mark.slow
