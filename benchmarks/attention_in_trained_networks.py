@@ -1,10 +1,10 @@
-"""Attention put into trained networks: does the network survive it, and does fine-tuning gain from it?
+"""Attention inserted into trained networks: accuracy after insertion, and the gain of fine-tuning with it.
 
 Run by hand: ``python benchmarks/attention_in_trained_networks.py DATA``. DATA holds ``cifar10.tar``,
 ``hymenoptera/{train,val}`` and ``weights/``. First the CIFAR-10 ResNets are scored on all test images: plain,
-with SE that starts as the identity, and with SE that starts at random. Then each network is fine-tuned with
-and without SE, the same seeds and the same budget, and the differences are paired. Runs that are finished are
-not repeated, so an interrupted benchmark goes on where it stopped.
+with SE from an identity start, and with SE from random weights. Then each network is fine-tuned with and
+without SE, with the same seeds and budget, and the differences are paired. Finished runs are not repeated, so
+that an interrupted benchmark continues where it stopped.
 """
 
 from __future__ import annotations
@@ -178,9 +178,9 @@ def fine_tune(task: Task, data: Path, place: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("attention-benchmark"), help="where runs are kept")
-    parser.add_argument("--training-images", type=int, default=10_000, help="of CIFAR-10's 50,000")
-    parser.add_argument("--only", help="part of a task's name; 'scores' for the first table alone")
+    parser.add_argument("--out", type=Path, default=Path("attention-benchmark"), help="folder of the runs")
+    parser.add_argument("--training-images", type=int, default=10_000, help="how many of CIFAR-10's 50,000")
+    parser.add_argument("--only", help="part of a task's name; 'scores' for only the first table")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     tables(options.data, options.out, options.training_images)

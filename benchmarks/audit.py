@@ -1,10 +1,10 @@
-"""What an audit costs: time and peak memory, by the number of images, beside imagehash and imagededup.
+"""Time and peak memory of an audit by the number of images, compared with imagehash and imagededup.
 
-Run by hand: ``python benchmarks/audit.py [small] [photos] [generated] [folder] [--small FOLDER]``. Every line
-is measured in a process of its own, from an empty cache. ``small``: passes 1 and 2 on 2,000, 10,000 and
+Run by hand: ``python benchmarks/audit.py [small] [photos] [generated] [folder] [--small FOLDER]``. Every row
+is measured in a separate process with an empty cache. ``small``: passes 1 and 2 on 2,000, 10,000 and
 60,000 images of ``--small``, a folder such as CIFAR-10's; ``photos``: all passes on 500, 1,000 and 2,142 of
 the exercise's skin photos; ``generated``: on 1,000 and 5,000 generated ones; ``folder``: passes 1 and 2 on a
-folder of 100,000 tiny files. What is found is measured by ``benchmarks/duplicates.py``.
+folder of 100,000 tiny files. ``benchmarks/duplicates.py`` measures what is found.
 """
 
 from __future__ import annotations
@@ -39,8 +39,14 @@ def audit_folder(folder: Path, *, near_duplicates: bool) -> int:
     from excite.audit.reading import read_images
     from excite.data.file_validation import check_files
 
+<<<<<<< ours
     images, unreadable = check_files(read_images(folder), complete=False)
     return len(audit(images, unreadable=unreadable, near_duplicates=near_duplicates).pairs)
+||||||| base
+    return len(audit(read_images(folder), photos=photos).pairs)
+=======
+    return len(audit(read_images(folder), near_duplicates=near_duplicates).pairs)
+>>>>>>> theirs
 
 
 def passes_1_and_2(folder: Path) -> int:
@@ -107,7 +113,7 @@ def hidden(files: Sequence[Path], count: int) -> Iterator[Path]:
 
 
 def header(title: str) -> None:
-    columns = "images | s | s of processors | ms an image | MiB at the peak | KiB an image | pairs"
+    columns = "images | s | CPU seconds | ms per image | peak MiB | KiB per image | pairs"
     print(f"\n## {title}\n\n| | {columns} |\n" + "|---" * 8 + "|", flush=True)
 
 

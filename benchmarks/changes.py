@@ -1,4 +1,4 @@
-"""What copies of a photo suffer, for benchmarks: one function a kind, from picture to picture."""
+"""Changes that turn a photo into a copy of it, for benchmarks: one function per kind of change."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""How many copies of a photo are found, and how many strangers are joined, beside imagehash and imagededup.
+"""Copies of a photo that are found and false pairs, compared with imagehash and imagededup.
 
 Run by hand: ``python benchmarks/duplicates.py [mpox] [hymenoptera] [cifar10] [changes] [scans] [brains]``.
 Every table names its images. The exercise's file names are the truth (``M<patient>_<photo>_<copy>``); they
-are hidden from the search by links with random names. ``changes`` does to the photos of hymenoptera what
-copies suffer, ``scans`` and ``brains`` make slices of strangers who share much of what a scan shows.
+are hidden from the search by links with random names. ``changes`` makes changed copies of
+the photos of hymenoptera; ``scans`` and ``brains`` make slices of different patients that are largely alike.
 imagehash (perceptual hash, at most 10 of 64 bits apart) runs beside it in the same process, and imagededup's
-where it is installed. What it costs is measured by ``benchmarks/audit.py``.
+where it is installed. ``benchmarks/audit.py`` measures the cost.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from excite.data.manifest import Manifest
 HASH_DISTANCE = 10
 
 
-def search(files: Sequence[Path], *, photos: bool) -> tuple[list[Pair], list[Path], str]:
+def search(files: Sequence[Path], *, near_duplicates: bool) -> tuple[list[Pair], list[Path], str]:
     """(pairs, the files in the order of rows, what it cost) with names hidden."""
     with tempfile.TemporaryDirectory() as place:
         order = random.Random(0).sample(list(files), len(files))
@@ -52,7 +52,7 @@ def search(files: Sequence[Path], *, photos: bool) -> tuple[list[Pair], list[Pat
             table.append({"path": str(hidden), "label": "x"})
         manifest, _ = check_files(Manifest(pd.DataFrame(table), ("x",)), complete=False)
         wall, work = time.perf_counter(), time.process_time()
-        pairs = find_pairs(manifest, photos=photos)
+        pairs = find_pairs(manifest, near_duplicates=near_duplicates)
         wall, work = time.perf_counter() - wall, time.process_time() - work
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     n = len(files)
@@ -137,7 +137,7 @@ def report_changes(folder: Path, count: int) -> None:
     chosen = random.Random(0).sample(sorted(folder.rglob("*.jpg")), count)
     originals = [decode(file) for file in chosen]
     names = ["excite", "imagehash", *(["imagededup"] if find_spec("imagededup") else [])]
-    print(f"\n## {count} photos of hymenoptera, each with one changed copy: found, and joined falsely\n")
+    print(f"\n## {count} photos of hymenoptera, each with one changed copy: found, and false pairs\n")
     print("| change | " + " | ".join(names) + " |\n|---" + "|---" * len(names) + "|", flush=True)
     for title, change in CHANGES.items():
         with tempfile.TemporaryDirectory() as place:
@@ -174,7 +174,7 @@ def imagededup_pairs(folder: Path) -> set[tuple[int, int]]:
 
 def report_scans(patients: int = 150, slices: int = 2) -> None:
     print(f"\n## Simulated scans, {patients} patients x {slices} neighboring slices\n")
-    print("| shared anatomy | pairs of one patient | pairs of strangers joined | largest group |")
+    print("| shared anatomy | pairs of one patient | false pairs | largest group |")
     print("|---|---|---|---|")
     for share in (0.3, 0.5, 0.7, 0.8):
         found = joined(list(scans.simulated(patients, slices, share)), [])
@@ -186,7 +186,7 @@ def report_scans(patients: int = 150, slices: int = 2) -> None:
 def report_brains(patients: int = 150, slices: int = 2, copies: int = 60) -> None:
     """Changed copies of the first slices of some patients have to be found, other patients left alone."""
     print(f"\n## One real brain bent into {patients} patients x {slices} slices, {copies} changed copies\n")
-    print("| bent by | texture of their own | copies found | neighbors joined | strangers joined |")
+    print("| bent by | individual texture | copies found | neighbors joined | false pairs |")
     print("|---|---|---|---|---|")
     titles = [title for title in CHANGES if title != "brighter by 1.8, clipped"]  # leaves a white patch
     copied = random.Random(1).sample(range(patients), copies)
@@ -198,11 +198,11 @@ def report_brains(patients: int = 150, slices: int = 2, copies: int = 60) -> Non
         ]
         found = joined(pictures, made)
         patient = [*(np.arange(patients * slices) // slices), *copied]
-        strangers = sum(patient[a] != patient[b] for a, b in found.used)
+        false_pairs = sum(patient[a] != patient[b] for a, b in found.used)
         group = found.groups
         near = sum(group[slices * one] == group[slices * one + 1] for one in range(patients))
         seen = sum(group[slices * one] == group[patients * slices + n] for n, one in enumerate(copied))
-        cells = f"{warp:g} mm | {texture:.0%} | {seen} of {copies} | {near} of {patients} | {strangers}"
+        cells = f"{warp:g} mm | {texture:.0%} | {seen} of {copies} | {near} of {patients} | {false_pairs}"
         print(f"| {cells} |", flush=True)
 
 

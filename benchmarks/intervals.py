@@ -1,8 +1,8 @@
-"""Do 95 % intervals hold the truth 95 times of 100, do tests alarm 5 times of 100, and what does it cost?
+"""Coverage of 95 % intervals, false alarms of tests at 5 %, and the cost of both.
 
 Run by hand: ``python benchmarks/intervals.py speed``, ``coverage`` or ``alarms``; ``--runs 2000`` as in
-docs/evaluation.md. The truth of each simulation is the figure of 200,000 of its groups. A group's images
-have one class and are easy or hard together, as a patient's photos are.
+docs/evaluation.md. The true value of each simulation is computed from 200,000 of its groups. The images of a
+group have one class and similar difficulty, like the photos of a patient.
 """
 
 from __future__ import annotations

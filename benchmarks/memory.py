@@ -1,4 +1,4 @@
-"""What reusing freed memory is worth: ``python benchmarks/memory.py [NETWORK ...]``.
+"""The effect of reusing freed memory: ``python benchmarks/memory.py [NETWORK ...]``.
 
 Forward pass and training step with and without ``excite.system.malloc.keep_heap``, each in processes of
 its own, alternating, since the setting cannot be taken back; medians of several, with page faults and peak.
@@ -6,6 +6,7 @@ its own, alternating, since the setting cannot be taken back; medians of several
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import resource
@@ -54,16 +55,19 @@ def timed(work: Callable[[], None]) -> tuple[float, float]:
 
 
 def main() -> None:
-    names = sys.argv[1:] or ["mobilenetv1_100", "resnet50", "densenet121"]
+    parser = argparse.ArgumentParser(description=__doc__)
+    default = ["mobilenetv1_100", "resnet50", "densenet121"]
+    parser.add_argument("networks", nargs="*", default=default)
+    names = parser.parse_args().networks
     print(
         "| network | memory | forward, 32 images | page faults | step, 16 images | page faults | peak MiB |"
     )
     print("|---|---|---|---|---|---|---|")
     for name in names:
-        rows: dict[str, list[dict[str, float]]] = {"as usual": [], "kept": []}
+        rows: dict[str, list[dict[str, float]]] = {"returned": [], "kept": []}
         for _ in range(ROUNDS):
             for how, found in rows.items():
-                environment = os.environ | {"EXCITE_KEEP_MEMORY": "off" if how == "as usual" else "on"}
+                environment = os.environ | {"EXCITE_KEEP_MEMORY": "off" if how == "returned" else "on"}
                 call = [sys.executable, __file__, "--one", name]
                 found.append(json.loads(subprocess.check_output(call, env=environment)))
         for how, found in rows.items():

@@ -1,12 +1,14 @@
 """The sizes from which the fused operators are faster: ``excite.kernels.dispatch.MIN_SIZES``.
 
-Run by hand: ``python benchmarks/min_sizes.py``. Each row is a map's size and how much time the fused operator
-takes of PyTorch's own, alternating in one process, medians; under 1 it pays. At the end: how much time the
-copy that ``excite.optimize_for_inference`` makes takes of its network's, and how long it takes to make.
+Run by hand: ``python benchmarks/min_sizes.py``. Each row is the size of a feature map and the time of the
+fused operator relative to PyTorch's, alternating in one process, medians; below 1 the operator is faster. At
+the end: the time of the copy made by ``excite.optimize_for_inference`` relative to its network, and the time
+to make it.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -113,6 +115,7 @@ def copies(name: str) -> None:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     keep_heap()
     for dtype in (torch.float32, torch.bfloat16):
         for shape in MAPS:

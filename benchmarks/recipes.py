@@ -1,10 +1,10 @@
-"""Accuracy against seconds for each recipe, on the same folds, from the same weights.
+"""Accuracy and time of each recipe, on the same folds and from the same weights.
 
 Run by hand: ``python benchmarks/recipes.py DATA WEIGHTS.safetensors``. Each recipe trains the first
 ``--folds-run`` of five folds by group, with an empty cache of features (pixels and audit are there already),
-and is measured on their test images, copies of a photo taken together. fastai's ``fine_tune`` at its defaults
-does the same with the same network, weights and folds where it is installed; timm's training script is in no
-package.
+and is measured on their test images, with the copies of a photo averaged. fastai's ``fine_tune`` at its
+defaults does the same with the same network, weights and folds where it is installed; timm's training script
+is in no package.
 """
 
 from __future__ import annotations

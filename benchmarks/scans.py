@@ -1,4 +1,4 @@
-"""Slices of scans of strangers who look alike: simulated ones, and one real brain warped at random."""
+"""Similar slices of different patients: simulated ones, and one real brain, randomly deformed."""
 
 from __future__ import annotations
 

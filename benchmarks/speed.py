@@ -1,16 +1,17 @@
-"""How fast networks train and predict, ours beside timm's, torchvision's and MONAI's.
+"""Speed of training and inference, compared with timm, torchvision, and MONAI.
 
 Run by hand: ``python benchmarks/speed.py [resnet50|densenet121] [--precision bfloat16] [--compiled]``.
 
 Each row is a process of its own for each work, so that none inherits another's memory, and all rows take
 turns: one step of each, round after round, so that a busy moment meets all. Times are medians with the
 quartiles; ratios are medians of the ratios within a round. Data is random, memory channels-last, precision
-the same for all. Rows of other libraries run as their users run them; ours with what ``excite train`` and
+the same for all. Rows of other libraries run as their users run them; excite with what ``excite train`` and
 ``Classifier`` switch on: fused operators, memory that stays in the process, and for inference the copy that
-``excite.optimize_for_inference`` makes. ``off`` has none of these; ``kept`` is another library's network with
-memory that stays. Peak memory is what a training step takes above what the process holds once a step of two
-small images has loaded all libraries. One image is predicted ten times in a row, as is common. The floor is
-the network's arithmetic at the speed of a large matrix product measured here, which no real network reaches.
+``excite.optimize_for_inference`` makes. ``kernels off`` has none of these; ``kept`` is another library's
+network with memory that stays. Peak memory is what a training step takes above what the process holds once
+a step of two small images has loaded all libraries. One image is predicted ten times in a row, as is
+common. The lower bound is the network's arithmetic at the speed of a large matrix product measured here,
+which no real network reaches.
 """
 
 from __future__ import annotations
@@ -67,9 +68,9 @@ def monais() -> nn.Module:
 
 ROWS: dict[str, dict[str, Callable[[], nn.Module]]] = {
     "resnet50": {
-        "ours": lambda: excites("resnet50"),
-        "ours + SE": lambda: excites("resnet50", attention="se"),
-        "ours + SE, off": lambda: excites("resnet50", attention="se"),
+        "excite": lambda: excites("resnet50"),
+        "excite + SE": lambda: excites("resnet50", attention="se"),
+        "excite + SE, kernels off": lambda: excites("resnet50", attention="se"),
         "torchvision": lambda: torchvisions("resnet50", se=False),
         "timm": lambda: timms("resnet50"),
         "timm + SE": lambda: timms("seresnet50"),
@@ -77,10 +78,10 @@ ROWS: dict[str, dict[str, Callable[[], nn.Module]]] = {
         "MONAI + SE": monais,
     },
     "densenet121": {
-        "ours": lambda: excites("densenet121"),
-        "ours + SE": lambda: excites("densenet121", attention="se"),
-        "ours + SE, off": lambda: excites("densenet121", attention="se"),
-        "ours + SE in layers": lambda: excites("densenet121", attention="se", placement="layer"),
+        "excite": lambda: excites("densenet121"),
+        "excite + SE": lambda: excites("densenet121", attention="se"),
+        "excite + SE, kernels off": lambda: excites("densenet121", attention="se"),
+        "excite + SE in layers": lambda: excites("densenet121", attention="se", placement="layer"),
         "torchvision": lambda: torchvisions("densenet121", se=False),
         "torchvision + SE": lambda: torchvisions("densenet121", se=True),
         "torchvision + SE, kept": lambda: torchvisions("densenet121", se=True),
@@ -91,7 +92,7 @@ ROWS: dict[str, dict[str, Callable[[], nn.Module]]] = {
 COMPILED = {"resnet50": ("timm", "timm + SE"), "densenet121": ("timm",)}
 # What a work's rows are compared with.
 AGAINST = {
-    "resnet50": dict.fromkeys(WORKS, "ours"),
+    "resnet50": dict.fromkeys(WORKS, "excite"),
     "densenet121": {"step": "torchvision + SE", "infer 1": "timm", "infer 32": "timm"},
 }
 
@@ -99,14 +100,14 @@ AGAINST = {
 def serve(network: str, row: str, work: str, precision: str, threads: int, compiled: bool) -> None:
     """Do what is asked on standard input, a word a line, and print how long it took."""
     torch.set_num_threads(threads)
-    ours = row.startswith("ours") and not row.endswith("off")
-    if ours or row.endswith("kept"):
+    own = row.startswith("excite") and not row.endswith("off")
+    if own or row.endswith("kept"):
         from excite.system.malloc import keep_heap
 
         keep_heap()
     model = ROWS[network][row]().to(memory_format=torch.channels_last)
     x = torch.randn(IMAGES[work], 3, 224, 224).contiguous(memory_format=torch.channels_last)
-    if ours and work != "step":
+    if own and work != "step":
         from excite import optimize_for_inference
 
         model = optimize_for_inference(model.eval(), x[:1])
@@ -243,14 +244,14 @@ def compare(network: str, precision: str, threads: int, rounds: int, compiled: b
     torch.set_num_threads(threads)
     speed, cost = matrix_speed(precision), operations(network)
     against = ", ".join(dict.fromkeys(AGAINST[network].values()))
-    print(f"\n{network}, {precision}, {threads} threads; ratios: times faster than {against}\n")
+    print(f"\n{network}, {precision}, {threads} threads; ratios: speed relative to {against}\n")
     print(f"| | step, {STEP} images | | peak | first step | inference, 1 | | inference, {MANY} | |")
     print("|---|---|---|---|---|---|---|---|---|")
     for title, row_cells in cells.items():
         print(f"| {title} | {' | '.join(row_cells)} |")
     step, one, many = (f"{times * cost / speed:.3f} s" for times in (3 * STEP, ONE, MANY))
-    floor = f"floor: arithmetic at {speed / 1e9:.0f} GFLOP/s"
-    print(f"| {floor} | {step} | | | | {one} | | {many} | |", flush=True)
+    bound = f"lower bound: arithmetic at {speed / 1e9:.0f} GFLOP/s"
+    print(f"| {bound} | {step} | | | | {one} | | {many} | |", flush=True)
 
 
 def main() -> None:

@@ -1,11 +1,12 @@
-"""What a process pays before its first step: help, kernels, attention in a large network.
+"""Startup time of a process: help, kernels, attention in a large network.
 
-Run by hand: ``python benchmarks/startup.py``. Medians of alternating rounds, each program in a process of its
-own. Seconds are of the processor, which other programs disturb less than the clock.
+Run by hand: ``python benchmarks/startup.py``. Medians of alternating rounds, each program in a separate
+process. CPU seconds, because other programs affect them less than wall-clock time.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import subprocess
@@ -47,6 +48,7 @@ def seconds(program: str, cache: str) -> float:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     spent: dict[str, list[float]] = defaultdict(list)
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as cache:

@@ -1,13 +1,14 @@
-"""Kill -9 of a study's workers and drivers at random: no cell is lost, none counted twice, no result changes.
+"""Kills workers and drivers of a study at random: no cell is lost or counted twice, and no result changes.
 
     python benchmarks/study_kills.py [kills] [seeds]
 
-The same study is trained twice, once undisturbed and once under two drivers on one store that are killed, as
-their workers are; whoever died is started again. The predictions of both must be equal, bit for bit.
+The same study is trained twice, once without interruption and once with two drivers on one store. Drivers and
+workers are killed with SIGKILL and started again. The predictions of both studies must be equal bit for bit.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
 import signal
@@ -74,7 +75,11 @@ def results(study: Study) -> dict[tuple[str, int, int], bytes]:
 
 
 def main() -> int:
-    kills, seeds = (int(sys.argv[n]) if len(sys.argv) > n else default for n, default in ((1, 30), (2, 20)))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kills", type=int, nargs="?", default=30)
+    parser.add_argument("seeds", type=int, nargs="?", default=20)
+    arguments = parser.parse_args()
+    kills, seeds = arguments.kills, arguments.seeds
     dice = random.Random(0)
     with tempfile.TemporaryDirectory() as place:
         calm = begun(Path(place) / "calm", seeds)

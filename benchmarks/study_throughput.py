@@ -1,15 +1,15 @@
-"""Does a study of small cells keep the cores busy, and what does a cell cost beside its training?
+"""Utilization of the cores by a study of small cells, and the overhead of a cell.
 
     python benchmarks/study_throughput.py [seeds]
 
-Busy is the sum of the cells' times over workers times the time from the first cell's start to the last one's
-end, which other programs on the machine leave as it is. What a cell costs beside its training is counted in
-processor seconds, in one process of one thread, for the same reason.
+Utilization is the sum of the cells' times divided by the number of workers and by the time from the first
+cell's start to the last one's end, which other programs on the machine do not change. For the same reason,
+the overhead is measured in CPU seconds, in one process with one thread.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -76,5 +76,8 @@ def beside_training(cells: int = 6) -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("seeds", type=int, nargs="?", default=10)
+    seeds = parser.parse_args().seeds
     beside_training()
-    busy(int(sys.argv[1]) if len(sys.argv) > 1 else 10)
+    busy(seeds)

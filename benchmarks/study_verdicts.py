@@ -1,10 +1,11 @@
-"""How often a study says "shown": of equal arms, and of arms with a planted difference, in three designs.
+"""How often a study calls a difference "shown", for equal arms and for a planted difference, in three
+designs.
 
     python benchmarks/study_verdicts.py [studies]
 
-1. the same test images in every seed: who is right is drawn from how hard images are, for each arm and
-   training;
-2. folds, and 3. other splits in each seed: real learning. Two linear discriminants on two halves of the
+1. The same test images for every seed: correct predictions are drawn from the difficulty of the images, for
+   each arm and training.
+2. Folds, and 3. another split for each seed: real learning. Two linear discriminants on two halves of the
    features of Gaussian classes, which are equally good by symmetry; each training draws its training set once
    more with replacement, as another seed would. Every study is analyzed as ``excite study`` does it.
 
@@ -14,7 +15,7 @@ above 1 studies are surer than they may be.
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from collections.abc import Callable
 
@@ -70,8 +71,8 @@ def learning(seeds: int, images: int, folds: int, *, folded: bool, features: int
                 right = []
                 for half in halves:
                     drawn = random.choice(train, len(train))
-                    said = discriminant(x[drawn][:, half], y[drawn], x[test][:, half])
-                    right.append((said == (y[test] == 1)).astype(float))
+                    predicted = discriminant(x[drawn][:, half], y[drawn], x[test][:, half])
+                    right.append((predicted == (y[test] == 1)).astype(float))
                 found[seed, test] = right[1] - right[0]
         return found
 
@@ -123,7 +124,9 @@ def stated(found: list[CrossedMean | CorrectedMean], seeds: int, images: int, ra
 
 
 def main() -> None:
-    studies = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("studies", type=int, nargs="?", default=1000)
+    studies = parser.parse_args().studies
     designs: list[tuple[str, Study, int, int, float, float]] = [
         ("same 200 images, 3 seeds", same_images(3, 200), 3, 200, 0.0, 0.45),
         ("same 200 images, 5 seeds", same_images(5, 200), 5, 200, 0.0, 0.4),
@@ -149,8 +152,8 @@ def main() -> None:
         true = float(np.mean([one.mean for one in other]))
         power = stated(other, seeds, images, ratio).power(true)
         shown = np.mean([one.p < LEVEL for one in other])
-        said = f"{name:<44} {equal:>10.1%} {variance:>8.2f} {100 * true:>6.1f} p {shown:>7.1%} {power:>7.1%}"
-        print(f"{said}   {time.perf_counter() - began:.0f} s", flush=True)
+        line = f"{name:<44} {equal:>10.1%} {variance:>8.2f} {100 * true:>6.1f} p {shown:>7.1%} {power:>7.1%}"
+        print(f"{line}   {time.perf_counter() - began:.0f} s", flush=True)
     not_taken(3 * studies)
 
 

@@ -1,5 +1,5 @@
-"""Bytes that a training step moves for each image, as PyTorch runs it and in fused passes; and the time that
-a memory of some bandwidth needs for them.
+"""Memory traffic of a training step per image, with PyTorch's modules and with fused operators, and the time
+it takes at a given bandwidth.
 
 Run by hand: ``python benchmarks/traffic.py [NETWORK ...] [--bandwidth 4.8e12]``. Nothing is computed: the
 step runs on PyTorch's meta device, channels-last, and every operator is seen as it is called. It reads its

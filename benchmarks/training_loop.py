@@ -1,8 +1,9 @@
-"""What the training loop costs beside forward, backward and optimizer, and how fast it is beside a bare loop.
+"""Overhead of the training loop beside forward, backward, and optimizer step, and its speed beside a bare
+loop.
 
-Run by hand: ``python benchmarks/training_loop.py``. DenseNet-121 at 224 pixels, batch 16, as the library
-trains it, beside the loop that people write around torchvision's DenseNet-121. Everything alternates in one
-process; figures are medians, because machines are noisy.
+Run by hand: ``python benchmarks/training_loop.py``. DenseNet-121 at 224 pixels, batch 16, as excite trains
+it, beside a plain loop around torchvision's DenseNet-121. All loops alternate in one process; results are
+medians.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def our_trainer(
         config,
         folder=folder,
         device=device,
-        here=World(),
+        world=World(),
         display=Display(),
     )
 
@@ -196,7 +197,7 @@ def main() -> None:
         spread = f"({min(values):.3f} to {max(values):.3f})"
         print(
             f"{name:62} {options.batch / middle:7.1f} images/s  {middle:6.3f} s a step {spread}"
-            f"  {middle / first:5.2f} x ours"
+            f"  {middle / first:5.2f} x excite"
         )
     print("\nloop overhead (all but forward, backward, optimizer step), as a share of the step:")
     print(f"{statistics.median(shares):.2%} (from {min(shares):.2%} to {max(shares):.2%})")

@@ -1,4 +1,4 @@
-"""Hashes of the weights of three short trainings: whether a change of the code changes what a run computes.
+"""Hashes of the weights of three short trainings, to check that a change of the code changes no result.
 
 Run by hand before and after the change, on the same machine: ``python benchmarks/weight_hashes.py``. A
 DenseNet with SE from scratch, a ResNet with ECA in a two-fold cross-validation, and a linear probe followed

@@ -1,8 +1,8 @@
-"""Squeeze-and-Excitation in Keras: compile, fit and evaluate a small DenseNet on handwritten digits.
+"""Squeeze-and-Excitation in Keras: compile, fit, and evaluate a small DenseNet on handwritten digits.
 
     KERAS_BACKEND=jax python examples/keras_digits.py        # or tensorflow, or torch
 
-1,797 digits of 8 x 8 pixels come with scikit-learn; a quarter of them is held out to test on.
+scikit-learn includes 1,797 digits of 8 x 8 pixels; a quarter of them is the test set.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ model.compile(
     loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     metrics=["accuracy"],
 )
-began = time.perf_counter()
+start = time.perf_counter()
 model.fit(train_images, train_labels, batch_size=batch_size, epochs=epochs, verbose=2)
 loss, accuracy = model.evaluate(test_images, test_labels, verbose=0)
 print(
     f"{keras.config.backend()}: accuracy {accuracy:.2%} on {len(test_images)} test images, "
-    f"trained in {time.perf_counter() - began:.0f} s"
+    f"trained in {time.perf_counter() - start:.0f} s"
 )

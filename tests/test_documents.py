@@ -77,6 +77,14 @@ def test_every_document_is_in_the_index() -> None:
     assert set(DOCUMENTS) - {index} <= linked
 
 
+@pages
+def test_source_files_exist(page: Path) -> None:
+    """Paths of Python files in backticks start at the repository or at the package."""
+    paths = re.findall(r"`((?:\w+/)+\w+\.py)`", prose(page))
+    paths += re.findall(r"\bpython ((?:\w+/)+\w+\.py)", page.read_text(encoding="utf-8"))
+    assert not [path for path in paths if not any((top / path).is_file() for top in (ROOT, ROOT / "excite"))]
+
+
 def shown_commands(page: Path) -> Iterator[list[str]]:
     """Every excite command of the page, split as a shell does, without its comment."""
     text = page.read_text(encoding="utf-8")

@@ -36,9 +36,8 @@ def sites(model: keras.Model, *, where: Selectors | None = None, placement: str 
     Example:
         >>> x = images = keras.Input((8, 8, 3))
         >>> x = keras.layers.Conv2D(4, 3, name="first")(x)
-        >>> print(sites(keras.Model(images, x), where="first"))
-        module  way    block   stage  channels  attention
-        first   after  Conv2D  ?      4         -
+        >>> [(site.path, site.channels) for site in sites(keras.Model(images, x), where="first")]
+        [('first', 4)]
     """
     return SiteTable(spot.site for spot in find_spots(functional_form(model), where, placement))
 
