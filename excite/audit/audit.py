@@ -116,7 +116,7 @@ class Audit:
         return {
             "images": len(self),
             "groups": len(self.members),
-            "group_sizes": {"largest": sizes[0] if sizes else 0, "alone": sizes.count(1)},
+            "group_sizes": {"largest": sizes[0] if sizes else 0, "singletons": sizes.count(1)},
             "oversized_groups": [
                 {"group": number, "images": len(self.members[number])} for number in self.grouping.oversized
             ],

@@ -27,15 +27,15 @@ class Leaks:
     def __bool__(self) -> bool:
         return bool(self.groups)
 
-    def share(self, split: str) -> float:
-        """The share of a split's images with a sibling in another one; 0 for a split without images."""
+    def fraction(self, split: str) -> float:
+        """The fraction of a split's images with a near-duplicate in another split; 0 for an empty split."""
         return self.images[split] / self.totals[split] if self.totals.get(split) else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "groups": len(self.groups),
             "images": self.images,
-            "shares": {split: round(self.share(split), 6) for split in self.images},
+            "fractions": {split: round(self.fraction(split), 6) for split in self.images},
         }
 
 

@@ -102,7 +102,7 @@ def _finding_rows(audit: Audit) -> list[tuple[str, str]]:
         text = "no group lies on both sides of the given split"
         if leaks:
             parts = [
-                f"{count:,} of {leaks.totals[split]:,} in {split} ({leaks.share(split):.1%})"
+                f"{count:,} of {leaks.totals[split]:,} in {split} ({leaks.fraction(split):.1%})"
                 for split, count in leaks.images.items()
             ]
             text = (

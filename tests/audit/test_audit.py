@@ -87,7 +87,7 @@ def test_a_copied_file_across_the_split_is_a_leak(folders: Path) -> None:
     found = audit(read_images(folders))
     assert [pair.kind for pair in found.pairs] == ["identical file"]
     assert found.leaks.images == {"train": 1, "test": 1}
-    assert found.leaks.share("test") == 1 / 13
+    assert found.leaks.fraction("test") == 1 / 13
     assert found.conflicts == ()
     assert headline(found) == ["1 group straddles the split"]
     document = found.to_dict()

@@ -30,7 +30,7 @@ def test_leaks_agree_with_a_look_at_every_two_images(rows: list) -> None:
         assert found.totals.get(split, 0) == splits.count(split)
         assert found.images.get(split, 0) == sum(splits[row] == split for row in affected)
         if splits.count(split):
-            assert found.share(split) == found.images[split] / splits.count(split)
+            assert found.fraction(split) == found.images[split] / splits.count(split)
 
 
 @given(rows)
@@ -64,4 +64,4 @@ def test_the_document_has_the_fixed_keys() -> None:
     document = find_leaks(["train", "test", "test", "train"], [0, 0, 1, 2]).to_dict()
     assert document["groups"] == 1
     assert document["images"] == {"train": 1, "test": 1}
-    assert document["shares"] == {"train": 0.5, "test": 0.5}
+    assert document["fractions"] == {"train": 0.5, "test": 0.5}

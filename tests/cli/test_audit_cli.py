@@ -76,7 +76,7 @@ def test_json_is_one_document_on_standard_output(place: Path) -> None:
     assert document["leaks"] == {
         "groups": 1,
         "images": {"train": 1, "test": 1},
-        "shares": {"train": round(1 / 12, 6), "test": round(1 / 13, 6)},
+        "fractions": {"train": round(1 / 12, 6), "test": round(1 / 13, 6)},
     }
 
 

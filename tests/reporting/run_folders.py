@@ -206,11 +206,11 @@ ENVIRONMENT = {
 AUDIT = {
     "images": 480,
     "groups": 160,
-    "group_sizes": {"largest": 3, "alone": 0},
+    "group_sizes": {"largest": 3, "singletons": 0},
     "oversized_groups": [],
     "passes": ["files", "same picture", "same photo"],
     "kinds": {"identical file": 1, "same picture": 2, "same photo": 317},
-    "leaks": {"groups": 0, "images": {}, "shares": {}},
+    "leaks": {"groups": 0, "images": {}, "fractions": {}},
     "label_conflicts": [{"labels": {"benign": 1, "malignant": 1}, "images": ["a", "b"]}],
     "shortcuts": [
         {"feature": "size", "score": 0.81, "chance": 0.5, "highest": 0.56, "images": 9, "groups": 9}
