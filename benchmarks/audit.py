@@ -39,14 +39,8 @@ def audit_folder(folder: Path, *, near_duplicates: bool) -> int:
     from excite.audit.reading import read_images
     from excite.data.file_validation import check_files
 
-<<<<<<< ours
     images, unreadable = check_files(read_images(folder), complete=False)
     return len(audit(images, unreadable=unreadable, near_duplicates=near_duplicates).pairs)
-||||||| base
-    return len(audit(read_images(folder), photos=photos).pairs)
-=======
-    return len(audit(read_images(folder), near_duplicates=near_duplicates).pairs)
->>>>>>> theirs
 
 
 def passes_1_and_2(folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""The verbs as Python functions."""
+"""The commands as Python functions."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def train(data: str | Path, *, resume: bool = False, quiet: bool = False, **opti
 
     Args:
         data: a folder of class folders, a folder with train/val/test, a CSV file, or ``"digits"``.
-        resume: go on with the run in ``out`` where it stopped.
+        resume: continue the interrupted run in ``out``; the weights become those of an uninterrupted run.
         quiet: show no progress.
         options: any option of ``TrainConfig``, by name.
 
     Raises:
-        ExciteError: for data or options that cannot be trained on.
+        ExciteError: for unreadable data, and for unknown or invalid options.
     """
     return train_as_configured(TrainConfig().replace(data=str(data), **options), resume=resume, quiet=quiet)
 
@@ -46,13 +46,16 @@ def audit_dataset(
     max_pixels: int = MAX_PIXELS,
     **columns: str,
 ) -> Audit:
-    """Find out what a data set hides, as ``excite audit`` does; nothing is written.
+    """Find near-duplicates, leaks, label conflicts, and unreadable files, as ``excite audit`` does.
+
+    Nothing is written.
 
     Args:
-        data: as for ``train``, or a folder that holds nothing but images.
-        near_duplicates: look for crops, turns and recolored copies; by default up to 20,000 images.
-        decisions: a person's ``decisions.csv`` of an earlier audit.
-        group_pattern: regular expression on the file name; what its first bracket matches is the group.
+        data: as for ``train``, or a folder of unlabeled images.
+        near_duplicates: find cropped, rotated, and recolored copies too; by default for up to 20,000 images.
+        decisions: the reviewed ``decisions.csv`` of an earlier audit.
+        group_pattern: regular expression on the file name; its first capture group is the group.
+        max_pixels: images with more pixels are unreadable.
         columns: ``path_column``, ``label_column``, ``group_column``, ``split_column`` of a CSV.
 
     Raises:
@@ -76,13 +79,14 @@ def audit_dataset(
 
 
 def train_as_configured(config: TrainConfig, *, resume: bool = False, quiet: bool = False) -> Run:
-    """``train`` with its options in one configuration; with ``folds``, all of them."""
+    """Train with the options of a configuration; with ``folds``, cross-validate.
+
+    The random state of the caller does not change.
+    """
     display = Display() if quiet else ConsoleDisplay()
     begun = Run.open(run_folder(config, resume=True)).config if resume else config
     work = run_experiment if begun.folds is None else cross_validate
-    with torch.random.fork_rng(
-        devices=()
-    ):  # a training's seed is its own: the caller's draws go on as before
+    with torch.random.fork_rng(devices=()):
         run = work(config, resume=resume, display=display)
     if first_process():
         draw_figures(run)

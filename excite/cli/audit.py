@@ -68,7 +68,6 @@ def audit(
     from excite.audit.audit import decision_files
     from excite.audit.reading import read_images
     from excite.audit.table import audit_rows, headline
-    from excite.data.reading import data_name
     from excite.data.file_validation import check_files
     from excite.reporting.audit_page import write_audit
     from excite.system.cache import cache_directory
@@ -88,7 +87,7 @@ def audit(
         cache = cache_directory()
         progress = display.stage("checking images") if len(manifest) else None
         images, unreadable = check_files(
-            manifest, max_pixels=max_pixels, cache=cache, progress=progress, complete=False
+            manifest, max_pixels=chosen.max_pixels, cache=cache, progress=progress, complete=False
         )
         found = run_audit(
             images,

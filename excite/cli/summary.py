@@ -110,9 +110,9 @@ def _print_layers(name: str, network: nn.Module, size: int, as_json: bool) -> No
 
 
 def _usual_size(net: nn.Module) -> int:
-    """The input that a network was made for: as its library says, 32 pixels for a CIFAR stem, or 224."""
+    """The declared input size of a network; otherwise 32 pixels for a CIFAR stem, and 224 for others."""
     declared = getattr(net, "pretrained_cfg", None) or {}
     if "input_size" in declared:
-        return declared["input_size"][-1]
+        return int(declared["input_size"][-1])
     small = getattr(net, "min_image_size", 224) < 16
     return 32 if small else 224

@@ -65,8 +65,7 @@ class TrainConfig:
     split: str = option(
         "auto",
         DATA,
-        "How images are split: as in the data (folder), with groups kept together (grouped), or "
-        "independently "
+        "How images are split: as in the data (folder), with groups kept together (grouped), or independently "
         "(random). auto: the first of these that the data allows.",
         choices=("auto", "random", "grouped", "folder"),
     )
@@ -153,8 +152,7 @@ class TrainConfig:
         "auto",
         IMAGES,
         "Mean and standard deviation of the input: those of ImageNet, or 0.5 and 0.5 (symmetric). auto: "
-        "those "
-        "that the initial weights were trained with.",
+        "those that the initial weights were trained with.",
         choices=("auto", "imagenet", "symmetric"),
     )
     tta: str = option(
@@ -201,8 +199,7 @@ class TrainConfig:
         "auto",
         LOOP,
         "For photos with several copies, such as in a data set that was augmented before: use one random "
-        "copy "
-        "per epoch, or all. auto: one for finetune, all otherwise.",
+        "copy per epoch, or all. auto: one for finetune, all otherwise.",
         choices=("auto", "one", "all"),
     )
     epochs: int = option(40, LOOP, "Number of passes over the training images.", low=1)
@@ -261,8 +258,7 @@ class TrainConfig:
         "auto",
         MACHINE,
         "Floating-point format of training. auto: bfloat16 if the hardware supports it, float16 on older "
-        "GPUs, "
-        "float32 otherwise. Features of a probe are computed in float32.",
+        "GPUs, float32 otherwise. Features of a probe are computed in float32.",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
     channels_last: bool = option(True, MACHINE, "Use the channels-last memory format, which is faster.")

@@ -17,7 +17,7 @@ from torch.fx import Proxy
 from torch.nn.utils.parametrize import is_parametrized
 
 from excite.errors import ExciteError
-from excite.kernels.norm_gate import can_fuse, norm_gate
+from excite.kernels.norm_gate import can_fuse_attention, norm_gate
 
 CHILD = "attention"  # name of the attention module inside its host
 RECORD = "insertion"  # attribute of the attention module that records its site and options
@@ -56,7 +56,7 @@ class AfterNorm(After):
     def forward(self, *inputs: Any, **options: Any) -> Tensor:
         x = inputs[0] if inputs else options.get("input")
         fused = None
-        if x is not None and can_fuse(self.attention):
+        if x is not None and can_fuse_attention(self.attention):
             fused = norm_gate(x, cast(nn.BatchNorm2d, self), self.attention)
         return super().forward(*inputs, **options) if fused is None else fused
 

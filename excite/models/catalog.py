@@ -24,7 +24,7 @@ LARGEST_FOR_CIFAR_STEM = 64
 # timm and torchvision are imported where they are used: together they take as long as torch to import.
 
 
-def create_model(
+def create_model(  # noqa: PLR0913 (hyperparameters of the network)
     name: str,
     *,
     num_classes: int = 1000,

@@ -49,7 +49,7 @@ class World:
         """The first process's value, on every process."""
         if self.size == 1:
             return value
-        box: list[Any] = [value]
+        box = [value]
         dist.broadcast_object_list(box, src=0)
         return box[0]
 

@@ -7,7 +7,6 @@ import torch
 
 from excite.data.sources import PixelSource, PixelSubset
 
-
 PIXELS = np.random.default_rng(0).integers(0, 256, (10, 4, 4, 3), dtype=np.uint8)
 CPU = torch.device("cpu")
 

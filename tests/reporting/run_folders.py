@@ -210,7 +210,7 @@ AUDIT = {
     "oversized_groups": [],
     "passes": ["files", "same picture", "same photo"],
     "kinds": {"identical file": 1, "same picture": 2, "same photo": 317},
-    "leaks": {"groups": 0, "images": {}, "shares": {}},
+    "leaks": {"groups": 0, "images": {}, "fractions": {}},
     "label_conflicts": [{"labels": {"benign": 1, "malignant": 1}, "images": ["a", "b"]}],
     "shortcuts": [
         {"feature": "size", "score": 0.81, "chance": 0.5, "highest": 0.56, "images": 9, "groups": 9}

@@ -108,7 +108,6 @@ def count_work(config: TrainConfig, parts: Manifest, *, folded: bool) -> tuple[i
         val_drawn, drawn = round(fraction * drawn), round((1 - fraction) * drawn)
     predictions = (config.epochs + 1) * val + test
     if config.recipe == "finetune":
-=======
         # Features for the initial probe and, if fine-tuning does not help, for the final one; then, under
         # each corruption, the interpolated weights on validation images and three sets of weights on test
         # images.
