@@ -77,7 +77,7 @@ def test_quoted_fields_are_read_as_the_csv_module_writes_them(tmp_path: Path) ->
         (b"\n\npath,label\n1.png\n", "line 4 has 1 fields, the header has 2"),
         (b"path,label\n1.png,a,b\n", "line 2 has 3 fields, the header has 2"),
         (b"path,label,\n1.png,a,b\n", "line 2 has 3 fields, the header has 2"),
-        (b'path,label\n1.png,"a\n', "is not a CSV file that can be read: line 2"),
+        (b'path,label\n1.png,"a\n', "is not a valid CSV file: line 2"),
     ],
 )
 def test_what_is_no_table_is_refused_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:

@@ -124,7 +124,7 @@ def test_a_failed_save_leaves_the_old_file_and_no_other(
     ("labels", "splits", "message"),
     [
         (["a", "a"], None, "at least two classes are needed, found 'a'"),
-        (["Cat", "Cat", "cat", "cat"], None, "'Cat' and 'cat' differ in spelling alone"),
+        (["Cat", "Cat", "cat", "cat"], None, "'Cat' and 'cat' differ only in spelling"),
         (["a", "a", "b"], None, "1 of 2 classes have fewer than two images: 'b' has 1"),
         (list("aabb"), ["train", "train", "train", ""], "1 of 4 images have no split"),
         (list("aabb"), ["train", "val", "train", "train"], "class 'b' has no images in val"),
@@ -140,7 +140,7 @@ def test_what_cannot_be_trained_on_is_refused(
 
 
 def test_a_class_per_image_is_refused_as_a_wrong_label_column() -> None:
-    with pytest.raises(ExciteError, match=r"26 of 26 classes .* are the labels right"):
+    with pytest.raises(ExciteError, match=r"26 of 26 classes .*check the label column"):
         check_classes(manifest(list(string.ascii_lowercase)))
 
 

@@ -70,7 +70,7 @@ def test_nothing_is_written_in_a_folder_of_images(
     (tmp_path / "to-cat").symlink_to(tmp_path / "photos/cat")
     monkeypatch.chdir(tmp_path)
     for data in ("photos", "photos/", "link", str(tmp_path / "photos"), "photos/cat/.."):
-        with pytest.raises(ExciteError, match="lies inside the data") as caught:
+        with pytest.raises(ExciteError, match="is inside the data") as caught:
             refuse_inside_data(Path(target), data)
         assert str(caught.value).endswith(f"--out {outside})")
         assert caught.value.exit_code == BAD_USAGE
@@ -97,7 +97,7 @@ def test_nothing_is_written_in_a_folder_of_images(
 def test_the_images_of_a_table_are_protected_too(tmp_path: Path, target: str, refused: bool) -> None:
     images = touch(tmp_path, "photos/cat/1.png", "photos/dog/1.png", "table.csv")[:2]
     (tmp_path / "linked").symlink_to(tmp_path / "photos/dog")
-    expected = pytest.raises(ExciteError, match="lies inside the data") if refused else nullcontext()
+    expected = pytest.raises(ExciteError, match="is inside the data") if refused else nullcontext()
     with expected:
         refuse_inside_data(tmp_path / target, tmp_path / "table.csv", images)
 
@@ -106,7 +106,7 @@ def test_a_table_between_its_class_folders_leaves_room_beside_it(tmp_path: Path)
     images = touch(tmp_path, "cat/1.png", "dog/1.png", "3.png", "labels.csv")[:3]
     refuse_inside_data(tmp_path / "runs/labels", tmp_path / "labels.csv", images)
     for target in ("cat/run", "dog"):
-        with pytest.raises(ExciteError, match="lies inside the data"):
+        with pytest.raises(ExciteError, match="is inside the data"):
             refuse_inside_data(tmp_path / target, tmp_path / "labels.csv", images)
 
 

@@ -38,7 +38,7 @@ def test_any_picture_becomes_a_square_of_bytes(size: int, width: int, height: in
         assert pixels.min() > 0  # no border
 
 
-@pytest.mark.parametrize("fit", RESIZE_MODES)
+@pytest.mark.parametrize("resize_mode", RESIZE_MODES)
 def test_a_square_of_the_right_size_stays_as_it_is(resize_mode: str) -> None:
     image = picture(16, 16)
     assert np.array_equal(Preprocessing(16, resize_mode).pixels(image), np.asarray(image))
@@ -63,7 +63,7 @@ def test_crop_scales_as_pillow_scales_the_cut_out_middle(width: int, height: int
     assert np.abs(ours[inside].astype(int) - cut[inside]).max() <= 1
 
 
-def test_squash_scales_both_sides() -> None:
+def test_stretch_scales_both_sides() -> None:
     image = picture(61, 30)
     assert np.array_equal(Preprocessing(24, "stretch").pixels(image), bilinear(image, 24, 24))
 
@@ -108,7 +108,7 @@ def test_the_geometry_names_what_the_pixels_depend_on() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"fit": "crp"}, "did you mean 'crop'"),
+        ({"resize_mode": "crp"}, "did you mean 'crop'"),
         ({"image_size": 0}, "at least 1, not 0"),
         ({"mean": (0.5, 0.5)}, "three numbers"),
         ({"std": (0.5,) * 4}, "three numbers"),

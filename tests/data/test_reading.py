@@ -52,7 +52,7 @@ def test_clutter_is_left_out_and_other_files_are_counted(tmp_path: Path) -> None
     assert (len(made), made.classes, made.ignored) == (4, ("a", "b"), 2)
     [left_out] = made.left_out
     assert str(left_out).startswith(
-        "2 files were left out because their names do not end like an image's, such"
+        "2 files were left out because they do not have the extension of an image, for example"
     )
     assert Path(left_out.example).is_file()
 
@@ -62,7 +62,9 @@ def test_images_without_an_ending_or_a_class_are_told(tmp_path: Path) -> None:
     touch(tmp_path, "a/3.png?width=300", "a/4", "b/5.jpg_large", "beside.png", "train.csv")
     by_name, beside = read_manifest(tmp_path).left_out
     assert by_name.count == 4
-    told = f"1 file was left out because it lies beside the class folders, such as {tmp_path / 'beside.png'}"
+    told = (
+        f"1 file was left out because it is outside the class folders, for example {tmp_path / 'beside.png'}"
+    )
     assert str(beside) == told
 
 
@@ -117,7 +119,7 @@ def test_unknown_folders_with_the_same_class_folders_are_no_classes(
     tmp_path: Path, tops: tuple[str, ...]
 ) -> None:
     touch(tmp_path, *(f"{top}/{name}/{i}.jpg" for top in tops for name in ("cat", "dog") for i in range(2)))
-    with pytest.raises(ExciteError, match=r"'cat', 'dog': a split, or classes\?") as caught:
+    with pytest.raises(ExciteError, match=r"'cat', 'dog': are they splits or classes\?") as caught:
         read_manifest(tmp_path)
     assert all(repr(top) in str(caught.value) for top in tops)
     assert "CSV with columns path, label and split" in str(caught.value)
@@ -137,9 +139,7 @@ def test_folders_below_classes_are_no_classes(tmp_path: Path, names: list[str]) 
 
 def test_a_flat_test_folder_is_told_what_it_lacks(tmp_path: Path) -> None:
     touch(tmp_path, *(f"train/{name}/{i}.jpg" for name in "ab" for i in range(2)), "test/1.jpg", "test/2.jpg")
-    with pytest.raises(
-        ExciteError, match="test/ has no class folders: its 2 images lie there without a class"
-    ):
+    with pytest.raises(ExciteError, match="test/ has no class folders: its 2 images have no class"):
         read_manifest(tmp_path)
     (tmp_path / "labels.csv").touch()
     with pytest.raises(ExciteError, match=r"if labels\.csv lists them"):
@@ -204,12 +204,12 @@ def test_links_to_folders_are_followed_but_not_in_circles(tmp_path: Path) -> Non
     ("names", "message"),
     [
         ([], "the folder is empty"),
-        (["notes.txt"], "holds no images, only 1 other files"),
-        (["1.png", "2.png"], "2 images lie in the folder itself, without a class .*<class>/<image>"),
+        (["notes.txt"], "contains no images, only 1 other files"),
+        (["1.png", "2.png"], "2 images are in the folder itself, without a class .*<class>/<image>"),
         (["train/1.png", "test/2.png"], "without a class"),
         (["a/1.png", "a/2.png"], "at least two classes"),
-        (["a/1.png", "a/2.png", "b/list.txt"], "b: the class folder holds no images, only 1 other files"),
-        (["A/1.png", "A/2.png", "a/1.png", "a/2.png"], "'A' and 'a' differ in spelling alone"),
+        (["a/1.png", "a/2.png", "b/list.txt"], "b: the class folder contains no images, only 1 other files"),
+        (["A/1.png", "A/2.png", "a/1.png", "a/2.png"], "'A' and 'a' differ only in spelling"),
         (
             ["train/a/1.png", "train/b/1.png", "val/a/1.png", "val/c/1.png"],
             "2 of 3 classes have fewer than two images: 'b' has 1",
@@ -220,7 +220,7 @@ def test_links_to_folders_are_followed_but_not_in_circles(tmp_path: Path) -> Non
             "class 'c' has no images in train",
         ),
         (["train/a/1.png", "val/a/1.png", "valid/a/1.png"], "'val' and 'valid' mean the same split"),
-        (["train/a/1.png", "val/a/1.png", "extra/a/1.png"], "'extra' holds images but is none of train"),
+        (["train/a/1.png", "val/a/1.png", "extra/a/1.png"], "'extra' contains images, but is not train"),
     ],
 )
 def test_folders_that_cannot_be_used_are_refused(tmp_path: Path, names: list[str], message: str) -> None:
@@ -356,7 +356,7 @@ def test_columns_in_two_roles_or_called_like_ours_are_kept_apart(
     ],
 )
 def test_a_column_that_is_wanted_twice_is_one_clear_line(tmp_path: Path, options: dict, flags: str) -> None:
-    with pytest.raises(ExciteError, match="has two roles") as caught:
+    with pytest.raises(ExciteError, match="name the same column") as caught:
         read_manifest(table(tmp_path, f"path,label,site\n{rows(',s')}"), **options)
     assert flags in str(caught.value)
     assert caught.value.exit_code == 2
@@ -392,11 +392,11 @@ def test_paths_and_labels_in_either_unicode_form(tmp_path: Path) -> None:
     [
         ("", {}, "is an empty file"),
         ("path,label\n", {}, "has a header but no rows"),
-        ("file,label\n1.png,a\n", {}, "has no column 'path'; it has: file, label"),
+        ("file,label\n1.png,a\n", {}, "has no column 'path'; the columns are: file, label"),
         ("path,labels\n1.png,a\n", {}, "has no column 'label'.*did you mean 'labels'.*--label-column"),
         ("path,label\n1.png,a\n", {"group_column": "patient"}, "has no column 'patient'"),
         ("path,label\n1.png,a\n2.png\n", {}, "line 3 has 1 fields, the header has 2"),
-        ('path,label\n1.png,"a\n', {}, "is not a CSV file that can be read"),
+        ('path,label\n1.png,"a\n', {}, "is not a valid CSV file"),
         ("path,label\n1.png,a\nx/../1.png,b\n", {}, "listed more than once, the first is .*1.png"),
         ("path,label\n1.png,a\n,b\n", {}, "1 of 2 rows have no path, the first is row 2"),
         ("path,label\n1.png,\n2.png,b\n", {}, "1 of 2 rows have no label, the first is row 1"),
@@ -423,7 +423,7 @@ def test_a_table_in_another_encoding_or_an_archive_is_refused(tmp_path: Path) ->
 
 def test_column_names_for_a_folder_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.png", "b/1.png")
-    with pytest.raises(ExciteError, match="'patient' was named, but the data is a folder") as caught:
+    with pytest.raises(ExciteError, match="'patient' has no effect: the data is a folder") as caught:
         read_manifest(tmp_path, group_column="patient")
     assert caught.value.exit_code == 2
 
@@ -505,10 +505,10 @@ def test_the_cache_is_neither_read_nor_written_among_the_images(
     for inside in ("data/cache", "data/a/cache", "data/.cache", "data/c/cache", "elsewhere/c/cache"):
         monkeypatch.setenv("EXCITE_CACHE", str(tmp_path / inside))
         for read in (read_manifest, read_images):
-            with pytest.raises(ExciteError, match="the cache folder lies inside the data"):
+            with pytest.raises(ExciteError, match="the cache folder is inside the data"):
                 read(tmp_path / "data")
         assert not (tmp_path / inside).exists()
-    with pytest.raises(ExciteError, match="the cache folder lies inside the data"):
+    with pytest.raises(ExciteError, match="the cache folder is inside the data"):
         read_images(tmp_path / "flat")
     monkeypatch.setenv("EXCITE_CACHE", str(tmp_path / "elsewhere/cache"))
     assert len(read_manifest(tmp_path / "data")) == 6

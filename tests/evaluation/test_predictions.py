@@ -76,7 +76,7 @@ def test_a_table_without_groups_has_one_a_row_and_another_column_may_hold_them(t
         (GOOD.replace("c.png,dog", "c.png,cow"), r"row 3 \(c.png\): label 'cow' has no column 'p:cow'"),
         (GOOD.splitlines()[0], "at least one image"),
         ("", "is an empty file"),
-        ('path,label,p:a\n"x', "is not a CSV file that can be read: line 2"),
+        ('path,label,p:a\n"x', "is not a valid CSV file: line 2"),
     ],
 )
 def test_a_bad_table_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:

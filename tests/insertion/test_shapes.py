@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 import torchvision
@@ -14,10 +16,12 @@ def test_shapes_are_those_of_a_forward_pass() -> None:
     model = torchvision.models.resnet18().eval()
     trace = trace_shapes(model)
     shapes: dict[str, tuple[int, ...]] = {}
+
+    def record(path: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
+        shapes[path] = tuple(output.shape)
+
     for path in ("conv1", "layer1.0", "layer3.1.bn2", "layer4"):
-        model.get_submodule(path).register_forward_hook(
-            lambda _module, _inputs, output, path=path: shapes.setdefault(path, tuple(output.shape))
-        )
+        model.get_submodule(path).register_forward_hook(partial(record, path))
     with torch.no_grad():
         model(torch.zeros(2, 3, 224, 224))
     assert {path: trace.outputs[path] for path in shapes} == shapes

@@ -272,8 +272,8 @@ def test_a_runs_own_images_keep_the_groups_of_its_manifest(patterned: Run) -> No
         (["patients.csv"], ["--group-pattern", "(a)", "--group-column", "patient"], "mutually exclusive"),
         (["images"], ["--group-pattern", "^(P)"], "does not match 12 of 12 file names"),
         (["images"], ["--group-pattern", "(("], "is not a regular expression"),
-        (["images"], ["--out", "images/a/judged"], "lies inside the data, where nothing is written"),
-        (["plain.csv"], ["--out", "../patterned"], "lies inside the data, where nothing is written"),
+        (["images"], ["--out", "images/a/judged"], "is inside the data, where nothing is written"),
+        (["plain.csv"], ["--out", "../patterned"], "is inside the data, where nothing is written"),
     ],
 )
 def test_groups_and_places_that_make_no_sense_get_one_line_before_anything_is_computed(
@@ -478,7 +478,7 @@ def test_classes_are_aligned_in_both_unicode_forms(tmp_path: Path) -> None:
     assert {name: row["n"] for name, row in found.metrics["classes"].items()} == {composed: 12, "tea": 12}
     assert found.metrics["operating_point"]["chosen"]["label"] == composed
     for out in (tmp_path / "new/out", tmp_path / "train/tea/out"):
-        with pytest.raises(ExciteError, match="lies inside the data"):
+        with pytest.raises(ExciteError, match="is inside the data"):
             evaluate_run(
                 run, str(tmp_path / "new"), options=DataOptions(mapping={"the\u0301": "tea"}), out=out
             )
