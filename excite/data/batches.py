@@ -76,7 +76,7 @@ class TrainingBatches:
         device: where batches are computed.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each is one property of the batches)
         self,
         source: PixelSubset,
         targets: np.ndarray,

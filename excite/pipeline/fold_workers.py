@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -25,15 +26,17 @@ def train_next_folds(cells: Sequence[Run], train: Callable[[int], None]) -> None
     """
     for timeout in (0.0, -1.0):  # first those that are free, then those that others have not finished
         for index, cell in enumerate(cells):
-            if cell.finished:
-                continue
-            cell.path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with FileLock(cell.path.with_name(f".{cell.path.name}.lock"), timeout=timeout):
-                    if not cell.finished:
-                        train(index)
-            except Timeout:
-                continue
+            if not cell.finished:
+                with suppress(Timeout):
+                    _train_locked(cell, partial(train, index), timeout)
+
+
+def _train_locked(cell: Run, train: Callable[[], None], timeout: float) -> None:
+    """Train a fold under its lock. Raises: Timeout if another process holds the lock."""
+    cell.path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(cell.path.with_name(f".{cell.path.name}.lock"), timeout=timeout):
+        if not cell.finished:
+            train()
 
 
 @contextmanager
