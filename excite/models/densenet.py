@@ -131,7 +131,7 @@ class DenseNet(Network):
     torch.Size([1, 1000])
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - hyperparameters
         self,
         *,
         growth_rate: int = 32,
