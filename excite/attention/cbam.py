@@ -74,7 +74,7 @@ class CBAM(nn.Module):
             and shift) at zero and both gates doubled.
 
     Raises:
-        ExciteError: for channels, reduction, kernel or divisor under 1, or an even kernel.
+        ExciteError: if channels, reduction, kernel or divisor is less than 1, or an even kernel.
 
     Paper: CBAM, Woo et al., https://arxiv.org/abs/1807.06521.
     """

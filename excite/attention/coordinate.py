@@ -29,7 +29,7 @@ class CoordinateAttention(GatedModule):
         identity: start as the identity: F_h and F_w at zero and both gates doubled.
 
     Raises:
-        ExciteError: for channels, reduction or divisor under 1.
+        ExciteError: if channels, reduction or divisor is less than 1.
 
     Paper: Coordinate Attention, Hou et al., https://arxiv.org/abs/2103.02907.
     """

@@ -26,7 +26,7 @@ class ECA(GatedModule):
         identity: start as the identity: the kernel at zero and the gate doubled.
 
     Raises:
-        ExciteError: for a size under 1, or an even kernel.
+        ExciteError: if a size is less than 1, or an even kernel.
 
     Paper: ECA-Net, Wang et al., https://arxiv.org/abs/1910.03151.
     """
@@ -51,7 +51,7 @@ class ECA(GatedModule):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """The convolution's own weights; with ``identity`` zeros."""
+        """Initialize weights as ``nn.Conv1d`` does; with ``identity``, to zero."""
         self.conv.reset_parameters()
         if self.identity:
             parts.zero(self.conv)

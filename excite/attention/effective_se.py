@@ -31,7 +31,7 @@ class EffectiveSE(GatedModule):
         identity: start as the identity: W_C and its bias at zero, and the gate doubled.
 
     Raises:
-        ExciteError: for channels under 1 or an unknown gate.
+        ExciteError: if channels is less than 1 or an unknown gate.
 
     Paper: CenterMask, Lee and Park, https://arxiv.org/abs/1911.06667, section 3.4.
     """
@@ -47,7 +47,7 @@ class EffectiveSE(GatedModule):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """The convolution's own weights and a zero bias; with ``identity`` zeros."""
+        """Initialize weights as the layer does, biases to zero; with ``identity``, all to zero."""
         self.fc.reset_parameters()
         nn.init.zeros_(self.fc.bias)  # type: ignore[arg-type]
         if self.identity:

@@ -1,4 +1,4 @@
-"""A gate with fixed values: attention whose output does not depend on its input."""
+"""Constant gates: attention whose gates do not depend on the image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from excite.attention.parts import GatedModule
 
 
 class FixedGate(GatedModule):
-    """Attention that has come to rest: each channel times one number that no image changes."""
+    """Multiply each channel by a constant: (N, C, H, W) -> (N, C, H, W)."""
 
     passes = 1
 

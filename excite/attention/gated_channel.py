@@ -22,7 +22,7 @@ class GatedChannelTransformation(GatedModule):
             the paper, so that every gate is 1 + tanh(0) = 1.
 
     Raises:
-        ExciteError: for channels under 1.
+        ExciteError: if channels is less than 1.
 
     Paper: Gated Channel Transformation, Yang et al., https://arxiv.org/abs/1909.11519.
     """

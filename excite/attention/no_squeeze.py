@@ -1,4 +1,4 @@
-"""SE without its squeeze, which the paper measures to show what the squeeze is worth."""
+"""SE without the squeeze, the paper's ablation of its effect."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from excite.attention.width import hidden_width
 
 
 class NoSqueeze(GatedModule):
-    """Each position excites itself: output_ij = sigmoid(W2 ReLU(W1 u_ij)) u_ij, W1 and W2 1x1 convolutions.
+    """Gates for each position from that position alone: output_ij = sigmoid(W2 ReLU(W1 u_ij)) u_ij.
 
-    As many parameters as SE of the same reduction, but no pooling: the gates are as large as the map and see
-    nothing beyond their own position. It costs 2 C (C // r) multiply-adds a position and is an arm of a
-    comparison, not a module to build with.
+    W1 and W2 are 1x1 convolutions. It has as many parameters as SE with the same reduction, but no pooling:
+    the gates are as large as the
+        map. It costs 2 C (C // r) multiply-adds per position, and is meant for comparisons only.
 
     Args:
         reduction: r; the hidden width is max(1, C // r).
         divisor, bias: as in SqueezeExcitation.
-        identity: start as the identity: the second convolution at zero and the gate doubled.
+        identity: start as the identity: the second convolution starts at zero, and gates are doubled.
 
     Raises:
-        ExciteError: for channels, reduction or divisor under 1.
+        ExciteError: if channels, reduction or divisor is less than 1.
 
     Paper: Squeeze-and-Excitation Networks, Hu et al., https://arxiv.org/abs/1709.01507, section 7.1.
     """
@@ -47,7 +47,7 @@ class NoSqueeze(GatedModule):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """The convolutions' own weights, zero biases; with ``identity`` a second one of zeros."""
+        """Initialize weights as ``nn.Conv2d`` does, biases to zero; with ``identity``, all of ``fc2`` to zero."""
         for layer in (self.fc1, self.fc2):
             layer.reset_parameters()
             if layer.bias is not None:

@@ -1,7 +1,7 @@
-"""What the attention modules share: gates, arithmetic in float32 or wider.
+"""Shared functions of the attention modules: gates, and arithmetic in float32 or wider.
 
-Functions that look at dtypes, devices or sizes are leaves for ``torch.fx``: it keeps each as one call. It
-finds them only as ``parts.name(...)``, so that is how they are called.
+Functions that depend on dtypes, devices, or sizes are leaves for ``torch.fx``, which keeps each as one call.
+It recognizes them only when they are called as ``parts.name(...)``.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ Layer = nn.Linear | nn.Conv1d | nn.Conv2d
 class GatedModule(nn.Module):
     """Multiplies a feature map by gates computed from it: (N, C, H, W) -> (N, C, H, W).
 
-    A variant defines ``gates``, and ``passes``: how often it reads the map to pool it or multiplies the map
-    by something, which is what FLOP counters do not see.
+    A subclass defines ``gates``, and ``passes``: how many times it pools or scales the whole map, which FLOP
+    counters do not see.
 
     Raises:
         ExciteError: if ``channels`` or a keyword is under 1.
     """
 
     passes = 2  # one squeeze, one scale
-    uses_means_only = False  # whether the gates of a map are those of its channel means, (N, C, 1, 1)
+    uses_means_only = False  # whether the gates depend on the channel means (N, C, 1, 1) only
 
     def __init__(self, channels: int, **at_least_one: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class GatedModule(nn.Module):
         self.channels = channels
 
     def gates(self, u: Tensor) -> Tensor:
-        """(N, C, H, W) -> float32 or wider, of a shape that broadcasts to it."""
+        """(N, C, H, W) -> gates in float32 or wider, in a shape that broadcasts to the input."""
         raise NotImplementedError
 
     def forward(self, u: Tensor) -> Tensor:
@@ -51,9 +51,8 @@ class GatedModule(nn.Module):
     def elementwise_multiply_adds(self, input_shape: Sequence[int]) -> int:
         """Multiply-adds of pooling and scaling for one image of (..., C, H, W).
 
-        The rule: one an element for each pass over the map that pools or scales it, whatever is computed on
-        the way. Adding and comparing maps, activations and norms count nothing, as elsewhere; convolutions
-        and linear layers are left to FLOP counters.
+        One per element for each pass that pools or scales the map. Additions, comparisons, activations, and
+        norms are not counted, as usual; FLOP counters see convolutions and linear layers by themselves.
         """
         return self.passes * math.prod(input_shape[-3:])
 
@@ -62,9 +61,9 @@ class GatedModule(nn.Module):
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch norm in its own dtype; where a channel has one value in the batch, with the running statistics.
+    """Batch norm in its own dtype; with one value per channel, it uses the running statistics.
 
-    One value has no variance, so PyTorch's refuses it; but the last batch of an epoch may be one image.
+    One value has no variance, so PyTorch raises an error; but the last batch of an epoch may be one image.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,11 +75,11 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 def refuse_identity(where: str) -> ExciteError:
-    """The error for ``identity=True`` where there is no parameter that could hold the gate at one."""
+    """The error for ``identity=True`` in a module without parameters that could set its gates to one."""
     return ExciteError(
         "there are no parameters to start as the identity",
         where=where,
-        hint="leave identity out, or take a variant with parameters",
+        hint="use identity=False, or attention with parameters",
         exit_code=BAD_USAGE,
     )
 
@@ -91,7 +90,7 @@ def gate(v: Tensor, identity: bool) -> Tensor:
 
 
 def zero(*layers: nn.Module) -> None:
-    """Weights and biases at zero, so that convolutions and norms answer zero."""
+    """Set weights and biases to zero, so that convolutions and norms return zero."""
     for layer in layers:
         for parameter in layer.parameters():
             nn.init.zeros_(parameter)
@@ -108,11 +107,11 @@ def wide_dtype(u: Tensor) -> torch.dtype:
 
 
 def apply(layer: nn.Module, x: Tensor) -> Tensor:
-    """What the layer computes, outside autocast, in the widest of float32 and the dtypes of x and weights.
+    """layer(x) outside autocast, in the widest of float32 and the dtypes of x and the weights.
 
-    The layer is called, so that hooks, parametrizations, adapters and quantized replacements count. The one
-    exception is a plain layer with weights narrower than float32: its weights are widened, not its input
-    narrowed. A layer of another kind with narrow weights, a matrix or more, is called in their dtype.
+    The layer is called, so hooks, parametrizations, adapters, and quantized replacements work. The only
+    exception is a plain layer with weights narrower than float32: its weights are widened. Another kind of
+    layer with narrow weight matrices is called in their dtype.
     """
     wide = wide_dtype(x)
     with _without_autocast(x.device.type):
@@ -132,14 +131,14 @@ def apply(layer: nn.Module, x: Tensor) -> Tensor:
 
 
 def _dtype_inside(layer: nn.Module, otherwise: torch.dtype) -> torch.dtype:
-    """That of its first weights; a scale or a bias beside them may be wider."""
+    """The dtype of its first weight matrix; scales and biases may be wider."""
     floating = [p for p in layer.parameters() if p.is_floating_point()]
     first = next((p for p in floating if p.ndim > 1), next(iter(floating), None))
     return otherwise if first is None else first.dtype
 
 
 def is_plain_layer(layer: nn.Module) -> TypeGuard[Layer]:
-    """Whether the layer is one of torch.nn itself and has no hooks: then its weights say what it does."""
+    """Whether it is a layer of torch.nn itself without hooks, so that its weights define its output."""
     return type(layer) in (nn.Linear, nn.Conv1d, nn.Conv2d) and has_no_hooks(layer)
 
 
@@ -149,12 +148,13 @@ def at_least_one(count: int) -> int:
 
 
 def normalize(norm: nn.Module, x: Tensor) -> Tensor:
-    """The norm as one call for ``torch.fx``, because a batch norm's path depends on the size of the batch."""
-    return norm(x)
+    """norm(x), as one call for ``torch.fx``, because a batch norm branches on the size of the batch."""
+    y: Tensor = norm(x)
+    return y
 
 
 def _without_autocast(device: str) -> AbstractContextManager[Any]:
-    """Autocast off; nothing at all where it is off already, which keeps exported graphs clean."""
+    """Disable autocast; no context if it is disabled already, which keeps exported graphs simple."""
     if device == "meta" or not torch.is_autocast_enabled(device):
         return nullcontext()
     return torch.autocast(device, enabled=False)

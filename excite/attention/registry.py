@@ -1,4 +1,4 @@
-"""Attention by name: the table that ``attention="se"`` is looked up in."""
+"""Attention by name: what ``attention="se"`` refers to."""
 
 from __future__ import annotations
 
@@ -26,10 +26,17 @@ _FACTORIES: dict[str, Callable[..., nn.Module]] = {}
 
 
 def register(name: str) -> Callable[[Factory], Factory]:
-    """Decorator: from now on ``name`` makes this module, called as ``factory(channels, **options)``.
+    """Decorator that registers a factory, called as ``factory(channels, **options)``, under a name.
 
     Raises:
-        ExciteError: if the name is taken.
+        ExciteError: if the name is registered already.
+
+    >>> @register("no attention")
+    ... def no_attention(channels: int) -> nn.Module:
+    ...     return nn.Identity()
+    >>> create_attention("no attention", 64)
+    Identity()
+    >>> del _FACTORIES["no attention"]
     """
 
     def add(factory: Factory) -> Factory:
@@ -42,23 +49,35 @@ def register(name: str) -> Callable[[Factory], Factory]:
 
 
 def attention_names() -> list[str]:
-    """Every registered name, sorted."""
+    """All registered names, sorted."""
     return sorted(_FACTORIES)
 
 
 def get_factory(name: str) -> Callable[..., nn.Module]:
-    """What makes the attention called ``name``. Raises: ExciteError for an unknown name, with the nearest."""
+    """The factory registered as ``name``. Raises: ExciteError for an unknown name, with the nearest match."""
     if name not in _FACTORIES:
         raise unknown_name("attention", name, _FACTORIES)
     return _FACTORIES[name]
 
 
 def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
-    """The attention module called ``name`` for (N, channels, H, W).
+    """Create the attention module called ``name`` for feature maps (N, channels, H, W).
 
     Raises:
+<<<<<<< ours
         ExciteError: for an unknown name or option, with the nearest match; for ``identity`` if this attention
             cannot start as the identity.
+||||||| base
+        ExciteError: for an unknown name or option, with the nearest match.
+=======
+        ExciteError: for an unknown name or option, with the nearest match, or an invalid value.
+
+    >>> create_attention("eca", 64, kernel_size=3)
+    ECA(
+      64, k=3
+      (conv): Conv1d(1, 1, kernel_size=(3,), stride=(1,), padding=(1,), bias=False)
+    )
+>>>>>>> theirs
     """
     factory = get_factory(name)
     if "identity" in options and not _has_identity(factory):
@@ -84,7 +103,7 @@ def _has_identity(factory: Callable[..., nn.Module]) -> bool:
 
 
 def supports_identity(name: str, options: Mapping[str, Any]) -> bool:
-    """Whether this attention can start with every gate at one. Raises: as ``create_attention``."""
+    """Whether this attention can start with all gates at one. Raises: as ``create_attention``."""
     create_attention(name, 64, **options)
     try:
         create_attention(name, 64, **{**options, "identity": True})
@@ -96,7 +115,7 @@ def supports_identity(name: str, options: Mapping[str, Any]) -> bool:
 _BUILT_IN: dict[str, Callable[..., nn.Module]] = {
     "se": SqueezeExcitation,
     "ese": EffectiveSE,
-    # The channel branch of scSE is SE, under another name and with a reduction of 2 in its paper.
+    # The channel branch of scSE is SE; its paper uses a reduction of 2.
     "cse": SqueezeExcitation,
     "sse": SpatialSE,
     "scse": ConcurrentSE,

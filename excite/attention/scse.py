@@ -21,7 +21,7 @@ class SpatialSE(GatedModule):
         identity: start as the identity: the convolution at zero and the gate doubled.
 
     Raises:
-        ExciteError: for channels under 1.
+        ExciteError: if channels is less than 1.
 
     Paper: Concurrent Spatial and Channel Squeeze & Excitation, Roy et al.,
     https://arxiv.org/abs/1803.02579, section 2.2.
@@ -36,7 +36,7 @@ class SpatialSE(GatedModule):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """The convolution's own weights and a zero bias; with ``identity`` zeros."""
+        """Initialize weights as the layer does, biases to zero; with ``identity``, all to zero."""
         self.conv.reset_parameters()
         if self.conv.bias is not None:
             nn.init.zeros_(self.conv.bias)
@@ -60,7 +60,7 @@ class ConcurrentSE(GatedModule):
             gates, which is the paper's sum again.
 
     Raises:
-        ExciteError: for channels, reduction or divisor under 1, or an unknown combination.
+        ExciteError: if channels, reduction or divisor is less than 1, or an unknown combination.
 
     Papers: Roy et al., https://arxiv.org/abs/1803.02579 and https://arxiv.org/abs/1808.08127.
     """

@@ -21,7 +21,7 @@ class SimAM(GatedModule):
         identity: refused; there is nothing to learn.
 
     Raises:
-        ExciteError: for channels under 1, or ``identity``.
+        ExciteError: if channels is less than 1, or ``identity``.
 
     Paper: SimAM, Yang et al., https://proceedings.mlr.press/v139/yang21o.html.
     """

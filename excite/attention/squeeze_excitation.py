@@ -1,4 +1,4 @@
-"""Squeeze-and-Excitation: squeeze, excite, scale; the one implementation."""
+"""Squeeze-and-Excitation: squeeze, excite, scale."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GATES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "relu": torch.relu,
 }
-# The same curves, moved so that the gate of zero is exactly one.
+# The same functions, scaled or shifted so that the gate at zero is exactly one.
 IDENTITY_GATES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": lambda v: 2 * torch.sigmoid(v),
     "tanh": lambda v: 1 + torch.tanh(v),
@@ -28,11 +28,11 @@ IDENTITY_GATES: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 
 class SqueezeExcitation(nn.Module):
-    """Weighs each channel by a gate computed from all channels: (N, C, H, W) -> (N, C, H, W).
+    """Scale each channel by a gate computed from all channels: (N, C, H, W) -> (N, C, H, W).
 
     z_c = mean over H x W of u_c (eq. 2); s = gate(W2 ReLU(W1 z)) (eq. 3); output_c = s_c u_c (eq. 4).
     Squeeze and excitation run in float32 or wider, outside autocast; the output keeps the input's dtype
-    and memory format. ``fc1`` and ``fc2`` also take the weights of 1x1 convolutions, (out, in, 1, 1).
+    and memory format. ``fc1`` and ``fc2`` also load the weights of 1x1 convolutions, (out, in, 1, 1).
 
     Args:
         channels: C.
@@ -41,14 +41,19 @@ class SqueezeExcitation(nn.Module):
         squeeze: ``avg``, or ``max`` as in the paper's ablation (table 11).
         gate: ``sigmoid``, or ``tanh`` or ``relu`` as in the paper's ablation (table 12).
         bias: whether the two linear layers have biases; they start at zero.
-        identity: start as the identity and learn from there. This departs from the paper, whose gates
-            start near one half: ``fc2`` starts at zero and the gate is 2 sigmoid(v), 1 + tanh(v) or
-            ReLU(1 + v), so that every gate is exactly one before the first step.
+        identity: start as the identity. This departs from the paper, whose gates start near one half: ``fc2``
+            starts at zero and the gate is 2 sigmoid(v), 1 + tanh(v), or ReLU(1 + v), so that every gate is
+            exactly one before the first step.
 
     Raises:
-        ExciteError: for a width, reduction or divisor under 1, or an unknown squeeze or gate.
+        ExciteError: if a size is less than 1, or the squeeze or gate unknown.
 
     Paper: Squeeze-and-Excitation Networks, Hu et al., https://arxiv.org/abs/1709.01507.
+
+    >>> attention = SqueezeExcitation(64, reduction=16, identity=True)
+    >>> images = torch.randn(2, 64, 7, 7)
+    >>> torch.equal(attention(images), images)
+    True
     """
 
     def __init__(
@@ -77,7 +82,7 @@ class SqueezeExcitation(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Linear's own weights, zero biases; with ``identity`` a second layer of zeros."""
+        """Initialize weights as ``nn.Linear`` does, biases to zero; with ``identity``, ``fc2`` to zero."""
         for layer in (self.fc1, self.fc2):
             layer.reset_parameters()
             if layer.bias is not None:
@@ -87,11 +92,11 @@ class SqueezeExcitation(nn.Module):
 
     @property
     def uses_means_only(self) -> bool:
-        """Whether the gates of a map are those of its channel means, (N, C, 1, 1)."""
+        """Whether the gates depend on the channel means (N, C, 1, 1) only."""
         return self.squeeze_name == "avg"
 
     def squeeze(self, u: Tensor) -> Tensor:
-        """One number a channel (eq. 2): (N, C, H, W) -> (N, C), float32 or wider."""
+        """One value per channel (eq. 2): (N, C, H, W) -> (N, C), float32 or wider."""
         wide = parts.wide_dtype(u)
         if self.squeeze_name == "max":
             return u.amax(dim=(2, 3)).to(wide)
@@ -108,7 +113,7 @@ class SqueezeExcitation(nn.Module):
         return self.excite(self.squeeze(u))[:, :, None, None]
 
     def scale(self, u: Tensor, s: Tensor) -> Tensor:
-        """Each channel times its gate (eq. 4): (N, C, H, W), (N, C) -> (N, C, H, W), dtype of u."""
+        """Multiply each channel by its gate (eq. 4): (N, C, H, W), (N, C) -> (N, C, H, W), dtype of u."""
         return u * s.to(u.dtype)[:, :, None, None]
 
     def forward(self, u: Tensor) -> Tensor:
@@ -116,9 +121,9 @@ class SqueezeExcitation(nn.Module):
         return self.scale(u, self.excite(self.squeeze(u)))
 
     def elementwise_multiply_adds(self, input_shape: Sequence[int]) -> int:
-        """Multiply-adds of squeeze and scale for one image of (..., C, H, W): one each an element.
+        """Multiply-adds of squeeze and scale for one image of (..., C, H, W): one each per element.
 
-        The two linear layers are not among them: FLOP counters see those by themselves.
+        The two linear layers are not included: FLOP counters see them by themselves.
         """
         return 2 * math.prod(input_shape[-3:])
 

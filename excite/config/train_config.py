@@ -65,7 +65,7 @@ class TrainConfig:
     split: str = option(
         "auto",
         DATA,
-        "How images are split: as in the data (folder), with groups kept together (grouped), or independently "
+        "How images are split: as in the data (folder), with groups kept together (grouped), or at random "
         "(random). auto: the first of these that the data allows.",
         choices=("auto", "random", "grouped", "folder"),
     )

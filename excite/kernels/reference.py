@@ -140,7 +140,7 @@ def matmul_gradient(
 ) -> tuple[Tensor, Tensor]:
     """The gradient of ``normalized_matmul``: that of w, and ``gradient_sums`` of that of relu(x a + b).
 
-    g = dz w where x a + b is positive, else 0; g a is added to ``into``. dz (M, J), x, ``into`` (M, C),
+    g = dz w where x a + b is positive, else 0; g a is added to ``into``. dz (M, J), x and ``into`` (M, C),
     w (J, C), k (C,) -> dw (J, C) and the sums over rows of g and of g (x - k), (2, C); both float32.
     """
     wide = x.float()

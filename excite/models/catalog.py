@@ -1,4 +1,4 @@
-"""A model by name: excite's own, then timm's, then torchvision's."""
+"""Models by name: excite's own, timm's, and torchvision's."""
 
 from __future__ import annotations
 
@@ -18,13 +18,19 @@ from excite.models.registry import REGISTRY
 from excite.models.third_party import library_errors, without_compiler
 from excite.models.truncate import truncate
 
-# Images up to this side lose too much to the ImageNet stem, which shrinks them fourfold at once.
+# Up to this side, images lose too much detail to the ImageNet stem, which reduces them fourfold.
 LARGEST_FOR_CIFAR_STEM = 64
 
-# timm and torchvision are imported where they are used: together they take as long as torch to import.
+# timm and torchvision are imported in functions: together they take as long to import as torch.
 
 
+<<<<<<< ours
 def create_model(  # noqa: PLR0913 (hyperparameters of the network)
+||||||| base
+def create_model(
+=======
+def create_model(  # noqa: PLR0913 - hyperparameters
+>>>>>>> theirs
     name: str,
     *,
     num_classes: int = 1000,
@@ -39,34 +45,39 @@ def create_model(  # noqa: PLR0913 (hyperparameters of the network)
     pretrained: bool = False,
     **model_options: Any,
 ) -> nn.Module:
-    """The model called ``name``: images (N, in_chans, image_size, image_size) -> (N, num_classes).
+    """Create the model called ``name``: images (N, in_chans, image_size, image_size) -> (N, num_classes).
 
     Args:
-        name: looked up in excite, then timm, then torchvision; ``timm:resnet50`` and
-            ``torchvision:resnet50`` say which.
-        image_size: side of the images in pixels. Up to 64 it chooses the ``cifar`` stem for excite's own
-            DenseNets, unless ``stem`` is given or the weights are pretrained; models built for one size
-            are built for this one.
-        attention: a name in ``excite.attention.registry``; excite's own DenseNets are built with it, in all
-            other networks it is inserted.
-        placement: in excite's DenseNets as in ``DenseNet``, ``final`` by default; in others a strategy of
-            ``excite.insert``, ``standard`` by default.
+        name: a model of excite, timm, or torchvision, searched in this order; ``timm:resnet50`` and
+            ``torchvision:resnet50`` select the library.
+        image_size: side of the images in pixels. Up to 64, excite's DenseNets get the ``cifar`` stem, unless
+            ``stem`` is given or the weights are pretrained. Models with a fixed input size are built for it.
+        attention: a name in ``excite.attention.registry``. excite's DenseNets are built with it; in other
+            networks it is inserted.
+        placement: for excite's DenseNets as in ``DenseNet``, by default ``final``; for others as in
+            ``excite.insert``, by default ``standard``.
         where, stages: as in ``excite.insert``; not for excite's DenseNets.
-        attention_options: such as ``reduction`` or ``identity``.
-        truncate_after: path of the last module that counts: the head follows it, see ``truncate``.
-        pretrained: start from ImageNet weights, fetched from the library's hub.
+        attention_options: options of the attention module, such as ``reduction`` or ``identity``.
+        truncate_after: path of the last module to use: the head follows it, see ``truncate``.
+        pretrained: load ImageNet weights, downloaded from the library's hub.
         model_options: options of the model itself, such as ``drop_rate``.
 
     Raises:
-        ExciteError: for an unknown name or option, for images too small, for weights that are not to be had,
-            for a network in which there is no known place for attention.
+        ExciteError: if the name or an option is unknown, the images are too small, the weights cannot be
+            downloaded, or no place for attention is known in the network.
+
+    >>> import torch
+    >>> model = create_model("cifar_resnet20", num_classes=4, attention="se", image_size=32)
+    >>> model.eval()(torch.zeros(1, 3, 32, 32)).shape
+    torch.Size([1, 4])
     """
     library, bare = _find_library(name)
     dense = has_attention_options(name)
     if dense:
         if where is not None or stages is not None:
-            hint = "say placement; or insert into timm's or torchvision's form, timm:densenet121"
-            raise ExciteError("its places have names", where=name, hint=hint, exit_code=BAD_USAGE)
+            hint = "use placement, or insert attention into timm:densenet121"
+            what = "where and stages do not apply to this network"
+            raise ExciteError(what, where=name, hint=hint, exit_code=BAD_USAGE)
         model_options |= {
             "attention": attention,
             "placement": placement or "final",
@@ -76,7 +87,7 @@ def create_model(  # noqa: PLR0913 (hyperparameters of the network)
     model = fuse(build(bare, num_classes, in_chans, image_size, pretrained, model_options))
     smallest = getattr(model, "min_image_size", 1)
     if image_size is not None and image_size < smallest:
-        what = f"image size {image_size} is too small: this network needs at least {smallest} pixels a side"
+        what = f"image size {image_size} is too small: this network needs at least {smallest} pixels"
         raise ExciteError(what, where=name, exit_code=BAD_USAGE)
     if truncate_after is not None:
         truncate(model, truncate_after, num_classes=num_classes)
@@ -84,28 +95,32 @@ def create_model(  # noqa: PLR0913 (hyperparameters of the network)
         return model
     placement = "standard" if placement is None else placement
     if not isinstance(placement, str):
-        raise ExciteError("takes one placement", where=name, exit_code=BAD_USAGE)
+        raise ExciteError("this network takes one placement, not several", where=name, exit_code=BAD_USAGE)
     return insert(
         model, attention, where=where, stages=stages, placement=placement, **(attention_options or {})
     )
 
 
 def has_attention_options(name: str) -> bool:
-    """Whether the network is built with attention: excite's DenseNets are. Elsewhere it is inserted."""
+    """Whether attention is an option of the network, as in excite's DenseNets, rather than inserted."""
     library, bare = _find_library(name)
     return library == "excite" and REGISTRY[bare].dense
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names that match a shell-style pattern, sorted; with a ``:`` in it, names with their library."""
+    """Names of models that match a shell-style pattern, sorted; with their library if it contains ``:``.
+
+    >>> list_models("cifar_resnet*")
+    ['cifar_resnet110', 'cifar_resnet164', 'cifar_resnet20', 'cifar_resnet56']
+    """
     names = [name if ":" in pattern else name.partition(":")[2] for name in _all_names()]
     return sorted(set(fnmatch.filter(names, pattern)))
 
 
 def input_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation, in units of [0, 1], that the model's pretrained weights expect.
+    """Channel means and standard deviations of [0, 1] pixels that the model's pretrained weights expect.
 
-    ImageNet's where the library declares none.
+    Those of ImageNet if the library declares none.
     """
     library, bare = _find_library(name)
     if library == "timm":
@@ -138,23 +153,24 @@ def _from_excite(
 
 
 def _load_hub_weights(model: nn.Module, name: str, in_chans: int) -> None:
-    """timm's ImageNet weights of the same name; the classifier's only where the classes are as many."""
+    """Load timm's ImageNet weights of the same name; the classifier's if the number of classes agrees."""
     if not REGISTRY[name].pretrained:
-        have = ", ".join(other for other, row in REGISTRY.items() if row.pretrained)
-        raise ExciteError("there are no pretrained weights for it", where=name, hint=f"there are for {have}")
+        available = ", ".join(other for other, row in REGISTRY.items() if row.pretrained)
+        hint = f"choose from {available}"
+        raise ExciteError("there are no pretrained weights for it", where=name, hint=hint)
     import timm
 
     with library_errors(name, fetching=True):
-        found = timm.create_model(name, pretrained=True, in_chans=in_chans).state_dict()
-    wanted = {key: tensor for key, tensor in model.state_dict().items() if "attention" not in key}
+        weights = timm.create_model(name, pretrained=True, in_chans=in_chans).state_dict()
+    expected = {key: tensor for key, tensor in model.state_dict().items() if "attention" not in key}
     for key in ("classifier.weight", "classifier.bias"):
-        if key not in wanted or wanted[key].shape != found[key].shape:
-            wanted.pop(key, None)
-            del found[key]
-    if _shapes(wanted) != _shapes(found):
-        hint = "leave out stem, growth_rate, block_config and the like, or pretrained"
+        if key not in expected or expected[key].shape != weights[key].shape:
+            expected.pop(key, None)
+            del weights[key]
+    if _shapes(expected) != _shapes(weights):
+        hint = "use the default stem, growth_rate, and block_config, or pretrained=False"
         raise ExciteError("the pretrained weights do not fit these options", where=name, hint=hint)
-    model.load_state_dict(found, strict=False)
+    model.load_state_dict(weights, strict=False)
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -174,7 +190,7 @@ def _from_timm(
     try:
         declared = timm.models.get_pretrained_cfg(name)
     except RuntimeError as error:  # a tag that this network does not have
-        hint = f"leave the tag out: {name.partition('.')[0]}"
+        hint = f"omit the tag: {name.partition('.')[0]}"
         raise ExciteError(str(error).rstrip("."), where=name, hint=hint, exit_code=BAD_USAGE) from error
     if image_size is not None and declared and declared.fixed_input_size:
         options = {"img_size": image_size, **options}
@@ -195,11 +211,11 @@ def _from_torchvision(
     import torchvision
 
     if in_chans != 3:
-        hint = f"try timm:{name}"
+        hint = f"use timm:{name}"
         raise ExciteError("torchvision's models take 3 channels", where=name, hint=hint, exit_code=BAD_USAGE)
     auxiliary = name in ("googlenet", "inception_v3")
     if auxiliary and not pretrained:
-        # With auxiliary classifiers they return a tuple in training.
+        # Auxiliary classifiers make the model return a tuple in training.
         options = {"aux_logits": False, "init_weights": True, **options}
     if image_size is not None and name.startswith("vit_"):
         options = {"image_size": image_size, **options}
@@ -211,14 +227,14 @@ def _from_torchvision(
             return torchvision.models.get_model(name, weights=weights, num_classes=num_classes, **options)
         model = torchvision.models.get_model(name, weights=weights, **options)
     if auxiliary:
-        # Its weights come with them, and the constructor does not let them be left out.
+        # The weights include auxiliary classifiers, and the constructor requires them.
         model.aux_logits, model.AuxLogits = False, None
     replace_head(model, num_classes)
     return model
 
 
 def _all_names() -> list[str]:
-    """Every name with its library, in the order in which libraries are asked."""
+    """Every name with its library, in the order of the search."""
     with without_compiler():
         import timm
         import torchvision
@@ -230,7 +246,7 @@ def _all_names() -> list[str]:
 
 
 def _find_library(name: str) -> tuple[str, str]:
-    """The library and its own name for a model; timm's may end in a tag, ``resnet50.a1_in1k``."""
+    """The library of a model and its name there; timm's names may end in a tag, ``resnet50.a1_in1k``."""
     library, _, bare = name.rpartition(":")
     if bare in REGISTRY and library in ("", "excite"):
         return "excite", bare

@@ -1,4 +1,4 @@
-"""The last layer of a classifier: where features become logits."""
+"""The last layer of a classifier, which maps features to logits."""
 
 from __future__ import annotations
 
@@ -9,35 +9,40 @@ from excite.errors import ExciteError
 
 def head_path(model: nn.Module) -> str:
     """Path of the last Linear, or 1x1 convolution as in SqueezeNet, in the order of registration."""
-    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
+    paths: list[str] = [
+        path for path, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)
+    ]
+    return paths[-1]
 
 
 def replace_head(model: nn.Module, num_classes: int) -> None:
-    """A fresh last layer, in place, unless it has that many outputs already."""
+    """Replace the last layer by a new one, in place, unless it has that many outputs already."""
     name = head_path(model)
     old = model.get_submodule(name)
-    fresh: nn.Module
+    new: nn.Module
     if isinstance(old, nn.Linear):
         if old.out_features == num_classes:
             return
-        fresh = nn.Linear(old.in_features, num_classes)
+        new = nn.Linear(old.in_features, num_classes)
     else:
         assert isinstance(old, nn.Conv2d)
         if old.out_channels == num_classes:
             return
-        fresh = nn.Conv2d(old.in_channels, num_classes, 1)
+        new = nn.Conv2d(old.in_channels, num_classes, 1)
     parent, _, leaf = name.rpartition(".")
-    setattr(model.get_submodule(parent), leaf, fresh)
+    setattr(model.get_submodule(parent), leaf, new)
 
 
 def linear_head(model: nn.Module) -> nn.Linear:
-    """The last layer of a network whose logits are a linear function of its features, and a constant.
+    """The last layer, if it is linear with a bias.
 
-    Raises: ExciteError where that is not so.
+    Raises:
+        ExciteError: for another last layer.
     """
     head = model.get_submodule(head_path(model))
     if not isinstance(head, nn.Linear) or head.bias is None:
-        layer = "linear layer with a bias"
-        what = f"{type(model).__name__} does not end in a {layer}, and gives no features to probe"
-        raise ExciteError(what, hint="take another network, or --recipe scratch")
+        what = (
+            f"{type(model).__name__} does not end in a linear layer with a bias, which a linear probe needs"
+        )
+        raise ExciteError(what, hint="choose another network, or --recipe scratch")
     return head

@@ -21,15 +21,15 @@ METADATA_OPTIONS = ("pad_type",)  # options of timm's networks that change no sh
 
 @dataclass(frozen=True)
 class WeightsReport:
-    """What became of the names in a file and in a model: parameters and buffers alike.
+    """Which tensors of a file were loaded into a model: parameters and buffers.
 
     Args:
-        loaded: names that now hold the file's values.
-        missing: names of the model that the file does not have; they keep their values. Batch norm's
+        loaded: names whose values come from the file.
+        missing: names of the model that are not in the file; they keep their values. Batch norm's
             ``num_batches_tracked`` is not counted.
-        unexpected: names of the file that the model does not have.
-        mismatched: (name, shape in the file, shape in the model); these keep their values too.
-        prefix: what was taken off the file's names, such as DataParallel's ``module.``.
+        unexpected: names of the file that are not in the model.
+        mismatched: (name, shape in the file, shape in the model); these keep their values, too.
+        prefix: removed from the file's names, such as DataParallel's ``module.``.
     """
 
     loaded: tuple[str, ...]
@@ -57,7 +57,7 @@ class WeightsReport:
         return len(self.loaded) + len(self.missing) + len(self.mismatched)
 
     def details(self) -> str:
-        """One line for each name that did not fit; empty where all did."""
+        """One line for each name that was not loaded; empty if there is none."""
         lines = [f"missing     {name}" for name in self.missing]
         lines += [f"unexpected  {name}" for name in self.unexpected]
         lines += [
@@ -68,12 +68,12 @@ class WeightsReport:
 
 
 def load_weights(model: nn.Module, path: str | Path) -> WeightsReport:
-    """Copies what fits, by name and shape, from a safetensors file into the model.
+    """Load the tensors of a safetensors file whose names and shapes are those of the model.
 
-    The kernel of a 1x1 convolution also fits a linear layer, and the other way round: they are one map.
+    A 1x1 convolution and a linear layer of the same size can load each other's weights.
 
     Raises:
-        ExciteError: if the file is not there, not safetensors or broken, or if nothing in it fits.
+        ExciteError: if the file is missing, damaged, or not safetensors, or if no tensor fits the model.
     """
     path = Path(path)
     found = _read(path)
@@ -90,8 +90,8 @@ def load_weights(model: nn.Module, path: str | Path) -> WeightsReport:
             mismatched.append((name, shape, target))
     if not fitting:
         names = f"the file has {min(found, default='none')!r}, the model {min(wanted, default='none')!r}"
-        hint = "are the file and the model of the same architecture?"
-        raise ExciteError(f"none of its {len(found)} tensors fits: {names}", where=path, hint=hint)
+        hint = "choose the network that the weights were trained with"
+        raise ExciteError(f"none of its {len(found)} tensors fits the model: {names}", where=path, hint=hint)
     model.load_state_dict(fitting, strict=False)
 
     # A tensor with two names (tied weights) is stored under one of them.
@@ -111,8 +111,10 @@ def load_weights(model: nn.Module, path: str | Path) -> WeightsReport:
 
 
 def _foreign_prefix(names: Collection[str], wanted: Collection[str]) -> str:
-    """What stands before every name that a wrapper has saved, such as ``module.`` or ``model._orig_mod.``; ""
-    where names fit as they are, or do not fit without it either."""
+    """The prefix that a wrapper added to every name, such as ``module.`` or ``model._orig_mod.``.
+
+    Empty if the names fit as they are, or do not fit without a prefix either.
+    """
     prefix, best = "", len(set(names) & set(wanted))
     found = ""
     while names and len({name.partition(".")[0] for name in names}) == 1 and all("." in n for n in names):
@@ -124,10 +126,10 @@ def _foreign_prefix(names: Collection[str], wanted: Collection[str]) -> str:
 
 
 def weights_metadata(path: str | Path) -> dict[str, str]:
-    """The options of ``METADATA_OPTIONS`` that the metadata of a weights file gives.
+    """The options of ``METADATA_OPTIONS`` in the metadata of a weights file; empty if it cannot be read.
 
-    Weights from TensorFlow need other padding than PyTorch's: with the wrong one they load, and the accuracy
-    drops by a few points without an error. Empty for a file that cannot be read; loading it raises the error.
+    Weights trained with TensorFlow need its padding: with PyTorch's they load, but accuracy drops by a few
+    points without an error.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -139,12 +141,13 @@ def weights_metadata(path: str | Path) -> dict[str, str]:
 
 def _read(path: Path) -> dict[str, Tensor]:
     if path.suffix != ".safetensors":
-        hint = "convert it with safetensors.torch.save_file; pickled weights can run code and are never read"
-        raise ExciteError("only .safetensors files are read", where=path, hint=hint)
+        hint = "convert it with safetensors.torch.save_file; pickled weights can run code, so none are loaded"
+        raise ExciteError("not a .safetensors file", where=path, hint=hint)
     if not path.is_file():
-        raise ExciteError("no such weights file", where=path)
+        raise ExciteError("the weights file does not exist", where=path)
     try:
-        return load_file(path)
+        tensors: dict[str, Tensor] = load_file(path)
+        return tensors
     except (SafetensorError, OSError) as error:
         raise ExciteError(f"not a readable safetensors file: {error}", where=path) from error
 
@@ -154,6 +157,6 @@ def _as_kernel(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str] | None = None) -> None:
-    """Write tensors as safetensors, whole or not at all. Raises: ExciteError if the disk is full."""
+    """Write tensors as safetensors, atomically. Raises: ExciteError if the file cannot be written."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_bytes(path, save(plain, metadata=dict(header or {})))

@@ -66,7 +66,7 @@ def test_places_of_one_kind_of_network_are_refused_for_the_other():
         create_model("resnet18", attention="se", placement="final")
     with pytest.raises(ExciteError, match="unknown placement 'standard'"):
         create_model("densenet121", attention="se", placement="standard")
-    with pytest.raises(ExciteError, match="densenet121: its places have names"):
+    with pytest.raises(ExciteError, match="densenet121: where and stages do not apply"):
         create_model("densenet121", attention="se", stages=[5])
     with pytest.raises(ExciteError, match="no block of VisionTransformer is known"):
         create_model("vit_tiny_patch16_224", attention="se")
@@ -191,7 +191,7 @@ def test_pretrained_takes_the_hubs_trunk_and_the_classifier_if_it_fits(monkeypat
 
 @pytest.mark.parametrize("name", ["densenet264", "densenet_bc_40_12"])
 def test_where_there_are_no_pretrained_weights_it_says_so(name):
-    with pytest.raises(ExciteError, match=r"no pretrained weights for it .there are for densenet121, "):
+    with pytest.raises(ExciteError, match=r"no pretrained weights for it .choose from densenet121, "):
         create_model(name, pretrained=True)
 
 
@@ -315,5 +315,5 @@ def test_own_models_cost_what_is_declared(name):
 def test_own_models_refuse_what_they_do_not_take(name):
     with pytest.raises(ExciteError, match=rf"{name}: unknown option 'in_chan' .did you mean 'in_chans'"):
         create_model(name, in_chan=1)
-    with pytest.raises(ExciteError, match=r"no pretrained weights for it .there are for densenet121, "):
+    with pytest.raises(ExciteError, match=r"no pretrained weights for it .choose from densenet121, "):
         create_model(name, pretrained=True)

@@ -71,7 +71,7 @@ def test_a_missing_head_alone_is_no_reason_to_cut() -> None:
     model = create_model("resnet18", num_classes=2)
     assert last_complete_block(model, ["fc.weight", "fc.bias"]) is None
     assert last_complete_block(model, ["layer4.1.conv2.weight"]) == "layer4.0"
-    with pytest.raises(ExciteError, match="no block of the network has all its weights"):
+    with pytest.raises(ExciteError, match="the weights file has no complete block of the network"):
         last_complete_block(model, ["layer1.0.conv1.weight"])
 
 
@@ -79,9 +79,9 @@ def test_a_missing_head_alone_is_no_reason_to_cut() -> None:
     ("name", "after", "message"),
     [
         ("resnet18", "layer33", "did you mean 'layer3'"),
-        ("resnet18", "fc", "gives no feature maps"),
-        ("torchvision:vgg11_bn", "features.20", "does not take what features.20 gives"),
-        ("vit_tiny_patch16_224", "blocks.3", "gives no feature maps"),
+        ("resnet18", "fc", "is not a feature map"),
+        ("torchvision:vgg11_bn", "features.20", "cannot process the output of features.20"),
+        ("vit_tiny_patch16_224", "blocks.3", "is not a feature map"),
     ],
 )
 def test_what_cannot_be_cut_says_why(name: str, after: str, message: str) -> None:

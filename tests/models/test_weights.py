@@ -105,12 +105,12 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
     folder = tmp_path / "folder.safetensors"
     folder.mkdir()
     for path, message in [
-        (pickle, "only .safetensors files are read"),
+        (pickle, "not a .safetensors file"),
         (broken, "not a readable safetensors file"),
         (empty, "not a readable safetensors file"),
         (disguised, "not a readable safetensors file"),
-        (tmp_path / "absent.safetensors", "no such weights file"),
-        (folder, "no such weights file"),
+        (tmp_path / "absent.safetensors", "the weights file does not exist"),
+        (folder, "the weights file does not exist"),
     ]:
         with pytest.raises(ExciteError, match=message) as caught:
             load_weights(small(), path)
@@ -120,7 +120,9 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
 
 def test_a_file_of_another_architecture_is_refused(tmp_path):
     save_file({"stem.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
-    with pytest.raises(ExciteError, match=r"none of its 1 tensors fits: the file has 'stem.weight'"):
+    with pytest.raises(
+        ExciteError, match=r"none of its 1 tensors fits the model: the file has 'stem.weight'"
+    ):
         load_weights(small(), tmp_path / "other.safetensors")
 
 
