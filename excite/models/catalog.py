@@ -24,13 +24,7 @@ LARGEST_FOR_CIFAR_STEM = 64
 # timm and torchvision are imported in functions: together they take as long to import as torch.
 
 
-<<<<<<< ours
-def create_model(  # noqa: PLR0913 (hyperparameters of the network)
-||||||| base
-def create_model(
-=======
 def create_model(  # noqa: PLR0913 - hyperparameters
->>>>>>> theirs
     name: str,
     *,
     num_classes: int = 1000,

@@ -131,13 +131,7 @@ class DenseNet(Network):
     torch.Size([1, 1000])
     """
 
-<<<<<<< ours
-    def __init__(  # noqa: PLR0913 (hyperparameters of the network)
-||||||| base
-    def __init__(
-=======
     def __init__(  # noqa: PLR0913 - hyperparameters
->>>>>>> theirs
         self,
         *,
         growth_rate: int = 32,

@@ -53,13 +53,7 @@ def same(found: torch.Tensor, exact: torch.Tensor) -> None:
     after=AFTER,
     seed=st.integers(0, 2**16),
 )
-<<<<<<< ours
-def test_a_convolution(  # noqa: PLR0913 (all of them are drawn)
-||||||| base
-def test_a_convolution(
-=======
 def test_a_convolution(  # noqa: PLR0913 - drawn by hypothesis
->>>>>>> theirs
     n: int, groups: int, each: int, out: int, kernel: int, stride: int, padding: int, dilation: int,
     size: int, bias: bool, dtype: torch.dtype, after: Activation, seed: int,
 ) -> None:  # fmt: skip
