@@ -63,21 +63,15 @@ def get_factory(name: str) -> Callable[..., nn.Module]:
 def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
     """Create the attention module called ``name`` for feature maps (N, channels, H, W).
 
-        Raises:
-    <<<<<<< ours
-            ExciteError: for an unknown name or option, with the nearest match; for ``identity`` if this attention
-                cannot start as the identity.
-    ||||||| base
-            ExciteError: for an unknown name or option, with the nearest match.
-    =======
-            ExciteError: for an unknown name or option, with the nearest match, or an invalid value.
+    Raises:
+        ExciteError: for an unknown name or option, with the nearest match; for an invalid value; for
+            ``identity`` if this attention cannot start as the identity.
 
-        >>> create_attention("eca", 64, kernel_size=3)
-        ECA(
-          64, k=3
-          (conv): Conv1d(1, 1, kernel_size=(3,), stride=(1,), padding=(1,), bias=False)
-        )
-    >>>>>>> theirs
+    >>> create_attention("eca", 64, kernel_size=3)
+    ECA(
+      64, k=3
+      (conv): Conv1d(1, 1, kernel_size=(3,), stride=(1,), padding=(1,), bias=False)
+    )
     """
     factory = get_factory(name)
     if "identity" in options and not _has_identity(factory):
