@@ -119,7 +119,7 @@ class _Builder:
         return layer(name=f"{name}_se", data_format=self.data_format, **self.attention_options)(x)
 
 
-def build(
+def build(  # noqa: PLR0913 - hyperparameters of the network
     *,
     growth_rate: int = 32,
     block_config: Sequence[int] = (6, 12, 24, 16),
