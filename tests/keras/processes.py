@@ -16,6 +16,7 @@ IMPORT_KERAS = [
     "test_cloning.py",
     "test_convert.py",
     "test_densenet.py",
+    "test_examples.py",
     "test_families.py",
     "test_finder.py",
     "test_insertion.py",
