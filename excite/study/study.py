@@ -83,7 +83,8 @@ class Study:
 
     @property
     def folds(self) -> int | None:
-        return self.document["folds"]
+        folds: int | None = self.document["folds"]
+        return folds
 
     @property
     def arms(self) -> dict[str, dict[str, Any]]:
