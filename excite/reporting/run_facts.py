@@ -73,11 +73,13 @@ class RunFacts:
     @property
     def folds(self) -> Sequence[Mapping[str, Any]]:
         """The folds of a cross-validation; empty for a single training."""
-        return self.metrics.get("folds", ())
+        folds: Sequence[Mapping[str, Any]] = self.metrics.get("folds", ())
+        return folds
 
     @property
     def test(self) -> Mapping[str, Any]:
-        return self.metrics["test"]
+        test: Mapping[str, Any] = self.metrics["test"]
+        return test
 
     @property
     def val(self) -> Mapping[str, Any] | None:

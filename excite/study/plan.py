@@ -23,27 +23,28 @@ SHORT = {
     "squeeze": "attention_options.squeeze",
     "gate": "attention_options.gate",
 }
-"""What the paper's ablations vary, under the names that it gives them."""
+"""Short names of the options that the ablations of the SE paper vary."""
 OF_THE_STUDY = frozenset(
     each.name for each in dataclasses.fields(TrainConfig) if each.metadata["panel"] in (DATA, EVALUATION, RUN)
 ) | {"seed", "device"}
-"""Options that all arms share, or they would not be compared on the same images."""
+"""Options that all arms share, so that they are compared on the same images."""
 OF_ATTENTION: Mapping[str, Any] = {
     name: getattr(TrainConfig(), name)
     for name in ("placement", "where", "stages", "identity", "attention_options")
 }
 OF_THE_MACHINE = ("data", "out", "device", "jobs", "decisions", "thumbnails")
-"""Options that may differ where a study is gone on with; they change no result."""
+"""Options that may differ when a study is resumed; they change no result."""
 FORM = "NAME:MODEL+ATTENTION,option=value, such as se8:densenet121+se,reduction=8"
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One of the things that are compared.
+    """A configuration of a study.
 
     Args:
-        options: of ``TrainConfig``, on top of those that all arms share.
-        baseline: the arm that it is compared with; None: the study's first.
+        name: name of the arm, and of its folder.
+        options: options of ``TrainConfig``, on top of the shared ones.
+        baseline: the arm to compare with; None: the first arm of the study.
     """
 
     name: str
@@ -53,15 +54,15 @@ class Arm:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study is to train.
+    """The plan of a study.
 
     Args:
-        base: options of every arm; its seed is the first.
-        arms: in the order of the tables; the first is what others are compared with.
-        seeds: how many; each trains every arm once, or once a fold.
-        folds: None: the data are split once for each seed, or as they say.
-        metric: of ``METRICS``; the figure that the verdict is about.
-        ready: the ready plan that it was made from.
+        base: options shared by all arms; its seed is the first seed.
+        arms: the arms, in the order of the tables; the first is the default baseline.
+        seeds: number of seeds; each trains every arm once, or once per fold.
+        folds: number of folds; None: one split per seed, or the split values by the data.
+        metric: name in ``METRICS``; the metric of the verdict.
+        preset: name of the preset that the plan was made from.
     """
 
     base: TrainConfig
@@ -79,45 +80,50 @@ class Plan:
         if self.folds is not None and self.folds < 2:
             raise ExciteError(f"must be at least 2, not {self.folds}", where="folds", exit_code=BAD_USAGE)
         if not self.arms:
-            raise ExciteError("a study needs arms", where="--arm", hint=FORM, exit_code=BAD_USAGE)
+            raise ExciteError("a study needs at least one arm", where="--arm", hint=FORM, exit_code=BAD_USAGE)
         check_arms(self.arms)
 
 
 def check_arms(arms: Sequence[Arm], known: Iterable[str] = ()) -> None:
-    """Refuse names that occur twice, that are no folder's, or that are compared with nobody.
+    """Refuse duplicate names, names that cannot name a folder, unknown baselines and unknown options.
 
     Args:
-        known: names of arms that the study has already.
+        arms: the arms.
+        known: names of the existing arms of the study.
     """
     names = [*known, *(arm.name for arm in arms)]
     for arm in arms:
         where = f"arm {arm.name!r}"
         if not re.fullmatch(r"\w[\w.+-]*", arm.name):
-            what = "a name is made of letters, digits and . _ + -"
+            what = "a name may contain letters, digits and . _ + -"
             raise ExciteError(what, where=where, hint=FORM, exit_code=BAD_USAGE)
         if sum(arm.name.casefold() == name.casefold() for name in names) > 1:
-            raise ExciteError("is there twice", where=where, hint="give each its name", exit_code=BAD_USAGE)
+            raise ExciteError(
+                "name occurs twice", where=where, hint="give each arm its own name", exit_code=BAD_USAGE
+            )
         if arm.baseline is not None and (arm.baseline not in names or arm.baseline == arm.name):
             raise unknown_name("arm", arm.baseline, [name for name in names if name != arm.name], where=where)
         for name in arm.options:
             if name not in HINTS:
                 raise unknown_name("option", name, HINTS, where=where)
             if name in OF_THE_STUDY:
-                what = f"{name} is the same for all arms of a study"
-                raise ExciteError(what, where=where, hint="give it beside the arms", exit_code=BAD_USAGE)
+                what = f"{name} must be the same for all arms of a study"
+                raise ExciteError(what, where=where, hint="set it for the whole study", exit_code=BAD_USAGE)
 
 
 def parse_arm(text: str) -> Arm:
-    """``se8:densenet121+se,reduction=8``: a name, a network, attention unless it is plain, and options."""
+    """Parse ``NAME:MODEL+ATTENTION,option=value``, such as ``se8:densenet121+se,reduction=8``."""
     name, colon, rest = text.partition(":")
     where = f"--arm {text}"
     if not colon or not name or not rest:
-        raise ExciteError("is not of the form NAME:MODEL", where=where, hint=FORM, exit_code=BAD_USAGE)
-    # A comma parts options only where another one follows: stages=4,5 is one.
+        raise ExciteError("must have the form NAME:MODEL", where=where, hint=FORM, exit_code=BAD_USAGE)
+    # A comma separates options only if another one follows: stages=4,5 is one option.
     network, *settings = re.split(r",(?=[A-Za-z_.]+=)", rest)
     model, _, attention = network.partition("+")
     if "," in network:
-        raise ExciteError("an option is given as name=value", where=where, hint=FORM, exit_code=BAD_USAGE)
+        raise ExciteError(
+            "options must have the form name=value", where=where, hint=FORM, exit_code=BAD_USAGE
+        )
     config = TrainConfig(model=model, attention=attention or "none")
     baseline = None
     for setting in settings:
@@ -133,48 +139,49 @@ def parse_arm(text: str) -> Arm:
 
 
 def changes(config: TrainConfig) -> dict[str, Any]:
-    """The options that are not as they come."""
+    """The options that differ from the defaults."""
     plain = TrainConfig().to_dict()
     return {name: value for name, value in config.to_dict().items() if value != plain[name]}
 
 
 def arm_config(base: TrainConfig, arm: Arm) -> TrainConfig:
-    """All options of an arm; of mappings, its parts on top of the shared ones."""
+    """All options of an arm; mappings are merged with the shared ones."""
     merged = {
         name: {**getattr(base, name), **value} if isinstance(value, Mapping) else value
         for name, value in arm.options.items()
     }
-    if merged.get("attention", base.attention) == "none":  # what is said of others' attention is not of it
+    if merged.get("attention", base.attention) == "none":  # shared options of attention do not apply
         merged = {**OF_ATTENTION, **merged}
     return base.replace(**merged)
 
 
 def plan_from_yaml(path: Path) -> Plan:
-    """A plan in a YAML file: ``data``, ``arms``, ``seeds``, ``folds``, ``metric`` and shared ``options``.
+    """Read a plan from YAML: ``data``, ``arms``, ``seeds``, ``folds``, ``metric`` and shared ``options``.
 
-    Raises: ExciteError with the file and what in it is wrong.
+    Raises:
+        ExciteError: with the file and the error in it.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise ExciteError(f"not a readable YAML file: {reason}", where=path, exit_code=BAD_USAGE) from error
+        raise ExciteError(f"invalid YAML: {reason}", where=path, exit_code=BAD_USAGE) from error
     known = ("data", "arms", "seeds", "folds", "metric", "options")
     if not isinstance(content, dict):
-        raise ExciteError("does not hold a plan", where=path, hint=", ".join(known), exit_code=BAD_USAGE)
+        raise ExciteError("is not a plan", where=path, hint="keys: " + ", ".join(known), exit_code=BAD_USAGE)
     for name in content:
         if name not in known:
-            raise unknown_name("part of a plan", name, known, where=path)
+            raise unknown_name("key", name, known, where=path)
     arms, options = content.get("arms") or {}, content.get("options") or {}
     if not isinstance(arms, dict) or not all(isinstance(value, dict) for value in arms.values()):
         hint = "arms: {plain: {model: densenet121, attention: none}, se: {...}}"
-        raise ExciteError("arms are names with options", where=path, hint=hint, exit_code=BAD_USAGE)
+        raise ExciteError("arms must map names to options", where=path, hint=hint, exit_code=BAD_USAGE)
     if not isinstance(options, dict):
-        raise ExciteError("options are given as 'name: value'", where=path, exit_code=BAD_USAGE)
+        raise ExciteError("options must map names to values", where=path, exit_code=BAD_USAGE)
     counts = {name: content.get(name) for name in ("seeds", "folds")}
     for name, value in counts.items():
         if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-            raise ExciteError(f"{name} is a whole number", where=path, exit_code=BAD_USAGE)
+            raise ExciteError(f"{name} must be a whole number", where=path, exit_code=BAD_USAGE)
     try:
         base = TrainConfig().replace(**{str(name): value for name, value in options.items()})
         return Plan(
@@ -189,10 +196,10 @@ def plan_from_yaml(path: Path) -> Plan:
         raise ExciteError(error.what, where=where, hint=error.hint, exit_code=BAD_USAGE) from None
 
 
-def _arm_of(name: str, given: dict[str, Any]) -> Arm:
-    baseline = given.pop("baseline", None)
+def _arm_of(name: str, values: dict[str, Any]) -> Arm:
+    baseline = values.pop("baseline", None)
     options: dict[str, Any] = {}
-    for option, value in given.items():
+    for option, value in values.items():
         whole, _, part = SHORT.get(option, option).partition(".")
         if part:
             options[whole] = {**options.get(whole, {}), part: value}

@@ -1,4 +1,4 @@
-"""Ready plans: the ablations of the SE paper, and its networks plain and with SE, with what it reports."""
+"""Presets: the ablations of the SE paper and its networks with and without SE, with published results."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from excite.models.published_results import PUBLISHED, SE_PAPER
 from excite.study.plan import Arm
 
 MODEL = "resnet50_v1"
-"""The network of the paper's ablations; ``--model`` names another."""
+"""The network of the paper's ablations; ``--model`` chooses another one."""
 
 
 @dataclass(frozen=True)
 class Reported:
-    """What the paper gives for an arm: top-1 and top-5 error in % on ImageNet, parameters in millions."""
+    """Published results of an arm: top-1 and top-5 error on ImageNet in %, parameters in millions."""
 
     top1: float
     top5: float
@@ -24,13 +24,13 @@ class Reported:
 
 @dataclass(frozen=True)
 class Preset:
-    """A ready plan.
+    """A predefined set of arms.
 
     Args:
-        title: what it varies.
-        source: of the figures.
-        arms: from the network to the arms.
-        reported: arm -> what the paper gives for it, on SE-ResNet-50.
+        title: the option that it varies.
+        source: tables with the published results.
+        arms: creates the arms for a network.
+        reported: arm -> published results, for SE-ResNet-50.
     """
 
     title: str
@@ -40,7 +40,7 @@ class Preset:
 
 
 def _varied(values: Mapping[str, Mapping[str, object]]) -> Callable[[str], Sequence[Arm]]:
-    """A plain arm, and one for each value with SE unless it names another attention."""
+    """A plain arm, and one arm per value, with SE unless the value sets another attention."""
 
     def arms(model: str) -> Sequence[Arm]:
         plain = Arm("plain", {"model": model, "attention": "none"})
@@ -62,7 +62,7 @@ SE = Reported(22.28, 6.03, 28.1)
 
 
 def _networks(model: str) -> Sequence[Arm]:
-    """Every network of the paper's tables; ``model`` is not asked for."""
+    """All networks in the tables of the paper; ``model`` is ignored."""
     arms = []
     for row in PUBLISHED:
         if row.dataset == "ImageNet" and not row.built_in:
@@ -92,7 +92,7 @@ PRESETS: Mapping[str, Preset] = {
         {"plain": PLAIN, "max": Reported(22.57, 6.09), "avg": SE, "none": Reported(22.93, 6.39, 28.1)},
     ),
     "gate": Preset(
-        "excitation's gate of SE",
+        "gate of the excitation",
         f"{SE_PAPER}, table 12",
         _varied(_options("gate", ("relu", "tanh", "sigmoid"))),
         {"plain": PLAIN, "relu": Reported(23.47, 6.98), "tanh": Reported(23.00, 6.38), "sigmoid": SE},
@@ -110,7 +110,7 @@ PRESETS: Mapping[str, Preset] = {
         },
     ),
     "placement": Preset(
-        "where in the block SE sits",
+        "placement of SE in the block",
         f"{SE_PAPER}, tables 14 and 15",
         _varied({name: {"placement": name} for name in ("standard", "pre", "post", "identity", "inner")}),
         {
@@ -127,7 +127,7 @@ PRESETS: Mapping[str, Preset] = {
 
 
 def get_preset(name: str) -> Preset:
-    """A ready plan by name. Raises: ExciteError for an unknown one, with the nearest."""
+    """The preset with a name. Raises: ExciteError for an unknown name, with the nearest one."""
     if name not in PRESETS:
         raise unknown_name("plan", name, PRESETS, where="--plan")
     return PRESETS[name]

@@ -1,4 +1,4 @@
-"""A study: a plan settled on its images, its store, and the folder that holds what is too large for one."""
+"""A study: a plan resolved on its images, its store, and its folder."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ LOCK = ".begin.lock"
 
 @dataclass(frozen=True)
 class Study:
-    """A study that has begun.
+    """A study.
 
     Args:
-        folder: of its runs, logs, images and reports.
-        store: where its cells are.
-        name: the hash of its plan, which the store knows it by.
+        folder: folder with its runs, logs, manifest and reports.
+        store: the database with its cells.
+        name: hash of its plan, the key in the store.
     """
 
     folder: Path
@@ -55,20 +55,22 @@ class Study:
 
     @classmethod
     def open(cls, folder: str | Path, store: str | None = None) -> Study:
-        """A study by its folder.
+        """Open the study in a folder.
 
         Args:
-            store: the database, where the folder's note of it lacks a password or is out of date.
+            folder: the folder.
+            store: URL of the database, if study.yaml lacks the password or is out of date.
 
-        Raises: ExciteError if the folder is no study's.
+        Raises:
+            ExciteError: if the folder contains no study.
         """
         folder = Path(folder)
         try:
             noted = yaml.safe_load((folder / FILE).read_text(encoding="utf-8"))
             name, url = noted["study"], noted["store"]
         except FileNotFoundError as error:
-            what = "is not a study's folder" if folder.exists() else "there is no such study"
-            hint = "name the folder that excite study run printed"
+            what = "contains no study" if folder.exists() else "folder does not exist"
+            hint = "use the folder printed by excite study run"
             raise ExciteError(what, where=folder, hint=hint, exit_code=BAD_USAGE) from error
         except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
             raise ExciteError("cannot be read", where=folder / FILE) from error
@@ -76,12 +78,13 @@ class Study:
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        """What must not change: shared options, folds, classes, split, images."""
+        """The part of the plan that must not change: shared options, folds, classes, split, images."""
         return self.store.document(self.name)
 
     @property
     def folds(self) -> int | None:
-        return self.document["folds"]
+        folds: int | None = self.document["folds"]
+        return folds
 
     @property
     def arms(self) -> dict[str, dict[str, Any]]:
@@ -89,18 +92,18 @@ class Study:
         return self.store.arms(self.name)
 
     def config(self, arm: str) -> TrainConfig:
-        """An arm's settled options."""
+        """The resolved options of an arm."""
         return TrainConfig().replace(**self.arms[arm]["options"])
 
     @cached_property
     def images(self) -> Manifest:
-        """All images with their groups."""
+        """The manifest of all images with their groups."""
         from excite.data.reading import read_manifest
 
         return read_manifest(self.folder / MANIFEST, complete=False)
 
     def parts(self, seed: int, fold: int) -> Manifest:
-        """The images of a cell, the same for all arms: in train and test and, without folds, in val."""
+        """The split of a cell, the same for all arms: train, test and, without folds, val."""
         shared = TrainConfig().replace(**self.document["options"])
         first = shared.seed + seed
         if self.folds is None:
@@ -112,13 +115,13 @@ class Study:
 
 
 def begin(plan: Plan, folder: Path, store: str | None, display: Display) -> tuple[Study, int]:
-    """Begin a study, or take up the same one and add what the plan has more of; the study and its new cells.
+    """Begin a study, or open it and add new arms and seeds; the study and its number of new cells.
 
-    Everything that can be wrong with any arm is found before anything is written.
+    All arms are checked before anything is written.
 
     Raises:
-        ExciteError: for data that cannot be trained on, an arm that cannot be built, a folder that holds
-            another study, and a store that cannot be used.
+        ExciteError: for data that cannot be trained on, an arm that cannot be built, a folder with another
+            study, and a store that cannot be used.
     """
     base = plan.base
     if plan.folds is not None:
@@ -139,7 +142,7 @@ def begin(plan: Plan, folder: Path, store: str | None, display: Display) -> tupl
     _try_split(images, shared.split, plan, base)
     name = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
     url = store or _sqlite(folder)
-    with _claimed(folder):
+    with _locked(folder):
         if (folder / FILE).exists():
             before = Study.open(folder, store)
             if before.name != name:
@@ -154,32 +157,34 @@ def begin(plan: Plan, folder: Path, store: str | None, display: Display) -> tupl
 
 
 @contextlib.contextmanager
-def _claimed(folder: Path) -> Iterator[None]:
-    """The folder for this process alone; of one that was killed it can be claimed again.
+def _locked(folder: Path) -> Iterator[None]:
+    """Lock the folder for this process; the lock of a killed process is released.
 
-    Raises: ExciteError if it cannot be made, or holds anything but a study or the beginning of one.
+    Raises: ExciteError if the folder cannot be created, or contains anything but a study.
     """
-    hint = "name another with --out"
+    hint = "choose another folder with --out"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK)
         lock.acquire()
     except OSError as error:
-        raise ExciteError(f"cannot be made: {error.strerror}", where=folder, hint=hint) from error
+        raise ExciteError(f"cannot be created: {error.strerror}", where=folder, hint=hint) from error
     try:
         names = {path.name for path in folder.iterdir()} - {LOCK}
         first = {name for name in names if name == MANIFEST or name.startswith(("study.db", f".{MANIFEST}"))}
         if FILE not in names and names - first:
-            raise ExciteError("holds files that are no study's", where=folder, hint=hint, exit_code=BAD_USAGE)
+            raise ExciteError(
+                "contains files that do not belong to a study", where=folder, hint=hint, exit_code=BAD_USAGE
+            )
         yield
     finally:
         lock.release()
 
 
 def add(study: Study, arms: Sequence[Arm], seeds: int, display: Display) -> int:
-    """Add arms, or seeds, to a study; the number of new cells.
+    """Add arms or seeds to a study; the number of new cells.
 
-    Raises: ExciteError for an arm that cannot be built, or is there with other options.
+    Raises: ExciteError for an arm that cannot be built, or that exists with other options.
     """
     known = list(study.arms)
     check_arms([arm for arm in arms if arm.name not in known], known)
@@ -192,9 +197,9 @@ def add(study: Study, arms: Sequence[Arm], seeds: int, display: Display) -> int:
 def resolve_arms(
     arms: Sequence[Arm], base: TrainConfig, images: Manifest, display: Display
 ) -> dict[str, dict[str, Any]]:
-    """Every arm with all its options, built once to see that it can be, and counted."""
+    """The resolved options and the costs of every arm; each network is built once to check that it can be."""
     found: dict[str, dict[str, Any]] = {}
-    told: set[str] = set()
+    noted_reasons: set[str] = set()
     for arm in arms:
         try:
             config, reasons = resolve(arm_config(base, arm), images)
@@ -211,8 +216,8 @@ def resolve_arms(
             where = f"arm {arm.name!r}" + (f": {error.where}" if error.where else "")
             raise ExciteError(error.what, where=where, hint=error.hint, exit_code=BAD_USAGE) from error
         for reason in reasons:
-            if reason not in told:
-                told.add(reason)
+            if reason not in noted_reasons:
+                noted_reasons.add(reason)
                 display.note(reason)
         options = {name: value for name, value in changes(config).items() if name not in OF_THE_MACHINE}
         found[arm.name] = {
@@ -228,7 +233,7 @@ def resolve_arms(
 def _note_what_is_not_paired(arms: Mapping[str, Mapping[str, Any]], display: Display) -> None:
     for option in ("batch_size", "balance", "augment", "augment_options", "image_size"):
         if len({json.dumps(arm["options"].get(option), sort_keys=True) for arm in arms.values()}) > 1:
-            display.note(f"the arms differ in {option}: their batches are not the same from step to step")
+            display.note(f"the arms differ in {option}, so their training batches differ")
 
 
 def _without_split(images: Manifest, folds: int | None) -> Manifest:
@@ -236,7 +241,7 @@ def _without_split(images: Manifest, folds: int | None) -> Manifest:
 
 
 def _try_split(images: Manifest, split: str, plan: Plan, base: TrainConfig) -> None:
-    """Split once, so that data that cannot be are told at the start. Raises: ExciteError."""
+    """Split once, so that errors of the split are raised at the start. Raises: ExciteError."""
     if plan.folds is not None:
         repeated_folds(images, plan.folds, 1, seed=base.seed, method=split)
         return
@@ -247,8 +252,8 @@ def _try_split(images: Manifest, split: str, plan: Plan, base: TrainConfig) -> N
 
 def _changed_plan(old: Mapping[str, Any], new: Mapping[str, Any]) -> ExciteError:
     if old["images"] != new["images"]:
-        hint = "name another folder with --out"
-        what = "the images are not those that the study began with"
+        hint = "choose another folder with --out"
+        what = "the images differ from those at the start of the study"
         return ExciteError(what, where="data", hint=hint, exit_code=BAD_USAGE)
     if old["folds"] != new["folds"]:
         return changed("plan", {"folds": old["folds"]}, {"folds": new["folds"]})
@@ -259,7 +264,7 @@ def _changed_plan(old: Mapping[str, Any], new: Mapping[str, Any]) -> ExciteError
 
 
 def _hash_of(images: Manifest) -> str:
-    """What the images are: contents, labels, groups and given splits in order, wherever they lie."""
+    """Hash of contents, labels, groups and given splits of the images, in order, without their paths."""
     digest = hashlib.sha256()
     table = images.table
     codes = map(str, images.group_codes().tolist())
@@ -280,7 +285,7 @@ def _pictures(images: Manifest) -> list[dict[str, Any]]:
 
 
 def _sqlite(folder: Path) -> str:
-    """The URL of a study's own database. Raises: ExciteError for a path that is not UTF-8."""
+    """URL of the database in a folder. Raises: ExciteError for a path that is not UTF-8."""
     require_utf8(folder)
     url = sa.URL.create("sqlite", database=str((folder / "study.db").absolute()))
     return url.render_as_string(hide_password=False)

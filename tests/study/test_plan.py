@@ -28,8 +28,8 @@ def test_an_arm_is_a_name_a_network_and_options() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("densenet121", "is not of the form NAME:MODEL"),
-        ("a:b,reduction", "given as name=value"),
+        ("densenet121", "must have the form NAME:MODEL"),
+        ("a:b,reduction", "must have the form name=value"),
         ("a:b,lernrate=1", "unknown option 'lernrate'"),
         ("a:b,epochs=ten", "must be a whole number"),
         ("a:b,flips=sideways", "unknown value 'sideways'"),
@@ -45,12 +45,12 @@ def test_what_is_wrong_with_an_arm_is_said(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("arms", "message"),
     [
-        ([], "a study needs arms"),
-        ([Arm("a", {}), Arm("A", {})], "is there twice"),
-        ([Arm("../a", {})], "made of letters"),
+        ([], "a study needs at least one arm"),
+        ([Arm("a", {}), Arm("A", {})], "name occurs twice"),
+        ([Arm("../a", {})], "may contain letters"),
         ([Arm("a", {}), Arm("b", {}, "c")], "unknown arm 'c'"),
-        ([Arm("a", {"val_fraction": 0.2})], "val_fraction is the same for all arms"),
-        ([Arm("a", {"seed": 1})], "seed is the same for all arms"),
+        ([Arm("a", {"val_fraction": 0.2})], "val_fraction must be the same for all arms"),
+        ([Arm("a", {"seed": 1})], "seed must be the same for all arms"),
         ([Arm("a", {"modell": "x"})], "unknown option 'modell' .*'model'"),
     ],
 )
@@ -96,12 +96,12 @@ def test_yaml_says_the_same_as_flags(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("arms: [a, b]", "arms are names with options"),
-        ("arm: {}", "unknown part of a plan 'arm'"),
-        ("arms: {a: {model: x}}\nseeds: five", "seeds is a whole number"),
+        ("arms: [a, b]", "arms must map names to options"),
+        ("arm: {}", "unknown key 'arm'"),
+        ("arms: {a: {model: x}}\nseeds: five", "seeds must be a whole number"),
         ("arms: {a: {modle: x}}", "unknown option 'modle'"),
-        ("- a", "does not hold a plan"),
-        ("a: [", "not a readable YAML file"),
+        ("- a", "is not a plan"),
+        ("a: [", "invalid YAML"),
     ],
 )
 def test_a_wrong_yaml_is_named(tmp_path: Path, text: str, message: str) -> None:

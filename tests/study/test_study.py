@@ -190,7 +190,7 @@ def test_seeds_and_arms_are_added_and_what_is_trained_stays(data: Path, tmp_path
         ({"base": {"epochs": 2}}, "epochs was 1 when the study began, and is 2 now"),
         ({"arms": [ARMS[0], parse_arm(f"se:{NET}+se,reduction=2")]}, "se: attention_options was"),
         ({"folds": 2}, "folds was None when the study began"),
-        ({"base": {"data": "other"}}, "the images are not those that the study began with"),
+        ({"base": {"data": "other"}}, "the images differ from those at the start"),
     ],
 )
 def test_a_plan_that_has_changed_is_refused(
@@ -233,9 +233,9 @@ def test_an_arm_that_cannot_be_built_is_found_before_anything_is_written(
 
 def test_a_folder_of_something_else_is_left_alone(data: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ExciteError, match="holds files that are no study's"):
+    with pytest.raises(ExciteError, match="contains files that do not belong"):
         begun(data, tmp_path)
-    with pytest.raises(ExciteError, match="is not a study's folder"):
+    with pytest.raises(ExciteError, match="contains no study"):
         Study.open(tmp_path)
 
 
@@ -337,7 +337,7 @@ def test_the_verb_from_plan_to_report(excite_command: Command, data: Path, tmp_p
     ("arguments", "message"),
     [
         (("run",), "name the data"),
-        (("run", "digits"), "a study needs arms"),
+        (("run", "digits"), "a study needs at least one arm"),
         (("run", "digits", "--plan", "gates"), "did you mean 'gate'"),
         (("run", "digits", "--plan", "gate", "--arm", "a:b"), "each say the arms: give one"),
         (("run", "digits", "--arm", "a:b", "--metric", "acuracy"), "did you mean 'accuracy'"),

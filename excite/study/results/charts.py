@@ -219,4 +219,5 @@ def _level_axis(name: str, low: float, high: float, in_percent: bool) -> Axis:
 
 
 def _value(cell: Cell, metric: str) -> float | None:
-    return cell.result["figures"][metric]
+    value: float | None = cell.result["figures"][metric]
+    return value

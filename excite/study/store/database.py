@@ -1,4 +1,4 @@
-"""The database that a study's cells are kept in: SQLite, or PostgreSQL by URL; away for a while, or busy."""
+"""The database of a study: SQLite or PostgreSQL, with retries while it is unavailable or busy."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from excite.study.store.schema import VERSION, metadata, schema
 
 T = TypeVar("T")
 
-PATIENCE = 300.0  # seconds that a database may be away, as when it is started anew
+PATIENCE = 300.0  # seconds that a database may be unavailable, for example during a restart
 
 
 class Database:
-    """The tables of a database, for any number of processes and machines at once.
+    """The tables of a database, shared by any number of processes and machines.
 
     Args:
         url: SQLAlchemy's, such as ``sqlite:////home/me/study/study.db`` or ``postgresql://host/studies``;
             special characters as ``%XX``.
-        patience: seconds that the database may be away before an operation is given up.
+        patience: seconds to retry an operation while the database is unavailable.
 
     Raises:
-        ExciteError: for a database that cannot be opened, or that a newer excite has written.
+        ExciteError: for a database that cannot be opened, or that was written by a newer version of excite.
     """
 
     def __init__(self, url: str, *, patience: float = PATIENCE) -> None:
@@ -42,7 +42,7 @@ class Database:
         except sa.exc.ArgumentError as error:
             hint = "such as postgresql://user@host/database"
             raise ExciteError(
-                "is no database's URL", where="--store", hint=hint, exit_code=BAD_USAGE
+                "is not the URL of a database", where="--store", hint=hint, exit_code=BAD_USAGE
             ) from error
         except ModuleNotFoundError as error:
             hint = 'pip install "excite[study]"'
@@ -59,7 +59,7 @@ class Database:
         self._prepare()
 
     def _prepare(self) -> None:
-        """Make the tables where there are none."""
+        """Create missing tables."""
         try:
             for again in (True, False):
                 try:
@@ -77,16 +77,14 @@ class Database:
         except DBAPIError as error:
             raise ExciteError(f"cannot be used: {_reason(error)}", where=self.display_url) from error
         if version > VERSION:
-            what = (
-                f"was written by a newer excite: its tables have version {version}, this one knows {VERSION}"
-            )
+            what = f"was written by a newer excite: its tables have version {version}, not {VERSION}"
             raise ExciteError(what, where=self.display_url, hint="update excite")
 
     def close(self) -> None:
         self.engine.dispose()
 
     def do(self, work: Callable[[sa.Connection], T]) -> T:
-        """Run a transaction; where the database is away or busy, again until ``patience`` is at its end."""
+        """Run a transaction; retry for ``patience`` seconds while the database is unavailable or busy."""
         until = time.monotonic() + self.patience
         while True:
             try:
@@ -104,14 +102,14 @@ class Database:
                 time.sleep(0.5)
 
     def now(self) -> Any:
-        """Seconds since 1970 by the database's clock, which is the same for all machines."""
+        """Seconds since 1970 by the clock of the database, which all machines share."""
         if self.local:
             return sa.literal(time.time())
         return sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()), sa.Float(53))
 
 
 def _open_sqlite(connection: Any, record: Any) -> None:
-    """Writers wait for each other, readers for nobody, and what is committed outlasts a power cut."""
+    """Writers wait for each other, readers never wait, and commits survive a power failure."""
     connection.isolation_level = None  # SQLAlchemy begins transactions, and not at the first write
     for setting in ("busy_timeout=60000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {setting}")

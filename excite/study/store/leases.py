@@ -1,4 +1,4 @@
-"""Who is at which cell: taken, held by a lease that is renewed, given back, failed or finished."""
+"""Leases of cells: taken, renewed by heartbeats, released, failed or finished."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from excite.study.store.database import Database
 from excite.study.store.schema import DONE, FAILED, RUNNING, WAITING, arms, cells, results
 
-LEASE = 60.0  # seconds; a cell whose worker has not been heard of for so long is anybody's
-TRIES = 2  # a cell that fails is tried once more
-DEATHS = 5  # workers that may die of one cell before it is taken for the cause
+LEASE = 60.0  # seconds without a heartbeat until another worker may take the cell
+TRIES = 2  # attempts before a cell has failed
+DEATHS = 5  # deaths of workers before their cell has failed
 
 Key = tuple[str, int, int]
 """Arm, seed and fold of a cell."""
@@ -21,7 +21,7 @@ Key = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class Lease:
-    """A cell that a worker has taken; ``token`` is of this one taking."""
+    """The right of a worker to train a cell; ``token`` is unique to the lease."""
 
     arm: str
     seed: int
@@ -34,14 +34,16 @@ class Lease:
 
 
 class Leases(Database):
-    """What workers do with cells; each is one transaction, so that no cell has two owners."""
+    """Operations on leases; each is one transaction, so that no cell has two owners."""
 
     def take(self, study: str, token: str, worker: str, lease_seconds: float = LEASE) -> Lease | None:
-        """The next cell that nobody is at; None if there is none.
+        """Take the next free cell; None if there is none.
 
         Args:
+            study: name of the study.
             token: unique to this call.
-            worker: who asks, ``NAME@PLACE``: the name for ``release_all``, the place for people to read.
+            worker: ``NAME@LOCATION``: the name for ``release_all``, the location to display.
+            lease_seconds: seconds after which the lease expires without a heartbeat.
         """
         free = sa.and_(cells.c.study == study, sa.or_(cells.c.state == WAITING, self._expired()))
         query = (
@@ -56,68 +58,71 @@ class Leases(Database):
         def work(connection: sa.Connection) -> Lease | None:
             while (row := connection.execute(query).first()) is not None:
                 deaths = row.deaths + (row.state == RUNNING)
-                here = _cell(study, (row.arm, row.seed, row.fold))
+                this_cell = _cell(study, (row.arm, row.seed, row.fold))
                 if deaths >= DEATHS:
-                    what = f"{deaths} workers died at it, perhaps for want of memory"
+                    what = f"{deaths} workers died while training it, perhaps out of memory"
                     connection.execute(
-                        sa.update(cells).where(here).values(state=FAILED, deaths=deaths, error=what)
+                        sa.update(cells).where(this_cell).values(state=FAILED, deaths=deaths, error=what)
                     )
                     continue
                 values = {"state": RUNNING, "token": token, "worker": worker, "deaths": deaths}
                 values |= {"lease_until": self.now() + lease_seconds, "started": self.now()}
-                connection.execute(sa.update(cells).where(here).values(values))
+                connection.execute(sa.update(cells).where(this_cell).values(values))
                 return Lease(row.arm, row.seed, row.fold, token)
             return None
 
         return self.do(work)
 
     def heartbeat(self, study: str, lease: Lease, lease_seconds: float = LEASE) -> bool:
-        """Say that the worker lives; False if the cell is no longer its own."""
+        """Renew a lease; False if another worker has taken the cell."""
         return self._change(study, lease, {"lease_until": self.now() + lease_seconds})
 
     def release(self, study: str, lease: Lease) -> bool:
-        """Give a cell back, to be gone on with."""
+        """Release a cell, so that its training can be resumed."""
         return self._change(study, lease, {"state": WAITING, "token": "", "lease_until": 0.0})
 
     def release_all(self, study: str, name: str) -> int:
-        """Give back what a worker that died was at, by its name."""
+        """Release the cells of a dead worker, by its name."""
         named = cells.c.worker.startswith(f"{name}@", autoescape=True)
         mine = sa.and_(cells.c.study == study, named, cells.c.state == RUNNING)
         values = {"state": WAITING, "token": "", "lease_until": 0.0, "deaths": cells.c.deaths + 1}
         return self.do(lambda c: c.execute(sa.update(cells).where(mine).values(values)).rowcount)
 
     def fail(self, study: str, lease: Lease, error: str) -> bool:
-        """Note what went wrong; the cell waits to be tried again, or has failed."""
+        """Record an error; the cell waits for another attempt, or has failed."""
         tries = cells.c.tries + 1
         state = sa.case((tries >= TRIES, FAILED), else_=WAITING)
         return self._change(study, lease, {"state": state, "tries": tries, "error": error, "token": ""})
 
     def retry(self, study: str) -> int:
-        """Let failed cells be tried anew; how many."""
+        """Reset failed cells to waiting; their number."""
         failed = sa.and_(cells.c.study == study, cells.c.state == FAILED)
         values = {"state": WAITING, "tries": 0, "deaths": 0}
         return self.do(lambda c: c.execute(sa.update(cells).where(failed).values(values)).rowcount)
 
     def finish(
-        self, study: str, lease: Lease, result: Mapping[str, Any], numbers: bytes, said: bytes
+        self, study: str, lease: Lease, result: Mapping[str, Any], numbers: bytes, probabilities: bytes
     ) -> bool:
-        """Write a result down, once; False if the cell is no longer the claim's, and another's result counts.
+        """Store a result once; False if another worker has taken the cell, whose result counts.
 
         Args:
-            numbers, said: arrays as ``numpy.save`` writes them: (N,) numbers of images and (N, C)
+            study: name of the study.
+            lease: the lease of the cell.
+            result: the result.
+            numbers, probabilities: arrays written by ``numpy.save``: (N,) numbers of images and (N, C)
                 probabilities.
         """
 
         def work(connection: sa.Connection) -> bool:
-            here = _cell(study, lease.key)
-            mine = sa.and_(here, cells.c.state == RUNNING, cells.c.token == lease.token)
+            this_cell = _cell(study, lease.key)
+            mine = sa.and_(this_cell, cells.c.state == RUNNING, cells.c.token == lease.token)
             values = {"state": DONE, "error": "", "ended": self.now()}
             if not connection.execute(sa.update(cells).where(mine).values(values)).rowcount:
-                row = connection.execute(sa.select(cells.c.state, cells.c.token).where(here)).first()
-                # The answer to an earlier attempt may have been lost with the connection.
+                row = connection.execute(sa.select(cells.c.state, cells.c.token).where(this_cell)).first()
+                # An earlier attempt may have succeeded before the connection was lost.
                 return row is not None and row.state == DONE and row.token == lease.token
             new = {"study": study, "arm": lease.arm, "seed": lease.seed, "fold": lease.fold}
-            new |= {"result": dict(result), "images": numbers, "probabilities": said}
+            new |= {"result": dict(result), "images": numbers, "probabilities": probabilities}
             connection.execute(sa.insert(results).values(new))
             return True
 
@@ -132,7 +137,7 @@ class Leases(Database):
 
 
 def location_of(worker: str) -> str:
-    """Where a worker is, or was: a machine, perhaps a node of a cluster, and a process."""
+    """The location of a worker: machine, node of a cluster if any, and process."""
     return worker.partition("@")[2]
 
 

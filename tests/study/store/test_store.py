@@ -125,7 +125,7 @@ def test_a_cell_that_kills_its_workers_is_given_up(store: Store) -> None:
         assert store.release_all(STUDY, "w") == store.release_all(STUDY, f"{number}") == 0  # others' names
         assert store.release_all(STUDY, f"w{number}") == 1
     assert store.take(STUDY, "next", "w").key == ("arm1", 0, 0)  # type: ignore[union-attr]
-    assert "workers died at it" in store.cells(STUDY)[0].error
+    assert "workers died while training it" in store.cells(STUDY)[0].error
 
 
 def test_many_threads_take_every_cell_once(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_a_password_is_not_written_anywhere(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("nonsense", "is no database's URL"),
+        ("nonsense", "is not the URL of a database"),
         ("mysql://here/there", "unknown store 'mysql'|not installed"),
         ("sqlite:////nowhere/at/all/study.db", "cannot be used: unable to open database file"),
         ("postgresql://localhost:1/x", "cannot be used: .*refused"),
