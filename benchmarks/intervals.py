@@ -8,7 +8,6 @@ group have one class and similar difficulty, like the photos of a patient.
 from __future__ import annotations
 
 import argparse
-import itertools
 import platform
 import time
 from collections import Counter
@@ -155,24 +154,6 @@ def coverage(runs: int, resamples: int, only: str) -> None:
             tables = {"grouped": Table(predictions, resamples, run)}
             if settings.get("size", 1) > 1:
                 tables["images"] = Table(ungrouped(predictions), resamples, run)
-<<<<<<< ours
-            for (name, value), (kind, table) in itertools.product(truth.items(), tables.items()):
-                resampled = kind == "grouped" and name in RESAMPLED
-                for method in ("jackknife", "bca", "percentile") if resampled else ("jackknife",):
-                    low, high = table.bounds(name, method)
-                    inside[name, f"{kind} {method}"] += low <= value <= high
-                    missing[name] += bool(np.isnan(low)) and (kind, method) == ("grouped", "jackknife")
-||||||| base
-            for name, value in truth.items():
-                for kind, table in tables.items():
-                    methods: tuple[str, ...] = ("jackknife",)
-                    if kind == "grouped" and name in RESAMPLED:
-                        methods = ("jackknife", "bca", "percentile")
-                    for method in methods:
-                        low, high = table.bounds(name, method)
-                        inside[name, f"{kind} {method}"] += low <= value <= high
-                        missing[name] += bool(np.isnan(low)) and (kind, method) == ("grouped", "jackknife")
-=======
             for name, kind in product(truth, tables):
                 methods: tuple[str, ...] = ("jackknife",)
                 if kind == "grouped" and name in RESAMPLED:
@@ -181,7 +162,6 @@ def coverage(runs: int, resamples: int, only: str) -> None:
                     low, high = tables[kind].bounds(name, method)
                     inside[name, f"{kind} {method}"] += low <= truth[name] <= high
                     missing[name] += bool(np.isnan(low)) and (kind, method) == ("grouped", "jackknife")
->>>>>>> theirs
         print(f"\n{title}")
         print(f"{'':20}{'truth':>8}{'default':>9}{'bca':>9}{'percentile':>12}{'images':>9}{'missing':>9}")
         for name, value in truth.items():

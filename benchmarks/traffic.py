@@ -187,7 +187,7 @@ def table(name: str, side: int, dtype: torch.dtype, bandwidth: float) -> None:
         print(f"| {kind} | {plain[kind] / 1e6:.1f} | {ours[kind] / 1e6:.1f} |")
     print(f"| all | {plain.total() / 1e6:.1f} | {ours.total() / 1e6:.1f} |")
     floors = (f"{each.total() / bandwidth * 1e6:.1f}" for each in (plain, ours))
-    print("| lower bound, us per image | {} | {} |".format(*floors))  # noqa: RUF001
+    print("| lower bound, us per image | {} | {} |".format(*floors))
 
 
 def main() -> None:

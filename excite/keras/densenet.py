@@ -119,13 +119,7 @@ class _Builder:
         return layer(name=f"{name}_se", data_format=self.data_format, **self.attention_options)(x)
 
 
-<<<<<<< ours
-def build(  # noqa: PLR0913 (hyperparameters of the network)
-||||||| base
-def build(
-=======
 def build(  # noqa: PLR0913 - hyperparameters of the network
->>>>>>> theirs
     *,
     growth_rate: int = 32,
     block_config: Sequence[int] = (6, 12, 24, 16),
