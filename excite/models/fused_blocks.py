@@ -1,9 +1,8 @@
-"""Residual blocks of timm and torchvision that run norm, gate, shortcut and ReLU as one operator.
+"""Residual blocks of timm and torchvision that run norm, gate, shortcut, and ReLU as one operator.
 
-A block stays where it is and becomes an instance of a subclass of its class with another ``forward``: names,
-values, buffers, hooks and repr of what is inside stay. Where the operator does not take what a block holds
-(another activation, drop path, a hook that wants to see a norm's output, EXCITE_KERNELS=off), the block runs
-as its library wrote it.
+A block becomes an instance of a subclass of its class with another ``forward``; names, values, buffers,
+hooks, and repr of its modules stay. If the operator does not support the block (another activation, drop
+path, a hook on a norm, EXCITE_KERNELS=off), the block runs as its library wrote it.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ else:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a family calls its parts.
+    """The names of a block's modules in a library.
 
     Args:
         layers: (convolution, norm, activation) of each layer; the last activation follows the addition.
-        attention: between the last norm and the addition; empty where the family has none.
-        absent: what must be left out or do nothing, for the block to be these layers and no more.
+        attention: between the last norm and the addition; empty if blocks have none.
+        absent: modules that must be missing or identities for the block to be these layers only.
     """
 
     layers: tuple[tuple[str, str, str], ...]
@@ -55,7 +54,7 @@ _CLASSES: dict[type[nn.Module], type[Any]] = {}
 
 
 class FusedBlock(_Module):
-    """What a fused block has beside its own class: the class that it was made from, and its layout."""
+    """Mixin of fused blocks, with their original class and its layout."""
 
     plain: ClassVar[type[nn.Module]]
     layout: ClassVar[Layout]
@@ -74,7 +73,7 @@ class FusedBlock(_Module):
         return norm_add_relu(getattr(self, norm), branch, shortcut)
 
     def _fits(self, x: Tensor) -> bool:
-        """Whether nothing in the block is other than its layout says, and nobody looks at its norms."""
+        """Whether the block is as in its layout, without hooks on norms and activations."""
         if select_backend(x) is None or not self.is_unmodified():
             return False
         norms = [getattr(self, norm) for _, norm, _ in self.layout.layers]
@@ -86,19 +85,19 @@ class FusedBlock(_Module):
         return plain and has_no_hooks(*norms, *activations)
 
     def is_unmodified(self) -> bool:
-        """Whether the block is its layers and a shortcut and no more."""
+        """Whether the block consists of its layers and a shortcut only."""
         if self.layout.attention and getattr(self, self.layout.attention) is not None:
             return False
         others = [getattr(self, name, None) for name in self.layout.absent]
         return all(other is None or type(other) is nn.Identity for other in others)
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        # The class is made at run time, so pickles and deep copies name what it is made from.
+        # The class is created at run time, so pickles and deep copies refer to the original class.
         return _blank, (type(self).plain,), self.__getstate__()
 
 
 def fuse(model: nn.Module) -> nn.Module:
-    """Lets every block that has a layout run fused, in place; returns the model."""
+    """Make every block with a layout a fused block, in place; returns the model."""
     for module in model.modules():
         name = f"{type(module).__module__}.{type(module).__qualname__}"
         if name in LAYOUTS and not isinstance(module, FusedBlock):
@@ -110,7 +109,7 @@ def _fused(plain: type[nn.Module]) -> type[Any]:
     if plain not in _CLASSES:
         layout = LAYOUTS[f"{plain.__module__}.{plain.__qualname__}"]
         space = {"plain": plain, "layout": layout, "__module__": plain.__module__, "__doc__": plain.__doc__}
-        # By the same name: to who reads a printed network or a table of sites it is the block that it was.
+        # The same name, so that printed networks and tables of sites show the original class.
         _CLASSES[plain] = type(plain.__name__, (FusedBlock, plain), space)
     return _CLASSES[plain]
 

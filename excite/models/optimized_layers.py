@@ -1,6 +1,6 @@
-"""What a network that only answers is made of: convolutions with their ReLUs, gates, residual blocks.
+"""Modules of an inference-only network: convolutions with activation, channel attention, residual blocks.
 
-Weights do not change any more, norms are in the convolutions, and nobody waits for gradients.
+Weights are fixed, norms are folded into the convolutions, and there are no gradients.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from excite.kernels.reference import Excitation, excitation_gates, rows
 
 
 class OptimizedLayer(nn.Module):
-    """What keeps something that it derived of weights, until ``train()`` says that they change."""
+    """A module that caches values derived from its weights until ``train()``."""
 
     def reset_cache(self) -> None:
-        """Derive it again for what comes next."""
+        """Discard the cached values."""
         raise NotImplementedError
 
     def train(self, mode: bool = True) -> Self:
@@ -34,31 +34,31 @@ class OptimizedLayer(nn.Module):
 
 
 class OptimizedConv(OptimizedLayer):
-    """A convolution and the activation after it, in one operator: (N, C, H, W) -> (N, out, h, w)."""
+    """A convolution and the activation after it as one operator: (N, C, H, W) -> (N, out, h, w)."""
 
     def __init__(self, conv: nn.Conv2d, after: Activation = NO_ACTIVATION) -> None:
         super().__init__()
         self.conv = conv
-        self.ready = PrepackedConv(conv, after)
+        self.prepacked = PrepackedConv(conv, after)
 
     @property
     def has_activation(self) -> bool:
-        """Whether an activation is in it."""
-        return self.ready.after != NO_ACTIVATION
+        """Whether an activation follows the convolution."""
+        return self.prepacked.after != NO_ACTIVATION
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.ready(_autocast_input(x))
+        return self.prepacked(_autocast_input(x))
 
-    def plus(self, x: Tensor, shortcut: Tensor) -> Tensor:
-        """ReLU(conv(x) + shortcut), without the convolution's own activation."""
-        return self.ready.plus(_autocast_input(x), shortcut)
+    def add_relu(self, x: Tensor, shortcut: Tensor) -> Tensor:
+        """ReLU(conv(x) + shortcut), instead of the convolution's own activation."""
+        return self.prepacked.add_relu(_autocast_input(x), shortcut)
 
     def reset_cache(self) -> None:
-        self.ready.reset_cache()
+        self.prepacked.reset_cache()
 
 
 class OptimizedAttention(OptimizedLayer):
-    """Attention that sees channel means alone: s x, (N, C, H, W), same dtype and memory."""
+    """Attention that depends on channel means only: s x, (N, C, H, W), same dtype and memory format."""
 
     def __init__(self, attention: nn.Module) -> None:
         super().__init__()
@@ -70,27 +70,27 @@ class OptimizedAttention(OptimizedLayer):
         if backend is None:
             return cast(Tensor, self.attention(x))
         out = torch.empty_like(x)
-        if not self.one(x, None, backend, out):
+        if not self.scale_one_image(x, None, backend, out):
             s = self.gates(backend.means(rows(x)))
             backend.scale(rows(x), s, torch.zeros_like(s), None, False, rows(out))
         return out
 
-    def one(self, x: Tensor, shortcut: Tensor | None, backend: ModuleType, out: Tensor) -> bool:
-        """All at once for one image, with ReLU after a shortcut; False where there is no operator for it."""
+    def scale_one_image(self, x: Tensor, shortcut: Tensor | None, backend: ModuleType, out: Tensor) -> bool:
+        """Compute one image with one operator, with ReLU if there is a shortcut; False if none exists."""
         if len(x) != 1:
             return False
-        if (of := self._excitation()) is None:
+        if (excitation := self._excitation()) is None:
             return False
         added = None if shortcut is None else rows(shortcut)
-        backend.squeeze_excite(rows(x), of, added, shortcut is not None, rows(out))
+        backend.squeeze_excite(rows(x), excitation, added, shortcut is not None, rows(out))
         return True
 
     def gates(self, means: Tensor) -> Tensor:
-        """s from the means over pixels, (N, C) -> (N, C), in float32, outside autocast."""
-        if (of := self._excitation()) is not None:
-            return excitation_gates(means, of)
-        found: Tensor = self.attention.gates(means[:, :, None, None])  # type: ignore[operator]
-        return found.flatten(1)
+        """The gates from the channel means, (N, C) -> (N, C), in float32, outside autocast."""
+        if (excitation := self._excitation()) is not None:
+            return excitation_gates(means, excitation)
+        gates: Tensor = self.attention.gates(means[:, :, None, None])  # type: ignore[operator]
+        return gates.flatten(1)
 
     def reset_cache(self) -> None:
         self.excitation: Excitation | None = None
@@ -115,8 +115,8 @@ class OptimizedAttention(OptimizedLayer):
 class OptimizedBlock(OptimizedLayer):
     """A residual block: ReLU(s u + shortcut), with u the convolutions of x: (N, C, H, W) -> (N, out, h, w).
 
-    A 1x1 convolution commutes with a mean over pixels: the means of its output, which the gates s are made
-    of, follow from those of its input, which in a bottleneck has a quarter of the channels.
+    A 1x1 convolution commutes with the mean over pixels: the means of its output, from which the gates s are
+        computed, follow from those of its input, which in a bottleneck has a quarter of the channels.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class OptimizedBlock(OptimizedLayer):
         shortcut = x if self.downsample is None else self.downsample(x)
         shortcut = shortcut.to(narrow.dtype, memory_format=torch.channels_last)
         if self.gate is None:
-            return self.last.plus(narrow, shortcut)
+            return self.last.add_relu(narrow, shortcut)
         backend = select_backend(narrow)
         if backend is None:
             return F.relu_(self.gate(self.last(narrow)) + shortcut)
@@ -152,20 +152,20 @@ class OptimizedBlock(OptimizedLayer):
         self, gate: OptimizedAttention, narrow: Tensor, shortcut: Tensor, backend: ModuleType
     ) -> Tensor:
         u, out = self.last(narrow), torch.empty_like(shortcut)
-        if not gate.one(u, shortcut, backend, out):
+        if not gate.scale_one_image(u, shortcut, backend, out):
             s = self._gates(gate, narrow, u, backend)
             backend.scale(rows(u), s, torch.zeros_like(s), rows(shortcut), True, rows(out))
         return out
 
     def _gates(self, gate: OptimizedAttention, narrow: Tensor, u: Tensor, backend: ModuleType) -> Tensor:
-        """(N, C), from whichever is quicker to read, u or the last convolution's input and weight."""
+        """The gates (N, C), from u or from the input and weight of the last convolution, by size."""
         if self.mean_layer is not None and narrow.numel() + 2 * self.mean_layer.weight.numel() < u.numel():
             return gate.gates(self.mean_layer(backend.means(rows(narrow))))
         return gate.gates(backend.means(rows(u)))
 
 
 def _autocast_input(x: Tensor) -> Tensor:
-    """In the dtype that autocast asks for, and in channels-last memory."""
+    """x in the dtype of autocast and in channels-last memory."""
     kind = x.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
     return x.to(dtype, memory_format=torch.channels_last)

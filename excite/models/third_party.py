@@ -1,4 +1,4 @@
-"""Errors of other libraries in one line, and no vain minutes when the hub is out of reach."""
+"""timm, torchvision, and their hub: errors in one line, no long waits, no import of torch's compiler."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ import torch
 
 from excite.errors import BAD_USAGE, ExciteError
 
-CONNECT_TIMEOUT = 5.0  # seconds to wait for the hub's host
+CONNECT_TIMEOUT = 5.0  # seconds to wait for the hub's server
 
 
 @contextmanager
 def library_errors(name: str, *, fetching: bool = False) -> Iterator[None]:
-    """Says in one line what a library could not build or fetch.
+    """Raise errors of a library as an ``ExciteError`` of one line.
 
     Args:
         name: of the model.
-        fetching: whether the block asks the hub for weights. Its client tries for a minute before it gives
-            up; where the hub cannot be reached, the block is told to look at what was fetched before instead.
+        fetching: whether the block downloads weights. The hub's client retries for a minute; if the hub
+            cannot be reached, the block uses the client's offline mode, with cached files only.
     """
     from huggingface_hub import constants
 
@@ -40,9 +40,9 @@ def library_errors(name: str, *, fetching: bool = False) -> Iterator[None]:
         reason = str(error).partition("\n")[0] or type(error).__name__
         if _is_network_error(error):
             raise ExciteError(
-                f"could not fetch the pretrained weights: {reason}",
+                f"could not download the pretrained weights: {reason}",
                 where=name,
-                hint="take them from a file instead: --weights FILE.safetensors",
+                hint="load them from a file: --weights FILE.safetensors",
             ) from error
         raise ExciteError(f"could not build the model: {reason}", where=name, exit_code=BAD_USAGE) from error
     finally:
@@ -50,7 +50,7 @@ def library_errors(name: str, *, fetching: bool = False) -> Iterator[None]:
 
 
 def _is_reachable(endpoint: str) -> bool:
-    """Whether the hub's host answers; behind a proxy only the client itself can tell."""
+    """Whether the hub's server accepts connections; assumed behind a proxy, which only the client knows."""
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
         return True
     address = urlsplit(endpoint)
@@ -63,7 +63,7 @@ def _is_reachable(endpoint: str) -> bool:
 
 
 def _is_network_error(error: Exception) -> bool:
-    # By package, because the HTTP library under the hubs has changed before: requests, httpx, httpx2.
+    # By package: the hubs' HTTP library has changed before, from requests to httpx to httpx2.
     packages = {ancestor.__module__.partition(".")[0] for ancestor in type(error).__mro__}
     clients = {"urllib", "urllib3", "http", "requests", "httpx", "httpx2", "httpcore", "huggingface_hub"}
     return isinstance(error, OSError) or bool(packages & clients)
@@ -74,12 +74,12 @@ _COMPILER, _UTILS = "torch._dynamo", "torch._dynamo.utils"
 
 @contextmanager
 def without_compiler() -> Iterator[None]:
-    """What is imported in this block takes functions of the compiler that import it when they are called.
+    """Modules imported in this block import torch's compiler when they first call it, not at once.
 
     torchvision 0.29 takes one from ``torch._dynamo.utils``, which it asks when ``roi_align`` is compiled, and
-    timm 1.0.31 marks some methods with ``torch.compiler.disable``. With the compiler come TorchInductor,
-    triton, sympy and torch.distributed: half of all that is imported to predict. Whoever imports the compiler
-    itself, in the block or later, gets it.
+    timm 1.0.31 marks some methods with ``torch.compiler.disable``. The compiler imports TorchInductor,
+    triton, sympy, and torch.distributed: half of all that is imported for a prediction. An import of the
+    compiler itself, in the block or later, works as usual.
     """
     if _COMPILER in sys.modules:
         yield
@@ -97,7 +97,7 @@ def without_compiler() -> Iterator[None]:
 
 
 class _LazyModule(ModuleType):
-    """Stands for a module whose functions are wanted, but not yet."""
+    """A module whose functions import the real one when they are called."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("__"):
@@ -111,7 +111,7 @@ class _LazyModule(ModuleType):
 
 
 class _CompilerFinder(MetaPathFinder):
-    """Makes room when the compiler itself is imported."""
+    """Removes the lazy module when the compiler itself is imported."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
         if name == _COMPILER:
@@ -119,7 +119,7 @@ class _CompilerFinder(MetaPathFinder):
 
 
 def _disable_without_reason(fn: Any = None, recursive: bool = True, *, reason: str | None = None) -> Any:
-    """``torch.compiler.disable`` as torch itself uses it, without a reason to be told."""
+    """``torch.compiler.disable`` without its import of the compiler."""
     return torch._disable_dynamo(fn, recursive)
 
 

@@ -205,13 +205,13 @@ def test_a_copy_that_trains_again_forgets_its_numbers() -> None:
     with torch.no_grad():
         made(x)
     assert block.prepared_layers
-    convolutions = [module.ready for module in made.modules() if isinstance(module, OptimizedConv)]
+    convolutions = [module.packed for module in made.modules() if isinstance(module, OptimizedConv)]
     made.eval()  # as often as one likes
     assert block.prepared_layers
-    assert all(ready.ready for ready in convolutions)
+    assert all(ready.packed for ready in convolutions)
     made.train().eval()
     assert block.prepared_layers is None
-    assert not any(ready.ready for ready in convolutions)
+    assert not any(ready.packed for ready in convolutions)
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.mul_(0.5)

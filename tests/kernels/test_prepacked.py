@@ -70,7 +70,7 @@ def test_a_convolution(  # noqa: PLR0913 - drawn by hypothesis
         u = copy.deepcopy(conv).double()(x.double())
         same(ready(x), curve(after, u))
         shortcut = torch.randn(u.shape).to(dtype).contiguous(memory_format=torch.channels_last)
-        same(ready.plus(x, shortcut), (u + shortcut.double()).relu())
+        same(ready.add_relu(x, shortcut), (u + shortcut.double()).relu())
 
 
 @settings(deadline=None, max_examples=60)

@@ -225,7 +225,7 @@ def test_an_unreachable_hub_points_to_a_weights_file(monkeypatch, name, error):
 
     monkeypatch.setattr(timm, "create_model", fail)
     monkeypatch.setattr(torchvision.models, "get_model", fail)
-    with pytest.raises(ExciteError, match=r"could not fetch .*--weights FILE.safetensors") as caught:
+    with pytest.raises(ExciteError, match=r"could not download .*--weights FILE.safetensors") as caught:
         create_model(name, pretrained=True)
     assert "\n" not in str(caught.value)
 

@@ -51,7 +51,7 @@ def test_pretrained_weights_out_of_reach_name_the_way_out(
     closed_port: None, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The real libraries, the real error."""
-    with pytest.raises(ExciteError, match=r"could not fetch .*--weights FILE\.safetensors"):
+    with pytest.raises(ExciteError, match=r"could not download .*--weights FILE\.safetensors"):
         create_model(name, pretrained=True)
     assert capfd.readouterr().err.count("\n") <= 1
 
