@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from excite.audit.audit import PHOTOS_UP_TO
+from excite.audit.audit import NEAR_DUPLICATES_UP_TO
 from excite.audit.duplicates.cross_pairs import find_cross_pairs
 from excite.audit.duplicates.grouping import BITS_FOR_ONE, bits
 from excite.audit.duplicates.pair import KINDS, Pair
@@ -68,7 +68,7 @@ def seen_in_training(run: Run, images: Manifest, display: Display) -> list[SeenI
     found = find_cross_pairs(
         replace(used, intensity_range=range_),
         replace(images, intensity_range=range_, extremes=None),
-        near_duplicates=len(used) + len(images) <= PHOTOS_UP_TO
+        near_duplicates=len(used) + len(images) <= NEAR_DUPLICATES_UP_TO
         if near_duplicates is None
         else near_duplicates,
         max_pixels=run.config.max_pixels,
