@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_digits
 
 from excite.audit.reading import read_images
 from excite.data.digits import digits_folder
@@ -206,7 +207,7 @@ def test_links_to_folders_are_followed_but_not_in_circles(tmp_path: Path) -> Non
         ([], "the folder is empty"),
         (["notes.txt"], "contains no images, only 1 other files"),
         (["1.png", "2.png"], "2 images are in the folder itself, without a class .*<class>/<image>"),
-        (["train/1.png", "test/2.png"], "without a class"),
+        (["train/1.png", "test/2.png"], "have no class"),
         (["a/1.png", "a/2.png"], "at least two classes"),
         (["a/1.png", "a/2.png", "b/list.txt"], "b: the class folder contains no images, only 1 other files"),
         (["A/1.png", "A/2.png", "a/1.png", "a/2.png"], "'A' and 'a' differ only in spelling"),
@@ -429,8 +430,6 @@ def test_column_names_for_a_folder_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_digits_are_scikit_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sklearn.datasets import load_digits
-
     monkeypatch.setenv("EXCITE_CACHE", str(tmp_path))
     made = read_manifest("digits")
     digits = load_digits()
