@@ -1,3 +1,4 @@
+<<<<<<< ours
 """What all commands have in common: help, one line for each mistake, one document with ``--json``."""
 
 from __future__ import annotations
@@ -87,3 +88,93 @@ def test_json_is_one_document_and_nothing_else(place: Path, excite_command: Comm
         done = excite_command(*arguments)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)
+||||||| base
+=======
+"""The command line as a whole: help, errors in one line, JSON on standard output."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Command
+
+VERBS = ("train", "evaluate", "predict", "export", "summary", "doctor")
+
+
+@pytest.mark.parametrize("verb", ["", *VERBS])
+def test_help_is_there_with_an_example(excite_command: Command, verb: str) -> None:
+    done = excite_command(*([verb] if verb else []), "--help")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert verb == "doctor" or "excite train" in done.stdout or f"excite {verb} " in done.stdout
+
+
+def test_neither_help_nor_import_loads_torch() -> None:
+    code = (
+        "import sys, excite; from excite.cli.app import run; run(['train', '--help']);"
+        "print(sorted({'torch', 'pandas', 'timm', 'sklearn', 'numpy', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["trian", "x"], 2, "trian"),
+        (["train"], 2, "no data given"),
+        (["train", "digist"], 2, "did you mean 'digits'?"),
+        (["train", "nowhere"], 2, "nowhere: there is no such file or folder"),
+        (["train", "digits", "--epoch", "3"], 2, "--epochs"),
+        (["train", "digits", "--epochs", "0"], 2, "epochs: must be at least 1, got 0"),
+        (["train", "digits", "--epochs", "many"], 2, "--epochs"),
+        (["train", "digits", "--split", "randm"], 2, "did you mean 'random'?"),
+        (["train", "digits", "--model", "densnet121"], 2, "did you mean 'densenet121'?"),
+        (["train", "digits", "--set", "epocs=3"], 2, "did you mean 'epochs'?"),
+        (["train", "digits", "--set", "attention_options.reductoin=3"], 2, "did you mean 'reduction'?"),
+        (["train", "digits", "--config", "none.yaml"], 2, "none.yaml"),
+        (["train", "digits", "--weights", "none.safetensors"], 1, "none.safetensors"),
+        (["train", "digits", "--resume"], 1, "there is no such run"),
+        (["evaluate", "norun"], 1, "norun: there is no such run"),
+        (["predict", "norun", "x.jpg"], 1, "norun: there is no such run"),
+        (["predict", "norun"], 2, "images"),
+        (["summary", "resnt50"], 2, "did you mean 'resnet50'?"),
+        (["summary", "densenet121", "--attention", "eac"], 2, "did you mean 'eca'?"),
+        (["summary", "densenet121", "--image-size", "5"], 2, "needs at least"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_get_one_clear_line(
+    excite_command: Command, arguments: list[str], code: int, says: str
+) -> None:
+    done = excite_command(*arguments)
+    assert done.returncode == code
+    assert done.stdout == ""
+    errors = [line for line in done.stderr.splitlines() if "error" in line]
+    assert len(errors) == 1
+    assert errors[0].startswith("excite: error: ")
+    assert says in errors[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_debug_shows_where(excite_command: Command) -> None:
+    assert "Traceback" in excite_command("train", "nowhere", "--debug").stderr
+
+
+def test_json_is_one_document_and_nothing_else(trained: Path, excite_command: Command) -> None:
+    for arguments in (
+        ["evaluate", trained / "run", "--json"],
+        ["evaluate", trained / "run", trained / "pictures", "--json"],
+        ["predict", trained / "run", trained / "pictures" / "b" / "p3_3.png", "--json"],
+        ["summary", "densenet_bc_40_12", "--json"],
+        ["doctor", "--json"],
+    ):
+        done = excite_command(*arguments)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)
+>>>>>>> theirs

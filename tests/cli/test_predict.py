@@ -1,3 +1,4 @@
+<<<<<<< ours
 """``excite predict``."""
 
 from __future__ import annotations
@@ -37,3 +38,44 @@ def test_predict_takes_folders_and_prints_a_table(place: Path, excite_command: C
     none = excite_command("predict", place / "run", place / "run" / "checkpoints")
     assert (none.returncode, none.stdout) == (2, "")
     assert "the folder holds no images" in none.stderr
+||||||| base
+=======
+"""excite predict"""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from tests.conftest import Command
+
+
+def test_predict_answers_what_it_can_and_names_what_it_cannot(
+    trained: Path, excite_command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.jpg").write_text("<html>")
+    (tmp_path / "empty").mkdir()
+    images = [
+        trained / "pictures" / "b" / "p3_3.png",
+        tmp_path / "bad.jpg",
+        trained / "pictures" / "a" / "p1_1.png",
+        tmp_path / "empty",
+    ]
+    done = excite_command("predict", trained / "run", *images, "--format", "csv")
+    assert done.returncode == 1
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [row["path"] for row in rows] == [str(images[0]), str(images[2])]
+    assert all(float(row["probability"]) == max(float(row[f"p:{c}"]) for c in "abc") for row in rows)
+    assert done.stderr.count("excite: error: ") == 2
+    assert "bad.jpg" in done.stderr
+    assert "empty: the folder holds no images" in done.stderr
+
+
+def test_predict_takes_folders_and_prints_a_table(trained: Path, excite_command: Command) -> None:
+    done = excite_command("predict", trained / "run", trained / "pictures" / "a")
+    assert len(done.stdout.splitlines()) == 21
+    none = excite_command("predict", trained / "run", trained / "run" / "checkpoints")
+    assert (none.returncode, none.stdout) == (2, "")
+    assert "the folder holds no images" in none.stderr
+>>>>>>> theirs
