@@ -1,45 +1,3 @@
-<<<<<<< ours
-"""``excite predict``."""
-
-from __future__ import annotations
-
-import csv
-import io
-from pathlib import Path
-
-from tests.cli.conftest import image_of
-from tests.conftest import Command
-
-
-def test_predict_answers_what_it_can_and_names_what_it_cannot(
-    place: Path, excite_command: Command, tmp_path: Path
-) -> None:
-    (tmp_path / "bad.jpg").write_text("<html>")
-    (tmp_path / "empty").mkdir()
-    images = [
-        image_of(place),
-        tmp_path / "bad.jpg",
-        place / "pictures" / "a" / "p1_1.png",
-        tmp_path / "empty",
-    ]
-    done = excite_command("predict", place / "run", *images, "--format", "csv")
-    assert done.returncode == 1
-    rows = list(csv.DictReader(io.StringIO(done.stdout)))
-    assert [row["path"] for row in rows] == [str(images[0]), str(images[2])]
-    assert all(float(row["probability"]) == max(float(row[f"p:{c}"]) for c in "abc") for row in rows)
-    assert done.stderr.count("excite: error: ") == 2
-    assert "bad.jpg" in done.stderr
-    assert "empty: the folder holds no images" in done.stderr
-
-
-def test_predict_takes_folders_and_prints_a_table(place: Path, excite_command: Command) -> None:
-    done = excite_command("predict", place / "run", place / "pictures" / "a")
-    assert len(done.stdout.splitlines()) == 21
-    none = excite_command("predict", place / "run", place / "run" / "checkpoints")
-    assert (none.returncode, none.stdout) == (2, "")
-    assert "the folder holds no images" in none.stderr
-||||||| base
-=======
 """excite predict"""
 
 from __future__ import annotations
@@ -78,4 +36,3 @@ def test_predict_takes_folders_and_prints_a_table(trained: Path, excite_command:
     none = excite_command("predict", trained / "run", trained / "run" / "checkpoints")
     assert (none.returncode, none.stdout) == (2, "")
     assert "the folder holds no images" in none.stderr
->>>>>>> theirs

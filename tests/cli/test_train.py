@@ -1,40 +1,3 @@
-<<<<<<< ours
-"""``excite train``: what it prints, and where its options come from."""
-
-from __future__ import annotations
-
-import re
-from pathlib import Path
-
-import yaml
-
-from tests.cli.conftest import QUICK
-from tests.conftest import Command
-
-
-def test_train_prints_figures_with_their_n_and_what_to_do_next(place: Path, excite_command: Command) -> None:
-    done = excite_command("train", place / "pictures", *QUICK, "--out", "run")
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"accuracy \d+\.\d\d% \(\d+\.\d\d-\d+\.\d\d\) on 12 images", done.stdout)
-    following = done.stdout.splitlines()[-1].split()
-    assert following[:2] == ["next", "excite"]
-    assert "png" in excite_command(*following[2:]).stdout
-
-
-def test_options_come_from_file_then_flags_then_set(excite_command: Command, tmp_path: Path) -> None:
-    file = tmp_path / "options.yaml"
-    file.write_text("epochs: 7\nlr: 1e-2\nseed: 4\nattention_options: {reduction: 8}\n")
-    done = excite_command(
-        *["train", "digits", "--config", file, "--lr", "0.5", "--seed", "5", "--set", "seed=6"],
-        *["--set", "attention_options.squeeze=max", "--no-channels-last", "--print-config"],
-    )
-    options = yaml.safe_load(done.stdout)
-    assert (options["epochs"], options["lr"], options["seed"], options["data"]) == (7, 0.5, 6, "digits")
-    assert options["attention_options"] == {"reduction": 8, "squeeze": "max"}
-    assert options["channels_last"] is False
-    assert excite_command("train", "digits", "--print-config").stdout.count("\n") > 30
-||||||| base
-=======
 """excite train"""
 
 from __future__ import annotations
@@ -77,4 +40,3 @@ def test_options_come_from_file_then_flags_then_set(excite_command: Command, tmp
     assert options["attention_options"] == {"reduction": 8, "squeeze": "max"}
     assert options["channels_last"] is False
     assert excite_command("train", "digits", "--print-config").stdout.count("\n") > 30
->>>>>>> theirs
