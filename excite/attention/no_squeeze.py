@@ -47,7 +47,7 @@ class NoSqueeze(GatedModule):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Initialize weights as ``nn.Conv2d`` does, and biases to zero; with ``identity``, ``fc2`` to zero."""
+        """Initialize weights as ``nn.Conv2d`` does, biases to zero, and ``fc2`` to zero for the identity."""
         for layer in (self.fc1, self.fc2):
             layer.reset_parameters()
             if layer.bias is not None:
