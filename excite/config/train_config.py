@@ -148,7 +148,7 @@ class TrainConfig:
         IMAGES,
         "What the answer is the mean of: the image alone (one), its mirror image too (flip), or also five "
         "crops and theirs (crops), which takes twelve times as long. auto: flip with trained weights.",
-        choices=("auto", "one", "flip", "crops"),
+        choices=("auto", "none", "flip", "crops"),
     )
     flips: str = option(
         "auto",

@@ -12,7 +12,7 @@ from excite.data.intensity import IntensityRange, range_text
 from excite.errors import ExciteError, unknown_name
 
 RESIZE_MODES = ("crop", "stretch", "pad")
-TTA_MODES = ("one", "flip", "crops")
+TTA_MODES = ("none", "flip", "crops")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -36,7 +36,7 @@ class Preprocessing:
     resize_mode: str = "crop"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    tta: str = "one"
+    tta: str = "none"
     intensity_range: IntensityRange | None = None
 
     def __post_init__(self) -> None:

@@ -60,7 +60,7 @@ def write(classifier: Classifier, path: Path) -> None:
     if classifier.preprocessing.tta == "crops":
         what = "the classifier asks about twelve views of each image, which the file does not hold"
         raise ExciteError(
-            what, where="--format keras", hint="train with --tta one or flip", exit_code=BAD_USAGE
+            what, where="--format keras", hint="train with --tta none or flip", exit_code=BAD_USAGE
         )
     options = _options(classifier)
     with _plain_settings():

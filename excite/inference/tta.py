@@ -15,7 +15,7 @@ def views_of(images: Tensor, views: str) -> list[Tensor]:
         views: ``one``: the images as they are; ``flip``: and their mirror images; ``crops``: and the four
             corners and the middle, each enlarged to the whole, and the mirror images of all.
     """
-    if views == "one":
+    if views == "none":
         return [images]
     several = [images, *(_crops(images) if views == "crops" else [])]
     return [view for image in several for view in (image, image.flip(3))]

@@ -39,7 +39,7 @@ def fit(context: RunContext, *, new_head: bool) -> None:
         Validation(
             context.images("val"),
             context.manifest.part("val").targets(),
-            replace(context.preprocessing, tta="one"),
+            replace(context.preprocessing, tta="none"),
         ),
         config,
         folder=run.checkpoints,

@@ -58,8 +58,8 @@ def resolve_images(resolver: Resolver) -> None:
         resolver.set(flips="none" if resolver.config.data == "digits" else "horizontal")
     if resolver.config.tta == "auto":
         mirrored = resolver.config.recipe != "scratch" and resolver.config.flips != "none"
-        resolver.set(tta="flip" if mirrored else "one")
-    if resolver.config.tta != "one" and resolver.config.flips == "none":
+        resolver.set(tta="flip" if mirrored else "none")
+    if resolver.config.tta != "none" and resolver.config.flips == "none":
         what = "test-time augmentation mirrors images, which --flips none excludes"
         raise ExciteError(what, where="--tta", hint="omit --tta", exit_code=BAD_USAGE)
 

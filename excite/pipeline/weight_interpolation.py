@@ -139,7 +139,7 @@ def _evaluate(
     no test-time augmentation: the comparison is between weights.
     """
     names, progress = (CLEAN, *SHIFTS), context.display.stage("comparing weights on corrupted images")
-    preprocessing = dataclasses.replace(context.preprocessing, tta="one")
+    preprocessing = dataclasses.replace(context.preprocessing, tta="none")
     clean, targets = context.pixels[rows], context.manifest.targets()[rows]
     truth = torch.from_numpy(targets)
     losses = np.zeros((len(names), len(candidates), len(targets)))
