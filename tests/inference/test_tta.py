@@ -20,7 +20,7 @@ IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
 def test_one_view_is_the_image_itself() -> None:
-    [only] = views_of(IMAGES, "one")
+    [only] = views_of(IMAGES, "none")
     assert only is IMAGES
 
 
