@@ -26,7 +26,7 @@ from ..keras.processes import require_installed
 QUICK = {"epochs": 2, "batch_size": 8, "quiet": True, "device": "cpu"}
 
 
-@pytest.fixture(scope="module", params=["one", "flip"])
+@pytest.fixture(scope="module", params=["none", "flip"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run that answers for the image alone, and one that asks about its mirror image, too."""
     place = tmp_path_factory.mktemp("export")
