@@ -137,7 +137,7 @@ def test_who_says_how_to_train_wants_training(given: dict[str, object]) -> None:
 
 
 def test_what_says_nothing_of_training_leaves_the_probe() -> None:
-    given = {"balance": "weights", "flips": "both", "image_size": 64, "seed": 3, "tta": "one"}
+    given = {"balance": "weights", "flips": "both", "image_size": 64, "seed": 3, "tta": "none"}
     assert resolved(**TRAINED, **given).recipe == "probe"
 
 
