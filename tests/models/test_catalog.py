@@ -109,7 +109,7 @@ def test_in_chans(name):
 
 
 def test_torchvision_takes_three_channels_only():
-    with pytest.raises(ExciteError, match=r"take 3 channels .try timm:resnet18"):
+    with pytest.raises(ExciteError, match=r"take 3 channels .use timm:resnet18"):
         create_model("torchvision:resnet18", in_chans=1)
 
 
