@@ -136,7 +136,7 @@ def test_a_look_is_read_back_as_it_was(known: Manifest) -> None:
 def test_a_damaged_memory_costs_a_look(
     known: Manifest, tmp_path: Path, content: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = {"photos": False, "max_pixels": 10**8, "cache": tmp_path / "cache"}
+    options = {"near_duplicates": False, "max_pixels": 10**8, "cache": tmp_path / "cache"}
     looked: list[object] = []
     fingerprint = fingerprints._fingerprint
     monkeypatch.setattr(
