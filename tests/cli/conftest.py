@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import excite
+import excite.api  # here, because libraries change the environment and draw when they are first imported
 from tests.conftest import make_pictures
 
 # A network that learns these pictures in a moment.
