@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,7 +20,7 @@ import excite
 from tests.cli.conftest import SMALL
 from tests.conftest import Command, make_pictures
 
-OPTIONS = {**SMALL, "epochs": 12, "augment": "best", "seed": 9}
+OPTIONS: dict[str, Any] = {**SMALL, "epochs": 12, "augment": "best", "seed": 9}
 
 
 @pytest.fixture(scope="module")
