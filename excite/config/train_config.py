@@ -65,8 +65,8 @@ class TrainConfig:
     split: str = option(
         "auto",
         DATA,
-        "How images are split: as in the data (folder), with groups kept together (grouped), or independently "
-        "(random). auto: the first of these that the data allows.",
+        "How images are split: as in the data (folder), with groups kept together (grouped), or "
+        "independently (random). auto: the first of these that the data allows.",
         choices=("auto", "random", "grouped", "folder"),
     )
     val_fraction: float = option(0.1, DATA, "Fraction of the images for validation.", low=0.01, high=0.9)

@@ -18,7 +18,7 @@ from excite.cli import audit, split
 from excite.data.reading import read_manifest
 from excite.errors import ExciteError
 
-from ..conftest import make_pictures
+from tests.conftest import make_pictures
 
 
 @pytest.fixture
