@@ -17,7 +17,6 @@ from typer.testing import CliRunner, Result
 from excite.cli import audit, split
 from excite.data.reading import read_manifest
 from excite.errors import ExciteError
-
 from tests.conftest import make_pictures
 
 

@@ -17,7 +17,6 @@ from PIL import Image
 from excite.config.train_config import TrainConfig
 from excite.pipeline.experiment import run_experiment
 from excite.system.text import printable
-
 from tests.conftest import Command
 
 CLASSES = [
