@@ -140,8 +140,12 @@ def test_the_command_after_next_is_one_word_a_path(place: Path, excite_command: 
 
 def test_pages_show_the_names_as_text(place: Path) -> None:
     shown: list[str] = []
-    reader = HTMLParser()
-    reader.handle_data = shown.append  # type: ignore[method-assign]
+
+    class Reader(HTMLParser):
+        def handle_data(self, data: str) -> None:
+            shown.append(data)
+
+    reader = Reader()
     reader.feed((place / "run $y" / "report.html").read_bytes().decode())
     for name in CLASSES:
         assert name.replace("\x1b", r"\x1b") in shown

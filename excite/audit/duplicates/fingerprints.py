@@ -202,7 +202,7 @@ def _unpacked(content: bytes) -> Fingerprint:
     """Raises: struct.error or ValueError for bytes that are no fingerprint."""
     at = 0
 
-    def header(layout: struct.Struct) -> tuple:
+    def header(layout: struct.Struct) -> tuple[Any, ...]:
         nonlocal at
         values = layout.unpack_from(content, at)
         at += layout.size
