@@ -30,7 +30,7 @@ def test_examples_print_what_they_say(
     assert result.failed == 0, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", [name for name in excite.__all__ if name != "__version__"])
+@pytest.mark.parametrize("name", [name for name in vars(excite)["__all__"] if name != "__version__"])
 def test_every_public_name_has_an_example(name: str) -> None:
     public = getattr(excite, name)
     texts = [inspect.getdoc(public) or ""]

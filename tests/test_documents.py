@@ -106,7 +106,7 @@ def problem(words: list[str]) -> str | None:
     """Why the command line would refuse this command; types and files are not checked."""
     command, words = COMMANDS, list(words)
     while words and words[0] in getattr(command, "commands", {}):
-        command = command.commands[words.pop(0)]
+        command = command.commands[words.pop(0)]  # type: ignore[attr-defined]
     if "..." in words:  # options that an earlier line shows
         words.remove("...")
     try:

@@ -14,6 +14,7 @@ import numpy as np
 from excite.errors import BAD_USAGE, ExciteError
 from excite.export.formats import Predict
 from excite.models.densenet import DenseNet
+from excite.models.densenet_config import VARIANTS
 from excite.runs.classifier import Classifier
 
 
@@ -104,7 +105,7 @@ def _options(classifier: Classifier) -> dict[str, Any]:
     # Arguments of create_model that are not options of the network.
     for other in ("name", "image_size", "stem", "where", "stages", "pretrained"):
         architecture.pop(other, None)
-    variant = densenet.VARIANTS[name]
+    variant = VARIANTS[name]
     return {
         "growth_rate": variant.growth_rate,
         "block_config": variant.block_config,

@@ -40,7 +40,7 @@ class WithAttention(_Module):
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         # The class is created at run time, so pickles and deep copies refer to the class that it extends.
-        return _empty_instance, (type(self).plain, type(self).position), self.__getstate__()
+        return _empty_instance, (type(self).plain, type(self).position), self.__getstate__()  # type: ignore[no-untyped-call]
 
 
 class After(WithAttention):

@@ -98,7 +98,7 @@ class Transition(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, out, H // 2, W // 2)."""
         fused = run_fused_transition(self, x)
-        return super().forward(x) if fused is None else fused
+        return super().forward(x) if fused is None else fused  # type: ignore[no-untyped-call]
 
 
 class DenseNet(Network):

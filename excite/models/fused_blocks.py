@@ -93,7 +93,7 @@ class FusedBlock(_Module):
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         # The class is created at run time, so pickles and deep copies refer to the original class.
-        return _blank, (type(self).plain,), self.__getstate__()
+        return _blank, (type(self).plain,), self.__getstate__()  # type: ignore[no-untyped-call]
 
 
 def fuse(model: nn.Module) -> nn.Module:

@@ -16,8 +16,9 @@ from excite.data.preprocessing import Preprocessing
 from excite.data.sources import PixelSubset
 from excite.system.progress import Display
 from excite.system.world import World
-from excite.training.loop import Trainer, Validation
+from excite.training.loop import Trainer
 from excite.training.optimization import freeze_norms
+from excite.training.validation import Validation
 
 STEPS = 3  # timed, after one that warms up
 

@@ -58,7 +58,7 @@ def inject(monkeypatch: pytest.MonkeyPatch) -> Inject:
         def find_pairs(manifest: Manifest, **_: object) -> list[Pair]:
             rows = {str(Path(*Path(p).parts[-3:])): r for r, p in enumerate(manifest.table["path"])}
             return [
-                Pair(*sorted((rows[a], rows[b])), kind, "as told", confidence)
+                Pair(*sorted((rows[a], rows[b])), kind, "as told", confidence)  # type: ignore[call-arg]
                 for a, b, kind, confidence in pairs
             ]
 

@@ -161,8 +161,8 @@ def test_a_crop_keeps_its_share_of_the_picture_and_never_leaves_it(
         assert (middle - 16 * step).min() >= -0.5 - 1e-2
         assert (middle + 16 * step).max() <= 31.5 + 1e-2
         kept = kept * step
-    assert kept.min() >= min(area, 1 / aspect) - 1e-2
-    assert kept.max() <= 1 + 1e-2
+    assert kept.min() >= min(area, 1 / aspect) - 1e-2  # type: ignore[attr-defined]
+    assert kept.max() <= 1 + 1e-2  # type: ignore[attr-defined]
 
 
 def turned(degrees: float, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:

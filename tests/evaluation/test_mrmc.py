@@ -145,7 +145,7 @@ def test_a_planted_difference_is_shown_as_often_as_stated() -> None:
     names = ("trainings", "groups", "rest")
     spread = [float(np.mean([getattr(one.squares, name) for one in seen])) for name in names]
     true = float(np.mean([one.mean for one in seen]))
-    stated = crossed_studies(MeanSquares(*spread, 5, 200), 5, alpha=0.05).power(true)
+    stated = crossed_studies(MeanSquares(*spread, 5, 200), 5, alpha=0.05).power(true)  # type: ignore[call-arg]
     assert 0.5 < stated < 0.9
     shown = np.mean([crossed_mean(simulated(random, 0.4)).p < 0.05 for _ in range(2000)])
     assert shown == pytest.approx(stated, abs=0.03)

@@ -27,5 +27,5 @@ def test_the_mean_is_numpys_whether_networks_are_apart_or_stacked() -> None:
             members = EnsembleNetwork(networks, temperatures, classes=3)
             assert members(images).softmax(dim=2).numpy() == pytest.approx(each, abs=1e-6)
             mean = MeanEnsemble(members)(images).exp().numpy()
-            assert mean == pytest.approx(each.mean(axis=1), abs=1e-6)
+            assert mean == pytest.approx(each.mean(axis=1), abs=1e-6)  # type: ignore[attr-defined]
             assert mean.sum(axis=1) == pytest.approx(np.ones(6), abs=1e-6)

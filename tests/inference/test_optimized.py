@@ -95,7 +95,7 @@ GATES = {
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("name", "options"), [(name, one) for name in GATES for one in GATES[name]])
+@pytest.mark.parametrize(("name", "options"), [(name, one) for name in GATES for one in GATES[name]])  # type: ignore[attr-defined]
 def test_a_gate_that_answers(name: str, options: dict[str, object], dtype: torch.dtype) -> None:
     attention = create_attention(name, 64, **options).requires_grad_(False).eval()
     for parameter in attention.parameters():

@@ -11,4 +11,4 @@ from matplotlib import font_manager
 @pytest.fixture(autouse=True)
 def _close_fonts() -> Iterator[None]:
     yield
-    font_manager._get_font.cache_clear()
+    font_manager._get_font.cache_clear()  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import excite
-from excite.audit.duplicates import looks
+from excite.audit.duplicates import fingerprints
 from excite.cli.app import run as excite_cli
 from excite.errors import ExciteError
 from excite.evaluation.evaluate import EvaluationSpec
@@ -168,13 +168,13 @@ def test_a_second_evaluation_looks_at_new_images_alone(
     evaluate_run(trained, str(foreign), options=DataOptions(mapping={"measles": "b"}))
     Image.fromarray(scene(500, 48)).save(foreign / "a" / "new.png")
     looked: list[str] = []
-    decode = looks.decode_and_hash
+    decode = fingerprints.decode_and_hash
 
     def watched(path: str, **options: object) -> object:
         looked.append(Path(path).name)
         return decode(path, **options)
 
-    monkeypatch.setattr(looks, "decode_and_hash", watched)
+    monkeypatch.setattr(fingerprints, "decode_and_hash", watched)
     figures = evaluate_run(trained, str(foreign), options=DataOptions(mapping={"measles": "b"})).metrics
     assert looked == ["new.png"]
     assert (figures["n"], figures["seen_in_training"]) == (14, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from excite.audit.duplicates.chance_similarity import MIN_IMAGES, SHARE, sample_background_pairs
+from excite.audit.duplicates.chance_similarity import MIN_IMAGES, QUANTILE, sample_background_pairs
 
 
 def with_copies(n: int, copies: int, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -23,7 +23,7 @@ def test_copies_are_not_taken_for_strangers(n: int, copies: int, share: float) -
     keys, group = with_copies(n, copies, share)
     some, background = sample_background_pairs(keys)
     assert len(some) == 300
-    assert (group[some] != group[background]).mean() > SHARE
+    assert (group[some] != group[background]).mean() > QUANTILE
 
 
 def test_of_a_small_set_nobody_can_say() -> None:

@@ -249,7 +249,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path: Path) -> None:
     assert isinstance(pages, int)
 
     @sa.event.listens_for(store.engine, "begin")
-    def little_room(connection: sa.Connection) -> None:
+    def little_room(connection: sa.Connection) -> None:  # type: ignore[name-defined]
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
 
     lease = store.take(STUDY, "t", "w")
