@@ -33,6 +33,10 @@ def train(data: str | Path, *, resume: bool = False, quiet: bool = False, **opti
 
     Raises:
         ExciteError: for unreadable data, and for unknown or invalid options.
+
+    >>> run = train(photos, model="cifar_resnet20", image_size=32, epochs=1, device="cpu", quiet=True)
+    >>> run.metrics["test"]["n"]
+    12
     """
     return train_as_configured(TrainConfig().replace(data=str(data), **options), resume=resume, quiet=quiet)
 
@@ -60,6 +64,10 @@ def audit_dataset(
 
     Raises:
         ExciteError: for data or decisions that cannot be read.
+
+    >>> result = audit_dataset(photos, near_duplicates=False)
+    >>> len(result), len(result.pairs)
+    (60, 0)
     """
     cache = cache_directory()
     images, unreadable = check_files(

@@ -25,6 +25,9 @@ class ExciteError(Exception):
         hint: what to do next.
         exit_code: exit code of the process: 1 failed, 2 bad usage, 130 interrupted,
             143 terminated.
+
+    >>> print(ExciteError("no such file", where="photos.csv", hint="check the path"))
+    photos.csv: no such file (check the path)
     """
 
     def __init__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ LASTING_THREADS = (
 )
 # Set by libraries when they are imported, and by pytest for each test.
 LIBRARY_VARIABLES = ("KMP_", "LD_LIBRARY_PATH", "PYTEST_", "QT_", "TORCHINDUCTOR_")
+LIBRARY_FILES = ("/dev/", "/proc/", "/sys/", "/memfd:", "/usr/share/", sys.prefix)  # such as fonts
 LASTING_PROCESSES = ("resource_tracker", "forkserver", "semaphore_tracker")
 SECONDS = 5.0  # until a thread or process that is ending must have ended
 
@@ -96,7 +98,7 @@ def _files() -> dict[int, str]:
             target = str(entry.readlink())
         except OSError:
             continue
-        if target.startswith("/") and not target.startswith(("/dev/", "/proc/", "/sys/", "/memfd:")):
+        if target.startswith("/") and not target.startswith(LIBRARY_FILES):
             found[int(entry.name)] = target
     return found
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import excite
+from tests.conftest import make_pictures
 
 PACKAGE = Path(excite.__file__).parent
 MODULES = [
@@ -25,7 +26,8 @@ def test_examples_print_what_they_say(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    names = {"photos": make_pictures(tmp_path / "photos")}  # a folder of class folders
+    result = doctest.testmod(importlib.import_module(name), extraglobs=names, optionflags=doctest.ELLIPSIS)
     assert result.attempted > 0
     assert result.failed == 0, capsys.readouterr().out
 

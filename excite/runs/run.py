@@ -33,6 +33,12 @@ class Run:
     """A run folder; docs/runs.md describes its files.
 
     Every property that reads a file raises ExciteError if the file is missing or damaged.
+
+    >>> run = Run("runs/photos")
+    >>> run.finished
+    False
+    >>> str(run.weights)
+    'runs/photos/model.safetensors'
     """
 
     def __init__(self, path: str | Path) -> None:
