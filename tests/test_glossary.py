@@ -82,6 +82,7 @@ def messages(path: Path) -> Iterator[tuple[int, str]]:
                     yield inner.lineno, inner.value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
 def test_error_messages_and_public_names(path: Path) -> None:
     found = [line for number, text in messages(path) for line in complaints(f"{path}:{number}", text)]

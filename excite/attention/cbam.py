@@ -94,7 +94,7 @@ class CBAM(nn.Module):
         sizes = {"reduction": reduction, "kernel_size": kernel_size, "divisor": divisor}
         require_positive("CBAM", channels=channels, **sizes)
         if kernel_size % 2 == 0:
-            what = f"kernel_size must be odd, not {kernel_size}"
+            what = f"kernel_size must be odd, got {kernel_size}"
             raise ExciteError(what, where="CBAM", exit_code=BAD_USAGE)
         hidden = hidden_width(channels, reduction, divisor)
         self.channels, self.identity = channels, identity

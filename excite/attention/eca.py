@@ -45,7 +45,7 @@ class ECA(GatedModule):
         super().__init__(channels, gamma=gamma, kernel_size=1 if kernel_size is None else kernel_size)
         k = eca_kernel_size(channels, gamma, b) if kernel_size is None else kernel_size
         if k % 2 == 0:
-            raise ExciteError(f"kernel_size must be odd, not {k}", where="ECA", exit_code=BAD_USAGE)
+            raise ExciteError(f"kernel_size must be odd, got {k}", where="ECA", exit_code=BAD_USAGE)
         self.identity = identity
         self.conv = nn.Conv1d(1, 1, k, padding=k // 2, bias=False)
         self.reset_parameters()

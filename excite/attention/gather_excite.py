@@ -120,7 +120,7 @@ def _check_extent(form: str, extent: int | None, size: tuple[int, int] | None) -
         return ExciteError(what, where="GatherExcite", hint=hint, exit_code=BAD_USAGE)
 
     if extent is not None and (extent < 2 or extent & (extent - 1)):
-        raise refuse(f"extent must be a power of two from 2 on, not {extent}", "None is the whole map")
+        raise refuse(f"extent must be a power of two from 2 on, got {extent}", "None is the whole map")
     needed = extent is None and form != "theta-"
     if needed and size is None:
         raise refuse(f"{form} with a global extent needs feature_size", "or give an extent such as 8")

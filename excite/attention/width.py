@@ -19,4 +19,4 @@ def require_positive(where: str, **values: int) -> None:
     """Raises: ExciteError: if one of the values is less than 1."""
     for name, value in values.items():
         if value < 1:
-            raise ExciteError(f"{name} must be at least 1, not {value}", where=where, exit_code=BAD_USAGE)
+            raise ExciteError(f"{name} must be at least 1, got {value}", where=where, exit_code=BAD_USAGE)

@@ -65,7 +65,7 @@ class Predictions:
             raise ExciteError("predictions need at least one image")
         if probabilities.shape != (len(targets), len(classes)):
             what = f"{len(targets)} targets and {len(classes)} classes need probabilities of shape"
-            raise _bad(f"{what} {(len(targets), len(classes))}, not {probabilities.shape}")
+            raise _bad(f"{what} {(len(targets), len(classes))}, got {probabilities.shape}")
         for name, values in (("group", groups), ("path", paths), ("photo", photos)):
             if values is not None and len(values) != len(targets):
                 raise _bad(f"{len(values)} {name}s for {len(targets)} images: one per image is needed")

@@ -135,7 +135,7 @@ def require_module(model: object) -> None:
         hint = "insert before exporting"
     elif isinstance(model, Mapping):
         hint = "load the weights into a network first"
-    what = f"the model must be a torch.nn.Module, not {type(model).__name__}"
+    what = f"the model must be a torch.nn.Module, got {type(model).__name__}"
     raise ExciteError(what, hint=hint, exit_code=BAD_USAGE)
 
 

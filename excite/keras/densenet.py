@@ -224,10 +224,10 @@ def check_attention(attention: str, options: Mapping[str, Any]) -> None:
 
 
 def _check_top(num_classes: int, include_top: bool, pooling: str | None, activation: str | None) -> None:
-    _require(num_classes >= 1, f"num_classes must be at least 1, not {num_classes}; or use include_top=False")
+    _require(num_classes >= 1, f"num_classes must be at least 1, got {num_classes}; or use include_top=False")
     _require(not (include_top and pooling), "pooling needs include_top=False")
     _require(include_top or not activation, "classifier_activation needs include_top=True")
-    _require(pooling in POOLINGS, f"pooling must be avg, max, or None, not {pooling!r}")
+    _require(pooling in POOLINGS, f"pooling must be avg, max, or None, got {pooling!r}")
 
 
 def _input(size: int | tuple[int, int] | None, channels: int, data_format: str) -> Any:

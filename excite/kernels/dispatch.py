@@ -42,7 +42,7 @@ def kernel_mode() -> str:
     mode = _mode.get() or os.environ.get("EXCITE_KERNELS", "auto")
     if mode not in MODES:
         raise ExciteError(
-            f"must be one of {', '.join(MODES)}, not {mode!r}", where="EXCITE_KERNELS", exit_code=BAD_USAGE
+            f"must be one of {', '.join(MODES)}, got {mode!r}", where="EXCITE_KERNELS", exit_code=BAD_USAGE
         )
     return mode
 

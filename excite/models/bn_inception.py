@@ -108,7 +108,7 @@ class BNInception(Network):
 
     def __init__(self, *, num_classes: int = 1000, in_chans: int = 3) -> None:
         super().__init__()
-        require(in_chans >= 1, f"in_chans must be at least 1, not {in_chans}", where="BNInception")
+        require(in_chans >= 1, f"in_chans must be at least 1, got {in_chans}", where="BNInception")
         self.stem = nn.Sequential(
             ConvNorm(in_chans, 64, 7, 2),
             nn.MaxPool2d(3, 2, padding=1),

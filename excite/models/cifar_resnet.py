@@ -112,9 +112,9 @@ class CifarResNet(Network):
         super().__init__()
         layers = 9 if preactivation else 6  # of one block in each stage
         blocks = (depth - 2) // layers
-        rule = f"depth must be {layers}n + 2, for example {layers + 2}, not {depth}"
+        rule = f"depth must be {layers}n + 2, for example {layers + 2}, got {depth}"
         require(blocks >= 1 and depth == layers * blocks + 2, rule, where="CifarResNet")
-        require(in_chans >= 1, f"in_chans must be at least 1, not {in_chans}", where="CifarResNet")
+        require(in_chans >= 1, f"in_chans must be at least 1, got {in_chans}", where="CifarResNet")
         block = PreactBottleneck if preactivation else BasicBlock
 
         self.preactivation = preactivation

@@ -27,7 +27,7 @@ class Network(nn.Module):
         self.add_module(self.head_name, self._head(num_classes))
 
     def _head(self, num_classes: int) -> nn.Module:
-        rule = f"num_classes must be at least 0, not {num_classes}"
+        rule = f"num_classes must be at least 0, got {num_classes}"
         require(num_classes >= 0, rule, where=type(self).__name__)
         if num_classes == 0:
             return nn.Identity()

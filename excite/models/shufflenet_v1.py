@@ -80,9 +80,9 @@ class ShuffleNetV1(Network):
 
     def __init__(self, *, groups: int = 3, num_classes: int = 1000, in_chans: int = 3) -> None:
         super().__init__()
-        rule = f"groups must be one of {', '.join(map(str, CHANNELS))}, not {groups}"
+        rule = f"groups must be one of {', '.join(map(str, CHANNELS))}, got {groups}"
         require(groups in CHANNELS, rule, where="ShuffleNetV1")
-        require(in_chans >= 1, f"in_chans must be at least 1, not {in_chans}", where="ShuffleNetV1")
+        require(in_chans >= 1, f"in_chans must be at least 1, got {in_chans}", where="ShuffleNetV1")
         channels = 24
         self.stem = nn.Sequential(
             nn.Conv2d(in_chans, channels, 3, 2, padding=1, bias=False),

@@ -51,7 +51,7 @@ def write_ensemble(
             abstain_below = choose_confidence(calibrated, spec.selective_accuracy)
         except ExciteError as error:  # the trained folds are still useful
             display.note(
-                "no threshold reaches the requested accuracy: the ensemble would abstain on every image "
+                "no threshold reaches the selective accuracy: the ensemble would abstain on every image "
                 f"({error})"
             )
             abstain_below = ALWAYS_ABSTAIN

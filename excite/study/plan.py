@@ -76,9 +76,9 @@ class Plan:
         if self.metric not in METRICS:
             raise unknown_name("metric", self.metric, METRICS, where="metric")
         if self.seeds < 1:
-            raise ExciteError(f"must be at least 1, not {self.seeds}", where="seeds", exit_code=BAD_USAGE)
+            raise ExciteError(f"must be at least 1, got {self.seeds}", where="seeds", exit_code=BAD_USAGE)
         if self.folds is not None and self.folds < 2:
-            raise ExciteError(f"must be at least 2, not {self.folds}", where="folds", exit_code=BAD_USAGE)
+            raise ExciteError(f"must be at least 2, got {self.folds}", where="folds", exit_code=BAD_USAGE)
         if not self.arms:
             raise ExciteError("a study needs at least one arm", where="--arm", hint=FORM, exit_code=BAD_USAGE)
         check_arms(self.arms)
@@ -181,7 +181,7 @@ def plan_from_yaml(path: Path) -> Plan:
     counts = {name: content.get(name) for name in ("seeds", "folds")}
     for name, value in counts.items():
         if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-            raise ExciteError(f"{name} must be a whole number", where=path, exit_code=BAD_USAGE)
+            raise ExciteError(f"{name} must be an integer", where=path, exit_code=BAD_USAGE)
     try:
         base = TrainConfig().replace(**{str(name): value for name, value in options.items()})
         return Plan(

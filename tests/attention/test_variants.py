@@ -487,6 +487,7 @@ def test_gradients_agree_with_finite_differences(name, options):
 # ---- copies, graphs ----
 
 
+@pytest.mark.slow
 @every
 def test_copies_and_exports_give_the_same_numbers(name, options):
     module, images = make(name, **options), torch.randn(3, 8, 5, 7)
@@ -499,6 +500,7 @@ def test_copies_and_exports_give_the_same_numbers(name, options):
     torch.testing.assert_close(exported(more), module(more))
 
 
+@pytest.mark.slow
 @every
 @pytest.mark.parametrize("training", [True, False])
 def test_it_compiles_to_one_graph(name, options, training):
@@ -559,10 +561,10 @@ def test_multiply_adds(name, options, passes, seen):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("ese", {"channels": 0}, "EffectiveSE: channels must be at least 1, not 0"),
+        ("ese", {"channels": 0}, "EffectiveSE: channels must be at least 1, got 0"),
         ("ese", {"gate": "hardsigmoid"}, "did you mean 'hard_sigmoid'"),
         ("ese", {"reduction": 16}, "attention 'ese': unknown option 'reduction'"),
-        ("eca", {"kernel_size": 4}, "kernel_size must be odd, not 4"),
+        ("eca", {"kernel_size": 4}, "kernel_size must be odd, got 4"),
         ("eca", {"gamma": 0}, "gamma must be at least 1"),
         ("cbam", {"reduction": 0}, "reduction must be at least 1"),
         ("cbam", {"kernel_size": 2}, "kernel_size must be odd"),
@@ -575,7 +577,7 @@ def test_multiply_adds(name, options, passes, seen):
         ("simam", {"identity": True}, "SimAM: there are no parameters to start as the identity"),
         ("ge", {"identity": True}, "GatherExcite: there are no parameters"),
         ("ge", {"form": "thetaplus"}, "did you mean 'theta"),
-        ("ge", {"extent": 3}, "extent must be a power of two from 2 on, not 3"),
+        ("ge", {"extent": 3}, "extent must be a power of two from 2 on, got 3"),
         ("ge", {"extent": 1}, "extent must be a power of two"),
         ("ge", {"form": "theta"}, "needs feature_size .or give an extent"),
         ("ge", {"feature_size": 7}, "feature_size has no use here"),

@@ -47,9 +47,10 @@ def test_a_class_of_larger_pictures_is_found() -> None:
     assert found[0].chance == pytest.approx(0.5, abs=0.05)
     assert found[0].highest < found[0].score
     assert (found[0].images, found[0].groups) == (240, 240)
-    assert "without looking at a picture" in str(found[0])
+    assert "from file metadata alone" in str(found[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "feature"),
     [
@@ -140,6 +141,7 @@ def test_large_sets_are_sampled_by_whole_groups() -> None:
     assert set(groups[rows]).isdisjoint(groups[np.setdiff1d(np.arange(30_000), rows)])
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_figures() -> None:
     shape = sides(240)
     shape[TARGETS == 1] += 60

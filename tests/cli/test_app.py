@@ -31,6 +31,7 @@ def test_neither_help_nor_import_loads_torch() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -74,6 +75,7 @@ def test_debug_shows_where(excite_command: Command) -> None:
     assert "Traceback" in excite_command("train", "nowhere", "--debug").stderr
 
 
+@pytest.mark.slow
 def test_json_is_one_document_and_nothing_else(trained: Path, excite_command: Command) -> None:
     for arguments in (
         ["evaluate", trained / "run", "--json"],

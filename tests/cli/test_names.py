@@ -126,6 +126,7 @@ def test_what_is_printed_is_visible_and_whole(
             assert shlex.split(line)[-1] == "my [table] $z.csv"
 
 
+@pytest.mark.slow
 def test_the_command_after_next_is_one_word_a_path(place: Path, excite_command: Command) -> None:
     source = place / "two $words"
     for number in range(12):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.conftest import Command
 
 
+@pytest.mark.slow
 def test_summary_of_all_networks_of_the_papers(excite_command: Command) -> None:
     lines = excite_command("summary", "--table").stdout.splitlines()
     row = next(line for line in lines if line.startswith("ResNet-50"))

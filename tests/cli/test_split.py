@@ -123,7 +123,7 @@ def test_too_many_bad_files_are_refused_and_few_left_out(place: Path) -> None:
             ("split", "photos", "--no-group-duplicates", "--near-duplicates"),
             "have no effect with --no-group-duplicates",
         ),
-        (("split", "photos", "--no-group-duplicates", "--split", "grouped"), "no groups to keep together"),
+        (("split", "photos", "--no-group-duplicates", "--split", "grouped"), "the images have no groups"),
     ],
 )
 def test_wrong_use_is_one_line(place: Path, arguments: tuple[str, ...], message: str) -> None:

@@ -51,6 +51,7 @@ def wrong_values() -> list[tuple[str, Any]]:
     return wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "value"), wrong_values())
 def test_a_wrong_value_is_refused_by_the_options_name(name: str, value: Any) -> None:
     with pytest.raises(ExciteError) as raised:

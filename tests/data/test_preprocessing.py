@@ -109,10 +109,10 @@ def test_the_geometry_names_what_the_pixels_depend_on() -> None:
     ("wrong", "message"),
     [
         ({"resize_mode": "crp"}, "did you mean 'crop'"),
-        ({"image_size": 0}, "at least 1, not 0"),
+        ({"image_size": 0}, "at least 1, got 0"),
         ({"mean": (0.5, 0.5)}, "three numbers"),
         ({"std": (0.5,) * 4}, "three numbers"),
-        ({"std": (0.5, 0, 0.5)}, "above 0"),
+        ({"std": (0.5, 0, 0.5)}, "must be positive"),
     ],
 )
 def test_wrong_values_are_refused(wrong: dict[str, object], message: str) -> None:

@@ -462,6 +462,7 @@ def test_a_full_disk_is_told_and_left_clean(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_two_processes_may_write_the_digits_at_once(tmp_path: Path) -> None:
     code = "import sys, pathlib; from excite.data.digits import digits_folder; "
     code += "print(len(list(digits_folder(pathlib.Path(sys.argv[1])).rglob('*.png'))))"

@@ -150,6 +150,7 @@ def test_the_temperature_is_where_the_slope_of_the_loss_is_0() -> None:
     assert fit_temperature(logits, predictions.targets, smoothing=False) == pytest.approx(best, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("kept_environment")
 def test_the_temperature_is_netcals() -> None:
     scaling = pytest.importorskip("netcal.scaling", reason="netcal is not installed")

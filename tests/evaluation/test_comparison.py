@@ -197,6 +197,7 @@ IMAGES: dict[str, Any] = {"groups": 200}
 GROUPS: dict[str, Any] = {"groups": 60, "size": 4, "alike": 0.8}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [IMAGES, GROUPS], ids=["200 images", "60 groups"])
 def test_equal_classifiers_are_called_different_5_times_of_100(settings: dict[str, Any]) -> None:
     random = np.random.default_rng(2)
@@ -210,6 +211,7 @@ def test_equal_classifiers_are_called_different_5_times_of_100(settings: dict[st
         assert count / runs == pytest.approx(0.05, abs=0.01), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [IMAGES, GROUPS], ids=["200 images", "60 groups"])
 def test_delong_calls_equal_classifiers_different_5_times_of_100(settings: dict[str, Any]) -> None:
     random = np.random.default_rng(5)

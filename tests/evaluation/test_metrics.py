@@ -48,6 +48,7 @@ def counted(probabilities: np.ndarray, targets: np.ndarray, c: int) -> dict[str,
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(**TABLES)
 def test_every_figure_is_scikit_learns(

@@ -110,7 +110,7 @@ def test_rounded_rows_are_divided_by_their_sum_and_float32_rows_left_alone() -> 
         ([0, 2], ("a", "b"), {}, "row 2: target 2 is not one of the 2 classes"),
         ([0, -1], ("a", "b"), {}, "row 2: target -1"),
         ([0.0, 1.0], ("a", "b"), {}, "whole numbers"),
-        ([0, 1], ("a", "b", "c"), {}, r"shape \(2, 3\), not \(2, 2\)"),
+        ([0, 1], ("a", "b", "c"), {}, r"shape \(2, 3\), got \(2, 2\)"),
         ([0, 1], ("a", "a"), {}, "class 'a' occurs twice"),
         ([0, 1], ("a", "b"), {"groups": np.array(["x"])}, "1 groups for 2 images: one per image"),
         ([0, 1], ("a", "b"), {"paths": ("x",)}, "1 paths for 2 images: one per image"),

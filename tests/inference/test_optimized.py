@@ -59,6 +59,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_copy_answers_alike(name: str) -> None:
     model = stirred(excite.create_model(name, num_classes=4, **NETWORKS[name]))
@@ -110,6 +111,7 @@ def test_a_gate_that_answers(name: str, options: dict[str, object], dtype: torch
     torch.testing.assert_close(gate(x), attention(x), rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention", [None, "se", "eca"])
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "torchvision:resnet50"])
 def test_residual_blocks_answer_in_one_go(name: str, attention: str | None) -> None:
@@ -205,7 +207,7 @@ def test_a_copy_that_trains_again_forgets_its_numbers() -> None:
     with torch.no_grad():
         made(x)
     assert block.prepared_layers
-    convolutions = [module.packed for module in made.modules() if isinstance(module, OptimizedConv)]
+    convolutions = [module.prepacked for module in made.modules() if isinstance(module, OptimizedConv)]
     made.eval()  # as often as one likes
     assert block.prepared_layers
     assert all(ready.packed for ready in convolutions)

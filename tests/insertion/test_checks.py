@@ -169,13 +169,13 @@ def test_finished_models(resnet, finish, message):
 )
 @pytest.mark.parametrize("ask", [sites, insert, remove])
 def test_what_is_no_network(ask, model, hint):
-    with pytest.raises(ExciteError, match=rf"the model must be a torch.nn.Module, not \w+ \(.*{hint}"):
+    with pytest.raises(ExciteError, match=rf"the model must be a torch.nn.Module, got \w+ \(.*{hint}"):
         ask(model)
 
 
 def test_an_exported_program(resnet):
     program = torch.export.export(resnet, (torch.randn(1, 3, 32, 32),))
-    with pytest.raises(ExciteError, match=r"not ExportedProgram \(insert before exporting"):
+    with pytest.raises(ExciteError, match=r"got ExportedProgram \(insert before exporting"):
         insert(program)
     with pytest.raises(ExciteError, match=r"was traced \(insert before tracing"):
         insert(program.module())

@@ -18,6 +18,7 @@ def kinds(model: nn.Module) -> list[tuple[str, type]]:
     return [(path, type(module)) for path, module in model.named_modules()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "placement"), PLACED)
 def test_a_network_keeps_what_it_had_and_gets_it_back(name, placement):
     model = build(name)
@@ -68,6 +69,7 @@ BOTH = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("in_timm", "in_torchvision", "strategies"), BOTH)
 def test_one_architecture_has_the_same_sites_in_both_libraries(in_timm, in_torchvision, strategies):
     with torch.device("meta"):
@@ -81,6 +83,7 @@ def test_one_architecture_has_the_same_sites_in_both_libraries(in_timm, in_torch
         assert one == other, placement
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

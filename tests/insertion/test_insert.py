@@ -51,6 +51,7 @@ def test_weights_load_into_a_model_that_was_attended_anew():
     assert torch.equal(logits(fresh, X), logits(model, X))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_fx_traces_it(placement, training):
@@ -61,6 +62,7 @@ def test_fx_traces_it(placement, training):
     assert set(graph.state_dict()) == set(model.state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_export_takes_it(placement):
     model = resnet(placement)
@@ -69,12 +71,14 @@ def test_export_takes_it(placement):
     assert set(program.state_dict) == set(model.state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["timm:convnext_atto", "timm:vgg11_bn"])
 def test_export_takes_other_families(name):
     model, x = insert(build(name), reduction=4), images(name)
     torch.testing.assert_close(torch.export.export(model, (x,)).module()(x), logits(model, x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placement", ["standard", "identity"])
 def test_compile_takes_it_in_one_graph(placement):
     torch._dynamo.reset()
@@ -83,6 +87,7 @@ def test_compile_takes_it_in_one_graph(placement):
     torch.testing.assert_close(logits(compiled, X), logits(model, X))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_every_new_parameter_learns_by_the_second_step(placement):
     model = resnet(placement, identity=True, reduction=4).train()
@@ -169,6 +174,7 @@ def test_the_fifty_sites_of_resnet152_share_the_values_of_the_original():
     assert not inserted_sites(model)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux's /proc"
 )

@@ -32,6 +32,7 @@ def by_hand(block: nn.Module, gates: nn.Module, placement: str, x: torch.Tensor)
 SITE = {"standard": "bn2", "pre": "conv1", "post": "", "inner": "bn1"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
 @pytest.mark.parametrize("block", ["layer1.0", "layer2.0"])
 @pytest.mark.parametrize("placement", ["standard", "pre", "post", "identity", "inner"])
@@ -54,6 +55,7 @@ def in_our_names(state: dict[str, torch.Tensor], theirs: str) -> dict[str, torch
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
 @pytest.mark.parametrize("name", ["seresnet50", "seresnext50_32x4d", "legacy_seresnet50"])
 def test_timms_se_network_and_the_plain_one_with_its_weights_agree(name, library):
@@ -68,6 +70,7 @@ def test_timms_se_network_and_the_plain_one_with_its_weights_agree(name, library
     assert_same_logits(ours, theirs)
 
 
+@pytest.mark.slow
 def test_monais_se_network_and_the_plain_one_with_its_weights_agree():
     nets = pytest.importorskip("monai.networks.nets", reason="MONAI is not installed")
     torch.manual_seed(0)

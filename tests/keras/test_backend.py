@@ -53,6 +53,7 @@ def test_importing_excite_imports_no_keras() -> None:
     assert done.stdout.strip() == "False"
 
 
+@pytest.mark.slow
 def test_with_another_backend_importing_excite_keras_imports_no_torch() -> None:
     require_installed("jax", "keras")
     code = "import sys, excite.keras; print('torch' in sys.modules, excite.keras.backend())"

@@ -146,6 +146,7 @@ def test_the_key_names_all_that_code_depends_on(tmp_path: Path, monkeypatch: pyt
     assert build_key(PROCESSOR) == keys[0]
 
 
+@pytest.mark.slow
 def test_processes_compile_at_the_same_time(folder: Path) -> None:
     code = "from tests.kernels.test_kernel_cache import compile_and_run as run; run(); print(run())"
     commands = [[sys.executable, "-c", code]] * 2

@@ -154,6 +154,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention", [None, "se"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_fused_network_is_the_plain_one(name: str, attention: str | None) -> None:

@@ -63,8 +63,8 @@ def test_any_image_size_fits(size):
     ("options", "match"),
     [
         ({"num_class": 3}, "bn_inception: unknown option 'num_class' .did you mean 'num_classes'"),
-        ({"num_classes": -1}, "BNInception: num_classes must be at least 0, not -1"),
-        ({"in_chans": 0}, "BNInception: in_chans must be at least 1, not 0"),
+        ({"num_classes": -1}, "BNInception: num_classes must be at least 0, got -1"),
+        ({"in_chans": 0}, "BNInception: in_chans must be at least 1, got 0"),
     ],
 )
 def test_wrong_options_are_one_line(options, match):

@@ -62,13 +62,13 @@ def test_the_same_seed_gives_the_same_network_with_attention_and_without():
 
 
 def test_places_of_one_kind_of_network_are_refused_for_the_other():
-    with pytest.raises(ExciteError, match="unknown strategy 'final'"):
+    with pytest.raises(ExciteError, match="unknown placement 'final'"):
         create_model("resnet18", attention="se", placement="final")
     with pytest.raises(ExciteError, match="unknown placement 'standard'"):
         create_model("densenet121", attention="se", placement="standard")
     with pytest.raises(ExciteError, match="densenet121: where and stages do not apply"):
         create_model("densenet121", attention="se", stages=[5])
-    with pytest.raises(ExciteError, match="no block of VisionTransformer is known"):
+    with pytest.raises(ExciteError, match="VisionTransformer contains no known block"):
         create_model("vit_tiny_patch16_224", attention="se")
 
 
@@ -166,6 +166,7 @@ def trained_elsewhere(name: str, *, pretrained: bool = False, **options) -> nn.M
     return REAL_TIMM(name, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_classes", "in_chans"), [(1000, 3), (7, 3), (7, 1), (0, 3)])
 def test_pretrained_takes_the_hubs_trunk_and_the_classifier_if_it_fits(monkeypatch, num_classes, in_chans):
     monkeypatch.setattr(timm, "create_model", trained_elsewhere)
@@ -272,6 +273,7 @@ def test_replace_head_keeps_a_head_that_fits():
     assert model.fc is head
 
 
+@pytest.mark.slow
 def test_own_models_have_timms_surface():
     image = torch.empty(2, 3, 64, 64, device="meta")
     for name in ["densenet_bc_40_12", *OTHER_OWN]:
@@ -287,6 +289,7 @@ def test_own_models_have_timms_surface():
         assert model(image).shape == (2, model.num_features), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REGISTRY)
 def test_own_feature_info_tells_where_the_feature_maps_are(name):
     with torch.device("meta"):
@@ -302,6 +305,7 @@ def test_own_feature_info_tells_where_the_feature_maps_are(name):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REGISTRY)
 def test_own_models_cost_what_is_declared(name):
     declared = REGISTRY[name]
@@ -311,6 +315,7 @@ def test_own_models_cost_what_is_declared(name):
     assert (cost.parameters, cost.multiply_adds) == (declared.parameters, declared.multiply_adds)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHER_OWN)
 def test_own_models_refuse_what_they_do_not_take(name):
     with pytest.raises(ExciteError, match=rf"{name}: unknown option 'in_chan' .did you mean 'in_chans'"):

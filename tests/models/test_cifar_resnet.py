@@ -42,6 +42,7 @@ def test_images(real_data):
     return torch.from_numpy(images).permute(0, 3, 1, 2).float(), targets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "accuracy"), [(20, 0.810), (56, 0.832)])
 def test_trained_weights_load_completely_and_classify(real_data, test_images, depth, accuracy):
     """On all 10,000 test images they reach 81.03 and 83.20 %; on 500, within two standard errors."""
@@ -130,12 +131,12 @@ def test_every_parameter_learns_and_a_copy_answers_alike(depth):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"depth": 21}, "CifarResNet: depth must be 6n . 2, for example 8, not 21"),
-        ({"depth": 2}, "depth must be 6n . 2, for example 8, not 2"),
+        ({"depth": 21}, "CifarResNet: depth must be 6n . 2, for example 8, got 21"),
+        ({"depth": 2}, "depth must be 6n . 2, for example 8, got 2"),
         ({"depth": -4}, "depth must be 6n . 2"),
-        ({"depth": 32, "preactivation": True}, "depth must be 9n . 2, for example 11, not 32"),
-        ({"num_classes": -1}, "num_classes must be at least 0, not -1"),
-        ({"in_chans": 0}, "in_chans must be at least 1, not 0"),
+        ({"depth": 32, "preactivation": True}, "depth must be 9n . 2, for example 11, got 32"),
+        ({"num_classes": -1}, "num_classes must be at least 0, got -1"),
+        ({"in_chans": 0}, "in_chans must be at least 1, got 0"),
     ],
 )
 def test_values_out_of_range_are_refused(options, match):

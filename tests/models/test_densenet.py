@@ -30,6 +30,7 @@ def parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["densenet121", "densenet161", "densenet169", "densenet201"])
 @pytest.mark.parametrize("library", ["torchvision", "timm"])
 def test_logits_equal_torchvisions_and_timms_with_their_weights(name, library):
@@ -255,6 +256,7 @@ def test_every_parameter_learns_in_channels_last():
     assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
 
 
+@pytest.mark.slow
 def test_compile_export_and_deepcopy_give_the_same_logits():
     model, images = small(attention="se", placement=PLACEMENTS), torch.randn(2, 3, 32, 32)
     expected = model(images)

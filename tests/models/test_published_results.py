@@ -47,6 +47,7 @@ def measured(title: str) -> MeasuredCost:
     return measure(ROWS[title], insert)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", [row for row in THE_PAPERS if row.gmacs], ids=lambda row: row.title)
 def test_multiply_adds_are_the_published_ones(row):
     assert measured(row.title).multiply_adds / 1e9 == pytest.approx(row.gmacs, rel=0.01)
@@ -57,6 +58,7 @@ def test_multiply_adds_with_se_are_the_published_ones(row):
     assert measured(row.title).se_multiply_adds / 1e9 == pytest.approx(row.se_gmacs, rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("title", [row.title for row in PUBLISHED if not row.built_in])
 def test_se_adds_what_the_closed_formula_says(title):
     row = measured(title)

@@ -6,6 +6,7 @@ from excite.models.shufflenet_v1 import CHANNELS, ShuffleUnit, shuffle, shufflen
 from excite.models.summary import summarize
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("groups", "complexity", "parameters"),
     [
@@ -45,7 +46,7 @@ def test_a_unit_adds_its_input_and_a_strided_unit_appends_its_branch():
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"groups": 5}, "ShuffleNetV1: groups must be one of 1, 2, 3, 4, 8, not 5"),
+        ({"groups": 5}, "ShuffleNetV1: groups must be one of 1, 2, 3, 4, 8, got 5"),
         ({"group": 3}, "shufflenet_v1_x1_0: unknown option 'group' .did you mean 'groups'"),
         ({"in_chans": 0}, "ShuffleNetV1: in_chans must be at least 1"),
     ],

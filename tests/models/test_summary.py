@@ -13,6 +13,7 @@ from excite.models.densenet_config import VARIANTS
 from excite.models.summary import summarize
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "published"),
     [("densenet121", 2.83), ("densenet169", 3.36), ("densenet201", 4.29), ("densenet161", 7.73)],

@@ -72,6 +72,7 @@ def printed(code: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [["mobilenetv1_100", "torchvision:mobilenet_v3_small"], ["resnet50_v1"]])
 def test_networks_are_built_and_run_without_the_compiler(names: list[str]) -> None:
     code = f"""
@@ -85,6 +86,7 @@ print([name for name in ("torch._dynamo", "torch._dynamo.utils", "triton", "symp
     assert printed(code) == "[]"
 
 
+@pytest.mark.slow
 def test_deferred_functions_return_what_the_compiler_does_and_leave_it_complete() -> None:
     code = """
 import excite
@@ -103,6 +105,7 @@ print(torch.compile(lambda x: 2 * x, backend="eager")(torch.ones(1)).item())
     assert printed(code) == "2.0"
 
 
+@pytest.mark.slow
 def test_the_compiler_can_be_imported_meanwhile() -> None:
     code = """
 from excite.models.third_party import without_compiler

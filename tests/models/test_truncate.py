@@ -28,6 +28,7 @@ CUTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "after"), CUTS)
 def test_logits_are_the_heads_of_the_blocks_output(name: str, after: str) -> None:
     torch.manual_seed(0)

@@ -39,6 +39,7 @@ def crossed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return excite.train(data, out=str(out), folds=3, repeats=2, group_pattern=PATTERN, **QUICK)
 
 
+@pytest.mark.slow
 def test_every_image_is_tested_once_in_each_repeat_and_no_group_is_on_both_sides(crossed: Run) -> None:
     images = crossed.manifest.table
     for repeat in range(2):
@@ -81,6 +82,7 @@ def test_the_mean_over_folds_has_nadeau_and_bengios_variance(crossed: Run) -> No
     assert crossed.metrics["corrected"]["log_loss"]["standard_error"] == pytest.approx(error)
 
 
+@pytest.mark.slow
 def test_a_fold_can_be_trained_again_from_its_own_configuration(crossed: Run, tmp_path: Path) -> None:
     fold = crossed.fold(1, 2)
     options = fold.config.to_dict() | {"out": str(tmp_path / "again"), "quiet": True}
@@ -96,7 +98,7 @@ def test_a_fold_can_be_trained_again_from_its_own_configuration(crossed: Run, tm
         ({"jobs": 2}, "--jobs: has no effect without cross-validation"),
         ({"folds": 2, "split": "folder"}, "cross-validation draws its own folds"),
         ({"folds": 11, "group_pattern": PATTERN}, "class 'a' has 10 groups; 11 parts need at least 11"),
-        ({"folds": 2, "val_fraction": 0.5}, "leave nothing to train on"),
+        ({"folds": 2, "val_fraction": 0.5}, "leave no training images"),
     ],
 )
 def test_what_cannot_be_crossed_is_refused_before_anything_is_written(
@@ -107,6 +109,7 @@ def test_what_cannot_be_crossed_is_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_splits_of_the_data_are_left_aside(data: Path, tmp_path: Path) -> None:
     rows = [(str(path), path.parent.name, "test") for path in sorted(data.rglob("*.png"))]
     for number in range(0, len(rows), 2):
@@ -157,7 +160,7 @@ def test_two_jobs_torchrun_and_a_kill_all_end_in_the_same_figures(
 def test_a_person_reads_the_figures_of_repeats_too(crossed: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert excite_cli(["train", "--resume", "--out", str(crossed.path)]) == 0
     said = capsys.readouterr().out
-    assert "averaged over 2 repeats" in said
+    assert "mean over 2 repeats" in said
     assert "calibration error" in said
     mean = crossed.metrics["corrected"]["accuracy"]["mean"]
     assert f"one training's accuracy: mean {mean:.1%} of 6 folds" in said

@@ -32,6 +32,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return excite.train(make_pictures(place / "pictures"), out=str(place / "run"), **(QUICK | {"epochs": 4}))
 
 
+@pytest.mark.slow
 def test_the_run_folder_holds_what_is_promised(trained: Run) -> None:
     files = {str(path.relative_to(trained.path)) for path in trained.path.rglob("*") if path.is_file()}
     assert files == {
@@ -181,6 +182,7 @@ def test_changed_weights_are_refused(trained: Run, tmp_path: Path, harm: str) ->
         excite.Classifier.load(copy)
 
 
+@pytest.mark.slow
 def test_a_manifest_repeats_its_split(trained: Run, tmp_path: Path) -> None:
     again = excite.train(
         trained.path / "manifest.csv", out=str(tmp_path / "again"), **(QUICK | {"epochs": 4})
@@ -237,6 +239,7 @@ def test_sources_are_not_touched(pictures: Path, tmp_path: Path) -> None:
     assert state() == before
 
 
+@pytest.mark.slow
 def test_groups_of_the_file_name_stay_together_and_are_counted(pictures: Path, tmp_path: Path) -> None:
     run = excite.train(
         pictures, out=str(tmp_path / "run"), group_pattern=r"^(p\d)_", **(QUICK | {"epochs": 1})
@@ -259,6 +262,7 @@ def test_bad_files_are_left_out_up_to_max_bad(pictures: Path, tmp_path: Path) ->
     assert not any("broken" in path for path in paths)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("balance", ["weights", "sampling"])
 def test_unequal_classes_can_be_balanced(tmp_path: Path, balance: str) -> None:
     from tests.conftest import make_pictures
@@ -270,6 +274,7 @@ def test_unequal_classes_can_be_balanced(tmp_path: Path, balance: str) -> None:
     assert run.metrics["test"]["balanced_accuracy"]["value"] == 1
 
 
+@pytest.mark.slow
 def test_weights_from_a_file_are_loaded_and_reported(
     trained: Run, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -279,6 +284,7 @@ def test_weights_from_a_file_are_loaded_and_reported(
     assert run.metrics["test"]["accuracy"]["value"] > 0.6  # a learning rate of zero: it knew before
 
 
+@pytest.mark.slow
 def test_another_library_s_network_trains_as_it_is(pictures: Path, tmp_path: Path) -> None:
     run = excite.train(
         pictures, out=str(tmp_path / "run"), model="timm:resnet10t", image_size=32, **(QUICK | {"epochs": 1})

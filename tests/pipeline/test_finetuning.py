@@ -36,6 +36,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.slow
 def test_the_start_is_the_probe_and_the_end_lies_between_start_and_best(place: Path) -> None:
     run = excite.train(
         place / "pictures", weights=str(place / "w.safetensors"), out=str(place / "run"), **QUICK
@@ -69,6 +70,7 @@ def test_the_start_is_the_probe_and_the_end_lies_between_start_and_best(place: P
     assert ended[name].numpy() == pytest.approx((start[name] + share * moved).numpy(), abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("balance", ["none", "weights"])
 def test_with_a_rate_of_zero_the_probe_is_what_comes_out(place: Path, balance: str) -> None:
     common = {"weights": str(place / "w.safetensors"), "balance": balance}
@@ -92,6 +94,7 @@ def test_with_a_rate_of_zero_the_probe_is_what_comes_out(place: Path, balance: s
     assert kept["accuracy"] == pytest.approx(run.metrics["test"]["accuracy"]["value"], abs=0.1)
 
 
+@pytest.mark.slow
 def test_a_head_that_came_with_the_weights_stays(place: Path) -> None:
     torch.manual_seed(3)
     model = excite.create_model("cifar_resnet20", num_classes=3)

@@ -87,6 +87,7 @@ def test_a_run_is_refused_before_its_folder_is_made(pictures: Path, tmp_path: Pa
         assert not out.exists(), wrong
 
 
+@pytest.mark.slow
 def test_folds_do_not_check_the_input_again(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,6 +75,7 @@ def test_other_weights_have_other_features(place: Path, tmp_path: Path) -> None:
     assert again.predictions.probabilities == pytest.approx(run.predicted().probabilities, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_probe_is_cross_validated(place: Path, tmp_path: Path) -> None:
     options = {"recipe": "probe", "weights": str(place / "w.safetensors"), "out": str(tmp_path / "run")}
     run = excite.train(place / "pictures", folds=3, **QUICK, **options)

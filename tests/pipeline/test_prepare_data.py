@@ -60,6 +60,7 @@ def torn(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_copies_stay_together_by_default(photos: Path, tmp_path: Path) -> None:
     run = excite.train(photos, out=str(tmp_path / "run"), **QUICK)
     assert run.config.split == "grouped"

@@ -59,6 +59,7 @@ def test_names_are_drawn_literally(tmp_path: Path) -> None:
     assert not any(text.get_parse_math() for text in figure.findobj(Text))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("classes", "every"), [(2, 1), (60, 1), (61, 2), (250, 5)])
 def test_of_many_classes_one_in_so_many_is_named(tmp_path: Path, classes: int, every: int) -> None:
     names = [f"class {number}" for number in range(classes)]

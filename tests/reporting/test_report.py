@@ -267,6 +267,7 @@ def test_thumbnails_are_the_pictures_and_only_when_asked_for(tmp_path: Path) -> 
     assert SIDE < 900
 
 
+@pytest.mark.slow
 def test_a_large_test_set_has_a_page_that_a_phone_opens(tmp_path: Path) -> None:
     classes = [f"class {number}" for number in range(100)]
     run = write_run(tmp_path / "run", classes, groups=1000, size=10, resamples=20)

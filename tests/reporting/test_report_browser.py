@@ -65,6 +65,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: run.path / "report.html" for name, run in runs.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["two", "awkward", "folds"])
 def test_it_is_quiet_offline_and_fits_the_screen(browser: Any, reports: dict[str, Path], name: str) -> None:
     page = browser.new_page(viewport={"width": PHONE, "height": 740})
@@ -86,6 +87,7 @@ def test_it_is_quiet_offline_and_fits_the_screen(browser: Any, reports: dict[str
     page.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["two", "awkward", "folds"])
 def test_it_has_no_serious_accessibility_faults(browser: Any, reports: dict[str, Path], name: str) -> None:
     page = browser.new_page(viewport={"width": PHONE, "height": 740}, color_scheme="light")
@@ -108,6 +110,7 @@ def test_the_table_of_classes_is_not_cut_off_on_a_laptop(
     page.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [400, 800, 1100, 1600])
 def test_an_evaluation_is_quiet_offline_and_fits_the_screen(browser: Any, tmp_path: Path, width: int) -> None:
     write_evaluation(evaluation(tmp_path / "data"), tmp_path / "out")

@@ -81,10 +81,11 @@ def test_nothing_is_parsed_and_ignored(options: dict[str, object]) -> None:
 
 
 def test_stages_are_numbers(pictures: Path) -> None:
-    with pytest.raises(ExciteError, match="stages: not stages: 'last'"):
+    with pytest.raises(ExciteError, match="stages: must be numbers separated by commas, got 'last'"):
         excite.train(pictures, attention="se", stages="last", **OPTIONS)
 
 
+@pytest.mark.slow
 def test_trained_weights_score_the_same_before_the_first_step(pictures: Path, tmp_path: Path) -> None:
     torch.manual_seed(1)
     plain = excite.create_model("cifar_resnet20", num_classes=3).eval()

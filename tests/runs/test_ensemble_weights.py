@@ -73,6 +73,7 @@ def members_say(run: Run, files: list[str]) -> np.ndarray:
     return np.array([[list(one.probabilities.values()) for one in answers] for answers in said])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tuned", "probed"])
 def test_it_says_the_mean_of_its_members_and_how_far_they_go_apart(
     name: str, request: pytest.FixtureRequest
@@ -220,7 +221,10 @@ def test_a_wish_that_cannot_be_had_leaves_it_never_sure(tmp_path: Path) -> None:
     display.note = notes.append  # type: ignore[method-assign]
     found = write_ensemble(Run(tmp_path), [], wrong, display)
     assert found["abstain_below"] == ALWAYS_ABSTAIN > 1
-    assert "would abstain on every image (no confidence makes 100.0% of the validation" in notes[0]
+    assert (
+        "would abstain on every image (no threshold reaches a selective accuracy of 100.0% on the validation"
+        in notes[0]
+    )
 
 
 def test_a_picture_in_the_wrong_folder_is_the_first_candidate(
@@ -233,11 +237,11 @@ def test_a_picture_in_the_wrong_folder_is_the_first_candidate(
     assert (table["label"][0], table["suggested"][0]) == ("b", "a")
     said = probed.predictions.set_index("path").loc[table["path"][0]]
     assert (table["p_label"][0], table["p_suggested"][0]) == pytest.approx((said["p:b"], said["p:a"]))
-    assert "Labels to look at" in (probed.path / "report.html").read_text()
+    assert "Label candidates" in (probed.path / "report.html").read_text()
     assert excite_cli(["train", "--resume", "--out", str(probed.path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     said_of_labels = next(line for line in lines if line.startswith("labels "))
-    assert f"{len(table)} of 32 images to look at" in said_of_labels
+    assert f"{len(table)} of 32 images to review" in said_of_labels
     assert f"next      excite predict {probed.path} " in lines[-1]
 
 

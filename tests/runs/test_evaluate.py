@@ -195,7 +195,7 @@ def test_data_that_was_seen_altogether_has_no_figures_without_it(
     assert "no image is left" in capsys.readouterr().out
     figures = json.loads((tmp_path / "o" / "metrics.json").read_text())["all"]
     assert figures["without_seen"] == {"n": 0, "groups": 0}
-    assert "No other image is left to measure on" in (tmp_path / "o" / "evaluation.html").read_text()
+    assert "There are no other images to evaluate on" in (tmp_path / "o" / "evaluation.html").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -267,13 +267,13 @@ def test_a_runs_own_images_keep_the_groups_of_its_manifest(patterned: Run) -> No
 @pytest.mark.parametrize(
     ("data", "options", "says"),
     [
-        ([], ["--group-pattern", "(a)"], "--group-pattern: names the groups of DATA"),
-        ([], ["--group-column", "patient"], "--group-column: names the groups of DATA"),
+        ([], ["--group-pattern", "(a)"], "--group-pattern: has no effect without DATA"),
+        ([], ["--group-column", "patient"], "--group-column: has no effect without DATA"),
         (["patients.csv"], ["--group-pattern", "(a)", "--group-column", "patient"], "mutually exclusive"),
         (["images"], ["--group-pattern", "^(P)"], "does not match 12 of 12 file names"),
         (["images"], ["--group-pattern", "(("], "is not a regular expression"),
-        (["images"], ["--out", "images/a/judged"], "is inside the data, where nothing is written"),
-        (["plain.csv"], ["--out", "../patterned"], "is inside the data, where nothing is written"),
+        (["images"], ["--out", "images/a/judged"], "is inside the data, where nothing may be written"),
+        (["plain.csv"], ["--out", "../patterned"], "is inside the data, where nothing may be written"),
     ],
 )
 def test_groups_and_places_that_make_no_sense_get_one_line_before_anything_is_computed(
@@ -331,8 +331,11 @@ def test_copies_of_images_that_are_gone_are_known_by_content_or_from_memory(
         (["--map-class", "measles"], "is not of the form THEIRS=OURS"),
         (["--map-class", "measles=b", "--subgroups", "lens"], "--subgroups: unknown column 'lens'"),
         (["--map-class", "measles=b", "--positive", "c"], "unknown class 'c'"),
-        (["--sensitivity", "0.9", "--specificity", "0.9"], "sensitivity and specificity both say"),
-        (["--validation", "x.csv"], "is a run, of which --validation says nothing"),
+        (
+            ["--sensitivity", "0.9", "--specificity", "0.9"],
+            "sensitivity and specificity are mutually exclusive",
+        ),
+        (["--validation", "x.csv"], "--validation does not apply to a run"),
     ],
 )
 def test_what_cannot_be_evaluated_gets_one_line(

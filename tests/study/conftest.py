@@ -1,7 +1,8 @@
-"""Closes the databases that a test has opened."""
+"""Closes the database files that a test has opened."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -11,16 +12,23 @@ pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
 from excite.study.store.database import Database
 
 
-@pytest.fixture(autouse=True)
-def _close_databases(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    opened: list[Database] = []
+@pytest.fixture(scope="session", autouse=True)
+def _opened() -> Iterator[weakref.WeakSet[Database]]:
+    """Every database that is opened, also by fixtures that several tests share."""
+    opened: weakref.WeakSet[Database] = weakref.WeakSet()
     initialize = Database.__init__
 
     def recorded(self: Database, url: str, *, patience: float = 300.0) -> None:
         initialize(self, url, patience=patience)
-        opened.append(self)
+        opened.add(self)
 
-    monkeypatch.setattr(Database, "__init__", recorded)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Database, "__init__", recorded)
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def _close_databases(_opened: weakref.WeakSet[Database]) -> Iterator[None]:
     yield
-    for database in opened:
-        database.close()
+    for database in _opened:
+        database.close()  # it opens its file again when it is used

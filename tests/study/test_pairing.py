@@ -78,6 +78,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int, int],
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "fold"), CELLS)
 def test_all_arms_are_given_the_same_batches_with_the_same_augmentation(
     seen: dict[tuple[str, int, int], Seen], seed: int, fold: int

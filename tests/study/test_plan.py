@@ -31,7 +31,7 @@ def test_an_arm_is_a_name_a_network_and_options() -> None:
         ("densenet121", "must have the form NAME:MODEL"),
         ("a:b,reduction", "must have the form name=value"),
         ("a:b,lernrate=1", "unknown option 'lernrate'"),
-        ("a:b,epochs=ten", "must be a whole number"),
+        ("a:b,epochs=ten", "must be an integer"),
         ("a:b,flips=sideways", "unknown value 'sideways'"),
     ],
 )
@@ -98,7 +98,7 @@ def test_yaml_says_the_same_as_flags(tmp_path: Path) -> None:
     [
         ("arms: [a, b]", "arms must map names to options"),
         ("arm: {}", "unknown key 'arm'"),
-        ("arms: {a: {model: x}}\nseeds: five", "seeds must be a whole number"),
+        ("arms: {a: {model: x}}\nseeds: five", "seeds must be an integer"),
         ("arms: {a: {modle: x}}", "unknown option 'modle'"),
         ("- a", "is not a plan"),
         ("a: [", "invalid YAML"),

@@ -131,6 +131,6 @@ def test_the_store_is_the_same_as_in_a_file(cluster: Cluster) -> None:
     assert again is not None
     assert (lost.key, store.heartbeat(other, lost), store.release_all(other, "v")) == (again.key, False, 1)
     assert store.document(other) == {"folds": 2}
-    with pytest.raises(ExciteError, match="does not hold the study cccc"):
+    with pytest.raises(ExciteError, match="does not contain the study cccc"):
         store.document("c" * 64)
     store.close()

@@ -169,6 +169,7 @@ def test_a_full_disk_leaves_the_checkpoints_as_they_were(
     assert loaded[1] == {"epoch": 2}
 
 
+@pytest.mark.slow
 def test_kill_9_at_any_moment_leaves_a_sound_checkpoint(tmp_path: Path) -> None:
     """And what the killed process left behind goes with the next save."""
     code = (

@@ -33,6 +33,7 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_small_copy_out_of_place_finds_its_picture_and_no_other(change: str) -> None:
     scenes = [scene(seed, (200, 200)) for seed in range(COUNT)]

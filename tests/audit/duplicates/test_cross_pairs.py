@@ -90,6 +90,7 @@ def test_pairs_are_those_of_the_search_among_all(known: Manifest, images: Manife
     assert len(rows) == len(known) + len(images)
 
 
+@pytest.mark.slow
 def test_no_known_file_is_read_twice(
     known: Manifest, images: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +107,7 @@ def test_no_known_file_is_read_twice(
     assert find_cross_pairs(known, images, cache=tmp_path / "cache") == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", ["gone", "changed"])
 def test_a_known_file_that_cannot_be_looked_at_is_compared_by_content(
     known: Manifest, images: Manifest, harm: str
@@ -132,6 +134,7 @@ def test_a_look_is_read_back_as_it_was(known: Manifest) -> None:
             np.testing.assert_array_equal(getattr(again.features, name), value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"x", None, "text"])
 def test_a_damaged_memory_costs_a_look(
     known: Manifest, tmp_path: Path, content: object, monkeypatch: pytest.MonkeyPatch
@@ -157,6 +160,7 @@ def test_a_damaged_memory_costs_a_look(
     assert len(looked) == 2 * len(known)
 
 
+@pytest.mark.slow
 def test_nothing_to_compare_is_no_trouble(known: Manifest, images: Manifest) -> None:
     nothing = Manifest(known.table[:0], known.classes)
     assert find_cross_pairs(nothing, images).pairs == ()

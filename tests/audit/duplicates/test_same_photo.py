@@ -95,6 +95,7 @@ def originals() -> list[Features]:
     return [extract(scene(seed)) for seed in range(COUNT)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_copy_finds_its_photo_and_no_other(change: str, originals: list[Features]) -> None:
     copies = [extract(CHANGES[change](scene(seed))) for seed in range(COUNT)]
@@ -234,6 +235,7 @@ def test_a_folder_is_searched_and_remembered(tmp_path: Path, monkeypatch: pytest
         find_pairs(manifest, cache=tmp_path / "cache")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", ["changed", "gone"])
 def test_a_file_that_changes_after_the_check_is_named(tmp_path: Path, harm: str) -> None:
     root = saved(tmp_path / "data")

@@ -39,6 +39,7 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(224, 200), (40, 36)])
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_copy_finds_its_picture_and_no_other(change: str, size: tuple[int, int]) -> None:

@@ -62,6 +62,7 @@ def ran(
     return found | dict(net.named_buffers())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", ["on", "plain"])
 @pytest.mark.parametrize("training", [True, False], ids=["training", "frozen"])
 @pytest.mark.parametrize("kind", KINDS)

@@ -26,6 +26,7 @@ NET = "densenet_bc_40_12"
 SMALL = {"block_config": [1, 1], "growth_rate": 4, "init_channels": 4}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["scratch", "finetune"])
 @pytest.mark.parametrize("copies", ["all", "one"])
 @pytest.mark.parametrize("folds", [None, 3])

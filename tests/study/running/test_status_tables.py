@@ -102,6 +102,7 @@ def test_a_terminal_shows_one_table_that_stays_in_place(study: Study) -> None:
     assert re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).rstrip().endswith("2 of 2 cells done, 0 running")
 
 
+@pytest.mark.slow
 def test_status_says_where_each_cell_was_trained(study: Study, excite_command: Command) -> None:
     told = excite_command("study", "status", study.folder, "--cells").stdout
     assert len(re.findall(rf"done +0:\d\d +{re.escape(HERE)}", told)) == 2

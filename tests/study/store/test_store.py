@@ -200,6 +200,7 @@ for pid in alive:
 """
 
 
+@pytest.mark.slow
 def test_fifteen_kills_at_random_lose_no_cell_and_count_none_twice(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     cells = 300  # they last longer than the kills, on a quick machine, too
