@@ -18,8 +18,6 @@ from excite.data.digits import digits_folder
 from excite.data.reading import read_manifest
 from excite.errors import ExciteError
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
-
 
 def touch(root: Path, *names: str) -> Path:
     """Empty files; reading looks at names alone."""
@@ -472,9 +470,8 @@ def test_two_processes_may_write_the_digits_at_once(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["digits"]
 
 
-@pytest.mark.skipif(not (DATA / "hymenoptera").is_dir(), reason="shared data is not here")
-def test_a_real_folder_with_train_and_val() -> None:
-    made = read_manifest(DATA / "hymenoptera")
+def test_a_real_folder_with_train_and_val(real_data: Path) -> None:
+    made = read_manifest(real_data / "hymenoptera")
     assert (len(made.part("train")), len(made.part("val"))) == (245, 153)
     assert made.classes == ("ants", "bees")
 

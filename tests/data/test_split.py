@@ -17,7 +17,6 @@ from excite.data.reading import read_manifest
 from excite.data.split import apply_group_pattern, folds, repeated_folds, split_manifest
 from excite.errors import ExciteError
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
 PATIENT = r"^(N?M\d+)_"
 
 
@@ -297,9 +296,8 @@ def test_data_without_train_cannot_be_completed() -> None:
         split_manifest(partly, method="folder", seed=0)
 
 
-@pytest.mark.skipif(not (DATA / "mpox").is_dir(), reason="shared data is not here")
-def test_no_patient_of_the_mpox_photos_is_in_two_parts() -> None:
-    data = apply_group_pattern(read_manifest(DATA / "mpox"), PATIENT)
+def test_no_patient_of_the_mpox_photos_is_in_two_parts(real_data: Path) -> None:
+    data = apply_group_pattern(read_manifest(real_data / "mpox"), PATIENT)
     made = split_manifest(data, method="grouped", fractions=(0.7, 0.1, 0.2), seed=0)
     homes = defaultdict(set)
     for row in made.table.itertuples():

@@ -11,7 +11,6 @@ from excite.errors import ExciteError
 from excite.models import densenet
 from excite.models.weights import load_weights
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data" / "weights"
 SMALL = {"growth_rate": 4, "block_config": (2, 2), "init_channels": 8, "num_classes": 5}
 
 
@@ -126,9 +125,8 @@ def test_a_file_of_another_architecture_is_refused(tmp_path):
         load_weights(small(), tmp_path / "other.safetensors")
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="needs shared/data/weights beside the repository")
-def test_a_published_trunk_loads_and_the_report_names_what_it_lacks():
-    path = DATA / "mobilenetv1_100_imagenet_trunk.safetensors"
+def test_a_published_trunk_loads_and_the_report_names_what_it_lacks(real_data: Path):
+    path = real_data / "weights" / "mobilenetv1_100_imagenet_trunk.safetensors"
     model = timm.create_model("mobilenetv1_100", pad_type="same")
     report = load_weights(model, path)
     assert set(report.loaded) == set(load_file(path)) & set(model.state_dict())

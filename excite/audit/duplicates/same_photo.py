@@ -103,7 +103,7 @@ def evidence(seen: Overlay) -> str:
 
 
 def _usual_correlation(features: Sequence[Features], straight: np.ndarray) -> float:
-    """What strangers reach: next to nothing among photos, much where pictures look alike, as scans do."""
+    """The agreement of unrelated images: near zero for photos, high for images of one kind, such as scans."""
     ends = list(zip(*sample_background_pairs(straight), strict=True))
     seen = in_threads(lambda pair: overlay(features[pair[0]], features[pair[1]], mirror=False), ends)
     correlations = [max(0.0, one.correlation) for one in seen]
