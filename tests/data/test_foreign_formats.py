@@ -31,7 +31,7 @@ def zip_file() -> bytes:
     [
         (numpy_file(), "is a NumPy array"),
         (zip_file(), "is a ZIP archive"),
-        (gzip.compress(b"x"), "is compressed with gzip"),
+        (gzip.compress(b"x", mtime=0), "is compressed with gzip"),
         (bytes(128) + b"DICM", "is DICOM"),
         (b"%PDF-1.7", "is a PDF document"),
         (b"<!DOCTYPE html><html>", "is a web page"),
