@@ -99,11 +99,8 @@ def test_error_messages_and_public_names(path: Path) -> None:
     assert not found
 
 
-DOCUMENTS = [
-    *ROOT.glob("*.md"),
-    *(ROOT / "docs").glob("*.md"),
-    *(PACKAGE / "reporting" / "templates").iterdir(),
-]
+TEMPLATES = PACKAGE / "reporting" / "templates"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *TEMPLATES.iterdir()])
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
