@@ -33,14 +33,14 @@ Calls = dict[nn.Module, list[nn.Module | None]]
 
 @torch.inference_mode(False)
 @torch.no_grad()
-def optimize_for_inference(model: nn.Module, images: Tensor) -> nn.Module:
+def optimize_for_inference(model: nn.Module, example_images: Tensor) -> nn.Module:
     """A copy in evaluation mode with the same outputs, faster: up to rounding, 1e-4 of the largest output.
 
     The copy does not follow later changes of the network's weights, computes no gradients, holds its weights
     a second time in the layout of the processor's library, and ignores hooks added to its blocks.
 
     Args:
-        images: (N, C, H, W); one example is enough. They are used to build the copy and to verify it. The
+        example_images: (N, C, H, W); one is enough. They are used to build the copy and to verify it. The
             copy is fastest for batches of the size that it is called with first.
 
     Returns:
@@ -59,9 +59,8 @@ def optimize_for_inference(model: nn.Module, images: Tensor) -> nn.Module:
     """
     if kernel_mode() == "off" or not has_no_hooks(*model.modules()):
         return model
-    images = images.clone(
-        memory_format=torch.channels_last
-    )  # tensors of inference mode have no version counter
+    # A clone, because tensors of inference mode have no version counter.
+    images = example_images.clone(memory_format=torch.channels_last)
     optimized = deep_copy(model).eval().requires_grad_(False)
     with evaluating(model):
         expected = _recorded_outputs(model, images)
