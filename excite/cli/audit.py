@@ -13,7 +13,7 @@ from excite.config.train_config import TrainConfig
 from excite.data.paths import data_name, refuse_inside_data
 from excite.errors import ExciteError
 
-# Fields of TrainConfig that auditing takes, too.
+# Fields of TrainConfig that are also options of this command.
 OPTIONS = (
     "near_duplicates",
     "decisions",

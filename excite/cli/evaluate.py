@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from excite.runs.run import Run
 
 
-# Fields of TrainConfig that evaluating takes, too.
+# Fields of TrainConfig that are also options of this command.
 OPTIONS = (
     "path_column",
     "label_column",
@@ -36,7 +36,14 @@ OPTIONS = (
     "subgroups",
     "device",
 )
-METRICS = ("positive", "sensitivity", "specificity", "abstain_below", "selective_accuracy", "subgroups")
+METRIC_OPTIONS = (
+    "positive",
+    "sensitivity",
+    "specificity",
+    "abstain_below",
+    "selective_accuracy",
+    "subgroups",
+)
 COLUMNS = ("path_column", "label_column", "group_column", "split_column")
 HELP = {
     "group_pattern": "Regular expression on the file names of DATA; its first capture group is the group. "
@@ -78,7 +85,7 @@ def evaluate(
         Path | None,
         typer.Option(
             "--validation",
-            help="For a table of predictions: the table of the validation images, which choose thresholds.",
+            help="For a table of predictions: the table of the validation images, to choose thresholds on.",
         ),
     ] = None,
     out: Annotated[
@@ -165,10 +172,10 @@ def _evaluate_run(
 
 
 def _spec(base: TrainConfig, given: Mapping[str, Any]) -> EvaluationSpec:
-    """The options of the training, changed by those given; a criterion replaces the other."""
+    """The options of the training, changed by those given; a criterion clears its alternative."""
     from excite.runs.derive import evaluation_spec_of
 
-    changes = {name: given[name] for name in METRICS if name in given}
+    changes = {name: given[name] for name in METRIC_OPTIONS if name in given}
     for one, other, _ in EITHER:
         if one in changes or other in changes:
             base = base.replace(**{one: None, other: None})
@@ -182,7 +189,7 @@ def _spec(base: TrainConfig, given: Mapping[str, Any]) -> EvaluationSpec:
 
 
 def _source(run: Path, data: str | None, split: str) -> str:
-    """Which images were evaluated, in a sentence."""
+    """Which images were evaluated, as a phrase for the report."""
     if run.suffix.lower() == ".csv":
         return "A table of predictions"
     images = "All images" if split == "all" else f"The {split} images"
@@ -190,7 +197,7 @@ def _source(run: Path, data: str | None, split: str) -> str:
 
 
 def _check_groups(data: str | None, given: Mapping[str, Any]) -> None:
-    """Raises: ExciteError for groups without DATA, and for two sources of groups."""
+    """Refuse options of groups without DATA, and two sources of groups at once."""
     flags = {"--group-pattern": "group_pattern", "--group-column": "group_column"}
     named = [flag for flag, name in flags.items() if name in given]
     if len(named) == 2:
@@ -202,7 +209,7 @@ def _check_groups(data: str | None, given: Mapping[str, Any]) -> None:
 
 
 def _refuse(run: Path, options: dict[str, Any]) -> None:
-    """Raises: ExciteError for options that do not apply to a run, or to a table of predictions."""
+    """Refuse options that do not apply to a run, or to a table of predictions."""
     for name, value in options.items():
         if value:
             what = "a table of predictions" if run.suffix.lower() == ".csv" else "a run"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 METHODS = ("auto", "random", "grouped")
 MOST_CLASSES = 30  # rows of a table of classes
-# Fields of TrainConfig that splitting takes, too.
+# Fields of TrainConfig that are also options of this command.
 OPTIONS = (
     "val_fraction",
     "test_fraction",

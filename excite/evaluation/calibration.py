@@ -16,7 +16,7 @@ from excite.evaluation.metrics import BINS, brier_terms, negative_log_likelihood
 from excite.evaluation.predictions import Predictions
 
 COLDEST, HOTTEST = 0.05, 20.0  # without errors in the validation set, the best temperature would be 0
-SMALLEST = 1e-38  # float32's smallest number replaces a probability of 0, whose logarithm does not exist
+SMALLEST = 1e-38  # replaces probabilities of 0, which have no logarithm; near float32's smallest normal
 DRAWS = 1000
 
 
@@ -28,7 +28,7 @@ class Bin:
         above, up_to: the edges of the bin.
         n, groups: number of images and groups.
         confidence: mean confidence.
-        accuracy, low, high: accuracy with its interval; None if there is none.
+        accuracy, low, high: accuracy and the bounds of its interval, None if it has none.
     """
 
     above: float
@@ -171,7 +171,8 @@ def before_and_after(test: Predictions, temperature: float) -> dict[str, Any]:
     """Calibration of a test set with T = 1 and with the temperature fitted on a validation set.
 
     Returns:
-        ``temperature``, and under ``before`` and ``after``: ``log_loss``, ``brier``, ``ece`` and
+        ``temperature``, ``n``, ``groups``, and under ``before`` and ``after``: ``log_loss``, ``brier``,
+        ``ece`` and
         ``ece_equal_mass`` as ``{"value": v}``, and ``reliability``, the bins as dictionaries.
     """
     result: dict[str, Any] = {"temperature": temperature, "n": len(test), "groups": test.group_count}

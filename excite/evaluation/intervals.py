@@ -39,7 +39,7 @@ def wilson(successes: float, n: float, *, level: float = LEVEL, quantile: float 
     Args:
         successes, n: the proportion is successes / n.
         level: level of the interval.
-        quantile: replaces the normal quantile, for example with Student's.
+        quantile: used instead of the normal quantile, for example Student's.
     """
     if n <= 0:
         return Interval(reason="there are no images")

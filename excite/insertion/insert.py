@@ -39,7 +39,7 @@ def insert(
     identity: bool = False,
     **options: Any,
 ) -> nn.Module:
-    """A copy of the model with attention; all parameters keep their names and values.
+    """A copy of the model with attention added; the model's own parameters keep their names and values.
 
     The new parameters are ``<site>.attention.*``, on the device and in the dtype of their neighbors. Their
     initialization leaves the caller's random numbers unchanged. A hook on a site's module receives the output
@@ -51,7 +51,7 @@ def insert(
         stages: levels of resolution, as in ``excite.sites``.
         placement: ``standard``, ``pre``, ``post``, ``identity`` (on the shortcut), or ``inner``; see table 14
             of Hu et al. 2018, https://arxiv.org/abs/1709.01507.
-        reduction: ratio r of channels to hidden units; by default that of the attention, 16 for SE.
+        reduction: ratio r of channels to hidden units; by default the attention's own, 16 for SE.
         identity: start with every gate at exactly one, so that the logits equal those of the model, bit for
             bit. The gates of the paper start near one half, which halves the channels of a trained network.
         options: further options of the attention.
@@ -122,7 +122,7 @@ def remove(model: nn.Module) -> nn.Module:
     if not table:
         hint = "to leave out attention that belongs to an architecture, build the model without it"
         raise ExciteError("this model has no inserted attention", hint=hint, exit_code=BAD_USAGE)
-    for site in table:  # before copying, which would restore the class
+    for site in table:  # before copying: a copy would have the class that insert gave it, hiding the change
         require_unchanged_class(model.get_submodule(site.path), site.path)
     copy = deep_copy(model)
     for site in table:

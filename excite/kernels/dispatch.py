@@ -1,4 +1,4 @@
-"""Which backend runs the fused operators: EXCITE_KERNELS in the environment, and a context for tests."""
+"""Choose the backend of the fused operators: by EXCITE_KERNELS, or in tests by a context manager."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _mode: ContextVar[str | None] = ContextVar("kernels", default=None)
 
 
 def kernel_mode() -> str:
-    """``auto``: fused where it is faster; ``on``: wherever possible; ``off``: plain modules; ``plain``: the
-    reference in PyTorch.
+    """``auto``: fused where it is faster; ``on``: wherever possible; ``off``: PyTorch's modules; ``plain``:
+    the fused operators' reference implementation in PyTorch.
 
     Raises:
         ExciteError: if EXCITE_KERNELS has another value.
@@ -58,14 +58,14 @@ def use_kernels(mode: str) -> Iterator[None]:
 
 
 def select_backend(x: Tensor, task: str = "always", numel: int | None = None) -> ModuleType | None:
-    """The module with the passes for feature maps like x, (N, C, H, W); None to use plain modules.
+    """The backend module for feature maps like x, (N, C, H, W); None: run PyTorch's own modules.
 
     None while PyTorch compiles, exports, or traces, since it fuses by itself or must see every operator; for
     memory that is not channels-last; and for float64, whose precision the kernels do not keep.
 
     Args:
         task: a key of ``MIN_SIZES``.
-        numel: the number of elements of all maps of the task, if not that of x.
+        numel: number of elements of all maps of the task; None: that of x.
     """
     mode = kernel_mode()
     if mode == "off" or not isinstance(x, Tensor) or type(x) not in (Tensor, torch.nn.Parameter):

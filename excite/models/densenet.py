@@ -92,7 +92,7 @@ class Transition(nn.Sequential):
         self.conv = nn.Conv2d(channels, out_channels, 1, bias=False)
         self.pool = nn.AvgPool2d(2)
         if make_attention:
-            # A gate for a whole channel commutes with average pooling, and costs a quarter after it.
+            # After the pooling: gates of whole channels commute with it, and here they cost a quarter.
             self.attention = make_attention(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ class DenseNet(Network):
         bottleneck_size: width of a layer's 1x1 convolution, in units of k.
         compression: fraction of the channels that a transition keeps (theta).
         drop_rate: dropout on each layer's new features.
-        num_classes: 0 leaves the classifier out: (N, num_features).
+        num_classes: number of logits; 0 leaves the classifier out and returns features (N, num_features).
         in_chans: channels of the images.
         stem: ``imagenet`` (7x7 stride 2, norm, ReLU, 3x3 stride 2 max pool) or ``cifar`` (3x3).
         attention: a name in ``excite.attention.registry``, or None.
@@ -189,7 +189,7 @@ class DenseNet(Network):
                 transition = Transition(channels, width, make_attention if "transition" in sites else None)
                 self.features.add_module(f"transition{number}", transition)
                 channels, stride = width, stride * 2
-        # norm5 however many blocks there are, as in torchvision's and timm's weights.
+        # Always norm5, however many blocks there are, as in torchvision's and timm's weights.
         self.features.add_module("norm5", nn.BatchNorm2d(channels))
         self.feature_info.append(feature("features.norm5", channels, stride))
 
@@ -204,7 +204,7 @@ class DenseNet(Network):
 
     @property
     def min_image_size(self) -> int:
-        """The smallest side, in pixels, that leaves every transition at least one pixel to pool."""
+        """The smallest side, in pixels, that leaves at least one pixel after every transition."""
         stem = "imagenet" if "pool0" in dict(self.features.named_children()) else "cifar"
         return smallest_image_size(stem, len(self.feature_info) - 1)
 

@@ -87,7 +87,7 @@ def compressed_channels(channels: int, compression: float) -> int:
 
 
 def smallest_image_size(stem: str, blocks: int) -> int:
-    """The smallest side, in pixels, that leaves every transition at least one pixel to pool."""
+    """The smallest side, in pixels, that leaves at least one pixel after every transition."""
     # Transitions halve and round down; the two strides of the ImageNet stem halve and round up.
     after_stem = 2 ** (blocks - 1)
     return after_stem if stem == "cifar" else 4 * (after_stem - 1) + 1

@@ -40,7 +40,7 @@ MIN_AVERAGED = 20  # steps in the moving average at least: epochs of a small tra
 
 
 class Trainer:
-    """One training, which can be stopped after any step and resumed exactly.
+    """Trains a network; can be stopped after any step and resumed exactly.
 
     Args:
         model: the network, on ``device``; it is trained in place.
@@ -51,7 +51,7 @@ class Trainer:
         device: where the network computes.
         world: the processes that train together.
         display: the progress display.
-        class_weights: (C,) weights of the loss, with mean 1 over the training set.
+        class_weights: (C,) weight of each class in the loss; their mean over the training images is 1.
         on_epoch: called by the first process after each epoch.
     """
 
@@ -92,7 +92,7 @@ class Trainer:
         self._finite = FiniteCheck(steps=batches.steps, device=device, world=world, folder=folder)
 
     def resume(self) -> bool:
-        """Load the newest checkpoint, if there is one; whether there was."""
+        """Load the newest checkpoint, if there is one; return whether there was."""
         checkpoint = load_checkpoint(self.folder)
         if checkpoint is not None:
             self.state.load(*checkpoint)
