@@ -172,8 +172,7 @@ def before_and_after(test: Predictions, temperature: float) -> dict[str, Any]:
 
     Returns:
         ``temperature``, ``n``, ``groups``, and under ``before`` and ``after``: ``log_loss``, ``brier``,
-        ``ece`` and
-        ``ece_equal_mass`` as ``{"value": v}``, and ``reliability``, the bins as dictionaries.
+        ``ece``, and ``ece_equal_mass`` as ``{"value": v}``, and ``reliability``, the bins as dictionaries.
     """
     result: dict[str, Any] = {"temperature": temperature, "n": len(test), "groups": test.group_count}
     for name, one in (("before", test), ("after", with_temperature(test, temperature))):
