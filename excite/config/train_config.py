@@ -102,7 +102,10 @@ class TrainConfig:
 
     model: str = option("auto", MODEL, "Name of a network of excite, timm, or torchvision.")
     attention: str = option(
-        "auto", MODEL, "Channel attention, or none. auto: se in excite's DenseNets, none in other networks."
+        "auto",
+        MODEL,
+        "Channel attention: none, or one of docs/attention.md, such as se, eca, cbam. auto: se in excite's "
+        "DenseNets, none in other networks.",
     )
     placement: str = option(
         "auto",
@@ -159,7 +162,7 @@ class TrainConfig:
         "auto",
         IMAGES,
         "Test-time augmentation: the prediction is the mean over the image and its mirror image (flip), or "
-        "also over five crops and theirs (crops, twelve times the cost). auto: flip with trained weights.",
+        "also over five crops and their mirror images (crops, twelve times the cost). auto: flip with trained weights.",
         choices=("auto", "none", "flip", "crops"),
     )
     flips: str = option(
@@ -173,9 +176,9 @@ class TrainConfig:
     recipe: str = option(
         "auto",
         LEARNING,
-        "scratch: train all weights from random ones; finetune: from pretrained ones; probe: a linear "
-        "classifier on pretrained features, in seconds. auto: with pretrained weights, probe on a CPU or for "
-        "few groups and finetune otherwise, or if an option of the training loop is given.",
+        "scratch: train all weights from random ones; finetune: from pretrained ones; probe: fit a linear "
+        "classifier on pretrained features, in seconds. auto: scratch without pretrained weights; with them, "
+        "probe on a CPU or for few groups, and finetune on a GPU or if an option of the training loop is set.",
         choices=("auto", "scratch", "finetune", "probe"),
     )
     balance: str = option(
@@ -221,16 +224,16 @@ class TrainConfig:
     layer_decay: float | None = option(
         None,
         LOOP,
-        "Factor of the learning rate from each twelfth of the network to the one before. Default: 0.65 for "
-        "finetune, 1 otherwise.",
+        "The network is divided into twelve parts by depth; each has this factor times the learning rate of "
+        "the next. Default: 0.65 for finetune, 1 otherwise.",
         low=0.01,
         high=1.0,
     )
     batch_norm: str = option(
         "auto",
         LOOP,
-        "Whether batch norms use statistics of the training images, or keep theirs. auto: frozen for "
-        "finetune, adapted otherwise.",
+        "Statistics of batch norms: updated on the training images (adapted), or those of the initial weights "
+        "(frozen). auto: frozen for finetune, adapted otherwise.",
         choices=("auto", "adapted", "frozen"),
     )
     momentum: float = option(0.9, LOOP, "Momentum of SGD.", low=0.0, high=0.999)
@@ -290,8 +293,8 @@ class TrainConfig:
     selective_accuracy: float | None = option(
         None,
         EVALUATION,
-        "Abstain below the confidence above which this fraction of the validation images is classified "
-        "correctly.",
+        "Abstain below a confidence that is chosen so that this fraction of the accepted validation images is "
+        "classified correctly.",
         low=0.01,
         high=1.0,
     )

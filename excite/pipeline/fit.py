@@ -1,4 +1,4 @@
-"""The training loop of a run: its batches, its start, and its end."""
+"""Sets up the Trainer of a run: its batches, its initial weights, and its checkpoints."""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ class Trainer:
             counters = self.state.counters
             resume = command_line("excite", "train", "--resume", "--out", self.folder.parent)
             raise ExciteError(
-                f"stopped after {counters.epoch} epochs and {counters.step} steps, with a checkpoint",
+                f"stopped in epoch {counters.epoch + 1} after {counters.step} steps, with a checkpoint",
                 hint=f"continue with: {resume}",
                 exit_code=exit_code,
             )
