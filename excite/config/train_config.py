@@ -162,7 +162,8 @@ class TrainConfig:
         "auto",
         IMAGES,
         "Test-time augmentation: the prediction is the mean over the image and its mirror image (flip), or "
-        "also over five crops and their mirror images (crops, twelve times the cost). auto: flip with trained weights.",
+        "also over five crops and their mirror images (crops, twelve times the cost). auto: flip "
+        "with trained weights.",
         choices=("auto", "none", "flip", "crops"),
     )
     flips: str = option(
@@ -178,7 +179,7 @@ class TrainConfig:
         LEARNING,
         "scratch: train all weights from random ones; finetune: from pretrained ones; probe: fit a linear "
         "classifier on pretrained features, in seconds. auto: scratch without pretrained weights; with them, "
-        "probe on a CPU or for few groups, and finetune on a GPU or if an option of the training loop is set.",
+        "probe on a CPU or for few groups, and finetune on a GPU or if a training loop option is set.",
         choices=("auto", "scratch", "finetune", "probe"),
     )
     balance: str = option(
@@ -232,7 +233,7 @@ class TrainConfig:
     batch_norm: str = option(
         "auto",
         LOOP,
-        "Statistics of batch norms: updated on the training images (adapted), or those of the initial weights "
+        "Statistics of batch norms: of the training images (adapted), or those of the initial weights "
         "(frozen). auto: frozen for finetune, adapted otherwise.",
         choices=("auto", "adapted", "frozen"),
     )
@@ -293,8 +294,8 @@ class TrainConfig:
     selective_accuracy: float | None = option(
         None,
         EVALUATION,
-        "Abstain below a confidence that is chosen so that this fraction of the accepted validation images is "
-        "classified correctly.",
+        "Abstain below a confidence that is chosen so that this fraction of the accepted validation images "
+        "is classified correctly.",
         low=0.01,
         high=1.0,
     )
