@@ -26,7 +26,7 @@ LASTING_THREADS = (
     "execnet",
 )
 # Set by libraries when they are imported, and by pytest for each test.
-LIBRARY_VARIABLES = ("KMP_", "LD_LIBRARY_PATH", "PYTEST_", "QT_", "TORCHINDUCTOR_")
+LIBRARY_VARIABLES = ("CUBLAS_", "KMP_", "LD_LIBRARY_PATH", "PYTEST_", "QT_", "TORCHINDUCTOR_")
 LIBRARY_FILES = ("/dev/", "/proc/", "/sys/", "/memfd:", "/usr/share/", sys.prefix)  # such as fonts
 LASTING_PROCESSES = ("resource_tracker", "forkserver", "semaphore_tracker")
 SECONDS = 5.0  # until a thread or process that is ending must have ended
