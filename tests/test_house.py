@@ -80,6 +80,7 @@ def imports() -> list[tuple[str, str, str]]:
     return found
 
 
+@pytest.mark.slow
 def test_no_layer_imports_a_higher_one() -> None:
     packages = {package for _, package, _ in imports()}
     assert packages <= set(LAYERS)
@@ -103,6 +104,7 @@ def test_no_files_import_each_other_in_a_circle() -> None:
     assert not graph, f"in or behind a circle: {sorted(graph)}"
 
 
+@pytest.mark.slow
 def test_no_package_imports_what_it_never_may() -> None:
     assert NEVER["training"] <= set(LAYERS)
     for file, package, other in imports():

@@ -216,6 +216,7 @@ def test_every_registered_variant_is_tested_here():
     assert {name for name, _ in EVERY} == set(EQUATIONS) == set(attention_names()) - {"se"}
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     case=st.sampled_from(EVERY),
@@ -255,6 +256,7 @@ def test_without_a_squeeze_each_position_is_an_image_of_its_own_to_se():
             torch.testing.assert_close(output[:, :, row : row + 1, column : column + 1], se(one))
 
 
+@pytest.mark.slow
 def test_without_a_squeeze_resnet_50_is_as_large_as_with_se_and_costs_a_tenth_more():
     """28.1 million parameters as SE-ResNet-50; 3.86 + sum of 2 C^2 / r a position = 4.27 billion."""
     with torch.device("meta"):
@@ -380,6 +382,7 @@ def test_a_hidden_width_is_rounded_only_with_a_divisor(name):
 # ---- dtypes, formats, small maps ----
 
 
+@pytest.mark.slow
 @every
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_dtype_and_memory_format_are_kept(name, options, dtype):
@@ -475,6 +478,7 @@ def test_every_parameter_has_a_gradient_by_the_second_step(name, options, identi
     assert without == []
 
 
+@pytest.mark.slow
 @every
 def test_gradients_agree_with_finite_differences(name, options):
     if name == "ge" and "feature_size" in options:

@@ -219,6 +219,7 @@ def test_the_pairs_found_bear_out_a_name_pattern_or_not(
     assert "75.0% of the 4 pairs are in the same group" in row
 
 
+@pytest.mark.slow
 def test_shortcuts_and_name_patterns_are_in_the_report(tmp_path: Path) -> None:
     root = tmp_path / "data"
     for index in range(24):

@@ -38,6 +38,7 @@ def features(found: list) -> set[str]:
     return {shortcut.feature for shortcut in found}
 
 
+@pytest.mark.slow
 def test_a_class_of_larger_pictures_is_found() -> None:
     shape = sides(240)
     shape[TARGETS == 1] += 150
@@ -85,6 +86,7 @@ def test_noise_is_no_shortcut() -> None:
     assert alarms <= 1
 
 
+@pytest.mark.slow
 def test_copies_of_a_few_photos_are_no_proof() -> None:
     """20 copies of a photo share a size, and so tell each other's class; other photos' sizes do not."""
     groups = np.repeat(np.arange(24), 20)

@@ -74,6 +74,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.slow
 def test_files_and_classes_come_back_in_json_and_csv(place: Path, excite_command: Command) -> None:
     done = excite_command("predict", place / "run $y", place / "inbox", "--json")
     assert done.returncode == 0, done.stderr
@@ -97,6 +98,7 @@ def test_a_run_keeps_the_names(place: Path) -> None:
     assert set(metrics["test"]["classes"]) == set(CLASSES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -6,12 +6,14 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.cli.conftest import SMALL
 from tests.conftest import Command
 
 
+@pytest.mark.slow
 def test_train_prints_metrics_with_their_n_and_the_next_command(
     trained: Path, excite_command: Command, tmp_path: Path
 ) -> None:

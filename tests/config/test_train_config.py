@@ -99,6 +99,7 @@ def values_of(name: str) -> st.SearchStrategy[Any]:
     return values | st.none() if type(None) in typing.get_args(HINTS[name]) else values
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(options=st.fixed_dictionaries({name: values_of(name) for name in FIELDS}))
 def test_every_configuration_survives_its_yaml_file(

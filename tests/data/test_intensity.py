@@ -322,6 +322,7 @@ def test_nearly_constant_images_are_reported_by_train(
     assert "--intensity-range" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_training_leaves_the_callers_random_numbers(tmp_path: Path, pictures: Path) -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()

@@ -93,6 +93,7 @@ def test_labels_that_look_like_numbers_or_nothing_come_back_as_they_were(tmp_pat
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(labels=st.lists(words, min_size=1, max_size=6), data=st.data())
 def test_any_text_survives_the_file(tmp_path: Path, labels: list[str], data: st.DataObject) -> None:

@@ -187,6 +187,7 @@ def go(process: subprocess.Popen[str]) -> None:
     process.stdin.flush()
 
 
+@pytest.mark.slow
 def test_two_processes_may_build_it_at_once(tmp_path: Path, manifest: Manifest) -> None:
     manifest.save(tmp_path / "manifest.csv")
     both = [start(tmp_path), start(tmp_path)]

@@ -95,6 +95,7 @@ def test_grouped_splits_keep_groups_whole_and_every_class_everywhere(
     pd.testing.assert_frame_equal(again.table, made.table)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     members=st.lists(st.tuples(st.integers(0, 14), st.sampled_from("ab")), min_size=30, max_size=120),
@@ -111,6 +112,7 @@ def test_groups_with_several_classes_stay_whole_or_are_refused(members: list, se
     assert_complete(made)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     sizes=group_sizes,

@@ -219,6 +219,7 @@ def test_delong_calls_equal_classifiers_different_5_times_of_100(settings: dict[
     assert np.mean(np.array(p_values) < 0.05) == pytest.approx(0.05, abs=0.01)
 
 
+@pytest.mark.slow
 def test_mcnemars_exact_p_never_alarms_too_often_and_mid_p_about_right() -> None:
     random = np.random.default_rng(0)
     either = random.binomial(200, 0.15, 3000)

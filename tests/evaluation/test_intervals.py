@@ -51,6 +51,7 @@ def test_images_of_a_group_that_are_all_alike_are_worth_one() -> None:
     assert perfect.high == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["percentile", "BCa"])
 @pytest.mark.parametrize("metric", ["log_loss", "auroc"])
 def test_bootstrap_is_scipys_on_the_same_resamples(method: str, metric: str) -> None:
@@ -196,6 +197,7 @@ def truth(settings: dict[str, Any], names: tuple[str, ...]) -> dict[str, float]:
     return {name: float(table.point().overall[name][0]) for name in names}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [OF_IMAGES, OF_GROUPS], ids=["200 images", "60 groups"])
 def test_wilsons_intervals_of_accuracy_hold_the_truth_95_times_of_100(settings: dict[str, Any]) -> None:
     known = truth(settings, ("accuracy",))["accuracy"]
@@ -233,6 +235,7 @@ def test_intervals_hold_the_truth_95_times_of_100(settings: dict[str, Any]) -> N
         assert inside[name] / RUNS == pytest.approx(0.95, abs=0.015), name
 
 
+@pytest.mark.slow
 def test_intervals_that_take_images_of_a_group_for_independent_hold_it_far_less_often() -> None:
     known = truth(OF_GROUPS, ("accuracy", "brier"))
     random = np.random.default_rng(1)

@@ -120,6 +120,7 @@ def test_macro_auroc_is_scikit_learns_one_against_rest() -> None:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(**TABLES)
 def test_no_table_crashes_the_intervals_and_none_has_a_bound_without_sense(

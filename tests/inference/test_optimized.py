@@ -79,6 +79,7 @@ def test_the_copy_answers_alike(name: str) -> None:
         assert torch.equal(value, before[key]), key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["timm:mobilenetv1_100", "torchvision:mobilenet_v2", "torchvision:vgg11_bn"])
 def test_no_norm_is_left_in_plain_sequences(name: str) -> None:
     model = stirred(excite.create_model(name, num_classes=4))

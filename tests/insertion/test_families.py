@@ -124,6 +124,7 @@ def test_the_table_reads_as_one():
     assert len(lines) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "found"),
     [

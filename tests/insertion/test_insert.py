@@ -31,6 +31,7 @@ def resnet(placement: str = "standard", **options: object) -> nn.Module:
 X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placement", PLACEMENTS)
 def test_copies_and_pickles_compute_the_same(placement):
     model = resnet(placement)
@@ -165,6 +166,7 @@ def test_the_callers_random_numbers_stay_and_decide():
     assert not torch.equal(first.layer1[0].bn2.attention.fc1.weight, first.layer1[1].bn2.attention.fc1.weight)
 
 
+@pytest.mark.slow
 def test_the_fifty_sites_of_resnet152_share_the_values_of_the_original():
     model = torchvision.models.resnet152()
     values = [parameter.data_ptr() for parameter in model.parameters()]

@@ -48,6 +48,7 @@ WHERE = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(UNITS, WHERE, st.sampled_from(["standard", "pre"]), st.booleans(), st.integers(0, 10))
 def test_in_and_out_again(units, where, placement, training, seed):
@@ -127,6 +128,7 @@ def test_looking_leaves_no_trace():
     assert all(torch.equal(value, had[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ese", "eca", "scse", "cbam", "gct", "simam", "coordatt"])
 def test_every_kind_of_attention_goes_in(name):
     model = torchvision.models.resnet18(num_classes=3).eval()

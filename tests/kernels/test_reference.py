@@ -153,6 +153,7 @@ def test_who_is_served() -> None:
     assert select_backend(x) is cpu
 
 
+@pytest.mark.slow
 def test_the_environment_decides() -> None:
     code = (
         "import torch; from excite.kernels.dispatch import select_backend;"

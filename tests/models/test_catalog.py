@@ -19,6 +19,7 @@ OTHER_OWN = [name for name, row in REGISTRY.items() if not row.dense]
 REAL_TIMM = timm.create_model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "module"),
     [
@@ -190,6 +191,7 @@ def test_pretrained_takes_the_hubs_trunk_and_the_classifier_if_it_fits(monkeypat
             assert ours(images).shape == (1, num_classes or 1024)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["densenet264", "densenet_bc_40_12"])
 def test_where_there_are_no_pretrained_weights_it_says_so(name):
     with pytest.raises(ExciteError, match=r"no pretrained weights for it .choose from densenet121, "):

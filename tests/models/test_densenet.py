@@ -45,6 +45,7 @@ def test_logits_equal_torchvisions_and_timms_with_their_weights(name, library):
         torch.testing.assert_close(ours(images), other(images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VARIANTS)
 def test_parameters_are_as_declared(name):
     with torch.device("meta"):

@@ -62,6 +62,7 @@ def test_only_a_stages_first_1x1_strides(build, units):
     assert [name for name, stride in strides.items() if stride == 2] == strided
 
 
+@pytest.mark.slow
 def test_timms_own_network_keeps_its_stride():
     resnet50_v1()
     assert timm.create_model("resnet50").layer2[0].conv2.stride == (2, 2)

@@ -41,6 +41,7 @@ def test_final_attention_adds_one_row_with_its_own_cost():
 
 
 # Published on torchvision's model pages, at 224 px.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "parameters", "billions"),
     [

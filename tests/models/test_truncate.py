@@ -76,6 +76,7 @@ def test_a_missing_head_alone_is_no_reason_to_cut() -> None:
         last_complete_block(model, ["layer1.0.conv1.weight"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "after", "message"),
     [

@@ -226,6 +226,7 @@ def test_wrong_options_leave_nothing_behind(pictures: Path, tmp_path: Path) -> N
         assert not (tmp_path / "run").exists(), options
 
 
+@pytest.mark.slow
 def test_sources_are_not_touched(pictures: Path, tmp_path: Path) -> None:
     def state() -> dict[str, tuple[str, int]]:
         return {
@@ -251,6 +252,7 @@ def test_groups_of_the_file_name_stay_together_and_are_counted(pictures: Path, t
     assert test["groups"] == table.loc[table["split"] == "test", "group"].nunique() < test["n"]
 
 
+@pytest.mark.slow
 def test_bad_files_are_left_out_up_to_max_bad(pictures: Path, tmp_path: Path) -> None:
     (pictures / "a" / "broken.png").write_bytes(b"no picture")
     with pytest.raises(ExciteError, match=r"1 of 61 files are unreadable.*broken\.png"):

@@ -103,6 +103,7 @@ def test_folds_do_not_check_the_input_again(
     assert checked == ["cifar_resnet20"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod."])
 def test_a_wrappers_prefix_is_taken_off_and_said(tmp_path: Path, prefix: str) -> None:
     model = create_model("resnet18", num_classes=2)

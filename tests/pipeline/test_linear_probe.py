@@ -38,6 +38,7 @@ def probed(place: Path) -> Run:
     return excite.train(place / "pictures", **QUICK, **options)
 
 
+@pytest.mark.slow
 def test_the_probe_learns_and_its_classifier_says_the_same(probed: Run) -> None:
     assert probed.metrics["test"]["accuracy"]["value"] > 0.9
     assert probed.metrics["val"]["n"] == len(probed.manifest.part("train")) + len(probed.manifest.part("val"))
@@ -52,6 +53,7 @@ def test_only_the_head_differs_from_the_weights(probed: Run, place: Path) -> Non
     assert all(torch.equal(began[name], ended[name]) for name in began if "num_batches" not in name)
 
 
+@pytest.mark.slow
 def test_features_are_computed_once(probed: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*_arguments: object, **_options: object) -> None:
         raise AssertionError("computed again")
@@ -66,6 +68,7 @@ def test_features_are_computed_once(probed: Run, place: Path, monkeypatch: pytes
     )
 
 
+@pytest.mark.slow
 def test_other_weights_have_other_features(place: Path, tmp_path: Path) -> None:
     torch.manual_seed(1)
     save_file(excite.create_model("cifar_resnet20", num_classes=10).state_dict(), tmp_path / "v.safetensors")

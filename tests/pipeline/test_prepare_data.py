@@ -71,6 +71,7 @@ def test_copies_stay_together_by_default(photos: Path, tmp_path: Path) -> None:
     assert (test["groups"], test["duplicates_in_train"]) == (test["n"] / 2, 0)
 
 
+@pytest.mark.slow
 def test_a_random_split_stays_possible_and_is_stamped(
     photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,12 +86,14 @@ def test_a_random_split_stays_possible_and_is_stamped(
     assert evaluate_run(run).metrics["duplicates_in_train"] == wanted
 
 
+@pytest.mark.slow
 def test_a_given_split_with_leaks_is_refused(torn: Path, tmp_path: Path) -> None:
     with pytest.raises(ExciteError, match=r"2 of \d+ test images have a copy in another part.*--allow-leaks"):
         excite.train(torn, out=str(tmp_path / "run"), **QUICK)
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_leaks_that_are_allowed_are_stamped(torn: Path, tmp_path: Path) -> None:
     run = excite.train(torn, allow_leaks=True, out=str(tmp_path / "run"), **QUICK)
     assert run.metrics["test"]["duplicates_in_train"] == 2
@@ -98,11 +101,13 @@ def test_leaks_that_are_allowed_are_stamped(torn: Path, tmp_path: Path) -> None:
     assert Run.open(run.path).config.allow_leaks is True
 
 
+@pytest.mark.slow
 def test_a_given_split_can_be_drawn_anew(torn: Path, tmp_path: Path) -> None:
     run = excite.train(torn, split="grouped", out=str(tmp_path / "run"), **QUICK)
     assert run.metrics["test"]["duplicates_in_train"] == 0
 
 
+@pytest.mark.slow
 def test_a_persons_decisions_count(photos: Path, tmp_path: Path) -> None:
     found = excite.audit_dataset(photos)
     pair = found.pairs[0]
@@ -115,6 +120,7 @@ def test_a_persons_decisions_count(photos: Path, tmp_path: Path) -> None:
     assert groups[paths[pair.a]] == groups[paths[pair.b]] == ""
 
 
+@pytest.mark.slow
 def test_no_pass_beyond_the_second_where_it_is_not_wanted(photos: Path, tmp_path: Path) -> None:
     assert excite.audit_dataset(photos, near_duplicates=False).near_duplicates is False
     run = excite.train(photos, near_duplicates=False, out=str(tmp_path / "run"), **QUICK)

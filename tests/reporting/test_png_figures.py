@@ -67,6 +67,7 @@ def test_a_split_that_flatters_is_stamped_on_the_matrix() -> None:
     assert "near-duplicate" not in clean.axes[0].get_title()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 30, 31])
 def test_the_matrix_says_every_count_while_there_is_room(tmp_path: Path, classes: int) -> None:
     counts = np.arange(classes**2).reshape(classes, classes)
@@ -85,6 +86,7 @@ def test_a_class_without_images_does_not_divide_by_zero(tmp_path: Path) -> None:
     np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), [[0.75, 0.25], [0, 0]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("right", "wrong", "shown"), [(30, 2, (2, 22)), (3, 30, (21, 3)), (30, 30, (12, 12))]
 )

@@ -164,6 +164,7 @@ def test_how_it_was_made_is_told(page: Page) -> None:
     assert r"excite train /data --group-pattern '^(\d+)_' --lr 0.001" in page.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("extras", "told"),
     [

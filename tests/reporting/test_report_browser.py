@@ -139,6 +139,7 @@ def grave_faults(page: Any, looked: int, context: str | None = None, **options: 
     return [(fault["id"], fault["nodes"][0]["html"]) for fault in grave]
 
 
+@pytest.mark.slow
 def test_a_fault_would_be_found(browser: Any, reports: dict[str, Path]) -> None:
     page = browser.new_page()
     page.goto(reports["two"].as_uri())
@@ -158,6 +159,7 @@ def test_the_picture_of_a_large_matrix_shows_its_squares(browser: Any, reports: 
     page.close()
 
 
+@pytest.mark.slow
 def test_a_chart_is_announced_and_its_data_downloads(
     browser: Any, reports: dict[str, Path], tmp_path: Path
 ) -> None:

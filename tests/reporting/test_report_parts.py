@@ -183,6 +183,7 @@ def test_the_card_is_markdown_that_shows_names_as_they_are(tmp_path: Path) -> No
     assert widths == {3, 12}
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=40))
 def test_any_text_is_shown_as_it_is_in_a_cell(text: str) -> None:

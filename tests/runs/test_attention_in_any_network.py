@@ -28,6 +28,7 @@ def trained(pictures: Path, tmp_path: Path) -> Run:
     return excite.train(pictures, out=str(tmp_path / "run"), **OPTIONS, **attention)
 
 
+@pytest.mark.slow
 def test_the_run_records_the_sites_and_the_classifier_has_them(trained: Run) -> None:
     recorded = json.loads((trained.path / "classifier.json").read_text())["architecture"]
     assert (recorded["attention"], recorded["where"], recorded["stages"]) == ("eca", PLACES, None)
@@ -40,6 +41,7 @@ def test_the_run_records_the_sites_and_the_classifier_has_them(trained: Run) -> 
     np.testing.assert_allclose(again, said, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_its_attention_comes_out_again(trained: Run) -> None:
     model = excite.Classifier.load(trained).model
     torch.manual_seed(0)

@@ -68,6 +68,7 @@ def test_differences_are_those_of_the_shared_images(
     assert pair["delong"]["value"] == pytest.approx(expected["auroc"])
 
 
+@pytest.mark.slow
 def test_runs_of_copied_data_are_matched_by_content(tmp_path: Path) -> None:
     data = make_pictures(tmp_path / "here", classes=2, each=10)
     shutil.copytree(data, tmp_path / "there")

@@ -150,6 +150,7 @@ def test_no_verb_writes_among_the_images(excite_command: Command, tmp_path: Path
     assert not (tmp_path / "work/runs").exists()
 
 
+@pytest.mark.slow
 def test_predict_reads_the_files_that_train_reads(excite_command: Command, tmp_path: Path) -> None:
     work = tmp_path / "work"
     make_pictures(work / "photos", classes=2, each=12)

@@ -72,6 +72,7 @@ def runs_of(study: Study) -> dict[tuple[str, int, int], Run]:
     return {(row.arm, row.seed, row.fold): Run(study.folder / row.result["run"]) for row in rows}
 
 
+@pytest.mark.slow
 def test_every_cell_is_done_and_its_result_is_that_of_its_run(done: Study) -> None:
     runs = runs_of(done)
     assert set(runs) == {(arm, seed, fold) for arm in ("plain", "se") for seed in (0, 1) for fold in (0, 1)}
@@ -171,6 +172,7 @@ def test_a_study_that_can_show_nothing_says_so(data: Path, tmp_path: Path) -> No
     assert "can detect a difference of" in said
 
 
+@pytest.mark.slow
 def test_seeds_and_arms_are_added_and_what_is_trained_stays(data: Path, tmp_path: Path) -> None:
     study = trained(begun(data, tmp_path / "study", seeds=1))
     before = {key: run.weights.stat().st_mtime_ns for key, run in runs_of(study).items()}
@@ -185,6 +187,7 @@ def test_seeds_and_arms_are_added_and_what_is_trained_stays(data: Path, tmp_path
     assert (again.name, new) == (study.name, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -307,6 +310,7 @@ FLAGS += ("--set", "model_options.block_config=[1, 1]", "--set", "model_options.
 FLAGS += ("--set", "model_options.init_channels=4", "--augment", "quick")
 
 
+@pytest.mark.slow
 def test_the_verb_from_plan_to_report(excite_command: Command, data: Path, tmp_path: Path) -> None:
     place = tmp_path / "study"
     arms = ("--arm", f"plain:{NET}", "--arm", f"se:{NET}+se")
@@ -334,6 +338,7 @@ def test_the_verb_from_plan_to_report(excite_command: Command, data: Path, tmp_p
     assert "against se" in (tmp_path / "out" / "study.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

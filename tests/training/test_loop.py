@@ -126,6 +126,7 @@ def test_global_random_state_has_no_say(tmp_path: Path) -> None:
     assert same(*results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augment", ["none", "best"])
 def test_accumulated_pieces_are_the_whole_batch(tmp_path: Path, augment: str) -> None:
     whole = make_trainer(tmp_path / "whole", plain_net(), augment=augment)
@@ -184,6 +185,7 @@ def test_patience_ends_a_training_that_gets_no_better(tmp_path: Path) -> None:
     assert counters.finished == "no improvement in 2 epochs"
 
 
+@pytest.mark.slow
 def test_a_time_budget_ends_the_training_with_its_schedule_run_down(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, plain_net(), epochs=10_000, time_budget=0.02)
     counters = trainer.run()

@@ -61,6 +61,7 @@ def named(known: Manifest, images: Manifest, **options: object) -> dict[str, str
     return {Path(others[pair.b]).stem: Path(paths[pair.a]).stem for pair in reversed(found.pairs)}
 
 
+@pytest.mark.slow
 def test_copies_find_their_known_picture_and_strangers_none(known: Manifest, images: Manifest) -> None:
     expected = {name: str(seed) for seed, name in enumerate(CHANGES)} | {"same": "5"}
     assert named(known, images) == expected
@@ -79,6 +80,7 @@ def test_small_pictures_are_compared_across_too(tmp_path: Path) -> None:
     assert named(checked(tmp_path / "known"), checked(tmp_path / "images")) == {"2": "2", "3": "3"}
 
 
+@pytest.mark.slow
 def test_pairs_are_those_of_the_search_among_all(known: Manifest, images: Manifest) -> None:
     both = checked(Path(known.table["path"][0]).parents[2])  # folders of both, as two classes
     rows = {path: row for row, path in enumerate(both.table["path"])}

@@ -41,6 +41,7 @@ def test_certain_pairs_give_the_connected_components(graph: tuple[int, list[tupl
     assert group_images(n, [], must_link=edges).groups == linked.groups
 
 
+@pytest.mark.slow
 @given(graphs(), st.lists(st.sampled_from(["", "p", "q", "r"]), min_size=25, max_size=25), st.data())
 def test_decisions_are_obeyed(
     graph: tuple[int, list[tuple[int, int]]], names: list[str], data: st.DataObject

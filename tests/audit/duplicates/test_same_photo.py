@@ -113,6 +113,7 @@ def test_one_caption_on_two_photos_joins_nothing(originals: list[Features]) -> N
     assert photo_pairs(pictures) == []
 
 
+@pytest.mark.slow
 def test_slices_of_strangers_who_share_most_of_their_anatomy_stay_apart() -> None:
     random = np.random.default_rng(0)
 
@@ -212,6 +213,7 @@ def saved(root: Path, pictures: int = 4) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_a_folder_is_searched_and_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest, _ = check_files(read_manifest(saved(tmp_path / "data")))
     stages: dict[str, list[tuple[int, int]]] = {}

@@ -162,6 +162,7 @@ def test_the_forest_plot_holds_each_difference_with_its_interval() -> None:
     assert forest_chart(SimpleNamespace(comparisons=[], metric="accuracy")) is None  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_holm_is_statsmodels() -> None:
     ps = [0.04, 0.01, 0.03, 0.9, 0.012]
     plain = compared(cells_of("one", outcomes(1, (3, 100))), cells_of("two", outcomes(2, (3, 100))))

@@ -214,6 +214,7 @@ def test_fifteen_kills_at_random_lose_no_cell_and_count_none_twice(tmp_path: Pat
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+@pytest.mark.slow
 def test_a_newer_excites_store_is_refused(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     new_store(url).close()
@@ -244,6 +245,7 @@ def test_a_store_that_cannot_be_used_says_why(url: str, message: str) -> None:
         Store(url)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path: Path) -> None:
     store = new_store(f"sqlite:///{tmp_path / 'study.db'}")
     pages = store.do(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar())
