@@ -1,6 +1,7 @@
 """Where attention meets a block, against blocks written by hand and against the SE networks of timm."""
 
 import re
+from types import ModuleType
 
 import pytest
 import timm
@@ -32,7 +33,6 @@ def by_hand(block: nn.Module, gates: nn.Module, placement: str, x: torch.Tensor)
 SITE = {"standard": "bn2", "pre": "conv1", "post": "", "inner": "bn1"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
 @pytest.mark.parametrize("block", ["layer1.0", "layer2.0"])
 @pytest.mark.parametrize("placement", ["standard", "pre", "post", "identity", "inner"])
@@ -55,7 +55,6 @@ def in_our_names(state: dict[str, torch.Tensor], theirs: str) -> dict[str, torch
     }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
 @pytest.mark.parametrize("name", ["seresnet50", "seresnext50_32x4d", "legacy_seresnet50"])
 def test_timms_se_network_and_the_plain_one_with_its_weights_agree(name, library):
@@ -70,11 +69,16 @@ def test_timms_se_network_and_the_plain_one_with_its_weights_agree(name, library
     assert_same_logits(ours, theirs)
 
 
+@pytest.fixture(scope="module")
+def monai_nets() -> ModuleType:
+    """Imported once and before the test: importing MONAI changes the environment."""
+    return pytest.importorskip("monai.networks.nets", reason="MONAI is not installed")
+
+
 @pytest.mark.slow
-def test_monais_se_network_and_the_plain_one_with_its_weights_agree():
-    nets = pytest.importorskip("monai.networks.nets", reason="MONAI is not installed")
+def test_monais_se_network_and_the_plain_one_with_its_weights_agree(monai_nets: ModuleType) -> None:
     torch.manual_seed(0)
-    theirs = nets.SEResNet50(spatial_dims=2, in_channels=3, num_classes=1000).eval()
+    theirs = monai_nets.SEResNet50(spatial_dims=2, in_channels=3, num_classes=1000).eval()
     unsettle(theirs)
     plain = timm.create_model("resnet50").eval()
     as_in_caffe(plain)
@@ -124,7 +128,6 @@ def test_convnext_is_gated_before_layer_scale(last):
         torch.testing.assert_close(gated.stages[0].blocks[0](x), expected)
 
 
-@pytest.mark.slow
 def test_inception_resnet_is_gated_before_the_scaled_addition():
     model = timm.create_model("inception_resnet_v2").eval()
     gated = insert(model, where="repeat.0")
