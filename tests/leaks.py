@@ -1,4 +1,4 @@
-"""What a test must leave unchanged: threads, processes, files, environment, folder, random states."""
+"""What a test must leave unchanged: threads, processes, files, environment, folder, NumPy's random state."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from excite.attention import registry
+from excite.attention.random_start import random_start
 from excite.errors import BAD_USAGE, ExciteError
 from excite.insertion.attach import CHILD, RECORD, WithAttention, attach, detach, require_unchanged_class
 from excite.insertion.checks import check_reduction, check_sites, refuse_transformed, require_module
@@ -91,15 +92,9 @@ def insert(
 
 
 def _create(attention: str, table: SiteTable, options: Mapping[str, Any]) -> list[nn.Module]:
-    """One attention module for each site, on the CPU.
-
-    The seed comes from the caller's generator and leaves its state unchanged, so that two models built from
-    one seed share every weight that they have in common.
-    """
-    with torch.random.fork_rng(devices=()):
-        torch.default_generator.manual_seed(int(torch.randint(2**62, (), device="cpu")))
-        with torch.device("cpu"):
-            return [registry.create_attention(attention, site.channels, **options) for site in table]
+    """One attention module for each site, on the CPU; the caller's random numbers stay as they are."""
+    with random_start(), torch.device("cpu"):
+        return [registry.create_attention(attention, site.channels, **options) for site in table]
 
 
 def remove(model: nn.Module) -> nn.Module:

@@ -18,7 +18,6 @@ https://arxiv.org/abs/1709.01507, eq. 2 to 4.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -28,7 +27,6 @@ from torch import Tensor, nn
 from excite.kernels.dispatch import has_no_hooks, select_backend
 from excite.kernels.reference import rows
 
-Gate = Callable[[Tensor], Tensor]
 _OVERRIDABLE = (
     "forward",
     "gates",
