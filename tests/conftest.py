@@ -13,6 +13,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # Before anything imports torch: test processes run beside each other, and each has one thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -30,6 +31,17 @@ from tests.leaks import no_leaks
 
 atexit.register(shutil.rmtree, os.environ["EXCITE_CACHE"], ignore_errors=True)
 REAL_DATA = os.environ.get("EXCITE_TEST_DATA")  # described in CONTRIBUTING.md
+
+
+# Options of a training that takes a moment: a network that learns the pictures of ``make_pictures``.
+SMALL: dict[str, Any] = {
+    "model": "densenet_bc_40_12",
+    "model_options": {"block_config": [1, 1], "growth_rate": 4, "init_channels": 4},
+    "image_size": 16,
+    "batch_size": 8,
+    "near_duplicates": False,
+    "device": "cpu",
+}
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import excite
-from tests.cli.conftest import SMALL
-from tests.conftest import Command, make_pictures
+from tests.conftest import SMALL, Command, make_pictures
 
 OPTIONS: dict[str, Any] = {**SMALL, "epochs": 12, "augment": "best", "seed": 9}
 

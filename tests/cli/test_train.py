@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cli.conftest import SMALL
-from tests.conftest import Command
+from tests.conftest import SMALL, Command
 
 
 @pytest.mark.slow

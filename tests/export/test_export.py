@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,13 @@ from excite.errors import ExciteError
 from excite.export.export import export_run
 from excite.export.formats import FORMATS
 from excite.runs.run import Run
-from tests.conftest import Command, make_pictures
+from tests.conftest import SMALL, Command, make_pictures
 from tests.keras.processes import require_installed
-
-QUICK = {"epochs": 2, "batch_size": 8, "quiet": True, "device": "cpu"}
 
 
 def train(place: Path, **options: object) -> Run:
-    return excite.train(make_pictures(place / "pictures"), out=str(place / "run"), **QUICK, **options)
+    pictures = make_pictures(place / "pictures")
+    return excite.train(pictures, out=str(place / "run"), epochs=2, quiet=True, **SMALL, **options)
 
 
 @pytest.fixture(scope="module")
@@ -79,25 +79,36 @@ def test_the_verb_lists_its_formats_and_names_the_nearest(excite_command: Comman
     assert "did you mean 'keras'?" in done.stderr
 
 
+# Processes of their own: Keras keeps the backend that it was imported with.
+EXPORT = """
+import contextlib, io, json, os, sys
+from excite.cli.app import run
+
+results = []
+for arguments in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run(["export", *arguments])
+    results.append([code, out.getvalue(), err.getvalue()])
+print(json.dumps([results, os.environ["KERAS_BACKEND"], sys.modules["keras"].backend.backend()]))
+"""
+
 USE = """
 import os, sys
 from pathlib import Path
 import numpy as np
 from PIL import Image
 import excite
-from excite.export.export import export_run
 from excite.runs.run import Run
 import excite.export.keras, keras
 
 assert (os.environ.get("KERAS_BACKEND"), keras.backend.backend()) == (None, "torch")
-mirrored = Path(sys.argv[2])
-export_run(Run.open(mirrored), "keras", mirrored / "x.keras")
-for path, file in ((Path(sys.argv[1]), Path(sys.argv[3])), (mirrored, mirrored / "x.keras")):
+for path in map(Path, sys.argv[1:]):
     run, classifier = Run.open(path), excite.Classifier.load(path)
     assert classifier.temperature != 1
     truth = run.predictions
     pixels = np.stack([classifier.preprocessing.pixels(Image.open(name)) for name in truth["path"]])
-    model = keras.saving.load_model(file)
+    model = keras.saving.load_model(path / "x.keras")
     assert model.input_shape[1:] == pixels.shape[1:], model.input_shape
     assert model.inputs[0].dtype == "uint8"
     assert model.get_layer("probabilities").classes == ["a", "b", "c"]
@@ -105,58 +116,86 @@ for path, file in ((Path(sys.argv[1]), Path(sys.argv[3])), (mirrored, mirrored /
     np.testing.assert_allclose(model.predict(pixels, verbose=0), recorded, atol=1e-5)
 """
 
+Result = tuple[int, str, str]
 
-@pytest.mark.slow
-def test_the_exported_file_predicts_what_the_run_predicted(
-    excite_command: Command, run: Run, tmp_path: Path
-) -> None:
-    """As a user would: the run's own predictions against the file, also of a run with flipped images."""
+
+@dataclass(frozen=True)
+class Exports:
+    """Three runs that were exported as ``x.keras``, with exit code, stdout, and stderr of each.
+
+    The environment names JAX as the backend of Keras.
+    """
+
+    plain: Path
+    flipped: Path
+    other: Path
+    results: dict[str, Result]
+    backend_named: str
+    backend_used: str
+
+
+@pytest.fixture(scope="module")
+def exports(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Exports:
     require_installed("keras")
-    done = excite_command(
-        *["export", run.path, "--format", "keras", "--out", tmp_path / "x.keras"], alone=True
+    place = tmp_path_factory.mktemp("exports")
+    flipped = train(place, tta="flip", attention="se").path
+    other = place / "other"
+    shutil.copytree(run.path, other)
+    classifier = excite.Classifier.load(run)
+    model = excite.create_model("cifar_resnet20", num_classes=3)
+    excite.Classifier(
+        model, {"name": "cifar_resnet20", "num_classes": 3}, classifier.classes, classifier.preprocessing
+    ).save(Run(other))
+    runs = {"plain": run.path, "flipped": flipped, "other": other}
+    calls = [[str(path), "--format", "keras", "--out", str(path / "x.keras")] for path in runs.values()]
+    calls[2].append("--json")
+    done = subprocess.run(
+        [sys.executable, "-c", EXPORT, json.dumps(calls)],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "uint8 images 32 x 32" in done.stdout
-    assert "probabilities of 3 classes: a, b, c" in done.stdout
-    difference = re.search(r"on 12 images of the run: .* is (\S+), the same class for 12$", done.stdout, re.M)
+    results, named, used = json.loads(done.stdout)
+    return Exports(
+        **runs, results=dict(zip(runs, results, strict=True)), backend_named=named, backend_used=used
+    )
+
+
+@pytest.mark.slow
+def test_the_exported_file_predicts_what_the_run_predicted(exports: Exports) -> None:
+    """As a user would: the run's own predictions against the file, also of a run with flipped images."""
+    code, out, err = exports.results["plain"]
+    assert code == 0, err
+    assert exports.results["flipped"][0] == 0, exports.results["flipped"]
+    assert "uint8 images 16 x 16" in out
+    assert "probabilities of 3 classes: a, b, c" in out
+    difference = re.search(r"on 12 images of the run: .* is (\S+), the same class for 12$", out, re.M)
     assert difference is not None
     assert float(difference[1]) < 1e-5
-    assert [file.name for file in tmp_path.glob("*.keras")] == ["x.keras"]
-    flipped = train(tmp_path / "flipped", tta="flip")
+    for path in (exports.plain, exports.flipped):
+        assert [file.name for file in path.glob("*.keras")] == ["x.keras"]
     environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
-    call = [sys.executable, "-c", USE, str(run.path), str(flipped.path), str(tmp_path / "x.keras")]
+    call = [sys.executable, "-c", USE, str(exports.plain), str(exports.flipped)]
     subprocess.run(call, check=True, env=environment)
 
 
 @pytest.mark.slow
-def test_the_users_backend_of_keras_stays_in_the_environment() -> None:
-    require_installed("keras")
-    code = "import os, excite.export.keras, keras; "
-    code += "print(os.environ['KERAS_BACKEND'], keras.backend.backend())"
-    environment = {**os.environ, "KERAS_BACKEND": "jax"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "jax torch"
+def test_the_users_backend_of_keras_stays_in_the_environment(exports: Exports) -> None:
+    assert (exports.backend_named, exports.backend_used) == ("jax", "torch")
 
 
 @pytest.mark.slow
-def test_a_network_without_a_form_in_keras_is_refused_and_nothing_is_written(
-    excite_command: Command, run: Run, tmp_path: Path
-) -> None:
-    require_installed("keras")
-    other = tmp_path / "run"
-    shutil.copytree(run.path, other)
-    model = excite.create_model("cifar_resnet20", num_classes=3)
-    classifier = excite.Classifier.load(run)
-    excite.Classifier(
-        model, {"name": "cifar_resnet20", "num_classes": 3}, classifier.classes, classifier.preprocessing
-    ).save(Run(other))
-    done = excite_command("export", other, "--format", "keras", "--json", alone=True)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.splitlines()[-1] == (
+def test_a_network_without_a_form_in_keras_is_refused_and_nothing_is_written(exports: Exports) -> None:
+    code, out, err = exports.results["other"]
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1] == (
         "excite: error: --format keras: cifar_resnet20 cannot be exported to Keras; "
         "only excite's DenseNets can"
     )
-    assert not list(other.glob("*.keras"))
-    assert json.loads((other / "classifier.json").read_text())["architecture"]["name"] == "cifar_resnet20"
+    assert not list(exports.other.glob("*.keras"))
+    assert (
+        json.loads((exports.other / "classifier.json").read_text())["architecture"]["name"]
+        == "cifar_resnet20"
+    )

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from safetensors.torch import load_file
 from sklearn.metrics import balanced_accuracy_score, log_loss
 
@@ -19,12 +21,9 @@ import excite
 from excite.cli.app import run as excite_cli
 from excite.errors import ExciteError
 from excite.runs.run import Run
-from tests.conftest import Command, make_pictures
+from tests.conftest import SMALL, Command, make_pictures
 
-QUICK = {"epochs": 3, "batch_size": 8, "quiet": True, "device": "cpu", "model": "cifar_resnet20"}
-QUICK |= {"precision": "float32"}
-FLAGS = ("--epochs", 1, "--batch-size", 8, "--model", "cifar_resnet20", "--precision", "float32")
-FLAGS += ("--folds", 2, "--device", "cpu", "--no-near-duplicates")
+QUICK: dict[str, Any] = {**SMALL, "epochs": 3, "quiet": True, "precision": "float32"}
 PATTERN = r"^(p\d+)_"
 
 
@@ -124,8 +123,12 @@ def test_the_splits_of_the_data_are_left_aside(data: Path, tmp_path: Path) -> No
 def test_two_jobs_torchrun_and_a_kill_all_end_in_the_same_figures(
     excite_command: Command, data: Path, tmp_path: Path
 ) -> None:
+    options = tmp_path / "options.yaml"
+    options.write_text(yaml.safe_dump({**SMALL, "epochs": 1, "folds": 2, "precision": "float32"}))
+    given = ("train", data, "--config", options)
+
     def crossed(name: str, *more: object, launcher: tuple[str, ...] = ()) -> str:
-        done = excite_command("train", data, "--out", tmp_path / name, *FLAGS, *more, launcher=launcher)
+        done = excite_command(*given, "--out", tmp_path / name, *more, launcher=launcher)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("accuracy:") == 1  # one process speaks
         return (tmp_path / name / "predictions.csv").read_text()
@@ -137,9 +140,8 @@ def test_two_jobs_torchrun_and_a_kill_all_end_in_the_same_figures(
     assert crossed("torchrun", launcher=launcher) == alone
 
     killed = tmp_path / "killed"
-    arguments = ["train", data, "--out", killed, *FLAGS]
     process = subprocess.Popen(
-        [sys.executable, "-m", "excite", *map(str, arguments)],
+        [sys.executable, "-m", "excite", *map(str, given), "--out", str(killed)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stderr=subprocess.DEVNULL,
     )
