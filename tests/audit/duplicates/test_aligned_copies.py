@@ -15,7 +15,7 @@ from excite.audit.duplicates.aligned_copies import aligned_copy_pairs
 from excite.audit.duplicates.chance_similarity import agreement
 from excite.audit.duplicates.same_picture import near_pairs
 from excite.audit.duplicates.thumbnails import Thumbnail, thumbnail
-from tests.audit.duplicates.test_same_photo import jpeg, scene
+from tests.audit.duplicates.scenes import jpeg, scene
 
 COUNT = 12
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from excite.audit.duplicates.content_mask import content_mask
+from tests.audit.duplicates.scenes import scene
 
 
 @pytest.mark.parametrize("border", [0, 255])
@@ -28,3 +30,11 @@ def test_a_small_shadow_at_the_edge_belongs_to_the_photo() -> None:
     gray = np.full((100, 100), 128, np.uint8)
     gray[:5, :5] = 0  # 0.25 % of the image
     assert content_mask(gray).all()
+
+
+def test_black_corners_are_outside_and_a_dark_photo_is_not() -> None:
+    turned = np.asarray(scene(1).rotate(30).convert("L"))
+    truth = np.asarray(Image.new("L", (224, 200), 255).rotate(30)) > 0
+    assert (content_mask(turned) == truth).mean() > 0.9
+    assert content_mask(turned)[~truth].max() == 0
+    assert content_mask(np.full((50, 50), 90, np.uint8)).all()

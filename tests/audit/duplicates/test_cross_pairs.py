@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from excite.audit.duplicates import fingerprints
 from excite.audit.duplicates.cross_pairs import find_cross_pairs
 from excite.audit.duplicates.find import find_pairs
-from excite.audit.duplicates.fingerprints import _packed, _unpacked, cached_fingerprints, compute_fingerprints
 from excite.data.file_validation import check_files
 from excite.data.manifest import Manifest
 from excite.data.reading import read_manifest
-
-from .test_same_photo import cropped, scene
+from tests.audit.duplicates.scenes import cropped, scene
 
 CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "turned": lambda picture: picture.rotate(90, expand=True),
@@ -123,43 +119,6 @@ def test_a_known_file_that_cannot_be_looked_at_is_compared_by_content(
     found = named(known, images)
     assert "turned" not in found
     assert found["same"] == "5"
-
-
-def test_a_look_is_read_back_as_it_was(known: Manifest) -> None:
-    for fingerprint in compute_fingerprints(known, near_duplicates=True, max_pixels=10**8):
-        again = _unpacked(b"".join(_packed(fingerprint)))
-        for name, value in vars(fingerprint.thumbnail).items():
-            np.testing.assert_array_equal(getattr(again.thumbnail, name), value)
-        assert fingerprint.features is not None
-        assert again.features is not None
-        for name, value in vars(fingerprint.features).items():
-            np.testing.assert_array_equal(getattr(again.features, name), value)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("content", [b"", b"x", None, "text"])
-def test_a_damaged_memory_costs_a_look(
-    known: Manifest, tmp_path: Path, content: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options = {"near_duplicates": False, "max_pixels": 10**8, "cache": tmp_path / "cache"}
-    looked: list[object] = []
-    fingerprint = fingerprints._fingerprint
-    monkeypatch.setattr(
-        fingerprints, "_fingerprint", lambda *a, **k: looked.append(a) or fingerprint(*a, **k)
-    )
-    cached_fingerprints(known, **options)
-    cached_fingerprints(known, **options)
-    assert len(looked) == len(known)
-    memory = tmp_path / "cache" / "fingerprints.sqlite"
-    if isinstance(content, bytes):
-        memory.write_bytes(content * 5000)  # not a database
-    else:
-        database = fingerprints.sqlite3.connect(memory)
-        with database:
-            database.execute("UPDATE fingerprints SET fingerprint = ?", (content,))
-        database.close()
-    assert all(one is not None for one in cached_fingerprints(known, **options))
-    assert len(looked) == 2 * len(known)
 
 
 @pytest.mark.slow

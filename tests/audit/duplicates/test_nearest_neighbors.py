@@ -34,3 +34,17 @@ def test_the_inverted_file_finds_copies(monkeypatch: pytest.MonkeyPatch) -> None
     rows, likeness = nearest(vectors, vectors[:200], 2)
     assert np.array_equal(rows[:, 0], np.arange(200))
     np.testing.assert_allclose(likeness[:, 0], 1, atol=1e-5)
+
+
+def test_nearest_neighbors_by_cells_are_those_of_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    base = random.standard_normal((700, 32))
+    vectors = np.concatenate([base, base + 0.3 * random.standard_normal(base.shape)]).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    exact = nearest(vectors, vectors, 2)
+    product = vectors @ vectors.T
+    assert (exact[0] == np.argsort(-product, axis=1)[:, :2]).all()
+    monkeypatch.setattr(nearest_neighbors, "EXACT", 100)
+    rows, likeness = nearest(vectors, vectors, 2)
+    assert (rows[:, 1] == exact[0][:, 1]).mean() > 0.99
+    np.testing.assert_allclose(likeness[:, 0], 1, atol=1e-5)
