@@ -124,22 +124,6 @@ def test_the_table_reads_as_one():
     assert len(lines) == 3
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "found"),
-    [
-        ("timm:resnet50", [2] * 3 + [3] * 4 + [4] * 6 + [5] * 3),
-        ("timm:vgg11_bn", [1, 2, 3, 3, 4, 4, 5, 5]),
-        ("torchvision:googlenet", [3] * 2 + [4] * 5 + [5] * 2),
-        ("timm:mobilenetv1_100", [1, 2, 2, 3, 3] + [4] * 6 + [5] * 2),
-        ("torchvision:convnext_tiny", [2] * 3 + [3] * 3 + [4] * 9 + [5] * 3),
-        ("timm:convnext_tiny", [2] * 3 + [3] * 3 + [4] * 9 + [5] * 3),
-    ],
-)
-def test_stages_are_levels_of_resolution(name, found):
-    assert [site.stage for site in sites(build(name))] == found
-
-
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
 @pytest.mark.parametrize(("bias", "total"), [(False, 28_071_976), (True, 28_088_024)])
 def test_se_resnet50_has_the_published_number_of_parameters(library, bias, total):

@@ -10,7 +10,7 @@ from torch import nn
 from excite.config.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from excite.errors import ExciteError
 from excite.insertion.insert import inserted_sites
-from excite.models.catalog import create_model, input_statistics, list_models, replace_head
+from excite.models.catalog import create_model, input_statistics, list_models
 from excite.models.densenet_config import VARIANTS
 from excite.models.registry import REGISTRY
 from excite.models.summary import summarize
@@ -244,68 +244,6 @@ def test_pretrained_torchvision_gets_a_fresh_head_of_the_right_size(monkeypatch)
     model = create_model("torchvision:resnet18", pretrained=True, num_classes=4)
     assert asked == {"weights": "DEFAULT"}
     assert model.fc.out_features == 4
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "resnet18",
-        "squeezenet1_0",
-        "vgg11",
-        "vit_b_32",
-        "swin_t",
-        "mobilenet_v3_small",
-        "mnasnet0_5",
-    ],
-)
-def test_replace_head_finds_the_last_layer(name):
-    with torch.device("meta"):
-        model = torchvision.models.get_model(name).eval()
-        before = list(model.state_dict())
-        replace_head(model, 3)
-        assert model(torch.empty(1, 3, 224, 224)).shape == (1, 3)
-        assert list(model.state_dict()) == before
-
-
-def test_replace_head_keeps_a_head_that_fits():
-    with torch.device("meta"):
-        model = torchvision.models.resnet18()
-        head = model.fc
-        replace_head(model, 1000)
-    assert model.fc is head
-
-
-@pytest.mark.slow
-def test_own_models_have_timms_surface():
-    image = torch.empty(2, 3, 64, 64, device="meta")
-    for name in ["densenet_bc_40_12", *OTHER_OWN]:
-        with torch.device("meta"):
-            model = create_model(name, num_classes=5).eval()
-        features = model.forward_features(image)
-        assert features.shape[:2] == (2, model.num_features), name
-        assert model.forward_head(features, pre_logits=True).shape == (2, model.num_features), name
-        assert model(image).shape == (2, 5) == (2, model.num_classes), name
-        with torch.device("meta"):
-            model.reset_classifier(3)
-        assert model.get_classifier().out_features == 3 == model(image).shape[1], name
-        model.reset_classifier(0)
-        assert model(image).shape == (2, model.num_features), name
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", REGISTRY)
-def test_own_feature_info_tells_where_the_feature_maps_are(name):
-    with torch.device("meta"):
-        model = create_model(name).eval()
-    size, seen = REGISTRY[name].image_size, []
-    for info in model.feature_info:
-        model.get_submodule(info["module"]).register_forward_hook(
-            lambda module, inputs, output: seen.append(output.shape)
-        )
-    model(torch.empty(1, 3, size, size, device="meta"))
-    assert [tuple(shape[1:]) for shape in seen] == [
-        (info["num_chs"], size // info["reduction"], size // info["reduction"]) for info in model.feature_info
-    ]
 
 
 @pytest.mark.slow

@@ -205,38 +205,6 @@ def test_feature_info_names_modules_with_those_channels_and_strides(attention, s
     assert model.num_features == model.feature_info[-1]["num_chs"]
 
 
-def test_feature_info_is_timms():
-    with torch.device("meta"):
-        assert densenet.densenet121().feature_info == timm.create_model("densenet121").feature_info
-
-
-def test_the_surface_agrees_with_timms():
-    theirs, ours = timm.create_model("densenet121").eval(), densenet.densenet121().eval()
-    ours.load_state_dict(theirs.state_dict())
-    images = torch.randn(1, 3, 64, 64)
-    with torch.no_grad():
-        features = ours.forward_features(images)
-        torch.testing.assert_close(features, theirs.forward_features(images))
-        for pre_logits in (False, True):
-            torch.testing.assert_close(
-                ours.forward_head(features, pre_logits=pre_logits),
-                theirs.forward_head(features, pre_logits=pre_logits),
-            )
-    assert ours.num_features == theirs.num_features
-
-
-def test_reset_classifier_keeps_dtype_and_zero_leaves_it_out():
-    model = small().double()
-    model.reset_classifier(7)
-    images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
-    assert model(images).shape == (2, 7)
-    assert model.num_classes == model.get_classifier().out_features == 7
-    model.reset_classifier(0)
-    assert isinstance(model.get_classifier(), nn.Identity)
-    assert torch.equal(model(images), model.forward_head(model.forward_features(images), pre_logits=True))
-    assert small(num_classes=0)(images.float()).shape == (2, model.num_features)
-
-
 def test_dropout_acts_in_training_only():
     model, images = small(drop_rate=0.5), torch.randn(2, 3, 32, 32)
     assert torch.equal(model(images), small()(images))

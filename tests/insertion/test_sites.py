@@ -7,40 +7,11 @@ import torch
 import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 from excite.insertion.insert import insert, inserted_sites, insertions, remove
 from excite.insertion.sites import sites
-from tests.insertion.nets import logits, unsettle
-
-
-class Unit(nn.Module):
-    """Convolution, norm, activation, and the input again where the shape allows it."""
-
-    def __init__(self, channels: int, width: int, stride: int, norm: bool) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, width, 3, stride, padding=1)
-        self.norm = nn.BatchNorm2d(width) if norm else nn.GroupNorm(1, width)
-        self.act = nn.ReLU(inplace=True)
-        self.adds = channels == width and stride == 1
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.act(self.norm(self.conv(x)))
-        return out + x if self.adds else out
-
-
-class Net(nn.Module):
-    def __init__(self, units: list[tuple[int, int, bool]]) -> None:
-        super().__init__()
-        self.body, channels = nn.Sequential(), 3
-        for width, stride, norm in units:
-            self.body.append(Unit(channels, width, stride, norm))
-            channels = width
-        self.head = nn.Linear(channels, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.body(x).mean((2, 3)))
-
+from tests.insertion.nets import Net, Unit, logits, unsettle
 
 UNITS = st.lists(st.tuples(st.integers(2, 9), st.sampled_from([1, 2]), st.booleans()), min_size=1, max_size=5)
 WHERE = st.sampled_from(
@@ -100,13 +71,6 @@ def test_names_globs_classes_functions_and_several_of_them():
     ]  # fmt: skip
 
 
-def test_channels_and_stages_of_modules_that_do_not_say_them():
-    (pool,) = sites(torchvision.models.resnet18(), where="maxpool")
-    assert (pool.channels, pool.stage, pool.kind) == (64, 2, "torch.nn.modules.pooling.MaxPool2d")
-    net = Net([(4, 1, True), (6, 2, True), (8, 2, True)])
-    assert [(site.channels, site.stage) for site in sites(net, where=Unit)] == [(4, 1), (6, 2), (8, 3)]
-
-
 def test_a_subclass_of_a_known_block_is_one():
     class Mine(torchvision.models.resnet.BasicBlock):
         pass
@@ -114,18 +78,6 @@ def test_a_subclass_of_a_known_block_is_one():
     model = torchvision.models.ResNet(Mine, [1, 1, 1, 1])
     assert paths(model) == [f"layer{n}.0.bn2" for n in range(1, 5)]
     assert sites(model)[0].kind.endswith("Mine")
-
-
-def test_looking_leaves_no_trace():
-    model = Net([(4, 1, True), (6, 2, False)])
-    calls = []
-    model.body[0].register_forward_hook(lambda *_: calls.append(1))
-    had = copy.deepcopy(model.state_dict())
-    sites(model, where="body.*")
-    assert calls == []
-    assert len(model.body[0]._forward_hooks) == 1
-    assert model.training
-    assert all(torch.equal(value, had[name]) for name, value in model.state_dict().items())
 
 
 @pytest.mark.slow
