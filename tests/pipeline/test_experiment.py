@@ -19,7 +19,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, l
 import excite
 from excite.errors import ExciteError
 from excite.runs.evaluate import evaluate_run
-from excite.runs.run import Run, create_run_folder, newest_run
+from excite.runs.run import Run
 
 QUICK = {"epochs": 2, "batch_size": 8, "quiet": True, "device": "cpu"}
 
@@ -190,40 +190,6 @@ def test_a_manifest_repeats_its_split(trained: Run, tmp_path: Path) -> None:
     columns = ["path", "label", "split", "sha256"]
     pd.testing.assert_frame_equal(again.manifest.table[columns], trained.manifest.table[columns])
     assert again.weights.read_bytes() == trained.weights.read_bytes()  # the same seed, the same machine
-
-
-def test_a_second_run_of_a_name_gets_a_number(tmp_path: Path) -> None:
-    for expected in ("run", "run-2", "run-3"):
-        folder = create_run_folder(tmp_path / "run")
-        assert folder.name == expected
-        (folder / "config.yaml").touch()
-    assert newest_run(tmp_path / "run").name == "run-3"
-    assert newest_run(tmp_path / "other").name == "other"
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "thesis.txt").touch()
-    with pytest.raises(ExciteError, match=r"thesis\.txt"):
-        create_run_folder(tmp_path / "full")
-
-
-def test_wrong_options_leave_nothing_behind(pictures: Path, tmp_path: Path) -> None:
-    wrong = [
-        {"model": "densenet122"},
-        {"attention": "see"},
-        {"placement": "finally"},
-        {"augment_options": {"rotate": 3}},
-        {"attention_options": {"reductoin": 3}},
-        {"model": "resnet18", "attention": "se", "placement": "final"},
-        {"group_pattern": "("},
-        {"weights": str(tmp_path / "none.safetensors")},
-        {"batch_size": 9, "accumulation_steps": 2},
-        {"device": "tpu"},
-        {"precision": "float16"},
-        {"image_size": 3},
-    ]
-    for options in wrong:
-        with pytest.raises(ExciteError):
-            excite.train(pictures, out=str(tmp_path / "run"), **(QUICK | options))
-        assert not (tmp_path / "run").exists(), options
 
 
 @pytest.mark.slow

@@ -23,7 +23,6 @@ from excite.evaluation.predictions import Predictions
 from excite.models.head import head_path
 from excite.pipeline.ensemble_calibration import ALWAYS_ABSTAIN, write_ensemble
 from excite.runs.evaluate import evaluate_run
-from excite.runs.label_candidates import write_candidates
 from excite.runs.run import Run
 from excite.system.progress import Display
 from tests.conftest import make_pictures
@@ -243,22 +242,3 @@ def test_a_picture_in_the_wrong_folder_is_the_first_candidate(
     said_of_labels = next(line for line in lines if line.startswith("labels "))
     assert f"{len(table)} of 32 images to review" in said_of_labels
     assert f"next      excite predict {probed.path} " in lines[-1]
-
-
-def test_photos_are_judged_and_not_their_copies(tmp_path: Path) -> None:
-    shares = np.array([0.9, 0.9, 0.2, 0.2, 0.3, 0.3, 0.3, 0.3])
-    said = Predictions(
-        np.array([0, 0, 0, 0, 1, 1, 1, 1]),
-        np.stack([shares, 1 - shares], axis=1),
-        ("a", "b"),
-        np.array(["m"] * 4 + ["n"] * 4, dtype=object),
-        tuple(f"{number}.jpg" for number in range(8)),
-        np.array(["m1", "m1", "m2", "m2", "n1", "n1", "n1", "n1"], dtype=object),
-    )
-    found = write_candidates(Run(tmp_path), said)
-    assert (found["unit"], found["units"], found["candidates"]) == ("photos", 3, 1)
-    (row,) = csv.DictReader((tmp_path / "label_candidates.csv").open())
-    assert (row["group"], row["images"], row["suggested"]) == ("m", "2", "b")
-    right = said.take(np.array([0, 1, 4, 5]))
-    assert write_candidates(Run(tmp_path), right)["candidates"] == 0
-    assert (tmp_path / "label_candidates.csv").read_text().count("\n") == 1  # the columns alone
