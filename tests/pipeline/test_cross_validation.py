@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -140,17 +141,13 @@ def test_two_jobs_torchrun_and_a_kill_all_end_in_the_same_figures(
     assert crossed("torchrun", launcher=launcher) == alone
 
     killed = tmp_path / "killed"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "excite", *map(str, given), "--out", str(killed)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.DEVNULL,
-    )
-    second = killed / "repeat-0" / "fold-1" / "config.yaml"
-    waited = time.monotonic()
-    while not second.exists() and time.monotonic() - waited < 120:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    command = [sys.executable, "-m", "excite", *map(str, given), "--out", str(killed)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        begun = (line for line in process.stderr if re.match(r"\d+ training, \d+ validation", line))
+        assert len(list(itertools.islice(begun, 2))) == 2  # the second fold, too
+        process.send_signal(signal.SIGKILL)
     finished = killed / "repeat-0" / "fold-0" / "metrics.json"
     first = finished.stat().st_mtime_ns
     done = excite_command("train", "--resume", "--out", killed)
