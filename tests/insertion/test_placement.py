@@ -1,5 +1,7 @@
 """Where attention meets a block, against blocks written by hand and against the SE networks of timm."""
 
+from __future__ import annotations
+
 import re
 from types import ModuleType
 
@@ -36,7 +38,7 @@ SITE = {"standard": "bn2", "pre": "conv1", "post": "", "inner": "bn1"}
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
 @pytest.mark.parametrize("block", ["layer1.0", "layer2.0"])
 @pytest.mark.parametrize("placement", ["standard", "pre", "post", "identity", "inner"])
-def test_each_placement_is_the_papers(library, block, placement):
+def test_each_placement_is_the_papers(library: str, block: str, placement: str) -> None:
     model = timm.create_model("resnet18") if library == "timm" else torchvision.models.resnet18()
     unsettle(model)
     gated = insert(model.eval(), where=block, placement=placement, reduction=4)
@@ -57,7 +59,7 @@ def in_our_names(state: dict[str, torch.Tensor], theirs: str) -> dict[str, torch
 
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
 @pytest.mark.parametrize("name", ["seresnet50", "seresnext50_32x4d", "legacy_seresnet50"])
-def test_timms_se_network_and_the_plain_one_with_its_weights_agree(name, library):
+def test_timms_se_network_and_the_plain_one_with_its_weights_agree(name: str, library: str) -> None:
     torch.manual_seed(0)
     theirs = timm.create_model(name).eval()
     unsettle(theirs)
@@ -112,7 +114,7 @@ def assert_same_logits(ours: nn.Module, theirs: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("last", [False, True])
-def test_convnext_is_gated_before_layer_scale(last):
+def test_convnext_is_gated_before_layer_scale(last: bool) -> None:
     model = timm.create_model("convnext_atto", conv_mlp=not last).eval()
     unsettle(model)
     gated = insert(model, where="stages.0.blocks.0", reduction=4)
@@ -128,7 +130,7 @@ def test_convnext_is_gated_before_layer_scale(last):
         torch.testing.assert_close(gated.stages[0].blocks[0](x), expected)
 
 
-def test_inception_resnet_is_gated_before_the_scaled_addition():
+def test_inception_resnet_is_gated_before_the_scaled_addition() -> None:
     model = timm.create_model("inception_resnet_v2").eval()
     gated = insert(model, where="repeat.0")
     block, x = model.repeat[0], torch.randn(1, 320, 5, 5)

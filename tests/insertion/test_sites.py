@@ -1,5 +1,7 @@
 """Networks that no table knows: sites by glob, class and function; properties over random ones."""
 
+from __future__ import annotations
+
 import copy
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from excite.insertion.insert import insert, inserted_sites, insertions, remove
-from excite.insertion.sites import sites
+from excite.insertion.sites import Selector, sites
 from tests.insertion.nets import Net, Unit, logits, unsettle
 
 UNITS = st.lists(st.tuples(st.integers(2, 9), st.sampled_from([1, 2]), st.booleans()), min_size=1, max_size=5)
@@ -22,7 +24,9 @@ WHERE = st.sampled_from(
 @pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(UNITS, WHERE, st.sampled_from(["standard", "pre"]), st.booleans(), st.integers(0, 10))
-def test_in_and_out_again(units, where, placement, training, seed):
+def test_in_and_out_again(
+    units: list[tuple[int, int, bool]], where: Selector, placement: str, training: bool, seed: int
+) -> None:
     torch.manual_seed(seed)
     model = Net(units).train(training)
     unsettle(model)
@@ -56,7 +60,7 @@ def paths(model: nn.Module, **options: object) -> list[str]:
     return [site.path for site in sites(model, **options)]
 
 
-def test_names_globs_classes_functions_and_several_of_them():
+def test_names_globs_classes_functions_and_several_of_them() -> None:
     model = torchvision.models.resnet18()
     assert paths(model, where="layer3.*.conv2") == ["layer3.0.conv2", "layer3.1.conv2"]
     assert paths(model, where="layer3.*") == ["layer3.0.bn2", "layer3.1.bn2"]
@@ -71,7 +75,7 @@ def test_names_globs_classes_functions_and_several_of_them():
     ]  # fmt: skip
 
 
-def test_a_subclass_of_a_known_block_is_one():
+def test_a_subclass_of_a_known_block_is_one() -> None:
     class Mine(torchvision.models.resnet.BasicBlock):
         pass
 
@@ -82,7 +86,7 @@ def test_a_subclass_of_a_known_block_is_one():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ese", "eca", "scse", "cbam", "gct", "simam", "coordatt"])
-def test_every_kind_of_attention_goes_in(name):
+def test_every_kind_of_attention_goes_in(name: str) -> None:
     model = torchvision.models.resnet18(num_classes=3).eval()
     gated = insert(model, name, stages=[4, 5])
     assert logits(gated, torch.randn(1, 3, 64, 64)).shape == (1, 3)
