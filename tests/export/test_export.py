@@ -49,6 +49,7 @@ def test_wrong_options_get_one_clear_line(run: Run, options: dict[str, object], 
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.slow
 def test_a_file_that_is_there_is_not_written_over(run: Run, tmp_path: Path) -> None:
     (tmp_path / "mine.keras").write_text("mine")
     with pytest.raises(ExciteError, match="file exists"):
@@ -56,6 +57,7 @@ def test_a_file_that_is_there_is_not_written_over(run: Run, tmp_path: Path) -> N
     assert (tmp_path / "mine.keras").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_file_that_says_anything_else_than_the_run_is_not_left_behind(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

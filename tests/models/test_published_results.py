@@ -56,6 +56,7 @@ def test_multiply_adds_are_the_published_ones(row: PublishedResult) -> None:
     assert measured(row.title).multiply_adds / 1e9 == pytest.approx(row.gmacs, rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", [row for row in THE_PAPERS if row.se_gmacs], ids=lambda row: row.title)
 def test_multiply_adds_with_se_are_the_published_ones(row: PublishedResult) -> None:
     assert measured(row.title).se_multiply_adds / 1e9 == pytest.approx(row.se_gmacs, rel=0.01)
@@ -68,12 +69,14 @@ def test_se_adds_what_the_closed_formula_says(title: str) -> None:
     assert row.se_parameters - row.parameters == se_parameters(SITES[title])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", [row for row in THE_PAPERS if row.parameters], ids=lambda row: row.title)
 def test_parameters_round_to_the_published_ones(row: PublishedResult) -> None:
     digits = len(str(row.parameters).partition(".")[2])
     assert round(measured(row.title).parameters / 1e6, digits) == row.parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("title", "gmacs", "beside"),
     [("Inception-ResNet-v2", 11.75, 13.16), ("ShuffleNet", 0.140, 0.1375)],
@@ -93,6 +96,7 @@ def test_the_re_implementations_gain_from_se_as_published() -> None:
             assert row.se[0] < row.plain[0], row.title
 
 
+@pytest.mark.slow
 def test_a_network_with_se_of_its_own_has_no_plain_columns() -> None:
     senet = measured("SENet-154")
     assert senet.parameters is None is senet.multiply_adds
@@ -106,6 +110,7 @@ def put_se_into_timms_blocks(model: nn.Module) -> nn.Module:
     return model
 
 
+@pytest.mark.slow
 def test_an_inserted_model_fills_the_se_columns() -> None:
     row = measure(ROWS["ResNet-50"], put_se_into_timms_blocks)
     assert row.parameters == 25_557_032

@@ -20,6 +20,7 @@ import excite
 from excite.errors import ExciteError
 from excite.runs.evaluate import evaluate_run
 from excite.runs.run import Run
+from tests.conftest import SMALL
 
 QUICK = {"epochs": 2, "batch_size": 8, "quiet": True, "device": "cpu"}
 
@@ -202,14 +203,14 @@ def test_sources_are_not_touched(pictures: Path, tmp_path: Path) -> None:
         }
 
     before = state()
-    excite.train(pictures, out=str(tmp_path / "run"), **(QUICK | {"epochs": 1}))
+    excite.train(pictures, out=str(tmp_path / "run"), epochs=1, quiet=True, **SMALL)
     assert state() == before
 
 
 @pytest.mark.slow
 def test_groups_of_the_file_name_stay_together_and_are_counted(pictures: Path, tmp_path: Path) -> None:
     run = excite.train(
-        pictures, out=str(tmp_path / "run"), group_pattern=r"^(p\d)_", **(QUICK | {"epochs": 1})
+        pictures, out=str(tmp_path / "run"), group_pattern=r"^(p\d)_", epochs=1, quiet=True, **SMALL
     )
     table = run.manifest.table
     assert run.config.split == "grouped"
@@ -222,8 +223,10 @@ def test_groups_of_the_file_name_stay_together_and_are_counted(pictures: Path, t
 def test_bad_files_are_left_out_up_to_max_bad(pictures: Path, tmp_path: Path) -> None:
     (pictures / "a" / "broken.png").write_bytes(b"no picture")
     with pytest.raises(ExciteError, match=r"1 of 61 files are unreadable.*broken\.png"):
-        excite.train(pictures, out=str(tmp_path / "run"), **QUICK)
-    run = excite.train(pictures, out=str(tmp_path / "run"), max_unreadable=0.05, **(QUICK | {"epochs": 1}))
+        excite.train(pictures, out=str(tmp_path / "run"), quiet=True, **SMALL)
+    run = excite.train(
+        pictures, out=str(tmp_path / "run"), max_unreadable=0.05, epochs=1, quiet=True, **SMALL
+    )
     with (run.path / "manifest.csv").open(newline="") as file:
         paths = [row["path"] for row in csv.DictReader(file)]
     assert len(paths) == 60
