@@ -18,8 +18,7 @@ from typing import Any
 # Before anything imports torch: test processes run beside each other, and each has one thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Tests never touch the user's cache, not even for the kernels that are compiled when a test file is imported.
-# Processes that tests start share the tests' own.
-os.environ["EXCITE_CACHE"] = tempfile.mkdtemp(prefix="excite-tests-")
+os.environ["EXCITE_CACHE"] = os.environ.get("EXCITE_TESTS_CACHE") or tempfile.mkdtemp(prefix="excite-tests-")
 
 import numpy as np
 import pytest
@@ -29,7 +28,9 @@ from torch import nn
 
 from tests.leaks import no_leaks
 
-atexit.register(shutil.rmtree, os.environ["EXCITE_CACHE"], ignore_errors=True)
+if "EXCITE_TESTS_CACHE" not in os.environ:  # the workers of pytest-xdist share it: kernels are compiled once
+    os.environ["EXCITE_TESTS_CACHE"] = os.environ["EXCITE_CACHE"]
+    atexit.register(shutil.rmtree, os.environ["EXCITE_CACHE"], ignore_errors=True)
 REAL_DATA = os.environ.get("EXCITE_TEST_DATA")  # described in CONTRIBUTING.md
 
 

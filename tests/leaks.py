@@ -6,13 +6,14 @@ import gc
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from torch import nn
+
+from tests.waiting import wait_until
 
 FILES = Path("/proc/self/fd")
 CHILDREN = Path("/proc/self/task")
@@ -63,13 +64,17 @@ def _change(name: str, before: object, after: object) -> str:
 
 def _left(read: Callable[[], dict[int, str]], old: dict[int, str]) -> dict[int, str]:
     """What is there now and was not before, once everything that is ending had time to end."""
-    end = time.monotonic() + SECONDS
-    while left := {key: name for key, name in read().items() if old.get(key) != name}:
-        if time.monotonic() > end:
-            break
+
+    def left() -> dict[int, str]:
+        return {key: name for key, name in read().items() if old.get(key) != name}
+
+    def none_left() -> bool:
         gc.collect()  # closes what is only referenced in a cycle
-        time.sleep(0.02)
-    return left
+        return not left()
+
+    if left():
+        wait_until(none_left, SECONDS)
+    return left()
 
 
 def _threads() -> dict[int, str]:

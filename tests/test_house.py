@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,12 @@ NEVER = {
 }
 
 
+@cache
+def trees() -> dict[Path, ast.Module]:
+    """Every file of the package, parsed."""
+    return {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
 def package_of(name: str) -> str:
     return name.split(".")[1] if "." in name else "__init__"
 
@@ -65,10 +72,10 @@ def package_of(name: str) -> str:
 def imports() -> list[tuple[str, str, str]]:
     """(file, its package, the package that it imports) for every import inside the package."""
     found = []
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path, tree in trees().items():
         inside = path.relative_to(PACKAGE)
         package = inside.parts[0].removesuffix(".py")
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree):
             names = []
             if isinstance(node, ast.ImportFrom) and node.module:
                 names = [node.module]
@@ -90,12 +97,12 @@ def test_no_layer_imports_a_higher_one() -> None:
 
 def test_no_files_import_each_other_in_a_circle() -> None:
     graph: dict[str, set[str]] = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path, tree in trees().items():
         name = ".".join(("excite", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(
             ".__init__"
         )
         graph[name] = set()
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module:
                 graph[name] |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     graph = {name: {other for other in others if other in graph} for name, others in graph.items()}
@@ -113,8 +120,8 @@ def test_no_package_imports_what_it_never_may() -> None:
 
 def test_no_function_is_longer_than_a_screen() -> None:
     """At most 60 lines of body, without the docstring."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for path, tree in trees().items():
+        for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 start = node.body[ast.get_docstring(node) is not None :] or node.body
                 lines = (node.end_lineno or 0) - start[0].lineno + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,7 @@ def cached_features(
         device=device,
         progress=progress,
     )
-    with replacing(path) as file:
+    with suppress(OSError), replacing(path) as file:  # a failure costs time later, nothing else
         np.save(file, features, allow_pickle=False)
     return features
 

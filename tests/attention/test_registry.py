@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import pytest
 import torch
 from torch import nn
@@ -8,26 +10,26 @@ from excite.attention.squeeze_excitation import SqueezeExcitation
 from excite.errors import ExciteError
 
 
-def test_se_is_squeeze_excitation_with_its_options():
+def test_se_is_squeeze_excitation_with_its_options() -> None:
     module = create_attention("se", 64, reduction=8, gate="tanh")
     assert isinstance(module, SqueezeExcitation)
     assert (module.fc1.out_features, module.gate_name) == (8, "tanh")
     assert "se" in attention_names()
 
 
-def test_an_unknown_name_is_answered_with_the_nearest():
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(ExciteError, match=r"unknown attention 'see' \(did you mean 'se'\?\)") as caught:
         create_attention("see", 64)
     assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize(("option", "nearest"), [("reducton", "reduction"), ("gates", "gate")])
-def test_an_unknown_option_is_answered_with_the_nearest(option, nearest):
+def test_an_unknown_option_is_answered_with_the_nearest(option: str, nearest: str) -> None:
     with pytest.raises(ExciteError, match=f"unknown option '{option}' .did you mean '{nearest}'"):
         create_attention("se", 64, **{option: 1})
 
 
-def test_a_new_name_can_be_registered_once(monkeypatch):
+def test_a_new_name_can_be_registered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
 
     @register("nothing")

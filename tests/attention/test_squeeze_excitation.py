@@ -1,4 +1,7 @@
+from __future__ import annotations
+
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +17,9 @@ from excite.errors import ExciteError
 GATES = ("sigmoid", "tanh", "relu")
 
 
-def in_numpy(module: SqueezeExcitation, images: torch.Tensor, squeeze="avg", gate="sigmoid") -> np.ndarray:
+def in_numpy(
+    module: SqueezeExcitation, images: torch.Tensor, squeeze: str = "avg", gate: str = "sigmoid"
+) -> np.ndarray:
     """Equations 2 to 4 of the paper, in float64."""
     u = images.double().numpy()
     weights = {name: value.detach().double().numpy() for name, value in module.named_parameters()}
@@ -39,7 +44,14 @@ def randomize(module: nn.Module) -> None:
     bias=st.booleans(),
     channels_last=st.booleans(),
 )
-def test_it_computes_the_papers_equations(shape, reduction, squeeze, gate, bias, channels_last):
+def test_it_computes_the_papers_equations(
+    shape: tuple[int, int, int, int],
+    reduction: int,
+    squeeze: str,
+    gate: str,
+    bias: bool,
+    channels_last: bool,
+) -> None:
     module = SqueezeExcitation(shape[1], reduction, squeeze=squeeze, gate=gate, bias=bias)
     randomize(module)
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -52,7 +64,7 @@ def test_it_computes_the_papers_equations(shape, reduction, squeeze, gate, bias,
     )
 
 
-def test_it_agrees_with_timm_and_torchvision_given_their_weights():
+def test_it_agrees_with_timm_and_torchvision_given_their_weights() -> None:
     timm_layers = pytest.importorskip("timm.layers")
     from torchvision.ops.misc import SqueezeExcitation as Torchvision
 
@@ -64,7 +76,7 @@ def test_it_agrees_with_timm_and_torchvision_given_their_weights():
         torch.testing.assert_close(ours(images), other(images))
 
 
-def test_a_nested_module_takes_convolution_kernels_and_leaves_the_callers_dictionary_alone():
+def test_a_nested_module_takes_convolution_kernels_and_leaves_the_callers_dictionary_alone() -> None:
     from torchvision.ops.misc import SqueezeExcitation as Torchvision
 
     state = nn.Sequential(nn.ReLU(), Torchvision(32, 2)).state_dict()
@@ -76,17 +88,19 @@ def test_a_nested_module_takes_convolution_kernels_and_leaves_the_callers_dictio
     ("channels", "reduction", "divisor", "hidden"),
     [(64, 16, 1, 4), (24, 16, 1, 1), (3, 16, 1, 1), (100, 16, 1, 6), (100, 16, 8, 8), (3, 16, 8, 8)],
 )
-def test_hidden_width(channels, reduction, divisor, hidden):
+def test_hidden_width(channels: int, reduction: int, divisor: int, hidden: int) -> None:
     assert SqueezeExcitation(channels, reduction, divisor=divisor).fc1.out_features == hidden
 
 
-def test_parameters_on_1024_channels_are_the_published_132160():
+def test_parameters_on_1024_channels_are_the_published_132160() -> None:
     assert sum(p.numel() for p in SqueezeExcitation(1024).parameters()) == 132_160
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_the_output_keeps_dtype_and_memory_format(dtype, memory_format):
+def test_the_output_keeps_dtype_and_memory_format(
+    dtype: torch.dtype, memory_format: torch.memory_format
+) -> None:
     images = torch.randn(2, 32, 5, 7).to(dtype).contiguous(memory_format=memory_format)
     module = SqueezeExcitation(32)
     for candidate in (module, copy.deepcopy(module).to(dtype)):
@@ -97,14 +111,16 @@ def test_the_output_keeps_dtype_and_memory_format(dtype, memory_format):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_the_squeeze_of_half_precision_is_not_rounded_to_it(dtype, memory_format):
+def test_the_squeeze_of_half_precision_is_not_rounded_to_it(
+    dtype: torch.dtype, memory_format: torch.memory_format
+) -> None:
     images = torch.rand(2, 16, 9, 9).to(dtype).contiguous(memory_format=memory_format)
     exact = images.double().numpy().mean(axis=(2, 3))
     np.testing.assert_allclose(SqueezeExcitation(16).squeeze(images).numpy(), exact, rtol=1e-6)
 
 
 @pytest.mark.parametrize("weights", [torch.float32, torch.float16])
-def test_the_squeeze_of_huge_float16_activations_is_exact(weights):
+def test_the_squeeze_of_huge_float16_activations_is_exact(weights: torch.dtype) -> None:
     images = torch.full((1, 32, 64, 64), 6e4, dtype=torch.float16)
     module = SqueezeExcitation(32).to(weights)
     z = module.squeeze(images)
@@ -115,7 +131,7 @@ def test_the_squeeze_of_huge_float16_activations_is_exact(weights):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("identity", [False, True])
-def test_autocast_with_huge_activations_stays_finite_and_accurate(dtype, identity):
+def test_autocast_with_huge_activations_stays_finite_and_accurate(dtype: torch.dtype, identity: bool) -> None:
     module = SqueezeExcitation(64, 2, gate="sigmoid", identity=identity)
     nn.init.constant_(module.fc1.weight, 1.0)  # hidden units of 64 x 6e4 are far beyond float16
     nn.init.constant_(module.fc2.weight, 1e-8)
@@ -132,7 +148,7 @@ def test_autocast_with_huge_activations_stays_finite_and_accurate(dtype, identit
     assert torch.isfinite(module.fc1.weight.grad).all()
 
 
-def test_a_single_pixel_and_a_single_image_work_in_training():
+def test_a_single_pixel_and_a_single_image_work_in_training() -> None:
     module = SqueezeExcitation(16).train()
     assert module(torch.randn(1, 16, 1, 1)).shape == (1, 16, 1, 1)
 
@@ -140,14 +156,14 @@ def test_a_single_pixel_and_a_single_image_work_in_training():
 @pytest.mark.parametrize("gate", GATES)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_identity_is_bit_equal_at_the_start(gate, bias, dtype):
+def test_identity_is_bit_equal_at_the_start(gate: str, bias: bool, dtype: torch.dtype) -> None:
     images = torch.randn(2, 32, 4, 4).to(dtype)
     assert torch.equal(SqueezeExcitation(32, gate=gate, bias=bias, identity=True)(images), images)
 
 
 @pytest.mark.parametrize("gate", GATES)
 @pytest.mark.parametrize("bias", [True, False])
-def test_identity_learns_every_parameter_has_a_gradient_by_the_second_step(gate, bias):
+def test_identity_learns_every_parameter_has_a_gradient_by_the_second_step(gate: str, bias: bool) -> None:
     torch.manual_seed(0)
     module = SqueezeExcitation(32, 2, gate=gate, bias=bias, identity=True)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
@@ -161,7 +177,7 @@ def test_identity_learns_every_parameter_has_a_gradient_by_the_second_step(gate,
 
 @pytest.mark.parametrize("gate", GATES)
 @pytest.mark.parametrize("identity", [False, True])
-def test_gradients_agree_with_finite_differences(gate, identity):
+def test_gradients_agree_with_finite_differences(gate: str, identity: bool) -> None:
     torch.manual_seed(1)
     module = SqueezeExcitation(4, 2, gate=gate, identity=identity).double()
     randomize(module)
@@ -169,7 +185,7 @@ def test_gradients_agree_with_finite_differences(gate, identity):
     assert torch.autograd.gradcheck(module, (images,))
 
 
-def test_export_and_deepcopy_give_the_same_numbers():
+def test_export_and_deepcopy_give_the_same_numbers() -> None:
     module, images = SqueezeExcitation(32).eval(), torch.randn(3, 32, 5, 5)
     batch = torch.export.Dim("batch", min=2, max=64)
     exported = torch.export.export(module, (images,), dynamic_shapes=({0: batch},)).module()
@@ -179,14 +195,14 @@ def test_export_and_deepcopy_give_the_same_numbers():
 
 
 @pytest.mark.parametrize("autocast", [False, True])
-def test_it_compiles_to_one_graph(autocast):
+def test_it_compiles_to_one_graph(autocast: bool) -> None:
     module, images = SqueezeExcitation(32).eval(), torch.randn(3, 32, 5, 5)
     compiled = torch.compile(module, backend="eager", fullgraph=True)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
         torch.testing.assert_close(compiled(images), module(images))
 
 
-def test_elementwise_multiply_adds_are_two_an_element_and_the_rest_is_what_the_counter_sees():
+def test_elementwise_multiply_adds_are_two_an_element_and_the_rest_is_what_the_counter_sees() -> None:
     module = SqueezeExcitation(32)
     assert module.elementwise_multiply_adds((1, 32, 5, 7)) == 2 * 32 * 5 * 7
     assert module.elementwise_multiply_adds((8, 32, 5, 7)) == module.elementwise_multiply_adds((32, 5, 7))
@@ -205,7 +221,7 @@ def test_elementwise_multiply_adds_are_two_an_element_and_the_rest_is_what_the_c
         ({"gate": "sigmoit"}, "did you mean 'sigmoid'"),
     ],
 )
-def test_wrong_values_are_refused(options, message):
+def test_wrong_values_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ExciteError, match=message) as caught:
         SqueezeExcitation(**{"channels": 8, **options})
     assert caught.value.exit_code == 2

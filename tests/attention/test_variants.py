@@ -1,10 +1,14 @@
 """Every variant against its paper's equations in NumPy, and against timm where timm computes the same."""
 
+from __future__ import annotations
+
 import copy
 import math
 import pickle
 import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +32,8 @@ from excite.models.summary import summarize
 GE_THETA = {"form": "theta", "extent": 4}
 GE_PLUS = {"form": "theta+", "extent": 2, "reduction": 4}
 GE_GLOBAL = {"form": "theta+", "feature_size": (5, 7), "reduction": 4}
-LEARNED = [
+Case = tuple[str, dict[str, Any]]  # name and options of a module
+LEARNED: list[Case] = [
     ("ese", {}),
     ("ese", {"gate": "hard_sigmoid"}),
     ("cse", {"reduction": 2}),
@@ -50,11 +55,11 @@ LEARNED = [
     ("nosqueeze", {"reduction": 2}),
     ("nosqueeze", {"reduction": 4, "bias": False}),
 ]
-FIXED = [("ge", {}), ("ge", {"extent": 2}), ("ge", {"extent": 8}), ("simam", {})]
+FIXED: list[Case] = [("ge", {}), ("ge", {"extent": 2}), ("ge", {"extent": 8}), ("simam", {})]
 EVERY = [*LEARNED, *FIXED]
 
 
-def names(cases):
+def names(cases: Sequence[Case]) -> list[str]:
     return [f"{name}-{'-'.join(f'{value}' for value in options.values())}" for name, options in cases]
 
 
@@ -72,26 +77,28 @@ def randomize(module: nn.Module) -> nn.Module:
     return module
 
 
-def make(name, channels=8, **options) -> nn.Module:
+def make(name: str, channels: int = 8, **options: Any) -> nn.Module:
     torch.manual_seed(0)
     return randomize(create_attention(name, channels, **options)).eval()
 
 
 # ---- the papers' equations in NumPy, float64 ----
 
+Weights = Mapping[str, np.ndarray]
 
-def sigmoid(v):
+
+def sigmoid(v: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-v))
 
 
-def dense(weight, x, bias=0.0):
+def dense(weight: np.ndarray, x: np.ndarray, bias: np.ndarray | float = 0.0) -> np.ndarray:
     """A 1x1 convolution: (N, C, ...) -> (N, O, ...)."""
     weight = weight.reshape(weight.shape[0], -1)
     out = np.einsum("oc,nc...->no...", weight, x)
     return out + np.reshape(bias, (1, -1) + (1,) * (x.ndim - 2))
 
 
-def norm(w, name, x):
+def norm(w: Weights, name: str, x: np.ndarray) -> np.ndarray:
     shape = (1, -1, 1, 1)
     mean, var, scale, shift = (
         w[f"{name}.{part}"].reshape(shape) for part in ("running_mean", "running_var", "weight", "bias")
@@ -99,45 +106,45 @@ def norm(w, name, x):
     return (x - mean) / np.sqrt(var + 1e-5) * scale + shift
 
 
-def correlate(x, kernel, stride=1, padding=0):
+def correlate(x: np.ndarray, kernel: np.ndarray, stride: int = 1, padding: int = 0) -> np.ndarray:
     """(N, C, H, W), (C, k, l) -> one filtered map for each channel."""
     x = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
     windows = np.lib.stride_tricks.sliding_window_view(x, kernel.shape[1:], axis=(2, 3))
     return np.einsum("nchwkl,ckl->nchw", windows[:, :, ::stride, ::stride], kernel)
 
 
-def squeezed(u):
+def squeezed(u: np.ndarray) -> np.ndarray:
     return u.mean(axis=(2, 3))[:, :, None, None]
 
 
-def ese(u, w, gate="sigmoid", **_):
+def ese(u: np.ndarray, w: Weights, gate: str = "sigmoid", **_: object) -> np.ndarray:
     v = dense(w["fc.weight"], squeezed(u), w["fc.bias"])
     return u * (sigmoid(v) if gate == "sigmoid" else np.clip(v + 3, 0, 6) / 6)
 
 
-def cse(u, w, prefix="", **_):
+def cse(u: np.ndarray, w: Weights, prefix: str = "", **_: object) -> np.ndarray:
     hidden = np.maximum(dense(w[f"{prefix}fc1.weight"], squeezed(u), w[f"{prefix}fc1.bias"]), 0)
     return u * sigmoid(dense(w[f"{prefix}fc2.weight"], hidden, w[f"{prefix}fc2.bias"]))
 
 
-def sse(u, w, prefix="", **_):
+def sse(u: np.ndarray, w: Weights, prefix: str = "", **_: object) -> np.ndarray:
     return u * sigmoid(dense(w[f"{prefix}conv.weight"], u, w.get(f"{prefix}conv.bias", 0)))
 
 
-def scse(u, w, combine="max", **_):
+def scse(u: np.ndarray, w: Weights, combine: str = "max", **_: object) -> np.ndarray:
     channel, spatial = cse(u, w, "cse."), sse(u, w, "sse.")
     return np.maximum(channel, spatial) if combine == "max" else channel + spatial
 
 
-def eca(u, w, **_):
+def eca(u: np.ndarray, w: Weights, **_: object) -> np.ndarray:
     kernel, z = w["conv.weight"].ravel(), u.mean(axis=(2, 3))
     half = len(kernel) // 2
     v = np.stack([np.correlate(np.pad(row, half), kernel, "valid") for row in z])
     return u * sigmoid(v)[:, :, None, None]
 
 
-def cbam(u, w, **options):
-    def mlp(z):
+def cbam(u: np.ndarray, w: Weights, **options: object) -> np.ndarray:
+    def mlp(z: np.ndarray) -> np.ndarray:
         hidden = np.maximum(dense(w["channel.fc1.weight"], z, w.get("channel.fc1.bias", 0)), 0)
         return dense(w["channel.fc2.weight"], hidden, w.get("channel.fc2.bias", 0))
 
@@ -148,7 +155,7 @@ def cbam(u, w, **options):
     return v * sigmoid(norm(w, "spatial.norm", q) if options.get("norm") else q)
 
 
-def ge(u, w, form="theta-", extent=None, **_):
+def ge(u: np.ndarray, w: Weights, form: str = "theta-", extent: int | None = None, **_: object) -> np.ndarray:
     if form == "theta-" and extent is None:
         v = squeezed(u)
     elif form == "theta-":
@@ -169,21 +176,21 @@ def ge(u, w, form="theta-", extent=None, **_):
     return u * sigmoid(v[:, :, rows][:, :, :, columns])
 
 
-def gct(u, w, **_):
+def gct(u: np.ndarray, w: Weights, **_: object) -> np.ndarray:
     e = w["alpha"] * np.sqrt((u**2).sum(axis=(2, 3)) + 1e-5)
     t = np.sqrt(u.shape[1]) * e / np.sqrt((e**2).sum(axis=1, keepdims=True) + 1e-5)
     return u * (1 + np.tanh(w["gamma"] * t + w["beta"]))[:, :, None, None]
 
 
-def simam(u, w, e_lambda=1e-4, **_):
+def simam(u: np.ndarray, w: Weights, e_lambda: float = 1e-4, **_: object) -> np.ndarray:
     mean, positions = squeezed(u), u.shape[2] * u.shape[3]
     variance = squeezed((u - mean) ** 2) * positions / max(positions - 1, 1)
     energy = 4 * (variance + e_lambda) / ((u - mean) ** 2 + 2 * variance + 2 * e_lambda)
     return u * sigmoid(1 / energy)
 
 
-def coordatt(u, w, **_):
-    def branch(z, name):
+def coordatt(u: np.ndarray, w: Weights, **_: object) -> np.ndarray:
+    def branch(z: np.ndarray, name: str) -> np.ndarray:
         f = norm(w, "bn1", dense(w["conv1.weight"], z))
         f = f * np.clip(f + 3, 0, 6) / 6
         return sigmoid(dense(w[f"{name}.weight"], f, w.get(f"{name}.bias", 0)))
@@ -192,12 +199,12 @@ def coordatt(u, w, **_):
     return u * branch(rows, "conv_h") * branch(columns, "conv_w")
 
 
-def nosqueeze(u, w, **_):
+def nosqueeze(u: np.ndarray, w: Weights, **_: object) -> np.ndarray:
     hidden = np.maximum(dense(w["fc1.weight"], u, w.get("fc1.bias", 0)), 0)
     return u * sigmoid(dense(w["fc2.weight"], hidden, w.get("fc2.bias", 0)))
 
 
-EQUATIONS = {
+EQUATIONS: dict[str, Callable[..., np.ndarray]] = {
     "ese": ese,
     "cse": cse,
     "sse": sse,
@@ -212,7 +219,7 @@ EQUATIONS = {
 }
 
 
-def test_every_registered_variant_is_tested_here():
+def test_every_registered_variant_is_tested_here() -> None:
     assert {name for name, _ in EVERY} == set(EQUATIONS) == set(attention_names()) - {"se"}
 
 
@@ -223,7 +230,9 @@ def test_every_registered_variant_is_tested_here():
     shape=st.tuples(st.integers(1, 3), st.integers(1, 20), st.integers(1, 9), st.integers(1, 9)),
     channels_last=st.booleans(),
 )
-def test_it_computes_the_papers_equations(case, shape, channels_last):
+def test_it_computes_the_papers_equations(
+    case: Case, shape: tuple[int, int, int, int], channels_last: bool
+) -> None:
     name, options = case
     if "feature_size" in options:
         options = {**options, "feature_size": shape[2:]}
@@ -241,7 +250,7 @@ def test_it_computes_the_papers_equations(case, shape, channels_last):
 # ---- SE without its squeeze ----
 
 
-def test_without_a_squeeze_each_position_is_an_image_of_its_own_to_se():
+def test_without_a_squeeze_each_position_is_an_image_of_its_own_to_se() -> None:
     se = make("se", 12, reduction=3)
     module = create_attention("nosqueeze", 12, reduction=3).eval()
     state = {
@@ -257,7 +266,7 @@ def test_without_a_squeeze_each_position_is_an_image_of_its_own_to_se():
 
 
 @pytest.mark.slow
-def test_without_a_squeeze_resnet_50_is_as_large_as_with_se_and_costs_a_tenth_more():
+def test_without_a_squeeze_resnet_50_is_as_large_as_with_se_and_costs_a_tenth_more() -> None:
     """28.1 million parameters as SE-ResNet-50; 3.86 + sum of 2 C^2 / r a position = 4.27 billion."""
     with torch.device("meta"):
         plain = excite.create_model("resnet50_v1")
@@ -286,7 +295,9 @@ def test_without_a_squeeze_resnet_50_is_as_large_as_with_se_and_costs_a_tenth_mo
         ("ge", {"extent": 8}, "ge", {"use_mlp": False, "extent": 8}),
     ],
 )
-def test_it_agrees_with_timm_given_its_weights(name, options, timms_name, timms_options):
+def test_it_agrees_with_timm_given_its_weights(
+    name: str, options: dict[str, Any], timms_name: str, timms_options: dict[str, Any]
+) -> None:
     theirs = timm.layers.create_attn(timms_name, 64, **timms_options)
     randomize(theirs).eval()
     ours = create_attention(name, 64, **options).eval()
@@ -301,14 +312,14 @@ def test_it_agrees_with_timm_given_its_weights(name, options, timms_name, timms_
 
 
 @pytest.mark.parametrize("power", range(3, 12))
-def test_ecas_kernel_is_timms_from_eight_channels_on(power):
+def test_ecas_kernel_is_timms_from_eight_channels_on(power: int) -> None:
     ours = create_attention("eca", 2**power)
     theirs = timm.layers.EcaModule(2**power)
     assert ours.conv.kernel_size == theirs.conv.kernel_size
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 5, 24, 100, 640, 4096])
-def test_ecas_kernel_is_the_nearest_odd_number(channels):
+def test_ecas_kernel_is_the_nearest_odd_number(channels: int) -> None:
     target = (math.log2(channels) + 1) / 2
     odd = range(1, 101, 2)
     nearest = min(abs(k - target) for k in odd)
@@ -318,7 +329,7 @@ def test_ecas_kernel_is_the_nearest_odd_number(channels):
 # ---- parameters, and the table in the docs ----
 
 
-def table():
+def table() -> Iterator[tuple[str, dict[str, Any], int, str]]:
     page = (Path(excite.__file__).parents[1] / "docs" / "attention.md").read_text(encoding="utf-8")
     for line in page.splitlines():
         if line.startswith("| `"):
@@ -330,11 +341,11 @@ def table():
             yield name.strip("`"), options, int(parameters.replace(",", "")), identity
 
 
-def count(module):
+def count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def test_the_table_in_the_docs_has_every_variant_and_its_parameters():
+def test_the_table_in_the_docs_has_every_variant_and_its_parameters() -> None:
     rows = list(table())
     assert {name for name, *_ in rows} == set(attention_names())
     for name, options, parameters, identity in rows:
@@ -352,7 +363,7 @@ def test_the_table_in_the_docs_has_every_variant_and_its_parameters():
 
 @pytest.mark.parametrize("channels", [3, 24, 100])
 @pytest.mark.parametrize("reduction", [2, 16, 200])
-def test_parameters_by_formula(channels, reduction):
+def test_parameters_by_formula(channels: int, reduction: int) -> None:
     c, hidden = channels, max(1, channels // reduction)
     se = 2 * c * hidden + hidden + c
     expected = {
@@ -370,7 +381,7 @@ def test_parameters_by_formula(channels, reduction):
 
 
 @pytest.mark.parametrize("name", ["cse", "scse", "cbam", "coordatt", "nosqueeze"])
-def test_a_hidden_width_is_rounded_only_with_a_divisor(name):
+def test_a_hidden_width_is_rounded_only_with_a_divisor(name: str) -> None:
     for divisor, hidden in ((1, 6), (8, 8)):
         module = create_attention(name, 100, divisor=divisor)
         widths = {layer.out_channels for layer in module.modules() if isinstance(layer, nn.Conv2d)}
@@ -385,7 +396,7 @@ def test_a_hidden_width_is_rounded_only_with_a_divisor(name):
 @pytest.mark.slow
 @every
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_dtype_and_memory_format_are_kept(name, options, dtype):
+def test_dtype_and_memory_format_are_kept(name: str, options: dict[str, Any], dtype: torch.dtype) -> None:
     for memory_format in (torch.contiguous_format, torch.channels_last):
         images = torch.randn(2, 8, 5, 7).to(dtype).contiguous(memory_format=memory_format)
         module = make(name, **options)
@@ -398,7 +409,9 @@ def test_dtype_and_memory_format_are_kept(name, options, dtype):
 
 @every
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_maps_get_the_gates_of_float32(name, options, dtype):
+def test_half_precision_maps_get_the_gates_of_float32(
+    name: str, options: dict[str, Any], dtype: torch.dtype
+) -> None:
     """Also under autocast, which would run layers in half precision."""
     module = make(name, **options)
     images = torch.randn(2, 8, 5, 7).to(dtype)
@@ -416,7 +429,9 @@ def test_half_precision_maps_get_the_gates_of_float32(name, options, dtype):
 
 
 @every
-def test_huge_float16_activations_stay_finite_with_their_gradients(name, options):
+def test_huge_float16_activations_stay_finite_with_their_gradients(
+    name: str, options: dict[str, Any]
+) -> None:
     torch.manual_seed(0)
     module = create_attention(name, 8, **options).train()
     images = (6e4 * torch.rand(2, 8, 5, 7)).half().requires_grad_()
@@ -431,7 +446,7 @@ def test_huge_float16_activations_stay_finite_with_their_gradients(name, options
 
 @every
 @pytest.mark.parametrize("training", [True, False])
-def test_one_image_of_one_position_works(name, options, training):
+def test_one_image_of_one_position_works(name: str, options: dict[str, Any], training: bool) -> None:
     if "feature_size" in options:
         options = {**options, "feature_size": 1}
     module = make(name, **options).train(training)
@@ -441,7 +456,7 @@ def test_one_image_of_one_position_works(name, options, training):
     assert all(torch.isfinite(tensor).all() for tensor in module.state_dict().values())
 
 
-def test_a_batch_norm_learns_its_statistics_from_more_than_one_value():
+def test_a_batch_norm_learns_its_statistics_from_more_than_one_value() -> None:
     module = create_attention("ge", 8, **GE_THETA).train()
     before = module.gather[-1].running_mean.clone()
     module(torch.randn(1, 8, 1, 1))
@@ -455,7 +470,7 @@ def test_a_batch_norm_learns_its_statistics_from_more_than_one_value():
 
 @learned
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_identity_is_bit_equal_at_the_start(name, options, dtype):
+def test_identity_is_bit_equal_at_the_start(name: str, options: dict[str, Any], dtype: torch.dtype) -> None:
     module = create_attention(name, 8, **options, identity=True)
     images = torch.randn(2, 8, 5, 7).to(dtype)
     images[0, 0, 0, 0] = torch.finfo(dtype).smallest_normal / 4  # a subnormal number, too
@@ -465,7 +480,9 @@ def test_identity_is_bit_equal_at_the_start(name, options, dtype):
 
 @learned
 @pytest.mark.parametrize("identity", [True, False])
-def test_every_parameter_has_a_gradient_by_the_second_step(name, options, identity):
+def test_every_parameter_has_a_gradient_by_the_second_step(
+    name: str, options: dict[str, Any], identity: bool
+) -> None:
     torch.manual_seed(3)
     module = create_attention(name, 8, **options, identity=identity).train()
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
@@ -480,7 +497,7 @@ def test_every_parameter_has_a_gradient_by_the_second_step(name, options, identi
 
 @pytest.mark.slow
 @every
-def test_gradients_agree_with_finite_differences(name, options):
+def test_gradients_agree_with_finite_differences(name: str, options: dict[str, Any]) -> None:
     if name == "ge" and "feature_size" in options:
         options = {**options, "feature_size": (3, 2)}
     module = make(name, 4, **options).double()
@@ -493,7 +510,7 @@ def test_gradients_agree_with_finite_differences(name, options):
 
 @pytest.mark.slow
 @every
-def test_copies_and_exports_give_the_same_numbers(name, options):
+def test_copies_and_exports_give_the_same_numbers(name: str, options: dict[str, Any]) -> None:
     module, images = make(name, **options), torch.randn(3, 8, 5, 7)
     expected = module(images)
     assert torch.equal(copy.deepcopy(module)(images), expected)
@@ -507,7 +524,7 @@ def test_copies_and_exports_give_the_same_numbers(name, options):
 @pytest.mark.slow
 @every
 @pytest.mark.parametrize("training", [True, False])
-def test_it_compiles_to_one_graph(name, options, training):
+def test_it_compiles_to_one_graph(name: str, options: dict[str, Any], training: bool) -> None:
     torch.compiler.reset()
     module, images = make(name, **options).train(training), torch.randn(3, 8, 5, 7)
     compiled = torch.compile(copy.deepcopy(module), backend="eager", fullgraph=True)
@@ -517,7 +534,7 @@ def test_it_compiles_to_one_graph(name, options, training):
 
 
 @pytest.mark.parametrize(("name", "options"), [("se", {}), *EVERY], ids=names([("se", {}), *EVERY]))
-def test_it_traces_with_fx_also_in_training_and_for_other_shapes(name, options):
+def test_it_traces_with_fx_also_in_training_and_for_other_shapes(name: str, options: dict[str, Any]) -> None:
     module = make(name, **options)
     for training in (True, False):
         traced = torch.fx.symbolic_trace(module.train(training))
@@ -550,7 +567,7 @@ def test_it_traces_with_fx_also_in_training_and_for_other_shapes(name, options):
         ("nosqueeze", {"reduction": 2}, 1, 2 * 8 * 4 * 35),
     ],
 )
-def test_multiply_adds(name, options, passes, seen):
+def test_multiply_adds(name: str, options: dict[str, Any], passes: int, seen: int) -> None:
     module = make(name, **options)
     assert module.elementwise_multiply_adds((8, 5, 7)) == passes * 8 * 5 * 7
     assert module.elementwise_multiply_adds((4, 8, 5, 7)) == passes * 8 * 5 * 7
@@ -588,19 +605,19 @@ def test_multiply_adds(name, options, passes, seen):
         ("ge", {"form": "theta", "feature_size": (7, 0)}, "feature_width must be at least 1"),
     ],
 )
-def test_wrong_options_are_refused(name, options, message):
+def test_wrong_options_are_refused(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ExciteError, match=message) as caught:
         create_attention(name, **{"channels": 8, **options})
     assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize(("name", "nearest"), [("simm", "simam"), ("cbma", "cbam"), ("coordat", "coordatt")])
-def test_a_misspelt_variant_is_answered_with_the_nearest(name, nearest):
+def test_a_misspelt_variant_is_answered_with_the_nearest(name: str, nearest: str) -> None:
     with pytest.raises(ExciteError, match=f"did you mean '{nearest}'"):
         create_attention(name, 8)
 
 
-def test_a_users_own_class_is_made_by_name_with_its_options(monkeypatch):
+def test_a_users_own_class_is_made_by_name_with_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
     """The one in the docs, as it stands there."""
     monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
     page = (Path(excite.__file__).parents[1] / "docs" / "attention.md").read_text(encoding="utf-8")

@@ -19,6 +19,8 @@ from excite.pipeline.experiment import run_experiment
 from excite.system.text import printable
 from tests.conftest import Command
 
+pytestmark = pytest.mark.slow  # they share a training
+
 CLASSES = [
     "[b] a [bold]",
     "$x^2$ \\alpha_{",
@@ -74,7 +76,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.mark.slow
 def test_files_and_classes_come_back_in_json_and_csv(place: Path, excite_command: Command) -> None:
     done = excite_command("predict", place / "run $y", place / "inbox", "--json")
     assert done.returncode == 0, done.stderr
@@ -98,7 +99,6 @@ def test_a_run_keeps_the_names(place: Path) -> None:
     assert set(metrics["test"]["classes"]) == set(CLASSES)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -128,7 +128,6 @@ def test_what_is_printed_is_visible_and_whole(
             assert shlex.split(line)[-1] == "my [table] $z.csv"
 
 
-@pytest.mark.slow
 def test_the_command_after_next_is_one_word_a_path(place: Path, excite_command: Command) -> None:
     source = place / "two $words"
     for number in range(12):

@@ -53,15 +53,20 @@ def interrupt(place: Path, out: str, line: str, number: int) -> tuple[int, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
 def test_a_killed_training_resumes_to_the_same_weights(
     place: Path, uninterrupted: dict[str, Tensor], excite_command: Command, number: int, code: int
 ) -> None:
     out = place / f"killed{code}"
     returned, errors = interrupt(place, out.name, r"epoch +2 ", number)
     assert returned == code
-    if number == signal.SIGTERM:
-        assert "--resume" in errors
+    if number != signal.SIGKILL:
+        (line,) = [line for line in errors.splitlines() if line.startswith("excite: error: ")]
+        assert line == errors.splitlines()[-1]
+        stopped = rf"stopped in epoch \d+ after \d+ steps, with a checkpoint .*--resume --out {out.name}"
+        assert re.search(stopped, line)
         changed = excite_command("train", place / "pictures", "--out", out, "--resume", "--epochs", 7)
         assert "--epochs: was 12 when the run started" in changed.stderr
     assert not (out / "metrics.json").exists()

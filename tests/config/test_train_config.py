@@ -175,49 +175,6 @@ def test_an_unknown_choice_answers_with_the_nearest() -> None:
         TrainConfig(optimizer="adamv")
 
 
-@pytest.mark.parametrize(
-    ("setting", "name", "value"),
-    [
-        ("epochs=3", "epochs", 3),
-        (" epochs = 3", "epochs", 3),
-        ("lr=1e-3", "lr", 0.001),
-        ("lr=null", "lr", None),
-        ("lr=", "lr", None),
-        ("compile=true", "compile", True),
-        ("data=a=b", "data", "a=b"),
-        ("attention_options.reduction=8", "attention_options", {"reduction": 8}),
-        ("model_options={a: [1, 2]}", "model_options", {"a": [1, 2]}),
-    ],
-)
-def test_a_setting_is_name_value_or_name_key_value(setting: str, name: str, value: Any) -> None:
-    assert getattr(apply_override(TrainConfig(), setting), name) == value
-
-
-def test_settings_of_one_mapping_add_up_and_leave_the_earlier_configuration_alone() -> None:
-    first = apply_override(TrainConfig(), "attention_options.reduction=8")
-    second = apply_override(first, "attention_options.gate=tanh")
-    assert second.attention_options == {"reduction": 8, "gate": "tanh"}
-    assert first.attention_options == {"reduction": 8}
-    assert TrainConfig().attention_options == {}
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ("epochs", "must have the form name=value"),
-        ("epochs=[1", "not YAML"),
-        ("epochs.a=1", "epochs has no keys"),
-        ("attention_options.=1", "names no key of attention_options"),
-        ("=1", "unknown option ''"),
-    ],
-)
-def test_a_setting_that_says_nothing_is_refused_and_named(setting: str, message: str) -> None:
-    with pytest.raises(ExciteError, match=message) as raised:
-        apply_override(TrainConfig(), setting)
-    assert raised.value.where == f"--set {setting}"
-    assert raised.value.exit_code == BAD_USAGE
-
-
 def test_options_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(ExciteError, match="val_fraction and test_fraction"):
         TrainConfig(val_fraction=0.5, test_fraction=0.5)

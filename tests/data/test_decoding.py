@@ -6,12 +6,11 @@ import io
 import os
 import struct
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile, ImageOps, PngImagePlugin
+from PIL import Image, ImageFile, ImageOps
 
 from excite.data.decoding import decode, decode_and_hash, upright
 from excite.errors import ExciteError
@@ -253,52 +252,9 @@ def test_the_hash_is_of_the_files_bytes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(picture), COLOR)
 
 
-@pytest.mark.parametrize("where", ["text", "compressed text", "international text", "profile"])
-def test_a_png_with_megabytes_of_text_or_profile_is_a_sound_image(where: str) -> None:
-    texts, options = PngImagePlugin.PngInfo(), {}
-    if where == "profile":
-        options["icc_profile"] = bytes(2_000_000)
-    elif where == "international text":
-        texts.add_itxt("workflow", "x" * 2_000_000, zip=True)
-    else:
-        texts.add_text("workflow", "x" * 2_000_000, zip=where != "text")
-    data = encoded(Image.fromarray(COLOR), "PNG", pnginfo=texts, **options)
-    np.testing.assert_array_equal(np.asarray(decode(data)), COLOR)
-
-
-def test_a_png_with_much_text_that_is_cut_short_is_still_refused() -> None:
-    texts = PngImagePlugin.PngInfo()
-    texts.add_text("workflow", "x" * 2_000_000, zip=True)
-    noise = Image.fromarray(RANDOM.integers(0, 256, (64, 64, 3), dtype=np.uint8))
-    data = encoded(noise, "PNG", pnginfo=texts)
-    with pytest.raises(ExciteError, match=r"truncated|damaged"):
-        decode(data[: len(data) - 4000])
-
-
-@pytest.mark.parametrize("choice", [True, False])
-def test_pillows_own_switch_is_left_as_the_caller_has_it(
-    monkeypatch: pytest.MonkeyPatch, choice: bool
-) -> None:
-    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", choice)
-    data = encoded(Image.fromarray(RANDOM.integers(0, 256, (64, 64, 3), dtype=np.uint8)), "PNG")
-    with ThreadPoolExecutor(8) as pool:
-        futures = [pool.submit(decode, data if number % 2 else data[:5000]) for number in range(64)]
-    for number, future in enumerate(futures):
-        assert (future.exception() is None) == bool(number % 2)
-    assert ImageFile.LOAD_TRUNCATED_IMAGES is choice
-
-
 def test_a_jpeg_with_twelve_bits_is_named_as_such() -> None:
     data = bytearray(encoded(Image.fromarray(COLOR), "JPEG"))
     frame = data.index(b"\xff\xc0")
     data[frame + 4] = 12  # the precision of the frame header
     with pytest.raises(ExciteError, match="JPEG with 12 bits per sample"):
         decode(bytes(data))
-
-
-def test_a_png_with_a_large_profile_keeps_the_orientation_in_its_metadata() -> None:
-    turned = '<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
-    texts = PngImagePlugin.PngInfo()
-    texts.add_itxt("XML:com.adobe.xmp", turned)
-    data = encoded(Image.fromarray(COLOR), "PNG", pnginfo=texts, icc_profile=bytes(2_000_000))
-    np.testing.assert_array_equal(np.asarray(decode(data)), np.rot90(COLOR, -1))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,3 +38,23 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ExciteError, match=r"the digits cannot be written.*EXCITE_CACHE"):
         digits_folder(tmp_path / "file")
+
+
+def test_a_full_disk_is_told_and_left_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full_disk(*args: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full_disk)
+    with pytest.raises(ExciteError, match=r"cannot be written: no space left on device .*EXCITE_CACHE"):
+        digits_folder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_two_processes_may_write_the_digits_at_once(tmp_path: Path) -> None:
+    code = "import sys, pathlib; from excite.data.digits import digits_folder; "
+    code += "print(len(list(digits_folder(pathlib.Path(sys.argv[1])).rglob('*.png'))))"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate()[0].strip() for process in both] == ["1797", "1797"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["digits"]

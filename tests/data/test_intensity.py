@@ -32,6 +32,7 @@ from excite.data.intensity import (
 from excite.data.manifest import Manifest
 from excite.errors import ExciteError
 from excite.runs.run import Run
+from tests.conftest import SMALL
 
 DRAW = np.random.default_rng(0)
 
@@ -279,7 +280,7 @@ def deep_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
         for number in range(14):
             samples = DRAW.random((24, 24)) * scale
             Image.fromarray(samples.astype(np.uint16)).save(folder / "data" / label / f"{number}.png")
-    options = {"epochs": 2, "batch_size": 8, "near_duplicates": False, "device": "cpu", "augment": "none"}
+    options = SMALL | {"epochs": 2, "augment": "none"}
     return excite.train(folder / "data", out=str(folder / "run"), quiet=True, **options), folder / "data"
 
 
@@ -297,7 +298,7 @@ def test_a_run_records_the_range_and_predicts_by_it(deep_run: tuple[Run, Path]) 
 
 def test_a_resumed_run_keeps_its_range(deep_run: tuple[Run, Path], tmp_path: Path) -> None:
     _, data = deep_run
-    options = {"epochs": 1, "batch_size": 8, "near_duplicates": False, "device": "cpu", "quiet": True}
+    options = SMALL | {"epochs": 1, "quiet": True}
     run = excite.train(data, out=str(tmp_path / "run"), intensity_range="0,16383", **options)
     (run.path / "metrics.json").unlink()
     again = excite.train(data, out=str(run.path), resume=True, quiet=True)
@@ -326,7 +327,5 @@ def test_nearly_constant_images_are_reported_by_train(
 def test_a_training_leaves_the_callers_random_numbers(tmp_path: Path, pictures: Path) -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
-    excite.train(
-        pictures, out=str(tmp_path / "run"), epochs=1, near_duplicates=False, device="cpu", quiet=True
-    )
+    excite.train(pictures, out=str(tmp_path / "run"), epochs=1, quiet=True, **SMALL)
     assert torch.equal(torch.random.get_rng_state(), before)

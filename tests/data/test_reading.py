@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +12,6 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from excite.audit.reading import read_images
-from excite.data.digits import digits_folder
 from excite.data.reading import read_manifest
 from excite.errors import ExciteError
 
@@ -249,17 +246,6 @@ def test_one_picture_is_no_data_set(tmp_path: Path) -> None:
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
-    touch(tmp_path, "a/1.png", "b/1.png")
-    (tmp_path / "b").chmod(0)
-    try:
-        with pytest.raises(ExciteError, match="b: the folder cannot be read: permission denied"):
-            read_manifest(tmp_path)
-    finally:
-        (tmp_path / "b").chmod(0o700)
-
-
 def table(root: Path, text: str, encoding: str = "utf-8") -> Path:
     path = root / "data.csv"
     path.write_bytes(text.encode(encoding))
@@ -441,33 +427,6 @@ def test_the_digits_are_scikit_learns(tmp_path: Path, monkeypatch: pytest.Monkey
     stamps = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.png")}
     read_manifest("digits")
     assert stamps == {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.png")}
-
-
-def test_digits_with_a_file_missing_are_written_anew(tmp_path: Path) -> None:
-    first = digits_folder(tmp_path)
-    (first / "3" / "0003.png").unlink()
-    assert len(list(digits_folder(tmp_path).rglob("*.png"))) == 1797
-    assert [entry.name for entry in tmp_path.iterdir()] == ["digits"]
-
-
-def test_a_full_disk_is_told_and_left_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full_disk(*args: object, **options: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Image.Image, "save", full_disk)
-    with pytest.raises(ExciteError, match=r"cannot be written: no space left on device .*EXCITE_CACHE"):
-        digits_folder(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.slow
-def test_two_processes_may_write_the_digits_at_once(tmp_path: Path) -> None:
-    code = "import sys, pathlib; from excite.data.digits import digits_folder; "
-    code += "print(len(list(digits_folder(pathlib.Path(sys.argv[1])).rglob('*.png'))))"
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [process.communicate()[0].strip() for process in both] == ["1797", "1797"]
-    assert [entry.name for entry in tmp_path.iterdir()] == ["digits"]
 
 
 def test_a_real_folder_with_train_and_val(real_data: Path) -> None:

@@ -19,7 +19,7 @@ from excite.errors import ExciteError
 from excite.export.export import export_run
 from excite.export.formats import FORMATS
 from excite.runs.run import Run
-from tests.conftest import SMALL, Command, make_pictures
+from tests.conftest import SMALL, make_pictures
 from tests.keras.processes import require_installed
 
 
@@ -49,6 +49,7 @@ def test_wrong_options_get_one_clear_line(run: Run, options: dict[str, object], 
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.slow
 def test_a_file_that_is_there_is_not_written_over(run: Run, tmp_path: Path) -> None:
     (tmp_path / "mine.keras").write_text("mine")
     with pytest.raises(ExciteError, match="file exists"):
@@ -56,6 +57,7 @@ def test_a_file_that_is_there_is_not_written_over(run: Run, tmp_path: Path) -> N
     assert (tmp_path / "mine.keras").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_file_that_says_anything_else_than_the_run_is_not_left_behind(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,13 +72,6 @@ def test_a_file_that_says_anything_else_than_the_run_is_not_left_behind(
     with pytest.raises(ExciteError, match="its probabilities differ from those of the run by up to 0"):
         export_run(run, "keras", tmp_path / "x.keras")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_verb_lists_its_formats_and_names_the_nearest(excite_command: Command, run: Run) -> None:
-    assert "keras" in excite_command("export", "--help").stdout
-    done = excite_command("export", run.path, "--format", "karas")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "did you mean 'keras'?" in done.stderr
 
 
 # Processes of their own: Keras keeps the backend that it was imported with.

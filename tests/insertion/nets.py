@@ -106,3 +106,31 @@ def images(name: str, count: int = 1) -> Tensor:
 def logits(model: nn.Module, x: Tensor) -> Tensor:
     with torch.no_grad():
         return model(x)
+
+
+class Unit(nn.Module):
+    """Convolution, norm, activation, and the input again where the shape allows it."""
+
+    def __init__(self, channels: int, width: int, stride: int, norm: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, width, 3, stride, padding=1)
+        self.norm = nn.BatchNorm2d(width) if norm else nn.GroupNorm(1, width)
+        self.act = nn.ReLU(inplace=True)
+        self.adds = channels == width and stride == 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.act(self.norm(self.conv(x)))
+        return out + x if self.adds else out
+
+
+class Net(nn.Module):
+    def __init__(self, units: list[tuple[int, int, bool]]) -> None:
+        super().__init__()
+        self.body, channels = nn.Sequential(), 3
+        for width, stride, norm in units:
+            self.body.append(Unit(channels, width, stride, norm))
+            channels = width
+        self.head = nn.Linear(channels, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x).mean((2, 3)))

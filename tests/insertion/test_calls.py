@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -140,31 +138,9 @@ def test_modules_may_be_called_with_keywords(where: str, placement: str) -> None
     assert not torch.allclose(other(images), net(images))
 
 
-@torch.no_grad()
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.spectral_norm])
-def test_networks_with_derived_weights_are_copied(norm: object) -> None:
-    net = torchvision.models.resnet18()
-    net.conv1 = norm(net.conv1)  # type: ignore[operator]
-    with torch.enable_grad():
-        net.train()(torch.randn(2, 3, 64, 64))
-    net.eval()
-    same = excite.insert(net, "se", identity=True)
-    images = torch.randn(2, 3, 64, 64)
-    assert torch.equal(same(images), net(images))
-    assert torch.equal(excite.remove(same)(images), net(images))
-
-
 def test_lazy_layers_are_run_once_first() -> None:
     net = nn.Sequential(nn.LazyConv2d(16, 3), nn.ReLU())
     with pytest.raises(ExciteError, match="run the model once"):
         excite.insert(net, "se", where="0")
     net(torch.zeros(1, 3, 16, 16))
     assert len(excite.sites(excite.insert(net, "se", where="0"), where="0")) == 1
-
-
-def test_what_cannot_be_copied_is_named() -> None:
-    net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU())
-    net[1].lock = threading.Lock()
-    with pytest.raises(ExciteError, match=r"^1: this model cannot be copied: .*lock"):
-        excite.insert(net, "se", where="0")

@@ -1,7 +1,11 @@
 """Wrong inputs: one clear error each, and the model as it was."""
 
+from __future__ import annotations
+
 import copy
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -59,19 +63,19 @@ class Gathering(nn.Module):
         ),
     ],
 )
-def test_wrong_arguments(resnet, options, message):
+def test_wrong_arguments(resnet: nn.Module, options: dict[str, Any], message: str) -> None:
     names = list(resnet.state_dict())
     with pytest.raises(ExciteError, match=message):
         insert(resnet, **options)
     assert list(resnet.state_dict()) == names
 
 
-def test_an_empty_where_is_refused(resnet):
+def test_an_empty_where_is_refused(resnet: nn.Module) -> None:
     with pytest.raises(ExciteError, match="name modules with where="):
         sites(resnet, where=[])
 
 
-def test_attention_without_the_identity(resnet, monkeypatch):
+def test_attention_without_the_identity(resnet: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
     registry.register("plain")(
         type("Plain", (nn.Identity,), {"__init__": lambda self, channels: nn.Identity.__init__(self)})
@@ -81,7 +85,7 @@ def test_attention_without_the_identity(resnet, monkeypatch):
         insert(resnet, "plain", identity=True)
 
 
-def test_twice_at_a_site_and_where_the_architecture_has_its_own(resnet):
+def test_twice_at_a_site_and_where_the_architecture_has_its_own(resnet: nn.Module) -> None:
     once = insert(resnet, stages=5)
     with pytest.raises(ExciteError, match=r"layer4.0.bn2: 2 of 8 sites have attention already"):
         insert(once)
@@ -104,32 +108,32 @@ def test_twice_at_a_site_and_where_the_architecture_has_its_own(resnet):
     insert(own, where=["features.2", "features.3"], reduction=8)
 
 
-def test_a_model_of_no_known_block():
+def test_a_model_of_no_known_block() -> None:
     for ask in (sites, insert):
         with pytest.raises(ExciteError, match=r"Mlp contains no known block \(name modules with where="):
             ask(Mlp())
 
 
-def test_nothing_to_remove(resnet):
+def test_nothing_to_remove(resnet: nn.Module) -> None:
     with pytest.raises(ExciteError, match="this model has no inserted attention"):
         remove(resnet)
 
 
-def test_a_family_without_the_place():
+def test_a_family_without_the_place() -> None:
     with torch.device("meta"):
         vgg = torchvision.models.vgg11()
     with pytest.raises(ExciteError, match=r"VGG does not support placement 'post' \(choose from standard"):
         sites(vgg, placement="post")
 
 
-def test_modules_that_would_run_attention_as_one_of_their_layers():
+def test_modules_that_would_run_attention_as_one_of_their_layers() -> None:
     model = nn.Sequential(Gathering(), nn.Conv2d(16, 16, 1))
     with pytest.raises(ExciteError, match=r"0: Gathering runs all of its children"):
         insert(model, where="0")
     insert(model, where="0.one", reduction=4)
 
 
-def test_a_module_with_attention_of_its_own_by_that_name():
+def test_a_module_with_attention_of_its_own_by_that_name() -> None:
     class Own(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -154,7 +158,7 @@ def test_a_module_with_attention_of_its_own_by_that_name():
         (nn.DataParallel, "is wrapped for parallel training"),
     ],
 )
-def test_finished_models(resnet, finish, message):
+def test_finished_models(resnet: nn.Module, finish: Callable[..., Any], message: str) -> None:
     with pytest.raises(ExciteError, match=message):
         insert(finish(resnet))
 
@@ -168,12 +172,12 @@ def test_finished_models(resnet, finish, message):
     ],
 )
 @pytest.mark.parametrize("ask", [sites, insert, remove])
-def test_what_is_no_network(ask, model, hint):
+def test_what_is_no_network(ask: Callable[..., Any], model: Any, hint: str) -> None:
     with pytest.raises(ExciteError, match=rf"the model must be a torch.nn.Module, got \w+ \(.*{hint}"):
         ask(model)
 
 
-def test_an_exported_program(resnet):
+def test_an_exported_program(resnet: nn.Module) -> None:
     program = torch.export.export(resnet, (torch.randn(1, 3, 32, 32),))
     with pytest.raises(ExciteError, match=r"got ExportedProgram \(insert before exporting"):
         insert(program)
@@ -181,12 +185,12 @@ def test_an_exported_program(resnet):
         insert(program.module())
 
 
-def test_looking_at_a_traced_model_says_why_nothing_is_known(resnet):
+def test_looking_at_a_traced_model_says_why_nothing_is_known(resnet: nn.Module) -> None:
     with pytest.raises(ExciteError, match=r"was traced \(insert before tracing"):
         sites(torch.jit.trace(resnet, torch.randn(1, 3, 32, 32)))
 
 
-def test_a_network_that_is_being_quantized():
+def test_a_network_that_is_being_quantized() -> None:
     model = torchvision.models.quantization.resnet18(weights=None, quantize=False).eval()
     insert(model)  # it is an ordinary network yet
     prepared = copy.deepcopy(model)
@@ -197,7 +201,7 @@ def test_a_network_that_is_being_quantized():
             insert(one)
 
 
-def test_weights_that_torchao_quantized():
+def test_weights_that_torchao_quantized() -> None:
     pytest.importorskip("torchao", reason="torchao is not installed")
     from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
@@ -207,7 +211,7 @@ def test_weights_that_torchao_quantized():
         insert(model)
 
 
-def test_a_quantized_model():
+def test_a_quantized_model() -> None:
     model = torchvision.models.quantization.mobilenet_v2(quantize=False)
     model.classifier[1] = torch.ao.nn.quantized.dynamic.Linear(1280, 10)
     with pytest.raises(

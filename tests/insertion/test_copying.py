@@ -8,8 +8,10 @@ import warnings
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
+import excite
 from excite.errors import ExciteError
 from excite.insertion.copying import deep_copy
 
@@ -39,3 +41,25 @@ def test_the_error_names_the_module() -> None:
     with pytest.raises(ExciteError, match="cannot be copied") as caught:
         deep_copy(model)
     assert caught.value.where == "1"
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.spectral_norm])
+def test_networks_with_derived_weights_are_copied(norm: object) -> None:
+    net = torchvision.models.resnet18()
+    net.conv1 = norm(net.conv1)  # type: ignore[operator]
+    with torch.enable_grad():
+        net.train()(torch.randn(2, 3, 64, 64))
+    net.eval()
+    same = excite.insert(net, "se", identity=True)
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.equal(same(images), net(images))
+    assert torch.equal(excite.remove(same)(images), net(images))
+
+
+def test_what_cannot_be_copied_is_named() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU())
+    net[1].lock = threading.Lock()
+    with pytest.raises(ExciteError, match=r"^1: this model cannot be copied: .*lock"):
+        excite.insert(net, "se", where="0")

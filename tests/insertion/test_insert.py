@@ -1,5 +1,7 @@
 """What a user does with a model afterwards: copy, save, trace, compile, export, train."""
 
+from __future__ import annotations
+
 import copy
 import io
 import pickle
@@ -33,7 +35,7 @@ X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
 
 @pytest.mark.slow
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_copies_and_pickles_compute_the_same(placement):
+def test_copies_and_pickles_compute_the_same(placement: str) -> None:
     model = resnet(placement)
     file = io.BytesIO()
     torch.save(model, file)
@@ -46,7 +48,7 @@ def test_copies_and_pickles_compute_the_same(placement):
         assert len(list(remove(other).parameters())) == 62
 
 
-def test_weights_load_into_a_model_that_was_attended_anew():
+def test_weights_load_into_a_model_that_was_attended_anew() -> None:
     model, fresh = resnet(), insert(torchvision.models.resnet18(num_classes=5)).eval()
     fresh.load_state_dict(model.state_dict())
     assert torch.equal(logits(fresh, X), logits(model, X))
@@ -55,7 +57,7 @@ def test_weights_load_into_a_model_that_was_attended_anew():
 @pytest.mark.slow
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_fx_traces_it(placement, training):
+def test_fx_traces_it(placement: str, training: bool) -> None:
     model = resnet(placement).train(training)
     graph = torch.fx.symbolic_trace(model)
     expected = copy.deepcopy(model)(X)
@@ -65,7 +67,7 @@ def test_fx_traces_it(placement, training):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_export_takes_it(placement):
+def test_export_takes_it(placement: str) -> None:
     model = resnet(placement)
     program = torch.export.export(model, (X,))
     torch.testing.assert_close(program.module()(X), logits(model, X))
@@ -74,14 +76,14 @@ def test_export_takes_it(placement):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["timm:convnext_atto", "timm:vgg11_bn"])
-def test_export_takes_other_families(name):
+def test_export_takes_other_families(name: str) -> None:
     model, x = insert(build(name), reduction=4), images(name)
     torch.testing.assert_close(torch.export.export(model, (x,)).module()(x), logits(model, x))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("placement", ["standard", "identity"])
-def test_compile_takes_it_in_one_graph(placement):
+def test_compile_takes_it_in_one_graph(placement: str) -> None:
     torch._dynamo.reset()
     model = resnet(placement)
     compiled = torch.compile(model, backend="eager", fullgraph=True)
@@ -90,7 +92,7 @@ def test_compile_takes_it_in_one_graph(placement):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_every_new_parameter_learns_by_the_second_step(placement):
+def test_every_new_parameter_learns_by_the_second_step(placement: str) -> None:
     model = resnet(placement, identity=True, reduction=4).train()
     before = {name: p.detach().clone() for name, p in model.named_parameters() if ".attention." in name}
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
@@ -105,7 +107,7 @@ def test_every_new_parameter_learns_by_the_second_step(placement):
             assert parameter.grad.abs().sum() > 0, name
 
 
-def test_distributed_training_takes_it(tmp_path):
+def test_distributed_training_takes_it(tmp_path: Path) -> None:
     dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'meet'}", rank=0, world_size=1)
     try:
         model = nn.parallel.DistributedDataParallel(resnet().train())
@@ -117,7 +119,7 @@ def test_distributed_training_takes_it(tmp_path):
 
 
 @pytest.mark.parametrize("library", ["torch", "timm"])
-def test_synchronized_batch_norm_keeps_the_attention(library):
+def test_synchronized_batch_norm_keeps_the_attention(library: str) -> None:
     model = resnet()
     keys, expected = list(model.state_dict()), logits(model, X)
     change = (
@@ -133,7 +135,7 @@ def test_synchronized_batch_norm_keeps_the_attention(library):
         inserted_sites(change(copy.deepcopy(model)))
 
 
-def test_hooks_modes_dtypes_devices_and_frozen_weights_stay():
+def test_hooks_modes_dtypes_devices_and_frozen_weights_stay() -> None:
     model = torchvision.models.resnet18().to(torch.bfloat16).eval()
     seen = []
     model.layer1[0].bn2.register_forward_hook(lambda module, inputs, output: seen.append(module))
@@ -150,7 +152,7 @@ def test_hooks_modes_dtypes_devices_and_frozen_weights_stay():
     assert next(insert(model.to("meta")).layer1[0].bn2.attention.parameters()).is_meta
 
 
-def test_the_callers_random_numbers_stay_and_decide():
+def test_the_callers_random_numbers_stay_and_decide() -> None:
     model = torchvision.models.resnet18()
     torch.manual_seed(3)
     first = insert(model)
@@ -167,7 +169,7 @@ def test_the_callers_random_numbers_stay_and_decide():
 
 
 @pytest.mark.slow
-def test_the_fifty_sites_of_resnet152_share_the_values_of_the_original():
+def test_the_fifty_sites_of_resnet152_share_the_values_of_the_original() -> None:
     model = torchvision.models.resnet152()
     values = [parameter.data_ptr() for parameter in model.parameters()]
     gated = insert(model)
@@ -180,7 +182,7 @@ def test_the_fifty_sites_of_resnet152_share_the_values_of_the_original():
 @pytest.mark.skipif(
     not Path("/proc/self/clear_refs").exists(), reason="peak memory is read from Linux's /proc"
 )
-def test_insertion_needs_no_memory_beyond_the_copy_and_the_new_parameters():
+def test_insertion_needs_no_memory_beyond_the_copy_and_the_new_parameters() -> None:
     code = """
 from pathlib import Path
 import torchvision

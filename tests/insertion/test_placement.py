@@ -1,6 +1,9 @@
 """Where attention meets a block, against blocks written by hand and against the SE networks of timm."""
 
+from __future__ import annotations
+
 import re
+from functools import cache
 from types import ModuleType
 
 import pytest
@@ -10,7 +13,6 @@ import torchvision
 from torch import nn
 
 from excite.insertion.insert import insert
-from excite.models.catalog import create_model
 from tests.insertion.nets import logits, unsettle
 
 
@@ -33,19 +35,28 @@ def by_hand(block: nn.Module, gates: nn.Module, placement: str, x: torch.Tensor)
 SITE = {"standard": "bn2", "pre": "conv1", "post": "", "inner": "bn1"}
 
 
+@cache
+def resnet18(library: str) -> nn.Module:
+    model = timm.create_model("resnet18") if library == "timm" else torchvision.models.resnet18()
+    unsettle(model)
+    return model.eval()
+
+
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
 @pytest.mark.parametrize("block", ["layer1.0", "layer2.0"])
 @pytest.mark.parametrize("placement", ["standard", "pre", "post", "identity", "inner"])
-def test_each_placement_is_the_papers(library, block, placement):
-    model = timm.create_model("resnet18") if library == "timm" else torchvision.models.resnet18()
-    unsettle(model)
-    gated = insert(model.eval(), where=block, placement=placement, reduction=4)
+def test_each_placement_is_the_papers(library: str, block: str, placement: str) -> None:
+    model = resnet18(library)
+    gated = insert(model, where=block, placement=placement, reduction=4)
     site = {**SITE, "identity": "downsample.1" if block == "layer2.0" else "downsample"}[placement]
     gates = gated.get_submodule(f"{block}.{site}.attention".replace("..", "."))
     x = torch.randn(2, 64, 12, 12)
     with torch.no_grad():
         found = gated.get_submodule(block)(x.clone())
         torch.testing.assert_close(found, by_hand(model.get_submodule(block), gates, placement, x))
+
+
+LAYERS = [2, 1, 1, 1]  # blocks of each stage: with a convolution in the shortcut, and without
 
 
 def in_our_names(state: dict[str, torch.Tensor], theirs: str) -> dict[str, torch.Tensor]:
@@ -57,11 +68,15 @@ def in_our_names(state: dict[str, torch.Tensor], theirs: str) -> dict[str, torch
 
 @pytest.mark.parametrize("library", ["timm", "torchvision"])
 @pytest.mark.parametrize("name", ["seresnet50", "seresnext50_32x4d", "legacy_seresnet50"])
-def test_timms_se_network_and_the_plain_one_with_its_weights_agree(name, library):
+def test_timms_se_network_and_the_plain_one_with_its_weights_agree(name: str, library: str) -> None:
     torch.manual_seed(0)
-    theirs = timm.create_model(name).eval()
+    theirs = timm.create_model(name, layers=LAYERS).eval()
     unsettle(theirs)
-    plain = create_model(f"{library}:{'resnext50_32x4d' if 'next' in name else 'resnet50'}").eval()
+    if library == "timm":
+        plain = timm.create_model("resnext50_32x4d" if "next" in name else "resnet50", layers=LAYERS).eval()
+    else:
+        options = {"groups": 32, "width_per_group": 4} if "next" in name else {}
+        plain = torchvision.models.ResNet(torchvision.models.resnet.Bottleneck, LAYERS, **options).eval()
     if "legacy" in name:
         as_in_caffe(plain)
     ours = insert(plain, "se", reduction=16)
@@ -112,7 +127,7 @@ def assert_same_logits(ours: nn.Module, theirs: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("last", [False, True])
-def test_convnext_is_gated_before_layer_scale(last):
+def test_convnext_is_gated_before_layer_scale(last: bool) -> None:
     model = timm.create_model("convnext_atto", conv_mlp=not last).eval()
     unsettle(model)
     gated = insert(model, where="stages.0.blocks.0", reduction=4)
@@ -128,8 +143,10 @@ def test_convnext_is_gated_before_layer_scale(last):
         torch.testing.assert_close(gated.stages[0].blocks[0](x), expected)
 
 
-def test_inception_resnet_is_gated_before_the_scaled_addition():
-    model = timm.create_model("inception_resnet_v2").eval()
+def test_inception_resnet_is_gated_before_the_scaled_addition() -> None:
+    with torch.device("meta"):
+        model = timm.create_model("inception_resnet_v2").eval()
+    unsettle(model.repeat[0].to_empty(device="cpu"))  # the others have no weights
     gated = insert(model, where="repeat.0")
     block, x = model.repeat[0], torch.randn(1, 320, 5, 5)
     gates = gated.get_submodule("repeat.0.conv2d.attention")

@@ -1,3 +1,7 @@
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -12,7 +16,7 @@ def model() -> BNInception:
     return bn_inception(num_classes=10).eval()
 
 
-def test_parameters_equal_the_released_caffe_networks():
+def test_parameters_equal_the_released_caffe_networks() -> None:
     """It has 11,295,240, with a bias in each convolution that the norm after it makes idle."""
     with torch.device("meta"):
         model = bn_inception()
@@ -21,7 +25,7 @@ def test_parameters_equal_the_released_caffe_networks():
     assert ours + idle == 11_295_240
 
 
-def test_ten_modules_of_the_papers_shapes(model):
+def test_ten_modules_of_the_papers_shapes(model: nn.Module) -> None:
     seen = {}
     for name, module in model.named_children():
         if isinstance(module, Inception):
@@ -34,7 +38,7 @@ def test_ten_modules_of_the_papers_shapes(model):
     assert [(shape[1], shape[2]) for shape in seen.values()] == list(zip(channels, sizes, strict=True))
 
 
-def test_channels_are_concatenated_in_the_papers_order(model):
+def test_channels_are_concatenated_in_the_papers_order(model: nn.Module) -> None:
     """1x1, 3x3, double 3x3, pool: each branch alone, by its own submodule, at its place in the output."""
     module, widths = model.inception3a, MODULES["3a"]
     x = torch.randn(1, 192, 9, 9)
@@ -45,7 +49,7 @@ def test_channels_are_concatenated_in_the_papers_order(model):
             torch.testing.assert_close(part, branch(x))
 
 
-def test_a_module_that_halves_passes_the_maxima_through(model):
+def test_a_module_that_halves_passes_the_maxima_through(model: nn.Module) -> None:
     x = torch.randn(1, 320, 6, 6)
     with torch.no_grad():
         passed = model.inception3c(x)[:, -320:]
@@ -54,7 +58,7 @@ def test_a_module_that_halves_passes_the_maxima_through(model):
 
 
 @pytest.mark.parametrize("size", [32, 75, 225])
-def test_any_image_size_fits(size):
+def test_any_image_size_fits(size: int) -> None:
     with torch.device("meta"):
         assert bn_inception(in_chans=1)(torch.empty(2, 1, size, size)).shape == (2, 1000)
 
@@ -67,7 +71,7 @@ def test_any_image_size_fits(size):
         ({"in_chans": 0}, "BNInception: in_chans must be at least 1, got 0"),
     ],
 )
-def test_wrong_options_are_one_line(options, match):
+def test_wrong_options_are_one_line(options: dict[str, Any], match: str) -> None:
     with pytest.raises(ExciteError, match=match) as caught:
         bn_inception(**options)
     assert caught.value.exit_code == 2

@@ -1,4 +1,7 @@
+from __future__ import annotations
+
 import urllib.error
+from typing import Any
 
 import huggingface_hub.errors
 import pytest
@@ -10,7 +13,7 @@ from torch import nn
 from excite.config.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from excite.errors import ExciteError
 from excite.insertion.insert import inserted_sites
-from excite.models.catalog import create_model, input_statistics, list_models, replace_head
+from excite.models.catalog import create_model, input_statistics, list_models
 from excite.models.densenet_config import VARIANTS
 from excite.models.registry import REGISTRY
 from excite.models.summary import summarize
@@ -33,19 +36,21 @@ REAL_TIMM = timm.create_model
         ("shufflenet_v2_x0_5", "torchvision.models.shufflenetv2"),
     ],
 )
-def test_own_models_come_first_then_timm_then_torchvision_and_a_prefix_chooses(name, module):
+def test_own_models_come_first_then_timm_then_torchvision_and_a_prefix_chooses(
+    name: str, module: str
+) -> None:
     model = create_model(name, num_classes=4).eval()
     assert type(model).__module__ == module
     assert model(torch.randn(1, 3, 64, 64)).shape == (1, 4)
 
 
-def test_attention_goes_into_own_models_with_options_and_placement():
+def test_attention_goes_into_own_models_with_options_and_placement() -> None:
     options = {"attention": "se", "placement": "block", "attention_options": {"reduction": 4}}
     model = create_model("densenet_bc_40_12", num_classes=3, **options)
     assert model.features.attention1.fc1.out_features == (24 + 6 * 12) // 4
 
 
-def test_attention_is_inserted_into_other_networks():
+def test_attention_is_inserted_into_other_networks() -> None:
     model = create_model(
         "resnet18", num_classes=3, attention="se", stages=[5], attention_options={"reduction": 8}
     )
@@ -53,7 +58,7 @@ def test_attention_is_inserted_into_other_networks():
     assert model.layer4[0].bn2.attention.fc1.out_features == 512 // 8
 
 
-def test_the_same_seed_gives_the_same_network_with_attention_and_without():
+def test_the_same_seed_gives_the_same_network_with_attention_and_without() -> None:
     torch.manual_seed(0)
     plain = create_model("resnet18", num_classes=3).eval()
     torch.manual_seed(0)
@@ -62,7 +67,7 @@ def test_the_same_seed_gives_the_same_network_with_attention_and_without():
     assert torch.equal(plain(images), attended.eval()(images))
 
 
-def test_places_of_one_kind_of_network_are_refused_for_the_other():
+def test_places_of_one_kind_of_network_are_refused_for_the_other() -> None:
     with pytest.raises(ExciteError, match="unknown placement 'final'"):
         create_model("resnet18", attention="se", placement="final")
     with pytest.raises(ExciteError, match="unknown placement 'standard'"):
@@ -84,13 +89,15 @@ def test_places_of_one_kind_of_network_are_refused_for_the_other():
         ({"image_size": 224, "stem": "cifar"}, (3, 3)),
     ],
 )
-def test_small_images_choose_the_cifar_stem_unless_it_is_said(options, kernel):
+def test_small_images_choose_the_cifar_stem_unless_it_is_said(
+    options: dict[str, Any], kernel: tuple[int, int]
+) -> None:
     model = create_model("densenet121", growth_rate=4, num_classes=2, **options)
     assert model.features.conv0.kernel_size == kernel
 
 
 @pytest.mark.parametrize("options", [{"image_size": 28, "stem": "imagenet"}, {"image_size": 7}])
-def test_images_that_are_too_small_are_refused(options):
+def test_images_that_are_too_small_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ExciteError, match=r"image size .* is too small: this network needs at least (29|8) "):
         create_model("densenet121", growth_rate=4, **options)
 
@@ -98,24 +105,24 @@ def test_images_that_are_too_small_are_refused(options):
 @pytest.mark.parametrize(
     "name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "torchvision:vit_b_32", "resnet18"]
 )
-def test_models_built_for_one_size_are_built_for_this_one(name):
+def test_models_built_for_one_size_are_built_for_this_one(name: str) -> None:
     with torch.device("meta"):
         model = create_model(name, num_classes=2, image_size=192).eval()
         assert model(torch.empty(1, 3, 192, 192)).shape == (1, 2)
 
 
 @pytest.mark.parametrize("name", ["densenet_bc_40_12", "timm:resnet18"])
-def test_in_chans(name):
+def test_in_chans(name: str) -> None:
     assert create_model(name, in_chans=1, num_classes=2).eval()(torch.randn(1, 1, 32, 32)).shape == (1, 2)
 
 
-def test_torchvision_takes_three_channels_only():
+def test_torchvision_takes_three_channels_only() -> None:
     with pytest.raises(ExciteError, match=r"take 3 channels .use timm:resnet18"):
         create_model("torchvision:resnet18", in_chans=1)
 
 
 @pytest.mark.parametrize("name", ["torchvision:googlenet", "torchvision:inception_v3"])
-def test_training_output_is_one_tensor(name):
+def test_training_output_is_one_tensor(name: str) -> None:
     with torch.device("meta"):
         model = create_model(name, num_classes=2, init_weights=False).train()
         assert model(torch.empty(2, 3, 299, 299)).shape == (2, 2)
@@ -131,21 +138,21 @@ def test_training_output_is_one_tensor(name):
         ("keras:resnet50", "did you mean"),
     ],
 )
-def test_an_unknown_model_is_answered_with_the_nearest(name, hint):
+def test_an_unknown_model_is_answered_with_the_nearest(name: str, hint: str) -> None:
     with pytest.raises(ExciteError, match=f"unknown model '{name}' .*{hint}") as caught:
         create_model(name)
     assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize("name", ["densenet121", "timm:resnet18", "torchvision:resnet18"])
-def test_an_unknown_option_is_one_line(name):
+def test_an_unknown_option_is_one_line(name: str) -> None:
     with pytest.raises(ExciteError, match="drop_rte") as caught:
         create_model(name, drop_rte=0.1)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
 
 
-def test_list_models_covers_all_libraries_and_filters():
+def test_list_models_covers_all_libraries_and_filters() -> None:
     names = list_models()
     assert names == sorted(set(names))
     assert set(REGISTRY) <= set(names)
@@ -155,13 +162,13 @@ def test_list_models_covers_all_libraries_and_filters():
     assert list_models("torchvision:vgg11*") == ["torchvision:vgg11", "torchvision:vgg11_bn"]
 
 
-def test_input_statistics_are_what_the_weights_expect():
+def test_input_statistics_are_what_the_weights_expect() -> None:
     assert input_statistics("densenet121") == (IMAGENET_MEAN, IMAGENET_STD)
     assert input_statistics("torchvision:resnet18") == (IMAGENET_MEAN, IMAGENET_STD)
     assert input_statistics("mobilenetv1_100") == ((0.5,) * 3, (0.5,) * 3)
 
 
-def trained_elsewhere(name: str, *, pretrained: bool = False, **options) -> nn.Module:
+def trained_elsewhere(name: str, *, pretrained: bool = False, **options: Any) -> nn.Module:
     """timm.create_model as if the hub were there: weights that no seed of ours gives."""
     torch.manual_seed(99)
     return REAL_TIMM(name, **options)
@@ -169,7 +176,9 @@ def trained_elsewhere(name: str, *, pretrained: bool = False, **options) -> nn.M
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("num_classes", "in_chans"), [(1000, 3), (7, 3), (7, 1), (0, 3)])
-def test_pretrained_takes_the_hubs_trunk_and_the_classifier_if_it_fits(monkeypatch, num_classes, in_chans):
+def test_pretrained_takes_the_hubs_trunk_and_the_classifier_if_it_fits(
+    monkeypatch: pytest.MonkeyPatch, num_classes: int, in_chans: int
+) -> None:
     monkeypatch.setattr(timm, "create_model", trained_elsewhere)
     ours = create_model(
         "densenet121",
@@ -193,13 +202,15 @@ def test_pretrained_takes_the_hubs_trunk_and_the_classifier_if_it_fits(monkeypat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["densenet264", "densenet_bc_40_12"])
-def test_where_there_are_no_pretrained_weights_it_says_so(name):
+def test_where_there_are_no_pretrained_weights_it_says_so(name: str) -> None:
     with pytest.raises(ExciteError, match=r"no pretrained weights for it .choose from densenet121, "):
         create_model(name, pretrained=True)
 
 
 @pytest.mark.parametrize("options", [{"stem": "cifar"}, {"growth_rate": 16}, {"block_config": (6, 12, 24)}])
-def test_pretrained_weights_that_do_not_fit_the_options_are_refused(monkeypatch, options):
+def test_pretrained_weights_that_do_not_fit_the_options_are_refused(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
     monkeypatch.setattr(timm, "create_model", trained_elsewhere)
     with pytest.raises(ExciteError, match="do not fit these options"):
         create_model("densenet121", pretrained=True, **options)
@@ -222,8 +233,10 @@ NetworkError.__module__ = "httpx._exceptions"  # a client whose errors are no OS
     ],
 )
 @pytest.mark.parametrize("name", ["densenet121", "timm:resnet18", "torchvision:resnet18"])
-def test_an_unreachable_hub_points_to_a_weights_file(monkeypatch, name, error):
-    def fail(*args, **options):
+def test_an_unreachable_hub_points_to_a_weights_file(
+    monkeypatch: pytest.MonkeyPatch, name: str, error: Exception
+) -> None:
+    def fail(*args: object, **options: object) -> None:
         raise error
 
     monkeypatch.setattr(timm, "create_model", fail)
@@ -233,10 +246,10 @@ def test_an_unreachable_hub_points_to_a_weights_file(monkeypatch, name, error):
     assert "\n" not in str(caught.value)
 
 
-def test_pretrained_torchvision_gets_a_fresh_head_of_the_right_size(monkeypatch):
+def test_pretrained_torchvision_gets_a_fresh_head_of_the_right_size(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = {}
 
-    def get_model(name, weights, **options):
+    def get_model(name: str, weights: str | None, **options: Any) -> nn.Module:
         asked.update(options, weights=weights)
         return torchvision.models.resnet18()
 
@@ -246,71 +259,9 @@ def test_pretrained_torchvision_gets_a_fresh_head_of_the_right_size(monkeypatch)
     assert model.fc.out_features == 4
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "resnet18",
-        "squeezenet1_0",
-        "vgg11",
-        "vit_b_32",
-        "swin_t",
-        "mobilenet_v3_small",
-        "mnasnet0_5",
-    ],
-)
-def test_replace_head_finds_the_last_layer(name):
-    with torch.device("meta"):
-        model = torchvision.models.get_model(name).eval()
-        before = list(model.state_dict())
-        replace_head(model, 3)
-        assert model(torch.empty(1, 3, 224, 224)).shape == (1, 3)
-        assert list(model.state_dict()) == before
-
-
-def test_replace_head_keeps_a_head_that_fits():
-    with torch.device("meta"):
-        model = torchvision.models.resnet18()
-        head = model.fc
-        replace_head(model, 1000)
-    assert model.fc is head
-
-
-@pytest.mark.slow
-def test_own_models_have_timms_surface():
-    image = torch.empty(2, 3, 64, 64, device="meta")
-    for name in ["densenet_bc_40_12", *OTHER_OWN]:
-        with torch.device("meta"):
-            model = create_model(name, num_classes=5).eval()
-        features = model.forward_features(image)
-        assert features.shape[:2] == (2, model.num_features), name
-        assert model.forward_head(features, pre_logits=True).shape == (2, model.num_features), name
-        assert model(image).shape == (2, 5) == (2, model.num_classes), name
-        with torch.device("meta"):
-            model.reset_classifier(3)
-        assert model.get_classifier().out_features == 3 == model(image).shape[1], name
-        model.reset_classifier(0)
-        assert model(image).shape == (2, model.num_features), name
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REGISTRY)
-def test_own_feature_info_tells_where_the_feature_maps_are(name):
-    with torch.device("meta"):
-        model = create_model(name).eval()
-    size, seen = REGISTRY[name].image_size, []
-    for info in model.feature_info:
-        model.get_submodule(info["module"]).register_forward_hook(
-            lambda module, inputs, output: seen.append(output.shape)
-        )
-    model(torch.empty(1, 3, size, size, device="meta"))
-    assert [tuple(shape[1:]) for shape in seen] == [
-        (info["num_chs"], size // info["reduction"], size // info["reduction"]) for info in model.feature_info
-    ]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", REGISTRY)
-def test_own_models_cost_what_is_declared(name):
+def test_own_models_cost_what_is_declared(name: str) -> None:
     declared = REGISTRY[name]
     with torch.device("meta"):
         model = create_model(name, num_classes=declared.num_classes)
@@ -320,7 +271,7 @@ def test_own_models_cost_what_is_declared(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OTHER_OWN)
-def test_own_models_refuse_what_they_do_not_take(name):
+def test_own_models_refuse_what_they_do_not_take(name: str) -> None:
     with pytest.raises(ExciteError, match=rf"{name}: unknown option 'in_chan' .did you mean 'in_chans'"):
         create_model(name, in_chan=1)
     with pytest.raises(ExciteError, match=r"no pretrained weights for it .choose from densenet121, "):

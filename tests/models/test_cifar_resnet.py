@@ -1,14 +1,18 @@
+from __future__ import annotations
+
 import copy
 import io
 import pickle
 import tarfile
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from excite.errors import ExciteError
 from excite.models import cifar_resnet
@@ -21,7 +25,7 @@ EACH = 50  # test images of each class, in the order of their names
 
 
 @pytest.fixture(scope="module")
-def test_images(real_data):
+def test_images(real_data: Path) -> tuple[Tensor, Tensor]:
     """(500, 3, 32, 32) images, normalized as the weights expect, and their classes in alphabetic order."""
     archive = real_data / "cifar10.tar"
     if not archive.is_file():
@@ -44,7 +48,9 @@ def test_images(real_data):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("depth", "accuracy"), [(20, 0.810), (56, 0.832)])
-def test_trained_weights_load_completely_and_classify(real_data, test_images, depth, accuracy):
+def test_trained_weights_load_completely_and_classify(
+    real_data: Path, test_images: tuple[Tensor, Tensor], depth: int, accuracy: float
+) -> None:
     """On all 10,000 test images they reach 81.03 and 83.20 %; on 500, within two standard errors."""
     model = create_model(f"cifar_resnet{depth}", num_classes=10).eval()
     path = real_data / "weights" / f"cifar10_resnet{depth}.safetensors"
@@ -64,7 +70,7 @@ def test_trained_weights_load_completely_and_classify(real_data, test_images, de
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_depth_counts_the_layers_with_weights(depth):
+def test_depth_counts_the_layers_with_weights(depth: int) -> None:
     with torch.device("meta"):
         model = getattr(cifar_resnet, f"cifar_resnet{depth}")()
     assert sum(isinstance(module, nn.Conv2d | nn.Linear) for module in model.modules()) == depth
@@ -75,8 +81,8 @@ def test_depth_counts_the_layers_with_weights(depth):
     [(16, 32, 2, 8), (32, 64, 2, 7), (16, 64, 1, 5), (3, 8, 3, 6)],
 )
 def test_shortcut_takes_every_stride_th_pixel_and_pads_channels_with_zeros(
-    channels, out_channels, stride, size
-):
+    channels: int, out_channels: int, stride: int, size: int
+) -> None:
     x = np.random.default_rng(0).normal(size=(2, channels, size, size)).astype(np.float32)
     shortcut = PaddedShortcut(channels, out_channels, stride)
     kept = x[:, :, ::stride, ::stride]
@@ -88,7 +94,7 @@ def test_shortcut_takes_every_stride_th_pixel_and_pads_channels_with_zeros(
 
 
 @pytest.mark.parametrize("size", [8, 7])
-def test_a_block_whose_branch_is_silent_is_its_shortcut(size):
+def test_a_block_whose_branch_is_silent_is_its_shortcut(size: int) -> None:
     x = torch.randn(2, 16, size, size)
     same, wider = BasicBlock(16, 16, 1).eval(), BasicBlock(16, 32, 2).eval()
     for block in (same, wider):
@@ -98,7 +104,9 @@ def test_a_block_whose_branch_is_silent_is_its_shortcut(size):
         assert torch.equal(wider(x), PaddedShortcut(16, 32, 2)(x).relu())
 
 
-def test_preactivation_leaves_the_shortcut_free_and_starts_it_after_the_norm_where_the_shape_changes():
+def test_preactivation_leaves_the_shortcut_free_and_starts_it_after_the_norm_where_the_shape_changes() -> (
+    None
+):
     x = torch.randn(2, 64, 8, 8)
     same, wider = PreactBottleneck(64, 16, 1).eval(), PreactBottleneck(64, 32, 2).eval()
     for block in (same, wider):
@@ -111,7 +119,7 @@ def test_preactivation_leaves_the_shortcut_free_and_starts_it_after_the_norm_whe
 
 
 @pytest.mark.parametrize("depth", [20, 164])
-def test_every_parameter_learns_and_a_copy_answers_alike(depth):
+def test_every_parameter_learns_and_a_copy_answers_alike(depth: int) -> None:
     torch.manual_seed(0)
     model = getattr(cifar_resnet, f"cifar_resnet{depth}")()
     model(torch.randn(2, 3, 8, 8)).square().sum().backward()
@@ -139,18 +147,18 @@ def test_every_parameter_learns_and_a_copy_answers_alike(depth):
         ({"in_chans": 0}, "in_chans must be at least 1, got 0"),
     ],
 )
-def test_values_out_of_range_are_refused(options, match):
+def test_values_out_of_range_are_refused(options: dict[str, Any], match: str) -> None:
     with pytest.raises(ExciteError, match=match) as caught:
         CifarResNet(**options)
     assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize(("option", "near"), [("num_class", "num_classes"), ("depth", "known")])
-def test_unknown_options_are_answered_with_the_nearest(option, near):
+def test_unknown_options_are_answered_with_the_nearest(option: str, near: str) -> None:
     with pytest.raises(ExciteError, match=rf"cifar_resnet20: unknown option '{option}' .*{near}"):
         cifar_resnet.cifar_resnet20(**{option: 8})
 
 
-def test_images_under_four_pixels_are_refused():
+def test_images_under_four_pixels_are_refused() -> None:
     with pytest.raises(ExciteError, match="image size 3 is too small: this network needs at least 4 pixels"):
         create_model("cifar_resnet20", image_size=3)

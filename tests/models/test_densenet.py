@@ -1,11 +1,15 @@
+from __future__ import annotations
+
 import copy
+from collections.abc import Callable
 from itertools import combinations
+from typing import Any
 
 import pytest
 import timm
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 
 from excite.attention.squeeze_excitation import SqueezeExcitation
 from excite.errors import ExciteError
@@ -17,7 +21,7 @@ SMALL = {"growth_rate": 4, "block_config": (2, 3, 2, 2), "init_channels": 8, "nu
 COMBINATIONS = ["+".join(names) for size in range(1, 5) for names in combinations(PLACEMENTS, size)]
 
 
-def small(**options) -> DenseNet:
+def small(**options: Any) -> DenseNet:
     torch.manual_seed(0)
     return DenseNet(**{**SMALL, **options}).eval()
 
@@ -33,7 +37,7 @@ def parameters(model: nn.Module) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["densenet121", "densenet161", "densenet169", "densenet201"])
 @pytest.mark.parametrize("library", ["torchvision", "timm"])
-def test_logits_equal_torchvisions_and_timms_with_their_weights(name, library):
+def test_logits_equal_torchvisions_and_timms_with_their_weights(name: str, library: str) -> None:
     if library == "torchvision":
         other = torchvision.models.get_model(name, weights=None).eval()
     else:
@@ -47,13 +51,13 @@ def test_logits_equal_torchvisions_and_timms_with_their_weights(name, library):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", VARIANTS)
-def test_parameters_are_as_declared(name):
+def test_parameters_are_as_declared(name: str) -> None:
     with torch.device("meta"):
         assert parameters(getattr(densenet, name)()) == VARIANTS[name].parameters
 
 
 @pytest.mark.parametrize("name", ["densenet121", "densenet161", "densenet169", "densenet201"])
-def test_parameters_are_those_that_torchvision_documents(name):
+def test_parameters_are_those_that_torchvision_documents(name: str) -> None:
     with torch.device("meta"):
         published = torchvision.models.get_model_weights(name).DEFAULT.meta["num_params"]
         assert parameters(getattr(densenet, name)()) == published
@@ -63,12 +67,12 @@ def test_parameters_are_those_that_torchvision_documents(name):
     ("name", "millions"),
     [("densenet_bc_100_12", 0.8), ("densenet_bc_250_24", 15.3), ("densenet_bc_190_40", 25.6)],
 )
-def test_cifar_nets_have_the_papers_size(name, millions):
+def test_cifar_nets_have_the_papers_size(name: str, millions: float) -> None:
     with torch.device("meta"):
         assert round(parameters(getattr(densenet, name)()) / 1e6, 1) == millions
 
 
-def test_final_attention_on_121_adds_the_published_132160():
+def test_final_attention_on_121_adds_the_published_132160() -> None:
     with torch.device("meta"):
         gated = densenet.densenet121(attention="se")
     assert parameters(gated) - VARIANTS["densenet121"].parameters == 132_160
@@ -76,7 +80,7 @@ def test_final_attention_on_121_adds_the_published_132160():
 
 
 @pytest.mark.parametrize("placement", COMBINATIONS)
-def test_each_placement_puts_one_module_at_each_of_its_sites(placement):
+def test_each_placement_puts_one_module_at_each_of_its_sites(placement: str) -> None:
     blocks = SMALL["block_config"]
     expected = set()
     if "final" in placement:
@@ -94,12 +98,12 @@ def test_each_placement_puts_one_module_at_each_of_its_sites(placement):
     assert model(torch.randn(2, 3, 32, 32)).shape == (2, 5)
 
 
-def test_without_attention_a_placement_puts_nothing():
+def test_without_attention_a_placement_puts_nothing() -> None:
     assert attention_names(small(placement="layer+block")) == []
 
 
 @pytest.mark.parametrize("placement", COMBINATIONS)
-def test_identity_attention_leaves_the_logits_bit_equal(placement):
+def test_identity_attention_leaves_the_logits_bit_equal(placement: str) -> None:
     plain = small()
     gated = small(attention="se", placement=placement, attention_options={"identity": True})
     missing = gated.load_state_dict(plain.state_dict(), strict=False).missing_keys
@@ -109,13 +113,13 @@ def test_identity_attention_leaves_the_logits_bit_equal(placement):
 
 
 @pytest.mark.parametrize("placement", COMBINATIONS)
-def test_every_placement_equals_the_plain_net_gated_by_hand(placement):
+def test_every_placement_equals_the_plain_net_gated_by_hand(placement: str) -> None:
     gated = small(attention="se", placement=placement, attention_options={"reduction": 2})
     plain = small()
     plain.load_state_dict(gated.state_dict(), strict=False)
 
-    def gate(site: SqueezeExcitation):
-        def hook(module, inputs, u):
+    def gate(site: SqueezeExcitation) -> Callable[..., Tensor]:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], u: Tensor) -> Tensor:
             z = u.mean((2, 3))
             v = torch.relu(z @ site.fc1.weight.T + site.fc1.bias) @ site.fc2.weight.T + site.fc2.bias
             return u / (1 + torch.exp(-v))[:, :, None, None]
@@ -135,21 +139,21 @@ def test_every_placement_equals_the_plain_net_gated_by_hand(placement):
     torch.testing.assert_close(gated(images), plain(images))
 
 
-def test_a_gate_after_the_transitions_pooling_equals_one_before_it():
+def test_a_gate_after_the_transitions_pooling_equals_one_before_it() -> None:
     transition = densenet.Transition(8, 4, lambda channels: SqueezeExcitation(channels, 2)).eval()
     images = torch.randn(2, 8, 6, 6)
     before = transition.attention(transition.conv(transition.relu(transition.norm(images))))
     torch.testing.assert_close(transition(images), transition.pool(before))
 
 
-def test_the_same_seed_gives_the_same_trunk_with_and_without_attention():
+def test_the_same_seed_gives_the_same_trunk_with_and_without_attention() -> None:
     plain = small().state_dict()
     for placement in COMBINATIONS:
         gated = small(attention="se", placement=placement).state_dict()
         assert all(torch.equal(gated[name], value) for name, value in plain.items())
 
 
-def test_attention_modules_start_different_from_each_other_and_by_the_seed():
+def test_attention_modules_start_different_from_each_other_and_by_the_seed() -> None:
     model = small(attention="se", placement="layer")
     first, second = (model.get_submodule(name) for name in attention_names(model)[:2])
     assert not torch.equal(first.fc1.weight, second.fc1.weight)
@@ -158,13 +162,13 @@ def test_attention_modules_start_different_from_each_other_and_by_the_seed():
     assert not torch.equal(other.features.denseblock1.denselayer1.attention.fc1.weight, first.fc1.weight)
 
 
-def test_attention_shares_no_random_numbers_with_the_classifier():
+def test_attention_shares_no_random_numbers_with_the_classifier() -> None:
     model = small(attention="se", num_classes=50)
     shared = torch.isin(model.features.attention4.fc1.weight, model.classifier.weight)
     assert shared.float().mean() < 0.1
 
 
-def test_weights_start_as_in_the_paper():
+def test_weights_start_as_in_the_paper() -> None:
     model = densenet.densenet121()
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
@@ -178,7 +182,7 @@ def test_weights_start_as_in_the_paper():
 
 @pytest.mark.parametrize("stem", ["imagenet", "cifar"])
 @pytest.mark.parametrize("blocks", [(1,), (1, 2), (2, 2, 2), (1, 1, 1, 1)])
-def test_min_image_size_is_the_smallest_that_runs(stem, blocks):
+def test_min_image_size_is_the_smallest_that_runs(stem: str, blocks: tuple[int, ...]) -> None:
     model = small(stem=stem, block_config=blocks)
 
     def runs(side: int) -> bool:
@@ -193,7 +197,7 @@ def test_min_image_size_is_the_smallest_that_runs(stem, blocks):
 
 @pytest.mark.parametrize("attention", [None, "se"])
 @pytest.mark.parametrize("stem", ["imagenet", "cifar"])
-def test_feature_info_names_modules_with_those_channels_and_strides(attention, stem):
+def test_feature_info_names_modules_with_those_channels_and_strides(attention: str | None, stem: str) -> None:
     model = small(stem=stem, attention=attention, placement="block")
     seen = {}
     for info in model.feature_info:
@@ -205,39 +209,7 @@ def test_feature_info_names_modules_with_those_channels_and_strides(attention, s
     assert model.num_features == model.feature_info[-1]["num_chs"]
 
 
-def test_feature_info_is_timms():
-    with torch.device("meta"):
-        assert densenet.densenet121().feature_info == timm.create_model("densenet121").feature_info
-
-
-def test_the_surface_agrees_with_timms():
-    theirs, ours = timm.create_model("densenet121").eval(), densenet.densenet121().eval()
-    ours.load_state_dict(theirs.state_dict())
-    images = torch.randn(1, 3, 64, 64)
-    with torch.no_grad():
-        features = ours.forward_features(images)
-        torch.testing.assert_close(features, theirs.forward_features(images))
-        for pre_logits in (False, True):
-            torch.testing.assert_close(
-                ours.forward_head(features, pre_logits=pre_logits),
-                theirs.forward_head(features, pre_logits=pre_logits),
-            )
-    assert ours.num_features == theirs.num_features
-
-
-def test_reset_classifier_keeps_dtype_and_zero_leaves_it_out():
-    model = small().double()
-    model.reset_classifier(7)
-    images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
-    assert model(images).shape == (2, 7)
-    assert model.num_classes == model.get_classifier().out_features == 7
-    model.reset_classifier(0)
-    assert isinstance(model.get_classifier(), nn.Identity)
-    assert torch.equal(model(images), model.forward_head(model.forward_features(images), pre_logits=True))
-    assert small(num_classes=0)(images.float()).shape == (2, model.num_features)
-
-
-def test_dropout_acts_in_training_only():
+def test_dropout_acts_in_training_only() -> None:
     model, images = small(drop_rate=0.5), torch.randn(2, 3, 32, 32)
     assert torch.equal(model(images), small()(images))
     for norm in model.train().modules():
@@ -246,7 +218,7 @@ def test_dropout_acts_in_training_only():
     assert not torch.equal(model(images), model(images))
 
 
-def test_every_parameter_learns_in_channels_last():
+def test_every_parameter_learns_in_channels_last() -> None:
     model = small(attention="se", placement=PLACEMENTS, attention_options={"reduction": 1}).train()
     model = model.to(memory_format=torch.channels_last)
     images = torch.randn(4, 3, 64, 64).contiguous(memory_format=torch.channels_last)
@@ -258,7 +230,7 @@ def test_every_parameter_learns_in_channels_last():
 
 
 @pytest.mark.slow
-def test_compile_export_and_deepcopy_give_the_same_logits():
+def test_compile_export_and_deepcopy_give_the_same_logits() -> None:
     model, images = small(attention="se", placement=PLACEMENTS), torch.randn(2, 3, 32, 32)
     expected = model(images)
     assert torch.equal(copy.deepcopy(model)(images), expected)
@@ -267,7 +239,7 @@ def test_compile_export_and_deepcopy_give_the_same_logits():
 
 
 @pytest.mark.parametrize("stem", ["imagenet", "cifar"])
-def test_in_chans_is_the_first_convolutions(stem):
+def test_in_chans_is_the_first_convolutions(stem: str) -> None:
     assert small(in_chans=1, stem=stem)(torch.randn(1, 1, 32, 32)).shape == (1, 5)
 
 
@@ -289,13 +261,13 @@ def test_in_chans_is_the_first_convolutions(stem):
         ({"block_config": (2, 0)}, "at least 1"),
     ],
 )
-def test_wrong_options_are_refused(options, message):
+def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ExciteError, match=message) as caught:
         densenet.densenet_bc_40_12(**options)
     assert caught.value.exit_code == 2
 
 
-def test_a_variant_takes_any_option_by_name():
+def test_a_variant_takes_any_option_by_name() -> None:
     model = densenet.densenet_bc_40_12(growth_rate=4, stem="imagenet", num_classes=3)
     assert model.classifier.out_features == 3
     assert model.features.denseblock1.denselayer1.conv2.out_channels == 4

@@ -1,4 +1,8 @@
+from __future__ import annotations
+
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import timm
@@ -19,7 +23,7 @@ def shaken(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-def test_logits_equal_torchvisions_with_the_stride_moved_by_hand():
+def test_logits_equal_torchvisions_with_the_stride_moved_by_hand() -> None:
     theirs = shaken(torchvision.models.resnet50())
     for stage in (theirs.layer2, theirs.layer3, theirs.layer4):
         stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
@@ -30,7 +34,7 @@ def test_logits_equal_torchvisions_with_the_stride_moved_by_hand():
         torch.testing.assert_close(ours(images), theirs(images))
 
 
-def test_logits_equal_caffes_form_as_timm_keeps_it_without_its_se():
+def test_logits_equal_caffes_form_as_timm_keeps_it_without_its_se() -> None:
     theirs = timm.create_model("legacy_seresnet50")
     for block in theirs.modules():
         if hasattr(block, "se_module"):
@@ -49,7 +53,7 @@ def test_logits_equal_caffes_form_as_timm_keeps_it_without_its_se():
 
 
 @pytest.mark.parametrize(("build", "units"), [(resnet50_v1, 16), (resnet101_v1, 33), (resnet152_v1, 50)])
-def test_only_a_stages_first_1x1_strides(build, units):
+def test_only_a_stages_first_1x1_strides(build: Callable[..., Any], units: int) -> None:
     with torch.device("meta"):
         model = build(num_classes=2)
     strides = {
@@ -63,7 +67,7 @@ def test_only_a_stages_first_1x1_strides(build, units):
 
 
 @pytest.mark.slow
-def test_timms_own_network_keeps_its_stride():
+def test_timms_own_network_keeps_its_stride() -> None:
     resnet50_v1()
     assert timm.create_model("resnet50").layer2[0].conv2.stride == (2, 2)
     copied = copy.deepcopy(resnet50_v1())
@@ -79,7 +83,7 @@ def test_timms_own_network_keeps_its_stride():
         ({"output_stride": 7}, "resnet50_v1: could not build the model"),
     ],
 )
-def test_wrong_options_are_one_line(options, match):
+def test_wrong_options_are_one_line(options: dict[str, Any], match: str) -> None:
     with pytest.raises(ExciteError, match=match) as caught:
         resnet50_v1(**options)
     assert "\n" not in str(caught.value)

@@ -1,3 +1,7 @@
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 import torch
 
@@ -17,7 +21,9 @@ from excite.models.summary import summarize
         (8, 137, 2_434_768),
     ],
 )
-def test_cost_is_the_papers_and_parameters_another_implementations(groups, complexity, parameters):
+def test_cost_is_the_papers_and_parameters_another_implementations(
+    groups: int, complexity: int, parameters: int
+) -> None:
     """Complexity in millions from the paper's table 1, parameters from osmr/imgclsmob's table."""
     with torch.device("meta"):
         cost = summarize(shufflenet_v1_x1_0(groups=groups), 224)
@@ -26,7 +32,7 @@ def test_cost_is_the_papers_and_parameters_another_implementations(groups, compl
     assert groups in CHANNELS
 
 
-def test_the_shuffle_sends_each_groups_channels_to_all_groups():
+def test_the_shuffle_sends_each_groups_channels_to_all_groups() -> None:
     channels = torch.arange(6.0).reshape(1, 6, 1, 1)
     assert shuffle(channels, 3).flatten().tolist() == [0, 2, 4, 1, 3, 5]
     assert shuffle(channels, 1).flatten().tolist() == [0, 1, 2, 3, 4, 5]
@@ -34,7 +40,7 @@ def test_the_shuffle_sends_each_groups_channels_to_all_groups():
     assert torch.equal(shuffle(torch.arange(24.0).reshape(1, 12, 2, 1), 3), theirs)
 
 
-def test_a_unit_adds_its_input_and_a_strided_unit_appends_its_branch():
+def test_a_unit_adds_its_input_and_a_strided_unit_appends_its_branch() -> None:
     x = torch.rand(1, 240, 7, 7)
     with torch.no_grad():
         for stride, kept in ((1, x), (2, torch.nn.functional.avg_pool2d(x, 3, 2, padding=1))):
@@ -51,7 +57,7 @@ def test_a_unit_adds_its_input_and_a_strided_unit_appends_its_branch():
         ({"in_chans": 0}, "ShuffleNetV1: in_chans must be at least 1"),
     ],
 )
-def test_wrong_options_are_one_line(options, match):
+def test_wrong_options_are_one_line(options: dict[str, Any], match: str) -> None:
     with pytest.raises(ExciteError, match=match) as caught:
         shufflenet_v1_x1_0(**options)
     assert caught.value.exit_code == 2

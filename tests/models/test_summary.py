@@ -1,4 +1,8 @@
+from __future__ import annotations
+
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import timm
@@ -18,7 +22,7 @@ from excite.models.summary import summarize
     ("name", "published"),
     [("densenet121", 2.83), ("densenet169", 3.36), ("densenet201", 4.29), ("densenet161", 7.73)],
 )
-def test_multiply_adds_at_224_are_the_published_ones(name, published):
+def test_multiply_adds_at_224_are_the_published_ones(name: str, published: float) -> None:
     with torch.device("meta"):
         model = getattr(densenet, name)()
     summary = summarize(model, 224)
@@ -26,7 +30,7 @@ def test_multiply_adds_at_224_are_the_published_ones(name, published):
     assert summary.parameters == VARIANTS[name].parameters
 
 
-def test_final_attention_adds_one_row_with_its_own_cost():
+def test_final_attention_adds_one_row_with_its_own_cost() -> None:
     with torch.device("meta"):
         plain, gated = densenet.densenet121(), densenet.densenet121(attention="se")
     before, after = summarize(plain, 224), summarize(gated, 224)
@@ -51,7 +55,9 @@ def test_final_attention_adds_one_row_with_its_own_cost():
         (lambda: timm.create_model("vit_base_patch16_224"), 86_567_656, 17.56),
     ],
 )
-def test_other_peoples_models_have_their_published_facts(build, parameters, billions):
+def test_other_peoples_models_have_their_published_facts(
+    build: Callable[..., Any], parameters: int, billions: float
+) -> None:
     with torch.device("meta"):
         model = build()
     summary = summarize(model, 224)
@@ -59,7 +65,7 @@ def test_other_peoples_models_have_their_published_facts(build, parameters, bill
     assert summary.multiply_adds / 1e9 == pytest.approx(billions, abs=0.005)
 
 
-def test_rows_follow_the_calls_and_show_real_output_shapes():
+def test_rows_follow_the_calls_and_show_real_output_shapes() -> None:
     model = densenet.densenet_bc_40_12(attention="se", placement="layer+block+transition").eval()
     summary = summarize(model, 20)
     seen = []
@@ -75,13 +81,13 @@ def test_rows_follow_the_calls_and_show_real_output_shapes():
     assert not any(".fc" in row.name for row in summary.rows)
 
 
-def test_a_parameter_outside_every_leaf_is_counted_on_its_owner():
+def test_a_parameter_outside_every_leaf_is_counted_on_its_owner() -> None:
     rows = summarize(timm.create_model("vit_tiny_patch16_224"), 224).rows
     assert rows[0].name == ""
     assert rows[0].parameters == 192 + 197 * 192  # the class token and the positions
 
 
-def test_shared_unused_and_repeated_modules():
+def test_shared_unused_and_repeated_modules() -> None:
     class Odd(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -99,7 +105,7 @@ def test_shared_unused_and_repeated_modules():
     assert (rows["unused"].parameters, rows["unused"].output_shape) == (30, None)
 
 
-def test_the_model_stays_as_it_was():
+def test_the_model_stays_as_it_was() -> None:
     model = densenet.densenet_bc_40_12(attention="se").train()
     model.features.norm5.eval()
     modes = [module.training for module in model.modules()]
@@ -113,12 +119,12 @@ def test_the_model_stays_as_it_was():
     assert torch.equal(torch.get_rng_state(), generator)
 
 
-def test_a_model_in_half_precision_is_summarized():
+def test_a_model_in_half_precision_is_summarized() -> None:
     model = densenet.densenet_bc_40_12(attention="se").half()
     assert summarize(model, 32) == summarize(model.float(), 32)
 
 
-def test_the_dictionary_is_json_with_totals():
+def test_the_dictionary_is_json_with_totals() -> None:
     document = json.loads(json.dumps(summarize(densenet.densenet_bc_40_12(), 32).to_dict()))
     assert document["parameters"] == 176_122
     assert document["multiply_adds"] == sum(row["multiply_adds"] for row in document["rows"])
@@ -131,6 +137,6 @@ def test_the_dictionary_is_json_with_totals():
     }
 
 
-def test_images_that_the_model_does_not_take_are_named():
+def test_images_that_the_model_does_not_take_are_named() -> None:
     with pytest.raises(ExciteError, match=r"does not take images of \(3, 2, 2\)"):
         summarize(densenet.densenet_bc_40_12(), 2)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from excite.errors import ExciteError
 from excite.insertion.insert import inserted_sites
@@ -89,8 +88,3 @@ def test_a_missing_head_alone_is_no_reason_to_cut() -> None:
 def test_what_cannot_be_cut_says_why(name: str, after: str, message: str) -> None:
     with pytest.raises(ExciteError, match=message):
         create_model(name, num_classes=3, truncate_after=after)
-
-
-def test_a_head_that_is_a_convolution_gives_no_features() -> None:
-    with pytest.raises(ExciteError, match="does not end in a linear layer"):
-        linear_head(nn.Sequential(nn.Conv2d(3, 2, 1)))

@@ -1,4 +1,7 @@
+from __future__ import annotations
+
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -14,7 +17,7 @@ from excite.models.weights import load_weights
 SMALL = {"growth_rate": 4, "block_config": (2, 2), "init_channels": 8, "num_classes": 5}
 
 
-def small(**options) -> densenet.DenseNet:
+def small(**options: Any) -> densenet.DenseNet:
     return densenet.DenseNet(**{**SMALL, **options}).eval()
 
 
@@ -23,7 +26,7 @@ def save(model: nn.Module, path: Path) -> Path:
     return path
 
 
-def test_saved_weights_give_the_same_logits_buffers_included(tmp_path):
+def test_saved_weights_give_the_same_logits_buffers_included(tmp_path: Path) -> None:
     source, model = small().train(), small()
     source(torch.randn(4, 3, 32, 32) * 3 + 1)  # moves the running statistics
     report = load_weights(model, save(source.eval(), tmp_path / "model.safetensors"))
@@ -35,7 +38,7 @@ def test_saved_weights_give_the_same_logits_buffers_included(tmp_path):
     assert str(report) == f"{len(source.state_dict())} of {len(source.state_dict())} tensors loaded"
 
 
-def test_what_does_not_fit_is_named_and_keeps_its_values(tmp_path):
+def test_what_does_not_fit_is_named_and_keeps_its_values(tmp_path: Path) -> None:
     path = save(small(), tmp_path / "plain.safetensors")
     tensors = load_file(path)
     tensors["head.weight"] = torch.zeros(2)
@@ -59,14 +62,14 @@ def test_what_does_not_fit_is_named_and_keeps_its_values(tmp_path):
     assert not report.complete
 
 
-def test_missing_step_counts_of_batch_norm_are_not_worth_a_line(tmp_path):
+def test_missing_step_counts_of_batch_norm_are_not_worth_a_line(tmp_path: Path) -> None:
     path = save(small(), tmp_path / "model.safetensors")
     kept = {name: value for name, value in load_file(path).items() if "num_batches" not in name}
     save_file(kept, path)
     assert load_weights(small(), path).complete
 
 
-def test_one_by_one_convolutions_and_linear_layers_take_each_others_weights(tmp_path):
+def test_one_by_one_convolutions_and_linear_layers_take_each_others_weights(tmp_path: Path) -> None:
     from torchvision.ops.misc import SqueezeExcitation as Torchvision
 
     theirs, ours, back = Torchvision(32, 2), SqueezeExcitation(32), Torchvision(32, 2)
@@ -77,14 +80,14 @@ def test_one_by_one_convolutions_and_linear_layers_take_each_others_weights(tmp_
     torch.testing.assert_close(back(images), theirs(images))
 
 
-def test_half_precision_files_load_into_a_float32_model(tmp_path):
+def test_half_precision_files_load_into_a_float32_model(tmp_path: Path) -> None:
     source, model = small(), small()
     load_weights(model, save(source.half(), tmp_path / "half.safetensors"))
     assert model.classifier.weight.dtype == torch.float32
     assert torch.equal(model.classifier.weight, source.classifier.weight.float())
 
 
-def test_tied_weights_stored_once_are_not_missing(tmp_path):
+def test_tied_weights_stored_once_are_not_missing(tmp_path: Path) -> None:
     model = nn.ModuleDict({"a": nn.Linear(3, 3), "b": nn.Linear(3, 3)})
     model["b"].weight = model["a"].weight
     path = tmp_path / "tied.safetensors"
@@ -92,7 +95,7 @@ def test_tied_weights_stored_once_are_not_missing(tmp_path):
     assert load_weights(model, path).complete
 
 
-def test_files_that_cannot_be_read_are_refused(tmp_path):
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     pickle = tmp_path / "model.pth"
     torch.save(small().state_dict(), pickle)
     broken = tmp_path / "broken.safetensors"
@@ -117,7 +120,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_a_file_of_another_architecture_is_refused(tmp_path):
+def test_a_file_of_another_architecture_is_refused(tmp_path: Path) -> None:
     save_file({"stem.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
     with pytest.raises(
         ExciteError, match=r"none of its 1 tensors fits the model: the file has 'stem.weight'"
@@ -125,7 +128,7 @@ def test_a_file_of_another_architecture_is_refused(tmp_path):
         load_weights(small(), tmp_path / "other.safetensors")
 
 
-def test_a_published_trunk_loads_and_the_report_names_what_it_lacks(real_data: Path):
+def test_a_published_trunk_loads_and_the_report_names_what_it_lacks(real_data: Path) -> None:
     path = real_data / "weights" / "mobilenetv1_100_imagenet_trunk.safetensors"
     model = timm.create_model("mobilenetv1_100", pad_type="same")
     report = load_weights(model, path)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ def test_every_image_is_tested_once_in_each_repeat_and_no_group_is_on_both_sides
     assert (images["fold_0"] != images["fold_1"]).any()
 
 
+@pytest.mark.slow
 def test_pooled_figures_are_scikit_learns(crossed: Run) -> None:
     test = crossed.metrics["test"]
     repeats = [crossed.predictions, pd.read_csv(crossed.path / "repeat-1" / "predictions.csv")]
@@ -69,6 +71,7 @@ def test_pooled_figures_are_scikit_learns(crossed: Run) -> None:
     assert (test["n"], test["groups"], test["repeats"], test["duplicates_in_train"]) == (40, 10, 2, 0)
 
 
+@pytest.mark.slow
 def test_the_mean_over_folds_has_nadeau_and_bengios_variance(crossed: Run) -> None:
     rows = crossed.metrics["folds"]
     assert [(row["repeat"], row["fold"]) for row in rows] == [(r, f) for r in range(2) for f in range(3)]
@@ -140,17 +143,13 @@ def test_two_jobs_torchrun_and_a_kill_all_end_in_the_same_figures(
     assert crossed("torchrun", launcher=launcher) == alone
 
     killed = tmp_path / "killed"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "excite", *map(str, given), "--out", str(killed)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.DEVNULL,
-    )
-    second = killed / "repeat-0" / "fold-1" / "config.yaml"
-    waited = time.monotonic()
-    while not second.exists() and time.monotonic() - waited < 120:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    command = [sys.executable, "-m", "excite", *map(str, given), "--out", str(killed)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        begun = (line for line in process.stderr if re.match(r"\d+ training, \d+ validation", line))
+        assert len(list(itertools.islice(begun, 2))) == 2  # the second fold, too
+        process.send_signal(signal.SIGKILL)
     finished = killed / "repeat-0" / "fold-0" / "metrics.json"
     first = finished.stat().st_mtime_ns
     done = excite_command("train", "--resume", "--out", killed)
@@ -159,6 +158,7 @@ def test_two_jobs_torchrun_and_a_kill_all_end_in_the_same_figures(
     assert finished.stat().st_mtime_ns == first  # not trained again
 
 
+@pytest.mark.slow
 def test_a_person_reads_the_figures_of_repeats_too(crossed: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert excite_cli(["train", "--resume", "--out", str(crossed.path)]) == 0
     said = capsys.readouterr().out

@@ -19,7 +19,8 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, l
 import excite
 from excite.errors import ExciteError
 from excite.runs.evaluate import evaluate_run
-from excite.runs.run import Run, create_run_folder, newest_run
+from excite.runs.run import Run
+from tests.conftest import SMALL
 
 QUICK = {"epochs": 2, "batch_size": 8, "quiet": True, "device": "cpu"}
 
@@ -192,40 +193,6 @@ def test_a_manifest_repeats_its_split(trained: Run, tmp_path: Path) -> None:
     assert again.weights.read_bytes() == trained.weights.read_bytes()  # the same seed, the same machine
 
 
-def test_a_second_run_of_a_name_gets_a_number(tmp_path: Path) -> None:
-    for expected in ("run", "run-2", "run-3"):
-        folder = create_run_folder(tmp_path / "run")
-        assert folder.name == expected
-        (folder / "config.yaml").touch()
-    assert newest_run(tmp_path / "run").name == "run-3"
-    assert newest_run(tmp_path / "other").name == "other"
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "thesis.txt").touch()
-    with pytest.raises(ExciteError, match=r"thesis\.txt"):
-        create_run_folder(tmp_path / "full")
-
-
-def test_wrong_options_leave_nothing_behind(pictures: Path, tmp_path: Path) -> None:
-    wrong = [
-        {"model": "densenet122"},
-        {"attention": "see"},
-        {"placement": "finally"},
-        {"augment_options": {"rotate": 3}},
-        {"attention_options": {"reductoin": 3}},
-        {"model": "resnet18", "attention": "se", "placement": "final"},
-        {"group_pattern": "("},
-        {"weights": str(tmp_path / "none.safetensors")},
-        {"batch_size": 9, "accumulation_steps": 2},
-        {"device": "tpu"},
-        {"precision": "float16"},
-        {"image_size": 3},
-    ]
-    for options in wrong:
-        with pytest.raises(ExciteError):
-            excite.train(pictures, out=str(tmp_path / "run"), **(QUICK | options))
-        assert not (tmp_path / "run").exists(), options
-
-
 @pytest.mark.slow
 def test_sources_are_not_touched(pictures: Path, tmp_path: Path) -> None:
     def state() -> dict[str, tuple[str, int]]:
@@ -236,14 +203,14 @@ def test_sources_are_not_touched(pictures: Path, tmp_path: Path) -> None:
         }
 
     before = state()
-    excite.train(pictures, out=str(tmp_path / "run"), **(QUICK | {"epochs": 1}))
+    excite.train(pictures, out=str(tmp_path / "run"), epochs=1, quiet=True, **SMALL)
     assert state() == before
 
 
 @pytest.mark.slow
 def test_groups_of_the_file_name_stay_together_and_are_counted(pictures: Path, tmp_path: Path) -> None:
     run = excite.train(
-        pictures, out=str(tmp_path / "run"), group_pattern=r"^(p\d)_", **(QUICK | {"epochs": 1})
+        pictures, out=str(tmp_path / "run"), group_pattern=r"^(p\d)_", epochs=1, quiet=True, **SMALL
     )
     table = run.manifest.table
     assert run.config.split == "grouped"
@@ -256,8 +223,10 @@ def test_groups_of_the_file_name_stay_together_and_are_counted(pictures: Path, t
 def test_bad_files_are_left_out_up_to_max_bad(pictures: Path, tmp_path: Path) -> None:
     (pictures / "a" / "broken.png").write_bytes(b"no picture")
     with pytest.raises(ExciteError, match=r"1 of 61 files are unreadable.*broken\.png"):
-        excite.train(pictures, out=str(tmp_path / "run"), **QUICK)
-    run = excite.train(pictures, out=str(tmp_path / "run"), max_unreadable=0.05, **(QUICK | {"epochs": 1}))
+        excite.train(pictures, out=str(tmp_path / "run"), quiet=True, **SMALL)
+    run = excite.train(
+        pictures, out=str(tmp_path / "run"), max_unreadable=0.05, epochs=1, quiet=True, **SMALL
+    )
     with (run.path / "manifest.csv").open(newline="") as file:
         paths = [row["path"] for row in csv.DictReader(file)]
     assert len(paths) == 60

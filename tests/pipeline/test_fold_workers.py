@@ -5,36 +5,37 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from excite.pipeline.fold_workers import helpers
+from tests.waiting import wait_until
 
 WORKER = """
-import os, sys, time
+import os, signal, sys
 from pathlib import Path
-import pytest
 
 from excite.pipeline.fold_workers import train_next_folds
 from excite.runs.run import Run
+from tests.waiting import wait_until
 
 place = Path(sys.argv[1])
 cells = [Run(place / f"cell-{number}") for number in range(12)]
 (place / f"ready-{os.getpid()}").touch()
-while len(list(place.glob("ready-*"))) < 2:
-    time.sleep(0.01)
+assert wait_until(lambda: len(list(place.glob("ready-*"))) == 2)
+
+def owners():
+    return {pid for begun in place.glob("cell-*/begun") for pid in begun.read_text().split()}
 
 def train(index):
     folder = cells[index].path
     folder.mkdir(exist_ok=True)
     with (folder / "begun").open("a") as file:
         file.write(f"{os.getpid()}\\n")
-    while len({pid for begun in place.glob("cell-*/begun") for pid in begun.read_text().split()}) < 2:
-        time.sleep(0.01)  # until both processes have a cell
+    assert wait_until(lambda: len(owners()) == 2)  # both processes have a cell
     if "STOP" in os.environ:
-        time.sleep(600)
+        signal.pause()
     (folder / "metrics.json").write_text(str(os.getpid()))
 
 train_next_folds(cells, train)
@@ -59,8 +60,7 @@ def test_the_cell_of_a_killed_process_is_taken_over_by_the_one_that_waits(tmp_pa
     call = [sys.executable, "-c", WORKER, str(tmp_path)]
     patient = subprocess.Popen(call, env={})
     doomed = subprocess.Popen(call, env={"STOP": "1"})
-    while len(list(tmp_path.glob("cell-*/metrics.json"))) < 11:
-        time.sleep(0.01)
+    assert wait_until(lambda: len(list(tmp_path.glob("cell-*/metrics.json"))) == 11)
     doomed.kill()
     doomed.wait()
     assert patient.wait(timeout=300) == 0
@@ -70,13 +70,12 @@ def test_the_cell_of_a_killed_process_is_taken_over_by_the_one_that_waits(tmp_pa
 
 
 def test_helpers_end_with_what_they_help(tmp_path: Path) -> None:
-    code = "import os, pathlib, sys, time; "
-    code += "pathlib.Path(sys.argv[1], f'pid-{os.getpid()}').touch(); time.sleep(600)"
+    code = "import os, pathlib, signal, sys; "
+    code += "pathlib.Path(sys.argv[1], f'pid-{os.getpid()}').touch(); signal.pause()"
 
     def fail() -> None:
         with helpers(2, code, tmp_path):
-            while len(list(tmp_path.glob("pid-*"))) < 2:
-                time.sleep(0.01)
+            assert wait_until(lambda: len(list(tmp_path.glob("pid-*"))) == 2)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):

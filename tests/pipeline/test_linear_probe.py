@@ -48,6 +48,7 @@ def test_the_probe_learns_and_its_classifier_says_the_same(probed: Run) -> None:
         assert (probed.path / name).is_file()
 
 
+@pytest.mark.slow
 def test_only_the_head_differs_from_the_weights(probed: Run, place: Path) -> None:
     began, ended = load_file(place / "w.safetensors"), load_file(probed.weights)
     assert all(torch.equal(began[name], ended[name]) for name in began if "num_batches" not in name)

@@ -38,7 +38,10 @@ PHONE, DESK = 360, 1280  # pixels
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+pytestmark = [
+    pytest.mark.slow,  # they start a browser
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,6 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: run.path / "report.html" for name, run in runs.items()}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["two", "awkward", "folds"])
 def test_it_is_quiet_offline_and_fits_the_screen(browser: Any, reports: dict[str, Path], name: str) -> None:
     page = browser.new_page(viewport={"width": PHONE, "height": 740})
@@ -87,7 +89,6 @@ def test_it_is_quiet_offline_and_fits_the_screen(browser: Any, reports: dict[str
     page.close()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["two", "awkward", "folds"])
 def test_it_has_no_serious_accessibility_faults(browser: Any, reports: dict[str, Path], name: str) -> None:
     page = browser.new_page(viewport={"width": PHONE, "height": 740}, color_scheme="light")
@@ -110,7 +111,6 @@ def test_the_table_of_classes_is_not_cut_off_on_a_laptop(
     page.close()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", [400, 800, 1100, 1600])
 def test_an_evaluation_is_quiet_offline_and_fits_the_screen(browser: Any, tmp_path: Path, width: int) -> None:
     write_evaluation(evaluation(tmp_path / "data"), tmp_path / "out")
@@ -139,7 +139,6 @@ def grave_faults(page: Any, looked: int, context: str | None = None, **options: 
     return [(fault["id"], fault["nodes"][0]["html"]) for fault in grave]
 
 
-@pytest.mark.slow
 def test_a_fault_would_be_found(browser: Any, reports: dict[str, Path]) -> None:
     page = browser.new_page()
     page.goto(reports["two"].as_uri())
@@ -159,7 +158,6 @@ def test_the_picture_of_a_large_matrix_shows_its_squares(browser: Any, reports: 
     page.close()
 
 
-@pytest.mark.slow
 def test_a_chart_is_announced_and_its_data_downloads(
     browser: Any, reports: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -23,7 +23,6 @@ from excite.evaluation.predictions import Predictions
 from excite.models.head import head_path
 from excite.pipeline.ensemble_calibration import ALWAYS_ABSTAIN, write_ensemble
 from excite.runs.evaluate import evaluate_run
-from excite.runs.label_candidates import write_candidates
 from excite.runs.run import Run
 from excite.system.progress import Display
 from tests.conftest import make_pictures
@@ -99,11 +98,13 @@ def test_it_says_the_mean_of_its_members_and_how_far_they_go_apart(
     assert excite.Classifier.load(run.fold(0, 0)).predict(files[0])[0].disagreement is None
 
 
+@pytest.mark.slow
 def test_probes_share_their_body(probed: Run, tuned: Run) -> None:
     assert len(excite.Classifier.load(probed).model.members.networks) == 1
     assert len(excite.Classifier.load(tuned).model.members.networks) == 4
 
 
+@pytest.mark.slow
 def test_temperature_and_thresholds_are_chosen_out_of_fold(tuned: Run) -> None:
     first, second = tuned.predictions, pd.read_csv(tuned.path / "repeat-1" / "predictions.csv")
     columns = ["p:a", "p:b"]
@@ -121,6 +122,7 @@ def test_temperature_and_thresholds_are_chosen_out_of_fold(tuned: Run) -> None:
     assert (found["n"], found["groups"]) == (len(first), len(first))
 
 
+@pytest.mark.slow
 def test_the_command_shows_disagreement_in_every_format(
     probed: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,6 +150,7 @@ def test_the_command_shows_disagreement_in_every_format(
     assert "disagreement" not in json.loads(capsys.readouterr().out)[0]
 
 
+@pytest.mark.slow
 def test_its_own_images_are_refused_and_known_again(
     probed: Run, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,6 +173,7 @@ def test_its_own_images_are_refused_and_known_again(
     assert figures["calibration"]["temperature"] == probed.metrics["ensemble"]["temperature"]
 
 
+@pytest.mark.slow
 def test_evaluation_and_prediction_say_the_same(probed: Run, data: Path) -> None:
     found = evaluate_run(probed, str(data)).predictions
     said = excite.Classifier.load(probed).predict(list(found.paths or ()))
@@ -177,6 +181,7 @@ def test_evaluation_and_prediction_say_the_same(probed: Run, data: Path) -> None
     assert found.probabilities == pytest.approx(shares, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_changed_or_missing_members_are_refused(probed: Run, tmp_path: Path) -> None:
     moved = Run(shutil.copytree(probed.path, tmp_path / "moved"))
     excite.Classifier.load(moved)  # a folder may be moved as a whole
@@ -197,6 +202,7 @@ def test_changed_or_missing_members_are_refused(probed: Run, tmp_path: Path) -> 
         excite.Classifier.load(moved)
 
 
+@pytest.mark.slow
 def test_an_unfinished_cross_validation_gets_one_line(
     probed: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -227,6 +233,7 @@ def test_a_wish_that_cannot_be_had_leaves_it_never_sure(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_picture_in_the_wrong_folder_is_the_first_candidate(
     probed: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -243,22 +250,3 @@ def test_a_picture_in_the_wrong_folder_is_the_first_candidate(
     said_of_labels = next(line for line in lines if line.startswith("labels "))
     assert f"{len(table)} of 32 images to review" in said_of_labels
     assert f"next      excite predict {probed.path} " in lines[-1]
-
-
-def test_photos_are_judged_and_not_their_copies(tmp_path: Path) -> None:
-    shares = np.array([0.9, 0.9, 0.2, 0.2, 0.3, 0.3, 0.3, 0.3])
-    said = Predictions(
-        np.array([0, 0, 0, 0, 1, 1, 1, 1]),
-        np.stack([shares, 1 - shares], axis=1),
-        ("a", "b"),
-        np.array(["m"] * 4 + ["n"] * 4, dtype=object),
-        tuple(f"{number}.jpg" for number in range(8)),
-        np.array(["m1", "m1", "m2", "m2", "n1", "n1", "n1", "n1"], dtype=object),
-    )
-    found = write_candidates(Run(tmp_path), said)
-    assert (found["unit"], found["units"], found["candidates"]) == ("photos", 3, 1)
-    (row,) = csv.DictReader((tmp_path / "label_candidates.csv").open())
-    assert (row["group"], row["images"], row["suggested"]) == ("m", "2", "b")
-    right = said.take(np.array([0, 1, 4, 5]))
-    assert write_candidates(Run(tmp_path), right)["candidates"] == 0
-    assert (tmp_path / "label_candidates.csv").read_text().count("\n") == 1  # the columns alone

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,10 +21,11 @@ from excite.evaluation.evaluate import EvaluationSpec
 from excite.runs.evaluate import evaluate_run
 from excite.runs.evaluation_images import DataOptions
 from excite.runs.run import Run
-from tests.conftest import make_pictures
+from tests.conftest import SMALL, make_pictures
 from tests.pipeline.test_prepare_data import scene
 
-QUICK = {"epochs": 2, "batch_size": 8, "quiet": True, "device": "cpu", "model": "cifar_resnet20"}
+QUICK: dict[str, Any] = {"epochs": 2, "quiet": True, **SMALL}
+del QUICK["near_duplicates"]  # they are searched for
 
 
 @pytest.fixture(scope="module")

@@ -90,14 +90,15 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> No
         "from excite.system.files import write_bytes\n"
         "for number in itertools.count():\n"
         "    write_bytes(pathlib.Path(sys.argv[1]), bytes([number % 256]) * 300_000)\n"
+        "    print(number, flush=True)\n"
     )
     path = tmp_path / "file"
     for rest in (0.01, 0.023, 0.037):
         path.unlink(missing_ok=True)
-        with subprocess.Popen([sys.executable, "-c", code, path]) as process:
-            while not path.exists() and process.poll() is None:
-                time.sleep(0.005)
-            time.sleep(rest)
+        with subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()  # it is there
+            time.sleep(rest)  # not for anything: the kill comes at some moment of a later write
             process.send_signal(signal.SIGKILL)
         content = path.read_bytes()
         assert content == content[:1] * 300_000

@@ -187,7 +187,7 @@ def test_kill_9_at_any_moment_leaves_a_sound_checkpoint(tmp_path: Path) -> None:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
             assert process.stdout is not None
             process.stdout.readline()
-            time.sleep(rest)
+            time.sleep(rest)  # not for anything: the kill comes at some moment of a later save
             process.send_signal(signal.SIGKILL)
             told = [int(line) for line in process.stdout.read().split() if line.isdigit()]
         with warnings.catch_warnings():

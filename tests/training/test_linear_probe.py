@@ -49,6 +49,7 @@ def test_the_strength_is_the_one_that_held_out_groups_like_best() -> None:
     assert STRENGTHS[0] < probe.strength < STRENGTHS[-1]
 
 
+@pytest.mark.slow
 def test_held_out_predictions_know_nothing_of_their_patient() -> None:
     """Labels drawn by patient: who has seen the patient knows the label, who has not can only guess."""
     random = np.random.default_rng(1)

@@ -88,7 +88,8 @@ if __name__ == "__main__":
     for capability in (90, 80):
         triton.runtime.driver.set_active(Target(capability))
         matmul._is_hopper = lambda x: capability == 90  # noqa: B023
-        for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        # An A100 gets the products alone, and of the 16-bit formats one: registers and memory are the same.
+        for dtype in (torch.bfloat16, torch.float16, torch.float32)[:: 1 if capability == 90 else 2]:
             if capability == 90:
                 compile_passes(dtype, 256)
             compile_products(dtype, 256, 128)  # DenseNet-121

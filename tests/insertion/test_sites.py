@@ -1,5 +1,7 @@
 """Networks that no table knows: sites by glob, class and function; properties over random ones."""
 
+from __future__ import annotations
+
 import copy
 
 import pytest
@@ -7,40 +9,11 @@ import torch
 import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 from excite.insertion.insert import insert, inserted_sites, insertions, remove
-from excite.insertion.sites import sites
-from tests.insertion.nets import logits, unsettle
-
-
-class Unit(nn.Module):
-    """Convolution, norm, activation, and the input again where the shape allows it."""
-
-    def __init__(self, channels: int, width: int, stride: int, norm: bool) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, width, 3, stride, padding=1)
-        self.norm = nn.BatchNorm2d(width) if norm else nn.GroupNorm(1, width)
-        self.act = nn.ReLU(inplace=True)
-        self.adds = channels == width and stride == 1
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.act(self.norm(self.conv(x)))
-        return out + x if self.adds else out
-
-
-class Net(nn.Module):
-    def __init__(self, units: list[tuple[int, int, bool]]) -> None:
-        super().__init__()
-        self.body, channels = nn.Sequential(), 3
-        for width, stride, norm in units:
-            self.body.append(Unit(channels, width, stride, norm))
-            channels = width
-        self.head = nn.Linear(channels, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.body(x).mean((2, 3)))
-
+from excite.insertion.sites import Selector, sites
+from tests.insertion.nets import Net, Unit, logits, unsettle
 
 UNITS = st.lists(st.tuples(st.integers(2, 9), st.sampled_from([1, 2]), st.booleans()), min_size=1, max_size=5)
 WHERE = st.sampled_from(
@@ -51,7 +24,9 @@ WHERE = st.sampled_from(
 @pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(UNITS, WHERE, st.sampled_from(["standard", "pre"]), st.booleans(), st.integers(0, 10))
-def test_in_and_out_again(units, where, placement, training, seed):
+def test_in_and_out_again(
+    units: list[tuple[int, int, bool]], where: Selector, placement: str, training: bool, seed: int
+) -> None:
     torch.manual_seed(seed)
     model = Net(units).train(training)
     unsettle(model)
@@ -85,7 +60,7 @@ def paths(model: nn.Module, **options: object) -> list[str]:
     return [site.path for site in sites(model, **options)]
 
 
-def test_names_globs_classes_functions_and_several_of_them():
+def test_names_globs_classes_functions_and_several_of_them() -> None:
     model = torchvision.models.resnet18()
     assert paths(model, where="layer3.*.conv2") == ["layer3.0.conv2", "layer3.1.conv2"]
     assert paths(model, where="layer3.*") == ["layer3.0.bn2", "layer3.1.bn2"]
@@ -100,14 +75,7 @@ def test_names_globs_classes_functions_and_several_of_them():
     ]  # fmt: skip
 
 
-def test_channels_and_stages_of_modules_that_do_not_say_them():
-    (pool,) = sites(torchvision.models.resnet18(), where="maxpool")
-    assert (pool.channels, pool.stage, pool.kind) == (64, 2, "torch.nn.modules.pooling.MaxPool2d")
-    net = Net([(4, 1, True), (6, 2, True), (8, 2, True)])
-    assert [(site.channels, site.stage) for site in sites(net, where=Unit)] == [(4, 1), (6, 2), (8, 3)]
-
-
-def test_a_subclass_of_a_known_block_is_one():
+def test_a_subclass_of_a_known_block_is_one() -> None:
     class Mine(torchvision.models.resnet.BasicBlock):
         pass
 
@@ -116,21 +84,9 @@ def test_a_subclass_of_a_known_block_is_one():
     assert sites(model)[0].kind.endswith("Mine")
 
 
-def test_looking_leaves_no_trace():
-    model = Net([(4, 1, True), (6, 2, False)])
-    calls = []
-    model.body[0].register_forward_hook(lambda *_: calls.append(1))
-    had = copy.deepcopy(model.state_dict())
-    sites(model, where="body.*")
-    assert calls == []
-    assert len(model.body[0]._forward_hooks) == 1
-    assert model.training
-    assert all(torch.equal(value, had[name]) for name, value in model.state_dict().items())
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ese", "eca", "scse", "cbam", "gct", "simam", "coordatt"])
-def test_every_kind_of_attention_goes_in(name):
+def test_every_kind_of_attention_goes_in(name: str) -> None:
     model = torchvision.models.resnet18(num_classes=3).eval()
     gated = insert(model, name, stages=[4, 5])
     assert logits(gated, torch.randn(1, 3, 64, 64)).shape == (1, 3)

@@ -23,6 +23,8 @@ from excite.system.progress import Display
 from excite.training.loop import Trainer
 from tests.conftest import make_pictures
 
+pytestmark = pytest.mark.slow  # 16 trainings
+
 SMALL = {"block_config": [1, 1], "growth_rate": 4, "init_channels": 4}
 NET = "densenet_bc_40_12"
 OPTIONS = "".join(f",model_options.{name}={value}".replace(" ", "") for name, value in SMALL.items())
@@ -78,7 +80,6 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int, int],
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "fold"), CELLS)
 def test_all_arms_are_given_the_same_batches_with_the_same_augmentation(
     seen: dict[tuple[str, int, int], Seen], seed: int, fold: int

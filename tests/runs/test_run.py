@@ -172,3 +172,16 @@ def test_predict_reads_the_files_that_train_reads(excite_command: Command, tmp_p
     assert "1 file was left out because it does not have the extension of an image" in done.stderr
     manifest = Run(work / "run").manifest
     assert len(manifest) == 24
+
+
+def test_a_second_run_of_a_name_gets_a_number(tmp_path: Path) -> None:
+    for expected in ("run", "run-2", "run-3"):
+        folder = create_run_folder(tmp_path / "run")
+        assert folder.name == expected
+        (folder / "config.yaml").touch()
+    assert newest_run(tmp_path / "run").name == "run-3"
+    assert newest_run(tmp_path / "other").name == "other"
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").touch()
+    with pytest.raises(ExciteError, match=r"thesis\.txt"):
+        create_run_folder(tmp_path / "full")

@@ -1,0 +1,70 @@
+"""excite doctor"""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from excite.cli import doctor
+from excite.cli.doctor import CORE, NEEDS
+from tests.conftest import Command
+
+
+def test_versions_are_those_that_are_installed(excite_command: Command) -> None:
+    done = excite_command("doctor")
+    assert done.returncode == 0, done.stderr
+    rows = dict(line.split(maxsplit=1) for line in done.stdout.splitlines()[1:] if len(line.split()) > 1)
+    assert rows["python"].strip() == platform.python_version()
+    for distribution in CORE.values():
+        assert rows[distribution].strip() == metadata.version(distribution)
+    assert done.stdout.count(" ready") == len(NEEDS)
+
+
+def test_json_has_packages_and_machine(excite_command: Command) -> None:
+    found = json.loads(excite_command("doctor", "--json").stdout)
+    assert found["packages"]["torch"] == {"version": metadata.version("torch"), "fault": None}
+    assert found["missing"] == {verb: [] for verb in NEEDS}
+    assert {"device", "precision", "kernels", "threads", "cache"} <= found["machine"].keys()
+
+
+def test_a_package_that_cannot_be_imported_is_named_with_what_needs_it_and_the_command(
+    excite_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broken build raises nearly anything, here over several lines."""
+
+    def broken(module: str) -> object:
+        if module == "timm":
+            raise OSError("libcudart.so.12:\n  cannot open shared object file")
+        return __import__(module)
+
+    monkeypatch.setattr(doctor.importlib, "import_module", broken)
+    done = excite_command("doctor")
+    assert done.returncode == 1
+    assert "OSError: libcudart.so.12: cannot open shared object file" in done.stdout
+    needing = [verb for verb, modules in NEEDS.items() if "timm" in modules]
+    for verb in NEEDS:
+        line = next(line for line in done.stdout.splitlines() if line.startswith(f"excite {verb} "))
+        assert ("missing: timm" in line) == (verb in needing)
+    assert done.stderr == "excite: error: some commands cannot run (pip install timm)\n"
+
+
+def test_a_cache_that_cannot_be_used_is_told_and_no_error(
+    excite_command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("EXCITE_CACHE", str(tmp_path / "file" / "below"))
+    done = excite_command("doctor")
+    assert done.returncode == 0, done.stderr
+    assert "none: " in done.stdout
+    assert "set EXCITE_CACHE to a folder that can be written to" in done.stdout
+
+
+def test_it_takes_nothing_else(excite_command: Command) -> None:
+    done = excite_command("doctor", "--jsn")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--json" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,181 @@
+"""What precedes a training: all is checked before anything is written; a run is reopened as it began."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import excite
+from excite.config.train_config import TrainConfig
+from excite.errors import BAD_USAGE, ExciteError
+from excite.pipeline.prepare_run import main_process_first, prepare_run, reopen_run
+from excite.runs.run import Run
+from excite.system.progress import Display
+from excite.system.world import World
+from tests.conftest import SMALL
+
+OPTIONS: dict[str, Any] = SMALL | {"epochs": 2}
+
+
+class Notes(Display):
+    """Keeps what is noted."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def prepared(pictures: Path, out: Path, display: Display | None = None, **options: Any) -> Run:
+    config = TrainConfig(data=str(pictures)).replace(**OPTIONS | options)
+    return prepare_run(config, out, World(), display or Display(), None).run
+
+
+def test_wrong_options_leave_nothing_behind(pictures: Path, tmp_path: Path) -> None:
+    wrong: list[dict[str, Any]] = [
+        {"model": "densenet122"},
+        {"attention": "see"},
+        {"placement": "finally"},
+        {"augment_options": {"rotate": 3}},
+        {"attention_options": {"reductoin": 3}},
+        {"model": "resnet18", "attention": "se", "placement": "final"},
+        {"group_pattern": "("},
+        {"weights": str(tmp_path / "none.safetensors")},
+        {"batch_size": 9, "accumulation_steps": 2},
+        {"device": "tpu"},
+        {"precision": "float16"},
+        {"model": "cifar_resnet20", "model_options": {}, "image_size": 3},
+    ]
+    for options in wrong:
+        with pytest.raises(ExciteError):
+            excite.train(pictures, out=str(tmp_path / "run"), quiet=True, **(OPTIONS | options))
+        assert not (tmp_path / "run").exists(), options
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 128}, "a batch of 128 images is too large for 42 training images"),
+        (
+            {"batch_size": 9, "accumulation_steps": 2},
+            r"9 images cannot be divided into 2 equal pieces .1 process",
+        ),
+        ({"batch_size": 2, "accumulation_steps": 4}, "2 images cannot be divided into 4 equal pieces"),
+    ],
+)
+def test_a_batch_that_cannot_be_made_is_refused(
+    pictures: Path, tmp_path: Path, options: dict[str, int], message: str
+) -> None:
+    with pytest.raises(ExciteError, match=f"batch_size: {message}") as raised:
+        prepared(pictures, tmp_path / "run", **options)
+    assert raised.value.exit_code == BAD_USAGE
+    assert "--batch-size" in str(raised.value.hint)
+
+
+def test_a_run_begins_with_its_data_options_and_environment(pictures: Path, tmp_path: Path) -> None:
+    run = prepared(pictures, tmp_path / "run")
+    assert {file.name for file in run.path.iterdir()} == {
+        "audit.json", "config.yaml", "environment.json", "manifest.csv",
+    }  # fmt: skip
+    table = run.manifest.table
+    assert table["split"].value_counts().to_dict() == {"train": 42, "val": 6, "test": 12}
+    assert table["sha256"].str.len().eq(64).all()
+    assert run.config.out == str(run.path)
+    assert run.config.recipe == "scratch"
+    assert json.loads((run.path / "environment.json").read_text())["seed"] == run.config.seed
+
+
+def test_the_same_seed_prepares_the_same_split_and_weights(pictures: Path, tmp_path: Path) -> None:
+    config = TrainConfig(data=str(pictures)).replace(**OPTIONS)
+    one, same, other = (
+        prepare_run(config.replace(seed=seed), tmp_path / f"{number}", World(), Display(), None)
+        for number, seed in enumerate((3, 3, 4))
+    )
+    assert one.manifest.table["split"].tolist() == same.manifest.table["split"].tolist()
+    assert one.manifest.table["split"].tolist() != other.manifest.table["split"].tolist()
+    weights = [next(each.model.parameters()) for each in (one, same, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_near_duplicates_across_a_random_split_are_told(pictures: Path, tmp_path: Path) -> None:
+    for number in range(20):  # each file of class a twice
+        copy = pictures / "a" / f"again_{number}.png"
+        copy.write_bytes(sorted((pictures / "a").glob("p*.png"))[number].read_bytes())
+    display = Notes()
+    run = prepared(pictures, tmp_path / "run", display, split="random", near_duplicates=True)
+    table = run.manifest.table
+    train = set(table.loc[table["split"] == "train", "sha256"])
+    test = table[table["split"] == "test"]
+    copies = int(test["sha256"].isin(train).sum())
+    assert copies > 0
+    expected = f"{copies} of {len(test)} test images have a near-duplicate in the training set"
+    assert any(note.startswith(expected) for note in display.notes)
+
+
+def test_a_head_among_the_loaded_weights_is_no_new_one(pictures: Path, tmp_path: Path) -> None:
+    torch.manual_seed(9)
+    model = excite.create_model(OPTIONS["model"], num_classes=3, **OPTIONS["model_options"])
+    state = model.state_dict()
+    save_file(state, tmp_path / "whole.safetensors")
+    save_file({k: v for k, v in state.items() if "classifier" not in k}, tmp_path / "trunk.safetensors")
+    for name, new_head in (("whole", False), ("trunk", True)):
+        display = Notes()
+        config = TrainConfig(
+            data=str(pictures), recipe="finetune", weights=str(tmp_path / f"{name}.safetensors")
+        )
+        found = prepare_run(config.replace(**OPTIONS), tmp_path / name, World(), display, None)
+        assert found.new_head == new_head
+        assert torch.equal(next(found.model.parameters()), next(model.parameters()))
+        assert any(f"{name}.safetensors: " in note for note in display.notes)
+
+
+def test_a_run_is_reopened_as_it_began(pictures: Path, tmp_path: Path) -> None:
+    run = prepared(pictures, tmp_path / "run")
+    again = reopen_run(run.path, Display())
+    assert again.config == run.config
+    pd.testing.assert_frame_equal(again.manifest.table, run.manifest.table)
+
+
+@pytest.mark.parametrize("harm", ["changed", "removed", "damaged"])
+def test_a_run_whose_images_have_changed_is_not_resumed(pictures: Path, tmp_path: Path, harm: str) -> None:
+    run = prepared(pictures, tmp_path / "run")
+    victim = pictures / "b" / "p3_3.png"
+    if harm == "changed":
+        victim.write_bytes((pictures / "b" / "p4_4.png").read_bytes())
+    elif harm == "removed":
+        victim.unlink()
+    else:
+        victim.write_bytes(victim.read_bytes()[:60])
+    with pytest.raises(ExciteError, match=r"p3_3\.png: the image has changed since the run began") as raised:
+        reopen_run(run.path, Display())
+    assert "without --resume" in str(raised.value.hint)
+
+
+def test_a_folder_without_a_run_is_not_reopened(tmp_path: Path) -> None:
+    with pytest.raises(ExciteError, match="there is no such run"):
+        reopen_run(tmp_path / "nowhere", Display())
+
+
+def test_the_first_process_works_before_the_others_and_each_has_the_result() -> None:
+    order: list[str] = []
+
+    class Waiting(World):
+        def barrier(self) -> None:
+            order.append(f"{self.rank} waits")
+
+    for rank in (0, 1):
+
+        def work(rank: int = rank) -> int:
+            order.append(f"{rank} works")
+            return 10 + rank
+
+        assert main_process_first(Waiting(rank, 2), work) == 10 + rank
+    assert order == ["0 works", "0 waits", "1 waits", "1 works"]

@@ -1,0 +1,73 @@
+"""environment.json: what a run was made with."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import excite
+from excite.runs import environment as module
+from excite.runs.environment import LIBRARIES, environment
+
+
+def test_it_says_versions_command_and_what_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["excite", "train", "photos"])
+    found = environment("cuda:1", 4, 2, 17)
+    assert found["excite"] == excite.__version__
+    assert found["python"] == platform.python_version()
+    assert found["command"] == ["excite", "train", "photos"]
+    assert found["working_directory"] == str(tmp_path)
+    assert (found["device"], found["threads"], found["processes"], found["seed"]) == ("cuda:1", 4, 2, 17)
+    assert found["libraries"] == {name: metadata.version(name) for name in LIBRARIES}
+    assert json.loads(json.dumps(found)) == found
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    call = ["git", "-C", str(folder), *identity, *arguments]
+    return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone with one commit, from which the module seems to run."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    place = tmp_path / "clone"
+    file = place / "excite" / "runs" / "environment.py"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    git(tmp_path, "init", "-q", str(place))
+    git(place, "add", ".")
+    git(place, "commit", "-q", "-m", "first")
+    monkeypatch.setattr(module, "__file__", str(file))
+    return place
+
+
+def test_of_a_checkout_it_says_the_commit_and_whether_files_differ(checkout: Path) -> None:
+    commit = git(checkout, "rev-parse", "HEAD")
+    assert environment("cpu", 1, 1, 0)["git"] == {"commit": commit, "changed": False}
+    (checkout / "excite" / "new.py").touch()
+    assert environment("cpu", 1, 1, 0)["git"] == {"commit": commit, "changed": True}
+
+
+def test_of_an_installed_package_and_without_git_it_says_nothing(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "which", lambda name: None)
+        assert environment("cpu", 1, 1, 0)["git"] is None
+    shutil.rmtree(checkout / ".git")
+    assert environment("cpu", 1, 1, 0)["git"] is None
+    (checkout / ".git").mkdir()  # git knows no commit there
+    assert environment("cpu", 1, 1, 0)["git"] is None

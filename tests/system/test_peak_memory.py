@@ -1,0 +1,72 @@
+"""Memory of a process is what the system says it is."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from excite.system import peak_memory as module
+from excite.system.peak_memory import free_memory, held_memory, peak_memory, reset_peak_memory
+
+MIB = 2**20
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not say")
+
+PROGRAM = """
+import numpy as np
+from excite.system.peak_memory import held_memory, peak_memory, reset_peak_memory
+
+def work(mib):
+    np.ones(mib * 2**20, np.uint8)  # written to, then freed
+
+work(200)
+reset_peak_memory("cpu")
+base = held_memory()
+work(80)
+print(peak_memory("cpu", base), peak_memory("cpu"), base)
+"""
+
+
+@pytest.mark.slow
+def test_a_peak_counts_from_the_last_reset_and_beyond_the_base() -> None:
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(MIB)}  # freed memory goes back to the system
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True
+    )
+    grown, whole, base = map(int, done.stdout.split())
+    assert grown / MIB == pytest.approx(80, abs=8)
+    assert whole - base == pytest.approx(grown, abs=MIB)
+
+
+def test_what_is_held_is_the_pages_in_memory() -> None:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    expected = pages * os.sysconf("SC_PAGE_SIZE")
+    assert held_memory() == pytest.approx(expected, rel=0.05)
+    before = held_memory()
+    # Pages of the system: the heap may hold freed ones (excite.system.malloc).
+    with mmap.mmap(-1, 64 * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as block:
+        for start in range(0, len(block), mmap.PAGESIZE):
+            block[start] = 1
+        assert held_memory() - before == pytest.approx(len(block), rel=0.2)
+
+
+def test_a_peak_is_never_negative() -> None:
+    assert peak_memory("cpu", base=2**60) == 0
+
+
+def test_free_memory_is_less_than_all_of_it() -> None:
+    free = free_memory()
+    assert free is not None
+    assert 0 < free <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_where_the_system_does_not_say_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PROCESS", tmp_path / "nowhere")
+    reset_peak_memory("cpu")
+    assert peak_memory("cpu") is None
+    assert held_memory() == 0
