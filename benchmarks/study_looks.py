@@ -15,18 +15,23 @@ trains two discriminants (``study_verdicts.py``) and tests by the corrected t.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import ndtr, ndtri, stdtrit
 
-from benchmarks.study_verdicts import learning
 from excite.evaluation import sequential
 from excite.evaluation.folds import corrected_mean
 from excite.evaluation.mrmc import CrossedMean, crossed_mean
 from excite.evaluation.power import crossed_studies, trainings_needed
 from excite.evaluation.sequential import nominal_level
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.study_verdicts import learning
 
 PLANNED, MOST, IMAGES, ALPHA = 5, 60, 200, 0.05
 SCHEDULES = {
@@ -50,8 +55,6 @@ def estimated(looks: Sequence[int], found: CrossedMean) -> float:
 
 def mixture(looks: Sequence[int], found: CrossedMean) -> float:
     """The two-sided level of the mixture's bound at n trainings, by its normal quantile."""
-    from scipy.special import ndtr
-
     n, rho = looks[-1], (-2 * np.log(ALPHA) + np.log(-2 * np.log(ALPHA) + 1)) / PLANNED
     return 2 * float(ndtr(-np.sqrt((n * rho + 1) / (n * rho) * np.log((n * rho + 1) / ALPHA**2))))
 
@@ -146,10 +149,7 @@ def other_splits(studies: int) -> None:
     for name in ("fixed", "spending"):
         row = []
         for looks in SCHEDULES.values():
-            ps = [
-                [corrected_mean(one[:n], train=160, test=40).p for n in looks]
-                for one in values
-            ]
+            ps = [[corrected_mean(one[:n], train=160, test=40).p for n in looks] for one in values]
             levels = [
                 ALPHA if name == "fixed" else nominal_level(looks[: k + 1], PLANNED, ALPHA, shared=ratio)
                 for k in range(len(looks))
@@ -161,8 +161,6 @@ def other_splits(studies: int) -> None:
 def parts_at_the_plan() -> None:
     """Normal quantiles of one look at 5 seeds, and of another at 15, by what is spent at the plan."""
     print("\npart spent at the plan   bound at 5   then at 15   (normal quantiles; 1.96 is the fixed bound)")
-    from scipy.special import ndtri
-
     for part in (0.5, 0.7, 0.8, 0.9):
         sequential.AT_THE_PLAN = part
         sequential._last_look.cache_clear()

@@ -26,8 +26,8 @@ SMALLEST = 1e-9  # smaller p values adjusted for the looks are not told apart
 def spent_level(fraction: float, alpha: float) -> float:
     """The level spent by a look at a fraction of the planned trainings, together with all looks before it.
 
-    Until the plan it is 2 - 2 Φ(z / sqrt(fraction)), where z is the two-sided quantile of ``AT_THE_PLAN``
-    times alpha (Lan & DeMets 1983, section 2, O'Brien and Fleming's bounds); beyond it is
+    Until the plan, each side spends 2 - 2 Φ(z / sqrt(fraction)), where z is the two-sided quantile of its
+    half of ``AT_THE_PLAN`` times alpha (Lan & DeMets 1983, O'Brien and Fleming's bounds). Beyond it, it is
     alpha (1 - (1 - ``AT_THE_PLAN``) / fraction), which approaches alpha.
 
     Args:
@@ -36,11 +36,11 @@ def spent_level(fraction: float, alpha: float) -> float:
 
     Example:
         >>> [round(spent_level(fraction, 0.05), 4) for fraction in (0.5, 1, 2, 10)]
-        [0.0037, 0.04, 0.045, 0.049]
+        [0.002, 0.04, 0.045, 0.049]
     """
     if fraction >= 1:
         return alpha * (1 - (1 - AT_THE_PLAN) / fraction)
-    return 2 * float(ndtr(ndtri(AT_THE_PLAN * alpha / 2) / np.sqrt(fraction)))
+    return 4 * float(ndtr(ndtri(AT_THE_PLAN * alpha / 4) / np.sqrt(fraction)))
 
 
 def nominal_level(looks: Sequence[int], planned: int, alpha: float, *, shared: float = 0.0) -> float:
@@ -63,7 +63,7 @@ def nominal_level(looks: Sequence[int], planned: int, alpha: float, *, shared: f
         >>> round(nominal_level([5], 5, 0.05), 4)
         0.04
         >>> round(nominal_level([5, 15], 5, 0.05), 4)
-        0.01
+        0.0098
     """
     *before, last = looks
     return _last_look(tuple(before), last, planned, alpha, shared)[0]
