@@ -163,19 +163,26 @@ MOST_LOOKS = 8  # looks that are listed
 
 def looks_text(analysis: Analysis) -> str:
     """How often the results have been looked at."""
-    counts = [str(len(look.cells)) for look in analysis.looks]
+    counts = [len(look.cells) for look in analysis.looks]
     if not counts:
         return "The results have not been looked at yet."
-    shown = counts if len(counts) <= MOST_LOOKS else ["...", *counts[-MOST_LOOKS:]]
-    times = "once" if len(counts) == 1 else f"{len(counts)} times"
-    return f"The results have been looked at {times}, with {', '.join(shown)} finished cells."
+    *before, last = counts[-MOST_LOOKS:]
+    shown = (
+        f"{', '.join(map(str, before))} and {many(last, 'finished cell')}"
+        if before
+        else many(last, "finished cell")
+    )
+    times = "once" if not before else f"{len(counts)} times"
+    return (
+        f"The results have been looked at {times}, {'last ' if len(counts) > MOST_LOOKS else ''}with {shown}."
+    )
 
 
 def interval_text() -> str:
     """What the intervals of differences mean."""
     return (
         "Intervals and p values of the verdicts are sequential: the probability that any look, of those so "
-        "far and of those to come, shows a difference between equal arms is at most 5 %. Of these, "
+        "far and of those to come, shows a difference between equal arms is kept near or below 5 %. Of these, "
         f"{5 * AT_THE_PLAN:g} % are spent when the seeds planned at the first look are done, the rest is for "
         "seeds added later (Lan & DeMets 1983). Intervals of single arms and of the alternative analyses are "
         "fixed: they hold for one look."
