@@ -184,8 +184,8 @@ def interval_text() -> str:
         "Intervals and p values of the verdicts are sequential: the probability that any look, of those so "
         "far and of those to come, shows a difference between equal arms is kept near or below 5 %. Of "
         f"these, {5 * AT_THE_PLAN:g} % are spent when the seeds planned at the first look are done, the rest "
-        "is for seeds added later (Lan & DeMets 1983). Intervals of single arms and of the alternative analyses "
-        "are fixed: they hold for one look."
+        "is for seeds added later (Lan & DeMets 1983). Intervals of single arms and of the alternative "
+        "analyses are fixed: they hold for one look."
     )
 
 
