@@ -134,7 +134,7 @@ def design_text(analysis: Analysis, folds: int | None) -> str:
 
 
 FEW_GROUPS = 100
-"""Below this number of groups in folds, the false positive rate exceeds 5 %: 6.9 % with 60 groups, 5.1 % with
+"""Below this number of groups in folds, the false positive rate exceeds 5 %: 6.6 % with 60 groups, 5.0 % with
 200 (benchmarks/study_verdicts.py)."""
 
 
