@@ -1,5 +1,5 @@
-"""How often a study calls a difference "shown", for equal arms and for a planted difference, in three
-designs.
+"""How often the tests of a study find a difference at 5 %, for equal arms and for a planted difference, in
+three designs, and what normalizing the pseudo-values changes for uneven groups.
 
     python benchmarks/study_verdicts.py [studies]
 
@@ -7,7 +7,10 @@ designs.
    each arm and training.
 2. Folds, and 3. another split for each seed: real learning. Two linear discriminants on two halves of the
    features of Gaussian classes, which are equally good by symmetry; each training draws its training set once
-   more with replacement, as another seed would. Every study is analyzed as ``excite study`` does it.
+   more with replacement, as another seed would. Every study is tested as ``excite study`` does it at one
+   look; ``study_looks.py`` has several.
+4. Groups of 1 to 30 images, most of a group right or wrong together: the balanced accuracy of two arms that
+   are equally good, by the normalized pseudo-values and by those with the jackknife's bias correction.
 
 "variance" is that of the difference of equal arms from study to study, over what a study states, on the mean:
 above 1 studies are surer than they may be.
@@ -23,8 +26,10 @@ import numpy as np
 from scipy.special import stdtr
 
 from excite.evaluation.folds import CorrectedMean, corrected_mean
-from excite.evaluation.mrmc import CrossedMean, MeanSquares, crossed_mean
+from excite.evaluation.mrmc import CrossedMean, MeanSquares, crossed_mean, pseudo_values
 from excite.evaluation.power import Simulated, corrected_studies, crossed_studies
+from excite.evaluation.predictions import Predictions
+from excite.evaluation.resampling import GroupSums, jackknife
 
 Study = Callable[[np.random.Generator, float], CrossedMean | CorrectedMean]
 Tables = Callable[[np.random.Generator, float], np.ndarray]
@@ -54,7 +59,10 @@ def discriminant(x: np.ndarray, y: np.ndarray, tested: np.ndarray) -> np.ndarray
 
 
 def learning(seeds: int, images: int, folds: int, *, folded: bool, features: int = 16) -> Tables:
-    """(S, N) of who is right, second less first; NaN for images that a seed does not test."""
+    """(S, N) of who is right, second less first; NaN for images that a seed does not test.
+
+    In folds, the pseudo-values of the mean over the folds: the deviations within each fold.
+    """
 
     def table(random: np.random.Generator, delta: float) -> np.ndarray:
         y = np.arange(images) % 2
@@ -74,9 +82,18 @@ def learning(seeds: int, images: int, folds: int, *, folded: bool, features: int
                     predicted = discriminant(x[drawn][:, half], y[drawn], x[test][:, half])
                     right.append((predicted == (y[test] == 1)).astype(float))
                 found[seed, test] = right[1] - right[0]
+            if folded:
+                found[seed] = of_folds(found[seed], part, folds)
         return found
 
     return table
+
+
+def of_folds(gaps: np.ndarray, part: np.ndarray, folds: int) -> np.ndarray:
+    """(N,) normalized pseudo-values of the mean over folds of the mean of (N,) gaps."""
+    means = np.array([gaps[part == fold].mean() for fold in range(folds)])
+    factors = (len(gaps) - 1) / folds / (np.bincount(part) - 1)
+    return means.mean() + factors[part] * (gaps - means[part])
 
 
 def in_folds(seeds: int, images: int, folds: int) -> Study:
@@ -155,6 +172,51 @@ def main() -> None:
         line = f"{name:<44} {equal:>10.1%} {variance:>8.2f} {100 * true:>6.1f} p {shown:>7.1%} {power:>7.1%}"
         print(f"{line}   {time.perf_counter() - began:.0f} s", flush=True)
     not_taken(3 * studies)
+    print(f"\n{studies} studies of equal arms on groups of 1 to 30 images; balanced accuracy")
+    heads = ("normalized", "bias-corrected", "mean shift", "95 %", "sign")
+    print(f"{'design':<44} {heads[0]:>10} {heads[1]:>14} {heads[2]:>12} {heads[3]:>10} {heads[4]:>7}")
+    for groups in (15, 30, 100):
+        uneven_groups(studies, groups)
+
+
+def uneven_groups(studies: int, groups: int, seeds: int = 5) -> None:
+    """Equal arms on groups of uneven sizes, by both kinds of pseudo-values."""
+    random, shown, shifts, signs = np.random.default_rng(1), np.zeros(2), [], 0
+    for _ in range(studies):
+        sizes = random.integers(1, 31, groups)
+        codes = np.repeat(np.arange(groups), sizes)
+        targets, names = codes % 2, codes.astype(str).astype(object)
+        hard = random.normal(0.8, 1.0, groups)
+        sides = []
+        for _ in range(2):
+            own, side = hard + random.normal(0, 0.5, groups), []
+            for _ in range(seeds):
+                level = (own + random.normal(0, 0.3, groups) + random.normal(0, 0.15))[codes]
+                right = random.normal(0, 0.5, len(codes)) < level
+                said = np.where(right, targets, 1 - targets)
+                side.append([Predictions(targets, np.eye(2)[said], ("a", "b"), names)])
+            sides.append(side)
+        table = pseudo_values(sides[0], sides[1], "balanced_accuracy")
+        found = crossed_mean(table)
+        bias = [[_jackknife_bias(one[0]) for one in side] for side in sides]
+        corrected = crossed_mean(table + (np.array(bias[1]) - bias[0])[:, None])
+        shown += [found.p < LEVEL, corrected.p < LEVEL]
+        shifts.append(100 * abs(found.mean - corrected.mean))
+        signs += found.mean * corrected.mean < 0
+    name = f"{groups} uneven groups, {seeds} seeds"
+    print(f"{name:<44} {shown[0] / studies:>10.1%} {shown[1] / studies:>14.1%}", end="")
+    print(
+        f" {np.mean(shifts):>10.2f} p {np.quantile(shifts, 0.95):>8.2f} p {signs / studies:>7.1%}", flush=True
+    )
+
+
+def _jackknife_bias(one: Predictions) -> float:
+    """What the mean of ordinary pseudo-values adds to the balanced accuracy."""
+    sums = GroupSums(one, ranking=False)
+    [left] = jackknife([sums], 0)
+    values = left.overall["balanced_accuracy"]
+    whole = float(sums.point().overall["balanced_accuracy"][0])
+    return (len(values) - 1) * (whole - float(values.mean()))
 
 
 def not_taken(studies: int) -> None:

@@ -11,7 +11,7 @@ from scipy.special import stdtr, stdtrit
 from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.intervals import FEWEST_GROUPS, LEVEL, too_few
 from excite.evaluation.predictions import Predictions
-from excite.evaluation.resampling import GroupSums, jackknife
+from excite.evaluation.resampling import BLOCK, GroupSums, jackknife_weights
 
 RANKED = ("auroc", "average_precision")
 
@@ -119,33 +119,65 @@ def crossed_mean(table: np.ndarray, *, overlap: float = 0.0, level: float = LEVE
 
 
 def pseudo_values(
-    first: Sequence[Predictions], second: Sequence[Predictions] | None, metric: str
+    first: Sequence[Sequence[Predictions]], second: Sequence[Sequence[Predictions]] | None, metric: str
 ) -> np.ndarray:
-    """(S, G) jackknife pseudo-values of a metric, or of its difference, per training and group of images.
+    """(S, G) normalized jackknife pseudo-values of a metric, or of its difference.
 
-    A pseudo-value is G times the metric minus G - 1 times the metric without the group. The mean over the
-    groups is the metric with the jackknife's bias correction. With very many groups, blocks are left out.
+    A pseudo-value is G times the metric minus G - 1 times the metric without the group. Their mean over the
+    groups contains the jackknife's bias correction, which is large for groups of uneven sizes, so each row is
+    shifted to the metric itself (Hillis, Berbaum & Metz 2008, normalized pseudo-values). The analysis then
+    equals that of Obuchowski and Rockette with the jackknife's covariances. With very many groups, blocks are
+    left out.
 
     Args:
-        first: predictions of S trainings on the same images, in the same order.
+        first: S trainings, each with its predictions of the folds; without folds, one. The metric of a
+            training is the mean over its folds. All trainings predict the same images; without folds, in the
+            same order or with paths.
         second: likewise, for the difference second - first; None: the metric of ``first`` itself.
         metric: name in ``metrics.OVERALL``.
 
     Raises:
         ExciteError: for too few groups, or if the metric is undefined without one of them.
     """
-    both = [first] if second is None else [first, second]
-    groups = first[0].group_count
+    groups = len(np.unique(np.concatenate([group_names(part) for part in first[0]])))
     if groups < FEWEST_GROUPS:
         raise ExciteError(too_few(groups))
-    tables = [[GroupSums(one, ranking=metric in RANKED) for one in side] for side in both]
-    per_side = []
-    for side in tables:
-        points = np.array([float(table.point().overall[metric][0]) for table in side])
-        left = np.stack([values.overall[metric] for values in jackknife(side, 0)])
-        blocks = left.shape[1]
-        per_side.append(blocks * points[:, None] - (blocks - 1) * left)
-    table = per_side[0] if second is None else per_side[1] - per_side[0]
+    weights = jackknife_weights(groups, np.random.default_rng(0))
+    table = _training_rows(first, metric, weights)
+    if second is not None:
+        table = _training_rows(second, metric, weights) - table
     if not np.isfinite(table).all():
         raise ExciteError(f"{metric} is undefined without one of the groups: a class has too few images")
     return table
+
+
+def group_names(predictions: Predictions) -> np.ndarray:
+    """(N,) name of the group of each image; one without a group is named by its path or number."""
+    paths = predictions.paths or [str(number) for number in range(len(predictions))]
+    groups = [""] * len(paths) if predictions.groups is None else predictions.groups
+    named = [
+        f"group {group}" if group else f"image {path}" for group, path in zip(groups, paths, strict=True)
+    ]
+    return np.array(named, dtype=object)
+
+
+def _training_rows(
+    trainings: Sequence[Sequence[Predictions]], metric: str, weights: np.ndarray
+) -> np.ndarray:
+    """(S, J) normalized pseudo-values of each training; (G, J) weights leave out a block in each column."""
+    rows, columns = [], weights.shape[1]
+    for parts in trainings:
+        names = [group_names(part) for part in parts]
+        known = np.unique(np.concatenate(names))
+        whole, left = 0.0, np.zeros(columns)
+        for part, named in zip(parts, names, strict=True):
+            sums = GroupSums(part, ranking=metric in RANKED)
+            firsts = np.unique(part.group_codes, return_index=True)[1]
+            own = weights[np.searchsorted(known, named[firsts])]
+            size = max(16, BLOCK // len(part))
+            blocks = (np.ascontiguousarray(own[:, at : at + size]) for at in range(0, columns, size))
+            left += np.concatenate([sums.values(block).overall[metric] for block in blocks])
+            whole += float(sums.point().overall[metric][0])
+        values = (columns * whole - (columns - 1) * left) / len(parts)
+        rows.append(values + whole / len(parts) - values.mean())
+    return np.stack(rows)

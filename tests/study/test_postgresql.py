@@ -131,6 +131,9 @@ def test_the_store_is_the_same_as_in_a_file(cluster: Cluster) -> None:
     assert again is not None
     assert (lost.key, store.heartbeat(other, lost), store.release_all(other, "v")) == (again.key, False, 1)
     assert store.document(other) == {"folds": 2}
+    for keys in ([("x", 0, 0)], [("x", 0, 1), ("x", 0, 0)], [("x", 0, 0), ("x", 0, 1)]):
+        store.record_look(other, keys)
+    assert [(len(look.cells), look.seeds) for look in store.looks(other)] == [(1, 2), (2, 2)]
     with pytest.raises(ExciteError, match="does not contain the study cccc"):
         store.document("c" * 64)
     store.close()

@@ -23,11 +23,13 @@ from excite.config.train_config import TrainConfig
 from excite.errors import ExciteError
 from excite.runs.run import Run
 from excite.study.plan import Arm, Plan, parse_arm
+from excite.study.results.analysis import analyze
 from excite.study.results.report import arm_rows, write_study
 from excite.study.running import worker
 from excite.study.running.forecast import ArmCost, smallest_difference
+from excite.study.running.live_table import LiveTable
 from excite.study.running.local import WorkerPool, choose_pool
-from excite.study.running.orchestrate import outlook
+from excite.study.running.orchestrate import Resources, continue_study, outlook
 from excite.study.store.store import Store
 from excite.study.study import Study, add, begin
 from excite.system.progress import Display
@@ -137,7 +139,8 @@ def test_what_is_written_agrees_with_the_store(done: Study, tmp_path: Path) -> N
             ]
         )
     ]
-    assert float(pair["difference"]) == pytest.approx(gaps[0], abs=0.02)  # pooled folds, and folds one by one
+    assert float(pair["difference"]) == pytest.approx(gaps[0])
+    assert [len(look.cells) for look in analysis.looks] == [8]
     assert analysis.done == 8
 
 
@@ -185,6 +188,34 @@ def test_seeds_and_arms_are_added_and_what_is_trained_stays(data: Path, tmp_path
     # The plan as a whole, with more in it, is the same study.
     again, new = begin(Plan(BASE.replace(data=str(data)), ARMS, seeds=3), study.folder, None, Display())
     assert (again.name, new) == (study.name, 3)
+
+
+class Quiet(LiveTable):
+    """Stops the driver when it first shows a state with this number of finished cells."""
+
+    def __init__(self, stop_at: int = -1) -> None:
+        self.stop_at = stop_at
+
+    def show(self, study: Study) -> None:
+        if study.store.counts(study.name)["done"] == self.stop_at:
+            raise ExciteError("stopped", exit_code=130)
+
+
+def test_results_are_looked_at_when_they_are_complete_and_not_before(data: Path, tmp_path: Path) -> None:
+    """An interrupted driver reports no differences; the same results twice are one look, new ones another."""
+    study = begun(data, tmp_path / "study", seeds=1)
+    with pytest.raises(ExciteError, match="stopped"):
+        continue_study(study, Resources("cpu", 1), None, Quiet(stop_at=0))
+    trained(study)
+    assert study.store.looks(study.name) == []
+    assert not (study.folder / "study.html").exists()
+    continue_study(study, Resources("cpu", 1), None, Quiet())
+    analyze(study, "accuracy", "se")
+    assert [len(look.cells) for look in study.store.looks(study.name)] == [2]
+    assert "looked at once, with 2 finished cells" in (study.folder / "study.html").read_text()
+    assert add(study, [], 2, Display()) == 2
+    analysis = analyze(trained(study))
+    assert [(len(look.cells), look.seeds) for look in analysis.looks] == [(2, 1), (4, 2)]
 
 
 @pytest.mark.slow
@@ -324,10 +355,12 @@ def test_the_verb_from_plan_to_report(excite_command: Command, data: Path, tmp_p
     assert resumed.returncode == 0, resumed.stderr
     assert "against plain" in resumed.stdout
     assert (place / "study.html").exists()
-    status = excite_command("study", "status", place, "--json", "--metric", "accuracy")
-    document = json.loads(status.stdout)
-    assert (document["done"], document["planned"], document["metric"]) == (4, 4, "accuracy")
-    assert len(document["verdicts"]) == 1
+    document = json.loads(excite_command("study", "resume", place, "--json").stdout)
+    assert (document["done"], document["planned"], document["metric"]) == (4, 4, "balanced_accuracy")
+    assert len(document["verdicts"]) == len(document["looks"]) == 1  # the same results: one look
+    status = json.loads(excite_command("study", "status", place, "--json").stdout)
+    assert (status["done"], status["planned"], status["looks"]) == (4, 4, document["looks"])
+    assert not {"verdicts", "comparisons", "arms"} & set(status)
     added = excite_command("study", "add", place, "--seeds", 3)
     assert "new cells 2" in added.stdout
     out = excite_command(
@@ -336,6 +369,8 @@ def test_the_verb_from_plan_to_report(excite_command: Command, data: Path, tmp_p
     assert out.returncode == 0, out.stderr
     assert len(list((tmp_path / "out" / "predictions").rglob("*.csv"))) == 4
     assert "against se" in (tmp_path / "out" / "study.md").read_text()
+    assert "against se" in out.stdout
+    assert "looked at once, with 4 finished cells" in out.stdout  # more cells are planned, none is finished
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from excite.cli.options import takes_config
-from excite.cli.output import print_line, print_table
+from excite.cli.output import print_json, print_line, print_table
 from excite.cli.study.options import (
     STUDY,
     ArmOption,
@@ -22,7 +22,7 @@ from excite.cli.study.options import (
     RayOption,
     StoreOption,
 )
-from excite.cli.study.output import print_analysis, print_document, train_and_print
+from excite.cli.study.output import print_analysis, train_and_print
 from excite.cli.study.run import run
 from excite.data.paths import refuse_inside_data
 from excite.errors import BAD_USAGE, ExciteError
@@ -76,27 +76,26 @@ def resume(
 
 def status(
     folder: FolderArgument,
-    metric: MetricOption = None,
-    against: BaselineOption = None,
     store: StoreOption = None,
     every_cell: Annotated[
         bool, typer.Option("--cells", help="Also list each cell: its state, its time, its worker.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the progress, the workers, and the results of a study so far."""
-    from excite.study.results.analysis import analyze
+    """Show the progress and the workers of a study, but no results: that would be a look at them."""
     from excite.study.running import status_tables
+    from excite.study.store.schema import DONE, RUNNING
     from excite.study.study import Study
 
     study = Study.open(folder, store)
-    _check(study, metric, against)
-    analysis = analyze(study, metric, against)
-    cells = study.store.cells(study.name)
+    cells, looks = study.store.cells(study.name), study.store.looks(study.name)
+    states = [cell.state for cell in cells]
     if as_json:
-        more = {"workers": status_tables.worker_rows(cells)}
-        more |= {"each_cell": status_tables.state_rows(cells)} if every_cell else {}
-        print_document(study, analysis, more)
+        document: dict[str, Any] = {"study": str(study.folder), "done": states.count(DONE)}
+        document |= {"planned": len(cells), "workers": status_tables.worker_rows(cells)}
+        document |= {"looks": status_tables.look_rows(looks)}
+        document |= {"each_cell": status_tables.state_rows(cells)} if every_cell else {}
+        print_json(document)
         return
     print_table(status_tables.signs_table(cells))
     print_line(status_tables.progress_text(cells))
@@ -104,10 +103,10 @@ def status(
     if every_cell:
         print_table(status_tables.cells_table(cells))
         print_line()
-    if analysis.done or any(cell.state == "running" for cell in cells):
+    if {DONE, RUNNING} & set(states):
         print_table(status_tables.workers_table(cells))
         print_line()
-    print_analysis(analysis)
+    print_line(status_tables.looks_text(looks))
 
 
 def add(
@@ -149,7 +148,10 @@ def export(
     ] = False,
     store: StoreOption = None,
 ) -> None:
-    """Write study.html, study.md, cells.csv, and comparisons.csv with the results so far."""
+    """Print the verdicts so far, and write study.html, study.md, cells.csv, and comparisons.csv.
+
+    Each export with more finished cells is another look at the results, which intervals allow for.
+    """
     from excite.study.results.report import write_predictions, write_study
     from excite.study.study import Study
 
@@ -160,6 +162,7 @@ def export(
     analysis = write_study(study, place, metric=metric, baseline=against)
     if predictions:
         write_predictions(analysis, place)
+    print_analysis(analysis)
     for name in ("study.html", "study.md", "cells.csv", "comparisons.csv"):
         print_line(place / name)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from excite.cli.output import plain_table, print_json, print_line, print_sentence, print_table
@@ -23,13 +22,14 @@ def train_and_print(study: Any, resources: Any, pool: Any, as_json: bool) -> Non
     print_line(f"report    {study.folder / 'study.html'}")
 
 
-def print_document(study: Any, analysis: Any, more: Mapping[str, Any] | None = None) -> None:
+def print_document(study: Any, analysis: Any) -> None:
     from excite.study.results.report import arm_rows, comparison_rows, verdicts
+    from excite.study.running.status_tables import look_rows
 
     document = {"study": str(study.folder), "done": analysis.done, "planned": analysis.planned}
     document |= {"metric": analysis.metric, "arms": arm_rows(analysis)}
     document |= {"comparisons": comparison_rows(analysis), "verdicts": verdicts(analysis)}
-    print_json({**document, **(more or {})})
+    print_json({**document, "looks": look_rows(analysis.looks)})
 
 
 def print_analysis(analysis: Any) -> None:
@@ -48,3 +48,4 @@ def print_analysis(analysis: Any) -> None:
     for one in analysis.comparisons:
         if power := sentences.power_text(one, analysis.metric):
             print_sentence(f"{one.second} and {one.first}: {power}.")
+    print_sentence(sentences.looks_text(analysis))

@@ -12,7 +12,8 @@ from excite.reporting.chart_with_data import Chart, Key
 from excite.reporting.svg import STYLES, Axis, Plot, framed, plain, round_steps
 from excite.reporting.tables import NAMES, PERCENT
 from excite.reporting.text import many
-from excite.study.results.analysis import Analysis, Comparison
+from excite.study.results.analysis import Analysis
+from excite.study.results.comparisons import Comparison
 from excite.study.results.estimates import Cell
 from excite.study.results.sentences import MINUS, bounds, possible, signed
 

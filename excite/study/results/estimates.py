@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from excite.errors import ExciteError
-from excite.evaluation.folds import corrected_mean, pool
+from excite.evaluation.folds import corrected_mean
+from excite.evaluation.intervals import LEVEL
 from excite.evaluation.mrmc import crossed_mean, pseudo_values
 from excite.evaluation.power import Simulated, corrected_studies, crossed_studies
 from excite.evaluation.predictions import Predictions
@@ -58,47 +59,59 @@ class Estimate:
 
 
 def estimate_of(
-    cells: Sequence[Cell], baseline: Sequence[Cell] | None, metric: str, folded: bool
+    cells: Sequence[Cell],
+    baseline: Sequence[Cell] | None,
+    metric: str,
+    folded: bool,
+    level: float = LEVEL,
 ) -> Estimate:
-    """The mean of a metric, or of its differences, by the method that fits the design."""
-    one = predictions_by_seed(cells, folded)
-    two = None if baseline is None else predictions_by_seed(baseline, folded)
+    """The mean of a metric over cells, or of its differences, by the method that fits the design.
+
+    Args:
+        cells: the cells of an arm.
+        baseline: the cells of another arm with the same seeds and folds, to subtract, or None.
+        metric: name in ``metrics.OVERALL``.
+        folded: whether the cells are folds.
+        level: level of the interval.
+    """
+    one = folds_by_seed(cells, folded)
     if len(one) >= FEWEST_SEEDS and same_images(one):
-        return _crossed(cells, one, two, metric, folded)
-    return corrected(cells, baseline, metric, folded)
+        return _crossed(cells, baseline, metric, folded, level)
+    return corrected(cells, baseline, metric, folded, level)
 
 
 def _crossed(
-    cells: Sequence[Cell],
-    by_seed: Mapping[int, Predictions],
-    before: Mapping[int, Predictions] | None,
-    metric: str,
-    folded: bool,
+    cells: Sequence[Cell], baseline: Sequence[Cell] | None, metric: str, folded: bool, level: float
 ) -> Estimate:
     overlap = _ratio(cells) if folded else 0.0
-    own = list(by_seed.values())
+    own = list(folds_by_seed(cells, folded).values())
+    before = None if baseline is None else list(folds_by_seed(baseline, folded).values())
     try:
-        table = pseudo_values(own, None, metric) if before is None else None
-        if before is not None:
-            table = pseudo_values(list(before.values()), own, metric)
-        assert table is not None
+        table = pseudo_values(own, None, metric) if before is None else pseudo_values(before, own, metric)
     except ExciteError as error:
-        return Estimate(_mean(cells, None, metric), reason=error.what)
-    found = crossed_mean(table, overlap=overlap)
+        return Estimate(_mean(cells, baseline, metric), reason=error.what)
+    found = crossed_mean(table, overlap=overlap, level=level)
     squares = found.squares
 
-    def studies(seeds: int, level: float) -> Simulated:
-        return crossed_studies(squares, seeds, overlap=overlap, alpha=level)
+    def studies(seeds: int, alpha: float) -> Simulated:
+        return crossed_studies(squares, seeds, overlap=overlap, alpha=alpha)
 
     return Estimate(found.mean, found.low, found.high, found.p, "crossed", None, studies)
 
 
-def corrected(cells: Sequence[Cell], baseline: Sequence[Cell] | None, metric: str, folded: bool) -> Estimate:
+def corrected(
+    cells: Sequence[Cell],
+    baseline: Sequence[Cell] | None,
+    metric: str,
+    folded: bool,
+    level: float = LEVEL,
+) -> Estimate:
+    """The mean by the corrected resampled t-test; arguments as for ``estimate_of``."""
     values = _differences(cells, baseline, metric)
     value = _mean(cells, baseline, metric)
     if not np.isfinite(values).all():
         return Estimate(value, reason=f"{metric} is not defined in every cell")
-    one = predictions_by_seed(cells, folded)
+    one = folds_by_seed(cells, folded)
     if len(values) < 2:
         return Estimate(value, reason="one training does not show the variation between trainings")
     if not folded and same_images(one):
@@ -106,16 +119,15 @@ def corrected(cells: Sequence[Cell], baseline: Sequence[Cell] | None, metric: st
         return Estimate(
             value, reason=f"{len(values)} seeds on one set of test images; at least {FEWEST_SEEDS} are needed"
         )
-    sizes = [(cell.result["train"], cell.result["n"]) for cell in cells]
-    train, test = np.mean(sizes, axis=0)
-    found = corrected_mean(values.tolist(), train=float(train), test=float(test))
+    ratio = image_ratio(cells)
+    found = corrected_mean(values.tolist(), train=1.0, test=ratio, level=level)
     if found.deviation == 0:
         return Estimate(value, reason="the estimate does not vary between cells")
     per_seed = len(values) / len(one)
 
-    def studies(seeds: int, level: float) -> Simulated:
+    def studies(seeds: int, alpha: float) -> Simulated:
         count = max(2, round(seeds * per_seed))
-        return corrected_studies(found.deviation, count, float(test / train), alpha=level)
+        return corrected_studies(found.deviation, count, ratio, alpha=alpha)
 
     return Estimate(found.mean, found.low, found.high, found.p, "corrected", None, studies)
 
@@ -131,6 +143,11 @@ def _mean(cells: Sequence[Cell], baseline: Sequence[Cell] | None, metric: str) -
     return float(_differences(cells, baseline, metric).mean())
 
 
+def image_ratio(cells: Sequence[Cell]) -> float:
+    """Number of test images of a cell over its number of training images, on average."""
+    return sum(cell.result["n"] for cell in cells) / sum(cell.result["train"] for cell in cells)
+
+
 def _ratio(cells: Sequence[Cell]) -> float:
     """Number of test images over the number of other images."""
     n = sum(cell.result["n"] for cell in cells)
@@ -138,20 +155,17 @@ def _ratio(cells: Sequence[Cell]) -> float:
     return 1 / (folds - 1) if folds > 1 and n else 0.0
 
 
-def predictions_by_seed(cells: Sequence[Cell], folded: bool) -> dict[int, Predictions]:
-    """The pooled predictions of each seed with all folds, sorted by path."""
-    seeds: dict[int, list[Cell]] = {}
-    for cell in cells:
-        seeds.setdefault(cell.seed, []).append(cell)
-    folds = max((len({c.fold for c in own}) for own in seeds.values()), default=0) if folded else 1
-    found = {}
-    for seed, own in sorted(seeds.items()):
-        firsts = {cell.fold: cell for cell in own}  # with several arms, the last one represents the images
-        if len(firsts) == folds:
-            pooled = pool([firsts[fold].predictions for fold in sorted(firsts)])
-            found[seed] = pooled.take(np.argsort(np.array(pooled.paths, dtype=object)))
-    return found
+def folds_by_seed(cells: Sequence[Cell], folded: bool) -> dict[int, list[Predictions]]:
+    """The predictions of each seed with all folds, one per fold, in order; without folds, a single one."""
+    seeds: dict[int, dict[int, Predictions]] = {}
+    for cell in cells:  # with several arms, the last one represents the images
+        seeds.setdefault(cell.seed, {})[cell.fold] = cell.predictions
+    folds = max(map(len, seeds.values()), default=0) if folded else 1
+    return {
+        seed: [own[fold] for fold in sorted(own)] for seed, own in sorted(seeds.items()) if len(own) == folds
+    }
 
 
-def same_images(by_seed: Mapping[int, Predictions]) -> bool:
-    return len({one.paths for one in by_seed.values()}) == 1
+def same_images(by_seed: Mapping[int, Sequence[Predictions]]) -> bool:
+    """Whether all seeds test the same images."""
+    return len({frozenset(p for part in own for p in part.paths or ()) for own in by_seed.values()}) == 1

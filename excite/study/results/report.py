@@ -18,8 +18,9 @@ from excite.reporting.text import many
 from excite.runs.prediction_table import prediction_rows
 from excite.study.presets import PRESETS
 from excite.study.results import sentences
-from excite.study.results.analysis import Analysis, Comparison, analyze
+from excite.study.results.analysis import Analysis, analyze
 from excite.study.results.charts import cells_chart, forest_chart, learning_charts
+from excite.study.results.comparisons import Comparison
 from excite.study.store.leases import location_of
 from excite.study.study import Study
 from excite.system.files import write_text
@@ -29,7 +30,7 @@ from excite.system.text import csv_text
 def write_study(
     study: Study, folder: Path | None = None, *, metric: str | None = None, baseline: str | None = None
 ) -> Analysis:
-    """Write all four files.
+    """Write all four files; this is a look at the results.
 
     Args:
         folder: None: the folder of the study.
@@ -154,6 +155,8 @@ def comparison_rows(analysis: Analysis) -> list[dict[str, Any]]:
         row |= {"difference": one.estimate.value, "low": one.estimate.low, "high": one.estimate.high}
         row |= {
             "p": one.estimate.p,
+            "looks": len(one.looks.pairs) if one.looks else 0,
+            "sequential_p": one.sequential,
             "holm_p": one.holm,
             "significant": one.significant,
             "method": one.estimate.method,
@@ -167,13 +170,13 @@ def comparison_rows(analysis: Analysis) -> list[dict[str, Any]]:
         row |= {"pairs": one.units, "seeds": one.seeds, "n": one.n, "groups": one.groups}
         possible = one.smallest is not None and math.isfinite(one.smallest)
         row |= {"more_seeds": one.more_seeds, "smallest": one.smallest if possible else None}
-        rows.append({name: "" if value is None else value for name, value in row.items()})
+        rows.append({name: "" if value is None or value != value else value for name, value in row.items()})
     return rows
 
 
 def verdicts(analysis: Analysis) -> list[str]:
     """A sentence for every pair."""
-    count = len(analysis.comparisons)
+    count = analysis.planned_comparisons
     return [sentences.verdict(one, analysis.metric, count) for one in analysis.comparisons]
 
 
@@ -202,6 +205,7 @@ def _facts(study: Study, analysis: Analysis) -> dict[str, Any]:
         ),
         "warnings": sentences.reliance(analysis),
         "design": sentences.design_text(analysis, study.folds),
+        "looks": f"{sentences.looks_text(analysis)} {sentences.interval_text()}",
         "arms": arm_rows(analysis),
         "compared": compared,
         "paper_head": head,

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 from excite.evaluation.metrics import LOWER_IS_BETTER
 from excite.evaluation.power import largest_difference
+from excite.evaluation.sequential import AT_THE_PLAN
 from excite.reporting.tables import NAMES, PERCENT
 from excite.reporting.text import many
-from excite.study.results.analysis import SAME_IMAGES, Analysis, ArmFigures, Comparison
+from excite.study.results.analysis import SAME_IMAGES, Analysis, ArmFigures
+from excite.study.results.comparisons import Comparison
 from excite.study.results.estimates import Estimate
 
 MINUS = "\u2212"
@@ -18,25 +20,36 @@ METHODS = {
     "corrected": "corrected resampled t-test",
     "": "",
 }
+FIXED, SEQUENTIAL = "one look", "all looks"
+"""What the interval of a method holds for."""
 
 
 def verdict(comparison: Comparison, metric: str, comparisons: int) -> str:
-    """The verdict on one pair of arms, in one sentence."""
+    """The verdict on one pair of arms, in one sentence.
+
+    Args:
+        comparisons: the number of comparisons in the plan.
+    """
     estimate = comparison.estimate
     name, value = NAMES[metric][0], estimate.value
+    if math.isnan(value):
+        return f"{comparison.second} against {comparison.first}: no verdict yet, {estimate.reason}."
     change = "raised" if value > 0 else "lowered" if value < 0 else "did not change"
     text = f"{comparison.second} {change} {name}"
     text += f" by {amount(abs(value), metric)}" if value else ""
     text += f" against {comparison.first}"
     if estimate.low is None or estimate.high is None:
         return f"{text}: no verdict yet, {estimate.reason}."
-    text += f", 95 % interval {bounds(estimate.low, estimate.high, metric)}: "
+    number = len(comparison.looks.pairs) if comparison.looks else 1
+    over = "" if number == 1 else f" over {number} looks"
+    text += f", 95 % interval{over} {bounds(estimate.low, estimate.high, metric)}: "
     if comparison.significant:
         better = (value > 0) != (metric in LOWER_IS_BETTER)
         return f"{text}significantly {'better' if better else 'worse'} ({_p(comparison)})."
     text += "not significant"
     if estimate.p is not None and estimate.p < 0.05:
-        text += f" among {comparisons} comparisons ({_p(comparison)})"
+        among = "" if comparisons == 1 else f" among {many(comparisons, 'comparison')}"
+        text += f"{over}{among} ({_p(comparison)})"
     return f"{text}; {_what_it_would_take(comparison)}."
 
 
@@ -49,7 +62,9 @@ def amount(value: float, metric: str, *, unit: bool = True) -> str:
 
 
 def signed(value: float, metric: str, *, unit: bool = True) -> str:
-    """A difference with its sign."""
+    """A difference with its sign; "-" if it is undefined."""
+    if math.isnan(value):
+        return "-"
     return (MINUS if value < 0 else "+" if value > 0 else "") + amount(abs(value), metric, unit=unit)
 
 
@@ -67,7 +82,7 @@ def possible(difference: float, metric: str) -> float:
 
 def level(value: float | None, metric: str) -> str:
     """The value of a metric."""
-    if value is None:
+    if value is None or math.isnan(value):
         return "-"
     return f"{100 * value:.1f} %" if metric in PERCENT else f"{value:.3f}"
 
@@ -119,7 +134,7 @@ def design_text(analysis: Analysis, folds: int | None) -> str:
 
 
 FEW_GROUPS = 100
-"""Below this number of groups in folds, the false positive rate exceeds 5 %: 6.9 % with 60 groups, 5.1 % with
+"""Below this number of groups in folds, the false positive rate exceeds 5 %: 6.6 % with 60 groups, 5.0 % with
 200 (benchmarks/study_verdicts.py)."""
 
 
@@ -128,10 +143,10 @@ def reliance(analysis: Analysis) -> list[str]:
     notes = []
     if analysis.done < analysis.planned:
         notes.append(f"{analysis.done} of {analysis.planned} cells are done: all results may still change.")
-    if len(analysis.comparisons) > 1:
+    if analysis.planned_comparisons > 1:
         notes.append(
-            f"{len(analysis.comparisons)} comparisons: significance is decided by Holm's adjusted p, so the "
-            "probability of any false positive is at most 5 %."
+            f"{analysis.planned_comparisons} comparisons are planned: significance is decided by Holm's "
+            "adjusted p, so the probability of any false positive is at most 5 %."
         )
     folded = any(cell.fold for cell in analysis.cells)
     groups = min((one.groups for one in analysis.comparisons), default=FEW_GROUPS)
@@ -141,6 +156,37 @@ def reliance(analysis: Analysis) -> list[str]:
             "which the intervals do not account for. Treat borderline results as undecided."
         )
     return notes
+
+
+MOST_LOOKS = 8  # looks that are listed
+
+
+def looks_text(analysis: Analysis) -> str:
+    """How often the results have been looked at."""
+    counts = [len(look.cells) for look in analysis.looks]
+    if not counts:
+        return "The results have not been looked at yet."
+    *before, last = counts[-MOST_LOOKS:]
+    shown = (
+        f"{', '.join(map(str, before))} and {many(last, 'finished cell')}"
+        if before
+        else many(last, "finished cell")
+    )
+    times = "once" if not before else f"{len(counts)} times"
+    return (
+        f"The results have been looked at {times}, {'last ' if len(counts) > MOST_LOOKS else ''}with {shown}."
+    )
+
+
+def interval_text() -> str:
+    """What the intervals of differences mean."""
+    return (
+        "Intervals and p values of the verdicts are sequential: the probability that any look, of those so "
+        "far and of those to come, shows a difference between equal arms is kept near or below 5 %. Of "
+        f"these, {5 * AT_THE_PLAN:g} % are spent when the seeds planned at the first look are done, the rest "
+        "is for seeds added later (Lan & DeMets 1983). Intervals of single arms and of the alternative "
+        "analyses are fixed: they hold for one look."
+    )
 
 
 def memory_text(arm: ArmFigures) -> str:
@@ -156,18 +202,19 @@ def count_text(count: int) -> str:
 
 
 def differences(comparison: Comparison, metric: str) -> list[tuple[str, str, str]]:
-    """(method, interval, p) of the difference by each method."""
+    """(method, interval, p) of the difference by each method; p is not adjusted."""
     rows = []
-    methods: Sequence[tuple[str, Estimate]] = [(METHODS[comparison.estimate.method], comparison.estimate)]
+    method = METHODS[comparison.estimate.method]
+    methods: Sequence[tuple[str, Estimate]] = [(f"{method}, {SEQUENTIAL}", comparison.estimate)]
     if comparison.estimate.method == "crossed" and comparison.corrected.low is not None:
-        methods = [*methods, (METHODS["corrected"], comparison.corrected)]
+        methods = [*methods, (f"{METHODS['corrected']}, {FIXED}", comparison.corrected)]
     for name, one in methods:
         if one.low is not None and one.high is not None and one.p is not None:
             rows.append((name, bounds(one.low, one.high, metric), p_text(one.p)))
     boot = comparison.bootstrap
     if boot is not None and boot.low is not None and boot.high is not None and boot.p is not None:
         between = bounds(boot.low, boot.high, metric)
-        rows.append(("bootstrap over groups only", between, p_text(boot.p)))
+        rows.append((f"bootstrap over groups only, {FIXED}", between, p_text(boot.p)))
     return rows
 
 

@@ -18,6 +18,7 @@ from excite.data.sources import PixelSubset
 from excite.evaluation.intervals import LEVEL
 from excite.evaluation.mrmc import MeanSquares
 from excite.evaluation.power import corrected_studies, crossed_studies
+from excite.evaluation.sequential import spent_level
 from excite.inference.predict import predict_logits
 from excite.models.catalog import create_model
 from excite.pipeline.weight_interpolation import FRACTIONS, MAX_IMAGES
@@ -141,7 +142,7 @@ def smallest_difference(study: Study, std: float | None, seeds: int) -> tuple[fl
     parts = study.parts(0, 0)
     tested = parts.part("test")
     folds, groups = study.folds or 1, parts.group_count() if study.folds else tested.group_count()
-    level = (1 - LEVEL) / max(len(study.arms) - 1, 1)
+    level = spent_level(1.0, (1 - LEVEL) / max(len(study.arms) - 1, 1))
     assumption = (
         f"assuming a standard deviation of {std:g} between pairs of cells"
         if std is not None

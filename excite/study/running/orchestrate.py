@@ -131,7 +131,10 @@ def outlook(study: Study, pool: WorkerPool, costs: dict[str, ArmCost], new: int,
 def continue_study(
     study: Study, resources: Resources, pool: WorkerPool | None, live_table: LiveTable
 ) -> None:
-    """Train the remaining cells, here or on a cluster, and write the report, even if cells have failed."""
+    """Train the remaining cells, here or on a cluster, and write the report, even if cells have failed.
+
+    The report is a look at the results, so an interruption writes none.
+    """
     study.store.retry(study.name)
     counts = study.store.counts(study.name)
     try:
@@ -154,5 +157,6 @@ def continue_study(
             )
     finally:
         live_table.close()
-        if any(cell.state == DONE for cell in study.store.cells(study.name)):
+        counts = study.store.counts(study.name)
+        if counts[DONE] and not counts[WAITING] + counts[RUNNING]:
             write_study(study)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from excite.reporting.text import many
 from excite.study.store.leases import location_of
 from excite.study.store.schema import DONE, FAILED, RUNNING, WAITING
+from excite.study.store.store import Look
 from excite.system.progress import clock
 from excite.system.text import printable
 
@@ -104,6 +107,26 @@ def cells_table(cells: Sequence[Any]) -> Table:
         values = (row["arm"], row["seed"], row["fold"], row["state"], time, row["worker"], row["error"])
         table.add_row(*(Text(printable(one)) for one in values))
     return table
+
+
+def look_rows(looks: Sequence[Look]) -> list[dict[str, Any]]:
+    """``seen`` (ISO 8601, UTC) and ``cells``, the number of finished cells, of each look at the results."""
+    return [
+        {
+            "seen": datetime.fromtimestamp(look.seen, UTC).isoformat(timespec="seconds"),
+            "cells": len(look.cells),
+        }
+        for look in looks
+    ]
+
+
+def looks_text(looks: Sequence[Look]) -> str:
+    """How often the results have been looked at."""
+    if not looks:
+        return "results  not looked at yet; excite study export looks at them"
+    last = look_rows(looks)[-1]
+    times = "looked at once" if len(looks) == 1 else f"looked at {len(looks)} times, last"
+    return f"results  {times} with {many(last['cells'], 'finished cell')}, {last['seen']}"
 
 
 def state_rows(cells: Sequence[Any]) -> list[dict[str, Any]]:

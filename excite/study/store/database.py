@@ -27,7 +27,7 @@ class Database:
         patience: seconds to retry an operation while the database is unavailable.
 
     Raises:
-        ExciteError: for a database that cannot be opened, or that was written by a newer version of excite.
+        ExciteError: for a database that cannot be opened, or that was written by another version of excite.
     """
 
     def __init__(self, url: str, *, patience: float = PATIENCE) -> None:
@@ -59,8 +59,10 @@ class Database:
         self._prepare()
 
     def _prepare(self) -> None:
-        """Create missing tables."""
+        """Create missing tables. Raises: ExciteError for tables of another version."""
         try:
+            if sa.inspect(self.engine).has_table(schema.name):
+                self._refuse_other_version()
             for again in (True, False):
                 try:
                     with self.engine.begin() as connection:
@@ -72,13 +74,23 @@ class Database:
                 except (IntegrityError, ProgrammingError):  # another process made them at the same moment
                     if not again:
                         raise
-            with self.engine.begin() as connection:
-                version = max(connection.execute(sa.select(schema.c.version)).scalars())
+            self._refuse_other_version()
         except DBAPIError as error:
             raise ExciteError(f"cannot be used: {_reason(error)}", where=self.display_url) from error
-        if version > VERSION:
-            what = f"was written by a newer excite: its tables have version {version}, not {VERSION}"
+
+    def _refuse_other_version(self) -> None:
+        with self.engine.begin() as connection:
+            version = max(connection.execute(sa.select(schema.c.version)).scalars(), default=VERSION)
+        if version == VERSION:
+            return
+        newer = version > VERSION
+        what = f"was written by {'a newer' if newer else 'an older'} excite: "
+        what += f"its tables have version {version}, not {VERSION}"
+        if newer:
             raise ExciteError(what, where=self.display_url, hint="update excite")
+        raise ExciteError(
+            what, where=self.display_url, hint="begin a new study with another --out or --store"
+        )
 
     def close(self) -> None:
         self.engine.dispose()

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-VERSION = 1
+VERSION = 2
 
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 """States of a cell."""
@@ -75,4 +75,14 @@ results = sa.Table(
     sa.Column("result", sa.JSON, nullable=False),
     sa.Column("images", sa.LargeBinary, nullable=False),
     sa.Column("probabilities", sa.LargeBinary, nullable=False),
+)
+
+looks = sa.Table(
+    "excite_looks",
+    metadata,
+    _key("study", sa.String),
+    _key("digest", sa.String),
+    sa.Column("seen", sa.Float(53), nullable=False),
+    sa.Column("seeds", sa.Integer, nullable=False),
+    sa.Column("cells", sa.JSON, nullable=False),
 )

@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from excite.errors import BAD_USAGE, ExciteError
-from excite.study.store.leases import Leases
-from excite.study.store.schema import DONE, FAILED, RUNNING, WAITING, arms, cells, images, results, studies
+from excite.study.store.leases import Key, Leases
+from excite.study.store.schema import (
+    DONE,
+    FAILED,
+    RUNNING,
+    WAITING,
+    arms,
+    cells,
+    images,
+    looks,
+    results,
+    studies,
+)
+
+
+@dataclass(frozen=True)
+class Look:
+    """A state of the results for which differences were computed.
+
+    Args:
+        seen: when they were first computed, in seconds since 1970.
+        seeds: planned number of seeds at that time.
+        cells: the finished cells.
+    """
+
+    seen: float
+    seeds: int
+    cells: frozenset[Key]
 
 
 class Store(Leases):
@@ -102,6 +131,31 @@ class Store(Leases):
             columns += [results.c.images, results.c.probabilities]
         query = sa.select(*columns).where(results.c.study == study).order_by(results.c.seed, results.c.fold)
         return self.do(lambda c: list(c.execute(query)))
+
+    def record_look(self, study: str, finished: Iterable[Key]) -> None:
+        """Record a look at the results of these cells; the same cells are recorded once."""
+        keys = sorted([arm, seed, fold] for arm, seed, fold in finished)
+        digest = hashlib.sha256(json.dumps(keys).encode()).hexdigest()
+        seeds = sa.select(sa.func.max(cells.c.seed) + 1).where(cells.c.study == study)
+
+        def work(connection: sa.Connection) -> None:
+            row = {
+                "study": study,
+                "digest": digest,
+                "cells": keys,
+                "seeds": connection.execute(seeds).scalar(),
+            }
+            row |= {"seen": connection.execute(sa.select(self.now())).scalar()}
+            connection.execute(self.insert(looks).values(row).on_conflict_do_nothing())
+
+        self.do(work)
+
+    def looks(self, study: str) -> list[Look]:
+        """All looks, in the order of their number of finished cells."""
+        query = sa.select(looks.c.seen, looks.c.seeds, looks.c.cells).where(looks.c.study == study)
+        rows = self.do(lambda c: list(c.execute(query)))
+        found = [Look(row.seen, row.seeds, frozenset(tuple(key) for key in row.cells)) for row in rows]
+        return sorted(found, key=lambda look: len(look.cells))
 
 
 def changed(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> ExciteError:

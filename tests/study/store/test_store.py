@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -126,6 +127,37 @@ def test_a_cell_that_kills_its_workers_is_given_up(store: Store) -> None:
         assert store.release_all(STUDY, f"w{number}") == 1
     assert store.take(STUDY, "next", "w").key == ("arm1", 0, 0)  # type: ignore[union-attr]
     assert "workers died while training it" in store.cells(STUDY)[0].error
+
+
+def test_a_look_is_recorded_once_for_the_same_cells(store: Store) -> None:
+    """In whatever order the cells are named; more cells are another look, with the seeds planned by then."""
+    keys = [("arm0", 0, 0), ("arm1", 0, 0)]
+    assert store.looks(STUDY) == []
+    store.record_look(STUDY, keys)
+    store.record_look(STUDY, reversed(keys))
+    store.extend(STUDY, {}, 5, 1)
+    store.record_look(STUDY, [*keys, ("arm0", 1, 0)])
+    store.record_look(STUDY, keys)
+    first, second = store.looks(STUDY)
+    assert first.cells == set(keys)
+    assert second.cells == {*keys, ("arm0", 1, 0)}
+    assert (first.seeds, second.seeds) == (3, 5)
+    assert first.seen <= second.seen
+
+
+@pytest.mark.parametrize(("version", "message"), [(1, "an older excite"), (99, "a newer excite")])
+def test_the_tables_of_another_version_are_refused(tmp_path: Path, version: int, message: str) -> None:
+    """An older store has not recorded the looks at its results; it is left as it is."""
+    path = tmp_path / "study.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE excite_schema (version INTEGER PRIMARY KEY)")
+        connection.execute(f"INSERT INTO excite_schema VALUES ({version})")
+        connection.commit()
+    with pytest.raises(ExciteError, match=f"{message}: its tables have version {version}, not "):
+        Store(f"sqlite:///{path}")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    assert names == [("excite_schema",)]
 
 
 def test_many_threads_take_every_cell_once(tmp_path: Path) -> None:
