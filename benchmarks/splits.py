@@ -119,14 +119,21 @@ def measure(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=100, help="simulated data sets of each kind")
     options = parser.parse_args()
     print("| data | all images | worst class | moved | sklearn: all | worst class | moved |")
     print("|---|---|---|---|---|---|---|")
     for kind in KINDS:
         ours, theirs, changes = measure(kind, options.repeats)
-        cells = [*(f"{v:.2f}" for v in ours), f"{changes[0]:.1f} %", *(f"{v:.2f}" for v in theirs), f"{changes[1]:.1f} %"]
+        cells = [
+            *(f"{v:.2f}" for v in ours),
+            f"{changes[0]:.1f} %",
+            *(f"{v:.2f}" for v in theirs),
+            f"{changes[1]:.1f} %",
+        ]
         print(f"| {(kind.__doc__ or '').strip().rstrip('.')} | {' | '.join(cells)} |")
 
 

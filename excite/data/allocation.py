@@ -15,11 +15,15 @@ _GOLDEN = (5**0.5 - 1) / 2
 class Allocation:
     """Groups of images, allocated to parts in the proportions of every class.
 
-    Groups are ranked by a hash of the seed and their key. Those of one class and of one size (1; 2 and 3; 4 to 7;
-    ...) stand in the order of their hashes, and each part takes one stretch of that order. Larger groups are
-    allocated first, and what they exceed or miss is made up by the smaller ones; groups with several classes come
-    before those with one. Therefore the part of a group does not depend on the groups of other classes, nor on
-    smaller ones, and a new group shifts the ends of the stretches of its own class by its size only.
+    Groups of one class and one size (1; 2 and 3; 4 to 7; ...) are ranked by a hash of the seed and their key,
+    and each part takes one stretch of the ranks. Larger groups are allocated first, smaller ones make up for
+    what these exceed or miss; groups with several classes come before those with one. Therefore the part of a
+    group does not depend on groups of other classes, nor on smaller ones, and a new group shifts the ends of
+    the stretches of its own class by about its size. (An exception is a part that would be left without a
+    class: it gets the nearest group of that class.)
+
+    At each end, the images of a class differ from its fraction by at most its largest group, if each of its
+    groups has one class. A new image that is a group of its own moves at most one other image past each end.
 
     Args:
         units: the group of each image, a number from 0 without gaps, (N,).
@@ -39,7 +43,9 @@ class Allocation:
         self.levels = np.frexp(np.maximum(self.sizes, 1))[1] - 1  # size 2**level to 2**(level + 1) - 1
         self.rank = np.empty(len(keys), dtype=np.int64)
         hashes = [_hash(seed, key) for key in keys]
-        self.rank[sorted(range(len(keys)), key=lambda unit: (hashes[unit], keys[unit]))] = np.arange(len(keys))
+        self.rank[sorted(range(len(keys)), key=lambda unit: (hashes[unit], keys[unit]))] = np.arange(
+            len(keys)
+        )
         self.several = np.bincount(self.unit, minlength=len(keys)) > 1
         pure = ~self.several[self.unit]
         self.of_class = np.full(len(keys), -1)
@@ -50,7 +56,7 @@ class Allocation:
 
         Args:
             shares: (P,) fractions that sum to 1. The stretches of the hash order have the order of the parts.
-            before: (P, C) images that are in the parts already; the groups make up for what they exceed or miss.
+            before: (P, C) images that are in the parts already; the groups make up for their excess.
 
         Raises:
             ExciteError: if no group can be moved to a part that lacks a class.
@@ -64,8 +70,8 @@ class Allocation:
         offset = _hash(self.seed, "") / 2**64
         for label in range(self.classes):
             members = np.flatnonzero(self.of_class == label)
-            # Fractions of an image are rounded up for some classes and down for others, so that the parts of many
-            # small classes have the right sums; the golden ratio spreads the choice evenly.
+            # Some classes are rounded up and others down, so that the sums over many small classes are right;
+            # multiples of the golden ratio spread the choice evenly.
             rounding = (offset + label * _GOLDEN) % 1
             for stretch in self._stretches(members):
                 ends = _cut(self.sizes[stretch], upto, excess[:, label], rounding)
@@ -165,8 +171,8 @@ def _hash(seed: int, key: str) -> int:
 def _cut(sizes: np.ndarray, upto: np.ndarray, excess: np.ndarray, rounding: float) -> np.ndarray:
     """The number of groups before each cut, (P - 1,); ``excess`` (P - 1,) becomes that after these groups.
 
-    A group stands before a cut if its first ``1 - rounding`` does, or its first half if not even one group fits:
-    a part that is smaller than a group would otherwise be overfilled.
+    A group is before a cut if its first ``1 - rounding`` is, or its first half where not even one group fits,
+    since a part that is smaller than a group must not often receive one.
     """
     sums = np.cumsum(sizes)
     ends = np.zeros(len(upto), dtype=np.int64)
