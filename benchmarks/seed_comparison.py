@@ -1,8 +1,8 @@
-"""How often equal recipes differ with p < 0.05: one run of each, and several seeds of each.
+"""How often equal configurations differ with p < 0.05: one run of each, and several seeds of each.
 
-``python benchmarks/seed_comparison.py`` prints the table in docs/evaluation.md. Two recipes of the same
-accuracy are simulated: an image has a difficulty, which images of a group share by half, and each training
-has an accuracy of its own. The columns are the p value of ``excite compare A B``, which is about two
+``python benchmarks/seed_comparison.py`` prints the table in docs/evaluation.md. Two configurations of the
+same accuracy are simulated: an image has a difficulty, which images of a group share by half, and each
+training has an accuracy of its own. The columns are the p value of ``excite compare A B``, which is about two
 networks, and that of ``excite compare A1 A2 ... --with B1 B2 ...``, both for the accuracy.
 """
 
@@ -45,7 +45,7 @@ def rates(
     *,
     pairs: int = 0,
 ) -> tuple[float, float]:
-    """False positive rates in percent: of one run of each recipe in ``pairs`` draws, and of all seeds."""
+    """False positive rates in percent: of one run of each side in ``pairs`` draws, and of all seeds."""
     count, size = images
     groups = np.repeat(np.arange(count), size).astype(str)
     single, several = [], []
@@ -71,7 +71,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=4000, help="simulated comparisons of each cell")
-    parser.add_argument("--pairs", type=int, default=1000, help="comparisons of one run of each recipe")
+    parser.add_argument(
+        "--pairs", type=int, default=1000, help="comparisons of one run of each configuration"
+    )
     options = parser.parse_args()
     print("| test images | points between seeds | one run of each |", end="")
     print("".join(f" {one} and {two} seeds |" for one, two in SEEDS))
@@ -87,7 +89,7 @@ def main() -> None:
             name = f"{images[0]}" if images[1] == 1 else f"{images[0]} groups of {images[1]}"
             print(f"| {name} | {points:g} | {' | '.join(cells)} |", flush=True)
     print()
-    print("Recipes that vary by 1 and by 3 points between seeds, 1,000 images:")
+    print("Configurations that vary by 1 and by 3 points between seeds, 1,000 images:")
     for seeds in ((3, 3), (5, 5), (3, 10), (10, 3)):
         _, several = rates(seeds, (1000, 1), (1.0, 3.0), options.repeats)
         print(f"{seeds[0]} and {seeds[1]} seeds: {several:.1f} %", flush=True)

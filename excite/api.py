@@ -18,7 +18,7 @@ from excite.pipeline.experiment import run_experiment, run_folder
 from excite.reporting.png_figures import draw_figures
 from excite.reporting.report import write_report
 from excite.runs.compare import METRICS, compare_runs
-from excite.runs.compare_recipes import compare_recipes
+from excite.runs.compare_configurations import compare_configurations
 from excite.runs.run import Run
 from excite.system.cache import cache_directory
 from excite.system.progress import ConsoleDisplay, Display
@@ -100,12 +100,13 @@ def compare(
     Args:
         first: run folders, or tables of predictions. Without ``second``, each is compared with the first, and
             the differences are about these networks.
-        second: runs of a second recipe; ``first`` are then the runs of the first one, with other seeds. The
-            difference is about the recipes.
+        second: runs of a second configuration; ``first`` are then the runs of the first one, with other
+            seeds. The difference is about the configurations.
         metrics: names of overall metrics.
 
     Returns:
-        as ``runs.compare.compare_runs``, or with ``second`` as ``runs.compare_recipes.compare_recipes``.
+        as ``runs.compare.compare_runs``, or with ``second`` as
+        ``runs.compare_configurations.compare_configurations``.
 
     Raises:
         ExciteError: for runs that cannot be compared, and for an unknown metric.
@@ -115,7 +116,7 @@ def compare(
     >>> found["differences"][0]["metrics"]["accuracy"]["value"]
     0.0
     """
-    return compare_runs(first, metrics) if second is None else compare_recipes(first, second, metrics)
+    return compare_runs(first, metrics) if second is None else compare_configurations(first, second, metrics)
 
 
 def train_as_configured(config: TrainConfig, *, resume: bool = False, quiet: bool = False) -> Run:

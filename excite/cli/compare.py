@@ -57,8 +57,8 @@ def compare(
         list[Path] | None,
         typer.Option(
             "--with",
-            help="Runs of a second recipe, which are compared with the others as runs of the first: two or "
-            "more on each side, which differ only in the seed and have the same test images.",
+            help="Runs of a second configuration; the others are then runs of the first. Each side needs two "
+            "or more runs, which differ only in the seed; all have the same test images.",
             metavar="RUN...",
             show_default=False,
         ),
@@ -72,20 +72,20 @@ def compare(
 
     Differences are paired: they are computed on the test images that both runs have, and intervals and
     p-values resample the same groups for both. They are about these networks: other seeds would give other
-    differences. With --with, the means of two recipes are compared, for other seeds and other images. For
-    losses, such as log loss, lower is better. Of a repeated cross-validation, the first repeat is used.
+    differences. With --with, the means of two configurations are compared, for other seeds and other images.
+    For losses, such as log loss, lower is better. Of a repeated cross-validation, the first repeat is used.
     """
     from excite.runs.compare import METRICS, compare_runs
-    from excite.runs.compare_recipes import compare_recipes
+    from excite.runs.compare_configurations import compare_configurations
     from excite.runs.derive import column_names
 
     chosen = column_names(metrics) or METRICS
     if second:
-        recipes = compare_recipes(runs, second, chosen)
+        configurations = compare_configurations(runs, second, chosen)
         if as_json:
-            print_json(recipes)
+            print_json(configurations)
         else:
-            _print_recipes(recipes)
+            _print_configurations(configurations)
         return
     found = compare_runs(runs, chosen)
     if as_json:
@@ -143,28 +143,30 @@ def _print_metrics(metrics: dict[str, Any]) -> None:
 
 
 def _print_scope(pair: dict[str, Any]) -> None:
-    """What the difference of two runs is about, and how to compare their recipes."""
+    """What the difference of two runs is about, and how to compare their configurations."""
     differing = pair["differing_options"]
     if differing is None:
-        print_line("The p-values are about these predictions, not about the recipes behind them.")
+        print_line("The p-values are about these predictions, not about the configurations behind them.")
         return
     if not differing:
-        print_line("The runs have the same recipe: the difference is between two trainings of it.")
+        print_line("The runs have the same configuration: the difference is between two trainings of it.")
         return
     print_line(
-        "The p-values are about these two networks, not about their recipes, which another seed would make "
-        "into other networks. The recipes differ in"
+        "The p-values are about these two networks, not about their configurations: another seed gives other "
+        "networks. The configurations differ in"
     )
     for name, (one, two) in differing.items():
         print_line(f"  {name}: {one} in the first, {two} in the second")
     if pair["study"] is None:
-        print_line("To compare recipes, train them on one data set, as excite study run does.")
+        print_line("To compare configurations, train them on one data set, as excite study run does.")
         return
-    print_line("To compare the recipes, train both with several seeds, with all other options as here:")
+    print_line(
+        "To compare the configurations, train both with several seeds, with all other options as here:"
+    )
     print_line(f"  {pair['study']}")
 
 
-def _print_recipes(found: dict[str, Any]) -> None:
+def _print_configurations(found: dict[str, Any]) -> None:
     first, second = len(found["first"]), len(found["second"])
     print_line(f"mean of {second} runs ({found['second'][0]}, ...) minus")
     print_line(f"mean of {first} runs ({found['first'][0]}, ...)")

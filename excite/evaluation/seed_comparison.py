@@ -1,4 +1,4 @@
-"""Compare two recipes, each trained with several seeds, on the same test images."""
+"""Compare two configurations, each trained with several seeds, on the same test images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from excite.evaluation.predictions import Predictions
 
 @dataclass(frozen=True)
 class SeedDifference:
-    """Mean of a metric over the trainings of the second recipe minus that of the first.
+    """Mean of a metric over the trainings of the second configuration minus that of the first.
 
     Args:
         first, second: the two means; None if undefined.
@@ -46,11 +46,11 @@ def compare_seeds(
     *,
     level: float = LEVEL,
 ) -> dict[str, SeedDifference]:
-    """Differences between two recipes with seeds and groups of images as random samples.
+    """Differences between two configurations with seeds and groups of images as random samples.
 
     This is the analysis of multiple readers and multiple cases, with trainings as readers that are nested in
-    the recipes and groups of images that all trainings share (Obuchowski & Rockette 1995; Hillis 2014), on
-    jackknife pseudo-values.
+    the configurations and groups of images that all trainings share (Obuchowski & Rockette 1995; Hillis
+    2014), on jackknife pseudo-values.
 
     Args:
         first, second: predictions of at least two trainings each, all on the same images in the same order.
@@ -114,8 +114,8 @@ def nested_difference(first: np.ndarray, second: np.ndarray, *, level: float = L
 def _variances(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
     """Variance of the difference of two means from seeds, that from groups, and the degrees of freedom.
 
-    Both recipes are taken to vary equally between seeds, as two or three seeds cannot tell otherwise. The
-    degrees are Satterthwaite's less 2, as in ``MeanSquares.degrees``, and at least those of the seeds
+    Both configurations are taken to vary equally between seeds, as two or three seeds cannot tell otherwise.
+    The degrees are Satterthwaite's less 2, as in ``MeanSquares.degrees``, and at least those of the seeds
     (benchmarks/seed_comparison.py measures the false positive rate).
 
     Args:

@@ -18,7 +18,7 @@ from excite.evaluation.predictions import Predictions, read_predictions
 from excite.runs.run import Run
 from excite.system.text import command_line
 
-SAME_RECIPE = frozenset({"seed", "out", "jobs", "thumbnails", "device"})
+SAME_CONFIGURATION = frozenset({"seed", "out", "jobs", "thumbnails", "device"})
 METRICS = ("accuracy", "balanced_accuracy", "auroc", "log_loss", "brier")
 
 
@@ -35,8 +35,8 @@ def compare_runs(sources: Sequence[str | Path], metrics: Sequence[str] = METRICS
     Returns:
         ``runs``: for each ``run``, ``repeats``, ``n``, ``groups``, and each metric as in ``measure``;
         ``differences``: for each further run ``first``, ``second``, ``differing_options`` (name -> both
-        values; None for tables), ``study`` (the command that compares the recipes; None if they differ in
-        what a study shares), and either the ``reason`` why there is no difference, or ``n``, ``groups``,
+        values; None for tables), ``study`` (the command that compares the configurations; None if they differ
+        in what a study shares), and either the ``reason`` why there is no difference, or ``n``, ``groups``,
         ``metrics`` (name -> ``Difference``), ``mcnemar``, and for two classes ``delong``. They are about
         these networks: another seed makes another difference.
 
@@ -88,14 +88,16 @@ def differing_options(first: str | Path, second: str | Path) -> dict[str, list[A
         return None
     one, two = (Run.open(source).config.to_dict() for source in (first, second))
     return {
-        name: [one[name], two[name]] for name in one if name not in SAME_RECIPE and one[name] != two[name]
+        name: [one[name], two[name]]
+        for name in one
+        if name not in SAME_CONFIGURATION and one[name] != two[name]
     }
 
 
 def _study_command(
     first: str | Path, second: str | Path, differing: Mapping[str, Sequence[Any]] | None
 ) -> str | None:
-    """The command that compares the recipes of two runs over seeds; None if a study cannot."""
+    """The command that compares the configurations of two runs over seeds; None if a study cannot."""
     panels = {each.name: each.metadata["panel"] for each in fields(TrainConfig)}
     if not differing or {panels[name] for name in differing} & {DATA, EVALUATION, RUN}:
         return None

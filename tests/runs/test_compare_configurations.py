@@ -1,4 +1,4 @@
-"""excite compare A1 A2 --with B1 B2: recipes over seeds, and the runs that make no such comparison."""
+"""excite compare A1 A2 --with B1 B2: configurations over seeds, and the runs that make no such comparison."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from excite.cli.app import run as excite_cli
 from excite.config.train_config import TrainConfig
 from excite.errors import ExciteError
 from excite.runs.compare import compare_runs
-from excite.runs.compare_recipes import compare_recipes
+from excite.runs.compare_configurations import compare_configurations
 
 from .test_compare import table
 
@@ -42,8 +42,8 @@ def runs(tmp_path: Path) -> list[Path]:
     return [*plain, *(make_run(tmp_path / f"se-{seed}", seed, attention="se") for seed in range(3, 6))]
 
 
-def test_the_means_of_two_recipes_are_compared(runs: list[Path]) -> None:
-    found = compare_recipes(runs[:3], runs[3:], ["accuracy", "log_loss"])
+def test_the_means_of_two_configurations_are_compared(runs: list[Path]) -> None:
+    found = compare_configurations(runs[:3], runs[3:], ["accuracy", "log_loss"])
     accuracies = [row["accuracy"]["value"] for row in compare_runs(runs, ["accuracy"])["runs"]]
     value = found["metrics"]["accuracy"]["value"]
     assert value == pytest.approx(np.mean(accuracies[3:]) - np.mean(accuracies[:3]))
@@ -64,7 +64,7 @@ def test_the_command_takes_the_runs_after_with(runs: list[Path], capsys: pytest.
     assert "attention: none in the first, se in the second" in text
 
 
-def test_two_runs_are_two_networks_and_a_study_compares_their_recipes(
+def test_two_runs_are_two_networks_and_a_study_compares_their_configurations(
     runs: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (pair,) = compare_runs([runs[0], runs[3]])["differences"]
@@ -73,7 +73,7 @@ def test_two_runs_are_two_networks_and_a_study_compares_their_recipes(
     assert pair["study"] == study
     assert excite_cli(["compare", str(runs[0]), str(runs[3])]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "about these two networks, not about their recipes" in text
+    assert "about these two networks, not about their configurations" in text
     assert study in text
     (pair,) = compare_runs(runs[:2])["differences"]
     assert (pair["differing_options"], pair["study"]) == ({}, None)
@@ -81,18 +81,18 @@ def test_two_runs_are_two_networks_and_a_study_compares_their_recipes(
     assert "the difference is between two trainings of it" in capsys.readouterr().out
 
 
-def test_runs_that_make_no_comparison_of_recipes_are_refused(runs: list[Path], tmp_path: Path) -> None:
+def test_runs_that_make_no_comparison_of_configurations_are_refused(runs: list[Path], tmp_path: Path) -> None:
     with pytest.raises(ExciteError, match=r"at least two runs on each side.*compares two networks"):
-        compare_recipes(runs[:3], runs[3:4])
+        compare_configurations(runs[:3], runs[3:4])
     with pytest.raises(ExciteError, match=r"plain-0: the run is named twice"):
-        compare_recipes(runs[:3], [*runs[3:], runs[0]])
+        compare_configurations(runs[:3], [*runs[3:], runs[0]])
     with pytest.raises(ExciteError, match=r"in more than the seed: attention"):
-        compare_recipes([runs[0], runs[3]], [runs[1], runs[4]])
+        compare_configurations([runs[0], runs[3]], [runs[1], runs[4]])
     again = make_run(tmp_path / "again", 0, attention="none")
     with pytest.raises(ExciteError, match=r"has the same seed as .*plain-0: 0"):
-        compare_recipes([*runs[:2], again], runs[3:])
+        compare_configurations([*runs[:2], again], runs[3:])
     other = make_run(tmp_path / "other", 9, attention="se", first=8)
     with pytest.raises(ExciteError, match=r"tested on other images than .*plain-0: 52 of 60 are shared"):
-        compare_recipes(runs[:3], [*runs[3:], other])
+        compare_configurations(runs[:3], [*runs[3:], other])
     with pytest.raises(ExciteError, match=r"did you mean 'accuracy'"):
-        compare_recipes(runs[:3], runs[3:], ["acuracy"])
+        compare_configurations(runs[:3], runs[3:], ["acuracy"])

@@ -1,4 +1,4 @@
-"""Compare two recipes by several runs of each that differ only in the seed."""
+"""Compare two configurations by several runs of each that differ only in the seed."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ from excite.runs.run import Run
 Source = str | Path
 
 
-def compare_recipes(
+def compare_configurations(
     first: Sequence[Source], second: Sequence[Source], metrics: Sequence[str] = METRICS
 ) -> dict[str, Any]:
-    """The difference of two recipes, with other seeds and other images as sources of chance.
+    """The difference of two configurations, with other seeds and other images as sources of chance.
 
     Args:
-        first, second: run folders, or tables of predictions, of one recipe each. Runs of a recipe differ only
-            in the seed, which tables cannot show.
+        first, second: run folders, or tables of predictions, of one configuration each. Runs of a
+            configuration differ only in the seed, which tables cannot show.
         metrics: names in ``metrics.OVERALL``.
 
     Returns:
-        ``first`` and ``second``: names of the runs; ``n``, ``groups``; ``differing_options`` of the recipes
-        (name -> both values), None for tables; ``metrics`` (name -> ``SeedDifference``).
+        ``first`` and ``second``: names of the runs; ``n``, ``groups``; ``differing_options`` of the
+        configurations (name -> both values), None for tables; ``metrics`` (name -> ``SeedDifference``).
 
     Raises:
-        ExciteError: for a recipe with one run, a run on both sides or twice, runs of a recipe that differ in
-            more than the seed, runs that were tested on different images, and an unknown metric.
+        ExciteError: for a configuration with one run, a run on both sides or twice, runs of a configuration
+            that differ in more than the seed, runs that were tested on different images, and an unknown
+            metric.
     """
     for metric in metrics:
         if metric not in OVERALL:
@@ -43,12 +44,12 @@ def compare_recipes(
     sides = (list(first), list(second))
     for side in sides:
         if len(side) < 2:
-            what = "a comparison of recipes needs at least two runs on each side, with different seeds"
+            what = "a comparison of configurations needs at least two runs on each side, with different seeds"
             hint = "excite compare A B, without --with, compares two networks"
             raise ExciteError(what, where=side[0] if side else None, hint=hint, exit_code=BAD_USAGE)
     _refuse_repeated([*first, *second])
     for side in sides:
-        _refuse_other_recipes(side)
+        _refuse_several_configurations(side)
     predictions = _on_same_images([*first, *second])
     split = len(first)
     found = compare_seeds(predictions[:split], predictions[split:], metrics)
@@ -69,14 +70,14 @@ def _refuse_repeated(sources: Sequence[Source]) -> None:
             raise ExciteError("the run is named twice", where=source, hint=hint, exit_code=BAD_USAGE)
 
 
-def _refuse_other_recipes(side: Sequence[Source]) -> None:
+def _refuse_several_configurations(side: Sequence[Source]) -> None:
     """Raises: ExciteError for runs that differ in more than the seed, or not even in the seed."""
     runs = [source for source in side if not is_table(source)]
     for number, source in enumerate(runs):
         if differing := differing_options(runs[0], source):
             names = ", ".join(differing)
             what = f"differs from {runs[0]} in more than the seed: {names}"
-            hint = "give the runs of one recipe on each side of --with"
+            hint = "give the runs of one configuration on each side of --with"
             raise ExciteError(what, where=source, hint=hint, exit_code=BAD_USAGE)
         for other in runs[:number]:
             seed = Run.open(source).config.seed
