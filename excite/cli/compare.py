@@ -28,13 +28,13 @@ class ComparisonCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         words: list[str] = []
         inside = False
-        for word in args:
-            if word.startswith("-"):
-                inside = word == "--with"
-                if not inside:
-                    words.append(word)
-            else:
-                words += ["--with", word] if inside else [word]
+        for number, word in enumerate(args):
+            following = args[number + 1 : number + 2]
+            if word == "--with" and following and not following[0].startswith("-"):
+                inside = True  # without a value, the parser says what is missing
+                continue
+            inside = inside and not word.startswith("-")
+            words += ["--with", word] if inside else [word]
         return super().parse_args(ctx, words)
 
 

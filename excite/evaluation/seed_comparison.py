@@ -49,7 +49,7 @@ def compare_seeds(
     """Differences between two configurations with seeds and groups of images as random samples.
 
     This is the analysis of multiple readers and multiple cases, with trainings as readers that are nested in
-    the configurations and groups of images that all trainings share (Obuchowski & Rockette 1995; Hillis
+    the configurations and groups of images that all trainings share (Dorfman, Berbaum & Metz 1992; Hillis
     2014), on jackknife pseudo-values.
 
     Args:

@@ -62,6 +62,8 @@ def test_the_command_takes_the_runs_after_with(runs: list[Path], capsys: pytest.
     text = capsys.readouterr().out
     assert "for other seeds and other images like these" in text
     assert "attention: none in the first, se in the second" in text
+    assert excite_cli(["compare", *map(str, runs[:2]), "--with"]) == 2
+    assert "--with" in capsys.readouterr().err
 
 
 def test_two_runs_are_two_networks_and_a_study_compares_their_configurations(
