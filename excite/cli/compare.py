@@ -175,6 +175,11 @@ def _print_configurations(found: dict[str, Any]) -> None:
     if found["groups"] != found["n"]:
         behind += f" of {found['groups']} groups"
     print_line(f"{behind}; intervals and p-values are for other seeds and other images like these")
+    if first != second:
+        print_line(
+            f"warning: {first} and {second} runs; p is right only if both configurations vary equally "
+            "between seeds, so train as many runs of each"
+        )
     for name, one in found["metrics"].items():
         if one["seed_variance"] is None or one["seed_variance"] + one["group_variance"] == 0:
             continue

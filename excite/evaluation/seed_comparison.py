@@ -114,9 +114,10 @@ def nested_difference(first: np.ndarray, second: np.ndarray, *, level: float = L
 def _variances(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
     """Variance of the difference of two means from seeds, that from groups, and the degrees of freedom.
 
-    Both configurations are taken to vary equally between seeds, as two or three seeds cannot tell otherwise.
-    The degrees are Satterthwaite's less 2, as in ``MeanSquares.degrees``, and at least those of the seeds
-    (benchmarks/seed_comparison.py measures the false positive rate).
+    Both configurations are taken to vary equally between seeds, as two or three seeds cannot tell otherwise;
+    if they do not, p is wrong for unequal numbers of seeds. The degrees are Satterthwaite's less 2, as in
+    ``MeanSquares.degrees``, and at least those of the seeds (benchmarks/seed_comparison.py measures the false
+    positive rate).
 
     Args:
         first, second: (S, G) pseudo-values of S trainings and G groups.

@@ -62,6 +62,9 @@ def test_the_command_takes_the_runs_after_with(runs: list[Path], capsys: pytest.
     text = capsys.readouterr().out
     assert "for other seeds and other images like these" in text
     assert "attention: none in the first, se in the second" in text
+    assert "warning" not in text
+    assert excite_cli(["compare", *words[:-1]]) == 0
+    assert "warning: 3 and 2 runs" in capsys.readouterr().out
     assert excite_cli(["compare", *map(str, runs[:2]), "--with"]) == 2
     assert "--with" in capsys.readouterr().err
 
