@@ -1,4 +1,5 @@
 from .api import audit_dataset as audit_dataset
+from .api import compare as compare
 from .api import train as train
 from .attention.squeeze_excitation import SqueezeExcitation as SqueezeExcitation
 from .errors import ExciteError as ExciteError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from excite.pipeline.cross_validation import cross_validate
 from excite.pipeline.experiment import run_experiment, run_folder
 from excite.reporting.png_figures import draw_figures
 from excite.reporting.report import write_report
+from excite.runs.compare import METRICS, compare_runs
+from excite.runs.compare_configurations import compare_configurations
 from excite.runs.run import Run
 from excite.system.cache import cache_directory
 from excite.system.progress import ConsoleDisplay, Display
@@ -84,6 +87,36 @@ def audit_dataset(
         cache=cache,
         decisions=[] if decisions is None else [Path(decisions)],
     )
+
+
+def compare(
+    first: Sequence[str | Path],
+    second: Sequence[str | Path] | None = None,
+    *,
+    metrics: Sequence[str] = METRICS,
+) -> dict[str, Any]:
+    """Compare runs on the test images that they share, as ``excite compare`` does.
+
+    Args:
+        first: run folders, or tables of predictions. Without ``second``, each is compared with the first, and
+            the differences are about these networks.
+        second: runs of a second configuration; ``first`` are then the runs of the first one, with other
+            seeds. The difference is about the configurations.
+        metrics: names of overall metrics.
+
+    Returns:
+        as ``runs.compare.compare_runs``, or with ``second`` as
+        ``runs.compare_configurations.compare_configurations``.
+
+    Raises:
+        ExciteError: for runs that cannot be compared, and for an unknown metric.
+
+    >>> run = train(photos, model="cifar_resnet20", image_size=32, epochs=1, device="cpu", quiet=True)
+    >>> found = compare([run.path, run.path], metrics=["accuracy"])
+    >>> found["differences"][0]["metrics"]["accuracy"]["value"]
+    0.0
+    """
+    return compare_runs(first, metrics) if second is None else compare_configurations(first, second, metrics)
 
 
 def train_as_configured(config: TrainConfig, *, resume: bool = False, quiet: bool = False) -> Run:

@@ -102,12 +102,14 @@ class Audit:
     def grouped(self) -> Manifest:
         """The manifest with groups and photos in its columns; "" for an image without near-duplicates.
 
-        A group keeps the name of the user; a group that joins several of these has all of their names.
+        A group keeps the name of the user; a group that joins several of these has all of their names. Other
+        names come from the content of the files, so that they, and the split, stay when images are added.
         """
         table = self.manifest.table
+        hashes = table["sha256"].tolist()
         return self.manifest.with_columns(
-            group=_names(self.groups, table["group"].tolist()),
-            photo=_names(self.same_photo, table["photo"].tolist()),
+            group=_names(self.groups, table["group"].tolist(), hashes),
+            photo=_names(self.same_photo, table["photo"].tolist(), hashes),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -209,18 +211,18 @@ def audit(
     )
 
 
-def _names(numbers: Sequence[int], given: Sequence[str]) -> list[str]:
+def _names(numbers: Sequence[int], given: Sequence[str], hashes: Sequence[str]) -> list[str]:
     """The name of the group of each image; "" for a group of one image."""
     members = defaultdict(list)
     for row, number in enumerate(numbers):
         members[number].append(row)
     taken = set(given)
     names = [""] * len(numbers)
-    for number, rows in members.items():
-        known = list(dict.fromkeys(given[row] for row in rows if given[row]))
+    for rows in members.values():
+        known = sorted({given[row] for row in rows if given[row]})
         name = "+".join(known)
         if not known and len(rows) > 1:
-            name = f"photo-{number}"
+            name = f"photo-{min(hashes[row] for row in rows)[:12]}"
         while name and name not in known and name in taken:
             name += "'"
         taken.add(name)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from excite.cli.metrics_output import with_interval
 from excite.cli.output import plain_table, print_json, print_line, print_table
@@ -21,11 +22,29 @@ FRACTIONS = (
 )
 
 
+class ComparisonCommand(TyperCommand):
+    """A command whose option ``--with`` takes all values up to the next option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        words: list[str] = []
+        inside = False
+        for number, word in enumerate(args):
+            following = args[number + 1 : number + 2]
+            if word == "--with" and following and not following[0].startswith("-"):
+                inside = True  # without a value, the parser says what is missing
+                continue
+            inside = inside and not word.startswith("-")
+            words += ["--with", word] if inside else [word]
+        return super().parse_args(ctx, words)
+
+
 def add_to(app: typer.Typer) -> None:
     app.command(
         "compare",
+        cls=ComparisonCommand,
         epilog="Examples: [bold]excite compare runs/plain runs/se[/bold] · "
-        "[bold]excite compare runs/* --metrics accuracy,mcc[/bold]",
+        "[bold]excite compare runs/* --metrics accuracy,mcc[/bold] · "
+        "[bold]excite compare plain-0 plain-1 plain-2 --with se-0 se-1 se-2[/bold]",
     )(compare)
 
 
@@ -34,6 +53,16 @@ def compare(
         list[Path],
         typer.Argument(help="Run folders or tables of predictions (CSV). The first is the baseline."),
     ],
+    second: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            help="Runs of a second configuration; the others are then runs of the first. Each side needs two "
+            "or more runs, which differ only in the seed; all have the same test images.",
+            metavar="RUN...",
+            show_default=False,
+        ),
+    ] = None,
     metrics: Annotated[
         str | None, typer.Option("--metrics", help="Metrics, separated by commas.", show_default=False)
     ] = None,
@@ -42,13 +71,22 @@ def compare(
     """Compare runs: their metrics, and the difference of each from the first.
 
     Differences are paired: they are computed on the test images that both runs have, and intervals and
-    p-values resample the same groups for both. For losses, such as log loss, lower is better. Of a repeated
-    cross-validation, the first repeat is used.
+    p-values resample the same groups for both. They are about these networks: other seeds would give other
+    differences. With --with, the means of two configurations are compared, for other seeds and other images.
+    For losses, such as log loss, lower is better. Of a repeated cross-validation, the first repeat is used.
     """
     from excite.runs.compare import METRICS, compare_runs
+    from excite.runs.compare_configurations import compare_configurations
     from excite.runs.derive import column_names
 
     chosen = column_names(metrics) or METRICS
+    if second:
+        configurations = compare_configurations(runs, second, chosen)
+        if as_json:
+            print_json(configurations)
+        else:
+            _print_configurations(configurations)
+        return
     found = compare_runs(runs, chosen)
     if as_json:
         print_json(found)
@@ -69,21 +107,7 @@ def _print_difference(pair: dict[str, Any]) -> None:
     if "reason" in pair:
         print_line(f"not compared: {pair['reason']}")
         return
-    table = plain_table(
-        "metric", "difference", "95 % interval", "p", right=("difference", "95 % interval", "p")
-    )
-    for name, one in pair["metrics"].items():
-        if one["value"] is None:
-            table.add_row(name, "-", one["reason"] or "not defined", "")
-            continue
-        scale, unit = (100, " points") if name in FRACTIONS else (1, "")
-        value = f"{scale * one['value']:+.{2 if unit else 3}f}{unit}"
-        bounds = one["reason"] or ""
-        if one["low"] is not None:
-            digits = 2 if unit else 3
-            bounds = f"{scale * one['low']:+.{digits}f} to {scale * one['high']:+.{digits}f}"
-        table.add_row(name, value, bounds, "" if one["p"] is None else _p(one["p"]))
-    print_table(table)
+    _print_metrics(pair["metrics"])
     test = pair["mcnemar"]
     behind = f"{pair['n']} shared images" + (
         f" of {pair['groups']} groups" if pair["groups"] != pair["n"] else ""
@@ -97,6 +121,74 @@ def _print_difference(pair: dict[str, Any]) -> None:
     area = pair.get("delong", {})
     if area.get("p") is not None:
         print_line(f"DeLong: AUROC {100 * area['value']:+.2f} points, p {_p(area['p'], '= ')}")
+    _print_scope(pair)
+
+
+def _print_metrics(metrics: dict[str, Any]) -> None:
+    table = plain_table(
+        "metric", "difference", "95 % interval", "p", right=("difference", "95 % interval", "p")
+    )
+    for name, one in metrics.items():
+        if one["value"] is None:
+            table.add_row(name, "-", one["reason"] or "not defined", "")
+            continue
+        scale, unit = (100, " points") if name in FRACTIONS else (1, "")
+        digits = 2 if unit else 3
+        value = f"{scale * one['value']:+.{digits}f}{unit}"
+        bounds = one["reason"] or ""
+        if one["low"] is not None:
+            bounds = f"{scale * one['low']:+.{digits}f} to {scale * one['high']:+.{digits}f}"
+        table.add_row(name, value, bounds, "" if one["p"] is None else _p(one["p"]))
+    print_table(table)
+
+
+def _print_scope(pair: dict[str, Any]) -> None:
+    """What the difference of two runs is about, and how to compare their configurations."""
+    differing = pair["differing_options"]
+    if differing is None:
+        print_line("The p-values are about these predictions, not about the configurations behind them.")
+        return
+    if not differing:
+        print_line("The runs have the same configuration: the difference is between two trainings of it.")
+        return
+    print_line(
+        "The p-values are about these two networks, not about their configurations: another seed gives other "
+        "networks. The configurations differ in"
+    )
+    for name, (one, two) in differing.items():
+        print_line(f"  {name}: {one} in the first, {two} in the second")
+    if pair["study"] is None:
+        print_line("To compare configurations, train them on one data set, as excite study run does.")
+        return
+    print_line(
+        "To compare the configurations, train both with several seeds, with all other options as here:"
+    )
+    print_line(f"  {pair['study']}")
+
+
+def _print_configurations(found: dict[str, Any]) -> None:
+    first, second = len(found["first"]), len(found["second"])
+    print_line(f"mean of {second} runs ({found['second'][0]}, ...) minus")
+    print_line(f"mean of {first} runs ({found['first'][0]}, ...)")
+    _print_metrics(found["metrics"])
+    behind = f"{found['n']} shared images"
+    if found["groups"] != found["n"]:
+        behind += f" of {found['groups']} groups"
+    print_line(f"{behind}; intervals and p-values are for other seeds and other images like these")
+    if first != second:
+        print_line(
+            f"warning: {first} and {second} runs; p is right only if both configurations vary equally "
+            "between seeds, so train as many runs of each"
+        )
+    for name, one in found["metrics"].items():
+        if one["seed_variance"] is None or one["seed_variance"] + one["group_variance"] == 0:
+            continue
+        share = one["seed_variance"] / (one["seed_variance"] + one["group_variance"])
+        print_line(f"  {name}: {100 * share:.0f} % of the variance is between seeds, the rest between images")
+    if found["differing_options"] is None:
+        print_line("Tables have no options: that those of one side differ only in the seed was not checked.")
+    for name, (one, two) in (found["differing_options"] or {}).items():
+        print_line(f"  {name}: {one} in the first, {two} in the second")
 
 
 def _p(value: float, equals: str = "") -> str:

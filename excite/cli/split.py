@@ -10,15 +10,17 @@ import typer
 from excite.cli.options import takes_config
 from excite.cli.output import plain_table, print_json, print_line, print_table
 from excite.config.train_config import TrainConfig
-from excite.data.paths import refuse_inside_data
+from excite.data.paths import is_same_path, refuse_inside_data
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.system.text import command_line
 
 if TYPE_CHECKING:
+    from excite.data.extension import Extension
     from excite.data.manifest import Manifest
 
 METHODS = ("auto", "random", "grouped")
 MOST_CLASSES = 30  # rows of a table of classes
+MOST_CONFLICTS = 10  # lines about images that were left out
 # Fields of TrainConfig that are also options of this command.
 OPTIONS = (
     "val_fraction",
@@ -47,6 +49,7 @@ def add_to(app: typer.Typer) -> None:
         "split",
         epilog="Examples: [bold]excite split photos --out manifest.csv[/bold] · "
         "[bold]excite split photos --out folds.csv --folds 5 --repeats 3[/bold] · "
+        "[bold]excite split photos --extend manifest.csv --out extended.csv[/bold] · "
         "[bold]excite train manifest.csv[/bold]",
     )(takes_config(only=OPTIONS, help=HELP)(split))
 
@@ -66,6 +69,15 @@ def split(
             metavar="|".join(METHODS),
         ),
     ] = "auto",
+    extend: Annotated[
+        Path | None,
+        typer.Option(
+            "--extend",
+            help="A manifest of this data before images were added: old images keep their split and folds, "
+            "new ones go to the split of their group, or are allocated.",
+            show_default=False,
+        ),
+    ] = None,
     group_duplicates: Annotated[
         bool,
         typer.Option(
@@ -83,36 +95,92 @@ def split(
     """
     chosen = TrainConfig().replace(**given)
     _check_options(method, group_duplicates, chosen)
-    manifest = _grouped(data, out, group_duplicates, chosen)
-    from excite.audit.leaks import count_near_duplicates
+    earlier = None if extend is None else _earlier(extend, out, chosen)
+    images = _grouped(data, out, group_duplicates, chosen, earlier)
+    from excite.data.extension import extend_split
     from excite.data.split import repeated_folds, split_manifest
 
     if method == "auto":
-        method = "grouped" if manifest.table["group"].any() else "random"
+        method = "grouped" if images.table["group"].any() else "random"
     k, repeats = chosen.folds or 0, chosen.repeats
     fractions = (1 - chosen.val_fraction - chosen.test_fraction, chosen.val_fraction, chosen.test_fraction)
-    table = split_manifest(manifest, method=method, seed=chosen.seed, fractions=fractions)
+    extension = None
+    if earlier is not None:
+        extension = extend_split(
+            images, earlier, grouped=method == "grouped", seed=chosen.seed, fractions=fractions
+        )
+        table = extension.manifest
+    else:
+        table = split_manifest(images, method=method, seed=chosen.seed, fractions=fractions)
     if k:
-        numbers = repeated_folds(manifest, k, repeats, seed=chosen.seed, method=method)
+        numbers = repeated_folds(images, k, repeats, seed=chosen.seed, method=method)
         table = table.with_columns(**{f"fold_{r}": numbers[:, r] for r in range(repeats)})
     table.save(out)
-    leaked = count_near_duplicates(table.table["split"].tolist(), table.group_codes().tolist())
+    _report(table, out, method, (k, repeats if k else 0), extension, as_json=as_json)
+
+
+def _report(
+    table: Manifest,
+    out: Path,
+    method: str,
+    folds: tuple[int, int],
+    extension: Extension | None,
+    *,
+    as_json: bool,
+) -> None:
+    from excite.audit.leaks import count_near_duplicates
+
+    k, repeats = folds
+    in_train = count_near_duplicates(table.table["split"].tolist(), table.group_codes().tolist())
     if as_json:
         counts = {name: table.part(name).counts() for name in table.splits}
         document = {"manifest": str(out), "method": method, "images": len(table)}
-        document |= {"groups": table.group_count(), "duplicates_in_train": leaked}
-        print_json({**document, "splits": counts, "folds": k, "repeats": repeats if k else 0})
+        document |= {"groups": table.group_count(), "duplicates_in_train": in_train}
+        document |= {"splits": counts, "folds": k, "repeats": repeats}
+        if extension is not None:
+            conflicts = [{"path": one.path, "examples": one.examples} for one in extension.conflicts]
+            document |= {"retained": extension.retained, "added": extension.added}
+            document |= {"vanished": list(extension.vanished), "conflicts": conflicts}
+        print_json(document)
         return
     _print_counts(table)
-    if leaked:
+    if extension is not None:
+        _print_extension(extension)
+    if in_train:
         tested = len(table.part("test"))
         print_line(
-            f"warning   {leaked} of {tested} test images have a near-duplicate in the training set; "
+            f"warning   {in_train} of {tested} test images have a near-duplicate in the training set; "
             "--split grouped keeps groups together"
         )
     folds_text = f", {repeats} x {k} folds" if k else ""
     print_line(f"written   {out}   ({method}, {table.group_count()} groups{folds_text})")
     print_line(f"next      {command_line('excite', 'train', out)}")
+
+
+def _print_extension(extension: Extension) -> None:
+    print_line(f"extended  {extension.retained} images keep their split, {extension.added} new")
+    if lost := extension.vanished:
+        counted = "1 image" if len(lost) == 1 else f"{len(lost)} images"
+        print_line(f"vanished  {counted} of the earlier manifest, for example {lost[0]}")
+    for conflict in extension.conflicts[:MOST_CONFLICTS]:
+        print_line(f"left out  {conflict}")
+    if (further := len(extension.conflicts) - MOST_CONFLICTS) > 0:
+        print_line(f"left out  {further} more images that belong to both sides; --json lists them")
+
+
+def _earlier(extend: Path, out: Path, chosen: TrainConfig) -> Manifest:
+    """The manifest to extend."""
+    from excite.data.reading import read_manifest
+
+    if chosen.folds is not None:
+        what = "--folds has no effect with --extend, which extends the folds of the manifest"
+        raise ExciteError(what, exit_code=BAD_USAGE)
+    if is_same_path(str(out), str(extend)):
+        hint = "choose another file with --out"
+        raise ExciteError(
+            "the manifest to extend is not overwritten", where=out, hint=hint, exit_code=BAD_USAGE
+        )
+    return read_manifest(extend)
 
 
 def _check_options(method: str, group_duplicates: bool, chosen: TrainConfig) -> None:
@@ -146,10 +214,13 @@ def _print_counts(made: Manifest) -> None:
     print_table(table)
 
 
-def _grouped(data: str, out: Path, group_duplicates: bool, chosen: TrainConfig) -> Manifest:
-    """The readable images with their groups: the user's, and with ``group_duplicates`` near-duplicates."""
+def _grouped(
+    data: str, out: Path, group_duplicates: bool, chosen: TrainConfig, earlier: Manifest | None
+) -> Manifest:
+    """The readable images with the groups of the user, of an earlier manifest, and of near-duplicates."""
     from excite.audit.audit import audit
     from excite.audit.reading import read_images
+    from excite.data.extension import with_earlier_groups
     from excite.data.file_validation import read_checked
     from excite.data.manifest import check_classes
     from excite.system.cache import cache_directory
@@ -171,6 +242,8 @@ def _grouped(data: str, out: Path, group_duplicates: bool, chosen: TrainConfig) 
             group_pattern=chosen.group_pattern,
             complete=False,
         )
+        if earlier is not None:
+            images = with_earlier_groups(images, earlier)
         if group_duplicates:
             audited = audit(
                 images,

@@ -8,12 +8,13 @@ from pathlib import PurePath
 
 import numpy as np
 
+from excite.data.allocation import Allocation
 from excite.data.manifest import SPLITS, Manifest, check_classes
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 
 METHODS = ("random", "grouped", "folder")
 FRACTIONS = (0.7, 0.1, 0.2)
-_TRIES = 16
+HASH_ORDER = SPLITS[::-1]  # test comes first, so that it does not depend on the fraction of val
 
 
 def split_manifest(
@@ -47,8 +48,8 @@ def split_manifest(
     _check_fractions(fractions)
     if method == "folder":
         return _completed(manifest, fractions, seed)
-    parts = _draw(manifest, fractions, seed, grouped=method == "grouped")
-    return manifest.with_columns(split=np.array(SPLITS, dtype=object)[parts])
+    parts = _draw(manifest, fractions[::-1], seed, grouped=method == "grouped")
+    return manifest.with_columns(split=np.array(HASH_ORDER, dtype=object)[parts])
 
 
 def folds(manifest: Manifest, k: int, *, seed: int, method: str) -> np.ndarray:
@@ -124,11 +125,11 @@ def _check_largest_group(manifest: Manifest, units: np.ndarray, shares: np.ndarr
     name = manifest.table["group"].iloc[int(np.flatnonzero(units == sizes.argmax())[0])]
     k = len(shares)
     if np.allclose(shares, share):
-        more, fewer = f"fit into one of {k} folds: {n} / {k} = {n / k:.1f}", n // largest
+        limit, possible_folds = f"fit into one of {k} folds: {n} / {k} = {n / k:.1f}", n // largest
     else:
-        more, fewer = f"fit into the largest part: {share:.2f} * {n} = {share * n:.1f}", 0
-    advice = f"use at most {fewer} folds, or " if fewer >= 2 else ""
-    what = f"group {name!r} has {largest} of {n} images, more than {more}"
+        limit, possible_folds = f"fit into the largest part: {share:.2f} * {n} = {share * n:.1f}", 0
+    advice = f"use at most {possible_folds} folds, or " if possible_folds >= 2 else ""
+    what = f"group {name!r} has {largest} of {n} images, more than {limit}"
     raise ExciteError(what, hint=f"{advice}check whether this is really one group", exit_code=BAD_USAGE)
 
 
@@ -144,7 +145,7 @@ def _completed(manifest: Manifest, fractions: Sequence[float], seed: int) -> Man
         hint = "arrange train, val, and test folders, or add a split column; or choose random or grouped"
         raise ExciteError("the data has no images in train", hint=hint)
     check_classes(manifest)
-    names = ["train", *(name for name in SPLITS if name not in manifest.splits)]
+    names = [name for name in HASH_ORDER if name == "train" or name not in manifest.splits]
     if names == ["train"]:
         return manifest
     shares = np.array([fractions[SPLITS.index(name)] for name in names])
@@ -167,81 +168,30 @@ def _draw(
         hint = "add a group column or a group pattern, or split at random"
         raise ExciteError("the images have no groups", hint=hint, exit_code=BAD_USAGE)
     units = manifest.group_codes() if grouped else np.arange(len(manifest))
-    content: list[dict[int, int]] = [{} for _ in range(units.max(initial=-1) + 1)]
-    for unit, target in zip(units.tolist(), manifest.targets().tolist(), strict=True):
-        content[unit][target] = content[unit].get(target, 0) + 1
-    holders = np.bincount([t for unit in content for t in unit], minlength=len(manifest.classes))
-    for name, count in zip(manifest.classes, holders, strict=True):
-        if count < len(shares):
-            noun = "groups" if grouped else "images"
-            what = f"class {name!r} has {count} {noun}; {len(shares)} parts need at least {len(shares)}"
-            raise ExciteError(what, hint="add images, leave the class out, or use fewer parts")
+    check_groups_per_class(manifest, units, len(shares), noun="groups" if grouped else "images")
     if grouped:
         _check_largest_group(manifest, units, np.asarray(shares))
-    wanted = _wanted(np.array(list(manifest.counts().values())), np.asarray(shares))
-    sizes = np.array([sum(unit.values()) for unit in content])
-    generator = np.random.default_rng(seed)
-    best, least = None, np.inf
-    for _ in range(max(1, min(_TRIES, 20_000 // max(1, len(content))))):
-        # Large units first, small ones fill the gaps; the jitter makes seeds differ.
-        order = np.argsort(
-            -sizes * generator.uniform(1, 2, len(sizes)) if grouped else generator.random(len(sizes))
-        )
-        places, error = _place(content, order, wanted, holders)
-        if error < least:
-            best, least = places, error
-    if best is None:
-        what = f"no split with whole groups was found that has every class in each of {len(shares)} parts"
-        raise ExciteError(what, hint="check the groups that contain several classes, or use fewer parts")
-    return best[units]
+    keys = unit_keys(manifest, units, grouped=grouped)
+    allocation = Allocation(units, manifest.targets(), keys, len(manifest.classes), seed)
+    return allocation.parts(np.asarray(shares))[units]
 
 
-def _wanted(totals: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Numbers of images, (parts, classes): each within one of its fraction, and at least one.
+def check_groups_per_class(manifest: Manifest, units: np.ndarray, parts: int, *, noun: str) -> None:
+    """Raises: ExciteError for a class with fewer groups, or images, than there are parts."""
+    held = np.unique(units * len(manifest.classes) + manifest.targets()) % len(manifest.classes)
+    for name, count in zip(manifest.classes, np.bincount(held, minlength=len(manifest.classes)), strict=True):
+        if count < parts:
+            what = f"class {name!r} has {count} {noun}; {parts} parts need at least {parts}"
+            raise ExciteError(what, hint="add images, leave the class out, or use fewer parts")
 
-    Rounding errors of one class are compensated in the next, so that the sums are met too.
+
+def unit_keys(manifest: Manifest, units: np.ndarray, *, grouped: bool) -> list[str]:
+    """What stays the same about each group, or image, when others come and go.
+
+    It is the name of the group, or of a single image the hash of its file, or its path before the check.
     """
-    exact = np.outer(shares, totals)
-    wanted = np.maximum(np.floor(exact + 1e-9), 1)
-    owed = np.zeros(len(shares))
-    for column, total in enumerate(totals):
-        while (rest := total - wanted[:, column].sum()) != 0:
-            need = exact[:, column] - wanted[:, column] + owed
-            if rest < 0:
-                need[wanted[:, column] <= 1] = np.inf
-            wanted[np.argmax(need) if rest > 0 else np.argmin(need), column] += np.sign(rest)
-        owed += exact[:, column] - wanted[:, column]
-    return wanted
-
-
-def _place(
-    content: list[dict[int, int]], order: np.ndarray, wanted: np.ndarray, holders: np.ndarray
-) -> tuple[np.ndarray, float]:
-    """Assign units to parts one by one, each where its classes are missing most; and the error of the result.
-
-    A class with only as many units left as parts lack it goes to one of those parts first. The error is the
-    sum of squared shortfalls, relative to the size of each class; infinite if a part lacks a class.
-    """
-    weight = (1 / wanted.sum(axis=0) ** 2).tolist()
-    short = wanted.tolist()
-    parts = range(len(short))
-    lacking = [set(parts) for _ in weight]
-    waiting = holders.tolist()
-    places = np.zeros(len(content), dtype=np.int64)
-    for unit in order.tolist():
-        held = content[unit].items()
-        urgent = [target for target, _ in held if waiting[target] <= len(lacking[target])]
-
-        def merit(part: int) -> tuple[int, float]:
-            need = sum(weight[target] * count * short[part][target] for target, count in held)  # noqa: B023
-            return sum(part in lacking[target] for target in urgent), need  # noqa: B023
-
-        chosen = max(parts, key=merit)
-        places[unit] = chosen
-        for target, count in held:
-            short[chosen][target] -= count
-            waiting[target] -= 1
-            lacking[target].discard(chosen)
-    if any(lacking):
-        return places, float("inf")
-    return places, float((np.square(short) * weight).sum())
+    first = manifest.table.iloc[np.unique(units, return_index=True)[1]]
+    key = first["sha256"].where(first["sha256"] != "", first["path"])
+    if grouped:
+        key = first["group"].where(first["group"] != "", key)
+    return key.tolist()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+from excite.config.train_config import DATA, EVALUATION, RUN, TrainConfig
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.comparison import compare, mcnemar
 from excite.evaluation.delong import delong
@@ -17,6 +18,7 @@ from excite.evaluation.predictions import Predictions, read_predictions
 from excite.runs.run import Run
 from excite.system.text import command_line
 
+SAME_CONFIGURATION = frozenset({"seed", "out", "jobs", "thumbnails", "device"})
 METRICS = ("accuracy", "balanced_accuracy", "auroc", "log_loss", "brier")
 
 
@@ -32,9 +34,11 @@ def compare_runs(sources: Sequence[str | Path], metrics: Sequence[str] = METRICS
 
     Returns:
         ``runs``: for each ``run``, ``repeats``, ``n``, ``groups``, and each metric as in ``measure``;
-        ``differences``: for each further run ``first``, ``second``, and either the ``reason`` why there is no
-        difference, or ``n``, ``groups``, ``metrics`` (name -> ``Difference``), ``mcnemar``, and for two
-        classes ``delong``.
+        ``differences``: for each further run ``first``, ``second``, ``differing_options`` (name -> both
+        values; None for tables), ``study`` (the command that compares the configurations; None if they differ
+        in what a study shares), and either the ``reason`` why there is no difference, or ``n``, ``groups``,
+        ``metrics`` (name -> ``Difference``), ``mcnemar``, and for two classes ``delong``. They are about
+        these networks: another seed makes another difference.
 
     Raises:
         ExciteError: for fewer than two sources, one that is not a run, and an unknown metric.
@@ -44,7 +48,7 @@ def compare_runs(sources: Sequence[str | Path], metrics: Sequence[str] = METRICS
             raise unknown_name("metric", metric, OVERALL, where="--metrics")
     if len(sources) < 2:
         raise ExciteError("a comparison needs at least two runs", exit_code=BAD_USAGE)
-    sets = [_predictions(source) for source in sources]
+    sets = [test_predictions(source) for source in sources]
     rows = []
     for source, one in zip(sources, sets, strict=True):
         values = measure(one.by_photo())
@@ -52,7 +56,9 @@ def compare_runs(sources: Sequence[str | Path], metrics: Sequence[str] = METRICS
         rows.append({"run": str(source), "repeats": _repeats(source), **columns})
     differences = []
     for source, one in zip(sources[1:], sets[1:], strict=True):
-        names = {"first": str(sources[0]), "second": str(source)}
+        names: dict[str, Any] = {"first": str(sources[0]), "second": str(source)}
+        names["differing_options"] = differing_options(sources[0], source)
+        names["study"] = _study_command(sources[0], source, names["differing_options"])
         differences.append(names | _difference(sources[0], sets[0], source, one, metrics))
     return {"runs": rows, "differences": differences}
 
@@ -60,11 +66,8 @@ def compare_runs(sources: Sequence[str | Path], metrics: Sequence[str] = METRICS
 def _difference(
     source: str | Path, first: Predictions, other: str | Path, second: Predictions, metrics: Sequence[str]
 ) -> dict[str, Any]:
-    assert first.paths is not None
-    if not set(first.paths) & set(second.paths or ()):
-        first, second = _by_content(source, first), _by_content(other, second)
     try:
-        one, two = shared_images(first, second)
+        one, two = shared_images(*matched_paths(source, first, other, second))
     except ExciteError as error:
         return {"reason": error.what}
     one, two = one.by_photo(), two.by_photo()
@@ -79,8 +82,59 @@ def _difference(
     return found
 
 
-def _predictions(source: str | Path) -> Predictions:
-    if Path(source).suffix.lower() == ".csv":
+def differing_options(first: str | Path, second: str | Path) -> dict[str, list[Any]] | None:
+    """The options, except the seed, in which two runs differ, with both values; None for tables."""
+    if is_table(first) or is_table(second):
+        return None
+    one, two = (Run.open(source).config.to_dict() for source in (first, second))
+    return {
+        name: [one[name], two[name]]
+        for name in one
+        if name not in SAME_CONFIGURATION and one[name] != two[name]
+    }
+
+
+def _study_command(
+    first: str | Path, second: str | Path, differing: Mapping[str, Sequence[Any]] | None
+) -> str | None:
+    """The command that compares the configurations of two runs over seeds; None if a study cannot."""
+    panels = {each.name: each.metadata["panel"] for each in fields(TrainConfig)}
+    if not differing or {panels[name] for name in differing} & {DATA, EVALUATION, RUN}:
+        return None
+    arms: list[str] = []
+    for number, source in enumerate((first, second)):
+        config = Run.open(source).config
+        network = config.model + ("" if config.attention in ("none", "auto") else f"+{config.attention}")
+        settings: dict[str, Any] = {}
+        for name in differing.keys() - {"model", "attention"}:
+            value = differing[name][number]
+            settings |= (
+                {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {}
+            )
+            settings |= {} if value in (None, "auto") or isinstance(value, dict) else {name: value}
+        text = "".join(f",{name}={settings[name]}" for name in sorted(settings))
+        arms += ["--arm", f"{('first', 'second')[number]}:{network}{text}"]
+    data = Run.open(first).config.data
+    return command_line("excite", "study", "run", data, *arms, "--seeds", 5)
+
+
+def is_table(source: str | Path) -> bool:
+    """Whether a source is a table of predictions, not a run folder."""
+    return Path(source).suffix.lower() == ".csv"
+
+
+def matched_paths(
+    source: str | Path, first: Predictions, other: str | Path, second: Predictions
+) -> tuple[Predictions, Predictions]:
+    """Both predictions, with file hashes in place of paths if no path is shared."""
+    if set(first.paths or ()) & set(second.paths or ()):
+        return first, second
+    return _by_content(source, first), _by_content(other, second)
+
+
+def test_predictions(source: str | Path) -> Predictions:
+    """The predictions of a table, or of a finished run for its test images."""
+    if is_table(source):
         return read_predictions(source)
     run = Run.open(source)
     if not run.finished:
@@ -92,12 +146,12 @@ def _predictions(source: str | Path) -> Predictions:
 
 def _repeats(source: str | Path) -> int:
     """How often a cross-validation was repeated; 1 for everything else."""
-    return 1 if Path(source).suffix.lower() == ".csv" else Run.open(source).config.repeats
+    return 1 if is_table(source) else Run.open(source).config.repeats
 
 
 def _by_content(source: str | Path, predictions: Predictions) -> Predictions:
     """The predictions with file hashes in place of paths, where the run knows them."""
-    if Path(source).suffix.lower() == ".csv":
+    if is_table(source):
         return predictions
     table = Run.open(source).manifest.table
     hashes = dict(zip(table["path"], table["sha256"], strict=True))

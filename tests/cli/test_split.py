@@ -132,3 +132,34 @@ def test_wrong_use_is_one_line(place: Path, arguments: tuple[str, ...], message:
 
 def test_a_folder_whose_name_is_not_utf8_is_refused_in_one_line(place: Path) -> None:
     assert "is not UTF-8" in str(refused("split", os.fsdecode(b"caf\xe9")))
+
+
+def test_an_extended_split_keeps_old_images_and_puts_a_copy_beside_its_original(place: Path) -> None:
+    ok("split", "photos", "--out", "old.csv", "--folds", 3)
+    old = {row["path"]: row for row in columns_of(place / "old.csv")}
+    tested = next(path for path, row in old.items() if row["split"] == "test")
+    copy = Path(tested).with_name("again.png")
+    copy.write_bytes(Path(tested).read_bytes())
+    gone = next(path for path, row in old.items() if row["split"] == "train" and row["group"] == "")
+    Path(gone).unlink()
+    done = ok("split", "photos", "--extend", "old.csv", "--out", "new.csv")
+    assert f"vanished  1 image of the earlier manifest, for example {gone}" in done.stdout
+    assert "24 images keep their split, 1 new" in done.stdout
+    new = {row["path"]: row for row in columns_of(place / "new.csv")}
+    assert new.keys() == (old.keys() - {gone}) | {str(copy)}
+    for path, row in new.items():
+        before = old[tested if path == str(copy) else path]
+        assert (row["split"], row["fold_0"]) == (before["split"], before["fold_0"])
+    document = json.loads(ok("split", "photos", "--extend", "old.csv", "--out", "new.csv", "--json").stdout)
+    assert (document["retained"], document["added"], document["vanished"]) == (24, 1, [gone])
+    assert document["conflicts"] == []
+
+
+def test_the_manifest_to_extend_is_not_overwritten(place: Path) -> None:
+    ok("split", "photos")
+    before = (place / "manifest.csv").read_bytes()
+    assert "is not overwritten" in str(refused("split", "photos", "--extend", "manifest.csv"))
+    assert "--folds has no effect with --extend" in str(
+        refused("split", "photos", "--extend", "manifest.csv", "--out", "new.csv", "--folds", 3)
+    )
+    assert (place / "manifest.csv").read_bytes() == before

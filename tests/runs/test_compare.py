@@ -100,6 +100,15 @@ def test_the_command_prints_figures_and_differences(
     assert "not independent" in said
 
 
+def test_tables_have_no_configurations(
+    two: tuple[Path, Path, np.ndarray, np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pair,) = compare_runs(two[:2])["differences"]
+    assert (pair["differing_options"], pair["study"]) == (None, None)
+    assert excite_cli(["compare", str(two[0]), str(two[1])]) == 0
+    assert "not about the configurations" in capsys.readouterr().out
+
+
 def test_what_cannot_be_compared_gets_one_line(
     two: tuple[Path, Path, np.ndarray, np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:

@@ -1,0 +1,105 @@
+"""Compare two configurations by several runs of each that differ only in the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from excite.data.paths import is_same_path
+from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.evaluation.matching import shared_images
+from excite.evaluation.metrics import OVERALL
+from excite.evaluation.predictions import Predictions
+from excite.evaluation.seed_comparison import compare_seeds
+from excite.runs.compare import METRICS, differing_options, is_table, matched_paths, test_predictions
+from excite.runs.run import Run
+
+Source = str | Path
+
+
+def compare_configurations(
+    first: Sequence[Source], second: Sequence[Source], metrics: Sequence[str] = METRICS
+) -> dict[str, Any]:
+    """The difference of two configurations, with other seeds and other images as sources of chance.
+
+    Args:
+        first, second: run folders, or tables of predictions, of one configuration each. Runs of a
+            configuration differ only in the seed, which tables cannot show.
+        metrics: names in ``metrics.OVERALL``.
+
+    Returns:
+        ``first`` and ``second``: names of the runs; ``n``, ``groups``; ``differing_options`` of the
+        configurations (name -> both values), None for tables; ``metrics`` (name -> ``SeedDifference``).
+
+    Raises:
+        ExciteError: for a configuration with one run, a run on both sides or twice, runs of a configuration
+            that differ in more than the seed, runs that were tested on different images, and an unknown
+            metric.
+    """
+    for metric in metrics:
+        if metric not in OVERALL:
+            raise unknown_name("metric", metric, OVERALL, where="--metrics")
+    sides = (list(first), list(second))
+    for side in sides:
+        if len(side) < 2:
+            what = "a comparison of configurations needs at least two runs on each side, with different seeds"
+            hint = "excite compare A B, without --with, compares two networks"
+            raise ExciteError(what, where=side[0] if side else None, hint=hint, exit_code=BAD_USAGE)
+    _refuse_repeated([*first, *second])
+    for side in sides:
+        _refuse_several_configurations(side)
+    predictions = _on_same_images([*first, *second])
+    split = len(first)
+    found = compare_seeds(predictions[:split], predictions[split:], metrics)
+    return {
+        "first": [str(source) for source in first],
+        "second": [str(source) for source in second],
+        "n": len(predictions[0]),
+        "groups": predictions[0].group_count,
+        "differing_options": differing_options(first[0], second[0]),
+        "metrics": {name: asdict(value) for name, value in found.items()},
+    }
+
+
+def _refuse_repeated(sources: Sequence[Source]) -> None:
+    for number, source in enumerate(sources):
+        if any(is_same_path(str(source), str(other)) for other in sources[:number]):
+            hint = "name each run once, on one side"
+            raise ExciteError("the run is named twice", where=source, hint=hint, exit_code=BAD_USAGE)
+
+
+def _refuse_several_configurations(side: Sequence[Source]) -> None:
+    """Raises: ExciteError for runs that differ in more than the seed, or not even in the seed."""
+    runs = [source for source in side if not is_table(source)]
+    for number, source in enumerate(runs):
+        if differing := differing_options(runs[0], source):
+            names = ", ".join(differing)
+            what = f"differs from {runs[0]} in more than the seed: {names}"
+            hint = "give the runs of one configuration on each side of --with"
+            raise ExciteError(what, where=source, hint=hint, exit_code=BAD_USAGE)
+        for other in runs[:number]:
+            seed = Run.open(source).config.seed
+            if seed == Run.open(other).config.seed:
+                what = f"has the same seed as {other}: {seed}"
+                hint = "train it with another --seed"
+                raise ExciteError(what, where=source, hint=hint, exit_code=BAD_USAGE)
+
+
+def _on_same_images(sources: Sequence[Source]) -> list[Predictions]:
+    """The predictions of all runs for the photos of the test set, in the order of the first run."""
+    first = test_predictions(sources[0])
+    found = [first.by_photo()]
+    for source in sources[1:]:
+        one, other = matched_paths(sources[0], first, source, test_predictions(source))
+        try:
+            shared = shared_images(one, other)[1]
+        except ExciteError as error:
+            raise ExciteError(error.what, where=source, hint=error.hint, exit_code=BAD_USAGE) from error
+        if not len(shared) == len(one) == len(other):
+            what = f"was tested on other images than {sources[0]}: {len(shared)} of {len(other)} are shared"
+            hint = "train all runs on one table that excite split has written; then --seed changes no split"
+            raise ExciteError(what, where=source, hint=hint, exit_code=BAD_USAGE)
+        found.append(shared.by_photo())
+    return found
