@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from excite.cli.output import plain_table, print_line, print_sentence, print_table
+from excite.reporting.decision_text import point_text
 
 SHOWN = 10
 """Images that the terminal names; files name all."""
@@ -92,14 +93,26 @@ def print_figures(split: str, figures: dict[str, Any]) -> None:
     if calibration := figures.get("calibration"):
         before = calibration["before"]["ece"]["value"]
         text += f", {before:.1%} before the temperature of {calibration['temperature']:.2f}"
+        if any(calibration["intercept"].values()):
+            text += " and an intercept for each class"
     print_line(text)
+    if by_class := figures.get("class_calibration"):
+        error = by_class["classwise_ece"]
+        expected = error["calibrated"]
+        print_line(
+            f"classwise calibration error {error['value']:.1%} (a calibrated classifier shows "
+            f"{expected['low']:.1%} to {expected['high']:.1%})"
+        )
     if point := figures.get("operating_point"):
         chosen, found = point["chosen"], point["test"]
         print_line(
-            f"{chosen['label']} from {chosen['threshold']:.3f} (for a {chosen['criterion']} of "
-            f"{chosen['level']:.0%} on {chosen['n']} validation images): "
-            f"sensitivity {with_interval(found['sensitivity'])}, "
-            f"specificity {with_interval(found['specificity'])}"
+            f"{chosen['label']} from {chosen['threshold']:.3f}: sensitivity {with_interval(found['sensitivity'])}, "
+            f"specificity {with_interval(found['specificity'])}. {point_text(chosen)}"
+        )
+    for row in figures.get("prediction_sets", []):
+        print_line(
+            f"sets at {row['level']:.0%}: {with_interval(row['covered'])} hold the true class, "
+            f"mean size {row['mean_size']['value']:.2f}, {row['single']['value']:.1%} with one class"
         )
     if abstention := figures.get("abstention"):
         print_line(
