@@ -106,7 +106,8 @@ def print_figures(split: str, figures: dict[str, Any]) -> None:
     if point := figures.get("operating_point"):
         chosen, found = point["chosen"], point["test"]
         print_line(
-            f"{chosen['label']} from {chosen['threshold']:.3f}: sensitivity {with_interval(found['sensitivity'])}, "
+            f"{chosen['label']} from {chosen['threshold']:.3f}: "
+            f"sensitivity {with_interval(found['sensitivity'])}, "
             f"specificity {with_interval(found['specificity'])}. {point_text(chosen)}"
         )
     for row in figures.get("prediction_sets", []):

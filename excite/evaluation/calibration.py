@@ -81,7 +81,9 @@ def log_of(probabilities: np.ndarray) -> np.ndarray:
     return logarithms
 
 
-def fit_calibration(logits: np.ndarray, targets: np.ndarray, groups: np.ndarray | None = None) -> Calibration:
+def fit_calibration(
+    logits: np.ndarray, targets: np.ndarray, groups: np.ndarray | None = None
+) -> tuple[Calibration, np.ndarray]:
     """The temperature and the intercepts that maximize the penalized likelihood on validation images.
 
     Guo et al. 2017, section 4.2, with one scale for all classes, as their scale for each class overfits. A
@@ -98,16 +100,21 @@ def fit_calibration(logits: np.ndarray, targets: np.ndarray, groups: np.ndarray 
         targets: (N,) class indices.
         groups: (N,) codes or names of the groups; None: every image is its own group.
 
+    Returns:
+        the calibration, and probabilities (N, C) of the same images, each calibrated without its fold of the
+        groups. Thresholds are chosen with these: with probabilities that were fitted to the same images, they
+        would promise too much.
+
     Raises:
         ExciteError: if there are no images, or a logit is not finite.
 
     Example:
         >>> random = np.random.default_rng(0)
-        >>> logits = random.normal(size=(400, 2))
+        >>> logits = random.normal(size=(4000, 2))
         >>> targets = (logits + random.gumbel(size=logits.shape)).argmax(axis=1)
-        >>> shifted = fit_calibration(logits + [0, 3], targets)
-        >>> round(shifted.intercept[0] - shifted.intercept[1], 1)  # the shift of 3 is found
-        2.9
+        >>> shifted, held_out = fit_calibration(logits + [0, 3], targets)
+        >>> round(shifted.intercept[0] - shifted.intercept[1], 1)  # a shift of 3, over the temperature
+        3.0
     """
     logits = _checked(logits)
     codes = np.arange(len(logits)) if groups is None else np.unique(groups, return_inverse=True)[1]
@@ -115,9 +122,11 @@ def fit_calibration(logits: np.ndarray, targets: np.ndarray, groups: np.ndarray 
     chosen = precisions[0]
     if len(precisions) > 1:
         rows = _sample(codes, MOST_LOGITS // logits.shape[1])
-        losses = _held_out_losses(logits[rows], targets[rows], _recoded(codes[rows]))
-        chosen = precisions[first_within_error(losses, codes[rows])]
-    return _fit(logits, targets, codes, (chosen,))[0]
+        held_out = _held_out(logits[rows], targets[rows], codes[rows], precisions)
+        own = held_out[:, np.arange(len(rows)), targets[rows]]
+        chosen = precisions[first_within_error(-log_of(own), codes[rows])]
+    calibration = _fit(logits, targets, codes, (chosen,))[0]
+    return calibration, _held_out(logits, targets, codes, (chosen,))[0]
 
 
 def fit_temperature(
@@ -217,19 +226,22 @@ def _loss(
     return float(loss), np.concatenate([[(slopes * logits).sum()], slopes.sum(axis=0) + ridge * intercept])
 
 
-def _held_out_losses(logits: np.ndarray, targets: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """(precisions, N) log loss of each image by the calibration fitted to the other folds."""
+def _held_out(
+    logits: np.ndarray, targets: np.ndarray, codes: np.ndarray, precisions: tuple[float, ...]
+) -> np.ndarray:
+    """(precisions, N, C) probabilities of each image by the calibration fitted to the other folds."""
+    codes = _recoded(codes)
     groups = int(codes.max()) + 1
-    fold = (np.random.default_rng(0).permutation(groups) % FOLDS)[codes]
-    losses = np.empty((len(PRECISIONS), len(logits)))
-    for number in range(FOLDS):
+    folds = min(FOLDS, groups)
+    fold = (np.random.default_rng(0).permutation(groups) % folds)[codes]
+    result = np.empty((len(precisions), *logits.shape))
+    for number in range(folds):
         held_out = fold == number
-        fitted = _fit(logits[~held_out], targets[~held_out], _recoded(codes[~held_out]), PRECISIONS)
-        rows = np.arange(int(held_out.sum()))
+        others = ~held_out if folds > 1 else held_out
+        fitted = _fit(logits[others], targets[others], _recoded(codes[others]), precisions)
         for row, calibration in enumerate(fitted):
-            scaled = logits[held_out] / calibration.temperature + np.array(calibration.intercept)
-            losses[row, held_out] = -log_softmax(scaled, axis=1)[rows, targets[held_out]]
-    return losses
+            result[row, held_out] = calibration.probabilities(logits[held_out])
+    return result
 
 
 def _sample(codes: np.ndarray, most: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from excite.evaluation.calibration import fit_calibration, logits_of
@@ -39,8 +39,10 @@ def write_ensemble(
         positive class ``operating_point``.
     """
     spec = evaluation_spec_of(run.config)
-    calibration = fit_calibration(logits_of(out_of_fold), out_of_fold.targets, out_of_fold.group_codes)
-    calibrated = calibration.apply(out_of_fold)
+    calibration, probabilities = fit_calibration(
+        logits_of(out_of_fold), out_of_fold.targets, out_of_fold.group_codes
+    )
+    calibrated = replace(out_of_fold, probabilities=probabilities)
     abstain_below = spec.abstain_below or 0.0
     if spec.selective_accuracy is not None:
         abstain_below = confidence_or_always(calibrated, spec.selective_accuracy, display)

@@ -51,7 +51,8 @@ def finalize(context: RunContext, outputs: Outputs) -> None:
     """Write the classifier, its predictions for the validation and the test images, and the metrics of both.
 
     The validation images choose the calibration and the thresholds, as they chose the best epoch, so their
-    metrics are optimistic; those of the test images are not.
+    metrics are optimistic; those of the test images are not. The probabilities that thresholds are chosen
+    with are calibrated without the fold of the image.
 
     Raises:
         ExciteError: if a logit is not finite.
@@ -61,9 +62,11 @@ def finalize(context: RunContext, outputs: Outputs) -> None:
         what = "the trained network's outputs are not finite: training diverged"
         raise ExciteError(what, where=run.path, hint="try a lower --lr, or --precision float32")
     held_out = outputs.validation
-    calibration = fit_calibration(outputs.validation_logits, held_out.targets(), held_out.group_codes())
+    calibration, probabilities = fit_calibration(
+        outputs.validation_logits, held_out.targets(), held_out.group_codes()
+    )
     test_images = manifest.part("test")
-    validation = predictions_of(held_out, calibration.probabilities(outputs.validation_logits))
+    validation = predictions_of(held_out, probabilities)
     test = predictions_of(test_images, calibration.probabilities(outputs.test_logits))
     spec = evaluation_spec_of(config)
     if spec.selective_accuracy is not None:

@@ -94,7 +94,7 @@ mirrored = Path(sys.argv[2])
 export_run(Run.open(mirrored), "keras", mirrored / "x.keras")
 for path, file in ((Path(sys.argv[1]), Path(sys.argv[3])), (mirrored, mirrored / "x.keras")):
     run, classifier = Run.open(path), excite.Classifier.load(path)
-    assert classifier.temperature != 1
+    assert classifier.calibration.temperature != 1
     truth = run.predictions
     pixels = np.stack([classifier.preprocessing.pixels(Image.open(name)) for name in truth["path"]])
     model = keras.saving.load_model(file)
