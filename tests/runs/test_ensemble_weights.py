@@ -172,7 +172,8 @@ def test_its_own_images_are_refused_and_known_again(
     assert "2 of 6 images were seen in training by most members of the ensemble" in told.err
     chosen = figures["operating_point"]["chosen"]
     assert chosen == probed.metrics["ensemble"]["operating_point"]
-    assert figures["calibration"]["temperature"] == probed.metrics["ensemble"]["calibration"]["temperature"]
+    calibration = probed.metrics["ensemble"]["calibration"]
+    assert figures["calibration"]["temperature"] == calibration["temperature"]
 
 
 def test_evaluation_and_prediction_say_the_same(probed: Run, data: Path) -> None:
