@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, ndtri, stdtrit
 
 from excite.evaluation.bins import bin_of, equal_mass, equal_width
+from excite.evaluation.calibration import effective_groups
 from excite.evaluation.intervals import LEVEL
 from excite.evaluation.metrics import BINS
 from excite.evaluation.predictions import Predictions
@@ -17,6 +18,7 @@ DRAWS = 1000
 CLASSWISE_DRAWS = 500
 MATCHING_DRAWS = 30  # per correlation, to match that of the data
 CORRELATIONS = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97)  # of the latent normals of a group
+UPPER = 0.5 + LEVEL / 2
 MOST_NUMBERS = 2_000_000  # drawn at a time
 
 Outcomes = Callable[[np.ndarray], np.ndarray]
@@ -50,7 +52,8 @@ def calibrated_range(
     Consistency resampling (Bröcker & Smith 2007): each draw samples for every image whether it is correct,
     with its confidence as the probability. The images of a group are right and wrong together: the samples
     have a Gaussian copula with one factor for each group (Li 2000), whose correlation is chosen so that the
-    residuals within groups, after subtraction of the mean of their bin, are as correlated as in the data.
+    residuals within groups, after subtraction of the mean of their bin, are as correlated as in the data, and
+    more so for few groups, by the square of Student's quantile over the normal one.
     Without groups, the samples are independent.
 
     Args:
@@ -157,6 +160,9 @@ def _match(
         return 0.0
     images = len(observed)
     target = _within_groups(observed, place, codes)
+    freedom = max(effective_groups(codes) - 1, 1.0)
+    widening = float(stdtrit(freedom, UPPER) / ndtri(UPPER)) ** 2  # the variance between groups is estimated
+    target = (1 + target) * widening - 1
     own = generator.normal(size=(MATCHING_DRAWS, images))
     shared = generator.normal(size=(MATCHING_DRAWS, int(codes.max()) + 1))[:, codes]
     found = []
