@@ -87,6 +87,23 @@ def print_figures(split: str, figures: dict[str, Any]) -> None:
         print_line(f"the {MOST_CLASSES} classes with the lowest sensitivity of {count}; --json prints all")
     rows = [row[name] for row in figures["classes"].values() for name in names]
     _print_reasons([figures["accuracy"], figures["balanced_accuracy"], *rows])
+    _print_calibration(figures)
+    _print_decisions(figures)
+    for part in figures.get("subgroups", []):
+        shown = ("accuracy", "balanced_accuracy", "auroc")
+        table = plain_table(
+            part["column"], "images", "groups", *shown, "", right=("images", "groups", *shown)
+        )
+        for row in part["rows"]:
+            cells = (with_interval(row[name]) for name in shown)
+            remark = "few groups" if row["small"] else ""
+            table.add_row(row["value"], str(row["n"]), str(row["groups"]), *cells, remark)
+        print_table(table)
+        _print_reasons([row[name] for row in part["rows"] for name in shown])
+
+
+def _print_calibration(figures: Mapping[str, Any]) -> None:
+    """Print the calibration error of the predicted class and of the classes."""
     error, expected = figures["ece"]["value"], figures["ece"]["calibrated"]
     text = f"calibration error {error:.1%} (a calibrated classifier shows "
     text += f"{expected['low']:.1%} to {expected['high']:.1%})"
@@ -103,6 +120,10 @@ def print_figures(split: str, figures: dict[str, Any]) -> None:
             f"classwise calibration error {error['value']:.1%} (a calibrated classifier shows "
             f"{expected['low']:.1%} to {expected['high']:.1%})"
         )
+
+
+def _print_decisions(figures: Mapping[str, Any]) -> None:
+    """Print the operating point, the prediction sets, and the abstention."""
     if point := figures.get("operating_point"):
         chosen, found = point["chosen"], point["test"]
         print_line(
@@ -121,17 +142,6 @@ def print_figures(split: str, figures: dict[str, Any]) -> None:
             f"at a confidence of {abstention['threshold']:.3f} or more: "
             f"accuracy {with_interval(abstention['accuracy'])} on {abstention['answered']} images"
         )
-    for part in figures.get("subgroups", []):
-        shown = ("accuracy", "balanced_accuracy", "auroc")
-        table = plain_table(
-            part["column"], "images", "groups", *shown, "", right=("images", "groups", *shown)
-        )
-        for row in part["rows"]:
-            cells = (with_interval(row[name]) for name in shown)
-            remark = "few groups" if row["small"] else ""
-            table.add_row(row["value"], str(row["n"]), str(row["groups"]), *cells, remark)
-        print_table(table)
-        _print_reasons([row[name] for row in part["rows"] for name in shown])
 
 
 def print_seen(figures: Mapping[str, Any]) -> None:
