@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from excite.cli.output import plain_table, print_line, print_sentence, print_table
+from excite.reporting.decision_text import point_text
 
 SHOWN = 10
 """Images that the terminal names; files name all."""
@@ -86,27 +87,8 @@ def print_figures(split: str, figures: dict[str, Any]) -> None:
         print_line(f"the {MOST_CLASSES} classes with the lowest sensitivity of {count}; --json prints all")
     rows = [row[name] for row in figures["classes"].values() for name in names]
     _print_reasons([figures["accuracy"], figures["balanced_accuracy"], *rows])
-    error, expected = figures["ece"]["value"], figures["ece"]["calibrated"]
-    text = f"calibration error {error:.1%} (a calibrated classifier shows "
-    text += f"{expected['low']:.1%} to {expected['high']:.1%})"
-    if calibration := figures.get("calibration"):
-        before = calibration["before"]["ece"]["value"]
-        text += f", {before:.1%} before the temperature of {calibration['temperature']:.2f}"
-    print_line(text)
-    if point := figures.get("operating_point"):
-        chosen, found = point["chosen"], point["test"]
-        print_line(
-            f"{chosen['label']} from {chosen['threshold']:.3f} (for a {chosen['criterion']} of "
-            f"{chosen['level']:.0%} on {chosen['n']} validation images): "
-            f"sensitivity {with_interval(found['sensitivity'])}, "
-            f"specificity {with_interval(found['specificity'])}"
-        )
-    if abstention := figures.get("abstention"):
-        print_line(
-            f"coverage {with_interval(abstention['coverage'])} "
-            f"at a confidence of {abstention['threshold']:.3f} or more: "
-            f"accuracy {with_interval(abstention['accuracy'])} on {abstention['answered']} images"
-        )
+    _print_calibration(figures)
+    _print_decisions(figures)
     for part in figures.get("subgroups", []):
         shown = ("accuracy", "balanced_accuracy", "auroc")
         table = plain_table(
@@ -118,6 +100,48 @@ def print_figures(split: str, figures: dict[str, Any]) -> None:
             table.add_row(row["value"], str(row["n"]), str(row["groups"]), *cells, remark)
         print_table(table)
         _print_reasons([row[name] for row in part["rows"] for name in shown])
+
+
+def _print_calibration(figures: Mapping[str, Any]) -> None:
+    """Print the calibration error of the predicted class and of the classes."""
+    error, expected = figures["ece"]["value"], figures["ece"]["calibrated"]
+    text = f"calibration error {error:.1%} (a calibrated classifier shows "
+    text += f"{expected['low']:.1%} to {expected['high']:.1%})"
+    if calibration := figures.get("calibration"):
+        before = calibration["before"]["ece"]["value"]
+        text += f", {before:.1%} before the temperature of {calibration['temperature']:.2f}"
+        if any(calibration["intercept"].values()):
+            text += " and an intercept for each class"
+    print_line(text)
+    if by_class := figures.get("class_calibration"):
+        error = by_class["classwise_ece"]
+        expected = error["calibrated"]
+        print_line(
+            f"classwise calibration error {error['value']:.1%} (a calibrated classifier shows "
+            f"{expected['low']:.1%} to {expected['high']:.1%})"
+        )
+
+
+def _print_decisions(figures: Mapping[str, Any]) -> None:
+    """Print the operating point, the prediction sets, and the abstention."""
+    if point := figures.get("operating_point"):
+        chosen, found = point["chosen"], point["test"]
+        print_line(
+            f"{chosen['label']} from {chosen['threshold']:.3f}: "
+            f"sensitivity {with_interval(found['sensitivity'])}, "
+            f"specificity {with_interval(found['specificity'])}. {point_text(chosen)}"
+        )
+    for row in figures.get("prediction_sets", []):
+        print_line(
+            f"sets at {row['level']:.0%}: {with_interval(row['covered'])} hold the true class, "
+            f"mean size {row['mean_size']['value']:.2f}, {row['single']['value']:.1%} with one class"
+        )
+    if abstention := figures.get("abstention"):
+        print_line(
+            f"coverage {with_interval(abstention['coverage'])} "
+            f"at a confidence of {abstention['threshold']:.3f} or more: "
+            f"accuracy {with_interval(abstention['accuracy'])} on {abstention['answered']} images"
+        )
 
 
 def print_seen(figures: Mapping[str, Any]) -> None:

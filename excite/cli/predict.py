@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("table", "json", "csv")
 BATCH = 64
+IN_SET = "set:"  # a column of a CSV with --set: whether the set holds the class
 MEMBERS = ("members", "members_disagreeing", "members_low", "members_high")  # columns of an ensemble's CSV
 
 
@@ -27,7 +28,8 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         "predict",
         epilog="Examples: [bold]excite predict runs/photos new.jpg[/bold] · "
-        "[bold]excite predict runs/photos inbox/ --format csv > out.csv[/bold]",
+        "[bold]excite predict runs/photos inbox/ --format csv > out.csv[/bold] · "
+        "[bold]excite predict runs/photos new.jpg --set 0.9[/bold]",
     )(predict)
 
 
@@ -38,6 +40,15 @@ def predict(
         str, typer.Option("--format", help="table, json or csv.", metavar="|".join(FORMATS))
     ] = "table",
     as_json: Annotated[bool, typer.Option("--json", help="Same as --format json.")] = False,
+    set_level: Annotated[
+        float | None,
+        typer.Option(
+            "--set",
+            help="Also print the set of classes that holds the true class of this fraction of new images, "
+            "such as 0.9.",
+            metavar="LEVEL",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps, auto.")] = "cpu",
 ) -> None:
     """Classify images.
@@ -51,6 +62,8 @@ def predict(
     from excite.runs.classifier import Classifier
 
     classifier = Classifier.load(run, device=device)
+    if set_level is not None:
+        classifier.check_set_level(set_level)
     found: list[Prediction] = []
     files, refused = _files(images)
     if refused and not files:
@@ -60,15 +73,15 @@ def predict(
     failed = len(refused)
     for start in range(0, len(files), BATCH):
         try:
-            found += classifier.predict(files[start : start + BATCH])
+            found += classifier.predict(files[start : start + BATCH], set_level=set_level)
         except ExciteError:  # one of them is unreadable: find out which
             for file in files[start : start + BATCH]:
                 try:
-                    found += classifier.predict(file)
+                    found += classifier.predict(file, set_level=set_level)
                 except ExciteError as error:
                     _report(error)
                     failed += 1
-    _print(found, format, classifier)
+    _print(found, format, classifier, with_sets=set_level is not None)
     if failed:
         raise typer.Exit(1)
 
@@ -104,7 +117,7 @@ def _images_in(folder: Path) -> list[Path]:
     return list(map(Path, found.images))
 
 
-def _print(found: list[Prediction], format: str, classifier: Classifier) -> None:
+def _print(found: list[Prediction], format: str, classifier: Classifier, *, with_sets: bool) -> None:
     classes, ensemble = classifier.classes, classifier.is_ensemble
     if format == "json":
         print_json(
@@ -115,6 +128,7 @@ def _print(found: list[Prediction], format: str, classifier: Classifier) -> None
                     "probability": p.probability,
                     "abstained": p.abstained,
                     "probabilities": dict(p.probabilities),
+                    **({"set": list(p.classes_in_set or ())} if with_sets else {}),
                     **({"disagreement": asdict(p.disagreement)} if p.disagreement else {}),
                 }
                 for p in found
@@ -122,20 +136,25 @@ def _print(found: list[Prediction], format: str, classifier: Classifier) -> None
         )
     elif format == "csv":
         columns = ["path", "predicted", "probability", "abstained", *(f"p:{name}" for name in classes)]
+        columns += [IN_SET + name for name in classes] if with_sets else []
         rows: list[list[object]] = [[*columns, *(MEMBERS if ensemble else ())]]
         for p in found:
             shares = [p.probabilities[name] for name in classes]
             members = asdict(p.disagreement).values() if p.disagreement else ()
-            rows.append([p.path, p.label, p.probability, str(p.abstained).lower(), *shares, *members])
+            inside = [str(name in (p.classes_in_set or ())).lower() for name in classes] if with_sets else []
+            head = [p.path, p.label, p.probability, str(p.abstained).lower()]
+            rows.append([*head, *shares, *inside, *members])
         write_data(csv_text(rows))
     elif found:
-        columns = ["image", "class", "probability", "next"] + (["members"] if ensemble else [])
+        columns = ["image", "class", "probability", "next"]
+        columns += (["set"] if with_sets else []) + (["members"] if ensemble else [])
         table = plain_table(*columns, right=("probability",))
         for p in found:
             second = sorted(p.probabilities, key=lambda name: -p.probabilities[name])[1]
             label = f"abstained: {p.label}?" if p.abstained else p.label
             cells = [p.path, label, f"{p.probability:.1%}", f"{second} {p.probabilities[second]:.1%}"]
-            table.add_row(*cells, *([_members(p.disagreement)] if p.disagreement else []))
+            inside = [", ".join(p.classes_in_set or ())] if with_sets else []
+            table.add_row(*cells, *inside, *([_members(p.disagreement)] if p.disagreement else []))
         print_table(table)
 
 

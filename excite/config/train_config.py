@@ -276,7 +276,7 @@ class TrainConfig:
     sensitivity: float | None = option(
         None,
         EVALUATION,
-        "Choose the threshold of the positive class with this sensitivity on the validation images; 0.95 if "
+        "Choose the threshold of the positive class for this expected sensitivity on new images; 0.95 if "
         "there is a positive class and no other criterion.",
         low=0.01,
         high=1.0,
@@ -284,7 +284,7 @@ class TrainConfig:
     specificity: float | None = option(
         None,
         EVALUATION,
-        "Choose the threshold of the positive class with this specificity on the validation images.",
+        "Choose the threshold of the positive class for this expected specificity on new images.",
         low=0.01,
         high=1.0,
     )
@@ -294,8 +294,8 @@ class TrainConfig:
     selective_accuracy: float | None = option(
         None,
         EVALUATION,
-        "Abstain below a confidence that is chosen so that this fraction of the accepted validation images "
-        "is classified correctly.",
+        "Abstain below a confidence for which the validation images show, with an error probability of 10 %, "
+        "that this fraction of the accepted images is classified correctly.",
         low=0.01,
         high=1.0,
     )

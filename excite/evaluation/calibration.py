@@ -1,137 +1,148 @@
-"""Calibration error, reliability bins, and temperature scaling."""
+"""Calibration of logits: a temperature and an intercept for each class, fitted on validation images."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from excite.errors import BAD_USAGE, ExciteError
-from excite.evaluation.bins import bin_of, equal_mass, equal_width
-from excite.evaluation.intervals import LEVEL, grouped_wilson
-from excite.evaluation.metrics import BINS, brier_terms, negative_log_likelihoods
+from excite.evaluation.intervals import FEWEST_GROUPS
+from excite.evaluation.one_standard_error import first_within_error
 from excite.evaluation.predictions import Predictions
 
 COLDEST, HOTTEST = 0.05, 20.0  # without errors in the validation set, the best temperature would be 0
 SMALLEST = 1e-38  # replaces probabilities of 0, which have no logarithm; near float32's smallest normal
-DRAWS = 1000
+PRECISIONS = (np.inf, 64.0, 16.0, 4.0, 1.0, 0.25)  # of the prior of the intercepts; infinite: no intercepts
+FOLDS = 5  # of the validation groups, to choose the precision
+MOST_LOGITS = 2_000_000  # to choose the precision with; of more, whole groups are drawn
 
 
 @dataclass(frozen=True)
-class Bin:
-    """Images of similar confidence.
+class Calibration:
+    """Probabilities softmax(logits / temperature + intercept).
 
     Args:
-        above, up_to: the edges of the bin.
-        n, groups: number of images and groups.
-        confidence: mean confidence.
-        accuracy, low, high: accuracy and the bounds of its interval, None if it has none.
+        temperature: the divisor of the logits.
+        intercept: what is added to the logits of each class after the division; C values with mean 0.
+
+    Example:
+        >>> calibration = Calibration(2.0, (0.5, -0.5))
+        >>> calibration.probabilities(np.array([[-1.0, 1.0]])).round(6).tolist()
+        [[0.5, 0.5]]
     """
 
-    above: float
-    up_to: float
-    n: int
-    groups: int
-    confidence: float
-    accuracy: float
-    low: float | None
-    high: float | None
+    temperature: float
+    intercept: tuple[float, ...]
 
+    @classmethod
+    def identity(cls, classes: int) -> Calibration:
+        """The calibration that changes nothing, for C classes."""
+        return cls(1.0, (0.0,) * classes)
 
-def reliability(
-    predictions: Predictions, *, bins: int = BINS, mass: bool = False, level: float = LEVEL
-) -> tuple[Bin, ...]:
-    """The bins of a reliability diagram that contain images.
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
+        """Of ``to_dict``'s result."""
+        return cls(float(values["temperature"]), tuple(map(float, values["intercept"])))
 
-    Args:
-        bins: number of bins.
-        mass: bins with equally many images, instead of equal width.
-        level: level of the intervals.
-    """
-    confidences = predictions.confidences
-    edges = equal_mass(confidences, bins) if mass else equal_width(bins)
-    place = bin_of(confidences, edges)
-    result = []
-    for index in np.unique(place):
-        inside = place == index
-        codes = np.unique(predictions.group_codes[inside], return_inverse=True)[1]
-        right = predictions.correct[inside]
-        interval = grouped_wilson(np.bincount(codes, right), np.bincount(codes), level=level)
-        result.append(
-            Bin(
-                above=float(edges[index]),
-                up_to=float(edges[index + 1]),
-                n=int(inside.sum()),
-                groups=int(codes.max()) + 1,
-                confidence=float(confidences[inside].mean()),
-                accuracy=float(right.mean()),
-                low=interval.low,
-                high=interval.high,
-            )
-        )
-    return tuple(result)
+    def to_dict(self) -> dict[str, Any]:
+        """``temperature`` and ``intercept``, a list in the order of the classes, for a JSON file."""
+        return {"temperature": self.temperature, "intercept": list(self.intercept)}
 
+    @property
+    def inverse(self) -> Calibration:
+        """The calibration that undoes this one: applied to the logarithms of its probabilities."""
+        intercept = tuple(-self.temperature * value for value in self.intercept)
+        return Calibration(1 / self.temperature, intercept)
 
-def calibration_error(predictions: Predictions, *, bins: int = BINS, mass: bool = False) -> float:
-    """Expected calibration error (ECE): the mean over images of |confidence - accuracy| of their bin.
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """(..., C) logits -> (..., C) probabilities in float64."""
+        scaled = np.asarray(logits, dtype=np.float64) / self.temperature
+        result: np.ndarray = softmax(scaled + np.array(self.intercept), axis=-1)
+        return result
 
-    Naeini et al. 2015.
-    """
-    filled = reliability(predictions, bins=bins, mass=mass)
-    return sum(one.n * abs(one.confidence - one.accuracy) for one in filled) / len(predictions)
-
-
-def calibrated_range(
-    predictions: Predictions,
-    *,
-    equal: str = "ece",
-    bins: int = BINS,
-    level: float = LEVEL,
-    draws: int = DRAWS,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """The range of the calibration error expected of a calibrated classifier, which chance keeps above 0.
-
-    Consistency resampling (Bröcker & Smith 2007): each draw samples for every image independently whether it
-    is correct, with its confidence as the probability.
-
-    Args:
-        equal: ``ece`` for bins of equal width, ``ece_equal_mass`` for bins with equally many images.
-        draws: number of draws.
-    """
-    confidences = predictions.confidences
-    edges = equal_mass(confidences, bins) if equal == "ece_equal_mass" else equal_width(bins)
-    place = bin_of(confidences, edges)
-    order = np.argsort(place, kind="stable")
-    starts = np.flatnonzero(np.diff(place[order], prepend=-1))
-    sorted_confidences = confidences[order]
-    generator = np.random.default_rng(seed)
-    errors = np.empty(draws)
-    for draw in range(draws):
-        off = sorted_confidences - (generator.random(len(order)) < sorted_confidences)
-        errors[draw] = np.abs(np.add.reduceat(off, starts)).sum() / len(order)
-    low, high = np.quantile(errors, [0.5 - level / 2, 0.5 + level / 2])
-    return float(low), float(high)
+    def apply(self, predictions: Predictions) -> Predictions:
+        """The predictions with calibrated probabilities; an intercept may change the predicted class."""
+        return replace(predictions, probabilities=self.probabilities(logits_of(predictions)))
 
 
 def logits_of(predictions: Predictions) -> np.ndarray:
     """(N, C) logarithms of the probabilities: logits up to a constant per row, which softmax ignores."""
-    return np.log(predictions.probabilities.clip(SMALLEST))
+    return log_of(predictions.probabilities)
 
 
-def fit_temperature(logits: np.ndarray, targets: np.ndarray, *, smoothing: bool = True) -> float:
+def log_of(probabilities: np.ndarray) -> np.ndarray:
+    """Logarithms of probabilities of any shape, also of those that are 0."""
+    logarithms: np.ndarray = np.log(probabilities.clip(SMALLEST))
+    return logarithms
+
+
+def fit_calibration(
+    logits: np.ndarray, targets: np.ndarray, groups: np.ndarray | None = None
+) -> tuple[Calibration, np.ndarray]:
+    """The temperature and the intercepts that maximize the penalized likelihood on validation images.
+
+    Guo et al. 2017, section 4.2, with one scale for all classes, as their scale for each class overfits. A
+    temperature alone cannot undo a shift of the prior, such as that of a loss or of batches with balanced
+    classes, which adds a constant to the logits of a class (Saerens et al. 2002, equation 4).
+
+    The intercepts have a normal prior with mean 0, whose weight is that of the effective number of groups,
+    not of images. Its precision is chosen by cross-validation over groups: of the precisions with a held-out
+    log loss within one standard error of the lowest, the highest (Breiman et al. 1984, section 3.4.3). An
+    infinite precision, a temperature alone, is among them, and is used with fewer than 10 groups.
+
+    Args:
+        logits: (N, C), of the validation images; never of the test images.
+        targets: (N,) class indices.
+        groups: (N,) codes or names of the groups; None: every image is its own group.
+
+    Returns:
+        the calibration, and probabilities (N, C) of the same images, each calibrated without its fold of the
+        groups. Thresholds are chosen with these: with probabilities that were fitted to the same images, they
+        would promise too much.
+
+    Raises:
+        ExciteError: if there are no images, or a logit is not finite.
+
+    Example:
+        >>> random = np.random.default_rng(0)
+        >>> logits = random.normal(size=(4000, 2))
+        >>> targets = (logits + random.gumbel(size=logits.shape)).argmax(axis=1)
+        >>> shifted, held_out = fit_calibration(logits + [0, 3], targets)
+        >>> round(shifted.intercept[0] - shifted.intercept[1], 1)  # a shift of 3, over the temperature
+        3.0
+    """
+    logits = _checked(logits)
+    codes = np.arange(len(logits)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    precisions = PRECISIONS if int(codes.max()) + 1 >= FEWEST_GROUPS else PRECISIONS[:1]
+    chosen = precisions[0]
+    if len(precisions) > 1:
+        rows = _sample(codes, MOST_LOGITS // logits.shape[1])
+        held_out = _held_out(logits[rows], targets[rows], codes[rows], precisions)
+        own = held_out[:, np.arange(len(rows)), targets[rows]]
+        chosen = precisions[first_within_error(-log_of(own), codes[rows])]
+    calibration = _fit(logits, targets, codes, (chosen,))[0]
+    return calibration, _held_out(logits, targets, codes, (chosen,))[0]
+
+
+def fit_temperature(
+    logits: np.ndarray, targets: np.ndarray, groups: np.ndarray | None = None, *, smoothing: bool = True
+) -> float:
     """The temperature T that maximizes the likelihood of softmax(logits / T) (Guo et al. 2017).
 
     Args:
         logits: (N, C), of the validation images; never of the test images.
         targets: (N,) class indices.
-        smoothing: add one pseudo-image, spread over all classes: the target of the true class is
-            (N + 1/C) / (N + 1), and the other classes share the rest (Platt 1999, section 2.2, with Perks'
-            prior of 1947, for two classes Jeffreys'). Without it, the temperature of a few images without
-            errors would be 0. The effect vanishes as N grows.
+        groups: (N,) codes or names of the groups; None: every image is its own group.
+        smoothing: add one pseudo-group, spread over all classes: the target of the true class is
+            (G + 1/C) / (G + 1), and the other classes share the rest (Platt 1999, section 2.2, with Perks'
+            prior of 1947, for two classes Jeffreys'), with G the effective number of groups, so that copies
+            of an image count as one. Without it, the temperature of a few images without errors would be 0.
+            The effect vanishes as G grows.
 
     Returns:
         T between 0.05 and 20; above 1 if the classifier is overconfident.
@@ -139,16 +150,39 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray, *, smoothing: bool 
     Raises:
         ExciteError: if there are no images, or a logit is not finite.
     """
+    logits = _checked(logits)
+    codes = np.arange(len(logits)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    return _temperature(logits, _smoothed(targets, logits.shape[1], effective_groups(codes), smoothing))
+
+
+def effective_groups(codes: np.ndarray) -> float:
+    """The effective number of groups (Kish 1965): (Σ m)² / Σ m² for groups of m images.
+
+    >>> effective_groups(np.array([0, 0, 1, 1])), round(effective_groups(np.array([0, 0, 0, 1])), 2)
+    (2.0, 1.6)
+    """
+    sizes = np.bincount(codes).astype(np.float64)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
+
+
+def _checked(logits: np.ndarray) -> np.ndarray:
     logits = np.asarray(logits, dtype=np.float64)
     if len(logits) == 0:
         raise ExciteError("a temperature cannot be fitted without images")
     if not np.isfinite(logits).all():
         raise ExciteError("a temperature cannot be fitted: some logits are not finite", exit_code=BAD_USAGE)
-    images, classes = logits.shape
-    other = 1 / (classes * (images + 1)) if smoothing else 0.0
-    truth = np.full(logits.shape, other)
-    truth[np.arange(images), targets] = 1 - (classes - 1) * other
+    return logits
 
+
+def _smoothed(targets: np.ndarray, classes: int, groups: float, smoothing: bool = True) -> np.ndarray:
+    """(N, C) target probabilities, with one pseudo-group spread over all classes."""
+    other = 1 / (classes * (groups + 1)) if smoothing else 0.0
+    truth = np.full((len(targets), classes), other)
+    truth[np.arange(len(targets)), targets] = 1 - (classes - 1) * other
+    return truth
+
+
+def _temperature(logits: np.ndarray, truth: np.ndarray) -> float:
     def loss(log_inverse: float) -> float:
         return -float((truth * log_softmax(logits * np.exp(log_inverse), axis=1)).sum(axis=1).mean())
 
@@ -159,28 +193,64 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray, *, smoothing: bool 
     return float(np.exp(-optimum.x))
 
 
-def with_temperature(predictions: Predictions, temperature: float) -> Predictions:
-    """The predictions with probabilities softmax(logits / T): the same classes, other confidences."""
-    probabilities = softmax(logits_of(predictions) / temperature, axis=1)
-    return Predictions(
-        predictions.targets, probabilities, predictions.classes, predictions.groups, predictions.paths
-    )
+def _fit(
+    logits: np.ndarray, targets: np.ndarray, codes: np.ndarray, precisions: tuple[float, ...]
+) -> list[Calibration]:
+    """The calibration for each precision of the prior, in descending order."""
+    classes, groups = logits.shape[1], effective_groups(codes)
+    truth = _smoothed(targets, classes, groups)
+    temperature = _temperature(logits, truth)
+    start = np.concatenate([[1 / temperature], np.zeros(classes)])
+    bounds = [(1 / HOTTEST, 1 / COLDEST)] + [(None, None)] * classes
+    found = []
+    for precision in precisions:
+        if np.isinf(precision):
+            found.append(Calibration(temperature, (0.0,) * classes))
+            continue
+        ridge = precision / groups
+        optimum = minimize(_loss, start, (logits, truth, ridge), method="L-BFGS-B", jac=True, bounds=bounds)
+        start = optimum.x
+        intercept = start[1:] - start[1:].mean()
+        found.append(Calibration(float(1 / start[0]), tuple(intercept.tolist())))
+    return found
 
 
-def before_and_after(test: Predictions, temperature: float) -> dict[str, Any]:
-    """Calibration of a test set with T = 1 and with the temperature fitted on a validation set.
+def _loss(
+    parameters: np.ndarray, logits: np.ndarray, truth: np.ndarray, ridge: float
+) -> tuple[float, np.ndarray]:
+    """Penalized mean log loss, and its gradient in 1 / T and the intercepts; convex in both."""
+    intercept = parameters[1:]
+    log_probabilities = log_softmax(parameters[0] * logits + intercept, axis=1)
+    loss = -(truth * log_probabilities).sum() / len(logits) + ridge / 2 * (intercept**2).sum()
+    slopes = (np.exp(log_probabilities) - truth) / len(logits)
+    return float(loss), np.concatenate([[(slopes * logits).sum()], slopes.sum(axis=0) + ridge * intercept])
 
-    Returns:
-        ``temperature``, ``n``, ``groups``, and under ``before`` and ``after``: ``log_loss``, ``brier``,
-        ``ece``, and ``ece_equal_mass`` as ``{"value": v}``, and ``reliability``, the bins as dictionaries.
-    """
-    result: dict[str, Any] = {"temperature": temperature, "n": len(test), "groups": test.group_count}
-    for name, one in (("before", test), ("after", with_temperature(test, temperature))):
-        result[name] = {
-            "log_loss": {"value": float(negative_log_likelihoods(one.probabilities, one.targets).mean())},
-            "brier": {"value": float(brier_terms(one.probabilities, one.targets).mean())},
-            "ece": {"value": calibration_error(one)},
-            "ece_equal_mass": {"value": calibration_error(one, mass=True)},
-            "reliability": [asdict(each) for each in reliability(one)],
-        }
+
+def _held_out(
+    logits: np.ndarray, targets: np.ndarray, codes: np.ndarray, precisions: tuple[float, ...]
+) -> np.ndarray:
+    """(precisions, N, C) probabilities of each image by the calibration fitted to the other folds."""
+    codes = _recoded(codes)
+    groups = int(codes.max()) + 1
+    folds = min(FOLDS, groups)
+    fold = (np.random.default_rng(0).permutation(groups) % folds)[codes]
+    result = np.empty((len(precisions), *logits.shape))
+    for number in range(folds):
+        held_out = fold == number
+        others = ~held_out if folds > 1 else held_out
+        fitted = _fit(logits[others], targets[others], _recoded(codes[others]), precisions)
+        for row, calibration in enumerate(fitted):
+            result[row, held_out] = calibration.probabilities(logits[held_out])
     return result
+
+
+def _sample(codes: np.ndarray, most: int) -> np.ndarray:
+    """Rows of all groups, or of random groups with about this many images."""
+    sizes = np.bincount(codes)
+    order = np.random.default_rng(0).permutation(len(sizes))
+    drawn = order[: max(FEWEST_GROUPS, int(np.searchsorted(np.cumsum(sizes[order]), most, side="right")))]
+    return np.flatnonzero(np.isin(codes, drawn))
+
+
+def _recoded(codes: np.ndarray) -> np.ndarray:
+    return np.unique(codes, return_inverse=True)[1]

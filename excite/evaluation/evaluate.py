@@ -8,10 +8,12 @@ from typing import Any
 
 from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.abstention import choose_confidence, with_abstention
-from excite.evaluation.calibration import before_and_after, with_temperature
+from excite.evaluation.calibration import Calibration
 from excite.evaluation.measure import measure
 from excite.evaluation.operating_point import OperatingPoint, at_threshold, choose_threshold
+from excite.evaluation.prediction_sets import PredictionSets, measure_sets
 from excite.evaluation.predictions import Predictions
+from excite.evaluation.reliability import before_and_after, class_calibration
 from excite.evaluation.subgroups import subgroups
 
 SENSITIVITY = 0.95  # default criterion if there is a positive class
@@ -50,24 +52,26 @@ def evaluate_predictions(
     predictions: Predictions,
     spec: EvaluationSpec,
     *,
-    temperature: float | None = None,
+    calibration: Calibration | None = None,
+    sets: PredictionSets | None = None,
     validation: Predictions | None = None,
     columns: Mapping[str, Sequence[object]] | None = None,
 ) -> dict[str, Any]:
     """The metrics of one set of images, as stored under its name in ``metrics.json``.
 
     Args:
-        predictions: with temperature scaling.
+        predictions: calibrated.
         spec: what to evaluate in addition to the metrics.
-        temperature: the temperature, to report calibration without and with it; None: skip this report.
-        validation: predictions of the validation images, with temperature scaling; thresholds are chosen
-            on them.
+        calibration: of the predictions, to report the metrics without and with it; None: skip this report.
+        sets: the classifier's prediction sets, to measure them; None: skip this report.
+        validation: calibrated predictions of the validation images; thresholds are chosen on them.
         columns: the values (N,) of each column in ``spec.subgroups``.
 
     Returns:
         what ``measure`` returns and, if applicable: ``photos``, the metrics per photo if several images are
-        copies of the same photo; ``calibration`` (see ``before_and_after``); ``operating_point`` with
-        ``chosen``, on the validation images, and ``test``, on these images; ``abstention``; ``subgroups``.
+        copies of the same photo; ``class_calibration``; ``calibration`` (see ``before_and_after``);
+        ``prediction_sets`` (see ``measure_sets``); ``operating_point`` with ``chosen``, on the validation
+        images, and ``test``, on these images; ``abstention``; ``subgroups``.
 
     Raises:
         ExciteError: for an unknown class or column, a criterion that cannot be reached, or a threshold to
@@ -79,9 +83,11 @@ def evaluate_predictions(
     metrics = measure(predictions)
     if predictions.has_copies:
         metrics["photos"] = measure(predictions.by_photo())
-    if temperature is not None:
-        plain = with_temperature(predictions, 1 / temperature)
-        metrics["calibration"] = before_and_after(plain, temperature)
+    metrics["class_calibration"] = class_calibration(predictions)
+    if calibration is not None:
+        metrics["calibration"] = before_and_after(calibration.inverse.apply(predictions), calibration)
+    if sets is not None:
+        metrics["prediction_sets"] = measure_sets(predictions, sets)
     if spec.positive is not None and validation is not None:
         metrics["operating_point"] = _operating_point(predictions, validation, spec)
     threshold = spec.abstain_below

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
-from excite.evaluation.calibration import calibrated_range
+from excite.evaluation.calibrated_range import calibrated_range
 from excite.evaluation.intervals import LEVEL, METHODS, RESAMPLES
 from excite.evaluation.matching import matched_repeats
 from excite.evaluation.measure import INTERVAL_METHODS, interval_of

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from excite.errors import unknown_name
-from excite.evaluation.calibration import calibrated_range
+from excite.evaluation.calibrated_range import calibrated_range
 from excite.evaluation.effective_sample_size import jackknife_interval
 from excite.evaluation.intervals import (
     FEWEST_GROUPS,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from excite.errors import BAD_USAGE, ExciteError
+from excite.evaluation.group_quantile import ROUNDING, groups_needed, lower_quantile
 from excite.evaluation.intervals import LEVEL, Interval, grouped_wilson
 from excite.evaluation.predictions import Predictions
 
@@ -20,6 +21,10 @@ class OperatingPoint:
         label: the positive class.
         threshold: between 0 and 1, or just above 1 if no image may be positive.
         criterion, level: ``sensitivity`` or ``specificity``, and its required value.
+        guaranteed: the expected value of the criterion for images of new groups is at least this.
+        reached: whether it is at least ``level``; if not, there are too few ``criterion_groups``.
+        criterion_groups: validation groups with positive images, or for a specificity with negative ones.
+        groups_needed: the fewest of them that can guarantee ``level``; None: no number can.
         sensitivity, specificity: on the validation images; optimistic, as the threshold was chosen there.
         n, groups: validation images and their groups.
     """
@@ -28,6 +33,10 @@ class OperatingPoint:
     threshold: float
     criterion: str
     level: float
+    guaranteed: float
+    reached: bool
+    criterion_groups: int
+    groups_needed: int | None
     sensitivity: float
     specificity: float
     n: int
@@ -41,10 +50,14 @@ def choose_threshold(
     sensitivity: float | None = None,
     specificity: float | None = None,
 ) -> OperatingPoint:
-    """The threshold that reaches the criterion on validation images at the least cost of the other one.
+    """The threshold whose criterion is expected to be reached on new images, at the least cost of the other.
 
-    For a sensitivity, it is the highest threshold that still detects enough positive images; for a
-    specificity, the lowest that rejects enough negative images, half-way to the next probability.
+    A threshold that just reaches a sensitivity on the validation images falls short of it on new ones, as it
+    was chosen there. So it is an order statistic, as in ``group_quantile.lower_quantile``: for a sensitivity
+    and n independent positive images, the probability that is the ⌈sensitivity (n + 1)⌉-th from above; for a
+    specificity, above the ⌈specificity (n + 1)⌉-th negative image from below, half-way to the next
+    probability. Images of a group count together as one. With too few groups for the level, the threshold
+    detects every positive (or rejects every negative) validation image.
 
     Args:
         validation: predictions of the validation images.
@@ -55,6 +68,39 @@ def choose_threshold(
         ExciteError: for none or two criteria, a value outside (0, 1], an unknown class, or validation images
             without a positive or without a negative one.
     """
+    criterion, level = _criterion(sensitivity, specificity)
+    index = validation.class_index(label)
+    scores, positive = validation.probabilities[:, index], validation.targets == index
+    if positive.all() or not positive.any():
+        side = "all" if positive.all() else "none"
+        what = f"{side} of the validation images belong to {label!r}, so no threshold can be chosen"
+        raise ExciteError(what)
+    deciding = positive if criterion == "sensitivity" else ~positive
+    codes = validation.group_codes[deciding]
+    if criterion == "sensitivity":
+        threshold, guaranteed = lower_quantile(scores[deciding], codes, level)
+    else:
+        negated, guaranteed = lower_quantile(-scores[deciding], codes, level)
+        threshold = _above(-negated, scores)
+    predicted = scores >= threshold
+    return OperatingPoint(
+        label,
+        threshold,
+        criterion,
+        level,
+        guaranteed,
+        guaranteed >= level - ROUNDING,
+        len(np.unique(codes)),
+        groups_needed(level),
+        float(predicted[positive].mean()),
+        float((~predicted[~positive]).mean()),
+        len(validation),
+        validation.group_count,
+    )
+
+
+def _criterion(sensitivity: float | None, specificity: float | None) -> tuple[str, float]:
+    """The name and the value of the criterion that is given. Raises: ExciteError as ``choose_threshold``."""
     criteria = [("sensitivity", sensitivity), ("specificity", specificity)]
     chosen = [(name, level) for name, level in criteria if level is not None]
     if len(chosen) != 1:
@@ -64,33 +110,16 @@ def choose_threshold(
     criterion, level = chosen[0]
     if not 0 < level <= 1:
         raise ExciteError(f"{criterion} must be in (0, 1], got {level:g}", exit_code=BAD_USAGE)
-    index = validation.class_index(label)
-    scores, positive = validation.probabilities[:, index], validation.targets == index
-    if positive.all() or not positive.any():
-        side = "all" if positive.all() else "none"
-        what = f"{side} of the validation images belong to {label!r}, so no threshold can be chosen"
-        raise ExciteError(what)
-    if criterion == "sensitivity":
-        falling = np.sort(scores[positive])[::-1]
-        threshold = float(falling[_enough(level, len(falling)) - 1])
-    else:
-        rising = np.sort(scores[~positive])
-        rejected = rising[_enough(level, len(rising)) - 1]
-        higher = scores[scores > rejected]
-        threshold = float((rejected + higher.min()) / 2 if len(higher) else np.nextafter(rejected, 2))
-        if threshold <= rejected:  # rounding: the middle of two neighboring floats is the lower one
-            threshold = float(np.nextafter(rejected, 2))
-    predicted = scores >= threshold
-    return OperatingPoint(
-        label,
-        threshold,
-        criterion,
-        level,
-        float(predicted[positive].mean()),
-        float((~predicted[~positive]).mean()),
-        len(validation),
-        validation.group_count,
-    )
+    return criterion, level
+
+
+def _above(rejected: float, scores: np.ndarray) -> float:
+    """A threshold above a score, half-way to the next higher one."""
+    higher = scores[scores > rejected]
+    threshold = float((rejected + higher.min()) / 2 if len(higher) else np.nextafter(rejected, 2))
+    if threshold <= rejected:  # rounding: the middle of two neighboring floats is the lower one
+        threshold = float(np.nextafter(rejected, 2))
+    return threshold
 
 
 def at_threshold(test: Predictions, label: str, threshold: float, *, level: float = LEVEL) -> dict[str, Any]:
@@ -146,8 +175,3 @@ def fraction(
     bounds = {"low": interval.low, "high": interval.high}
     source = {"reason": interval.reason} if interval.reason else {"method": interval.method}
     return {"value": float(right[among].mean()), **bounds, **source}
-
-
-def _enough(level: float, images: int) -> int:
-    """The smallest count that reaches a fraction of the images; without rounding errors, 0.9 of 10 is 9."""
-    return max(1, int(np.ceil(round(level * images, 9))))

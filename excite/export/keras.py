@@ -52,7 +52,7 @@ BATCH = 64
 def write(classifier: Classifier, path: Path) -> None:
     """Write a model from uint8 images (N, S, S, 3) to calibrated probabilities (N, C).
 
-    Normalization and temperature are layers of the model; the last layer, ``probabilities``, has the names of
+    Normalization and calibration are layers of the model; the last layer, ``probabilities``, has the names of
     the classes.
 
     Raises:
@@ -84,7 +84,9 @@ def write(classifier: Classifier, path: Path) -> None:
             network = densenet.build(**options, input_tensor=images)
             logits = network.output
         to_keras(classifier.model, network)
-        last = ClassProbabilities(classifier.classes, classifier.temperature, name="probabilities")
+        last = ClassProbabilities(
+            classifier.classes, **classifier.calibration.to_dict(), name="probabilities"
+        )
         model = keras.Model(pixels, last(logits), name=options["name"])
         model.save(path)
 

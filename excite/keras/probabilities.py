@@ -11,11 +11,12 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="excite")
 class ClassProbabilities(keras.layers.Layer):
-    """softmax(logits / temperature), in float32 or wider: (N, classes) -> (N, classes).
+    """softmax(logits / temperature + intercept), in float32 or wider: (N, classes) -> (N, classes).
 
     Args:
         classes: the names of the classes in the order of the outputs; they are saved with the model.
         temperature: the divisor of the logits that calibrates the probabilities.
+        intercept: what is added to the logits of each class after the division; None: nothing.
 
     Example:
         >>> layer = ClassProbabilities(["cat", "dog"], temperature=2.0)
@@ -23,18 +24,27 @@ class ClassProbabilities(keras.layers.Layer):
         (1, 2)
     """
 
-    def __init__(self, classes: Sequence[str], temperature: float = 1.0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        classes: Sequence[str],
+        temperature: float = 1.0,
+        intercept: Sequence[float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(autocast=False, **kwargs)  # mixed precision would round the logits first
         self.classes = list(classes)
         self.temperature = float(temperature)
+        self.intercept = [0.0] * len(self.classes) if intercept is None else list(map(float, intercept))
 
     def call(self, logits: Any) -> Any:
         wide = keras.backend.result_type(logits.dtype, "float32")
-        return ops.softmax(ops.cast(logits, wide) / self.temperature)
+        intercept = ops.convert_to_tensor(self.intercept, dtype=wide)
+        return ops.softmax(ops.cast(logits, wide) / self.temperature + intercept)
 
     def compute_output_spec(self, logits: Any) -> Any:
         wide = keras.backend.result_type(logits.dtype, "float32")
         return keras.KerasTensor(logits.shape, dtype=wide)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "classes": list(self.classes), "temperature": self.temperature}
+        calibration = {"temperature": self.temperature, "intercept": list(self.intercept)}
+        return {**super().get_config(), "classes": list(self.classes), **calibration}

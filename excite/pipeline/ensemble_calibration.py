@@ -1,18 +1,16 @@
-"""The ensemble of a cross-validation: temperature and thresholds are chosen on out-of-fold predictions."""
+"""The ensemble of a cross-validation: calibration and thresholds are chosen on out-of-fold predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
-
-from excite.errors import ExciteError
-from excite.evaluation.abstention import choose_confidence
-from excite.evaluation.calibration import fit_temperature, logits_of, with_temperature
+from excite.evaluation.calibration import fit_calibration, logits_of
 from excite.evaluation.evaluate import choose_point
+from excite.evaluation.prediction_sets import PredictionSets
 from excite.evaluation.predictions import Predictions
+from excite.pipeline.abstention_threshold import confidence_or_always
 from excite.runs.classifier_file import FORMAT
 from excite.runs.derive import evaluation_spec_of
 from excite.runs.prediction_table import prediction_rows
@@ -20,15 +18,13 @@ from excite.runs.run import Run
 from excite.system.files import sha256_of
 from excite.system.progress import Display
 
-ALWAYS_ABSTAIN = float(np.nextafter(1.0, 2.0))  # above every probability
-
 
 def write_ensemble(
     run: Run, members: Sequence[Run], out_of_fold: Predictions, display: Display
 ) -> dict[str, Any]:
     """Write ``classifier.json`` of a cross-validation, and ``val_predictions.csv``.
 
-    Temperature and thresholds are chosen on the out-of-fold predictions: of each image by the members that
+    Calibration and thresholds are chosen on the out-of-fold predictions: of each image by the members that
     were not trained on it, one per repeat. The mean of all members is less confident and usually at least as
     accurate, so the thresholds are conservative. The metrics of the cross-validation do not change.
 
@@ -39,22 +35,17 @@ def write_ensemble(
         display: the progress display.
 
     Returns:
-        for ``metrics.json``: ``members``, ``temperature``, ``abstain_below``, ``n``, ``groups``, and with a
+        for ``metrics.json``: ``members``, ``calibration``, ``abstain_below``, ``n``, ``groups``, and with a
         positive class ``operating_point``.
     """
     spec = evaluation_spec_of(run.config)
-    temperature = fit_temperature(logits_of(out_of_fold), out_of_fold.targets)
-    calibrated = with_temperature(out_of_fold, temperature)
+    calibration, probabilities = fit_calibration(
+        logits_of(out_of_fold), out_of_fold.targets, out_of_fold.group_codes
+    )
+    calibrated = replace(out_of_fold, probabilities=probabilities)
     abstain_below = spec.abstain_below or 0.0
     if spec.selective_accuracy is not None:
-        try:
-            abstain_below = choose_confidence(calibrated, spec.selective_accuracy)
-        except ExciteError as error:  # the trained folds are still useful
-            display.note(
-                "no threshold reaches the selective accuracy: the ensemble would abstain on every image "
-                f"({error})"
-            )
-            abstain_below = ALWAYS_ABSTAIN
+        abstain_below = confidence_or_always(calibrated, spec.selective_accuracy, display)
     run.write_table("val_predictions.csv", prediction_rows(calibrated))
     run.write_json(
         "classifier.json",
@@ -65,15 +56,16 @@ def write_ensemble(
                 for member in members
             ],
             "classes": list(out_of_fold.classes),
-            "temperature": temperature,
+            "calibration": calibration.to_dict(),
             "abstain_below": abstain_below,
             "max_pixels": run.config.max_pixels,
+            "prediction_sets": PredictionSets.fit(calibrated).to_dict(),
             "sha256": {"manifest.csv": sha256_of(run.path / "manifest.csv")},
         },
     )
     summary: dict[str, Any] = {
         "members": len(members),
-        "temperature": temperature,
+        "calibration": calibration.to_dict(),
         "abstain_below": abstain_below,
         "n": len(out_of_fold),
         "groups": out_of_fold.group_count,

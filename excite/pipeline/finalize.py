@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from excite.data.manifest import Manifest
 from excite.errors import ExciteError
-from excite.evaluation.abstention import choose_confidence
-from excite.evaluation.calibration import fit_temperature
+from excite.evaluation.calibration import Calibration, fit_calibration
 from excite.evaluation.evaluate import evaluate_predictions
 from excite.evaluation.measure import measure
-from excite.inference.predict import predict_logits, softmax
+from excite.evaluation.prediction_sets import PredictionSets
+from excite.inference.predict import predict_logits
 from excite.insertion.insert import inserted_sites
+from excite.pipeline.abstention_threshold import confidence_or_always
 from excite.pipeline.context import RunContext
 from excite.runs.classifier import Classifier
 from excite.runs.derive import architecture_of, evaluation_spec_of
@@ -26,7 +27,7 @@ class Outputs:
     """Logits for images that the network was not fitted to.
 
     Args:
-        validation: the N images that choose the temperature and the thresholds.
+        validation: the N images that choose the calibration and the thresholds.
         validation_logits: (N, C).
         test_logits: (M, C), for the test images.
     """
@@ -49,8 +50,9 @@ def compute_outputs(context: RunContext) -> Outputs:
 def finalize(context: RunContext, outputs: Outputs) -> None:
     """Write the classifier, its predictions for the validation and the test images, and the metrics of both.
 
-    The validation images choose the temperature and the thresholds, as they chose the best epoch, so their
-    metrics are optimistic; those of the test images are not.
+    The validation images choose the calibration and the thresholds, as they chose the best epoch, so their
+    metrics are optimistic; those of the test images are not. The probabilities that thresholds are chosen
+    with are calibrated without the fold of the image.
 
     Raises:
         ExciteError: if a logit is not finite.
@@ -59,20 +61,24 @@ def finalize(context: RunContext, outputs: Outputs) -> None:
     if not np.isfinite(outputs.validation_logits).all() or not np.isfinite(outputs.test_logits).all():
         what = "the trained network's outputs are not finite: training diverged"
         raise ExciteError(what, where=run.path, hint="try a lower --lr, or --precision float32")
-    temperature = fit_temperature(outputs.validation_logits, outputs.validation.targets())
+    held_out = outputs.validation
+    calibration, probabilities = fit_calibration(
+        outputs.validation_logits, held_out.targets(), held_out.group_codes()
+    )
     test_images = manifest.part("test")
-    validation = predictions_of(outputs.validation, softmax(outputs.validation_logits / temperature))
-    test = predictions_of(test_images, softmax(outputs.test_logits / temperature))
-    abstain_below = config.abstain_below or 0.0
-    if config.selective_accuracy is not None:
-        abstain_below = choose_confidence(validation, config.selective_accuracy)
-    _build_classifier(context, temperature, abstain_below).save(run)
+    validation = predictions_of(held_out, probabilities)
+    test = predictions_of(test_images, calibration.probabilities(outputs.test_logits))
     spec = evaluation_spec_of(config)
+    if spec.selective_accuracy is not None:
+        below = confidence_or_always(validation, spec.selective_accuracy, context.display)
+        spec = replace(spec, abstain_below=below, selective_accuracy=None)
+    sets = PredictionSets.fit(validation)
+    _build_classifier(context, calibration, spec.abstain_below or 0.0, sets).save(run)
     columns = {name: test_images.table[name].tolist() for name in spec.subgroups}
     metrics = {
         "val": measure(validation),
         "test": evaluate_predictions(
-            test, spec, temperature=temperature, validation=validation, columns=columns
+            test, spec, calibration=calibration, sets=sets, validation=validation, columns=columns
         ),
     }
     for split, values in metrics.items():
@@ -83,7 +89,9 @@ def finalize(context: RunContext, outputs: Outputs) -> None:
     run.write_json("metrics.json", metrics)
 
 
-def _build_classifier(context: RunContext, temperature: float, abstain_below: float) -> Classifier:
+def _build_classifier(
+    context: RunContext, calibration: Calibration, abstain_below: float, sets: PredictionSets
+) -> Classifier:
     classes = context.manifest.classes
     architecture = architecture_of(context.config, len(classes))
     if sites := inserted_sites(context.model):  # by path: a later version may choose other sites by default
@@ -93,7 +101,8 @@ def _build_classifier(context: RunContext, temperature: float, abstain_below: fl
         architecture,
         classes,
         context.preprocessing,
-        temperature,
+        calibration,
         abstain_below,
         context.config.max_pixels,
+        sets,
     )

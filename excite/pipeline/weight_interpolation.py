@@ -19,6 +19,7 @@ from excite.data.batches import derive_seed
 from excite.data.corruptions import CORRUPTIONS, corrupt
 from excite.data.manifest import Manifest
 from excite.data.sources import PixelSubset
+from excite.evaluation.one_standard_error import first_within_error
 from excite.inference.predict import predict_logits
 from excite.pipeline.context import RunContext
 from excite.pipeline.finetuning import START
@@ -52,7 +53,7 @@ def interpolate_weights(context: RunContext) -> float:
     losses, _ = _evaluate(context, candidates, rows)
     by_image = losses.mean(axis=0)  # over the corruptions: (fractions, images)
     means = by_image.mean(axis=1)
-    chosen = nearest_to_start(by_image, context.manifest.group_codes()[rows])
+    chosen = first_within_error(by_image, context.manifest.group_codes()[rows])
     context.model.load_state_dict(candidates[chosen]())
     fraction = FRACTIONS[chosen]
     context.display.note(
@@ -60,25 +61,6 @@ def interpolate_weights(context: RunContext) -> float:
         f"corrupted validation images {means[chosen]:.3f} (start {means[0]:.3f}, fine-tuned {means[-1]:.3f})"
     )
     return fraction
-
-
-def nearest_to_start(losses: np.ndarray, groups: np.ndarray) -> int:
-    """The first row of losses (fractions, images) whose mean is within one standard error of the lowest.
-
-    It is the standard error of the difference from the lowest row, by the ratio estimator over groups: images
-    of one group are not independent.
-    """
-    best = int(losses.mean(axis=1).argmin())
-    codes = np.unique(groups, return_inverse=True)[1]
-    count = int(codes.max()) + 1
-    for row in range(best):
-        differences = losses[row] - losses[best]
-        mean = differences.mean()
-        sums = np.bincount(codes, differences - mean, count)
-        error = np.sqrt(count / max(1, count - 1) * (sums**2).sum()) / len(differences)
-        if mean <= error:
-            return row
-    return best
 
 
 def measure_robustness(context: RunContext) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from excite.config.pixel_limit import MAX_PIXELS
-from excite.evaluation.calibration import reliability
 from excite.evaluation.predictions import Predictions
+from excite.evaluation.reliability import reliability
+from excite.reporting.calibration_tables import calibration_table, set_table
 from excite.reporting.html import common_folder, template, thumbnail
 from excite.reporting.mistakes import confusion_view
 from excite.reporting.png_figures import confusion_matrix, save
@@ -96,6 +97,7 @@ def evaluation_page(
         point=point_table(point["chosen"], point["test"]) if point else None,
         chosen=point,
         abstention=metrics.get("abstention"),
+        sets=set_table(metrics.get("prediction_sets") or ()),
         subgroups=[subgroup_table(found) for found in metrics.get("subgroups") or ()],
     )
 
@@ -109,6 +111,7 @@ def _part(metrics: Mapping[str, Any], predictions: Predictions, suffix: str, nam
         "confusion": confusion_view(metrics, f"confusion-{name}"),
         "ece": metrics["ece"],
         "calibration": metrics.get("calibration"),
+        "class_calibration": calibration_table(metrics),
         "reliability": reliability_chart(f"reliability-{name}", f"Reliability{suffix}", bins),
     }
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from excite.config.train_config import TrainConfig
+from excite.reporting.decision_text import intercept_text
 from excite.reporting.run_charts import best_epoch
 from excite.reporting.run_facts import RunFacts
 from excite.reporting.sentences import folds_text, split_sizes
@@ -35,12 +36,14 @@ def setup_rows(facts: RunFacts) -> list[Row]:
         rows.append(("augmentation", augmentation))
         rows.append(("optimizer", _optimizer(config)))
         rows.append(("epochs", _epochs(facts)))
-    if "temperature" in facts.classifier_metadata:
+    if "calibration" in facts.classifier_metadata:
         fold = "first fold: " if facts.folds else ""
-        text = f"{fold}{facts.classifier_metadata['temperature']:.4g}, fitted on the validation images"
+        fitted = _calibration(facts.classifier_metadata["calibration"], facts)
+        text = f"{fold}{fitted}, fitted on the validation images"
         if "ensemble" in facts.metrics:
-            text += f"; {facts.metrics['ensemble']['temperature']:.4g} for the ensemble, fitted out of fold"
-        rows.append(("temperature", text))
+            fitted = _calibration(facts.metrics["ensemble"]["calibration"], facts)
+            text += f"; {fitted} for the ensemble, fitted out of fold"
+        rows.append(("calibration", text))
     rows.append(("seed", str(facts.config.seed)))
     environment = facts.environment
     if environment:
@@ -268,3 +271,10 @@ def _duration(seconds: float) -> str:
 
 def _options(options: Mapping[str, Any]) -> str:
     return "".join(f", {key} {value}" for key, value in options.items())
+
+
+def _calibration(calibration: Mapping[str, Any], facts: RunFacts) -> str:
+    """The temperature and, if there are any, the intercepts."""
+    named = dict(zip(facts.predictions.classes, calibration["intercept"], strict=True))
+    text, intercepts = f"temperature {calibration['temperature']:.4g}", intercept_text(named)
+    return text + (f" and intercepts {intercepts}" if intercepts else "")

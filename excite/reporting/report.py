@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from excite.reporting.calibration_tables import calibration_table, set_table
 from excite.reporting.chart_with_data import Chart
 from excite.reporting.html import template
 from excite.reporting.label_candidates import candidates_view
@@ -101,12 +102,14 @@ def _page(facts: RunFacts, thumbnails: bool) -> str:
         ranking=ranking_charts(facts.predictions, facts.by_class["classes"], facts.positive),
         reliability=[reliability_chart(*each) for each in facts.calibration],
         calibration=test.get("calibration"),
+        class_calibration=calibration_table(test),
         ece=test["ece"],
         point=point_table(point["chosen"], point["test"]) if point else None,
         chosen=point,
         benefit=_benefit(facts),
         coverage=coverage_chart(facts.predictions),
         abstention=test.get("abstention"),
+        sets=set_table(test.get("prediction_sets") or ()),
         subgroups=[subgroup_table(found) for found in test.get("subgroups") or ()],
         setup=setup_rows(facts),
         parts=parts,

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from excite.config.train_config import TrainConfig
 from excite.data.manifest import SPLITS, Manifest
 from excite.data.reading import read_manifest
-from excite.evaluation.calibration import reliability
 from excite.evaluation.measure import measure
 from excite.evaluation.predictions import Predictions, read_predictions
+from excite.evaluation.reliability import reliability
 from excite.runs.run import Run
 
 if TYPE_CHECKING:
@@ -131,11 +131,11 @@ class RunFacts:
         both = self.test.get("calibration")
         if both:
             return (
-                ("reliability-before", "Before temperature scaling", both["before"]["reliability"]),
-                ("reliability-after", "After temperature scaling", both["after"]["reliability"]),
+                ("reliability-before", "Before calibration", both["before"]["reliability"]),
+                ("reliability-after", "After calibration", both["after"]["reliability"]),
             )
         bins = [asdict(one) for one in reliability(self.predictions)]
-        title = "Out-of-fold predictions" if self.folds else "After temperature scaling"
+        title = "Out-of-fold predictions" if self.folds else "After calibration"
         return (("reliability", title, bins),)
 
     @cached_property

@@ -197,7 +197,7 @@ def ensemble_text(facts: RunFacts) -> str:
         f"This run's classifier is the mean of all {ensemble['members']} models. It has no "
         "metrics of its own either: each image was in the training set of most members. Such an ensemble "
         "is "
-        "usually at least as accurate as one member, and less confident. Its temperature and thresholds were "
+        "usually at least as accurate as one member, and less confident. Its calibration and thresholds were "
         "chosen "
         "on the out-of-fold predictions of single members, so they err on the side of caution."
     )

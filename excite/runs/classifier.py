@@ -1,4 +1,4 @@
-"""Classifier: a trained network with its classes, preprocessing, temperature, and threshold."""
+"""Classifier: a trained network with its classes, preprocessing, calibration, and thresholds."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.decoding import decode, upright
 from excite.data.preprocessing import Preprocessing
 from excite.data.sources import PixelSubset
-from excite.errors import ExciteError
-from excite.evaluation.calibration import SMALLEST
+from excite.errors import BAD_USAGE, ExciteError
+from excite.evaluation.calibration import Calibration, log_of
+from excite.evaluation.prediction_sets import PredictionSets
 from excite.inference.ensemble_network import EnsembleNetwork, MeanEnsemble
 from excite.inference.predict import predict_logits, softmax
 from excite.models.weights import save_tensors
@@ -38,9 +39,10 @@ class Classifier:
         architecture: the arguments of ``create_model`` that build the network.
         classes: names, in the order of the network's outputs.
         preprocessing: how images become input.
-        temperature: the divisor of the logits (Guo et al. 2017, arXiv 1706.04599).
+        calibration: makes probabilities of the logits; None: softmax.
         abstain_below: predictions with a lower probability are marked as abstained.
         max_pixels: images with more pixels are refused.
+        sets: the prediction sets, from validation images; None: it has none.
 
     Example:
         >>> from PIL import Image
@@ -60,17 +62,19 @@ class Classifier:
         architecture: Mapping[str, Any],
         classes: Sequence[str],
         preprocessing: Preprocessing,
-        temperature: float = 1.0,
+        calibration: Calibration | None = None,
         abstain_below: float = 0.0,
         max_pixels: int = MAX_PIXELS,
+        sets: PredictionSets | None = None,
     ) -> None:
         self.model = model.eval()
         self.architecture = dict(architecture)
         self.classes = tuple(classes)
         self.preprocessing = preprocessing
-        self.temperature = temperature
+        self.calibration = calibration or Calibration.identity(len(self.classes))
         self.abstain_below = abstain_below
         self.max_pixels = max_pixels
+        self.sets = sets
 
     @property
     def is_ensemble(self) -> bool:
@@ -107,9 +111,10 @@ class Classifier:
             facts["architecture"],
             facts["classes"],
             preprocessing,
-            facts["temperature"],
+            Calibration.from_dict(facts["calibration"]),
             facts["abstain_below"],
             facts["max_pixels"],
+            PredictionSets.from_dict(facts["prediction_sets"]),
         )
 
     def save(self, run: Run) -> None:
@@ -123,9 +128,10 @@ class Classifier:
                 "architecture": self.architecture,
                 "classes": list(self.classes),
                 "preprocessing": self.preprocessing.to_dict(),
-                "temperature": self.temperature,
+                "calibration": self.calibration.to_dict(),
                 "abstain_below": self.abstain_below,
                 "max_pixels": self.max_pixels,
+                "prediction_sets": None if self.sets is None else self.sets.to_dict(),
                 "sha256": {path.name: sha256_of(path) for path in files},
             },
         )
@@ -136,6 +142,7 @@ class Classifier:
         *,
         batch_size: int = 64,
         max_pixels: int | None = None,
+        set_level: float | None = None,
     ) -> list[Prediction]:
         """Predictions for one or more image files or PIL images, in order.
 
@@ -143,10 +150,14 @@ class Classifier:
             images: a path, a PIL image, or several of them.
             batch_size: images per forward pass.
             max_pixels: images with more pixels are refused; None: the limit of the training.
+            set_level: also predict the set of classes that holds the true class of this fraction of images,
+                in (0, 1); None: no set.
 
         Raises:
-            ExciteError: for a file that cannot be decoded.
+            ExciteError: for a file that cannot be decoded, and a level that takes more validation groups.
         """
+        if set_level is not None:
+            self.check_set_level(set_level)  # before anything is decoded
         limit = self.max_pixels if max_pixels is None else max_pixels
         items = [images] if isinstance(images, str | Path | Image.Image) else list(images)
         predictions: list[Prediction] = []
@@ -155,7 +166,11 @@ class Classifier:
             pixels = np.stack([self._pixels(image, limit) for image in batch])
             paths = ["" if isinstance(image, Image.Image) else str(image) for image in batch]
             predictions += self._predictions(paths, PixelSubset(pixels))
-        return predictions
+        return predictions if set_level is None else self._with_sets(predictions, set_level)
+
+    def check_set_level(self, level: float) -> None:
+        """Raises: ExciteError if prediction sets with this level take more validation groups."""
+        self._prediction_sets().threshold(level)
 
     def logits(self, source: PixelSubset, batch_size: int = 64) -> np.ndarray:
         """(N, C) float32 logits of preprocessed images."""
@@ -165,7 +180,21 @@ class Classifier:
 
     def probabilities(self, source: PixelSubset, batch_size: int = 64) -> np.ndarray:
         """(N, C) float64 calibrated probabilities of preprocessed images."""
-        return softmax(self.logits(source, batch_size) / self.temperature)
+        return self.calibration.probabilities(self.logits(source, batch_size))
+
+    def _prediction_sets(self) -> PredictionSets:
+        if self.sets is None:
+            what = "this classifier has no prediction sets: it was made without validation images"
+            raise ExciteError(what, exit_code=BAD_USAGE)
+        return self.sets
+
+    def _with_sets(self, predictions: Sequence[Prediction], level: float) -> list[Prediction]:
+        rows = np.array([[each.probabilities[name] for name in self.classes] for each in predictions])
+        inside = self._prediction_sets().contains(rows.reshape(-1, len(self.classes)), level)
+        return [
+            replace(each, classes_in_set=tuple(self.classes[k] for k in np.argsort(-row) if members[k]))
+            for each, row, members in zip(predictions, rows, inside, strict=True)
+        ]
 
     def _predictions(self, paths: Sequence[str], source: PixelSubset) -> list[Prediction]:
         return [
@@ -187,7 +216,7 @@ class Classifier:
 
 
 class Ensemble(Classifier):
-    """A classifier whose probabilities are the mean over several networks, with one temperature."""
+    """A classifier whose probabilities are the mean over several networks, with one calibration."""
 
     model: MeanEnsemble
 
@@ -196,7 +225,7 @@ class Ensemble(Classifier):
         return True
 
     def member_probabilities(self, source: PixelSubset, batch_size: int = 64) -> np.ndarray:
-        """(N, M, C) float64 probabilities of each member, with the temperature of its own fold."""
+        """(N, M, C) float64 probabilities of each member, with the calibration of its own fold."""
         each = predict_logits(
             self.model.members, source, self.preprocessing, device=self.device, batch_size=batch_size
         )
@@ -204,13 +233,14 @@ class Ensemble(Classifier):
 
     def probabilities(self, source: PixelSubset, batch_size: int = 64) -> np.ndarray:
         """(N, C) float64 mean of the members' probabilities, calibrated."""
-        return _tempered(self.member_probabilities(source, batch_size).mean(axis=1), self.temperature)
+        mean = self.member_probabilities(source, batch_size).mean(axis=1)
+        return self.calibration.probabilities(log_of(mean))
 
     def _predictions(self, paths: Sequence[str], source: PixelSubset) -> list[Prediction]:
         each = self.member_probabilities(source)
-        mean = _tempered(each.mean(axis=1), self.temperature)
-        # With the temperature of the mean, which could otherwise lie outside the range of the members.
-        each = _tempered(each, self.temperature)
+        mean = self.calibration.probabilities(log_of(each.mean(axis=1)))
+        # With the calibration of the mean, which could otherwise lie outside the range of the members.
+        each = self.calibration.probabilities(log_of(each))
         return [
             replace(self._prediction(path, row), disagreement=_disagreement(members, int(row.argmax())))
             for path, row, members in zip(paths, mean, each, strict=True)
@@ -241,24 +271,20 @@ def load_ensemble(run: Run, facts: Mapping[str, Any], *, device: str = "cpu") ->
         if own["preprocessing"] != known[0]["preprocessing"]:
             raise ExciteError("its preprocessing differs from the first member's", where=member.path)
     networks = member_networks(members, known)
-    temperatures = [own["temperature"] for own in known]
-    model = MeanEnsemble(EnsembleNetwork(networks, temperatures, len(facts["classes"])))
+    each = [Calibration.from_dict(own["calibration"]) for own in known]
+    temperatures, intercepts = [one.temperature for one in each], [one.intercept for one in each]
+    model = MeanEnsemble(EnsembleNetwork(networks, temperatures, intercepts))
     model.to(choose_device(device)).to(memory_format=torch.channels_last)
     return Ensemble(
         model,
         known[0]["architecture"],
         facts["classes"],
         Preprocessing(**known[0]["preprocessing"]),
-        facts["temperature"],
+        Calibration.from_dict(facts["calibration"]),
         facts["abstain_below"],
         facts["max_pixels"],
+        PredictionSets.from_dict(facts["prediction_sets"]),
     )
-
-
-def _tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """softmax(log p / T) over the last axis."""
-    rows = np.log(probabilities.clip(SMALLEST)).reshape(-1, probabilities.shape[-1])
-    return softmax(rows / temperature).reshape(probabilities.shape)
 
 
 def _disagreement(members: np.ndarray, best: int) -> Disagreement:

@@ -16,6 +16,7 @@ from excite.data.pixel_cache import cached_pixels
 from excite.data.sources import PixelSubset
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.evaluate import EvaluationSpec, evaluate_predictions
+from excite.evaluation.prediction_sets import PredictionSets
 from excite.evaluation.predictions import Predictions, read_predictions
 from excite.runs.classifier import Classifier
 from excite.runs.derive import column_names, evaluation_spec_of
@@ -114,7 +115,8 @@ def evaluate_run(
         return evaluate_predictions(
             predictions.take(rows),
             spec,
-            temperature=classifier.temperature,
+            calibration=classifier.calibration,
+            sets=classifier.sets,
             validation=validation,
             columns={name: images.table[name][rows].tolist() for name in spec.subgroups},
         )
@@ -193,7 +195,8 @@ def evaluate_table(
     held = None if validation is None else read_predictions(validation, group=group_column)
     if held is not None and held.classes != predictions.classes:
         raise ExciteError("has different classes than the table to evaluate", where=validation)
-    metrics = evaluate_predictions(predictions, spec, validation=held, columns=columns)
+    sets = None if held is None else PredictionSets.fit(held)
+    metrics = evaluate_predictions(predictions, spec, sets=sets, validation=held, columns=columns)
     return Evaluation("table", metrics, predictions)
 
 

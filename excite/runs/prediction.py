@@ -32,6 +32,7 @@ class Prediction:
         probability: its calibrated probability.
         probabilities: class name -> calibrated probability.
         abstained: whether the probability is below the classifier's ``abstain_below``.
+        classes_in_set: the prediction set, the most probable class first; None if none was requested.
         disagreement: between the members of an ensemble; None for a single network.
     """
 
@@ -40,4 +41,5 @@ class Prediction:
     probability: float
     probabilities: Mapping[str, float]
     abstained: bool = False
+    classes_in_set: tuple[str, ...] | None = None
     disagreement: Disagreement | None = None

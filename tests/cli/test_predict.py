@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
 
+from excite.runs.classifier import Classifier
 from tests.conftest import Command
 
 
@@ -36,3 +38,21 @@ def test_predict_takes_folders_and_prints_a_table(trained: Path, excite_command:
     none = excite_command("predict", trained / "run", trained / "run" / "checkpoints")
     assert (none.returncode, none.stdout) == (2, "")
     assert "the folder holds no images" in none.stderr
+
+
+def test_predict_prints_prediction_sets_in_every_format(trained: Path, excite_command: Command) -> None:
+    run, image = trained / "run", trained / "pictures" / "a" / "p1_1.png"
+    expected = Classifier.load(run).predict(image, set_level=0.5)[0]
+    assert expected.classes_in_set is not None
+    assert expected.label == expected.classes_in_set[0]
+    done = excite_command("predict", run, image, "--set", "0.5", "--json")
+    assert json.loads(done.stdout)[0]["set"] == list(expected.classes_in_set)
+    done = excite_command("predict", run, image, "--set", "0.5", "--format", "csv")
+    (row,) = csv.DictReader(io.StringIO(done.stdout))
+    assert {name for name in "abc" if row[f"set:{name}"] == "true"} == set(expected.classes_in_set)
+    done = excite_command("predict", run, image, "--set", "0.5")
+    assert done.stdout.splitlines()[1].rstrip().endswith(", ".join(expected.classes_in_set))
+    refused = excite_command("predict", run, image, "--set", "0.999")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "sets with a level of 0.999 take 999 validation groups; this classifier has" in refused.stderr
+    assert Classifier.load(run).predict(image)[0].classes_in_set is None

@@ -1,51 +1,25 @@
-"""Calibration against netcal, torchmetrics, scikit-learn and brute force; a known temperature is found."""
+"""Calibration against netcal, scikit-learn and SciPy's root finder; known parameters are found."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.optimize import brentq
-from sklearn.calibration import calibration_curve
+from sklearn.linear_model import LogisticRegression
 
 from excite.errors import ExciteError
-from excite.evaluation.bins import bin_of, equal_width
 from excite.evaluation.calibration import (
-    before_and_after,
-    calibrated_range,
-    calibration_error,
+    Calibration,
+    effective_groups,
+    fit_calibration,
     fit_temperature,
     logits_of,
-    reliability,
-    with_temperature,
 )
-from excite.evaluation.measure import measure
 from excite.evaluation.predictions import Predictions
-from tests.evaluation.simulated import messy, simulate, softmax
-
-
-def confident(confidences: list[float], right: list[bool]) -> Predictions:
-    """Two classes, predicted class 0 with these confidences."""
-    first = np.array(confidences)
-    return Predictions(np.where(right, 0, 1), np.stack([first, 1 - first], axis=1), ("a", "b"))
-
-
-@pytest.mark.parametrize("classes", [2, 3, 6])
-@pytest.mark.parametrize("mass", [False, True])
-def test_calibration_error_is_netcals(classes: int, mass: bool) -> None:
-    netcal = pytest.importorskip("netcal.metrics", reason="netcal is not installed")
-    # 1001 and 15 share no factor: no edge of equal mass falls on an image, where conventions differ.
-    predictions = simulate(np.random.default_rng(classes), 1002, classes=classes)
-    given, truth = predictions.probabilities, predictions.targets
-    if classes == 2:  # netcal would bin the probability of class 1, not that of the answer
-        given, truth = predictions.confidences, predictions.correct.astype(int)
-    expected = netcal.ECE(15, equal_intervals=not mass).measure(given, truth)
-    assert calibration_error(predictions, mass=mass) == pytest.approx(expected, abs=1e-9)
+from tests.evaluation.simulated import simulate, softmax
 
 
 @pytest.fixture
@@ -56,78 +30,6 @@ def kept_environment() -> Iterator[None]:
     os.environ.clear()
     os.environ.update(before)
     np.random.set_state(state)
-
-
-@pytest.mark.usefixtures("kept_environment")
-def test_calibration_error_is_torchmetrics() -> None:
-    functional = pytest.importorskip(
-        "torchmetrics.functional.classification", reason="torchmetrics is not installed"
-    )
-    torch = pytest.importorskip("torch")
-    predictions = simulate(np.random.default_rng(0), 500, classes=4)
-    expected = functional.multiclass_calibration_error(
-        torch.tensor(predictions.probabilities), torch.tensor(predictions.targets), num_classes=4, n_bins=15
-    )
-    assert calibration_error(predictions) == pytest.approx(float(expected), abs=1e-6)  # it has float32 edges
-
-
-def test_reliability_is_scikit_learns_calibration_curve() -> None:
-    predictions = simulate(np.random.default_rng(0), 400)
-    for mass, strategy in ((False, "uniform"), (True, "quantile")):
-        accuracy, confidence = calibration_curve(
-            predictions.correct, predictions.confidences, n_bins=15, strategy=strategy
-        )
-        found = reliability(predictions, mass=mass)
-        assert [one.accuracy for one in found] == pytest.approx(accuracy.tolist(), abs=1e-12)
-        assert [one.confidence for one in found] == pytest.approx(confidence.tolist(), abs=1e-12)
-        assert sum(one.n for one in found) == 400
-        assert all((one.low or 0) <= one.accuracy <= (one.high or 0) for one in found)
-
-
-@settings(max_examples=80, deadline=None)
-@given(images=st.integers(1, 60), levels=st.sampled_from([1, 3, 1000]), seed=st.integers(0, 10_000))
-def test_measures_calibration_errors_are_those_of_the_bins(images: int, levels: int, seed: int) -> None:
-    probabilities, targets = messy(np.random.default_rng(seed), images, 3, levels=levels)
-    predictions = Predictions(targets, probabilities, ("a", "b", "c"))
-    figures = measure(predictions, intervals=False)
-    by_hand = 0.0
-    for index in range(15):
-        low, high = index / 15, (index + 1) / 15
-        inside = [i for i, c in enumerate(predictions.confidences) if low < c <= high + 1e-15]
-        if inside:
-            by_hand += abs(sum(predictions.confidences[i] - predictions.correct[i] for i in inside))
-    assert figures["ece"]["value"] == pytest.approx(by_hand / images, abs=1e-9)
-    assert calibration_error(predictions) == pytest.approx(by_hand / images, abs=1e-9)
-    assert figures["ece_equal_mass"]["value"] == pytest.approx(
-        calibration_error(predictions, mass=True), abs=1e-9
-    )
-
-
-def test_full_confidence_lies_in_the_last_bin() -> None:
-    predictions = confident([1.0, 1.0, 0.99, 0.6], [True, False, True, True])
-    last = reliability(predictions)[-1]
-    assert (last.n, last.up_to) == (3, 1.0)
-    assert calibration_error(predictions) == pytest.approx((abs(2.99 - 2) + 0.4) / 4)
-    assert bin_of(np.array([0.0, 1.0]), equal_width(10)).tolist() == [0, 9]
-
-
-def test_equal_confidences_share_a_bin() -> None:
-    found = reliability(confident([0.7] * 8 + [0.9] * 2, [True] * 10), mass=True)
-    assert sorted(one.n for one in found) == [2, 8]
-
-
-def test_chance_alone_makes_such_an_error() -> None:
-    """A calibrated classifier's error lies in the range 95 times of 100, one that brags lies above it."""
-    random = np.random.default_rng(1)
-    inside = 0
-    for run in range(200):
-        confidences = random.uniform(0.5, 1, 150)
-        predictions = confident(confidences.tolist(), (random.random(150) < confidences).tolist())
-        low, high = calibrated_range(predictions, draws=300, seed=run)
-        inside += low <= calibration_error(predictions) <= high
-    assert inside / 200 == pytest.approx(0.95, abs=0.03)
-    bragging = confident([0.95] * 150, (random.random(150) < 0.7).tolist())
-    assert calibration_error(bragging) > calibrated_range(bragging)[1]
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
@@ -153,6 +55,7 @@ def test_the_temperature_is_where_the_slope_of_the_loss_is_0() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("kept_environment")
 def test_the_temperature_is_netcals() -> None:
+    pytest.importorskip("torchvision")  # loaded after the TensorFlow of netcal, its Triton crashes
     scaling = pytest.importorskip("netcal.scaling", reason="netcal is not installed")
     torch = pytest.importorskip("torch")
     predictions = simulate(np.random.default_rng(3), 300, classes=3)
@@ -160,27 +63,8 @@ def test_the_temperature_is_netcals() -> None:
     oracle = scaling.TemperatureScaling()
     oracle.fit(predictions.probabilities, predictions.targets)
     temperature = fit_temperature(logits_of(predictions), predictions.targets, smoothing=False)
-    ours = with_temperature(predictions, temperature)
+    ours = Calibration(temperature, (0.0,) * 3).apply(predictions)
     assert ours.probabilities == pytest.approx(oracle.transform(predictions.probabilities), abs=2e-3)
-
-
-def test_a_temperature_from_validation_mends_the_test_set_and_keeps_its_answers() -> None:
-    random = np.random.default_rng(0)
-
-    def bragging(groups: int) -> Predictions:
-        plain = simulate(random, groups, classes=3)
-        return Predictions(plain.targets, softmax(3 * logits_of(plain)), plain.classes, plain.groups)
-
-    validation, test = bragging(1000), bragging(2000)
-    temperature = fit_temperature(logits_of(validation), validation.targets)
-    result = before_and_after(test, temperature)
-    json.dumps(result, allow_nan=False)
-    for name in ("log_loss", "brier", "ece", "ece_equal_mass"):
-        assert result["after"][name]["value"] < result["before"][name]["value"], name
-    assert (with_temperature(test, temperature).predicted == test.predicted).all()
-    plain = measure(test, intervals=False)
-    for name in ("log_loss", "brier", "ece", "ece_equal_mass"):
-        assert result["before"][name]["value"] == pytest.approx(plain[name]["value"], abs=1e-12)
 
 
 @pytest.mark.parametrize("images", [3, 20, 200])
@@ -195,12 +79,118 @@ def test_a_perfect_validation_set_does_not_make_the_classifier_certain(images: i
 
 def test_probabilities_of_exactly_0_and_1_can_be_fitted() -> None:
     sure = Predictions(np.arange(3), np.eye(3), ("a", "b", "c"))
-    cooled = with_temperature(sure, fit_temperature(logits_of(sure), sure.targets))
+    cooled = fit_calibration(logits_of(sure), sure.targets)[0].apply(sure)
     assert np.isfinite(cooled.probabilities).all()
 
 
 def test_what_cannot_be_fitted_is_refused() -> None:
     with pytest.raises(ExciteError, match="cannot be fitted without images"):
-        fit_temperature(np.empty((0, 2)), np.empty(0, dtype=int))
+        fit_calibration(np.empty((0, 2)), np.empty(0, dtype=int))
     with pytest.raises(ExciteError, match="logits are not finite"):
         fit_temperature(np.array([[np.inf, 0.0]]), np.array([0]))
+
+
+def test_copies_of_images_do_not_make_the_classifier_more_certain() -> None:
+    """Twenty photos that are all right give 20.5 / 21 = 0.976, as they do with 14 copies of each."""
+    photos = np.repeat(np.arange(20), 14)
+    logits = 4.0 * np.eye(2)[photos % 2]
+    surest = softmax(logits / fit_temperature(logits, photos % 2, photos)).max()
+    assert surest == pytest.approx(20.5 / 21, abs=1e-6)
+    calibration, held_out = fit_calibration(logits, photos % 2, photos)
+    assert calibration.probabilities(logits).max() == pytest.approx(20.5 / 21, abs=1e-6)
+    assert held_out.max() == pytest.approx(16.5 / 17, abs=1e-6)  # without a fifth of the photos
+    assert effective_groups(photos) == pytest.approx(20)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_known_intercepts_are_found(classes: int) -> None:
+    random = np.random.default_rng(0)
+    logits = 2 * random.normal(size=(20_000, classes))
+    targets = (logits + random.gumbel(size=logits.shape)).argmax(axis=1)  # drawn from softmax(logits)
+    shift = np.linspace(-2, 2, classes)
+    found, _ = fit_calibration(1.5 * (logits - shift), targets)
+    assert found.temperature == pytest.approx(1.5, rel=0.03)
+    assert found.intercept == pytest.approx(shift, abs=0.08)
+    assert sum(found.intercept) == pytest.approx(0, abs=1e-9)
+
+
+def test_it_is_scikit_learns_logistic_regression_where_images_are_many() -> None:
+    """Of two classes, scale and intercept of the difference of the logits (Platt scaling)."""
+    random = np.random.default_rng(1)
+    score = random.normal(size=4000)
+    targets = (random.random(4000) < 1 / (1 + np.exp(-(2 * score - 1.5)))).astype(int)
+    oracle = LogisticRegression(C=np.inf).fit(score[:, None], targets)
+    found, _ = fit_calibration(np.stack([np.zeros(4000), score], axis=1), targets)
+    assert 1 / found.temperature == pytest.approx(oracle.coef_[0, 0], rel=0.02)
+    assert found.intercept[1] - found.intercept[0] == pytest.approx(oracle.intercept_[0], rel=0.03)
+
+
+def weighted(seed: int, images: int) -> tuple[np.ndarray, np.ndarray, LogisticRegression]:
+    """Images of which 10 % are positive, and a model that was fitted to others with balanced weights."""
+    random = np.random.default_rng(seed)
+    draws = []
+    for count in (400, images):
+        positive = random.random(count) < 0.1
+        draws.append((random.normal(size=(count, 5)) + 0.75 * positive[:, None], positive.astype(int)))
+    (x, y), (new, targets) = draws
+    return new, targets, LogisticRegression(class_weight="balanced").fit(x, y)
+
+
+@pytest.mark.slow
+def test_a_balanced_loss_is_undone_by_the_intercepts_and_not_by_a_temperature() -> None:
+    found: dict[str, list[float]] = {"temperature": [], "intercepts": []}
+    means: dict[str, list[float]] = {"temperature": [], "intercepts": []}
+    for seed in range(15):
+        x, y, model = weighted(seed, 4200)
+        logits = np.stack([np.zeros(len(x)), model.decision_function(x)], axis=1)
+        alone = Calibration(fit_temperature(logits[:200], y[:200]), (0.0, 0.0))
+        both, _ = fit_calibration(logits[:200], y[:200])
+        for name, calibration in (("temperature", alone), ("intercepts", both)):
+            p = calibration.probabilities(logits[200:])
+            found[name].append(float(-np.log(p[np.arange(4000), y[200:]]).mean()))
+            means[name].append(float(p[:, 1].mean()))
+    assert np.mean(means["temperature"]) > 0.2
+    assert np.mean(means["intercepts"]) == pytest.approx(0.1, abs=0.03)
+    assert np.mean(found["intercepts"]) < 0.65 * np.mean(found["temperature"])
+
+
+@pytest.mark.slow
+def test_without_a_shift_intercepts_are_rare_and_cost_nothing() -> None:
+    """Images of a group are alike: five groups' worth of chance must not look like a shift."""
+    losses, used = [], 0
+    for seed in range(30):
+        validation, test = (
+            simulate(np.random.default_rng(10 * seed + k), n, size=5, alike=1.5)
+            for k, n in ((0, 40), (1, 400))
+        )
+        logits, codes = logits_of(validation), validation.group_codes
+        alone = Calibration(fit_temperature(logits, validation.targets, codes), (0.0, 0.0))
+        both, _ = fit_calibration(logits, validation.targets, codes)
+        used += any(both.intercept)
+        rows = np.arange(len(test))
+        losses.append(
+            [-np.log(c.apply(test).probabilities[rows, test.targets]).mean() for c in (both, alone)]
+        )
+    assert used <= 10
+    assert np.mean([a - b for a, b in losses]) < 0.003
+
+
+def test_held_out_probabilities_do_not_depend_on_the_fold_of_the_image() -> None:
+    """With the labels of one group changed, its own held-out probabilities are the same."""
+    predictions = simulate(np.random.default_rng(0), 8, classes=3, size=3)  # few groups: a temperature alone
+    logits, codes = logits_of(predictions), predictions.group_codes
+    _, first = fit_calibration(logits, predictions.targets, codes)
+    changed = np.where(codes == 2, (predictions.targets + 1) % 3, predictions.targets)
+    _, second = fit_calibration(logits, changed, codes)
+    assert np.array_equal(first[codes == 2], second[codes == 2])
+    assert not np.allclose(first[codes != 2], second[codes != 2])
+
+
+def test_the_inverse_gives_the_probabilities_back() -> None:
+    predictions = simulate(np.random.default_rng(0), 50, classes=3)
+    calibration = Calibration(1.7, (0.5, -0.2, -0.3))
+    again = calibration.inverse.apply(calibration.apply(predictions))
+    assert again.probabilities == pytest.approx(predictions.probabilities, abs=1e-12)
+    assert Calibration.from_dict(calibration.to_dict()) == calibration
+    expected = softmax(logits_of(predictions) / 1.7 + np.array(calibration.intercept))
+    assert calibration.apply(predictions).probabilities == pytest.approx(expected, abs=1e-12)

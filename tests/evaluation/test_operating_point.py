@@ -1,8 +1,9 @@
-"""Thresholds, decision curves and abstention against scikit-learn's curves and plain counting."""
+"""Thresholds and decision curves against scikit-learn's curves, order statistics, and plain counting."""
 
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -12,11 +13,6 @@ from scipy import stats
 from sklearn.metrics import roc_curve
 
 from excite.errors import ExciteError
-from excite.evaluation.abstention import (
-    accuracy_by_coverage,
-    choose_confidence,
-    with_abstention,
-)
 from excite.evaluation.decision_curve import decision_curve
 from excite.evaluation.operating_point import at_threshold, choose_threshold
 from excite.evaluation.predictions import Predictions
@@ -25,28 +21,75 @@ from tests.evaluation.simulated import messy, simulate
 
 @settings(max_examples=100, deadline=None)
 @given(
-    images=st.integers(2, 40),
+    images=st.integers(2, 60),
     levels=st.sampled_from([1, 2, 5, 1000]),
     wish=st.sampled_from([0.01, 0.5, 0.8, 0.9, 0.95, 1.0]),
     seed=st.integers(0, 10_000),
 )
-def test_no_threshold_keeps_the_wish_and_gives_away_less(
-    images: int, levels: int, wish: float, seed: int
-) -> None:
+def test_the_threshold_is_the_order_statistic(images: int, levels: int, wish: float, seed: int) -> None:
+    """Of n positive images, the ⌈wish (n + 1)⌉-th probability from above, or the last one."""
     probabilities, targets = messy(np.random.default_rng(seed), images, 2, levels=levels)
     targets[:2] = 0, 1
     validation = Predictions(targets, probabilities, ("well", "ill"))
-    false_alarms, found, _ = roc_curve(targets, probabilities[:, 1], drop_intermediate=False)
+    ill = np.sort(probabilities[targets == 1, 1])[::-1]
+    well = np.sort(probabilities[targets == 0, 1])
     one = choose_threshold(validation, "ill", sensitivity=wish)
-    assert one.sensitivity >= wish - 1e-9
-    assert one.specificity == pytest.approx(1 - false_alarms[found >= wish - 1e-9].min())
+    rank = math.ceil(round(wish * (len(ill) + 1), 9))
+    assert one.threshold == ill[min(rank, len(ill)) - 1]
+    assert one.reached == (rank <= len(ill))
     two = choose_threshold(validation, "ill", specificity=wish)
-    assert two.specificity >= wish - 1e-9
-    assert two.sensitivity == pytest.approx(found[1 - false_alarms >= wish - 1e-9].max())
+    rank = math.ceil(round(wish * (len(well) + 1), 9))
+    last = well[min(rank, len(well)) - 1]
+    higher = probabilities[probabilities[:, 1] > last, 1]
+    assert two.threshold > last
+    assert not len(higher) or two.threshold <= higher.min()
+    assert two.reached == (rank <= len(well))
+    false_alarms, found, _ = roc_curve(targets, probabilities[:, 1], drop_intermediate=False)
+    assert one.specificity == pytest.approx(1 - false_alarms[found >= one.sensitivity - 1e-9].min())
+    assert two.sensitivity == pytest.approx(found[1 - false_alarms >= two.specificity - 1e-9].max())
     for point in (one, two):
+        assert point.reached == (point.guaranteed >= wish - 1e-9)
+        assert point.reached == (point.criterion_groups >= (point.groups_needed or np.inf))
         same = at_threshold(validation, "ill", point.threshold)
         assert same["sensitivity"]["value"] == point.sensitivity
         assert same["specificity"]["value"] == point.specificity
+
+
+@pytest.mark.parametrize(("groups", "size"), [(10, 1), (20, 1), (50, 1), (20, 4)])
+def test_on_new_images_the_expected_sensitivity_is_what_is_guaranteed(groups: int, size: int) -> None:
+    """Ten positive images can guarantee 10 / 11; the usual choice for 95 % falls short with any number."""
+    random = np.random.default_rng(0)
+    found, guaranteed = [], set()
+    for _ in range(600):
+        shared = np.repeat(random.normal(size=groups), size)
+        score = 1 / (1 + np.exp(-shared - (size > 1) * random.normal(size=groups * size)))
+        rows = np.concatenate([np.stack([1 - score, score], axis=1), [[1.0, 0.0]]])
+        names = np.append(np.repeat(np.arange(groups), size).astype(str), "negative")
+        validation = Predictions(np.array([1] * len(score) + [0]), rows, ("well", "ill"), names)
+        point = choose_threshold(validation, "ill", sensitivity=0.95)
+        new = random.normal(size=2000) + (size > 1) * random.normal(size=2000)
+        found.append((1 / (1 + np.exp(-new)) >= point.threshold).mean())
+        guaranteed.add(point.guaranteed)
+        assert (point.criterion_groups, point.reached) == (groups, groups >= 19)
+    error = np.std(found) / np.sqrt(len(found))
+    assert np.mean(found) > min(guaranteed) - 3 * error
+    if size == 1:
+        rank = min(math.ceil(0.95 * (groups + 1)), groups)
+        assert guaranteed == {round(rank / (groups + 1), 12)}
+        assert np.mean(found) == pytest.approx(min(guaranteed), abs=4 * error)
+
+
+def test_copies_of_an_image_count_once() -> None:
+    random = np.random.default_rng(0)
+    score = random.random(60)
+    targets = (np.arange(60) % 2).astype(int)
+    rows = np.stack([1 - score, score], axis=1)
+    once = Predictions(targets, rows, ("well", "ill"))
+    copied = once.take(np.repeat(np.arange(60), 7))
+    names = np.repeat(np.arange(60), 7).astype(str)
+    grouped = Predictions(copied.targets, copied.probabilities, copied.classes, names)
+    first, second = (choose_threshold(each, "ill", sensitivity=0.9) for each in (once, grouped))
+    assert (first.threshold, first.guaranteed) == (second.threshold, second.guaranteed)
 
 
 def test_the_test_set_is_measured_at_the_threshold_of_the_validation_set() -> None:
@@ -124,49 +167,3 @@ def test_decision_curves_are_of_one_class_and_of_thresholds_between_0_and_1() ->
     assert decision_curve(three, "b", resamples=20).label == "b"
     with pytest.raises(ExciteError, match="must be in"):
         decision_curve(three, "b", thresholds=np.array([0.5, 1.0]))
-
-
-@settings(max_examples=60, deadline=None)
-@given(images=st.integers(1, 150), levels=st.sampled_from([1, 3, 1000]), seed=st.integers(0, 10_000))
-def test_accuracy_by_coverage_is_that_of_the_surest_images(images: int, levels: int, seed: int) -> None:
-    probabilities, targets = messy(np.random.default_rng(seed), images, 3, levels=levels)
-    predictions = Predictions(targets, probabilities, ("a", "b", "c"))
-    curve = accuracy_by_coverage(predictions)
-    assert curve[0].coverage == 1
-    assert curve[0].accuracy == pytest.approx(predictions.correct.mean())
-    for point in curve:
-        sure = [i for i in range(images) if predictions.confidences[i] >= point.threshold]
-        assert point.answered == len(sure)
-        assert point.coverage == pytest.approx(len(sure) / images)
-        assert point.accuracy == pytest.approx(np.mean([predictions.correct[i] for i in sure]))
-    assert [one.coverage for one in curve] == sorted((one.coverage for one in curve), reverse=True)
-
-
-@settings(max_examples=60, deadline=None)
-@given(images=st.integers(1, 60), levels=st.sampled_from([1, 3, 1000]), seed=st.integers(0, 10_000))
-def test_the_confidence_for_a_wished_accuracy_answers_as_many_as_can_be(
-    images: int, levels: int, seed: int
-) -> None:
-    probabilities, targets = messy(np.random.default_rng(seed), images, 3, levels=levels)
-    predictions = Predictions(targets, probabilities, ("a", "b", "c"))
-    shares = {
-        float(c): predictions.correct[predictions.confidences >= c].mean() for c in predictions.confidences
-    }
-    for wish in (0.4, 0.8, 1.0):
-        good = [c for c, share in shares.items() if share >= wish - 1e-12]
-        if good:
-            assert choose_confidence(predictions, wish) == min(good)
-        else:
-            with pytest.raises(ExciteError, match=r"no threshold reaches .*request at most"):
-                choose_confidence(predictions, wish)
-
-
-def test_below_the_confidence_the_classifier_abstains() -> None:
-    rows = np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0.5]])
-    result = with_abstention(Predictions(np.array([0, 0, 1]), rows, ("a", "b")), 0.6)
-    json.dumps(result, allow_nan=False)
-    assert result["answered"] == 2
-    assert result["coverage"]["value"] == pytest.approx(2 / 3)
-    assert result["accuracy"]["value"] == 0.5
-    nobody = with_abstention(Predictions(np.array([0, 0, 1]), rows, ("a", "b")), 1.0)
-    assert nobody["accuracy"] == {"value": None, "reason": "no image reaches this confidence"}

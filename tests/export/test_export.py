@@ -100,7 +100,7 @@ import excite.export.keras, keras
 assert (os.environ.get("KERAS_BACKEND"), keras.backend.backend()) == (None, "torch")
 for path in map(Path, sys.argv[1:]):
     run, classifier = Run.open(path), excite.Classifier.load(path)
-    assert classifier.temperature != 1
+    assert classifier.calibration.temperature != 1
     truth = run.predictions
     pixels = np.stack([classifier.preprocessing.pixels(Image.open(name)) for name in truth["path"]])
     model = keras.saving.load_model(path / "x.keras")

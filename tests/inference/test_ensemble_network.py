@@ -18,13 +18,15 @@ def test_the_mean_is_numpys_whether_networks_are_apart_or_stacked() -> None:
         stacked[1].weight.copy_(torch.cat([network[1].weight for network in apart]))
         stacked[1].bias.copy_(torch.cat([network[1].bias for network in apart]))
     temperatures = [0.5, 1.0, 2.0, 3.0]
+    intercepts = [[0.0, 0.0, 0.0], [0.5, -0.5, 0.0], [1.0, 0.0, -1.0], [0.2, 0.2, -0.4]]
     images = torch.randn(6, 3, 4, 4)
     with torch.inference_mode():
         logits = [network(images).double().numpy() for network in apart]
-        each = [np.exp(one / t) for one, t in zip(logits, temperatures, strict=True)]
+        scaled = zip(logits, temperatures, intercepts, strict=True)
+        each = [np.exp(one / t + np.array(b)) for one, t, b in scaled]
         each = np.stack([one / one.sum(axis=1, keepdims=True) for one in each], axis=1)
         for networks in (apart, [stacked]):
-            members = EnsembleNetwork(networks, temperatures, classes=3)
+            members = EnsembleNetwork(networks, temperatures, intercepts)
             assert members(images).softmax(dim=2).numpy() == pytest.approx(each, abs=1e-6)
             mean = MeanEnsemble(members)(images).exp().numpy()
             assert mean == pytest.approx(each.mean(axis=1), abs=1e-6)  # type: ignore[attr-defined]

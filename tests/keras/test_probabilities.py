@@ -15,7 +15,9 @@ def test_a_model_with_it_is_saved_and_loaded_without_custom_objects(tmp_path: Pa
     images = keras.Input((6, 6, 8))
     gated = SqueezeExcitation(2, gate="tanh")(images)
     logits = keras.layers.GlobalAveragePooling2D()(gated)
-    model = keras.Model(images, ClassProbabilities("abcdefgh", 2.0, name="probabilities")(logits))
+    model = keras.Model(
+        images, ClassProbabilities("abcdefgh", 2.0, list(range(8)), name="probabilities")(logits)
+    )
     model.save(tmp_path / "x.keras")
     again = keras.saving.load_model(tmp_path / "x.keras")
     maps = np.random.default_rng(0).normal(size=(2, 6, 6, 8)).astype(np.float32)
@@ -26,9 +28,12 @@ def test_a_model_with_it_is_saved_and_loaded_without_custom_objects(tmp_path: Pa
 
 def test_it_is_the_softmax_of_calibrated_logits_in_float32() -> None:
     logits = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    powers = np.exp(logits / 2.5)
+    intercept = [0.5, -1.0, 0.5]
+    powers = np.exp(logits / 2.5 + np.array(intercept))
     expected = powers / powers.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(in_keras(ClassProbabilities("abc", 2.5), logits), expected, rtol=1e-5)
-    half = ClassProbabilities("abc", 2.5, dtype="mixed_float16")(logits.astype(np.float16))
+    np.testing.assert_allclose(
+        in_keras(ClassProbabilities("abc", 2.5, intercept), logits), expected, rtol=1e-5
+    )
+    half = ClassProbabilities("abc", 2.5, intercept, dtype="mixed_float16")(logits.astype(np.float16))
     assert keras.backend.standardize_dtype(half.dtype) == "float32"
     np.testing.assert_allclose(keras.ops.convert_to_numpy(half), expected, atol=1e-3)

@@ -14,11 +14,13 @@ import pandas as pd
 from excite.config.train_config import TrainConfig
 from excite.data.manifest import Manifest
 from excite.evaluation.abstention import with_abstention
-from excite.evaluation.calibration import before_and_after, with_temperature
+from excite.evaluation.calibration import Calibration
 from excite.evaluation.folds import corrected_mean, measure_repeats
 from excite.evaluation.measure import measure
 from excite.evaluation.operating_point import at_threshold, choose_threshold
+from excite.evaluation.prediction_sets import PredictionSets, measure_sets
 from excite.evaluation.predictions import Predictions
+from excite.evaluation.reliability import before_and_after, class_calibration
 from excite.evaluation.subgroups import subgroups
 from excite.runs.label_candidates import write_candidates
 from excite.runs.run import Run
@@ -77,7 +79,10 @@ def write_run(
     (folder / "config.yaml").write_text(config.to_yaml())
     figures = measure(test, resamples=resamples)
     figures["duplicates_in_train"] = 0
-    figures["calibration"] = before_and_after(with_temperature(test, 1 / TEMPERATURE), TEMPERATURE)
+    calibration = Calibration(TEMPERATURE, (0.0,) * len(classes))
+    figures["calibration"] = before_and_after(calibration.inverse.apply(test), calibration)
+    figures["class_calibration"] = class_calibration(test)
+    figures["prediction_sets"] = measure_sets(test, PredictionSets.fit(val))
     if len(classes) == 2:
         chosen = choose_threshold(val, classes[1], sensitivity=0.95)
         at_test = at_threshold(test, classes[1], chosen.threshold)
@@ -98,7 +103,7 @@ def write_run(
             "architecture": {"name": "densenet121", "attention": "se", "where": ["a.se", "b.se"]},
             "preprocessing": {"image_size": 96},
             "classes": list(classes),
-            "temperature": TEMPERATURE,
+            "calibration": calibration.to_dict(),
         },
     )
     _write(folder, "environment.json", ENVIRONMENT)
@@ -139,7 +144,8 @@ def write_cross_validation(
         figures = {key: value for key, value in figures.items() if key not in ("classes", "confusion")}
         figures |= measure_repeats([pooled] * repeats, resamples=resamples)
     doubts = write_candidates(Run(folder), pooled)
-    ensemble = {"members": folds * repeats, "temperature": TEMPERATURE, "abstain_below": 0.0}
+    shared = {"temperature": TEMPERATURE, "intercept": [0.25, -0.25]}
+    ensemble = {"members": folds * repeats, "calibration": shared, "abstain_below": 0.0}
     found = {"test": figures, "folds": rows, "corrected": {"accuracy": asdict(mean)}}
     _write(folder, "metrics.json", found | {"ensemble": ensemble, "label_noise": doubts})
     _save(pooled, folder / "predictions.csv", fold=pooled.group_codes % folds)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from excite.evaluation.calibration import Calibration
 from excite.evaluation.evaluate import EvaluationSpec, evaluate_predictions
 from excite.evaluation.predictions import Predictions
 from excite.reporting.evaluation_page import evaluation_page, write_evaluation
@@ -37,10 +38,10 @@ def evaluation(
             SeenImage(row, paths[row], counterpart, "same photo", f"{row + 9} of 60 <features>", 0.9)
         )
     rest = predictions.take(np.arange(len(predictions)) >= seen)
-    asked = EvaluationSpec()
-    figures = evaluate_predictions(predictions, asked, temperature=1.5) | {"grouped_by": "image"}
+    asked, calibration = EvaluationSpec(), Calibration(1.5, (0.0,) * len(classes))
+    figures = evaluate_predictions(predictions, asked, calibration=calibration) | {"grouped_by": "image"}
     figures |= {"seen_in_training": seen, "seen_images": [image.to_dict() for image in images]}
-    figures["without_seen"] = evaluate_predictions(rest, asked, temperature=1.5)
+    figures["without_seen"] = evaluate_predictions(rest, asked, calibration=calibration)
     return Evaluation("all", figures, predictions, rest, tuple(images))
 
 

@@ -64,10 +64,11 @@ def test_the_training_answers_what_was_asked(trained: Run) -> None:
     assert called.sum() == point["test"]["tp"] + point["test"]["fp"]
 
 
-def test_the_saved_temperature_makes_validation_likelier_than_none(trained: Run) -> None:
+def test_the_saved_calibration_makes_validation_likelier_than_none(trained: Run) -> None:
     facts = json.loads((trained.path / "classifier.json").read_text())
     calibration = trained.metrics["test"]["calibration"]
-    assert facts["temperature"] == calibration["temperature"] != 1
+    assert facts["calibration"]["temperature"] == calibration["temperature"] != 1
+    assert facts["calibration"]["intercept"] == list(calibration["intercept"].values())
     assert trained.metrics["test"]["log_loss"]["value"] == pytest.approx(
         calibration["after"]["log_loss"]["value"]
     )
