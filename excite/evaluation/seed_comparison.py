@@ -84,7 +84,7 @@ def _difference(
     first: Sequence[Predictions], second: Sequence[Predictions], metric: str, level: float
 ) -> SeedDifference:
     try:
-        one, two = (pseudo_values(side, None, metric) for side in (first, second))
+        one, two = (pseudo_values([[run] for run in side], None, metric) for side in (first, second))
     except ExciteError as error:
         return SeedDifference(None, None, None, reason=error.what)
     return nested_difference(one, two, level=level)
