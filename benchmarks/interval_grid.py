@@ -151,7 +151,7 @@ def print_grid(
     method: str = ANALYTIC,
     ungrouped: bool = False,
 ) -> None:
-    """Print the tables as Markdown; cells with 1,000 groups or 840 images get a quarter of the runs."""
+    """Print the tables as Markdown; cells with 1,000 groups or 840 images get half of the runs."""
     chosen = [settings for settings in cells() if only in title(settings)]
     for part in parts:
         names = OVERALL | (OF_CLASS if part == "coverage" else {"delong": "DeLong"})
@@ -159,16 +159,15 @@ def print_grid(
         if part == "alarms":
             what = "Percent of equally good pairs with p < 0.05"
         error = 100 * np.sqrt(0.05 * 0.95 / runs)
-        print(
-            f"\n{what}; {runs} data sets a row, Monte-Carlo error {error:.1f} (twice that for the largest)."
-        )
+        print(f"\n{what}; {runs} data sets a row, half as many where there are 800 images or more.")
+        print(f"Monte-Carlo error: {error:.1f}, or {np.sqrt(2) * error:.1f}.")
         print("In parentheses: most have a warning of few groups of a class. -: most have no result.")
         print("The last columns: percent of the AUROCs with a warning, and without a result.\n")
         print(f"| images or groups, positive | {' | '.join(names.values())} | warned | none |")
         print(f"|---|{'---|' * (len(names) + 2)}", flush=True)
         large = [settings["groups"] * settings.get("size", 1) >= 800 for settings in chosen]
         tasks = [
-            (part, settings, runs // 4 if big else runs, method, ungrouped)
+            (part, settings, runs // 2 if big else runs, method, ungrouped)
             for settings, big in zip(chosen, large, strict=True)
         ]
         with ProcessPoolExecutor(jobs) as pool:
