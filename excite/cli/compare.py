@@ -71,7 +71,7 @@ def compare(
     """Compare runs: their metrics, and the difference of each from the first.
 
     Differences are paired: they are computed on the test images that both runs have, and intervals and
-    p-values resample the same groups for both. They are about these networks: other seeds would give other
+    p-values swap their predictions within groups. They are about these networks: other seeds would give other
     differences. With --with, the means of two configurations are compared, for other seeds and other images.
     For losses, such as log loss, lower is better. Of a repeated cross-validation, the first repeat is used.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from excite.cli.output import plain_table, print_line, print_sentence, print_table
@@ -158,8 +158,10 @@ def print_seen(figures: Mapping[str, Any]) -> None:
     print_line(f"{'without':<10}{text}")
 
 
-def _print_reasons(figures: Iterable[Mapping[str, Any]]) -> None:
-    """Print why metrics are undefined or have no interval; each reason once."""
+def _print_reasons(figures: Sequence[Mapping[str, Any]]) -> None:
+    """Print why metrics are undefined, or have no interval or a rough one; each reason once."""
+    if warnings := [figure["warning"] for figure in figures if "warning" in figure]:
+        print_line(f"rough interval: {'; '.join(dict.fromkeys(warnings))}")
     missing = [figure for figure in figures if "reason" in figure]
     for start, defined in (("not defined (-)", False), ("no interval", True)):
         reasons = [figure["reason"] for figure in missing if (figure["value"] is not None) == defined]

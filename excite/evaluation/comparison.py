@@ -9,22 +9,16 @@ import numpy as np
 from scipy import stats
 
 from excite.errors import unknown_name
-from excite.evaluation.intervals import (
-    FEWEST_GROUPS,
-    LEVEL,
-    METHODS,
-    RESAMPLES,
-    Interval,
-    bootstrap_interval,
-    bootstrap_p_value,
-    too_few,
-)
+from excite.evaluation.class_groups import class_reason, class_warning
+from excite.evaluation.intervals import FEWEST_GROUPS, LEVEL, RESAMPLES, too_few
 from excite.evaluation.matching import shared_images
 from excite.evaluation.metrics import OVERALL, PER_CLASS
 from excite.evaluation.predictions import Predictions
-from excite.evaluation.resampling import GroupSums, Values, bootstrap, jackknife
+from excite.evaluation.resampling import GroupSums, Values
+from excite.evaluation.swap_test import ROUNDING, Swaps, swap_test
 
 RANKED = ("auroc", "average_precision")
+MEANS_OVER_CLASSES = ("balanced_accuracy", "macro_f1", "mcc", "kappa", *RANKED)
 
 
 @dataclass(frozen=True)
@@ -36,7 +30,8 @@ class Difference:
         label: the class, or None for a metric over all classes.
         first, second, value: the two metrics and second - first; None if undefined.
         low, high: interval of the difference; ``reason`` explains why there is none.
-        p: two-sided p value of no difference, from the same resamples as the interval.
+        warning: why the test can hardly detect a difference.
+        p: two-sided p value of no difference, by the same swap test as the interval.
         n, groups: number of shared images and groups.
     """
 
@@ -49,6 +44,7 @@ class Difference:
     high: float | None
     p: float | None
     reason: str | None
+    warning: str | None
     n: int
     groups: int
 
@@ -59,61 +55,82 @@ def compare(
     metrics: Sequence[str] = OVERALL,
     *,
     label: str | None = None,
-    method: str = "percentile",
     level: float = LEVEL,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Difference]:
-    """Differences of metrics with paired intervals: each resample draws the same groups for both.
+    """Differences of metrics, tested by swapping the two classifiers' predictions within groups.
 
     Args:
         metrics: names in ``metrics.OVERALL``; with ``label``, in ``metrics.PER_CLASS``.
         label: the class of per-class metrics.
-        method: ``percentile``, or ``bca``, whose false positive rate is up to 8 % at a level of 5 %: a
-            difference is hardly skewed, so its correction only adds noise (benchmarks/intervals.py).
+        level: level of the intervals.
+        resamples: number of swaps.
+        seed: of the swaps.
 
     Raises:
-        ExciteError: for an unknown metric, class or method, and as ``shared_images``.
+        ExciteError: for an unknown metric or class, and as ``shared_images``.
     """
     known = OVERALL if label is None else PER_CLASS
     for metric in metrics:
         if metric not in known:
             raise unknown_name("metric", metric, known)
-    if method not in METHODS:
-        raise unknown_name("interval", method, METHODS)
-    pair = shared_images(first, second)
-    index = None if label is None else pair[0].class_index(label)
-    tables = [GroupSums(one, ranking=bool(set(metrics) & set(RANKED))) for one in pair]
-    points = [table.point() for table in tables]
-    resampled, left_out = bootstrap(tables, resamples, seed), jackknife(tables, seed)
-    n, groups = len(pair[0]), tables[0].groups
-    found = {}
+    one, two = shared_images(first, second)
+    index = None if label is None else one.class_index(label)
+    swaps = Swaps(one, two, ranking=bool(set(metrics) & set(RANKED)), swaps=resamples, seed=seed)
+    table = GroupSums(one, ranking=False)
+    differences = {}
     for metric in metrics:
-        one, two = (float(_pick(values, metric, index)[0]) for values in points)
-        gap = two - one
-        draws, left = (
-            _pick(both[1], metric, index) - _pick(both[0], metric, index) for both in (resampled, left_out)
-        )
-        interval = bootstrap_interval(gap, draws, left, method=method, level=level, groups=groups)
-        if index is not None and (beside := tables[0].groups_beside(index)) < FEWEST_GROUPS:
-            interval = Interval(reason=too_few(beside))
-        p = None
-        if interval.reason is None:
-            p = bootstrap_p_value(gap, draws, left, method=method, groups=groups)
-        found[metric] = Difference(
+        before, after = (float(_pick(each, metric, index)[0]) for each in (swaps.first, swaps.second))
+        shares = _shares(swaps.true, metric, index)
+        swapped = swaps.differences(metric, index, shares)
+        by_class = index is not None or metric in MEANS_OVER_CLASSES
+        reason = _no_test(one.group_count, after - before, swapped)
+        if reason is None and by_class:
+            reason = class_reason(one, table, index)
+        tested = None
+        if reason is None:
+            tested = swap_test(after - before, swapped, swaps, shares, level=level)
+        differences[metric] = Difference(
             metric=metric,
             label=label,
-            first=_defined(one),
-            second=_defined(two),
-            value=_defined(gap),
-            low=interval.low,
-            high=interval.high,
-            p=p,
-            reason=interval.reason,
-            n=n,
-            groups=groups,
+            first=_defined(before),
+            second=_defined(after),
+            value=_defined(after - before),
+            low=tested.low if tested else None,
+            high=tested.high if tested else None,
+            p=tested.p if tested else None,
+            reason=reason,
+            warning=class_warning(one, table, index) if by_class and reason is None else None,
+            n=len(one),
+            groups=one.group_count,
         )
-    return found
+    return differences
+
+
+def _no_test(groups: int, difference: float, swapped: np.ndarray) -> str | None:
+    """Why a difference is not tested; None if it is."""
+    if groups < FEWEST_GROUPS:
+        return too_few(groups)
+    if np.isnan(difference) or np.isnan(swapped).any():
+        return "undefined in one of the classifiers or after a swap: a class has too few images"
+    if not np.abs(swapped).max() > ROUNDING:
+        return "the two classifiers do not differ in any group"
+    return None
+
+
+def _shares(true: np.ndarray, metric: str, index: int | None) -> np.ndarray:
+    """(J,) the fraction of a metric that depends on each group, from its images of each class (C, J)."""
+    counts = true[true.sum(axis=1) > 0]
+    if index is not None:
+        rest = true.sum(axis=0) - true[index]
+        counts = {"sensitivity": true[[index]], "specificity": rest[None]}.get(
+            metric, np.stack([true[index], rest])
+        )
+    elif metric not in MEANS_OVER_CLASSES:
+        counts = true.sum(axis=0)[None]
+    shares: np.ndarray = (counts / counts.sum(axis=1, keepdims=True)).mean(axis=0)
+    return shares
 
 
 @dataclass(frozen=True)
@@ -142,9 +159,11 @@ def mcnemar(first: Predictions, second: Predictions) -> McNemar:
     only_two = int((two.correct & ~one.correct).sum())
     either, fewer = only_one + only_two, min(only_one, only_two)
     p = min(1.0, 2 * float(stats.binom.cdf(fewer, either, 0.5)))
-    # With equal counts the two tails overlap in the observed outcome, which is subtracted only once.
+    # With equal counts both tails contain the observed outcome, which counts half once.
     observed = float(stats.binom.pmf(fewer, either, 0.5))
-    mid_p = 1.0 if only_one == only_two else 2 * float(stats.binom.cdf(fewer, either, 0.5)) - observed
+    mid_p = 2 * float(stats.binom.cdf(fewer, either, 0.5)) - observed
+    if only_one == only_two:
+        mid_p = 1 - observed / 2 if either else 1.0
     return McNemar(only_one, only_two, p, mid_p, one.group_count == len(one))
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
+from scipy.special import stdtr, stdtrit
 
 from excite.errors import BAD_USAGE, ExciteError
+from excite.evaluation.class_groups import FEWEST_OF_A_CLASS
 from excite.evaluation.intervals import LEVEL
 from excite.evaluation.matching import shared_images
+from excite.evaluation.placements import Placements, pooled_freedom
 from excite.evaluation.predictions import Predictions
 
 
@@ -44,12 +45,15 @@ def delong(
 ) -> AreaDifference:
     """The test of DeLong, DeLong & Clarke-Pearson (1988); with groups, that of Obuchowski (1997).
 
+    Student's t replaces the normal distribution: the variances of the two sides have as many degrees of
+    freedom as they have groups, less one, and their sum has Satterthwaite's.
+
     Args:
         label: the positive class; by default the second of two.
 
     Raises:
-        ExciteError: for an unknown class, more than two classes without ``label``, fewer than two groups with
-            or without images of the class, and as ``shared_images``.
+        ExciteError: for an unknown class, more than two classes without ``label``, fewer than three groups
+            with or without images of the class, and as ``shared_images``.
     """
     one, two = shared_images(first, second)
     if label is None:
@@ -62,58 +66,23 @@ def delong(
     positive = one.targets == index
     codes = one.group_codes
     fewest = min(len(np.unique(codes[positive])), len(np.unique(codes[~positive])))
-    if fewest < 2:
-        what = f"DeLong's test needs at least two groups with {label!r} and two with other classes"
+    if fewest < FEWEST_OF_A_CLASS:
+        what = (
+            f"DeLong's test needs at least {FEWEST_OF_A_CLASS} groups with {label!r} and as many without it"
+        )
         raise ExciteError(what)
-    areas, covariance = area_covariance(
-        np.stack([one.probabilities[:, index], two.probabilities[:, index]]), positive, codes
-    )
+    scores = np.stack([one.probabilities[:, index], two.probabilities[:, index]])
+    placements = Placements.of(scores, positive, codes)
+    areas = placements.areas
     gap = float(areas[1] - areas[0])
-    variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    error = float(np.sqrt(max(variance, 0.0)))
-    groups = one.group_count
+    parts = [float(part[0, 0] + part[1, 1] - 2 * part[0, 1]) for part in placements.covariances()]
+    error = float(np.sqrt(max(sum(parts), 0.0)))
     low = high = p = None
     if error > 1e-12:  # smaller errors are rounding errors
-        is_ungrouped = groups == len(one)
-        quantile = ndtri(0.5 + level / 2) if is_ungrouped else stdtrit(groups - 1, 0.5 + level / 2)
-        z = abs(gap) / error
-        low, high = gap - float(quantile) * error, gap + float(quantile) * error
-        p = 2 * float(ndtr(-z) if is_ungrouped else stdtr(groups - 1, -z))
+        sides = placements.effective_sizes()
+        freedom = pooled_freedom((parts[0], parts[1]), (sides[0].freedom, sides[1].freedom))
+        half = float(stdtrit(freedom, 0.5 + level / 2)) * error
+        low, high = gap - half, gap + half
+        p = 2 * float(stdtr(freedom, -abs(gap) / error))
+    groups = one.group_count
     return AreaDifference(label, float(areas[0]), float(areas[1]), gap, error, low, high, p, len(one), groups)
-
-
-def area_covariance(
-    scores: np.ndarray, positive: np.ndarray, codes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Areas (K,) of K scorings and their covariance (K, K), from placement values.
-
-    The placement of a positive is the fraction of negatives below it, with ties counted half; that of a
-    negative is the fraction of positives above it. Midranks give all of them at once (Sun & Xu 2014). The
-    placements are summed by group, and the covariance is that of the groups (Obuchowski 1997); with one image
-    per group, it is DeLong's estimate.
-
-    Args:
-        scores: (K, N).
-        positive: (N,) mask.
-        codes: (N,) group numbers from 0.
-    """
-    m, n = int(positive.sum()), int((~positive).sum())
-    groups = int(codes.max()) + 1
-    areas = np.empty(len(scores))
-    ups, downs = np.zeros((len(scores), groups)), np.zeros((len(scores), groups))
-    for k, row in enumerate(scores):
-        ranks = stats.rankdata(row)
-        above = (ranks[positive] - stats.rankdata(row[positive])) / n
-        below = 1 - (ranks[~positive] - stats.rankdata(row[~positive])) / m
-        areas[k] = above.mean()
-        ups[k] = np.bincount(codes[positive], above - areas[k], groups)
-        downs[k] = np.bincount(codes[~positive], below - areas[k], groups)
-    with_positive = len(np.unique(codes[positive]))
-    with_negative = len(np.unique(codes[~positive]))
-    cross = ups @ downs.T
-    covariance = (
-        with_positive / (with_positive - 1) * (ups @ ups.T) / m**2
-        + with_negative / (with_negative - 1) * (downs @ downs.T) / n**2
-        + (groups / (groups - 1) * (cross + cross.T) / (m * n))
-    )
-    return areas, covariance

@@ -1,70 +1,95 @@
-"""Wilson's interval for any metric, computed for its effective sample size."""
+"""The number of independent images, and of independent groups, that images in groups are worth."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
-from scipy.special import stdtrit
 
-from excite.evaluation.intervals import FEWEST_GROUPS, LEVEL, Interval, too_few, wilson
-
-MAX_NLL = float(-np.log(np.finfo(np.float64).eps))  # largest log loss of an image, 36 nats
-RANGES = {"mcc": (-1.0, 1.0), "kappa": (-1.0, 1.0), "log_loss": (0.0, MAX_NLL)}  # others: 0 to 1
-OF_PROBABILITIES = ("auroc", "average_precision", "log_loss", "brier")
-ROUNDING = 1e-12  # a smaller spread is a rounding error
+MORE_FREEDOM = 3.0  # the variance of counts varies less than that of normal values with as few groups
 
 
-def jackknife_interval(
-    name: str,
-    value: float,
-    left_out: np.ndarray,
-    *,
-    level: float = LEVEL,
-    groups: int,
-    effective: float | None = None,
-) -> Interval:
-    """Interval of a metric from its values with one group left out at a time.
-
-    The leave-one-out values estimate the variance: the sum of (left_out - mean)², which is Tukey's times
-    G / (G - 1). With p the position of the metric in its range (0 to 1), the effective sample size is
-    n_eff = p (1 - p) / variance, and the interval is Wilson's for n_eff images (Korn & Graubard 1998, here
-    also for metrics other than proportions; benchmarks/intervals.py measures the coverage). Bounds lean
-    inward and stay in the range.
-
-    Student's quantile has ``effective`` - 1 degrees of freedom. Metrics of probabilities, and their variance,
-    may depend on a few images; for them, the degrees of freedom are at most Satterthwaite's (1946)
-    2 / (b - 1/G), with b = sum d⁴ / (sum d²)² and d = left_out - mean.
+@dataclass(frozen=True)
+class EffectiveSize:
+    """What images in groups are worth for the mean of a quantity.
 
     Args:
-        name: in ``metrics.OVERALL`` or ``metrics.PER_CLASS``; determines the range.
-        value: the metric.
-        left_out: (J,) values with one group, or a block of groups, left out.
-        level: level of the interval.
-        groups: number of groups; fewer than ``FEWEST_GROUPS`` give no interval.
-        effective: effective number of groups; None: all of them.
+        images: effective sample size, the number of independent images with the same standard error.
+        freedom: degrees of freedom of the variance between groups; 0 for one group.
     """
-    if groups < FEWEST_GROUPS:
-        return Interval(reason=too_few(groups))
-    if np.isnan(value) or np.isnan(left_out).any():
-        return Interval(reason="undefined without one of the groups: a class has too few images")
-    freedom = (groups if effective is None else effective) - 1
-    if freedom < 1:
-        return Interval(reason="one group contains nearly all images")
-    bottom, top = RANGES.get(name, (0.0, 1.0))
-    position = (value - bottom) / (top - bottom)
-    squares = ((left_out - left_out.mean()) / (top - bottom)) ** 2
-    variance = float(squares.sum())
-    if np.sqrt(variance) < ROUNDING:
-        return Interval(reason="the estimate does not vary between groups")
-    if not 0 < position < 1:
-        return Interval(reason="the value is at the end of its range")
-    if name in OF_PROBABILITIES:
-        excess = float((squares**2).sum()) / variance**2 - 1 / len(squares)
-        freedom = min(freedom, 2 / max(excess, 2 / freedom))
-    n_effective = position * (1 - position) / variance
-    interval = wilson(
-        position * n_effective, n_effective, level=level, quantile=float(stdtrit(freedom, 0.5 + level / 2))
-    )
-    if interval.low is None or interval.high is None:
-        return interval
-    low, high = (bottom + (top - bottom) * bound for bound in (interval.low, interval.high))
-    return Interval(low, high, "jackknife")
+
+    images: float
+    freedom: float
+
+
+def effective_size(sizes: np.ndarray, correlation: float) -> EffectiveSize:
+    """The effective size of groups whose images are equally correlated.
+
+    The sum over the m images of a group has a variance in proportion to w = m (1 + (m - 1) correlation). So
+    n images are worth n² / sum w (Kish 1965), and a variance estimated from the groups has (sum w)² / sum w²
+    - 1 degrees of freedom (Satterthwaite 1946).
+
+    Args:
+        sizes: (G,) images of each group; groups without images are ignored.
+        correlation: intraclass correlation, between 0 and 1.
+
+    Example:
+        >>> import numpy as np
+        >>> effective_size(np.array([4, 4, 4]), 1.0)  # identical images count once
+        EffectiveSize(images=3.0, freedom=2.0)
+    """
+    sizes = np.asarray(sizes, dtype=np.float64)
+    variances = sizes * (1 + (sizes - 1) * correlation)
+    total = float(variances.sum())
+    if total == 0:
+        return EffectiveSize(0.0, 0.0)
+    return EffectiveSize(float(sizes.sum() ** 2) / total, total**2 / float((variances**2).sum()) - 1)
+
+
+def intraclass_correlation(samples: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Intraclass correlation of images of a group, between 0 and 1, pooled over samples.
+
+    The estimate by analysis of variance (Donner 1986), (B - W) / (B + (m - 1) W) from the mean squares
+    between and within groups, is averaged over the samples with the degrees of freedom between groups as
+    weights. A rare class alone has too few groups for an estimate.
+
+    Args:
+        samples: values (N,) and group numbers (N,) of each sample, for example of each class.
+
+    Returns:
+        0 if no group has several images.
+    """
+    weighted, weights = 0.0, 0.0
+    for values, codes in samples:
+        sizes = np.bincount(codes)
+        sums = np.bincount(codes, values)[sizes > 0]
+        sizes = sizes[sizes > 0].astype(np.float64)
+        n, groups = float(sizes.sum()), len(sizes)
+        if groups < 2 or n == groups:
+            continue
+        between = float((sizes * (sums / sizes - values.mean()) ** 2).sum()) / (groups - 1)
+        within = max(float((values**2).sum() - (sums**2 / sizes).sum()), 0.0) / (n - groups)
+        size = (n - float((sizes**2).sum()) / n) / (groups - 1)
+        spread = between + (size - 1) * within
+        weighted += (groups - 1) * ((between - within) / spread if spread > 0 else 1.0)
+        weights += groups - 1
+    return float(np.clip(weighted / weights, 0.0, 1.0)) if weights else 0.0
+
+
+def class_freedom(squares: np.ndarray, true: np.ndarray, correlation: float) -> float:
+    """Degrees of freedom of a variance that is a sum over groups (Satterthwaite 1946), at least 1.
+
+    The variance is divided among the classes: a group's part goes to the classes of its images. The part of a
+    class has as many degrees of freedom as the class has groups, less one, plus ``MORE_FREEDOM``.
+
+    Args:
+        squares: (J,) contribution of each group to the variance.
+        true: (C, J) images of each class in each group.
+        correlation: intraclass correlation of the images of a group.
+    """
+    true = true[true.sum(axis=1) > 0]
+    variances = (squares * true / true.sum(axis=0)).sum(axis=1)
+    freedoms = np.array([effective_size(row, correlation).freedom + MORE_FREEDOM for row in true])
+    total = float((variances**2 / freedoms).sum())
+    return max(float(variances.sum()) ** 2 / total, 1.0) if total > 0 else 1.0

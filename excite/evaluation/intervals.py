@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
+from scipy.special import ndtr, ndtri, stdtrit
 
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.evaluation.effective_sample_size import class_freedom, effective_size
 
 LEVEL = 0.95
 RESAMPLES = 2000
 METHODS = ("bca", "percentile")
 FEWEST_GROUPS = 10  # with fewer, coverage falls to about 90 %
-NEARLY_FLAT = 0.01  # the BCa transform has a pole at 0, which only levels far above 95 % reach
+SMALLEST_DENOMINATOR = 0.01  # of the BCa transform; only levels far above 95 % reach it
 LEAST_DEFINED = 0.9  # fraction of the resamples: with fewer, the interval would be biased
 
 
@@ -23,14 +24,16 @@ class Interval:
 
     Args:
         low, high: the bounds, in the unit of the metric.
-        method: ``wilson``, ``jackknife``, ``bca`` or ``percentile``.
+        method: ``wilson``, ``score``, ``t``, ``jackknife``, ``bca`` or ``percentile``.
         reason: why there are no bounds.
+        warning: why the interval may be too narrow.
     """
 
     low: float | None = None
     high: float | None = None
     method: str | None = None
     reason: str | None = None
+    warning: str | None = None
 
 
 def wilson(successes: float, n: float, *, level: float = LEVEL, quantile: float | None = None) -> Interval:
@@ -53,21 +56,27 @@ def wilson(successes: float, n: float, *, level: float = LEVEL, quantile: float 
     return Interval(low, high, "wilson")
 
 
-def grouped_wilson(successes: np.ndarray, totals: np.ndarray, *, level: float = LEVEL) -> Interval:
+def grouped_wilson(
+    successes: np.ndarray, totals: np.ndarray, *, true: np.ndarray | None = None, level: float = LEVEL
+) -> Interval:
     """Wilson's interval for images in groups, computed for their effective sample size.
 
     Images of a group are correlated, so the effective sample size of n images is n / deff. The design effect
-    deff is the jackknife variance of the proportion between groups over the variance for n independent images
-    (Saha, Miller & Wang 2016). Student's quantile with the effective number of groups, n² / sum m² for
-    groups of m images (Kish 1965), replaces the normal one. At 0 or all successes, the correlation cannot be
-    estimated, and the images of a group count as identical. With one image per group, it is Wilson's
-    interval.
+    deff is the variance of the proportion between groups, without bias for groups of one size (Bell &
+    McCaffrey 2002), over the variance for n independent images (Saha, Miller & Wang 2016). Student's quantile
+    replaces the normal one; its degrees of freedom are those of ``effective_size``, with the correlation that
+    the design effect implies. At 0 or all successes, the correlation cannot be estimated, and the images of a
+    group count as identical. With one image per group, it is Wilson's interval.
 
     Args:
         successes, totals: (G,) counts in each group; groups with a total of 0 are ignored.
+        true: (C, G) images of each class. If given, the degrees of freedom are at most those of
+            ``class_freedom``: the mistakes among the images of a prediction may all be those of few groups of
+            a rare class.
         level: level of the interval.
     """
-    successes, totals = successes[totals > 0], totals[totals > 0]
+    counted = totals > 0
+    successes, totals = successes[counted], totals[counted]
     n, groups = float(totals.sum()), len(totals)
     if groups == 0:
         return Interval(reason="there are no images")
@@ -78,12 +87,15 @@ def grouped_wilson(successes: np.ndarray, totals: np.ndarray, *, level: float = 
         return Interval(reason="all images belong to one group")
     proportion = hits / n
     binomial = proportion * (1 - proportion) / n
-    # The change of the proportion if the group is left out: otherwise large groups would hide their
-    # influence.
-    between = float((((successes - proportion * totals) / (n - totals)) ** 2).sum())
+    residuals = successes - proportion * totals
+    between = float((residuals**2 / (n * (n - totals))).sum())
     identical = float((totals**2).sum()) / n  # the design effect of groups of identical images
     effect = max(between / binomial, 1.0) if binomial > 0 else identical
-    quantile = float(stdtrit(max(n / identical - 1, 1.0), 0.5 + level / 2))
+    correlation = min((effect - 1) / (identical - 1), 1.0)
+    freedom = max(effective_size(totals, correlation).freedom, 1.0)
+    if true is not None and binomial > 0:
+        freedom = min(freedom, class_freedom(residuals**2, true[:, counted], correlation))
+    quantile = float(stdtrit(freedom, 0.5 + level / 2))
     n_effective = n / effect
     return wilson(proportion * n_effective, n_effective, level=level, quantile=quantile)
 
@@ -115,7 +127,7 @@ def bootstrap_interval(
     """
     if method not in METHODS:
         raise unknown_name("interval", method, METHODS)
-    if reason := _too_little(value, replicates, groups):
+    if reason := _undetermined(value, replicates, groups):
         return Interval(reason=reason)
     replicates = replicates[~np.isnan(replicates)]
     z = _quantile(level, groups if effective is None else effective)
@@ -123,27 +135,9 @@ def bootstrap_interval(
     if method == "bca":
         shift, acceleration = bca_terms(value, replicates, jackknife)
         moved = shift + np.array([-z, z])
-        levels = ndtr(shift + moved / np.maximum(1 - acceleration * moved, NEARLY_FLAT))
+        levels = ndtr(shift + moved / np.maximum(1 - acceleration * moved, SMALLEST_DENOMINATOR))
     low, high = np.percentile(replicates, 100 * levels)
     return Interval(float(low), float(high), method)
-
-
-def bootstrap_p_value(
-    value: float, replicates: np.ndarray, jackknife: np.ndarray | None, *, method: str = "bca", groups: int
-) -> float | None:
-    """Two-sided p value, at which ``bootstrap_interval`` touches 0; at least 1 / (resamples + 1)."""
-    if _too_little(value, replicates, groups):
-        return None
-    replicates = replicates[~np.isnan(replicates)]
-    least = 1 / (len(replicates) + 1)
-    below = ((replicates < 0).mean() + (replicates <= 0).mean()) / 2
-    at = float(ndtri(np.clip(below, least / 2, 1 - least / 2)))
-    if method == "bca":
-        shift, acceleration = bca_terms(value, replicates, jackknife)
-        moved = at - shift
-        at = moved / max(1 + acceleration * moved, NEARLY_FLAT) - shift
-    p = 2 * float(stdtr(groups - 1, -abs(at) * np.sqrt((groups - 1) / groups)))
-    return max(p, least)
 
 
 def bca_terms(value: float, replicates: np.ndarray, jackknife: np.ndarray | None) -> tuple[float, float]:
@@ -153,18 +147,18 @@ def bca_terms(value: float, replicates: np.ndarray, jackknife: np.ndarray | None
     below = ((replicates < value).mean() + (replicates <= value).mean()) / 2
     least = 1 / (len(replicates) + 1)
     shift = float(ndtri(np.clip(below, least, 1 - least)))
-    left = jackknife[~np.isnan(jackknife)]
-    influence = left.mean() - left if len(left) else np.zeros(1)
+    defined = jackknife[~np.isnan(jackknife)]
+    influence = defined.mean() - defined if len(defined) else np.zeros(1)
     spread = float((influence**2).sum())
     acceleration = float((influence**3).sum()) / (6 * spread**1.5) if spread > 0 else 0.0
     return shift, acceleration
 
 
-def too_few(groups: int) -> str:
-    """Why this number of groups gives no interval."""
-    return (
-        f"{groups} {'group is' if groups == 1 else 'groups are'} too few; at least {FEWEST_GROUPS} are needed"
-    )
+def too_few(groups: int, label: str | None = None, needed: int = FEWEST_GROUPS) -> str:
+    """Why this number of groups, of all classes or of one, gives no interval."""
+    whose = "" if label is None else f" of class {label!r}"
+    counted = f"1 group{whose} is" if groups == 1 else f"{groups} groups{whose} are"
+    return f"{counted} too few; at least {needed} are needed"
 
 
 def _quantile(level: float, groups: float | None) -> float:
@@ -173,7 +167,7 @@ def _quantile(level: float, groups: float | None) -> float:
     return float(stdtrit(groups - 1, 0.5 + level / 2) * np.sqrt(groups / (groups - 1)))
 
 
-def _too_little(value: float, replicates: np.ndarray, groups: int | None) -> str | None:
+def _undetermined(value: float, replicates: np.ndarray, groups: int | None) -> str | None:
     if groups is not None and groups < FEWEST_GROUPS:
         return too_few(groups)
     defined = ~np.isnan(replicates)

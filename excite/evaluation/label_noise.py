@@ -40,19 +40,12 @@ class LabelNoise:
         units: number of labels: photos, each counted once.
         thresholds: (C,) mean probability of each class over the units with that label; infinite without
             units.
-        joint: (C, C) estimated number of units for each label (row) and true class (column).
         candidates: the label candidates, the strongest first.
     """
 
     units: int
     thresholds: np.ndarray
-    joint: np.ndarray
     candidates: tuple[Candidate, ...]
-
-    @property
-    def estimated(self) -> float:
-        """Estimated number of wrong labels among all units."""
-        return float(self.joint.sum() - self.joint.trace())
 
 
 def find_label_noise(predictions: Predictions) -> LabelNoise:
@@ -60,8 +53,10 @@ def find_label_noise(predictions: Predictions) -> LabelNoise:
 
     The threshold of class j is its mean probability over the units with that label (their eq. 2). A unit is
     counted as j if j is the most probable class whose threshold it reaches (eq. 1). Candidates are the units
-    counted as another class than their label, if the label is not their most probable class either. The
-    counts, scaled to the number of labels of each class, estimate the joint of labels and truth (eq. 3).
+    counted as another class than their label, if the label is not their most probable class either.
+
+    The paper also estimates the number of wrong labels from the counts (eq. 3). The estimate is left out: it
+    counts every confident mistake of the classifier, and finds dozens among labels that are all right.
 
     Copies of one photo are one unit with their mean probabilities; otherwise a photo with many copies would
     yield many candidates and dominate the thresholds. The same photo under two labels is two units.
@@ -79,8 +74,6 @@ def find_label_noise(predictions: Predictions) -> LabelNoise:
     reached = probabilities >= thresholds - ROUNDING
     counted = np.where(reached, probabilities, -1.0).argmax(axis=1)
     confident = reached.any(axis=1)
-    joint = np.zeros((classes, classes))
-    np.add.at(joint, (labels[confident], counted[confident]), 1)
     doubted = confident & (counted != labels) & (probabilities.argmax(axis=1) != labels)
     margins = _margins(probabilities, labels)
     chosen = np.flatnonzero(doubted)
@@ -89,7 +82,6 @@ def find_label_noise(predictions: Predictions) -> LabelNoise:
     return LabelNoise(
         len(rows),
         thresholds,
-        _scaled(joint, labels),
         tuple(
             Candidate(
                 tuple(int(row) for row in rows[unit][np.argsort(image_margins[rows[unit]], kind="stable")]),
@@ -118,11 +110,3 @@ def _margins(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     others = probabilities.copy()
     others[rows, labels] = -1.0
     return probabilities[rows, labels] - others.max(axis=1)
-
-
-def _scaled(joint: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The counts (C, C), scaled so that each row sums to the number of such labels."""
-    totals = np.bincount(labels, minlength=len(joint))
-    # Without confident counts of a class, all its labels count as correct.
-    np.fill_diagonal(joint, np.where(totals > 0, np.maximum(joint.diagonal(), 1), 0))
-    return joint * (totals / np.maximum(joint.sum(axis=1), 1))[:, None]

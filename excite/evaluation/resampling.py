@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -99,9 +100,23 @@ class GroupSums:
         """Effective number of groups (Kish 1965): n² over the sum of squared sizes."""
         return float(self.images.sum() ** 2 / (self.images**2).sum())
 
+    def of_class(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(G,) images of a class, images predicted as it, and both, in each group."""
+        true, predicted, right = (counts[index] for counts in self._counts)
+        return true, predicted, right
+
+    @cached_property
+    def _counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.true.toarray(), self.predicted.toarray(), self.right.toarray()
+
+    @property
+    def class_images(self) -> np.ndarray:
+        """(C, G) images of each class in each group."""
+        return self._counts[0]
+
     def groups_beside(self, index: int) -> int:
         """The smaller number of groups: with images of a class, or with images of other classes."""
-        true = self.true[[index]].toarray()[0]
+        true = self._counts[0][index]
         return int(min((true > 0).sum(), (true < self.images).sum()))
 
     def point(self) -> Values:
@@ -147,6 +162,13 @@ def jackknife(tables: Sequence[GroupSums], seed: int) -> list[Values]:
     size = _block(tables)
     blocks = (weights[:, start : start + size] for start in range(0, weights.shape[1], size))
     return _all_values(tables, blocks)
+
+
+def left_out_images(table: GroupSums, seed: int) -> np.ndarray:
+    """(C, J) images of each class in the groups that each column of ``jackknife`` leaves out."""
+    weights = jackknife_weights(table.groups, np.random.default_rng(seed))
+    images: np.ndarray = table.true @ (1 - weights)
+    return images
 
 
 def _block(tables: Sequence[GroupSums]) -> int:

@@ -19,7 +19,7 @@ from excite.config.train_config import TrainConfig
 from excite.data.manifest import Manifest
 from excite.data.split import repeated_folds
 from excite.evaluation.evaluate import evaluate_predictions
-from excite.evaluation.folds import corrected_mean, measure_repeats, pool
+from excite.evaluation.folds import corrected_mean, mean_of_folds, measure_repeats, pool
 from excite.evaluation.matching import mean_of_repeats
 from excite.evaluation.predictions import Predictions
 from excite.models.catalog import create_model
@@ -166,11 +166,13 @@ def _finalize(run: Run, display: Display) -> None:
     config = run.config
     assert config.folds is not None
     pooled: list[Predictions] = []
+    every_fold: list[Predictions] = []
     rows: list[dict[str, Any]] = []
     for repeat in range(config.repeats):
         folds = [run.fold(repeat, fold) for fold in range(config.folds)]
         tested = [fold.predicted() for fold in folds]
         pooled.append(pool(tested))
+        every_fold += tested
         rows += [_row(run, fold, repeat, number) for number, fold in enumerate(folds)]
         name = "predictions.csv" if repeat == 0 else f"repeat-{repeat}/predictions.csv"
         numbers = [number for number, part in enumerate(tested) for _ in range(len(part))]
@@ -184,6 +186,7 @@ def _finalize(run: Run, display: Display) -> None:
         test |= measure_repeats(pooled)
         if "photos" in test:
             test["photos"] |= measure_repeats([repeat.by_photo() for repeat in pooled])
+    test["auroc"]["mean_of_folds"] = mean_of_folds(every_fold)
     test["duplicates_in_train"] = sum(row["duplicates_in_train"] for row in rows[: config.folds])
     members = [Run(run.path / row["run"]) for row in rows]
     out_of_fold = mean_of_repeats(pooled)

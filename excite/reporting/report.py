@@ -25,6 +25,7 @@ from excite.reporting.sentences import (
     intended_use,
     limitations,
     photo_accuracy,
+    pooled_auroc_text,
     validation_note,
     warnings,
 )
@@ -89,6 +90,7 @@ def _page(facts: RunFacts, thumbnails: bool) -> str:
         classes=class_table(facts.by_class["classes"], facts.by_class.get("low_group_count") or ()),
         validation=validation_note(facts),
         repeats=test.get("repeats", 1),
+        pooled_auroc=pooled_auroc_text(facts),
         folds=fold_table(facts.folds, facts.metrics.get("corrected", {})) if facts.folds else None,
         confusion=confusion_view(facts.by_class),
         mistakes=worst_mistakes(

@@ -188,6 +188,18 @@ def limitations(facts: RunFacts) -> list[str]:
     return limits
 
 
+def pooled_auroc_text(facts: RunFacts) -> str:
+    """The mean AUROC of the folds beside the pooled one; "" for a single training."""
+    mean = facts.test.get("auroc", {}).get("mean_of_folds", {})
+    if mean.get("value") is None:
+        return ""
+    return (
+        "The AUROC ranks the images of all folds together, which were scored by different models; without "
+        f"signal it is slightly below 50 %. The mean of the AUROCs of {many(mean['folds'], 'fold')} is "
+        f"{100 * mean['value']:.1f} %."
+    )
+
+
 def ensemble_text(facts: RunFacts) -> str:
     """What the ensemble of a cross-validation is and what is not known about it; else ""."""
     ensemble = facts.metrics.get("ensemble")

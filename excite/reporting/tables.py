@@ -32,11 +32,14 @@ NAMES = {
 }
 METHODS = {
     "wilson": "Wilson",
+    "score": "score",
+    "t": "Student's t",
     "jackknife": "jackknife",
     "bca": "bootstrap, BCa",
     "percentile": "bootstrap, percentile",
 }
 NOT_DEFINED = "not defined"
+WARNING = "rough interval"
 
 
 @dataclass
@@ -95,17 +98,20 @@ def metric_text(metric: Mapping[str, Any], name: str = "") -> str:
         return f"{NOT_DEFINED}: {metric['reason']}"
     interval = interval_text(name, metric)
     if interval:
-        return f"{number_text(name, metric['value'])} ({interval})"
+        warning = f"; {WARNING}: {metric['warning']}" if "warning" in metric else ""
+        return f"{number_text(name, metric['value'])} ({interval}{warning})"
     return number_text(name, metric["value"]) + (
         f" (no interval: {metric['reason']})" if "reason" in metric else ""
     )
 
 
 def cell(name: str, metric: Mapping[str, Any], notes: Notes) -> Cell:
-    """A metric for a table; reasons for missing values go to the footnotes."""
+    """A metric for a table; warnings, and reasons for missing values, go to the footnotes."""
     if metric["value"] is None:
         return Cell(NOT_DEFINED, "", notes.mark(f"{NOT_DEFINED}: {metric['reason']}"))
     mark = notes.mark(f"no interval: {metric['reason']}") if "reason" in metric else ""
+    if "warning" in metric:
+        mark = notes.mark(f"{WARNING}: {metric['warning']}")
     return Cell(number_text(name, metric["value"]), interval_text(name, metric), mark)
 
 

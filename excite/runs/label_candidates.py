@@ -18,9 +18,8 @@ def write_candidates(run: Run, out_of_fold: Predictions) -> dict[str, Any]:
     """Write ``label_candidates.csv``, one row per photo.
 
     Returns:
-        for ``metrics.json``: ``unit`` (photos, or images if none has copies), ``units``, ``candidates``, the
-        ``estimated`` number of wrong labels, ``thresholds`` by class, and the estimated ``joint``
-        distribution of labels (rows) and true classes.
+        for ``metrics.json``: ``unit`` (photos, or images if none has copies), ``units``, ``candidates``, and
+        ``thresholds`` by class.
     """
     found = find_label_noise(out_of_fold)
     run.write_table(FILE, _rows(found, out_of_fold), COLUMNS)
@@ -30,9 +29,7 @@ def write_candidates(run: Run, out_of_fold: Predictions) -> dict[str, Any]:
         "unit": unit,
         "units": found.units,
         "candidates": len(found.candidates),
-        "estimated": found.estimated,
         "thresholds": {name: value if np.isfinite(value) else None for name, value in thresholds},
-        "joint": found.joint.tolist(),
     }
 
 

@@ -15,16 +15,22 @@ def simulate(
     size: int = 1,
     alike: float = 0.0,
     signal: float = 1.5,
+    positive: float | None = None,
 ) -> Predictions:
     """Images of groups that have one class, and are easy or hard together.
 
     Args:
         size: images a group on average; they vary between 1 and 2 size - 1.
+        positive: fraction of groups of the last class; None: all classes are equally frequent.
         alike: standard deviation of what a group adds to the signal of all its images.
     """
     sizes = random.integers(1, 2 * size, groups)
     codes = np.repeat(np.arange(groups), sizes)
-    targets = random.integers(0, classes, groups)[codes]
+    if positive is None:
+        targets = random.integers(0, classes, groups)[codes]
+    else:
+        last = random.random(groups) < positive
+        targets = np.where(last, classes - 1, random.integers(0, classes - 1, groups))[codes]
     logits = random.normal(size=(len(codes), classes))
     logits[np.arange(len(codes)), targets] += signal + alike * random.normal(size=groups)[codes]
     names = tuple("abcdefgh"[:classes])

@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 
 from excite.errors import ExciteError
-from excite.evaluation.folds import corrected_mean, measure_repeats, pool
+from excite.evaluation.folds import corrected_mean, mean_of_folds, measure_repeats, pool
 from excite.evaluation.measure import measure
 from excite.evaluation.metrics import OVERALL
 from excite.evaluation.predictions import Predictions
@@ -49,6 +50,33 @@ def test_folds_that_share_images_or_tear_groups_are_refused() -> None:
         pool([whole.take(half), alone.take(~half)])
     with pytest.raises(ExciteError, match="no folds"):
         pool([])
+
+
+def test_the_mean_of_folds_is_free_of_what_pooling_does_to_the_auroc() -> None:
+    """Scores without signal: every fold has its own offset, the higher the fewer positives it tests."""
+    random = np.random.default_rng(0)
+    pooled, means = [], []
+    for _ in range(300):
+        folds = []
+        for fold in range(5):
+            targets = (random.random(20) < 0.5).astype(int)
+            scores = 0.5 + 0.2 * (0.5 - targets.mean()) + 0.05 * random.normal(size=20).clip(-3, 3)
+            paths = tuple(f"{fold} {row}" for row in range(20))
+            both = np.stack([1 - scores, scores], axis=1)
+            folds.append(Predictions(targets, both, ("a", "b"), paths=paths))
+        expected = np.mean([roc_auc_score(fold.targets, fold.probabilities[:, 1]) for fold in folds])
+        assert mean_of_folds(folds) == {"value": pytest.approx(expected), "folds": 5}
+        means.append(expected)
+        pooled.append(measure(pool(folds), intervals=False)["auroc"]["value"])
+    assert np.mean(means) == pytest.approx(0.5, abs=0.01)
+    assert np.mean(pooled) < 0.48
+
+
+def test_folds_with_one_class_do_not_count() -> None:
+    whole = with_paths(simulate(np.random.default_rng(0), 40))
+    one_class = whole.take(np.flatnonzero(whole.targets == 0))
+    assert mean_of_folds([whole, one_class])["folds"] == 1
+    assert mean_of_folds([one_class]) == {"value": None, "folds": 0}
 
 
 def test_repeats_are_averaged_and_count_no_image_twice() -> None:

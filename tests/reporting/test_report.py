@@ -293,6 +293,7 @@ def test_a_cross_validation_has_folds_and_their_corrected_mean(tmp_path: Path, r
         f"mean {100 * mean['mean']:.1f} % {100 * mean['low']:.1f} to {100 * mean['high']:.1f} %" in shown.text
     )
     assert "repeat-0/fold-4" in shown.text
+    assert f"The mean of the AUROCs of {5 * repeats - 1} folds is 76.5 %." in shown.text
     assert "No group is in two folds" in shown.text
     assert "learning-loss.csv" not in shown.downloads
     assert "reliability.csv" in shown.downloads

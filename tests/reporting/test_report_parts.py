@@ -26,7 +26,7 @@ from excite.reporting.report import model_card
 from excite.reporting.robustness_table import build_robustness_table
 from excite.reporting.run_charts import best_epoch, learning_charts
 from excite.reporting.svg import round_steps
-from excite.reporting.tables import Notes, cell, letter, metric_text, number_text
+from excite.reporting.tables import Cell, Notes, cell, letter, metric_text, number_text
 from tests.evaluation.simulated import messy
 from tests.reporting.run_folders import history, write_cross_validation, write_run
 
@@ -113,6 +113,15 @@ def test_what_is_not_defined_is_told_with_its_reason() -> None:
     ]
     assert metric_text(gone) == "not defined: no image belongs to this class"
     assert metric_text(bare) == "0.500 (no interval: 3 groups are too few)"
+
+
+def test_a_rough_interval_is_told_with_its_reason() -> None:
+    notes = Notes()
+    rough = {"value": 0.5, "low": 0.2, "high": 0.8, "warning": "4 groups of class 'b'; it takes about 5"}
+    assert cell("mcc", rough, notes) == Cell("0.500", "0.200 to 0.800", "a")
+    assert notes.lines == [("a", "rough interval: 4 groups of class 'b'; it takes about 5")]
+    expected = "0.500 (0.200 to 0.800; rough interval: 4 groups of class 'b'; it takes about 5)"
+    assert metric_text(rough, "mcc") == expected
     assert number_text("auroc", None) == "not defined"
     assert [letter(number) for number in (0, 25, 26, 27, 52)] == ["a", "z", "aa", "ab", "ba"]
 
@@ -194,21 +203,23 @@ def test_any_text_is_shown_as_it_is_in_a_cell(text: str) -> None:
     assert [html.unescape(cell) for cell in shown] == [f"x{' '.join(text.split())}x", "end"]
 
 
-def test_the_card_says_once_why_intervals_are_missing(tmp_path: Path) -> None:
+def test_each_table_of_the_card_says_once_why_intervals_are_rough(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", ("a", "b", "c"), groups=12, size=2)
     card = model_card(run)
-    figures = run.metrics["test"]["classes"]
-    reasons = {row[name]["reason"] for row in figures.values() for name in row if "reason" in str(row[name])}
-    assert reasons
-    for reason in reasons:
-        assert card.count(reason) == 1
+    tables = [{"all": run.metrics["test"]}, run.metrics["test"]["classes"]]
+    figures = [
+        [value for row in table.values() for value in row.values() if isinstance(value, dict)]
+        for table in tables
+    ]
+    texts = [{value["warning"] for value in table if "warning" in value} for table in figures]
+    assert texts[1] == {f"4 groups of class '{name}'; it takes about 5" for name in "abc"}
+    for text in texts[0] | texts[1]:
+        assert card.count(text) == sum(text in table for table in texts)
     markdown = pytest.importorskip("markdown_it", reason="markdown-it-py is not installed")
     page = markdown.MarkdownIt("commonmark", {"html": True}).enable("table").render(card.split("---\n", 2)[2])
     assert "<td>" in page
     marked = [cell for cell in re.findall(r"<td>(.*?)</td>", page) if "<sup>" in cell]
-    assert len(marked) == sum(
-        "reason" in value for row in figures.values() for value in row.values() if isinstance(value, dict)
-    )
+    assert len(marked) == sum("warning" in value or "reason" in value for table in figures for value in table)
 
 
 def test_the_card_says_how_disjoint_how_good_and_how_to_load(tmp_path: Path) -> None:
