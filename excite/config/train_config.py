@@ -159,7 +159,8 @@ class TrainConfig:
     interpolation: str = option(
         "auto",
         IMAGES,
-        "Filter for resizing. auto: the one that weights from a package were trained with; bilinear otherwise.",
+        "Filter for resizing. auto: the one that the weights of an installed package were trained with; "
+        "bilinear otherwise.",
         choices=("auto", "bilinear", "bicubic"),
     )
     normalization: str = option(

@@ -34,7 +34,8 @@ class Preprocessing:
             pixels when they shrink.
 
     Raises:
-        ExciteError: for an unknown mode or filter, a size below 1, or statistics that are not three numbers each.
+        ExciteError: for an unknown mode or filter, a size below 1, or statistics that are not three numbers
+            each.
 
     Example:
         >>> from PIL import Image

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -123,6 +124,15 @@ def local_networks() -> list[str]:
     return [name for name, weights in PACKAGED.items() if is_local(weights)]
 
 
+def describe_source(name: str) -> str | None:
+    """Package, version, license, and hash of the weights that ``create_model(name, pretrained=True)`` loads.
+
+    None if they come from a hub.
+    """
+    weights = find_packaged(name)
+    return str(weights) if weights is not None and is_local(weights) else None
+
+
 def load_packaged(weights: PackagedWeights) -> dict[str, Tensor]:
     """The tensors of a network by timm's names, without batch norm's ``num_batches_tracked``.
 
@@ -140,10 +150,8 @@ def load_packaged(weights: PackagedWeights) -> dict[str, Tensor]:
         return tensors
     tensors = _convert(torch_tensors(weights), weights)
     if path is not None:
-        try:
+        with suppress(ExciteError):  # the cache is read-only or full
             save_tensors(path, tensors, {"source": str(weights)})
-        except ExciteError:  # the cache is read-only or full
-            pass
     return tensors
 
 

@@ -7,7 +7,7 @@ from excite.pipeline.resolver import Resolver
 
 
 def resolve_packaged_weights(resolver: Resolver) -> None:
-    """The network of ``--pretrained``, and the input its weights were trained with; options that are set stay.
+    """The network of ``--pretrained``, and the input of its weights; options that are set stay.
 
     Small images are enlarged to that input: the features of a network depend on the scale of what it sees.
     """
