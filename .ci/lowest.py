@@ -15,7 +15,7 @@ requirements = list(PROJECT["dependencies"])
 for extra, needed in PROJECT["optional-dependencies"].items():
     requirements += needed if extra not in ("dev", "docs") else []
 for requirement in requirements:
-    name, version = re.match(r"([\w.-]+)(?:\[.*\])?>=([\d.]+)", requirement).groups()
+    name, version = re.match(r"([\w.-]+)(?:\[.*\])?[>=]=([\d.]+)", requirement).groups()
     parts = version.split(".")
     if name not in NEWEST:
         print(f"{name}=={version}" if len(parts) > 2 else f"{name}=={'.'.join((*parts, '0')[:2])}.*")

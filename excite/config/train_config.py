@@ -135,7 +135,12 @@ class TrainConfig:
         "Path of the last module to use, such as layer3; the head follows it. By default, if the weights "
         "file is incomplete, the last block that has all of its weights.",
     )
-    pretrained: bool = option(False, MODEL, "Start from published weights, downloaded from the hub.")
+    pretrained: bool = option(
+        False,
+        MODEL,
+        "Start from published weights: those of an installed package (see excite doctor), or downloaded from "
+        "the hub.",
+    )
     weights: str | None = option(None, MODEL, "Start from the weights in this .safetensors file.")
     model_options: dict[str, Any] = option({}, MODEL, "Options of the network's constructor.")
     attention_options: dict[str, Any] = option(
@@ -150,6 +155,13 @@ class TrainConfig:
         IMAGES,
         "How an image becomes a square: center crop, stretch, or pad.",
         choices=("crop", "stretch", "pad"),
+    )
+    interpolation: str = option(
+        "auto",
+        IMAGES,
+        "Filter for resizing. auto: the one that the weights of an installed package were trained with; "
+        "bilinear otherwise.",
+        choices=("auto", "bilinear", "bicubic"),
     )
     normalization: str = option(
         "auto",

@@ -14,6 +14,7 @@ from excite.errors import ExciteError, unknown_name
 
 RESIZE_MODES = ("crop", "stretch", "pad")
 TTA_MODES = ("none", "flip", "crops")
+INTERPOLATIONS = ("bilinear", "bicubic")
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,12 @@ class Preprocessing:
             or ``crops``; see ``excite.inference.tta``.
         intensity_range: the samples that become 0 and 255 in images with more than 8 bits per channel, as
             measured over the training data; None if it has no such images.
+        interpolation: Pillow's filter for resizing, ``bilinear`` or ``bicubic``; both average over all source
+            pixels when they shrink.
 
     Raises:
-        ExciteError: for an unknown mode, a size below 1, or statistics that are not three numbers each.
+        ExciteError: for an unknown mode or filter, a size below 1, or statistics that are not three numbers
+            each.
 
     Example:
         >>> from PIL import Image
@@ -46,12 +50,15 @@ class Preprocessing:
     std: tuple[float, ...] = IMAGENET_STD
     tta: str = "none"
     intensity_range: IntensityRange | None = None
+    interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
         if self.resize_mode not in RESIZE_MODES:
             raise unknown_name("resize mode", self.resize_mode, RESIZE_MODES)
         if self.tta not in TTA_MODES:
             raise unknown_name("tta", self.tta, TTA_MODES)
+        if self.interpolation not in INTERPOLATIONS:
+            raise unknown_name("interpolation", self.interpolation, INTERPOLATIONS)
         if self.image_size < 1:
             raise ExciteError(f"image size must be at least 1, got {self.image_size}", exit_code=2)
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
@@ -69,14 +76,13 @@ class Preprocessing:
     def geometry(self) -> str:
         """The part of the preprocessing that pixels depend on, for the key of the cache."""
         text = f"{self.resize_mode}-{self.image_size}"
+        if self.interpolation != "bilinear":
+            text += f"-{self.interpolation}"
         return text if self.intensity_range is None else f"{text}-{format_range(self.intensity_range)}"
 
     def pixels(self, image: Image.Image) -> np.ndarray:
-        """Resize an upright RGB image to (image_size, image_size, 3) uint8.
-
-        With Pillow's bilinear filter, which averages over all source pixels when it shrinks.
-        """
-        size = self.image_size
+        """Resize an upright RGB image to (image_size, image_size, 3) uint8."""
+        size, method = self.image_size, Image.Resampling[self.interpolation.upper()]
         width, height = image.size
         box: tuple[float, float, float, float] = (0, 0, width, height)
         if self.resize_mode == "crop":
@@ -84,11 +90,11 @@ class Preprocessing:
             left, top = (width - side) / 2, (height - side) / 2
             box = (left, top, left + side, top + side)
         if self.resize_mode != "pad":
-            return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+            return np.asarray(image.resize((size, size), method, box=box))
         scale = size / max(width, height)
         inner = (max(1, round(width * scale)), max(1, round(height * scale)))
         canvas = Image.new("RGB", (size, size))
-        scaled = image.resize(inner, Image.Resampling.BILINEAR)
+        scaled = image.resize(inner, method)
         canvas.paste(scaled, ((size - inner[0]) // 2, (size - inner[1]) // 2))
         return np.asarray(canvas)
 

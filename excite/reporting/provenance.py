@@ -27,7 +27,7 @@ def setup_rows(facts: RunFacts) -> list[Row]:
     rows += [
         ("network", _network(facts)),
         ("attention", _attention(facts)),
-        ("initial weights", _start(config)),
+        ("initial weights", _start(facts)),
     ]
     rows.append(("input", _input(facts)))
     rows.append(("recipe", _recipe(facts)))
@@ -204,7 +204,10 @@ def _attention(facts: RunFacts) -> str:
     return text + (", identity start" if config.identity else "") + _options(config.attention_options)
 
 
-def _start(config: TrainConfig) -> str:
+def _start(facts: RunFacts) -> str:
+    config = facts.resolved
+    if config.pretrained and (source := facts.environment.get("packaged_weights")):
+        return f"pretrained: {source}"
     if config.weights:
         return f"from {config.weights}"
     return "pretrained" if config.pretrained else "random"

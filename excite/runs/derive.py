@@ -53,6 +53,7 @@ def preprocessing_of(config: TrainConfig) -> Preprocessing:
         IMAGENET_STD if imagenet else (0.5,) * 3,
         config.tta,
         intensity_range_of(config),
+        "bicubic" if config.interpolation == "bicubic" else "bilinear",
     )
 
 

@@ -16,8 +16,14 @@ from excite.version import __version__
 LIBRARIES = ("torch", "torchvision", "timm", "safetensors", "Pillow", "numpy", "pandas", "scikit-learn")
 
 
-def environment(device: str, threads: int, processes: int, seed: int) -> dict[str, Any]:
-    """The content of ``environment.json``."""
+def environment(
+    device: str, threads: int, processes: int, seed: int, *, packaged_weights: str | None = None
+) -> dict[str, Any]:
+    """The content of ``environment.json``.
+
+    Args:
+        packaged_weights: the package that the initial weights come from, if it is one.
+    """
     return {
         "excite": __version__,
         "git": _git_state(),
@@ -25,6 +31,7 @@ def environment(device: str, threads: int, processes: int, seed: int) -> dict[st
         "working_directory": os.getcwd(),  # noqa: PTH109
         "python": platform.python_version(),
         "system": platform.platform(),
+        "packaged_weights": packaged_weights,
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
         "device": device,
         "threads": threads,

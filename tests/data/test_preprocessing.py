@@ -92,8 +92,18 @@ def test_shrinking_averages_over_all_pixels() -> None:
     assert np.abs(pixels.astype(int) - 127).max() <= 3
 
 
+@pytest.mark.parametrize("resize_mode", RESIZE_MODES)
+def test_bicubic_is_pillows_and_has_a_geometry_of_its_own(resize_mode: str) -> None:
+    cubic, linear = Preprocessing(24, resize_mode, interpolation="bicubic"), Preprocessing(24, resize_mode)
+    square = picture(61, 61)
+    expected = np.asarray(square.resize((24, 24), Image.Resampling.BICUBIC))
+    assert np.array_equal(cubic.pixels(square), expected)
+    assert not np.array_equal(linear.pixels(square), expected)
+    assert cubic.geometry != linear.geometry
+
+
 def test_it_survives_json_with_equal_values() -> None:
-    before = Preprocessing(64, "pad", mean=(0.1, 0.2, 0.3), std=(1, 2, 3))
+    before = Preprocessing(64, "pad", mean=(0.1, 0.2, 0.3), std=(1, 2, 3), interpolation="bicubic")
     assert Preprocessing(**json.loads(json.dumps(before.to_dict()))) == before
 
 
@@ -109,6 +119,7 @@ def test_the_geometry_names_what_the_pixels_depend_on() -> None:
     ("wrong", "message"),
     [
         ({"resize_mode": "crp"}, "did you mean 'crop'"),
+        ({"interpolation": "cubic"}, "did you mean 'bicubic'"),
         ({"image_size": 0}, "at least 1, got 0"),
         ({"mean": (0.5, 0.5)}, "three numbers"),
         ({"std": (0.5,) * 4}, "three numbers"),
