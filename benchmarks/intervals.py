@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import scipy
 from scipy import stats
+from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 
 from excite.evaluation.comparison import compare, mcnemar
@@ -53,11 +54,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
 def simulate(
     random: np.random.Generator,
     groups: int,
@@ -80,7 +76,7 @@ def simulate(
     logits = random.normal(size=(len(codes), classes))
     logits[np.arange(len(codes)), targets] += signal + alike * random.normal(size=groups)[codes]
     return Predictions(
-        targets, softmax(1.2 * logits), tuple(f"class {number}" for number in range(classes)), codes
+        targets, softmax(1.2 * logits, axis=1), tuple(f"class {number}" for number in range(classes)), codes
     )
 
 
@@ -93,7 +89,7 @@ def pair(
 
     def one() -> Predictions:
         own = random.normal(size=(groups, 2))[codes] * alike + random.normal(size=seen.shape)
-        return Predictions(base.targets, softmax(seen + own), base.classes, base.groups)
+        return Predictions(base.targets, softmax(seen + own, axis=1), base.classes, base.groups)
 
     return one(), one()
 

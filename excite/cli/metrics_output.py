@@ -28,13 +28,13 @@ def print_folds(metrics: Mapping[str, Any]) -> None:
     )
 
 
-def labels_line(found: Mapping[str, Any]) -> str:
+def labels_line(label_noise: Mapping[str, Any]) -> str:
     """The number of label candidates, in one line."""
-    units, count = found["units"], found["candidates"]
+    units, count = label_noise["units"], label_noise["candidates"]
     if not count:
-        return f"none of {units} {found['unit']} looks mislabeled"
+        return f"none of {units} {label_noise['unit']} looks mislabeled"
     whose = "its label" if count == 1 else "their labels"
-    return f"{count} of {units} {found['unit']} to review: {whose} may be wrong (label_candidates.csv)"
+    return f"{count} of {units} {label_noise['unit']} to review: {whose} may be wrong (label_candidates.csv)"
 
 
 def accuracy_line(figures: Mapping[str, Any], counted: str = "image") -> str:
@@ -94,12 +94,12 @@ def print_figures(split: str, figures: dict[str, Any]) -> None:
         text += f", {before:.1%} before the temperature of {calibration['temperature']:.2f}"
     print_line(text)
     if point := figures.get("operating_point"):
-        chosen, found = point["chosen"], point["test"]
+        chosen, measured = point["chosen"], point["test"]
         print_line(
             f"{chosen['label']} from {chosen['threshold']:.3f} (for a {chosen['criterion']} of "
             f"{chosen['level']:.0%} on {chosen['n']} validation images): "
-            f"sensitivity {with_interval(found['sensitivity'])}, "
-            f"specificity {with_interval(found['specificity'])}"
+            f"sensitivity {with_interval(measured['sensitivity'])}, "
+            f"specificity {with_interval(measured['specificity'])}"
         )
     if abstention := figures.get("abstention"):
         print_line(

@@ -17,9 +17,9 @@ def test_it_stays_at_the_start_unless_the_groups_agree_that_going_on_is_better()
     better = start - 0.2 + random.normal(0, 0.05, 200)
     assert nearest_to_start(np.stack([start, start - 0.1, better]), groups) == 2
     # One group in two is as much worse as the other is better, but for a little.
-    torn = start + np.repeat(np.where(np.arange(20) % 2, 0.3, -0.31), 10)
-    assert torn.mean() < start.mean()
-    assert nearest_to_start(np.stack([start, torn]), groups) == 0
+    uneven = start + np.repeat(np.where(np.arange(20) % 2, 0.3, -0.31), 10)
+    assert uneven.mean() < start.mean()
+    assert nearest_to_start(np.stack([start, uneven]), groups) == 0
     # Were the images independent witnesses, the same differences would be enough.
     some = start + np.repeat(np.where(np.arange(20) % 2, 0.3, -0.36), 10)
     assert nearest_to_start(np.stack([start, some]), np.arange(200)) == 1
