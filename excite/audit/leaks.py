@@ -79,7 +79,7 @@ def find_leaks(splits: Sequence[str], groups: Sequence[int]) -> Leaks:
 def count_near_duplicates(
     splits: Sequence[str], groups: Sequence[int], *, of: str = "test", within: str = "train"
 ) -> int:
-    """How many images of one split have a sibling in another one."""
+    """The number of images of one split with a near-duplicate in another: an image of the same group."""
     known = {group for split, group in zip(splits, groups, strict=True) if split == within}
     return sum(split == of and group in known for split, group in zip(splits, groups, strict=True))
 

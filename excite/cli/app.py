@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Sequence
@@ -44,6 +45,19 @@ for verb in (
     verb.add_to(app)
 
 
+def _join_lines(group: typer.Typer) -> None:
+    """Join the lines of each paragraph of a help text; Typer's rich mode would keep them apart."""
+    for command in group.registered_commands:
+        paragraphs = inspect.cleandoc(command.help or getattr(command.callback, "__doc__", None) or "")
+        command.help = "\n\n".join(text.replace("\n", " ") for text in paragraphs.split("\n\n"))
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            _join_lines(inner.typer_instance)
+
+
+_join_lines(app)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"excite {__version__}")
@@ -63,11 +77,11 @@ def options(
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    first = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
+    first = os.environ.get("RANK", "0") == "0"  # of several processes, one prints
     if not first:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (open until the process ends)
     debug = "--debug" in arguments
-    if debug:  # understood before or after the verb
+    if debug:  # accepted before or after the command
         arguments = [argument for argument in arguments if argument != "--debug"]
     write_lookalikes()
     with quiet_libraries(debug):
@@ -81,7 +95,7 @@ def _run(arguments: list[str], first: bool, debug: bool) -> int:
     except ExciteError as error:
         if debug:
             raise
-        return _fail(str(error), error.exit_code) if first else error.exit_code  # all meet the same errors
+        return _fail(str(error), error.exit_code) if first else error.exit_code  # all raise the same error
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has gone, as in excite ... | head

@@ -89,7 +89,7 @@ def audit(
         images, unreadable = check_files(
             manifest, max_pixels=chosen.max_pixels, cache=cache, progress=progress, complete=False
         )
-        found = run_audit(
+        result = run_audit(
             images,
             unreadable=unreadable,
             near_duplicates=chosen.near_duplicates,
@@ -99,16 +99,16 @@ def audit(
             progress=display.stage,
         )
         drawing = display.stage("drawing pairs")
-        write_audit(found, folder, title=name, max_pixels=chosen.max_pixels, progress=drawing)
+        write_audit(result, folder, title=name, max_pixels=chosen.max_pixels, progress=drawing)
     finally:
         display.close()
     if as_json:
-        print_json(found.to_dict())
+        print_json(result.to_dict())
     else:
         table = plain_table("what", "found")
-        for row in audit_rows(found):
+        for row in audit_rows(result):
             table.add_row(*row)
         print_table(table)
         print_line(f"written   {folder}   (pairs: {folder / 'audit.html'})")
-    if strict and (findings := headline(found)):
+    if strict and (findings := headline(result)):
         raise ExciteError("; ".join(findings), where=data, hint="--strict makes this an error")

@@ -1,4 +1,4 @@
-"""excite evaluate"""
+"""``excite evaluate``: parses the options, calls ``excite.runs.evaluate``, and prints the metrics."""
 
 from __future__ import annotations
 

@@ -52,18 +52,18 @@ def export(
     from excite.export.export import export_run
     from excite.runs.run import Run
 
-    made = export_run(Run.open(run), format, out, images=images)
+    exported = export_run(Run.open(run), format, out, images=images)
     if as_json:
-        print_json({**asdict(made), "path": str(made.path)})
+        print_json({**asdict(exported), "path": str(exported.path)})
         return
-    side, parity = made.image_size, made.parity
-    print_line(f"written   {made.path}   ({made.size / 2**20:.1f} MiB)")
-    names = ", ".join(made.classes[:SHOWN]) + (", ..." if len(made.classes) > SHOWN else "")
+    side, parity = exported.image_size, exported.parity
+    print_line(f"written   {exported.path}   ({exported.size / 2**20:.1f} MiB)")
+    names = ", ".join(exported.classes[:SHOWN]) + (", ..." if len(exported.classes) > SHOWN else "")
     print_line(f"takes     uint8 images {side} x {side}")
-    print_line(f"gives     probabilities of {len(made.classes)} classes: {names}")
+    print_line(f"gives     probabilities of {len(exported.classes)} classes: {names}")
     print_line(
         f"checked   on {parity.images} images of the run: the largest difference of a probability is "
         f"{parity.largest:.1e}, the same class for {parity.same_class}"
     )
-    load = command_line("python", "-c", chosen.use.format(str(made.path)))
+    load = command_line("python", "-c", chosen.use.format(str(exported.path)))
     print_line(f"next      {load}")

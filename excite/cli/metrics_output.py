@@ -29,13 +29,13 @@ def print_folds(metrics: Mapping[str, Any]) -> None:
     )
 
 
-def labels_line(found: Mapping[str, Any]) -> str:
+def labels_line(label_noise: Mapping[str, Any]) -> str:
     """The number of label candidates, in one line."""
-    units, count = found["units"], found["candidates"]
+    units, count = label_noise["units"], label_noise["candidates"]
     if not count:
-        return f"none of {units} {found['unit']} looks mislabeled"
+        return f"none of {units} {label_noise['unit']} looks mislabeled"
     whose = "its label" if count == 1 else "their labels"
-    return f"{count} of {units} {found['unit']} to review: {whose} may be wrong (label_candidates.csv)"
+    return f"{count} of {units} {label_noise['unit']} to review: {whose} may be wrong (label_candidates.csv)"
 
 
 def accuracy_line(figures: Mapping[str, Any], counted: str = "image") -> str:

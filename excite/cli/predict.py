@@ -64,7 +64,7 @@ def predict(
     classifier = Classifier.load(run, device=device)
     if set_level is not None:
         classifier.check_set_level(set_level)
-    found: list[Prediction] = []
+    predictions: list[Prediction] = []
     files, refused = _files(images)
     if refused and not files:
         raise refused[0]
@@ -73,15 +73,15 @@ def predict(
     failed = len(refused)
     for start in range(0, len(files), BATCH):
         try:
-            found += classifier.predict(files[start : start + BATCH], set_level=set_level)
+            predictions += classifier.predict(files[start : start + BATCH], set_level=set_level)
         except ExciteError:  # one of them is unreadable: find out which
             for file in files[start : start + BATCH]:
                 try:
-                    found += classifier.predict(file, set_level=set_level)
+                    predictions += classifier.predict(file, set_level=set_level)
                 except ExciteError as error:
                     _report(error)
                     failed += 1
-    _print(found, format, classifier, with_sets=set_level is not None)
+    _print(predictions, format, classifier, with_sets=set_level is not None)
     if failed:
         raise typer.Exit(1)
 
@@ -107,17 +107,17 @@ def _images_in(folder: Path) -> list[Path]:
     """The images of a folder. Raises: ExciteError if it holds none or cannot be read."""
     from excite.data.folders import find_images, without_image_names
 
-    found = find_images(folder, any_name=True)
-    left_out = without_image_names(found.others)
-    if not found.images:
+    files = find_images(folder, any_name=True)
+    left_out = without_image_names(files.others)
+    if not files.images:
         reason = f"; {left_out[0]}" if left_out else ""
         raise ExciteError(f"the folder holds no images{reason}", where=folder, exit_code=BAD_USAGE)
     for message in left_out:
         print(printable(f"excite: {message}"), file=sys.stderr)
-    return list(map(Path, found.images))
+    return list(map(Path, files.images))
 
 
-def _print(found: list[Prediction], format: str, classifier: Classifier, *, with_sets: bool) -> None:
+def _print(predictions: list[Prediction], format: str, classifier: Classifier, *, with_sets: bool) -> None:
     classes, ensemble = classifier.classes, classifier.is_ensemble
     if format == "json":
         print_json(
@@ -131,25 +131,25 @@ def _print(found: list[Prediction], format: str, classifier: Classifier, *, with
                     **({"set": list(p.classes_in_set or ())} if with_sets else {}),
                     **({"disagreement": asdict(p.disagreement)} if p.disagreement else {}),
                 }
-                for p in found
+                for p in predictions
             ]
         )
     elif format == "csv":
         columns = ["path", "predicted", "probability", "abstained", *(f"p:{name}" for name in classes)]
         columns += [IN_SET + name for name in classes] if with_sets else []
         rows: list[list[object]] = [[*columns, *(MEMBERS if ensemble else ())]]
-        for p in found:
+        for p in predictions:
             shares = [p.probabilities[name] for name in classes]
             members = asdict(p.disagreement).values() if p.disagreement else ()
             inside = [str(name in (p.classes_in_set or ())).lower() for name in classes] if with_sets else []
             head = [p.path, p.label, p.probability, str(p.abstained).lower()]
             rows.append([*head, *shares, *inside, *members])
         write_data(csv_text(rows))
-    elif found:
+    elif predictions:
         columns = ["image", "class", "probability", "next"]
         columns += (["set"] if with_sets else []) + (["members"] if ensemble else [])
         table = plain_table(*columns, right=("probability",))
-        for p in found:
+        for p in predictions:
             second = sorted(p.probabilities, key=lambda name: -p.probabilities[name])[1]
             label = f"abstained: {p.label}?" if p.abstained else p.label
             cells = [p.path, label, f"{p.probability:.1%}", f"{second} {p.probabilities[second]:.1%}"]
@@ -158,10 +158,10 @@ def _print(found: list[Prediction], format: str, classifier: Classifier, *, with
         print_table(table)
 
 
-def _members(found: Disagreement) -> str:
+def _members(disagreement: Disagreement) -> str:
     """The spread of an ensemble's members, such as "1 of 5 disagrees, 48.1-97.3 %"."""
-    agree = f"all {found.members} agree"
-    if found.disagreeing:
-        verb = "disagrees" if found.disagreeing == 1 else "disagree"
-        agree = f"{found.disagreeing} of {found.members} {verb}"
-    return f"{agree}, {100 * found.low:.1f}-{100 * found.high:.1f} %"
+    agree = f"all {disagreement.members} agree"
+    if disagreement.disagreeing:
+        verb = "disagrees" if disagreement.disagreeing == 1 else "disagree"
+        agree = f"{disagreement.disagreeing} of {disagreement.members} {verb}"
+    return f"{agree}, {100 * disagreement.low:.1f}-{100 * disagreement.high:.1f} %"

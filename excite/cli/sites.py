@@ -36,19 +36,19 @@ def sites(
     from excite.insertion.sites import sites as find_sites
     from excite.models.catalog import create_model
 
-    found = find_sites(
+    table = find_sites(
         create_model(model),
         where=None if where is None else module_paths(where),
         stages=None if stages is None else stage_numbers(stages),
         placement=placement,
     )
     if as_json:
-        print_json([asdict(site) for site in found])
+        print_json([asdict(site) for site in table])
         return
-    for line in str(found).split("\n"):
+    for line in str(table).split("\n"):
         print_line(line)
     print_line()
     print_line(
-        f"{model}: {len(found)} sites, {sum(not site.has_attention for site in found)} of them without "
+        f"{model}: {len(table)} sites, {sum(not site.has_attention for site in table)} of them without "
         "attention"
     )

@@ -92,13 +92,13 @@ def refuse_cache_inside(folder: Path, images: Iterable[str] = ()) -> None:
 
 def _no_such_place(source: str | Path, place: Path) -> ExciteError:
     try:
-        siblings = [entry.name for entry in place.parent.iterdir()]
+        names_beside = [entry.name for entry in place.parent.iterdir()]
     except OSError:
-        siblings = []
-    near = difflib.get_close_matches(place.name, [*siblings, DIGITS], n=1)
+        names_beside = []
+    near = difflib.get_close_matches(place.name, [*names_beside, DIGITS], n=1)
     offer = None
     if near:
-        is_digits = near[0] == DIGITS and DIGITS not in siblings
+        is_digits = near[0] == DIGITS and DIGITS not in names_beside
         offer = f"did you mean {DIGITS if is_digits else str(place.with_name(near[0]))!r}?"
     return ExciteError("there is no such file or folder", where=source, hint=offer, exit_code=BAD_USAGE)
 
@@ -116,11 +116,11 @@ def _read_folder(root: Path) -> Manifest:
     others, beside = [], files
     for folder, split in splits.items():
         if not split:
-            found = find_images(folder, entered=set(entered))
-            if found.images:
+            files_inside = find_images(folder, entered=set(entered))
+            if files_inside.images:
                 what = f"folder {folder.name!r} contains images, but is not train, val, or test"
                 raise ExciteError(what, where=root, hint="move it elsewhere")
-            others += found.others
+            others += files_inside.others
             continue
         inner = _unwrapped(folder)
         classes, direct = list_folder(inner)

@@ -117,8 +117,8 @@ def _fold(model: nn.Module, gate: GateStatistics) -> bool:
     elif isinstance(parent, nn.Sequential) and _fold_in_sequence(parent, name, gate.mean):
         setattr(parent, name, nn.Identity())
         return True
-    like = next(parent.get_submodule(name).parameters(), gate.mean)
-    fixed = FixedGate(gate.mean.to(like.device, torch.float32))
+    parameter = next(parent.get_submodule(name).parameters(), gate.mean)
+    fixed = FixedGate(gate.mean.to(parameter.device, torch.float32))
     setattr(parent, name, fixed.train(parent.training))
     return False
 

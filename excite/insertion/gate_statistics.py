@@ -99,9 +99,11 @@ def measure_gates_and_logits(
 @torch.no_grad()
 def collect_logits(model: nn.Module, batches: Batches) -> tuple[Tensor, Tensor]:
     """Logits (N, classes) float32 in evaluation mode, and targets (N,), on the CPU."""
-    like = next(iter(model.parameters()), torch.zeros(()))
+    parameter = next(iter(model.parameters()), torch.zeros(()))
     with evaluating(model):
-        pairs = [(model(images.to(like.device)).float().cpu(), targets.cpu()) for images, targets in batches]
+        pairs = [
+            (model(images.to(parameter.device)).float().cpu(), targets.cpu()) for images, targets in batches
+        ]
     if not pairs:
         raise ExciteError("the loader has no images", where="loader", exit_code=BAD_USAGE)
     return torch.cat([logits for logits, _ in pairs]), torch.cat([targets for _, targets in pairs])

@@ -83,9 +83,9 @@ def insert(
     copy = deep_copy(model)
     neighbors = _neighbors(copy)
     for site, module in zip(table, modules, strict=True):
-        like = neighbors.get(site.path, neighbors.get(site.block))
-        if like is not None:
-            module.to(like.device, like.dtype)
+        neighbor = neighbors.get(site.path, neighbors.get(site.block))
+        if neighbor is not None:
+            module.to(neighbor.device, neighbor.dtype)
         setattr(module, RECORD, Insertion(replace(site, has_attention=True), attention, dict(settings)))
         attach(copy, site.path, module, site.position)
     return copy

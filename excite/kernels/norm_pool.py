@@ -107,7 +107,7 @@ class _NormPool(torch.autograd.Function):
 def _pool_backward(dy: Tensor, x: Tensor, a: Tensor, b: Tensor, pool: Pool, backend: ModuleType) -> Tensor:
     """The gradient of the activations, in x's shape and memory format."""
     if isinstance(pool, nn.AvgPool2d):
-        return _spread(dy / 4, x)
+        return _avg_pool_backward(dy / 4, x)
     activations = _activations(x, a, b, backend)
     options = (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
     window = [[option, option] if isinstance(option, int) else list(option) for option in options]
@@ -123,10 +123,10 @@ def _image_blocks(x: Tensor) -> Iterator[Tensor]:
     yield from x.split(count)
 
 
-def _spread(dy: Tensor, like: Tensor) -> Tensor:
+def _avg_pool_backward(dy: Tensor, x: Tensor) -> Tensor:
     """Each value at the four positions it is the mean of: (N, C, h, w) -> (N, C, H, W); zeros elsewhere."""
     n, c, h, w = dy.shape
-    out = torch.empty_like(like)
+    out = torch.empty_like(x)
     out[:, :, 2 * h :] = 0
     out[:, :, :, 2 * w :] = 0
     corners = out[:, :, : 2 * h, : 2 * w].unflatten(3, (w, 2)).unflatten(2, (h, 2))

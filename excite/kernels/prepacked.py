@@ -50,8 +50,8 @@ class _Prepacked:
             return self._onednn(x, weight, bias, after)
         name, numbers = after
         with torch.autocast(x.device.type, enabled=False):  # in the dtype of x
-            found = self._plain(x, weight, bias)
-        return found if name == "none" else getattr(F, name)(found, *numbers, inplace=True)
+            out = self._plain(x, weight, bias)
+        return out if name == "none" else getattr(F, name)(out, *numbers, inplace=True)
 
     def _weights_for(self, x: Tensor) -> tuple[bool, Tensor, Tensor | None]:
         """Whether weights are packed for x, the weight, and the bias."""
@@ -87,18 +87,18 @@ class PrepackedConv(_Prepacked):
         """ReLU(conv(x) + shortcut); both of the same dtype and memory format."""
         packs, weight, bias = self._weights_for(x)
         if packs and self.options[-1] == 1:  # PyTorch's operator for groups does not support bfloat16
-            given = (x, shortcut, weight, bias, *self.options, "add", 1.0, *RELU, "")
-            found: Tensor = torch.ops.mkldnn._convolution_pointwise(*given)
-            return found
+            arguments = (x, shortcut, weight, bias, *self.options, "add", 1.0, *RELU, "")
+            out: Tensor = torch.ops.mkldnn._convolution_pointwise(*arguments)
+            return out
         return F.relu_(self._apply(x, NO_ACTIVATION).add_(shortcut))
 
     def _pack(self, weight: Tensor, x: Tensor) -> Tensor:
-        found: Tensor = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.options, x.shape)
-        return found
+        packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.options, x.shape)
+        return packed
 
     def _onednn(self, x: Tensor, weight: Tensor, bias: Tensor | None, after: Activation) -> Tensor:
-        found: Tensor = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *self.options, *after, "")
-        return found
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *self.options, *after, "")
+        return out
 
     def _plain(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         padding, stride, dilation, groups = self.options
@@ -109,12 +109,12 @@ class PrepackedLinear(_Prepacked):
     """activation(x w^T + bias): (M, C) -> (M, J), with a weight (J, C)."""
 
     def _pack(self, weight: Tensor, x: Tensor) -> Tensor:
-        found: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, len(x))
-        return found
+        packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, len(x))
+        return packed
 
     def _onednn(self, x: Tensor, weight: Tensor, bias: Tensor | None, after: Activation) -> Tensor:
-        found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, *after, "")
-        return found
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, *after, "")
+        return out
 
     def _plain(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.linear(x, weight, bias)

@@ -54,8 +54,8 @@ class Network(nn.Module):
 
     def reset_classifier(self, num_classes: int) -> None:
         """A fresh last layer for another number of classes, on the same device; 0 leaves it out."""
-        like = next(self.parameters())
-        head = self._head(num_classes).to(like.device, like.dtype)
+        parameter = next(self.parameters())
+        head = self._head(num_classes).to(parameter.device, parameter.dtype)
         self.num_classes = num_classes
         setattr(self, self.head_name, head)
 

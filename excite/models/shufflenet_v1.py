@@ -43,13 +43,13 @@ class ShuffleUnit(nn.Module):
         super().__init__()
         self.stride, self.groups = stride, groups
         width = out_channels // 4
-        made = out_channels - channels if stride == 2 else out_channels
+        new_channels = out_channels - channels if stride == 2 else out_channels
         self.conv1 = nn.Conv2d(channels, width, 1, groups=first_groups, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, groups=width, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, made, 1, groups=groups, bias=False)
-        self.bn3 = nn.BatchNorm2d(made)
+        self.conv3 = nn.Conv2d(width, new_channels, 1, groups=groups, bias=False)
+        self.bn3 = nn.BatchNorm2d(new_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         branch = shuffle(F.relu(self.bn1(self.conv1(x))), self.groups)

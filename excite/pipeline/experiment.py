@@ -59,12 +59,12 @@ def run_experiment(
     processes = process_group(device_type) if world is None else contextlib.nullcontext(world)
     with processes as world, contextlib.closing(display):
         shown = display if world.first else Display()
-        new = None if resume else prepare_run(config, folder, world, shown, images)
-        prepared = new or reopen_run(folder, shown)
-        if not prepared.run.finished:
-            _train(prepared, world, shown)
+        prepared_run = None if resume else prepare_run(config, folder, world, shown, images)
+        prepared_run = prepared_run or reopen_run(folder, shown)
+        if not prepared_run.run.finished:
+            _train(prepared_run, world, shown)
         world.barrier()
-    return prepared.run
+    return prepared_run.run
 
 
 def run_folder(config: TrainConfig, *, resume: bool) -> Path:
@@ -75,9 +75,9 @@ def run_folder(config: TrainConfig, *, resume: bool) -> Path:
     return newest_run(Path("runs") / name, config.data) if resume else Path("runs") / name
 
 
-def _train(prepared: PreparedRun, world: World, display: Display) -> None:
+def _train(prepared_run: PreparedRun, world: World, display: Display) -> None:
     """Train the network; the first process then writes the classifier and its metrics."""
-    run, config, manifest = prepared.run, prepared.config, prepared.manifest
+    run, config, manifest = prepared_run.run, prepared_run.config, prepared_run.manifest
     device = choose_device(config.device, world.local_rank)
     pixels = main_process_first(
         world,
@@ -91,12 +91,12 @@ def _train(prepared: PreparedRun, world: World, display: Display) -> None:
     train, val, test = (len(manifest.part(split)) for split in ("train", "val", "test"))
     classes = len(manifest.classes)
     display.note(f"{train} training, {val} validation, and {test} test images of {classes} classes")
-    context = RunContext(run, config, manifest, prepared.model, pixels, device, display, world)
+    context = RunContext(run, config, manifest, prepared_run.model, pixels, device, display, world)
     if config.recipe == "probe":
         if world.first:
             finalize(context, fit_linear_probe(context))
         return
-    fit(context, new_head=prepared.new_head)
+    fit(context, new_head=prepared_run.new_head)
     if world.first:
         model = create_model(**architecture_of(config, classes)).to(device)
         load_weights(model, run.checkpoints / BEST)

@@ -19,11 +19,11 @@ from excite.training.linear_probe import Probe, fit_probe
 def fit_linear_probe(context: RunContext, *, table: str = "metrics.csv") -> Outputs:
     """Fit the network's head on the training and the validation images together.
 
-    Each of these images is held out once while the penalty is chosen, and its held-out prediction is what
-    temperature and thresholds are chosen with.
+    Each of these images is held out once to choose C, the inverse of regularization strength. Temperature and
+    thresholds are chosen on these held-out predictions.
 
     Args:
-        table: file of the run folder for the log loss and accuracy of each penalty.
+        table: file of the run folder for the log loss and accuracy of each C.
 
     Returns:
         held-out logits of the training and validation images, and logits of the test images.
@@ -33,11 +33,11 @@ def fit_linear_probe(context: RunContext, *, table: str = "metrics.csv") -> Outp
     fitted_on = splits.isin(["train", "val"]).to_numpy()
     images = Manifest(context.manifest.table[fitted_on], classes)
     probe = fit_head(context, features[fitted_on], images)
-    names = ("strength", "val_loss", "val_accuracy")
+    names = ("C", "val_loss", "val_accuracy")
     context.run.write_table(table, [dict(zip(names, row, strict=True)) for row in probe.tried])
     context.display.note(
         f"linear probe on {features.shape[1]} features of {fitted_on.sum()} images, "
-        f"strength {probe.strength:g}: {describe_score(probe)}"
+        f"C = {probe.C:g}: {describe_score(probe)}"
     )
     test_logits = features[(splits == "test").to_numpy()] @ probe.weight.T + probe.bias
     return Outputs(images, probe.held_out, test_logits)
@@ -87,6 +87,6 @@ def fit_head(context: RunContext, features: np.ndarray, images: Manifest) -> Pro
 
 
 def describe_score(probe: Probe) -> str:
-    """Accuracy and log loss of the held-out images with the chosen penalty."""
+    """Accuracy and log loss of the held-out images with the chosen C."""
     _, loss, accuracy = min(probe.tried, key=lambda row: row[1])
     return f"held-out accuracy {accuracy:.1%}, log loss {loss:.3f}"

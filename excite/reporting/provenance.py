@@ -233,13 +233,13 @@ def _recipe(facts: RunFacts) -> str:
 
 
 def _probe(run: Run | None, table: str) -> str:
-    """A description of a probe, with its regularization strength if known."""
-    strength = ""
+    """A description of a probe, with its C, the inverse of regularization strength, if known."""
+    chosen = ""
     if run is not None and (run.path / table).is_file():
         tried = run.table(table)
         best = int(tried["val_loss"].to_numpy().argmin())
-        strength = f" (strength {float(tried['strength'].iloc[best]):.3g})"
-    return f"a linear probe{strength} on the features of the frozen network"
+        chosen = f" (C = {float(tried['C'].iloc[best]):.3g})"
+    return f"a linear probe{chosen} on the features of the frozen network"
 
 
 def _input(facts: RunFacts) -> str:

@@ -1,4 +1,7 @@
-"""Evaluate a run's classifier, or a table of predictions from any source."""
+"""Evaluate a run's classifier, or a table of predictions from any source.
+
+This module loads the images and predicts; ``excite.evaluation.evaluate`` computes the metrics.
+"""
 
 from __future__ import annotations
 

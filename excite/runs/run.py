@@ -121,7 +121,7 @@ class Run:
 
     @property
     def history(self) -> pd.DataFrame:
-        """One row per epoch; of a linear probe, one per inverse penalty."""
+        """One row per epoch; of a linear probe, one per value of C."""
         return self.table("metrics.csv")
 
     @property

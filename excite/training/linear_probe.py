@@ -13,10 +13,13 @@ from threadpoolctl import threadpool_limits
 
 from excite.errors import ExciteError
 
-STRENGTHS = tuple(float(value) for value in np.logspace(-5, 1, 13))
-"""Inverse penalties for standardized features; the first predicts little but class frequencies."""
+C_VALUES = tuple(float(value) for value in np.logspace(-5, 1, 13))
+"""Values of scikit-learn's ``C``, the inverse of regularization strength, for standardized features.
+
+The smallest value predicts little but class frequencies.
+"""
 FOLDS = 5
-STEPS = 500  # of L-BFGS; heads with a small penalty need a few hundred
+MAX_ITERATIONS = 500  # of L-BFGS; weakly regularized heads need a few hundred
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,14 +28,14 @@ class Probe:
 
     Args:
         weight, bias: (C, F) and (C,), for features that are not standardized.
-        strength: the chosen inverse penalty.
+        C: the chosen inverse of regularization strength, as in scikit-learn's ``LogisticRegression``.
         held_out: (N, C) logits of each image, from a head that was fitted without its group.
-        tried: (strength, log loss, accuracy) of the held-out images for each strength.
+        tried: (C, log loss, accuracy) of the held-out images for each value of C.
     """
 
     weight: np.ndarray
     bias: np.ndarray
-    strength: float
+    C: float
     held_out: np.ndarray
     tried: tuple[tuple[float, float, float], ...]
 
@@ -46,7 +49,7 @@ def fit_probe(
     sample_weights: np.ndarray | None = None,
     seed: int = 0,
 ) -> Probe:
-    """Logistic regression: the log loss of held-out groups chooses the penalty, then all images are fitted.
+    """Logistic regression on all images, with the C that has the lowest log loss on held-out groups.
 
     Args:
         features: (N, F).
@@ -71,39 +74,38 @@ def fit_probe(
         raise ExciteError(f"{what}, but a linear probe needs two, to hold one out", hint="add images")
     weights = np.ones(len(targets)) if sample_weights is None else sample_weights
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    held_out = np.zeros((len(STRENGTHS), len(targets), classes))
-    # Threads gain nothing in products of this size, and take forty times as long where other work runs.
+    held_out = np.zeros((len(C_VALUES), len(targets), classes))
+    # More threads gain nothing for matrices of this size, and are forty times slower on a busy machine.
     with threadpool_limits(limits=1):
         for inside, outside in splitter.split(features, targets, groups):
             path = _Path(features[inside], targets[inside], weights[inside], classes)
-            for index, strength in enumerate(STRENGTHS):
-                weight, bias = path.head(strength)
+            for index, c in enumerate(C_VALUES):
+                weight, bias = path.head(c)
                 held_out[index, outside] = features[outside] @ weight.T + bias
         tried = tuple(
-            (strength, *_scores(logits, targets, weights))
-            for strength, logits in zip(STRENGTHS, held_out, strict=True)
+            (c, *_scores(logits, targets, weights)) for c, logits in zip(C_VALUES, held_out, strict=True)
         )
         best = int(np.argmin([loss for _, loss, _ in tried]))
         path = _Path(features, targets, weights, classes)
-        for strength in STRENGTHS[: best + 1]:
-            weight, bias = path.head(strength)
-    return Probe(weight, bias, STRENGTHS[best], held_out[best], tried)
+        for c in C_VALUES[: best + 1]:
+            weight, bias = path.head(c)
+    return Probe(weight, bias, C_VALUES[best], held_out[best], tried)
 
 
 class _Path:
-    """Heads for one training set by falling penalty, each fit started from the one before."""
+    """The regularization path of one training set: each fit starts from the one before, with a larger C."""
 
     def __init__(self, features: np.ndarray, targets: np.ndarray, weights: np.ndarray, classes: int) -> None:
         self.mean, self.scale = features.mean(axis=0), features.std(axis=0)
         self.scale[self.scale == 0] = 1
         self.inputs = (features - self.mean) / self.scale
         self.targets, self.weights, self.classes = targets, weights, classes
-        self.model = LogisticRegression(warm_start=True, max_iter=STEPS, tol=1e-4)
+        self.model = LogisticRegression(warm_start=True, max_iter=MAX_ITERATIONS, tol=1e-4)
 
-    def head(self, strength: float) -> tuple[np.ndarray, np.ndarray]:
+    def head(self, c: float) -> tuple[np.ndarray, np.ndarray]:
         """(C, F) and (C,), for features that are not standardized."""
-        self.model.C = strength
-        with warnings.catch_warnings():  # of a fit that stops early the held-out loss decides
+        self.model.C = c
+        with warnings.catch_warnings():  # a fit that stops early is scored like the others
             warnings.simplefilter("ignore", ConvergenceWarning)
             self.model.fit(self.inputs, self.targets, sample_weight=self.weights)
         weight, bias = self.model.coef_, self.model.intercept_

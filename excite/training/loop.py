@@ -120,7 +120,7 @@ class Trainer:
                     self._stop_if_requested(request)
                 with self._timed():
                     self._finish_epoch()
-                self._decide_end()
+                self._stop_if_finished()
                 self.save()
                 if self.world.first:
                     self.on_epoch(counters)
@@ -250,7 +250,7 @@ class Trainer:
             if self.world.first:
                 save_tensors(self.folder / BEST, state.average.model.state_dict())
 
-    def _decide_end(self) -> None:
+    def _stop_if_finished(self) -> None:
         counters, config = self.state.counters, self.config
         if counters.epoch >= config.epochs:
             counters.finished = "all epochs are done"

@@ -18,14 +18,14 @@ rows = st.lists(
 @given(rows)
 def test_leaks_agree_with_a_look_at_every_two_images(rows: list) -> None:
     splits, groups = [row[0] for row in rows], [row[1] for row in rows]
-    torn, affected = set(), set()
+    leaking_groups, affected = set(), set()
     for a, b in combinations(range(len(rows)), 2):
         if groups[a] == groups[b] and splits[a] and splits[b] and splits[a] != splits[b]:
-            torn.add(groups[a])
+            leaking_groups.add(groups[a])
             affected |= {a, b}
     found = find_leaks(splits, groups)
-    assert found.groups == tuple(sorted(torn))
-    assert bool(found) == bool(torn)
+    assert found.groups == tuple(sorted(leaking_groups))
+    assert bool(found) == bool(leaking_groups)
     for split in ("train", "val", "test"):
         assert found.totals.get(split, 0) == splits.count(split)
         assert found.images.get(split, 0) == sum(splits[row] == split for row in affected)
@@ -34,7 +34,7 @@ def test_leaks_agree_with_a_look_at_every_two_images(rows: list) -> None:
 
 
 @given(rows)
-def test_siblings_agree_with_a_look_at_every_two_images(rows: list) -> None:
+def test_near_duplicates_agree_with_a_comparison_of_all_pairs(rows: list) -> None:
     splits, groups = [row[0] for row in rows], [row[1] for row in rows]
     expected = sum(
         splits[a] == "test" and any(splits[b] == "train" and groups[a] == groups[b] for b in range(len(rows)))

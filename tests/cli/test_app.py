@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,18 @@ def test_help_is_there_with_an_example(excite_command: Command, verb: str) -> No
     assert done.returncode == 0
     assert done.stderr == ""
     assert verb == "doctor" or "excite train" in done.stdout or f"excite {verb} " in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["train", "evaluate", "audit", "predict", "export"])
+def test_help_fills_the_lines_of_a_narrow_terminal(
+    excite_command: Command, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = [line.strip() for line in excite_command(verb, "--help").stdout.split("\n")]
+    for line, after in pairwise(lines[2 : next(i for i, line in enumerate(lines) if line.startswith("╭"))]):
+        assert len(line) <= 78
+        if line and after:  # the next word would not have fitted
+            assert len(f"{line} {after.split()[0]}") > 78
 
 
 def test_neither_help_nor_import_loads_torch() -> None:

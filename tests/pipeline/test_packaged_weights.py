@@ -52,7 +52,7 @@ def test_the_run_names_its_weights_and_its_features_are_timms(run: excite.Run, p
     with torch.inference_mode():
         features = (reference(pixels) + reference(pixels.flip(3))) / 2
     logits = features @ head["classifier.weight"].T + head["classifier.bias"]
-    expected = (logits / classifier.temperature).softmax(1)[0]
+    expected = (logits / classifier.calibration.temperature).softmax(1)[0]
     found = classifier.predict([path])[0].probabilities
     assert list(found.values()) == pytest.approx(expected.tolist(), abs=1e-4)
 

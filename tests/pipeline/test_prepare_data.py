@@ -46,10 +46,10 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def torn(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def leaky(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same photos in train, val and test, one of them on both sides."""
     random = excite.train(photos, split="grouped", out=str(tmp_path_factory.mktemp("runs") / "r"), **QUICK)
-    folder = tmp_path_factory.mktemp("torn") / "data"
+    folder = tmp_path_factory.mktemp("leaky") / "data"
     table = random.manifest.table
     for row in table.itertuples():
         place = folder / str(row.split) / str(row.label)
@@ -87,23 +87,23 @@ def test_a_random_split_stays_possible_and_is_stamped(
 
 
 @pytest.mark.slow
-def test_a_given_split_with_leaks_is_refused(torn: Path, tmp_path: Path) -> None:
+def test_a_given_split_with_leaks_is_refused(leaky: Path, tmp_path: Path) -> None:
     with pytest.raises(ExciteError, match=r"2 of \d+ test images have a copy in another part.*--allow-leaks"):
-        excite.train(torn, out=str(tmp_path / "run"), **QUICK)
+        excite.train(leaky, out=str(tmp_path / "run"), **QUICK)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
-def test_leaks_that_are_allowed_are_stamped(torn: Path, tmp_path: Path) -> None:
-    run = excite.train(torn, allow_leaks=True, out=str(tmp_path / "run"), **QUICK)
+def test_leaks_that_are_allowed_are_stamped(leaky: Path, tmp_path: Path) -> None:
+    run = excite.train(leaky, allow_leaks=True, out=str(tmp_path / "run"), **QUICK)
     assert run.metrics["test"]["duplicates_in_train"] == 2
     assert json.loads((run.path / "metrics.json").read_text())["val"]["duplicates_in_train"] == 0
     assert Run.open(run.path).config.allow_leaks is True
 
 
 @pytest.mark.slow
-def test_a_given_split_can_be_drawn_anew(torn: Path, tmp_path: Path) -> None:
-    run = excite.train(torn, split="grouped", out=str(tmp_path / "run"), **QUICK)
+def test_a_given_split_can_be_drawn_anew(leaky: Path, tmp_path: Path) -> None:
+    run = excite.train(leaky, split="grouped", out=str(tmp_path / "run"), **QUICK)
     assert run.metrics["test"]["duplicates_in_train"] == 0
 
 

@@ -352,11 +352,9 @@ def test_a_single_training_doubts_no_labels(page: Page) -> None:
 def test_a_probe_tells_of_no_epochs_that_it_never_had(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     (run.path / "config.yaml").write_text(run.config.replace(recipe="probe").to_yaml())
-    (run.path / "metrics.csv").write_text(
-        "strength,val_loss,val_accuracy\n0.1,0.5,0.8\n0.316,0.3,0.9\n1,0.4,0.9\n"
-    )
+    (run.path / "metrics.csv").write_text("C,val_loss,val_accuracy\n0.1,0.5,0.8\n0.316,0.3,0.9\n1,0.4,0.9\n")
     text = Page(report_page(Run.open(run.path))).text
-    assert "probe: a linear probe (strength 0.316) on the features of the frozen network" in text
+    assert "probe: a linear probe (C = 0.316) on the features of the frozen network" in text
     assert f"all {run.metrics['val']['n']} images outside the test set" in text
     for word in ("optimizer", "augmentation", "kept epoch"):
         assert word not in text
@@ -365,13 +363,13 @@ def test_a_probe_tells_of_no_epochs_that_it_never_had(tmp_path: Path) -> None:
 def test_a_fine_tuning_that_came_back_says_that_it_is_a_probe(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     (run.path / "config.yaml").write_text(run.config.replace(recipe="finetune").to_yaml())
-    (run.path / "probe.csv").write_text("strength,val_loss,val_accuracy\n0.1,0.5,0.8\n0.316,0.3,0.9\n")
+    (run.path / "probe.csv").write_text("C,val_loss,val_accuracy\n0.1,0.5,0.8\n0.316,0.3,0.9\n")
     figures = {kind: {"accuracy": 0.9, "log_loss": 0.3} for kind in ("start", "tuned", "final")}
     rows = [{"corruption": name, **figures} for name in ("clean", "darker")]
     run.write_json("robustness.json", {"fraction": 0.0, "probe": True, "n": 40, "rows": rows})
     text = Page(report_page(Run.open(run.path))).text
     assert "fine-tuning did not improve on the probe" in text
-    assert "the final model is a linear probe (strength 0.316) on the features of the frozen network" in text
+    assert "the final model is a linear probe (C = 0.316) on the features of the frozen network" in text
     assert f"all {run.metrics['val']['n']} images outside the test set" in text
     assert "The best epoch was selected" not in text
 

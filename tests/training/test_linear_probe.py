@@ -9,7 +9,7 @@ from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 
 from excite.errors import ExciteError
-from excite.training.linear_probe import STRENGTHS, fit_probe
+from excite.training.linear_probe import C_VALUES, fit_probe
 
 
 def clustered(groups: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -29,24 +29,24 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-def test_the_head_is_scikit_learns_at_the_chosen_strength(classes: int) -> None:
+def test_the_head_is_scikit_learns_at_the_chosen_c(classes: int) -> None:
     features, targets, groups = clustered(60, classes)
     probe = fit_probe(features, targets, groups, classes=classes)
     scaler = StandardScaler().fit(features)
-    model = LogisticRegression(C=probe.strength, tol=1e-8, max_iter=10_000)
+    model = LogisticRegression(C=probe.C, tol=1e-8, max_iter=10_000)
     model.fit(scaler.transform(features), targets)
     ours = softmax(features @ probe.weight.T + probe.bias)
     assert ours == pytest.approx(model.predict_proba(scaler.transform(features)), abs=5e-3)
 
 
-def test_the_strength_is_the_one_that_held_out_groups_like_best() -> None:
+def test_c_has_the_lowest_log_loss_on_held_out_groups() -> None:
     features, targets, groups = clustered(60, 2)
     probe = fit_probe(features, targets, groups, classes=2)
-    losses = {strength: loss for strength, loss, _ in probe.tried}
-    assert set(losses) == set(STRENGTHS)
-    assert losses[probe.strength] == min(losses.values())
-    assert losses[probe.strength] == pytest.approx(log_loss(targets, softmax(probe.held_out)))
-    assert STRENGTHS[0] < probe.strength < STRENGTHS[-1]
+    losses = {c: loss for c, loss, _ in probe.tried}
+    assert set(losses) == set(C_VALUES)
+    assert losses[probe.C] == min(losses.values())
+    assert losses[probe.C] == pytest.approx(log_loss(targets, softmax(probe.held_out)))
+    assert C_VALUES[0] < probe.C < C_VALUES[-1]
 
 
 @pytest.mark.slow
@@ -58,8 +58,8 @@ def test_held_out_predictions_know_nothing_of_their_patient() -> None:
     probe = fit_probe(features, targets, groups, classes=2)
     held_out = (probe.held_out.argmax(axis=1) == targets).mean()
     assert held_out < 0.65
-    torn = fit_probe(features, targets, np.arange(len(targets)), classes=2)
-    assert (torn.held_out.argmax(axis=1) == targets).mean() > 0.7
+    probe = fit_probe(features, targets, np.arange(len(targets)), classes=2)
+    assert (probe.held_out.argmax(axis=1) == targets).mean() > 0.7
 
 
 def test_shares_weigh_images_as_if_they_were_there_so_often() -> None:
@@ -68,7 +68,7 @@ def test_shares_weigh_images_as_if_they_were_there_so_often() -> None:
     probe = fit_probe(features, targets, groups, classes=2, sample_weights=shares)
     scaler = StandardScaler().fit(features)
     repeated = np.repeat(np.arange(len(targets)), shares.astype(int))
-    model = LogisticRegression(C=probe.strength, tol=1e-8, max_iter=10_000)
+    model = LogisticRegression(C=probe.C, tol=1e-8, max_iter=10_000)
     model.fit(scaler.transform(features)[repeated], targets[repeated])
     ours = softmax(features @ probe.weight.T + probe.bias)
     assert ours == pytest.approx(model.predict_proba(scaler.transform(features)), abs=5e-3)

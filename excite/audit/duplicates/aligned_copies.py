@@ -74,7 +74,7 @@ def aligned_copy_pairs(
     lumas = np.stack([thumbnails[row].luma for row in rows])
     waves, keys = _band(lumas), _keys(spectra(lumas))
 
-    def judge(lying: _Lying) -> tuple[float, float]:
+    def compare_details(lying: _Lying) -> tuple[float, float]:
         one, two = thumbnails[rows[lying.a]], thumbnails[rows[lying.b]]
         return details(one, two, mirror=lying.mirror, shift=lying.shift)
 
@@ -83,12 +83,12 @@ def aligned_copy_pairs(
     )
     background = _at_best_shift(waves, a, b, np.zeros(len(a), bool), least=-1.0)
     least = required_agreement(
-        np.array([significance for _, significance in map(judge, background)]), SIGNIFICANCE
+        np.array([significance for _, significance in map(compare_details, background)]), SIGNIFICANCE
     )
     likely = _at_best_shift(waves, *_candidates(keys, known), least=ALIGNED)[: _LOOKS * (len(rows) - known)]
     pairs = []
-    judged = in_threads(judge, likely, progress=progress)
-    for lying, (detail, significance) in zip(likely, judged, strict=True):
+    measured = in_threads(compare_details, likely, progress=progress)
+    for lying, (detail, significance) in zip(likely, measured, strict=True):
         if detail >= DETAIL and significance >= least:
             # 2 bits of evidence at the thresholds, 10 where the pictures are equal.
             sure = min((detail - DETAIL) / (1 - DETAIL), significance / least - 1, 1.0)

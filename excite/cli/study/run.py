@@ -134,8 +134,8 @@ def run(
     )
     folder = out or Path("studies") / data_name(base.data)
     resources = Resources(base.device, jobs, ray, lease)
-    study, pool, said = start(whole, folder, store, resources, display, spread)
-    for line in said.split("\n"):
+    study, pool, forecast = start(whole, folder, store, resources, display, spread)
+    for line in forecast.split("\n"):
         display.note(line)
     if dry_run:
         print_line(f"study     {folder}")
