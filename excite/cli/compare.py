@@ -42,8 +42,8 @@ def compare(
     """Compare runs: their metrics, and the difference of each from the first.
 
     Differences are paired: they are computed on the test images that both runs have, and intervals and
-    p-values resample the same groups for both. For losses, such as log loss, lower is better. Of a repeated
-    cross-validation, the first repeat is used.
+    p-values swap their predictions within groups. For losses, such as log loss, lower is better. Of a
+    repeated cross-validation, the first repeat is used.
     """
     from excite.runs.compare import METRICS, compare_runs
     from excite.runs.derive import column_names

@@ -15,7 +15,7 @@ ROUNDING = 1e-12
 def mean_of_intervals(
     values: Sequence[float], intervals: Sequence[Interval], influences: np.ndarray
 ) -> Interval:
-    """Interval of the mean of K estimates from their own intervals (MOVER; Zou & Donner 2008, equation 7).
+    """Interval of the mean of K estimates from their own intervals (MOVER; Zou & Donner 2008).
 
     The squared distance of a bound of the mean from it is the variance of a mean of correlated terms, with
     the distances of the K bounds as standard errors. For a rare class, whose images may all be right by
@@ -72,7 +72,7 @@ def mean_loss_interval(
 
 
 def hall_inverse(quantile: float, skewness: float) -> float:
-    """The studentized mean whose transform is ``quantile`` (Hall 1992, equation 3.4).
+    """The studentized mean whose transform is ``quantile`` (Hall 1992).
 
     The transform t + s t² / 3 + s² t³ / 27 + s / 6, with the skewness s of the mean, is nearly symmetric.
     """
