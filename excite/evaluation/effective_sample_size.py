@@ -81,7 +81,8 @@ def class_freedom(squares: np.ndarray, true: np.ndarray, correlation: float) -> 
     """Degrees of freedom of a variance that is a sum over groups (Satterthwaite 1946), at least 1.
 
     The variance is divided among the classes: a group's part goes to the classes of its images. The part of a
-    class has as many degrees of freedom as the class has groups, less one, plus ``MORE_FREEDOM``.
+    class has as many degrees of freedom as the class has groups, less one, plus ``MORE_FREEDOM``; with groups
+    of uneven size, fewer.
 
     Args:
         squares: (J,) contribution of each group to the variance.
@@ -90,6 +91,7 @@ def class_freedom(squares: np.ndarray, true: np.ndarray, correlation: float) -> 
     """
     true = true[true.sum(axis=1) > 0]
     variances = (squares * true / true.sum(axis=0)).sum(axis=1)
-    freedoms = np.array([effective_size(row, correlation).freedom + MORE_FREEDOM for row in true])
+    freedoms = np.array([effective_size(row, correlation).freedom for row in true])
+    freedoms += MORE_FREEDOM * (freedoms + 1) / (true > 0).sum(axis=1)
     total = float((variances**2 / freedoms).sum())
     return max(float(variances.sum()) ** 2 / total, 1.0) if total > 0 else 1.0
