@@ -37,7 +37,7 @@ class Comparison:
         first, second: names of the baseline and of the arm.
         estimate: the estimate that decides the verdict.
         corrected: the estimate by the corrected resampled t-test.
-        bootstrap: resamples groups only, with the trainings fixed.
+        swap_test: swaps the predictions of groups, with the trainings fixed.
         units: number of pairs of cells.
         seeds, n, groups: number of seeds, test images and groups.
         looks: the looks that tested this pair; None without a test.
@@ -52,7 +52,7 @@ class Comparison:
     second: str
     estimate: Estimate
     corrected: Estimate
-    bootstrap: Difference | None
+    swap_test: Difference | None
     units: int
     seeds: int
     n: int
@@ -107,9 +107,9 @@ def compare_arms(
     estimate = estimate_of(after, before, metric, folded, level=1 - seen.level(1 - LEVEL))
     stacked = _stacked(before), _stacked(after)
     try:
-        bootstrap = compare(*stacked, [metric])[metric]
+        swap_test = compare(*stacked, [metric])[metric]
     except ExciteError:
-        bootstrap = None
+        swap_test = None
     seeds = len({seed for seed, _ in units})
     more, smallest = _power(estimate, metric, seeds, seen, (1 - LEVEL) / count)
     return Comparison(
@@ -117,7 +117,7 @@ def compare_arms(
         two,
         estimate,
         corrected(after, before, metric, folded),
-        bootstrap,
+        swap_test,
         len(units),
         seeds,
         len({path for cell in before for path in cell.predictions.paths or ()}),

@@ -150,7 +150,7 @@ def comparison_rows(analysis: Analysis) -> list[dict[str, Any]]:
     """A row for every pair of arms with finished cells."""
     rows = []
     for one in analysis.comparisons:
-        boot = one.bootstrap
+        swapped = one.swap_test
         row: dict[str, Any] = {"arm": one.second, "baseline": one.first, "metric": analysis.metric}
         row |= {"difference": one.estimate.value, "low": one.estimate.low, "high": one.estimate.high}
         row |= {
@@ -164,7 +164,7 @@ def comparison_rows(analysis: Analysis) -> list[dict[str, Any]]:
         row |= {"corrected_low": one.corrected.low, "corrected_high": one.corrected.high}
         row |= {"corrected_p": one.corrected.p}
         row |= {
-            f"bootstrap_{name}": None if boot is None else getattr(boot, name)
+            f"swap_test_{name}": None if swapped is None else getattr(swapped, name)
             for name in ("low", "high", "p")
         }
         row |= {"pairs": one.units, "seeds": one.seeds, "n": one.n, "groups": one.groups}

@@ -211,10 +211,10 @@ def differences(comparison: Comparison, metric: str) -> list[tuple[str, str, str
     for name, one in methods:
         if one.low is not None and one.high is not None and one.p is not None:
             rows.append((name, bounds(one.low, one.high, metric), p_text(one.p)))
-    boot = comparison.bootstrap
-    if boot is not None and boot.low is not None and boot.high is not None and boot.p is not None:
-        between = bounds(boot.low, boot.high, metric)
-        rows.append((f"bootstrap over groups only, {FIXED}", between, p_text(boot.p)))
+    swapped = comparison.swap_test
+    if swapped is not None and swapped.low is not None and swapped.high is not None and swapped.p is not None:
+        between = bounds(swapped.low, swapped.high, metric)
+        rows.append((f"swap test over groups only, {FIXED}", between, p_text(swapped.p)))
     return rows
 
 

@@ -80,8 +80,8 @@ def test_a_difference_is_that_of_the_pairs_that_both_have() -> None:
     assert found.estimate.value == pytest.approx(expected)
     assert found.estimate.method == "crossed"
     assert found.estimate.low < expected < found.estimate.high  # type: ignore[operator]
-    assert found.bootstrap is not None
-    assert found.bootstrap.value == pytest.approx(expected)
+    assert found.swap_test is not None
+    assert found.swap_test.value == pytest.approx(expected)
 
 
 def test_other_splits_in_each_seed_go_by_the_corrected_t() -> None:
