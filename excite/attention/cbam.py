@@ -1,7 +1,7 @@
 """CBAM: channel attention, then spatial attention.
 
-timm's always has a batch norm that is not in the paper's equations, and lets autocast run its gates in half
-precision.
+timm's module always has a batch norm, which the paper's equations do not have, and computes its gates in half
+precision under autocast.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class CBAMChannel(GatedModule):
             parts.zero(self.fc2)
 
     def gates(self, u: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, 1, 1)."""
+        """One gate per channel: (N, C, H, W) -> (N, C, 1, 1)."""
         largest = u.amax(dim=(2, 3), keepdim=True).to(parts.wide_dtype(u))
         return parts.gate(self._mlp(parts.squeeze(u)) + self._mlp(largest), self.identity)
 
@@ -53,28 +53,36 @@ class CBAMSpatial(GatedModule):
             parts.zero(self.norm if norm else self.conv)
 
     def gates(self, u: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, 1, H, W)."""
+        """One gate per position: (N, C, H, W) -> (N, 1, H, W)."""
         wide = parts.wide_dtype(u)
         z = torch.cat([u.mean(dim=1, keepdim=True, dtype=wide), u.amax(dim=1, keepdim=True).to(wide)], dim=1)
         return parts.gate(parts.normalize(self.norm, parts.apply(self.conv, z)), self.identity)
 
 
 class CBAM(nn.Module):
-    """Convolutional block attention module: weighs channels, then positions of the result (eq. 1).
+    """Convolutional block attention module: channel attention, then spatial attention (eq. 1).
 
-    The halves are ``channel`` and ``spatial``; their equations stand there.
+    For a feature map u of shape (N, C, H, W), the output has the same shape::
+
+        v = u * sigmoid(MLP(mean of each channel) + MLP(maximum of each channel))        (eq. 2)
+        output = v * sigmoid(conv([mean over channels of v, maximum over channels]))     (eq. 3)
+
+    The first line is the module ``channel``, the second ``spatial``.
+
 
     Args:
-        reduction: r; the hidden width is max(1, C // r).
-        kernel_size: of the spatial half, odd.
-        norm: batch norm after the spatial convolution. Eq. 3 has none; the authors' code and timm's do.
-        bias: whether the two channel layers have biases. Eq. 2 and timm have none; the authors' code does.
-        divisor: as in SqueezeExcitation.
-        identity: start as the identity: ``fc2`` and the spatial convolution (with ``norm`` the norm's scale
-            and shift) at zero and both gates doubled.
+        channels: C, the number of channels of the input.
+        reduction: r; the MLP of the channel attention has max(1, C // r) hidden units.
+        kernel_size: size of the spatial convolution's kernel, an odd number.
+        norm: whether a batch norm follows the spatial convolution, as in the authors' code and timm; eq. 3
+            has none.
+        bias: whether the layers of the MLP have biases, as in the authors' code; eq. 2 and timm have none.
+        divisor: round the number of hidden units to the nearest multiple of this number.
+        identity: initialize every gate to exactly one: the last layer of both halves is initialized to zero,
+            and both sigmoids are doubled.
 
     Raises:
-        ExciteError: if channels, reduction, kernel or divisor is less than 1, or an even kernel.
+        ExciteError: if a size is less than 1, or ``kernel_size`` is even.
 
     Paper: CBAM, Woo et al., https://arxiv.org/abs/1807.06521.
     """
@@ -110,5 +118,5 @@ class CBAM(nn.Module):
         return self.channel.gates(u) * self.spatial.gates(self.channel(u))
 
     def elementwise_multiply_adds(self, input_shape: Sequence[int]) -> int:
-        """Those of both halves: six an element."""
+        """Multiply-adds of both halves for one image: six per element of the feature map (..., C, H, W)."""
         return sum(half.elementwise_multiply_adds(input_shape) for half in (self.channel, self.spatial))

@@ -1,7 +1,7 @@
-"""Gather-excite: pool over neighborhoods, send the gates back to every position.
+"""Gather-Excite: gates computed from neighborhoods, and applied to every position of them.
 
-Written here: timm's module raises as soon as it is to have parameters (``*dd`` where ``**dd`` is meant), and
-it has no ReLU between gather and excite, which the authors' networks have.
+timm's module is not used: with parameters its constructor raises an error (``*dd`` instead of ``**dd``), and
+it lacks the ReLU between gather and excite that the authors' networks have.
 """
 
 from __future__ import annotations
@@ -19,26 +19,32 @@ FORMS = ("theta-", "theta", "theta+")
 
 
 class GatherExcite(GatedModule):
-    """output = u sigmoid(resize(gather(u))), resized to the map by nearest neighbor.
+    """Multiply the feature map by gates that are computed from neighborhoods of extent e.
 
-    The gather of GE-theta- is the mean over (2e - 1) x (2e - 1) with stride e; that of GE-theta a depthwise
-    3x3 convolution of stride 2 with batch norm for each factor two of e, ReLU between them; GE-theta+ adds
-    ReLU and the bottleneck of SE, as 1x1 convolutions. The global extent means the whole map: its mean, or
-    one depthwise convolution as large as the map, with batch norm.
+    output = u * sigmoid(resize(gather(u))): (N, C, H, W) -> (N, C, H, W). The gather makes the map e times
+    smaller; resizing, by nearest neighbor, restores its size. There are three forms:
+
+    - ``theta-``, without parameters: the mean over windows of (2e - 1) x (2e - 1) positions with stride e.
+    - ``theta``: log2(e) depthwise 3x3 convolutions of stride 2, each with batch norm, and ReLU between them.
+    - ``theta+``: ``theta``, then ReLU and the two layers of SE as 1x1 convolutions.
+
+    With a global extent, the neighborhood is the whole map: its mean, or in the forms with parameters one
+    depthwise convolution of the map's size with batch norm.
 
     Args:
-        reduction: r of GE-theta+'s bottleneck, max(1, C // r) wide; the other forms have none.
-        form: ``theta-`` without parameters, ``theta``, or ``theta+``.
-        extent: e, a power of two from 2 on; None is global, the paper's best.
-        feature_size: height and width of the map, or one number for both; needed by, and only by, a global
-            extent with parameters.
-        divisor: as in SqueezeExcitation.
-        identity: start as the identity, with the gate doubled: GE-theta+ with its last layer at zero,
-            GE-theta with scale and shift of its last norm at zero. GE-theta- has no parameters and refuses.
+        channels: C, the number of channels of the input.
+        reduction: r; in ``theta+``, there are max(1, C // r) hidden units. The other forms have none.
+        form: ``theta-``, ``theta``, or ``theta+``.
+        extent: e, a power of two, at least 2; None is the global extent, the best one in the paper.
+        feature_size: height and width of the feature map, or one number for both; required for the global
+            extent with parameters, and an error otherwise.
+        divisor: round the number of hidden units to the nearest multiple of this number.
+        identity: initialize every gate to exactly one: the last layer is initialized to zero, and the sigmoid
+            is doubled. Not available for ``theta-``, which has no parameters.
 
     Raises:
-        ExciteError: for a size under 1, an unknown form, an extent that is no power of two, a feature size
-            that is missing or has no use, or ``identity`` without parameters.
+        ExciteError: if a size is less than 1, ``form`` is unknown, ``extent`` is not a power of two,
+            ``feature_size`` is missing or has no effect, or ``identity`` is set for ``theta-``.
 
     Paper: Gather-Excite, Hu et al., https://arxiv.org/abs/1810.12348.
     """
@@ -62,7 +68,7 @@ class GatherExcite(GatedModule):
         size = (feature_size, feature_size) if isinstance(feature_size, int) else feature_size
         _check_extent(form, extent, size)
         self.form, self.extent, self.identity = form, extent, identity
-        # FLOP counters see the gather where it is a convolution.
+        # FLOP counters count a gather that is a convolution.
         self.passes = 2 if form == "theta-" else 1
         self.gather = nn.Sequential() if form == "theta-" else _convolutions(channels, extent, size)
         if form == "theta+":
@@ -101,7 +107,7 @@ class GatherExcite(GatedModule):
 
 
 def _convolutions(channels: int, extent: int | None, size: tuple[int, int] | None) -> nn.Sequential:
-    """The gather with parameters: it ends with a batch norm."""
+    """The layers of a gather with parameters; the last one is a batch norm."""
 
     def depthwise(kernel: int | tuple[int, int], stride: int, padding: int) -> nn.Conv2d:
         return nn.Conv2d(channels, channels, kernel, stride, padding, groups=channels, bias=False)
@@ -120,11 +126,11 @@ def _check_extent(form: str, extent: int | None, size: tuple[int, int] | None) -
         return ExciteError(what, where="GatherExcite", hint=hint, exit_code=BAD_USAGE)
 
     if extent is not None and (extent < 2 or extent & (extent - 1)):
-        raise refuse(f"extent must be a power of two from 2 on, got {extent}", "None is the whole map")
+        raise refuse(f"extent must be a power of two, at least 2, got {extent}", "None is the whole map")
     needed = extent is None and form != "theta-"
     if needed and size is None:
         raise refuse(f"{form} with a global extent needs feature_size", "or give an extent such as 8")
     if size is not None:
         if not needed:
-            raise refuse("feature_size has no use here", "only a global extent with parameters takes it")
+            raise refuse("feature_size has no effect", "it is for a global extent with parameters only")
         require_positive("GatherExcite", feature_height=size[0], feature_width=size[1])

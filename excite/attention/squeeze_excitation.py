@@ -19,7 +19,7 @@ GATES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "relu": torch.relu,
 }
-# The same functions, scaled or shifted so that the gate at zero is exactly one.
+# The same functions, scaled or shifted so that gate(0) is exactly one.
 IDENTITY_GATES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": lambda v: 2 * torch.sigmoid(v),
     "tanh": lambda v: 1 + torch.tanh(v),
@@ -28,32 +28,41 @@ IDENTITY_GATES: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 
 class SqueezeExcitation(nn.Module):
-    """Scale each channel by a gate computed from all channels: (N, C, H, W) -> (N, C, H, W).
+    """Multiply each channel by a gate that is computed from the means of all channels.
 
-    z_c = mean over H x W of u_c (eq. 2); s = gate(W2 ReLU(W1 z)) (eq. 3); output_c = s_c u_c (eq. 4).
-    Squeeze and excitation run in float32 or wider, outside autocast; the output keeps the input's dtype
-    and memory format. ``fc1`` and ``fc2`` also load the weights of 1x1 convolutions, (out, in, 1, 1).
+    For a feature map u of shape (N, C, H, W)::
+
+        z_c = mean of u_c over H and W        (eq. 2, squeeze)
+        s = sigmoid(W2 ReLU(W1 z))            (eq. 3, excitation)
+        output_c = s_c u_c                    (eq. 4, scale)
+
+    W1 is the linear layer ``fc1``, from C channels to C / r hidden units; W2 is ``fc2``, back to C. The
+    output has the shape, dtype, and memory format of u. Squeeze and excitation are computed in float32, or
+    float64 if u is, also under autocast. ``load_state_dict`` accepts 1x1 convolutions for ``fc1`` and
+    ``fc2``.
 
     Args:
-        channels: C.
-        reduction: r; the hidden width is max(1, C // r).
-        divisor: above 1, the hidden width becomes the nearest multiple of it, at least one.
-        squeeze: ``avg``, or ``max`` as in the paper's ablation (table 11).
-        gate: ``sigmoid``, or ``tanh`` or ``relu`` as in the paper's ablation (table 12).
-        bias: whether the two linear layers have biases; they start at zero.
-        identity: start as the identity. This departs from the paper, whose gates start near one half: ``fc2``
-            starts at zero and the gate is 2 sigmoid(v), 1 + tanh(v), or ReLU(1 + v), so that every gate is
-            exactly one before the first step.
+        channels: C, the number of channels of the input.
+        reduction: r; there are max(1, C // r) hidden units.
+        divisor: round the number of hidden units to the nearest multiple of this number.
+        squeeze: ``avg``, the mean of a channel; or ``max``, its maximum, as in the paper's table 11.
+        gate: ``sigmoid``; or ``tanh`` or ``relu``, as in the paper's table 12.
+        bias: whether the two linear layers have biases, which are initialized to zero.
+        identity: initialize every gate to exactly one, so that the output equals the input: ``fc2`` is
+            initialized to zero, and the gate is 2 sigmoid(v), 1 + tanh(v), or ReLU(1 + v). This differs from
+            the paper, whose gates start near one half.
 
     Raises:
-        ExciteError: if a size is less than 1, or the squeeze or gate unknown.
+        ExciteError: if ``channels``, ``reduction``, or ``divisor`` is less than 1, or ``squeeze`` or ``gate``
+            is not one of the names above.
 
     Paper: Squeeze-and-Excitation Networks, Hu et al., https://arxiv.org/abs/1709.01507.
 
-    >>> attention = SqueezeExcitation(64, reduction=16, identity=True)
-    >>> images = torch.randn(2, 64, 7, 7)
-    >>> torch.equal(attention(images), images)
-    True
+    Example:
+        >>> attention = SqueezeExcitation(64, reduction=16, identity=True)
+        >>> features = torch.randn(2, 64, 7, 7)
+        >>> torch.equal(attention(features), features)
+        True
     """
 
     def __init__(
@@ -96,24 +105,24 @@ class SqueezeExcitation(nn.Module):
         return self.squeeze_name == "avg"
 
     def squeeze(self, u: Tensor) -> Tensor:
-        """One value per channel (eq. 2): (N, C, H, W) -> (N, C), float32 or wider."""
+        """The mean or maximum of each channel (eq. 2): (N, C, H, W) -> (N, C), float32 or float64."""
         wide = parts.wide_dtype(u)
         if self.squeeze_name == "max":
             return u.amax(dim=(2, 3)).to(wide)
-        # dtype= widens while summing: a sum of float16 activations overflows at 65504.
+        # dtype= converts before the sum, which would overflow in float16 at 65504.
         return u.mean(dim=(2, 3), dtype=wide)
 
     def excite(self, z: Tensor) -> Tensor:
-        """The gates (eq. 3): (N, C) -> (N, C), in the wider of the dtypes of z and the weights."""
+        """The gates (eq. 3) from the squeezed channels z: (N, C) -> (N, C), in float32 or float64."""
         gate = (IDENTITY_GATES if self.identity else GATES)[self.gate_name]
         return gate(parts.apply(self.fc2, torch.relu(parts.apply(self.fc1, z))))
 
     def gates(self, u: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, 1, 1): squeeze, then excite."""
+        """The gates of a feature map: (N, C, H, W) -> (N, C, 1, 1)."""
         return self.excite(self.squeeze(u))[:, :, None, None]
 
     def scale(self, u: Tensor, s: Tensor) -> Tensor:
-        """Multiply each channel by its gate (eq. 4): (N, C, H, W), (N, C) -> (N, C, H, W), dtype of u."""
+        """Multiply u by its gates s (eq. 4): (N, C, H, W), (N, C) -> (N, C, H, W), in the dtype of u."""
         return u * s.to(u.dtype)[:, :, None, None]
 
     def forward(self, u: Tensor) -> Tensor:
@@ -121,9 +130,9 @@ class SqueezeExcitation(nn.Module):
         return self.scale(u, self.excite(self.squeeze(u)))
 
     def elementwise_multiply_adds(self, input_shape: Sequence[int]) -> int:
-        """Multiply-adds of squeeze and scale for one image of (..., C, H, W): one each per element.
+        """Multiply-adds of squeeze and scale for one image: two per element of (..., C, H, W).
 
-        The two linear layers are not included: FLOP counters see them by themselves.
+        The two linear layers are not included, because FLOP counters count them.
         """
         return 2 * math.prod(input_shape[-3:])
 

@@ -30,7 +30,7 @@ _DIGEST_BYTES = 32
 
 
 def compile_kernel(function: Callable[..., None], signature: Any) -> Any:
-    """``numba.cfunc(signature)(function)``, loaded from the cache folder where it was compiled before."""
+    """``numba.cfunc(signature)(function)``, loaded from the cache folder if it was compiled before."""
     kernel: Any = ccallback.CFunc(function, (signature.args, signature.return_type), locals={}, options={})
     kernel._cache = KernelCache(function)
     kernel.compile()
@@ -38,10 +38,11 @@ def compile_kernel(function: Callable[..., None], signature: Any) -> Any:
 
 
 class KernelCache:
-    """One function's file in the cache folder, for numba, which calls the two methods.
+    """The cache of one function: numba calls ``load_overload`` and ``save_overload``.
 
-    A function whose file is missing, damaged or unreadable is compiled again; a folder that cannot be written
-    to is left alone. Each file is replaced whole: processes may compile at the same time.
+    If the file is missing, damaged, or unreadable, the function is compiled again; if the folder cannot be
+    written to, the function is not cached. Files are replaced atomically, so that processes may compile at
+    the same time.
     """
 
     def __init__(self, function: Callable[..., None]) -> None:
@@ -60,7 +61,7 @@ class KernelCache:
         return CompileResult._rebuild(target_context, *pickle.loads(compiled))  # noqa: S301 - native code anyway
 
     def save_overload(self, signature: Any, result: Any) -> None:
-        """Keep a compiled function, if the folder permits."""
+        """Save a compiled function if the folder can be written to."""
         if result.library.has_dynamic_globals:  # addresses of this process
             return
         compiled = serialize.dumps(result._reduce())
@@ -76,10 +77,10 @@ class KernelCache:
 
 @cache
 def build_key(processor: tuple[str, ...]) -> str:
-    """A name for everything that compiled code depends on.
+    """A hash of everything that compiled code depends on: sources, versions, settings, and the processor.
 
     Args:
-        processor: LLVM's triple, name and features of the processor.
+        processor: LLVM's target triple, and the name and features of the processor.
     """
     settings = sorted(item for item in os.environ.items() if item[0].startswith("NUMBA_"))
     versions = __version__, numba.__version__, llvmlite.__version__, sys.version

@@ -124,7 +124,10 @@ def _image_blocks(x: Tensor) -> Iterator[Tensor]:
 
 
 def _avg_pool_backward(dy: Tensor, x: Tensor) -> Tensor:
-    """Each value at the four positions it is the mean of: (N, C, h, w) -> (N, C, H, W); zeros elsewhere."""
+    """Each value at the four positions that it is the mean of: (N, C, h, w) -> (N, C, H, W), as x.
+
+    Positions outside all windows are zero.
+    """
     n, c, h, w = dy.shape
     out = torch.empty_like(x)
     out[:, :, 2 * h :] = 0

@@ -598,10 +598,10 @@ def test_multiply_adds(name: str, options: dict[str, Any], passes: int, seen: in
         ("simam", {"identity": True}, "SimAM: there are no parameters to start as the identity"),
         ("ge", {"identity": True}, "GatherExcite: there are no parameters"),
         ("ge", {"form": "thetaplus"}, "did you mean 'theta"),
-        ("ge", {"extent": 3}, "extent must be a power of two from 2 on, got 3"),
+        ("ge", {"extent": 3}, "extent must be a power of two, at least 2, got 3"),
         ("ge", {"extent": 1}, "extent must be a power of two"),
         ("ge", {"form": "theta"}, "needs feature_size .or give an extent"),
-        ("ge", {"feature_size": 7}, "feature_size has no use here"),
+        ("ge", {"feature_size": 7}, "feature_size has no effect"),
         ("ge", {"form": "theta", "feature_size": (7, 0)}, "feature_width must be at least 1"),
     ],
 )

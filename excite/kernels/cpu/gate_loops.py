@@ -1,8 +1,8 @@
 """Squeeze, excitation, scale, shortcut and ReLU of a few images in one call, compiled by numba.
 
-What takes time for one image is not the arithmetic but starting operators: means, two products, a curve and
-a scale are some 0.1 ms together, which here is one start of the threads. They share out the rows of the map,
-then its channels and hidden units, and wait for each other between.
+For one image, starting the operators takes longer than the arithmetic: means, two matrix products, sigmoid,
+and scale take about 0.1 ms as separate operators. Here the threads start once. They divide the rows of the
+feature map among them, then its channels and hidden units, with a barrier between these steps.
 """
 
 from __future__ import annotations
@@ -37,8 +37,11 @@ def _means(sums: Any, threads: int, c: int, p: int, first: int, last: int, z: An
 def _add_products(
     x: Any, start: int, stop: int, w: Any, wide: int, first: int, last: int, out: Any, at: int
 ) -> None:
-    """out[at + j] += sum over i of x_i w_ij, i from start to stop, j from first to last, with w of rows of
-    ``wide``: four rows at a time, as many streams from memory, and sums are fetched once for four."""
+    """out[at + j] += sum of x[i] w[i, j] over start <= i < stop, for first <= j < last.
+
+    w has rows of ``wide`` numbers. Four rows are read at a time, so that each sum is loaded and stored once
+    for four products.
+    """
     for i in range(start, stop - 3, 4):
         u0, u1, u2, u3 = fetch(x, i), fetch(x, i + 1), fetch(x, i + 2), fetch(x, i + 3)
         w0, w1, w2, w3 = i * wide, (i + 1) * wide, (i + 2) * wide, (i + 3) * wide
@@ -54,7 +57,7 @@ def _add_products(
 
 @compiled
 def _hidden(parts: Any, threads: int, hidden: int, b: Any, out: Any, at: int) -> None:
-    """ReLU(b + the threads' sums)."""
+    """out[at + j] = ReLU(b[j] + the sum over the threads of parts[thread, j])."""
     for j in range(hidden):
         total = load(b, j)
         for t in range(threads):
@@ -70,9 +73,13 @@ def _sigmoid(x: Any, b: Any, factor: float, first: int, last: int) -> None:
 
 @task
 def squeeze_excite(arguments: Any) -> None:
-    """threads, narrow, p, c, hidden; x, row; w1 (c, hidden), b1, w2 (hidden, c), b2, factor; room for sums
-    (threads, c), means (c), hidden units of each thread, twice; s (c); shortcut or 0, row; y, row; relu. Of
-    one image."""
+    """y = relu(s x + shortcut) for one image, where s are the gates of squeeze and excitation.
+
+    Arguments, as int64: number of threads, whether x is bfloat16, p, c, hidden; addresses and row strides of
+    x (p, c); addresses of w1 (c, hidden), b1, w2 (hidden, c), b2; the factor of the sigmoid; addresses of
+    workspaces for sums (threads, c), means (c), and hidden units (2, threads, hidden); address of s (c);
+    address and row stride of the shortcut (0 for none) and of y; whether ReLU follows.
+    """
     (threads, narrow, p, c, hidden, x, row, w1, b1, w2, b2, factor, sums, z, h, s, shortcut, s_row,
      y, y_row, relu) = carray(arguments, 21)  # fmt: skip
     me = thread_number()
@@ -88,14 +95,14 @@ def squeeze_excite(arguments: Any) -> None:
     _means(sums_, threads, c, p, c0, c1, z_)
     _add_products(z_, c0, c1, float32_at(w1), hidden, 0, hidden, h_, me * hidden)
     barrier()
-    mine = (threads + me) * hidden  # every thread makes all hidden units: that is less than to wait for them
+    mine = (threads + me) * hidden  # every thread computes all hidden units, which is faster than a barrier
     _hidden(h_, threads, hidden, float32_at(b1), h_, mine)
     clear(s_, c0, c1)
     clear(z_, c0, c1)
     _add_products(float32_at(h + 4 * mine), 0, hidden, float32_at(w2), c, c0, c1, s_, 0)
     _sigmoid(s_, float32_at(b2), types.float32(factor), c0, c1)
     barrier()
-    # What held the means holds the zeros that are added to s x.
+    # The workspace of the means now holds zeros, which scale_rows adds to s x.
     added = shortcut + size * first * s_row if shortcut else 0
     scale_rows(narrow, x + size * first * row, row, added, s_row, y + size * first * y_row, y_row,
                count, c, s_, z_, relu != 0)  # fmt: skip

@@ -1,8 +1,13 @@
-"""The passes as loops that numba compiles for this processor; no C compiler is needed.
+"""The passes of ``excite.kernels.reference`` as loops that numba compiles for this processor.
 
-Memory is reached by address. A map of N images, P rows each, C channels a row is cut into N x parts pieces of
-rows; each thread takes every so-manieth piece. Sums are left one a piece, to be added up by the caller, so
-that they do not depend on the number of threads. The dtype of the maps is seen where a piece begins.
+No C compiler is needed. Tensors are given by address. A feature map (N, P, C) is divided into N x ``parts``
+blocks of rows; of T threads, thread t computes the blocks t, t + T, t + 2T, and so on. Each block writes its
+own sums, which the caller adds, so that results do not depend on the number of threads. Maps are float32, or
+bfloat16 if the argument ``narrow`` is true; each task selects the loop for a block by it.
+
+Names in the arguments of a task: x, y, dy and so on are addresses; the two numbers after a map are its
+strides from image to image and from row to row, in elements; ``step`` is the stride of coefficients from
+image to image, 0 if all images have the same.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ from llvmlite import binding
 from numba import carray, njit, types
 
 from excite.kernels.cpu.openmp import openmp
-from excite.kernels.cpu.pointers import bfloat16_at, fetch, float32_at, kept, load, store
+from excite.kernels.cpu.pointers import bfloat16_at, fetch, float32_at, load, masked, store
 from excite.kernels.kernel_cache import compile_kernel
 
 _library = openmp()
@@ -27,11 +32,13 @@ compiled: Any = njit(fastmath={"contract", "nsz"}, error_model="numpy")
 
 
 def task(function: Any) -> Any:
-    """Compile ``void function(int64_t *arguments)``, with the functions that it calls in it."""
+    """Compile ``void function(int64_t *arguments)``; the functions that it calls are compiled with it."""
     return compile_kernel(function, types.void(types.CPointer(types.int64)))
 
 
-# What gradient_sums does with the masked gradient.
+# How gradient_sums computes g from dy, and what it writes to ``into``. ALL: g = dy, nothing. SCALED_MASK: g =
+# dy where x a + b is positive, nothing. OUTPUT_MASK: g = dy where y is positive, g. SCALED_MASK_ADDED: as
+# SCALED_MASK, and g a is added.
 ALL, SCALED_MASK, OUTPUT_MASK, SCALED_MASK_ADDED = range(4)
 
 
@@ -44,7 +51,7 @@ def _clear(ones: Any, squares: Any, at: int, c: int) -> None:
 
 @compiled
 def _sums(x: Any, row: int, count: int, c: int, k: Any, ones: Any, squares: Any, at: int) -> None:
-    # Four rows at a time, so that the sums are fetched and put back once for four.
+    # Four rows at a time, so that the sums are loaded and stored once for four.
     for r in range(0, count - 3, 4):
         x0, x1, x2, x3 = r * row, (r + 1) * row, (r + 2) * row, (r + 3) * row
         for i in range(c):
@@ -61,7 +68,10 @@ def _sums(x: Any, row: int, count: int, c: int, k: Any, ones: Any, squares: Any,
 
 @task
 def sums(arguments: Any) -> None:
-    """threads, narrow, n, p, c, parts; x, image, row; k, ones, squares."""
+    """Sums of x - k and of its square for each block.
+
+    Arguments: threads, narrow, n, p, c, parts; x and its strides; k (c); ones and squares (n, parts, c).
+    """
     threads, narrow, n, p, c, parts, x, image, row, k, ones, squares = carray(arguments, 12)
     piece = (p + parts - 1) // parts
     for item in range(thread_number(), n * parts, threads):
@@ -98,7 +108,7 @@ def clear(x: Any, first: int, last: int) -> None:
 
 @compiled
 def sum_rows(narrow: int, x: int, row: int, count: int, c: int, ones: Any, at: int) -> None:
-    """ones[at + i] = the sum of channel i over ``count`` rows that begin at this address."""
+    """ones[at + i] = the sum of channel i over ``count`` rows, of which the first is at the address ``x``."""
     clear(ones, at, at + c)
     if narrow:
         _ones(bfloat16_at(x), row, count, c, ones, at)
@@ -108,7 +118,10 @@ def sum_rows(narrow: int, x: int, row: int, count: int, c: int, ones: Any, at: i
 
 @task
 def means(arguments: Any) -> None:
-    """threads, narrow, n, p, c, parts; x, image, row; sums."""
+    """Sums of x for each block.
+
+    Arguments: threads, narrow, n, p, c, parts; x and its strides; sums (n, parts, c).
+    """
     threads, narrow, n, p, c, parts, x, image, row, ones = carray(arguments, 10)
     piece = (p + parts - 1) // parts
     for item in range(thread_number(), n * parts, threads):
@@ -149,7 +162,7 @@ def scale_rows(
     narrow: int, x: int, row: int, s: int, s_row: int, y: int, y_row: int, count: int, c: int, a: Any, b: Any,
     relu: bool,
 ) -> None:  # fmt: skip
-    """y = relu(x a + b + s) of ``count`` rows that begin at these addresses; s is 0 where there is none."""
+    """y = relu(x a + b + s) for ``count`` rows from the addresses x, s, and y on; s = 0: no shortcut."""
     if narrow and s:
         _scale_add(bfloat16_at(x), row, bfloat16_at(s), s_row, bfloat16_at(y), y_row, count, c, a, b, relu)
     elif narrow:
@@ -162,8 +175,12 @@ def scale_rows(
 
 @task
 def scale(arguments: Any) -> None:
-    """threads, narrow, n, p, c, parts; x, image, row; a, b, an image's step in them; shortcut or 0, image,
-    row; y, image, row; relu."""
+    """y = relu(x a + b + shortcut).
+
+    Arguments: threads, narrow, n, p, c, parts; x and its strides; a, b, and their step; the shortcut (0:
+        none)
+    and its strides; y and its strides; relu.
+    """
     (threads, narrow, n, p, c, parts, x, image, row, a, b, step,
      s, s_image, s_row, y, y_image, y_row, relu) = carray(arguments, 19)  # fmt: skip
     piece = (p + parts - 1) // parts
@@ -193,19 +210,19 @@ def _gradient_sums(
         elif mode == SCALED_MASK:
             for i in range(c):
                 u = load(x, r * row + i)
-                g = kept(u * load(a, i) + load(b, i), load(dy, r * d_row + i))
+                g = masked(u * load(a, i) + load(b, i), load(dy, r * d_row + i))
                 store(ones, at + i, fetch(ones, at + i) + g)
                 store(products, at + i, fetch(products, at + i) + g * (u - load(k, i)))
         elif mode == OUTPUT_MASK:
             for i in range(c):
-                g = kept(load(y, r * y_row + i), load(dy, r * d_row + i))
+                g = masked(load(y, r * y_row + i), load(dy, r * d_row + i))
                 store(into, r * i_row + i, g)
                 store(ones, at + i, fetch(ones, at + i) + g)
                 store(products, at + i, fetch(products, at + i) + g * (load(x, r * row + i) - load(k, i)))
         else:
             for i in range(c):
                 u, by = load(x, r * row + i), load(a, i)
-                g = kept(u * by + load(b, i), load(dy, r * d_row + i))
+                g = masked(u * by + load(b, i), load(dy, r * d_row + i))
                 store(into, r * i_row + i, fetch(into, r * i_row + i) + g * by)
                 store(ones, at + i, fetch(ones, at + i) + g)
                 store(products, at + i, fetch(products, at + i) + g * (u - load(k, i)))
@@ -213,8 +230,11 @@ def _gradient_sums(
 
 @task
 def gradient_sums(arguments: Any) -> None:
-    """threads, narrow, n, p, c, parts; dy, image, row; x, image, row; k, a, b, an image's step in a and b;
-    y, image, row; into, image, row; mode; ones, products."""
+    """Sums of g and of g (x - k) for each block; g is dy, masked as ``mode`` says.
+
+    Arguments: threads, narrow, n, p, c, parts; dy and its strides; x and its strides; k, a, b, and the step
+    of a and b; y and its strides; into and its strides; mode; ones and products (n, parts, c).
+    """
     (threads, narrow, n, p, c, parts, dy, d_image, d_row, x, image, row, k, a, b, step,
      y, y_image, y_row, into, i_image, i_row, mode, ones, products) = carray(arguments, 25)  # fmt: skip
     piece = (p + parts - 1) // parts
@@ -250,7 +270,7 @@ def _gradient(
         if relu:
             for i in range(c):
                 u, by = load(x, r * row + i), load(a, i)
-                g = kept(u * by + load(b, i), load(dy, r * d_row + i))
+                g = masked(u * by + load(b, i), load(dy, r * d_row + i))
                 store(y, r * y_row + i, g * by + load(p, i) + load(q, i) * u)
         else:
             for i in range(c):
@@ -260,8 +280,11 @@ def _gradient(
 
 @task
 def gradient(arguments: Any) -> None:
-    """threads, narrow, n, p, c, parts; dy, image, row; x, image, row; out, image, row; a, b, p, q and an
-    image's step in them; relu."""
+    """y = g a + p + q x, where g is dy, with relu only where x a + b is positive.
+
+    Arguments: threads, narrow, n, p, c, parts; dy, x, and y, each with its strides; a, b, p, q; the step of a
+    and b, the step of p and q; relu.
+    """
     (threads, narrow, n, p, c, parts, dy, d_image, d_row, x, image, row, y, y_image, y_row,
      a, b, p_, q, step, p_step, relu) = carray(arguments, 22)  # fmt: skip
     piece = (p + parts - 1) // parts

@@ -1,8 +1,8 @@
-"""Compiled loops on the threads that PyTorch works with.
+"""Run compiled loops on PyTorch's own threads.
 
-A second pool of threads beside PyTorch's would fight it for the cores: a thread that has nothing to do spins
-for some milliseconds before it sleeps, which is as long as a whole kernel takes. So kernels are started by
-the OpenMP library that PyTorch has loaded, and run on the very threads of its own operators.
+A second thread pool would compete with PyTorch's for the cores: an idle thread spins for some milliseconds
+before it sleeps, as long as a whole kernel takes. So the OpenMP library that PyTorch has loaded starts the
+kernels, on the same threads as PyTorch's operators.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-# Below this many numbers a second thread costs more than it saves.
+# With fewer elements, a second thread costs more time than it saves.
 MIN_ELEMENTS_PER_THREAD = 1 << 14
 
 
@@ -25,7 +25,7 @@ def openmp() -> ctypes.CDLL | None:
     folder = Path(torch.__file__).parent
     names = ("libgomp*.so*", "libomp.dylib", "libiomp5.so")
     places = [folder / "lib", folder.parent / "torch.libs"]
-    for path in (found for place in places for name in names for found in sorted(place.glob(name))):
+    for path in (file for place in places for name in names for file in sorted(place.glob(name))):
         try:
             library = ctypes.CDLL(str(path))
             library.GOMP_parallel.argtypes = [
@@ -44,17 +44,22 @@ def openmp() -> ctypes.CDLL | None:
 
 
 def threads_for(numbers: int) -> int:
-    """How many threads work through so many numbers."""
+    """The number of threads for a loop over this many elements."""
     return torch.get_num_threads() if numbers > MIN_ELEMENTS_PER_THREAD else 1
 
 
 def run(address: int, arguments: Sequence[int], *, numbers: int) -> None:
-    """Call ``void task(int64_t *arguments)`` on each thread; ``numbers`` is how many it works through.
+    """Call ``void task(int64_t *arguments)`` on each thread.
 
-    The task finds the count of threads in ``arguments[0]`` and asks OpenMP for its own number.
+    The task reads the number of threads from ``arguments[0]`` and its own number from OpenMP.
+
+    Args:
+        address: of the compiled task.
+        arguments: what follows the number of threads.
+        numbers: number of elements of the loop, which determines the number of threads.
     """
     threads = threads_for(numbers)
-    packed = array("q", [threads, *arguments])  # cheaper than NumPy's for a few numbers
+    packed = array("q", [threads, *arguments])  # faster than a NumPy array for a few numbers
     library = openmp()
     assert library is not None
     library.GOMP_parallel(address, packed.buffer_info()[0], threads, 0)

@@ -9,7 +9,7 @@ from excite.kernels.cpu import gate_loops, norm_loops
 from excite.kernels.cpu.openmp import openmp, run, threads_for
 from excite.kernels.reference import Excitation
 
-BLOCK = 1 << 15  # elements of a block of rows, the unit of work of a thread: small, so that work is even
+BLOCK = 1 << 15  # elements of a block of rows, the unit of work of a thread; small, to balance the load
 
 
 def means(x: Tensor) -> Tensor:
@@ -91,18 +91,18 @@ def gradient(
 def product(x: Tensor, w: Tensor, out: Tensor) -> Tensor:
     """As ``reference.product``."""
     if x.dtype == torch.float32 and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        # oneDNN's product, which PyTorch uses in compiled code. torch.mm uses MKL, which on AMD reaches half
-        # the speed in float32 (Zen 5: 108 against 244 GFLOP/s per core).
+        # oneDNN's matrix product, which PyTorch uses in compiled code. torch.mm uses MKL, which reaches half
+        # the speed on AMD in float32 (Zen 5: 108 against 244 GFLOP/s per core).
         return torch.ops.mkldnn._linear_pointwise(x, w, None, "none", [], "")
     return torch.mm(x, w.t(), out=out)
 
 
 def _shape(x: Tensor) -> tuple[int, list[int]]:
-    """Parts per image, and the arguments of a loop for the shape: is bfloat16, n, p, c, parts."""
+    """Blocks of rows per image, and the arguments of a task for the shape: is bfloat16, n, p, c, parts."""
     n, p, c = x.shape
     parts = min(p, -(-p * c // BLOCK))
     rows = -(-p // parts)
-    parts = -(-p // rows)  # no part is empty
+    parts = -(-p // rows)  # so that no block is empty
     return parts, [int(x.dtype == torch.bfloat16), n, p, c, parts]
 
 

@@ -1,4 +1,4 @@
-"""What numba lacks for loops over memory by address: typed pointers, and bfloat16 beside float32."""
+"""Typed pointers from addresses, and loads and stores of float32 and bfloat16, which numba lacks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from llvmlite import ir
 from numba import extending, types
 
-intrinsic: Any = extending.intrinsic  # to the type checker these are called as they are written
+intrinsic: Any = extending.intrinsic  # Any: type checkers see the signatures of the decorated functions
 
 Float32 = types.CPointer(types.float32)
 BFloat16 = types.CPointer(types.uint16)  # the upper half of a float32
@@ -16,8 +16,8 @@ BFloat16 = types.CPointer(types.uint16)  # the upper half of a float32
 def _pointer(kind: types.CPointer, bits: ir.Type) -> Any:
     @intrinsic
     def at(typing: Any, address: Any) -> Any:
-        def build(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
-            return builder.inttoptr(given[0], bits.as_pointer())
+        def build(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            return builder.inttoptr(arguments[0], bits.as_pointer())
 
         return kind(types.int64), build
 
@@ -31,12 +31,12 @@ bfloat16_at = _pointer(BFloat16, ir.IntType(16))
 def _loader(written: bool) -> Any:
     @intrinsic
     def loader(typing: Any, pointer: Any, index: Any) -> Any:
-        def build(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
-            found = builder.load(builder.gep(given[0], [given[1]]))
-            found.set_metadata("alias.scope" if written else "noalias", _outputs(builder))
+        def build(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+            number = builder.load(builder.gep(arguments[0], [arguments[1]]))
+            number.set_metadata("alias.scope" if written else "noalias", _outputs(builder))
             if pointer == Float32:
-                return found
-            bits = builder.shl(builder.zext(found, ir.IntType(32)), ir.Constant(ir.IntType(32), 16))
+                return number
+            bits = builder.shl(builder.zext(number, ir.IntType(32)), ir.Constant(ir.IntType(32), 16))
             return builder.bitcast(bits, ir.FloatType())
 
         return types.float32(pointer, types.int64), build
@@ -45,34 +45,36 @@ def _loader(written: bool) -> Any:
 
 
 def _outputs(builder: ir.IRBuilder) -> Any:
-    """The scope of all memory that is written to. Without it a loop over many maps is not vectorized: the
-    compiler would have to check each input against each output."""
+    """The alias scope of all memory that is written to.
+
+    Without it, LLVM does not vectorize loops over several maps, because each input may overlap each output.
+    """
     domain = builder.module.add_metadata(["excite"])
     return builder.module.add_metadata([builder.module.add_metadata(["excite outputs", domain])])
 
 
-# The number at ``pointer[index]``, as float32: ``load`` of an input, which overlaps no output, and ``fetch``
-# of an output.
+# The number at ``pointer[index]``, as float32: ``load`` reads an input, which does not overlap any output;
+# ``fetch`` reads an output.
 load, fetch = _loader(written=False), _loader(written=True)
 
 
 @intrinsic
 def store(typing: Any, pointer: Any, index: Any, value: Any) -> Any:
-    """Put a float32 at ``pointer[index]``; bfloat16 is rounded to the nearest, of two to the even one."""
+    """Store a float32 at ``pointer[index]``; bfloat16 is rounded to nearest, ties to even."""
     wide = pointer == Float32
 
-    def build(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
-        place = builder.gep(given[0], [given[1]])
-        value = given[2]
+    def build(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        place = builder.gep(arguments[0], [arguments[1]])
+        value = arguments[2]
         if not wide:
             word, half = ir.IntType(32), ir.IntType(16)
             bits = builder.bitcast(value, word)
             above = builder.lshr(bits, word(16))
             rounded = builder.add(builder.add(bits, word(0x7FFF)), builder.and_(above, word(1)))
-            number = builder.fcmp_ordered("ord", value, value)
+            is_number = builder.fcmp_ordered("ord", value, value)
             # Rounding could turn a NaN into an infinity.
-            kept = builder.select(number, builder.lshr(rounded, word(16)), word(0x7FC0))
-            value = builder.trunc(kept, half)
+            bits16 = builder.select(is_number, builder.lshr(rounded, word(16)), word(0x7FC0))
+            value = builder.trunc(bits16, half)
         builder.store(value, place).set_metadata("alias.scope", _outputs(builder))
         return context.get_dummy_value()
 
@@ -80,11 +82,11 @@ def store(typing: Any, pointer: Any, index: Any, value: Any) -> Any:
 
 
 @intrinsic
-def kept(typing: Any, y: Any, g: Any) -> Any:
-    """The gradient g of a rectifier where its output y is above zero, else 0; without a branch."""
+def masked(typing: Any, y: Any, g: Any) -> Any:
+    """The gradient of ReLU without a branch: g where the output y is positive, else 0."""
 
-    def build(context: Any, builder: ir.IRBuilder, signature: Any, given: Any) -> Any:
+    def build(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         zero = ir.Constant(ir.FloatType(), 0.0)
-        return builder.select(builder.fcmp_ordered(">", given[0], zero), given[1], zero)
+        return builder.select(builder.fcmp_ordered(">", arguments[0], zero), arguments[1], zero)
 
     return types.float32(types.float32, types.float32), build
