@@ -11,8 +11,13 @@ def resolve_packaged_weights(resolver: Resolver) -> None:
 
     Small images are enlarged to that input: the features of a network depend on the scale of what it sees.
     """
-    if not resolver.config.pretrained:
-        return
+    if resolver.config.pretrained:
+        _resolve_pretrained(resolver)
+    if resolver.config.interpolation == "auto":
+        resolver.set(interpolation="bilinear")
+
+
+def _resolve_pretrained(resolver: Resolver) -> None:
     if resolver.config.model == "auto" and (names := local_networks()):
         resolver.choose("model", names[0], "its trained weights are on this machine")
     weights = find_packaged(resolver.config.model)
