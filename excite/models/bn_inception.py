@@ -1,6 +1,6 @@
 """BN-Inception: GoogLeNet with batch norm, and two 3x3 convolutions for each 5x5.
 
-Read from top to bottom: convolution, module, the table of modules, net, entry point.
+In order: convolution, module, table of modules, network, entry point.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class ConvNorm(nn.Sequential):
 
 @dataclass(frozen=True)
 class Widths:
-    """Channels of one module, one row of the paper's figure 5.
+    """Output channels of the convolutions of one module, a row of the paper's figure 5.
 
     Args:
-        single: of the 1x1 branch; 0 leaves the branch out, as in the modules that halve the image.
+        single: of the 1x1 branch; 0: no such branch, as in modules of stride 2.
         three: of the 1x1 and the 3x3 of the 3x3 branch.
-        double: of the 1x1 and of both 3x3 of the double 3x3 branch.
+        double: of the 1x1 and of each 3x3 of the double 3x3 branch.
         pool: ``avg`` or ``max``.
-        projection: of the 1x1 after the pool; 0 passes the pooled channels through.
+        projection: of the 1x1 after the pooling; 0: no convolution after the pooling.
     """
 
     single: int
@@ -75,9 +75,9 @@ class Inception(nn.Module):
         return torch.cat(branches, 1)
 
 
-# The paper's rows 4c and 4d do not add up: their branches sum to 608 channels, their outputs are given as
-# 576. The branches are right: with 128 projected channels the network takes 2.033 G multiply-adds, with 96 it
-# takes 2.019 G; the published figure is 2.03 G (arXiv 1709.01507, table 2).
+# The paper's rows 4c and 4d are inconsistent: their branches sum to 608 channels, but their outputs are 576.
+# The branches are right: with 128 projected channels, the network takes 2.033 G multiply-adds, and with 96
+# 2.019 G; published are 2.03 G (arXiv 1709.01507, table 2).
 MODULES: Mapping[str, Widths] = {
     "3a": Widths(64, (64, 64), (64, 96), "avg", 32),
     "3b": Widths(64, (64, 96), (64, 96), "avg", 64),
@@ -90,18 +90,18 @@ MODULES: Mapping[str, Widths] = {
     "5a": Widths(352, (192, 320), (160, 224), "avg", 128),
     "5b": Widths(352, (192, 320), (192, 224), "max", 128),
 }
-LAST_AT_SIZE = {"3b": 8, "4d": 16, "5b": 32}  # how much smaller than the image it is
+REDUCTIONS = {"3b": 8, "4d": 16, "5b": 32}  # of the last module at each resolution, relative to the image
 
 
 class BNInception(Network):
     """BN-Inception: images (N, in_chans, H, W) -> logits (N, num_classes).
 
     Args:
-        num_classes: 0 leaves the classifier out: (N, num_features).
+        num_classes: number of classes; 0: no classifier, the output is (N, num_features).
         in_chans: channels of the images.
 
     Raises:
-        ExciteError: for a count out of range.
+        ExciteError: if a number is out of range.
 
     Paper: Batch Normalization, Ioffe and Szegedy, https://arxiv.org/abs/1502.03167, figure 5.
     """
@@ -122,8 +122,8 @@ class BNInception(Network):
             module = Inception(channels, widths)
             channels = module.out_channels
             self.add_module(f"inception{name}", module)
-            if name in LAST_AT_SIZE:
-                self.feature_info.append(feature(f"inception{name}", channels, LAST_AT_SIZE[name]))
+            if name in REDUCTIONS:
+                self.feature_info.append(feature(f"inception{name}", channels, REDUCTIONS[name]))
         self._add_head(channels, num_classes)
         initialize_convolutions(self)
 

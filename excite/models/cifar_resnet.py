@@ -1,6 +1,6 @@
-"""The small ResNets for 32-pixel images, with shortcuts that have no parameters.
+"""ResNets for 32-pixel images, with shortcuts without parameters.
 
-Read from top to bottom: shortcut, the two blocks, net, entry points.
+In order: shortcut, two kinds of blocks, network, entry points.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from excite.models.network import Network, feature, initialize_convolutions
 
 
 class PaddedShortcut(nn.Module):
-    """Option A: every stride-th pixel, and zeros for the new channels.
+    """Option A of the paper: subsample by the stride, and pad the new channels with zeros.
 
-    (N, C, H, W) -> (N, out, ceil(H / stride), ceil(W / stride)); half of the zeros come before the channels.
+    (N, C, H, W) -> (N, out, ceil(H / stride), ceil(W / stride)); half of the new channels come before the
+    others.
     """
 
     def __init__(self, channels: int, out_channels: int, stride: int) -> None:
@@ -59,7 +60,7 @@ class BasicBlock(nn.Module):
 class PreactBottleneck(nn.Module):
     """1x1, 3x3, 1x1, each after its norm and ReLU: (N, C, H, W) -> (N, 4 width, H / stride, W / stride).
 
-    Where the shape changes, the shortcut starts after the first ReLU, as in the authors' code.
+    If the shape changes, the shortcut starts after the first ReLU, as in the authors' code.
     """
 
     expansion = 4
@@ -88,20 +89,20 @@ class CifarResNet(Network):
     """A ResNet of three stages: images (N, in_chans, H, W) -> logits (N, num_classes).
 
     Args:
-        depth: layers with weights: 6n + 2 with basic blocks, 9n + 2 with bottlenecks; n blocks a stage.
-        preactivation: bottlenecks that normalize before they convolve, instead of basic blocks.
-        num_classes: 0 leaves the classifier out: (N, num_features).
+        depth: number of layers with weights, for n blocks per stage: 6n + 2, or 9n + 2 with preactivation.
+        preactivation: whether the blocks are bottlenecks with the norm and ReLU before each convolution.
+        num_classes: number of classes; 0: no classifier, the output is (N, num_features).
         in_chans: channels of the images.
 
     Raises:
-        ExciteError: for a depth that is not of that form, or a count out of range.
+        ExciteError: if ``depth`` does not have that form, or a number is out of range.
 
     Papers: Deep Residual Learning, He et al., https://arxiv.org/abs/1512.03385, section 4.2; for
     pre-activation Identity Mappings in Deep Residual Networks, https://arxiv.org/abs/1603.05027.
     """
 
     head_name = "linear"
-    min_image_size = 4  # under that, the last stage sees more padding than image
+    min_image_size = 4  # in smaller images, the last stage sees mostly padding
     layer1: nn.Module
     layer2: nn.Module
     layer3: nn.Module
@@ -110,7 +111,7 @@ class CifarResNet(Network):
         self, *, depth: int = 20, preactivation: bool = False, num_classes: int = 10, in_chans: int = 3
     ) -> None:
         super().__init__()
-        layers = 9 if preactivation else 6  # of one block in each stage
+        layers = 9 if preactivation else 6  # for one block in each stage
         blocks = (depth - 2) // layers
         rule = f"depth must be {layers}n + 2, for example {layers + 2}, got {depth}"
         require(blocks >= 1 and depth == layers * blocks + 2, rule, where="CifarResNet")

@@ -1,4 +1,4 @@
-"""What the papers report of their networks, beside what ours cost."""
+"""Results that papers report, beside the parameters and multiply-adds of excite's networks."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ SE_PAPER = "arXiv 1709.01507"
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """One network as published. Figures that no paper gives are None.
+    """The published results of one network; None for numbers that no paper reports.
 
     Args:
         title: the network's name in the paper.
-        name, image_size, num_classes: how excite builds it, with ``create_model``.
+        name, image_size, num_classes: the arguments of ``create_model`` for excite's network.
         parameters, se_parameters: in millions, plain and with SE after every block (r = 16).
         gmacs, se_gmacs: multiply-adds for one image, in units of 10^9 (the paper writes GFLOPs).
-        original, plain, se: top-1 and top-5 error in %, one crop: in the network's own paper, in the SE
+        original, plain, se: top-1 and top-5 error in percent, on one crop: in the network's paper, in the SE
             paper's re-implementation, and with SE.
-        built_in: the network has SE of its own; it has no plain form.
-        dataset: that the errors were measured on.
-        source: of the figures.
-        difference: where our structure is not the paper's; empty where it is.
+        built_in: whether SE is part of the network, so that there is no plain one.
+        dataset: the data set of the errors.
+        source: paper and table of the numbers.
+        difference: how excite's network differs from the paper's; empty if it does not.
     """
 
     title: str
@@ -51,8 +51,8 @@ class PublishedResult:
 
 _cifar = partial(PublishedResult, image_size=32, num_classes=10, dataset="CIFAR-10")
 
-# The parameters of ResNet-50 stand in the ablations of the SE paper; they are of the same two networks, but
-# the errors there come from another recipe and are not these.
+# The parameters of ResNet-50 are from the ablations of the SE paper. They belong to the same two networks;
+# the errors there are from another recipe, and are not used here.
 PUBLISHED: Sequence[PublishedResult] = (
     PublishedResult(
         "ResNet-50",

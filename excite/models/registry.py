@@ -1,4 +1,4 @@
-"""The table of excite's own networks: who builds each, and the facts that tests hold against it."""
+"""The table of excite's own networks: entry points, parameters, and multiply-adds, which tests check."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ class RegisteredModel:
     """One network.
 
     Args:
-        build: its entry point: keyword options -> model, ``num_classes`` and ``in_chans`` among them.
-        parameters, multiply_adds: with ``num_classes`` classes, for an image of ``image_size`` pixels a side.
-        dense: a DenseNet, which takes ``attention``, ``placement``, ``attention_options`` and ``stem``.
+        build: the entry point, with keyword options such as ``num_classes`` and ``in_chans``.
+        parameters, multiply_adds: for ``num_classes`` classes and one image of ``image_size`` pixels per
+            side.
+        dense: whether it is a DenseNet, with ``attention``, ``placement``, ``attention_options``, and
+            ``stem``.
         pretrained: whether timm's hub has ImageNet weights under this name.
     """
 

@@ -1,8 +1,8 @@
-"""ResNet with the stride where its paper has it: in a stage's first 1x1 convolution.
+"""ResNet with the stride in the first 1x1 convolution of a stage, as in its paper.
 
-timm's and torchvision's put it in the 3x3 that follows, which costs 0.23 G multiply-adds more. The networks
-here are timm's with the stride moved, so parameter names are timm's and torchvision's; but weights trained
-with one stride are worth little with the other, hence no pretrained ones.
+timm and torchvision put the stride into the 3x3 convolution after it, which takes 0.23 G multiply-adds more.
+These networks are timm's with the stride moved, and have its parameter names, which are torchvision's too.
+There are no pretrained weights, because those trained with one stride lose accuracy with the other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from excite.models.third_party import library_errors, without_compiler
 
 
 def stride_in_1x1(network: nn.Module) -> None:
-    """Moves the stride of timm's bottlenecks from the 3x3 to the 1x1 before it, in place."""
+    """Move the stride of timm's bottlenecks from the 3x3 to the 1x1 convolution before it, in place."""
     from timm.models.resnet import Bottleneck
 
     for block in network.modules():
@@ -33,7 +33,7 @@ def _entry_point(depth: int) -> Callable[..., nn.Module]:
             import timm
             from timm.models.resnet import ResNet
 
-        # With anti-aliasing the stride sits in a layer of its own.
+        # With anti-aliasing, the stride is in a separate layer.
         refuse_unknown_options(ResNet, options, except_for=("block", "layers", "aa_layer"), where=name)
         with library_errors(name):
             network = timm.create_model(f"resnet{depth}", **options)

@@ -1,6 +1,6 @@
-"""ShuffleNet, the first: grouped 1x1 convolutions, and a shuffle that lets the groups talk.
+"""ShuffleNet (version 1): grouped 1x1 convolutions, and a shuffle that mixes channels of the groups.
 
-Read from top to bottom: shuffle, unit, net, entry point.
+In order: shuffle, unit, network, entry point.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ UNITS = (4, 8, 4)  # in each stage
 
 
 def shuffle(x: Tensor, groups: int) -> Tensor:
-    """(N, C, H, W) -> the same shape: channel j of group i moves to place i of group j."""
+    """Shuffle channels between groups, (N, C, H, W): channel j of group i becomes channel i of group j."""
     n, channels, height, width = x.shape
     return x.reshape(n, groups, channels // groups, height, width).transpose(1, 2).reshape(x.shape)
 
@@ -35,8 +35,8 @@ def shuffle(x: Tensor, groups: int) -> Tensor:
 class ShuffleUnit(nn.Module):
     """Grouped 1x1, shuffle, depthwise 3x3, grouped 1x1: (N, C, H, W) -> (N, out, H / stride, W / stride).
 
-    With stride 1 the input is added; with stride 2 its 3x3 average is concatenated, and the branch makes only
-    the channels that are missing.
+    With stride 1, the input is added to the branch. With stride 2, the 3x3 average of the input is
+    concatenated, and the branch has the remaining channels.
     """
 
     def __init__(self, channels: int, out_channels: int, stride: int, groups: int, first_groups: int) -> None:
@@ -64,12 +64,12 @@ class ShuffleNetV1(Network):
     """ShuffleNet 1x: images (N, in_chans, H, W) -> logits (N, num_classes).
 
     Args:
-        groups: of the 1x1 convolutions: 1, 2, 3, 4 or 8. The first of all, with 24 channels, is not grouped.
-        num_classes: 0 leaves the classifier out: (N, num_features).
+        groups: number of groups of the 1x1 convolutions: 1, 2, 3, 4, or 8. The first one has no groups.
+        num_classes: number of classes; 0: no classifier, the output is (N, num_features).
         in_chans: channels of the images.
 
     Raises:
-        ExciteError: for a number of groups that the paper does not have, or a count out of range.
+        ExciteError: if the paper does not have this number of groups, or a number is out of range.
 
     Paper: ShuffleNet, Zhang et al., https://arxiv.org/abs/1707.01083, table 1 and figure 2.
     """

@@ -1,4 +1,4 @@
-"""A model layer by layer: output shapes, parameters, multiply-adds; computed without computing."""
+"""List the layers of a model with output shapes, parameters, and multiply-adds, without computing values."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Row:
 
     Args:
         name: its path in the model; empty for the model itself.
-        output_shape: for one image, without the batch axis, at its first call; None if the module was not
-            called or returned no tensor.
-        parameters: those that no earlier row has counted.
-        multiply_adds: for one image, over all its calls.
+        output_shape: of its first call, without the batch axis; None if the module was not called or did not
+            return a tensor.
+        parameters: number of parameters, without those of earlier rows.
+        multiply_adds: for one image, over all calls.
     """
 
     name: str
@@ -39,9 +39,9 @@ class Row:
 class Summary:
     """Rows in call order; the totals are the sums of the rows.
 
-    There is a row for each module without children (but for nn.Identity), one for each attention module
-    with everything in it, and one for any other module that owns parameters or work besides its
-    children's (a class token, the products inside self-attention).
+    There is a row for each module without children, except nn.Identity; one row for each attention module,
+    with all its layers; and one for each other module with parameters or operations of its own, such as a
+    class token or the matrix products of self-attention.
     """
 
     image_size: int
@@ -57,17 +57,17 @@ class Summary:
         return sum(row.multiply_adds for row in self.rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: the fields, the rows as dictionaries, the totals."""
+        """The fields, the rows as dictionaries, and the totals, for JSON."""
         return {**asdict(self), "parameters": self.parameters, "multiply_adds": self.multiply_adds}
 
 
 def summarize(model: nn.Module, image_size: int, in_chans: int = 3) -> Summary:
-    """Counts what one image of (in_chans, image_size, image_size) costs.
+    """Count parameters and multiply-adds for one image of shape (in_chans, image_size, image_size).
 
-    Multiply-adds are those of convolutions, linear layers and matrix products, as PyTorch's FLOP counter
-    sees them, halved; attention modules add their squeeze and scale by ``elementwise_multiply_adds``.
-    Norms, activations and pooling are not counted, as in the papers. A copy of the model runs in eval mode
-    on the meta device: no memory, no arithmetic, and the model stays as it was.
+    Multiply-adds are half of the operations that PyTorch's FLOP counter counts for convolutions, linear
+    layers, and matrix products, plus ``elementwise_multiply_adds`` of attention modules. Norms, activations,
+    and pooling are not counted, as in the papers. A copy of the model runs in evaluation mode on the meta
+    device, which needs no memory and computes no values; the model does not change.
 
     Raises:
         ExciteError: if the model does not take images of this size.
@@ -90,7 +90,7 @@ def summarize(model: nn.Module, image_size: int, in_chans: int = 3) -> Summary:
 
 @dataclass
 class _Call:
-    """What the hooks saw of one module; ``own`` leaves out what its children did."""
+    """Output shape and multiply-adds of one module; ``own`` excludes its children."""
 
     output_shape: tuple[int, ...] | None = None
     own: int = 0
@@ -98,7 +98,7 @@ class _Call:
 
 @contextmanager
 def _recording(model: nn.Module, counter: FlopCounterMode) -> Iterator[dict[str, _Call]]:
-    """Watches every unit of the model; the dictionary fills in call order."""
+    """Record the calls of every unit of the model; the dictionary is filled in call order."""
     calls: dict[str, _Call] = {}
     open_calls: list[tuple[int, list[int]]] = []  # operations at the start, and those of each child
 
@@ -130,7 +130,7 @@ def _recording(model: nn.Module, counter: FlopCounterMode) -> Iterator[dict[str,
 
 
 def _rows(model: nn.Module, calls: dict[str, _Call]) -> Iterator[Row]:
-    """Rows for what was called, in that order, then for parameters that no call reached."""
+    """Rows of the called modules in that order, then of modules with parameters that were not called."""
     units = dict(_units(model))
     counted: set[int] = set()
     for name in [*calls, *(name for name in units if name not in calls)]:
@@ -151,7 +151,7 @@ def _is_attention(module: nn.Module) -> bool:
 
 
 def _units(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Every module once, with its name, from the outside in; attention modules are not looked into."""
+    """Every module once with its name, parents first, without the modules inside attention modules."""
     inside: set[nn.Module] = set()
     for name, module in model.named_modules():
         if _is_attention(module):
@@ -161,7 +161,7 @@ def _units(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _on_meta(model: nn.Module) -> nn.Module:
-    """A copy in eval mode whose tensors have shapes only; the originals are never duplicated."""
+    """A copy in evaluation mode with tensors on the meta device; no original tensor is copied."""
     tensors: list[Tensor] = []
     for module in model.modules():
         for held in (vars(module), module._parameters, module._buffers):

@@ -144,7 +144,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         hint = "convert it with safetensors.torch.save_file; pickled weights can run code, so none are loaded"
         raise ExciteError("not a .safetensors file", where=path, hint=hint)
     if not path.is_file():
-        raise ExciteError("the weights file does not exist", where=path)
+        raise ExciteError("the weights file does not exist", where=path, hint="check the path")
     try:
         tensors: dict[str, Tensor] = load_file(path)
         return tensors

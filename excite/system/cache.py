@@ -1,4 +1,5 @@
-"""Where excite keeps what it can make again: decoded pixels, remembered checks, kernels, the digits."""
+"""The cache folder, for what can be computed again: decoded pixels, results of checks, kernels, the
+digits."""
 
 from __future__ import annotations
 
@@ -17,13 +18,13 @@ T = TypeVar("T")
 
 
 def cache_directory() -> Path:
-    """The folder for decoded pixels and remembered checks, created where it is missing.
+    """The cache folder, created if it does not exist.
 
-    ``$EXCITE_CACHE``, else the platform's cache folder. There is no silent way out to the temporary
-    folder: that is often held in memory, and the cache takes gigabytes.
+    It is ``$EXCITE_CACHE``, or else the platform's cache folder. The temporary folder is never used instead:
+    it is often in memory, and the cache takes gigabytes.
 
     Raises:
-        ExciteError: when it cannot be written to.
+        ExciteError: if it cannot be written to.
     """
     folder = cache_path()
     try:
@@ -39,10 +40,10 @@ def cache_directory() -> Path:
 
 
 def cache_path() -> Path:
-    """Where the cache folder is, which may be missing or read-only.
+    """The path of the cache folder, which may be missing or read-only.
 
     Raises:
-        ExciteError: when there is no home folder for it.
+        ExciteError: if there is no home folder.
     """
     environment = os.environ
     try:
@@ -53,9 +54,9 @@ def cache_path() -> Path:
         if sys.platform == "win32" and (chosen := environment.get("LOCALAPPDATA")):
             return Path(chosen) / "excite" / "cache"
         home = Path.home()
-    except RuntimeError as error:  # there is no home folder, or ~somebody has none
+    except RuntimeError as error:  # there is no home folder, or none of the user in ~user
         hint = "set EXCITE_CACHE to a folder that can be written to"
-        raise ExciteError("there is no home folder to keep the cache in", hint=hint) from error
+        raise ExciteError("there is no home folder for the cache", hint=hint) from error
     return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "excite"
 
 
@@ -75,7 +76,7 @@ def recall(path: Path | None, parse: Callable[[str], T | None]) -> T | None:
 
 
 def remember(path: Path | None, text: str) -> None:
-    """Write a result to a file of the cache; a failure costs time later, nothing else."""
+    """Write a result to a file of the cache; if that fails, the result is computed again next time."""
     if path is not None:
         with suppress(OSError), replacing(path) as file:
             file.write(text.encode())

@@ -1,4 +1,4 @@
-"""Evaluation mode for a while: every module gets its own mode back."""
+"""Evaluation mode in a ``with`` block, after which every module has its previous mode."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import nn
 
 @contextmanager
 def evaluating(model: nn.Module) -> Generator[nn.Module, None, None]:
-    """Evaluation mode inside the ``with`` block; each module's own mode after it, also after an error.
+    """Put a model into evaluation mode, and restore the mode of each module at the end, also after an error.
 
-    ``model.train(was)`` would not do: it puts frozen parts, such as batch norms that keep their statistics,
-    into training mode.
+    ``model.train()`` would also put frozen modules, such as batch norms with fixed statistics, into training
+    mode.
     """
     modes = [(module, module.training) for module in model.modules()]
     try:

@@ -1,4 +1,4 @@
-"""Files that survive a crash at any moment: written whole or not at all."""
+"""Write files atomically: after a crash, there is the old file or the new one."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from excite.errors import ExciteError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A binary file that takes ``path``'s place when the block ends well, and vanishes when it does not.
+    """A binary file that replaces ``path`` at the end of the ``with`` block, and is deleted after an error.
 
-    It is written under a name of its own in the same folder and flushed to the disk before it is renamed:
-    after a crash or a power cut there is the old file or the new one, never half of one, and two processes
-    may write at once (the last one wins). ``tempfile`` is not used because it would leave the file readable
-    by its owner alone.
+    It is written under a temporary name in the same folder and flushed to disk before it is renamed. So after
+    a crash or power failure there is the old file or the new one, and two processes may write at the same
+    time (the last one wins). ``tempfile`` is not used because only the owner could read its files.
 
-    Raises: OSError if the file cannot be written.
+    Raises:
+        OSError: if the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:50]}.{uuid.uuid4().hex}.tmp")  # names end at 255 bytes
+    temporary = path.with_name(f".{path.name[:50]}.{uuid.uuid4().hex}.tmp")  # a name may have 255 bytes
     try:
         with temporary.open("xb") as file:
             yield file
@@ -40,7 +40,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all. Raises: ExciteError if the disk is full or forbids it."""
+    """Write a file atomically.
+
+    Raises:
+        ExciteError: if it cannot be written, for example because the disk is full.
+    """
     try:
         with replacing(path) as file:
             file.write(content)
@@ -50,15 +54,16 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8, whole or not at all; bytes of names that are no UTF-8 become escapes such as ``\\udcff``.
+    """Write UTF-8 atomically; bytes of file names that are not UTF-8 become escapes such as ``\\udcff``.
 
-    Raises: ExciteError if the disk is full or forbids it.
+    Raises:
+        ExciteError: if it cannot be written, for example because the disk is full.
     """
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def create_exclusively(path: Path) -> bool:
-    """Create an empty file; False where it is already, so that of several processes one alone gets True."""
+    """Create an empty file; False if it exists, so that only one of several processes gets True."""
     try:
         path.open("xb").close()
     except FileExistsError:
@@ -67,8 +72,8 @@ def create_exclusively(path: Path) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in a folder outlast a power cut."""
-    with contextlib.suppress(OSError):  # not every system lets a folder be opened
+    """Flush a folder to disk, so that renames in it survive a power failure."""
+    with contextlib.suppress(OSError):  # not every system can open a folder
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

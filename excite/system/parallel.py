@@ -9,10 +9,7 @@ from typing import TypeVar
 
 Progress = Callable[[int, int], None]
 
-
 Item = TypeVar("Item")
-
-
 Result = TypeVar("Result")
 
 
@@ -23,7 +20,11 @@ def in_threads(
     batch: int = 256,
     progress: Progress | None = None,
 ) -> Generator[Result, None, None]:
-    """``function`` of every item, in order, on all cores; at most ``batch`` results are held at once."""
+    """Apply a function to all items in threads on all cores; results come in order.
+
+    Args:
+        batch: largest number of results that are in memory at the same time.
+        progress: called with (items done, items)."""
     executor = ThreadPoolExecutor(os.cpu_count())
     done = 0
     try:

@@ -1,4 +1,4 @@
-"""The most memory that a cell took: of a GPU what was allocated, else what this process grew by."""
+"""Peak memory of a training: allocated GPU memory, or the growth of this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PROCESS = Path("/proc/self")
 
 
 def reset_peak_memory(device: str) -> None:
-    """Begin to measure. Where the system cannot begin anew, the process's own beginning counts."""
+    """Start measuring; if the system cannot reset the peak, it counts from the start of the process."""
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
         return
@@ -21,10 +21,10 @@ def reset_peak_memory(device: str) -> None:
 
 
 def peak_memory(device: str, base: int = 0) -> int | None:
-    """Bytes since the last reset; None where the system does not say.
+    """Peak memory in bytes since the last reset; None if the system does not provide it.
 
     Args:
-        base: what the process held before its first cell: libraries, above all.
+        base: bytes that the process used before its first training, mostly for libraries.
     """
     if device.startswith("cuda"):
         return int(torch.cuda.max_memory_allocated(device))
@@ -33,7 +33,7 @@ def peak_memory(device: str, base: int = 0) -> int | None:
 
 
 def held_memory() -> int:
-    """Bytes that this process holds now; 0 where the system does not say."""
+    """Bytes that this process uses now; 0 if the system does not provide it."""
     return _status("VmRSS") or 0
 
 
@@ -45,7 +45,7 @@ def _status(name: str) -> int | None:
 
 
 def free_memory() -> int | None:
-    """Bytes that this machine, or the container, has left; None where it does not say."""
+    """Free memory of this machine or container in bytes; None if the system does not provide it."""
     with contextlib.suppress(OSError, ValueError):
         page = os.sysconf("SC_PAGE_SIZE")
         left = os.sysconf("SC_AVPHYS_PAGES") * page

@@ -1,4 +1,4 @@
-"""What a person sees while it works: a live bar on a terminal, plain lines elsewhere, nothing if quiet."""
+"""Show progress: a bar on a terminal, lines elsewhere, nothing if quiet."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from excite.system.text import printable
 
-REFRESH = 0.2  # seconds between two looks at the numbers: on a GPU each look waits for it
-PLAIN_REFRESH = 30.0  # seconds between two lines inside an epoch, where lines are all there is
+REFRESH = 0.2  # seconds between two updates: on a GPU, each one waits for the device
+PLAIN_REFRESH = 30.0  # seconds between two lines within an epoch, if the output is not a terminal
 
 
 @dataclass(frozen=True)
 class Status:
-    """Where the epoch stands; rates in images a second, time left in seconds."""
+    """The state of an epoch, with the rate in images per second and the remaining time in seconds."""
 
     epoch: int
     epochs: int
@@ -30,31 +30,31 @@ class Status:
 
 
 class Display:
-    """Shows nothing; the base of the one that does."""
+    """The base class, which shows nothing."""
 
     def note(self, text: str) -> None:
-        """A line worth knowing."""
+        """Print a line."""
 
     def stage(self, name: str) -> Callable[[int, int], None]:
-        """Begin a stage such as decoding; the function returned takes how many of how many are done."""
+        """Start a stage such as decoding; returns a function to call with (done, total)."""
         return lambda done, total: None
 
     def due(self) -> bool:
-        """Whether a new status would be shown."""
+        """Whether it is time to show a new status."""
         return False
 
     def status(self, status: Status) -> None:
-        """Show where the epoch stands."""
+        """Show the state of an epoch."""
 
     def epoch(self, row: Mapping[str, float], best: bool) -> None:
-        """Show a finished epoch."""
+        """Show the metrics of a finished epoch."""
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Remove the progress bar."""
 
 
 class ConsoleDisplay(Display):
-    """Progress on standard error, so that standard output holds results alone."""
+    """Progress on standard error, so that standard output contains results only."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, highlight=False)
@@ -66,7 +66,7 @@ class ConsoleDisplay(Display):
         self.console.print(printable(text), markup=False, emoji=False, soft_wrap=True)
 
     def stage(self, name: str) -> Callable[[int, int], None]:
-        began = time.monotonic()
+        start = time.monotonic()
 
         def show(done: int, total: int) -> None:
             if self.console.is_terminal and (self.due() or done == total):
@@ -74,7 +74,7 @@ class ConsoleDisplay(Display):
                 self._draw(name, done / max(total, 1), f"{done:,} of {total:,}")
             if done == total:
                 self.close()
-                self.note(f"{name}: {total:,} in {time.monotonic() - began:.1f} s")
+                self.note(f"{name}: {total:,} in {time.monotonic() - start:.1f} s")
 
         return show
 
@@ -107,7 +107,7 @@ class ConsoleDisplay(Display):
             self._bar.stop()
             self._bar = self._task = None
 
-    def _draw(self, name: str, share: float, numbers: str) -> None:
+    def _draw(self, name: str, fraction: float, numbers: str) -> None:
         if self._bar is None:
             columns = (
                 TextColumn("{task.description}", markup=False),
@@ -118,7 +118,7 @@ class ConsoleDisplay(Display):
             self._bar.start()
             self._task = self._bar.add_task(name, total=1.0, numbers="")
         assert self._task is not None
-        self._bar.update(self._task, description=name, completed=share, numbers=numbers)
+        self._bar.update(self._task, description=name, completed=fraction, numbers=numbers)
 
 
 def clock(seconds: float) -> str:

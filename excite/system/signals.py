@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request that the loop grants between two steps."""
+"""Turn Ctrl-C and SIGTERM into a request to stop, which the training loop checks between steps."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ EXIT_CODES: dict[int, int] = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMIN
 
 @dataclass
 class StopRequest:
-    """Whether somebody asked this process to stop: 0, or the exit code to end with."""
+    """A request to stop: ``exit_code`` is that of the signal, or 0 if there was none."""
 
     exit_code: int = 0
 
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Collect signals inside the block; a second one of a kind acts at once, as it would outside."""
+    """Collect signals in the ``with`` block; a second signal of the same kind has its usual effect."""
     request = StopRequest()
-    if threading.current_thread() is not threading.main_thread():  # Python allows handlers in no other
+    if threading.current_thread() is not threading.main_thread():  # only it may set signal handlers
         yield request
         return
     before = {number: signal.getsignal(number) for number in EXIT_CODES}

@@ -1,4 +1,4 @@
-"""Text that comes from users: visible on a terminal, quoted in a command, exact in CSV."""
+"""Text from users: printable on a terminal, quoted in commands, exact in CSV."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def printable(text: object) -> str:
-    r"""One line in which every character is visible; others, such as ESC, as escapes (``\x1b``)."""
+    r"""The text on one line; characters that cannot be printed, such as ESC, as escapes (``\x1b``)."""
     return _NOT_PLAIN.sub(lambda run: "".join(map(_visible, run[0])), str(text))
 
 
 def document_text(text: str) -> str:
-    """Text for a page: as it is, but escapes for characters that HTML forbids, such as ESC."""
-    return _FORBIDDEN.sub(lambda found: _visible(found[0]), text)
+    """Text for an HTML page; characters that HTML forbids, such as ESC, as escapes."""
+    return _FORBIDDEN.sub(lambda match: _visible(match[0]), text)
 
 
 def _visible(character: str) -> str:
@@ -28,10 +28,10 @@ def _visible(character: str) -> str:
 
 
 def command_line(*words: object) -> str:
-    """Words as one command that a POSIX shell reads back.
+    """Words joined to a command line, quoted for a POSIX shell.
 
-    A ``Path`` that begins with a dash gets ``./``, or it would be read as an option. Words with characters
-    that a terminal does not show are written as ``$'...'``, which bash, zsh and ksh read.
+    A ``Path`` that begins with a dash gets ``./``, so that it is not read as an option. Words with characters
+    that cannot be printed are written as ``$'...'``, which bash, zsh, and ksh understand.
     """
     return " ".join(_quoted(_word(word)) for word in words)
 
@@ -56,9 +56,10 @@ def _shell_escape(character: str) -> str:
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
-    """Rows as CSV with line feeds; every field is read back as it was.
+    """Rows as CSV with line feeds, from which every field can be read back exactly.
 
-    ``csv.writer`` quotes a field with a carriage return only where its own line ends have one.
+    Each line is written with CRLF first, because ``csv.writer`` quotes a carriage return in a field only if
+    the line terminator contains one.
     """
     lines = []
     for row in rows:

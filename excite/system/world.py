@@ -1,4 +1,4 @@
-"""The processes that train together, and what they exchange."""
+"""The processes of a distributed training, and their communication."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from excite.errors import ExciteError
+from excite.errors import BAD_USAGE, ExciteError
 
 T = TypeVar("T")
 
 
 def first_process() -> bool:
-    """Whether this process is the one that writes and speaks; holds before the processes are joined, too."""
+    """Whether this is the process that writes and prints; also valid before the process group exists."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -46,7 +46,7 @@ class World:
         return self.rank == 0
 
     def broadcast(self, value: T) -> T:
-        """The first process's value, on every process."""
+        """The value of the first process, on every process."""
         if self.size == 1:
             return value
         box = [value]
@@ -54,7 +54,7 @@ class World:
         return box[0]
 
     def gather(self, value: T) -> list[T]:
-        """Every process's value, in order of rank, on every process."""
+        """The values of all processes by rank, on every process."""
         if self.size == 1:
             return [value]
         boxes: list[Any] = [None] * self.size
@@ -62,12 +62,12 @@ class World:
         return boxes
 
     def barrier(self) -> None:
-        """Return when every process has come here."""
+        """Wait until all processes have reached this call."""
         if self.size > 1:
             dist.barrier()
 
     def all_reduce_max(self, values: list[int]) -> list[int]:
-        """The largest of each value over all processes. Runs on the CPU: no accelerator is waited for."""
+        """The maximum of each value over all processes; on the CPU, so that no accelerator is waited for."""
         if self.size == 1:
             return values
         tensor = torch.tensor(values)
@@ -75,7 +75,7 @@ class World:
         return tensor.tolist()
 
     def broadcast_buffers(self, model: nn.Module) -> None:
-        """Give every process the first one's buffers, such as running statistics."""
+        """Copy the buffers of the first process, such as running statistics, to all processes."""
         if self.size > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, src=0)
@@ -96,10 +96,13 @@ def _control_group() -> dist.ProcessGroup:
 
 @contextmanager
 def process_group(device: str) -> Iterator[World]:
-    """Join the processes that torchrun started; a plain start is a world of one.
+    """Join the processes that torchrun started; without torchrun, there is one process.
 
     Args:
-        device: ``cpu`` or ``cuda``, which chooses gloo or NCCL.
+        device: ``cpu``, which uses gloo, or ``cuda``, which uses NCCL.
+
+    Raises:
+        ExciteError: for another device, or if a process has no GPU.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -107,13 +110,18 @@ def process_group(device: str) -> Iterator[World]:
         return
     if device not in ("cpu", "cuda"):
         raise ExciteError(
-            f"several processes train on cpu or cuda, not on {device}", where="--device", exit_code=2
+            f"several processes can train on cpu or cuda, not on {device}",
+            where="--device",
+            hint="use --device cpu, or one process",
+            exit_code=BAD_USAGE,
         )
     world = World(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
     if device == "cuda":
-        wanted, there = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
-        if wanted > there:
-            raise ExciteError(f"{wanted} processes need a GPU each and there are {there}", exit_code=2)
+        needed, available = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+        if needed > available:
+            what = f"{needed} processes need a GPU each, but there are {available}"
+            hint = f"start torchrun with --nproc-per-node {available or 1}"
+            raise ExciteError(what, hint=hint, exit_code=BAD_USAGE)
         torch.cuda.set_device(world.local_rank)
     dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=PROCESS_GROUP_TIMEOUT)
     _CONTROL[:] = [cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=PROCESS_GROUP_TIMEOUT))]

@@ -40,7 +40,7 @@ def test_a_device_by_name_where_each_process_has_its_own_gpu(
 
 @pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "cuda:-1", "CPU"])
 def test_a_name_that_is_no_device_is_bad_usage(name: str) -> None:
-    with pytest.raises(ExciteError, match=r"device: unknown device .*cpu, cuda, cuda:1, mps") as raised:
+    with pytest.raises(ExciteError, match=r"device: unknown device .*cpu, cuda, cuda:1, or mps") as raised:
         choose_device(name)
     assert raised.value.exit_code == BAD_USAGE
 

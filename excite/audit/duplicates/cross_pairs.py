@@ -76,13 +76,13 @@ def find_cross_pairs(
         / "duplicates"
         / f"{pairs_key(sha256s, near_duplicates, images.intensity_range, split)}.json"
     )
-    found, missing = recall(memory, partial(parse_pairs, n=len(sha256s))), 0
-    if found is None:
+    pairs, missing = recall(memory, partial(parse_pairs, n=len(sha256s))), 0
+    if pairs is None:
         search = _Search(known, images, near_duplicates, max_pixels, cache, progress)
-        found, missing = search.pairs(), search.missing
+        pairs, missing = search.pairs(), search.missing
         if not missing:  # otherwise the missing files may be back next time
-            remember(memory, format_pairs(found))
-    return CrossPairs(tuple(replace(pair, b=pair.b - split) for pair in found), missing)
+            remember(memory, format_pairs(pairs))
+    return CrossPairs(tuple(replace(pair, b=pair.b - split) for pair in pairs), missing)
 
 
 class _Search:
@@ -125,8 +125,8 @@ class _Search:
         rows = self._distinct({pair.b for pair in same})
         fingerprints = [fingerprint for row in rows if (fingerprint := self._fingerprints[row]) is not None]
         known = sum(row < self._split for row in rows)
-        found = [] if known in (0, len(rows)) else self._alike(fingerprints, rows, known)
-        named = [replace(pair, a=rows[pair.a], b=rows[pair.b]) for pair in found]
+        pairs = [] if known in (0, len(rows)) else self._similar(fingerprints, rows, known)
+        named = [replace(pair, a=rows[pair.a], b=rows[pair.b]) for pair in pairs]
         return sorted(same + named, key=lambda pair: (pair.b, -pair.confidence, pair.a))
 
     def _identical(self) -> list[Pair]:
@@ -163,17 +163,17 @@ class _Search:
             seen.add(fingerprint.thumbnail.pixels_hash)
         return rows
 
-    def _alike(self, fingerprints: Sequence[Fingerprint], rows: Sequence[int], known: int) -> list[Pair]:
+    def _similar(self, fingerprints: Sequence[Fingerprint], rows: Sequence[int], known: int) -> list[Pair]:
         """Pairs of the first ``known`` images with the others; no two have identical pixels."""
         thumbnails = [fingerprint.thumbnail for fingerprint in fingerprints]
-        found = near_pairs(thumbnails, range(len(fingerprints)), known)
+        pairs = near_pairs(thumbnails, range(len(fingerprints)), known)
         small = [place for place, one in enumerate(thumbnails) if not (one.blank or one.fine)]
         stage = self._progress("comparing small images")
-        found += _further(aligned_copy_pairs(thumbnails, small, stage, known), found)
+        pairs += _further(aligned_copy_pairs(thumbnails, small, stage, known), pairs)
         features = [fingerprint.features for fingerprint in fingerprints if fingerprint.features is not None]
         if self._near_duplicates:
-            found += _further(self._same_photo(features, rows[:known], found), found)
-        return found
+            pairs += _further(self._same_photo(features, rows[:known], pairs), pairs)
+        return pairs
 
     def _same_photo(
         self, features: Sequence[Features], known_rows: Sequence[int], near: Sequence[Pair]
@@ -225,7 +225,7 @@ def _described_key(sha256s: Sequence[str], intensity_range: IntensityRange | Non
 
 
 def _chained(codes: np.ndarray) -> list[tuple[int, int]]:
-    """Each place and the one before it that has the same code."""
+    """Each index, paired with the previous one that has the same code."""
     last: dict[int, int] = {}
     pairs = []
     for place, code in enumerate(codes.tolist()):
@@ -235,7 +235,7 @@ def _chained(codes: np.ndarray) -> list[tuple[int, int]]:
     return pairs
 
 
-def _further(pairs: Sequence[Pair], found: Sequence[Pair]) -> list[Pair]:
-    """The pairs that were not found before."""
-    known = {(pair.a, pair.b) for pair in found}
+def _further(pairs: Sequence[Pair], earlier: Sequence[Pair]) -> list[Pair]:
+    """The pairs that are not among the earlier ones."""
+    known = {(pair.a, pair.b) for pair in earlier}
     return [pair for pair in pairs if (pair.a, pair.b) not in known]

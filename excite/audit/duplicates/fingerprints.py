@@ -29,8 +29,8 @@ SMALLEST = 24
 two people correlate like copies; the thresholds were chosen on the 32 pixels of CIFAR-10."""
 
 _VERSION = 1
-_PAGE = 500  # rows a query: SQLite allows 999 parameters
-_WAIT = 20.0  # seconds for another process that writes
+_PAGE = 500  # rows per query; SQLite allows 999 parameters
+_WAIT = 20.0  # seconds to wait while another process writes
 _THUMBNAIL = struct.Struct("<16sB??")  # hash of the pixels, side, blank, whether features follow
 _FEATURES = struct.Struct("<III?")  # points, height and width of the structure picture, noisy
 
@@ -108,11 +108,11 @@ def cached_fingerprints(
             intensity_range=range_,
         )
         files = _files(Manifest(fresh, manifest.classes))
-        found = zip(fresh["sha256"], in_threads(fingerprint, files, progress=progress), strict=True)
-        looked = {sha256: one for sha256, one in found if one is not None}
+        computed = zip(fresh["sha256"], in_threads(fingerprint, files, progress=progress), strict=True)
+        readable = {sha256: one for sha256, one in computed if one is not None}
         if store is not None:
-            store.write(looked)
-        known |= looked
+            store.write(readable)
+        known |= readable
     return [known.get(sha256) for sha256 in table["sha256"]]
 
 
@@ -156,9 +156,9 @@ class _Store:
         self._prefix = f"{_VERSION} {versions} "
 
     def read(self, sha256s: Sequence[str]) -> dict[str, Fingerprint]:
-        found: dict[str, Fingerprint] = {}
+        fingerprints: dict[str, Fingerprint] = {}
         if not self._path.is_file():
-            return found
+            return fingerprints
         with suppress(sqlite3.Error, OSError), closing(self._connected()) as database:
             for start in range(0, len(sha256s), _PAGE):
                 keys = [self._prefix + sha256 for sha256 in sha256s[start : start + _PAGE]]
@@ -166,8 +166,8 @@ class _Store:
                 query = f"SELECT key, fingerprint FROM fingerprints WHERE key IN ({marks})"
                 for key, content in database.execute(query, keys):
                     with suppress(struct.error, ValueError, TypeError):  # a damaged entry is computed again
-                        found[key.removeprefix(self._prefix)] = _unpacked(content)
-        return found
+                        fingerprints[key.removeprefix(self._prefix)] = _unpacked(content)
+        return fingerprints
 
     def write(self, fingerprints: dict[str, Fingerprint]) -> None:
         rows = (
@@ -199,7 +199,7 @@ def _packed(fingerprint: Fingerprint) -> Iterator[bytes]:
 
 
 def _unpacked(content: bytes) -> Fingerprint:
-    """Raises: struct.error or ValueError for bytes that are no fingerprint."""
+    """Raises: struct.error or ValueError for bytes that are not a fingerprint."""
     at = 0
 
     def header(layout: struct.Struct) -> tuple[Any, ...]:
@@ -225,5 +225,5 @@ def _unpacked(content: bytes) -> Fingerprint:
         points, descriptors = array("<f4", count, 2), array("u1", count, 128)
         features = Features(points, descriptors, array("i1", height, width), noisy)
     if at != len(content):
-        raise ValueError("there are more bytes than a fingerprint has")
+        raise ValueError("the fingerprint has trailing bytes")
     return Fingerprint(one, features)

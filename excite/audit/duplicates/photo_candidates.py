@@ -1,4 +1,4 @@
-"""Which pairs are worth a close look: one short vector a picture, and its nearest neighbors."""
+"""Candidates for pairs of one photo: nearest neighbors among one short vector (VLAD) per picture."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from excite.audit.duplicates.nearest_neighbors import nearest
 
 WORDS = 48
 LENGTH = 256
-"""Of the final vector; PCA with whitening as in Jégou, Chum (2012), from a sample of the pictures."""
+"""Length of a vector after PCA with whitening (Jégou and Chum 2012), fitted to a sample of the pictures."""
 _SAMPLED_PICTURES = 2000
 _SAMPLED_PER_PICTURE = 30
 _FEWEST_FOR_PCA = 32
 
 Candidate = tuple[float, int, int, bool]
-"""(likeness, a, b, mirror) with a < b."""
+"""(similarity, a, b, mirror) with a < b; mirror: whether one of the two was mirrored."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What descriptions are made with.
+    """The visual words and the PCA that descriptions are computed with.
 
     Args:
         words: (w, 128) visual words.
@@ -36,40 +36,42 @@ class Vocabulary:
 
 
 def candidates(straight: np.ndarray, flipped: np.ndarray, k: int, known: int = 0) -> list[Candidate]:
-    """The ``k`` nearest of every picture, straight or mirrored, each pair once for each, likeliest first.
+    """The ``k`` nearest neighbors of each picture, mirrored or not, the most similar pair first.
+
+    A pair occurs at most twice, once mirrored and once not.
 
     Args:
-        straight, flipped: what ``descriptions`` gives; a row of zeros has no neighbors.
-        known: where it is not 0, the rows from there on are compared with those before, and no others.
+        straight, flipped: the results of ``descriptions``; a row of zeros has no neighbors.
+        known: unless 0, only pairs of a row before this one and a row from it on are compared.
     """
     vectors = straight[:known] if known else straight
     forward, ahead = nearest(vectors, straight[known:], k + 1)
     backward, mirror = nearest(vectors, flipped[known:], k + 1)
-    rows, likeness = np.hstack([forward, backward]), np.hstack([ahead, mirror])
+    rows, similarity = np.hstack([forward, backward]), np.hstack([ahead, mirror])
     query = np.arange(known, len(straight))[:, None]
-    likeness = np.where((rows == query) | (rows < 0), 0.0, likeness)
-    found: dict[tuple[int, int, bool], float] = {}
-    for line, column in enumerate(np.argsort(-likeness, axis=1)[:, :k]):
+    similarity = np.where((rows == query) | (rows < 0), 0.0, similarity)
+    best: dict[tuple[int, int, bool], float] = {}
+    for line, column in enumerate(np.argsort(-similarity, axis=1)[:, :k]):
         one = known + line
         for place in column.tolist():
-            other, value = int(rows[line, place]), float(likeness[line, place])
+            other, value = int(rows[line, place]), float(similarity[line, place])
             if value > 0:
                 pair = (min(one, other), max(one, other), place >= forward.shape[1])
-                found[pair] = max(value, found.get(pair, 0.0))
-    return sorted(((value, *pair) for pair, value in found.items()), key=lambda item: (-item[0], *item[1:]))
+                best[pair] = max(value, best.get(pair, 0.0))
+    return sorted(((value, *pair) for pair, value in best.items()), key=lambda item: (-item[0], *item[1:]))
 
 
 def descriptions(features: Sequence[Features]) -> tuple[np.ndarray, np.ndarray]:
-    """VLAD (Jégou et al. 2010), reduced, of the pictures and of their mirror images, two (n, d) float32.
+    """VLAD (Jégou et al. 2010) of pictures and of their mirror images, reduced by PCA, two (n, d) float32.
 
-    A picture without features gets a row of zeros.
+    The vector of a picture without features is zero.
     """
     vocabulary = learn_vocabulary(features)
     return describe(features, vocabulary), describe(features, vocabulary, mirror=True)
 
 
 def learn_vocabulary(features: Sequence[Features]) -> Vocabulary:
-    """From a sample of the pictures; with no word where no picture has a feature."""
+    """Learn visual words and PCA from a sample of the pictures; no words if no picture has features."""
     useful = [row for row, one in enumerate(features) if len(one)]
     if not useful:
         return Vocabulary(np.zeros((0, 128)), np.zeros(0, np.float32), np.zeros((0, 1), np.float32))
@@ -81,14 +83,14 @@ def learn_vocabulary(features: Sequence[Features]) -> Vocabulary:
 
 
 def describe(features: Sequence[Features], vocabulary: Vocabulary, *, mirror: bool = False) -> np.ndarray:
-    """The pictures, or their mirror images, as unit vectors, (n, d) float32; zeros without a feature."""
-    found = np.zeros((len(features), vocabulary.matrix.shape[1]), np.float32)
+    """Unit vectors of the pictures or their mirror images, (n, d) float32; zeros if there are no features."""
+    described = np.zeros((len(features), vocabulary.matrix.shape[1]), np.float32)
     for row, one in enumerate(features):
         if len(one) and len(vocabulary.words):
             descriptors = mirrored(one.descriptors) if mirror else one.descriptors
             vector = _vlad(descriptors, vocabulary.words) - vocabulary.mean
-            found[row] = _unit(vector @ vocabulary.matrix)
-    return found
+            described[row] = _unit(vector @ vocabulary.matrix)
+    return described
 
 
 def _words(features: Sequence[Features]) -> np.ndarray:
@@ -106,7 +108,7 @@ def _words(features: Sequence[Features]) -> np.ndarray:
 
 
 def _vlad(descriptors: np.ndarray, words: np.ndarray) -> np.ndarray:
-    """Residuals summed per word, each word's sum of unit length, (words * 128,) float32."""
+    """The sum of residuals of each word, normalized to unit length, (words * 128,) float32."""
     values = descriptors.astype(np.float32) / 255
     word = (values @ words.T - (words * words).sum(axis=1) / 2).argmax(axis=1)
     member = (word[None] == np.arange(len(words))[:, None]).astype(np.float32)
@@ -115,16 +117,16 @@ def _vlad(descriptors: np.ndarray, words: np.ndarray) -> np.ndarray:
 
 
 def _whitening(sample: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(mean, matrix) of a PCA with whitening, by the sample's Gram matrix, which is the smaller one."""
+    """(mean, matrix) of a PCA with whitening, from the Gram matrix, smaller than the covariance."""
     if len(sample) < _FEWEST_FOR_PCA:
         return np.zeros(sample.shape[1], np.float32), np.eye(sample.shape[1], dtype=np.float32)
     mean = sample.mean(axis=0)
     centered = sample - mean
     values, rows = np.linalg.eigh(centered @ centered.T)
-    # Directions of next to no variance would be noise blown up.
-    kept = min(LENGTH, len(sample) // 2, int((values > 1e-3 * values[-1]).sum()))
-    kept = max(1, kept)
-    return mean, centered.T @ (rows[:, -kept:] / values[-kept:])
+    # Whitening would amplify the noise of directions with almost no variance.
+    size = min(LENGTH, len(sample) // 2, int((values > 1e-3 * values[-1]).sum()))
+    size = max(1, size)
+    return mean, centered.T @ (rows[:, -size:] / values[-size:])
 
 
 def _unit(values: np.ndarray) -> np.ndarray:

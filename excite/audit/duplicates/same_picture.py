@@ -1,4 +1,4 @@
-"""Pass 2: the same file, the same pixels, and the same picture saved anew, resized, flipped or turned."""
+"""Pass 2: identical files or pixels, and the same picture re-encoded, resized, flipped, or rotated."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from excite.audit.duplicates.nearest_neighbors import nearest
 from excite.audit.duplicates.pair import Pair
 from excite.audit.duplicates.thumbnails import Thumbnail, coarse, spectra, unoriented
 
-LIKENESS = 0.9
-"""Of spectra, -1 to 1. On CIFAR-10, nearest neighbors above it are of one class without exception; at 0.85
-8 % are not."""
+SIMILARITY = 0.9
+"""Smallest similarity of two spectra, -1 to 1. On CIFAR-10, all nearest neighbors above it have the same
+class; at 0.85, 8 % do not."""
 DETAIL = 0.6
-"""Correlation of the thumbnails' details, which unrelated images of the same composition do not reach."""
+"""Smallest correlation of the thumbnails' details; images of the same composition only do not reach it."""
 NEIGHBORS = 20
 BLANK_CONFIDENCE = 0.5
-"""Of blank pictures that are identical: every scanner has black frames, they prove nothing alone."""
+"""Confidence of identical blank pictures: weak evidence, since every scanner produces black frames."""
 
 ORIENTATIONS = (
     "",
@@ -37,14 +37,14 @@ ORIENTATIONS = (
     "turned by 270°",
     "mirrored and turned by 270°",
 )
-"""What ``oriented`` does, by number: 1 flips x, 2 flips y, 4 transposes first."""
+"""The orientations by number, a sum: 1 flips x, 2 flips y, 4 transposes first."""
 
 _BLOCK = 20_000
-_REMEMBERED = 5_000  # details of thumbnails, 20 kB each
+_CACHED = 5_000  # details of thumbnails in memory, 20 kB each
 
 
 def oriented(pictures: np.ndarray, number: int) -> np.ndarray:
-    """Pictures (n, S, S) in one of the 8 orientations."""
+    """Pictures (n, S, S) in the given orientation."""
     if number & 4:
         pictures = pictures.transpose(0, 2, 1)
     if number & 2:
@@ -53,7 +53,7 @@ def oriented(pictures: np.ndarray, number: int) -> np.ndarray:
 
 
 def identical_pairs(sha256s: Sequence[str], thumbnails: Sequence[Thumbnail]) -> list[Pair]:
-    """Each identical file or picture with the first of its like."""
+    """Each identical file or picture, paired with its first occurrence."""
     pairs = []
     files: dict[Hashable, int] = {}
     pixels: dict[Hashable, int] = {}
@@ -69,11 +69,11 @@ def identical_pairs(sha256s: Sequence[str], thumbnails: Sequence[Thumbnail]) -> 
 
 
 def near_pairs(thumbnails: Sequence[Thumbnail], rows: Sequence[int], across: int = 0) -> list[Pair]:
-    """Pictures among ``rows`` that are the same but for encoding, size, light and orientation.
+    """Pictures among ``rows`` that differ only in encoding, size, brightness, and orientation.
 
     Args:
-        rows: of the thumbnails, in ascending order.
-        across: where it is not 0, rows from there on are compared with those before, and no others.
+        rows: indices of thumbnails, ascending.
+        across: unless 0, only pairs of a row before this one and a row from it on are compared.
     """
     rows = [row for row in rows if not thumbnails[row].blank]
     known = sum(row < across for row in rows)
@@ -83,16 +83,16 @@ def near_pairs(thumbnails: Sequence[Thumbnail], rows: Sequence[int], across: int
     keys = unoriented(waves)
     details = _Details([thumbnails[row] for row in rows])
     some = slice(known if known >= MIN_IMAGES else None)
-    least = _least(details, waves[some], keys[some])
+    required = _required_significance(details, waves[some], keys[some])
     a, b = _candidates(keys, known)
-    likeness, orientation = best_orientation(waves, a, b)
-    close = likeness >= LIKENESS
+    similarity, orientation = best_orientation(waves, a, b)
+    close = similarity >= SIMILARITY
     pairs = []
-    for one, two, value, turn in zip(a[close], b[close], likeness[close], orientation[close], strict=True):
+    for one, two, value, turn in zip(a[close], b[close], similarity[close], orientation[close], strict=True):
         detail, significance = details.agree(int(one), int(two), int(turn))
-        if detail >= DETAIL and significance >= least:
+        if detail >= DETAIL and significance >= required:
             # 2 bits of evidence at the threshold, 10 where the thumbnails are equal.
-            sure = min((value - LIKENESS) / (1 - LIKENESS), 2 * (detail - DETAIL) / (1 - DETAIL), 1.0)
+            sure = min((value - SIMILARITY) / (1 - SIMILARITY), 2 * (detail - DETAIL) / (1 - DETAIL), 1.0)
             words = f"thumbnails correlate {value:.2f}, their details {detail:.2f}"
             words += f", {ORIENTATIONS[turn]}" if turn else ""
             pairs.append(Pair(rows[one], rows[two], "same picture", words, float(1 - 2 ** -(2 + 8 * sure))))
@@ -100,7 +100,7 @@ def near_pairs(thumbnails: Sequence[Thumbnail], rows: Sequence[int], across: int
 
 
 def best_orientation(waves: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(likeness, orientation of ``a`` that gives it) for the pairs of rows ``a`` and ``b``."""
+    """The largest similarity of each pair of rows ``a`` and ``b``, and the orientation of ``a`` for it."""
     sign = (-1.0) ** np.arange(waves.shape[1], dtype=np.float32)
     best = np.full(len(a), -2.0, np.float32)
     which = np.zeros(len(a), np.int64)
@@ -119,17 +119,17 @@ def best_orientation(waves: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[n
 
 
 def _candidates(keys: np.ndarray, known: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows a < b of pairs of neighbors that may reach ``LIKENESS``."""
-    rows, likeness = nearest(keys[:known] if known else keys, keys[known:], NEIGHBORS + 1)
+    """Rows a < b of neighbors whose similarity may reach ``SIMILARITY``."""
+    rows, similarity = nearest(keys[:known] if known else keys, keys[known:], NEIGHBORS + 1)
     query = np.broadcast_to(np.arange(known, len(keys))[:, None], rows.shape)
-    wanted = (likeness >= LIKENESS) & (rows != query)
+    wanted = (similarity >= SIMILARITY) & (rows != query)
     pairs = np.sort(np.stack([query[wanted], rows[wanted]], axis=1), axis=1)
     pairs = np.unique(pairs, axis=0)
     return pairs[:, 0], pairs[:, 1]
 
 
-def _least(details: _Details, waves: np.ndarray, keys: np.ndarray) -> float:
-    """The significance that the details of a pair need, given that of background pairs."""
+def _required_significance(details: _Details, waves: np.ndarray, keys: np.ndarray) -> float:
+    """The significance that the details of a pair must reach, from that of background pairs."""
     a, b = sample_background_pairs(keys)
     _, turns = best_orientation(waves, a, b)
     ends = zip(a, b, turns, strict=True)
@@ -138,28 +138,28 @@ def _least(details: _Details, waves: np.ndarray, keys: np.ndarray) -> float:
 
 
 class _Details:
-    """What is finer than an eighth of each thumbnail, found once for the many pairs that it is in."""
+    """Details of thumbnails, finer than an eighth of the side; cached, since a thumbnail is in many pairs."""
 
     def __init__(self, thumbnails: Sequence[Thumbnail]) -> None:
         self._thumbnails = thumbnails
-        self._of = lru_cache(_REMEMBERED)(self._found)
+        self._of = lru_cache(_CACHED)(self._compute)
 
     def agree(self, one: int, two: int, orientation: int) -> tuple[float, float]:
-        """``agreement`` of two thumbnails' details, where both show the photo.
+        """``agreement`` of two thumbnails' details, at the pixels where both show the photo.
 
         Args:
-            orientation: of ``one``.
+            orientation: number of the orientation of ``one``.
         """
         fine = self._thumbnails[one].fine and self._thumbnails[two].fine
-        (left, shown), (right, shown_too) = self._of(one, fine), self._of(two, fine)
-        both = oriented(shown[None], orientation)[0] & shown_too
+        (left, mask), (right, other_mask) = self._of(one, fine), self._of(two, fine)
+        both = oriented(mask[None], orientation)[0] & other_mask
         if np.count_nonzero(both) < both.size / 4:
             return 0.0, 0.0
         return agreement(oriented(left[None], orientation)[0] * both, right * both)
 
-    def _found(self, row: int, fine: bool) -> tuple[np.ndarray, np.ndarray]:
-        """(details, where it shows the photo), both (S, S): 64 pixels where fine, else 32."""
+    def _compute(self, row: int, fine: bool) -> tuple[np.ndarray, np.ndarray]:
+        """(details, mask of the photo), both (S, S); S is 64 if fine, else 32."""
         picture = self._thumbnails[row]
         luma = picture.luma if fine else coarse(picture.luma)
-        outside = picture.shown_outside() if fine else picture.coarse_outside()
+        outside = picture.outside_mask() if fine else picture.coarse_outside_mask()
         return luma - ndimage.gaussian_filter(luma.astype(np.float32), len(luma) / 16), ~outside

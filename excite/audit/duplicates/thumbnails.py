@@ -1,4 +1,4 @@
-"""A picture in a few numbers for pass 2: a hash of its pixels, a thumbnail, its lowest frequencies."""
+"""What pass 2 compares: a hash of a picture's pixels, its thumbnail, and the thumbnail's low frequencies."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from PIL import Image
 from excite.audit.duplicates.content_mask import content_mask
 
 SIDE, FINE_SIDE = 32, 64
-"""Sides of thumbnails in pixels; the fine one is for pictures that have so many pixels."""
+"""Sides of thumbnails in pixels; the larger one is for pictures with at least that many pixels per side."""
 FREQUENCIES = 12
-"""Of the DCT, in each direction. 12 of 32 hold what survives JPEG quality 20, blur and resizing."""
+"""Number of DCT frequencies in each direction: 12 of 32 survive JPEG quality 20, blur, and resizing."""
 FLAT = 2.0
-"""Gray levels; a thumbnail with a smaller standard deviation shows nothing that could be recognized."""
-MOSTLY_OUTSIDE = 0.35
-"""With a smaller share inside, the black or white is part of what is shown: pen strokes, a logo."""
+"""Standard deviation in gray levels below which a thumbnail is blank: it shows nothing to recognize."""
+SMALLEST_PHOTO = 0.35
+"""Smallest fraction of a photo inside a border; below, the black or white is content: pen strokes, a logo."""
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """What pass 2 keeps of a picture.
+    """A picture as pass 2 compares it.
 
     Args:
-        pixels_hash: of size and decoded RGB pixels.
-        luma: (S, S) uint8, the whole picture squeezed into a square, S being 32 or 64; what is outside the
-            photo (black corners, a white rim) has the photo's mean.
-        outside: what that is, (S, S / 8) bits.
-        blank: whether there is nothing to recognize.
+        pixels_hash: hash of the size and the decoded RGB pixels.
+        luma: (S, S) uint8, the picture stretched to a square; S is 32 or 64. Pixels outside the photo, such
+            as black corners or a white border, have the mean of the photo.
+        outside: the mask of these pixels, (S, S / 8) packed bits.
+        blank: whether the picture shows nothing to recognize.
     """
 
     pixels_hash: bytes
@@ -39,16 +39,16 @@ class Thumbnail:
 
     @property
     def fine(self) -> bool:
-        """Whether the picture has the pixels for the larger of the two sides."""
+        """Whether this is the larger of the two sizes."""
         return len(self.luma) == FINE_SIDE
 
-    def shown_outside(self) -> np.ndarray:
+    def outside_mask(self) -> np.ndarray:
         """``outside`` as (S, S) bool."""
         return np.unpackbits(self.outside, axis=1).astype(bool)
 
-    def coarse_outside(self) -> np.ndarray:
-        """The same for the 32-pixel thumbnail."""
-        return coarse(self.shown_outside()) > 0
+    def coarse_outside_mask(self) -> np.ndarray:
+        """``outside`` of the 32-pixel thumbnail, as (32, 32) bool."""
+        return coarse(self.outside_mask()) > 0
 
 
 def thumbnail(image: Image.Image) -> Thumbnail:
@@ -56,20 +56,21 @@ def thumbnail(image: Image.Image) -> Thumbnail:
     digest = hashlib.blake2b(repr(image.size).encode(), digest_size=16)
     digest.update(image.tobytes())
     side = FINE_SIDE if min(image.size) >= FINE_SIDE else SIDE
-    small = image.convert("L") if image.size == (side, side) else _squeezed(image, side)
+    small = image.convert("L") if image.size == (side, side) else _stretched(image, side)
     luma = np.array(small)
     inside = content_mask(luma, margin=1)
-    if inside.mean() < MOSTLY_OUTSIDE:
+    if inside.mean() < SMALLEST_PHOTO:
         inside[:] = 1
     luma[inside == 0] = round(float(luma[inside == 1].mean()))
     return Thumbnail(digest.digest(), luma, np.packbits(inside == 0, axis=1), float(luma.std()) < FLAT)
 
 
 def spectra(lumas: np.ndarray) -> np.ndarray:
-    """The lowest frequencies of thumbnails, evened out, of unit length.
+    """The low frequencies of thumbnails, whitened, of unit length.
 
-    A DCT coefficient (u, v) is multiplied by sqrt(u^2 + v^2): natural pictures have amplitudes that fall as
-    one over the frequency (Field 1987), so each then says equally much, and brightness (0, 0) nothing.
+    The DCT coefficient (u, v) is multiplied by sqrt(u^2 + v^2). Amplitudes of natural images fall as one over
+    the frequency (Field 1987), so all coefficients then have similar weight, and the brightness (0, 0) has
+    none.
 
     Args:
         lumas: (n, 32, 32).
@@ -87,11 +88,12 @@ def spectra(lumas: np.ndarray) -> np.ndarray:
 
 
 def unoriented(spectra: np.ndarray) -> np.ndarray:
-    """Spectra as numbers that flips and 90 degree turns do not change, (n, 144) float32, of unit length.
+    """Spectra invariant to flips and rotations by 90 degrees, (n, 144) float32, of unit length.
 
-    A flip changes signs of coefficients, a transposition swaps (u, v) and (v, u): what stays is the larger
-    and the smaller of the two absolute values. Neither step moves two vectors apart, so the likeness of two
-    pictures here is never less than in the best of the 8 orientations: a search here misses none.
+    A flip changes signs of coefficients, and a transposition swaps (u, v) and (v, u); the larger and the
+    smaller of the two absolute values do not change. Neither step increases the distance of two vectors, so
+    their similarity here is at least that in the best of the 8 orientations, and a search for neighbors
+    misses no pair.
     """
     size = np.abs(spectra)
     across = size.transpose(0, 2, 1)
@@ -102,15 +104,15 @@ def unoriented(spectra: np.ndarray) -> np.ndarray:
 
 
 def coarse(luma: np.ndarray) -> np.ndarray:
-    """The 32-pixel thumbnail of either size."""
+    """Reduce a thumbnail to 32 pixels per side."""
     if len(luma) == SIDE:
         return luma
     return luma.reshape(SIDE, 2, SIDE, 2).mean(axis=(1, 3))
 
 
-def _squeezed(image: Image.Image, side: int) -> Image.Image:
-    # Reduce by whole factors before anything else: a photo of 12 megapixels takes a few milliseconds then.
-    # Pillow's box filter averages; when enlarging, bilinear keeps a resized copy like its original.
+def _stretched(image: Image.Image, side: int) -> Image.Image:
+    # reducing_gap first reduces by whole factors, so that 12 megapixels take a few milliseconds. Pillow's box
+    # filter averages; for enlarging, bilinear interpolation keeps resized copies similar to their original.
     enlarging = min(image.size) < side
     method = Image.Resampling.BILINEAR if enlarging else Image.Resampling.BOX
     return image.resize((side, side), method, reducing_gap=None if enlarging else 3.0).convert("L")

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from excite.audit.duplicates.local_features import extract, mirrored, noise_level
 from excite.audit.duplicates.photo_matching import overlay
-from excite.audit.duplicates.same_photo import strength
+from excite.audit.duplicates.same_photo import evidence_bits
 from tests.audit.duplicates.scenes import scene
 
 
@@ -35,5 +35,5 @@ def test_mirrored_descriptors_are_those_of_the_mirrored_picture() -> None:
     assert np.median(likeness) > 0.95
     seen = overlay(straight, mirror, mirror=True)
     assert seen.mirror
-    assert strength(seen) > 9
+    assert evidence_bits(seen) > 9
     assert not overlay(straight, straight, mirror=False).mirror

@@ -14,7 +14,7 @@ from excite.audit.duplicates.find import group_images
 from excite.audit.duplicates.grouping import UnionFind
 from excite.audit.duplicates.local_features import Features, extract
 from excite.audit.duplicates.photo_matching import Overlay
-from excite.audit.duplicates.same_photo import _second_candidates, photo_pairs, strength
+from excite.audit.duplicates.same_photo import _second_candidates, evidence_bits, photo_pairs
 from tests.audit.duplicates.scenes import cropped, jpeg, scene
 
 COUNT = 8
@@ -94,12 +94,15 @@ def test_slices_of_strangers_who_share_most_of_their_anatomy_stay_apart() -> Non
 @pytest.mark.parametrize("noisy", [False, True])
 def test_the_more_strangers_agree_the_better_copies_have_to(noisy: bool) -> None:
     seen = [Overlay(60, 100, value, 1.0, 1.0, mirror=False, noisy=noisy) for value in (0.45, 0.7, 0.95)]
-    assert [strength(one) > 0 for one in seen] == [noisy, True, True]
-    assert [strength(one, usual=0.7) > 0 for one in seen] == [False, False, True]
-    for usual in (0.2, 0.5, 0.8):  # whatever reaches the threshold agrees better than strangers do
+    assert [evidence_bits(one) > 0 for one in seen] == [noisy, True, True]
+    assert [evidence_bits(one, background=0.7) > 0 for one in seen] == [False, False, True]
+    for background in (0.2, 0.5, 0.8):  # whatever reaches the threshold agrees better than strangers do
         values = np.linspace(0, 0.99, 200)
-        found = [strength(Overlay(60, 100, v, 1.0, 1.0, mirror=False, noisy=noisy), usual) for v in values]
-        assert values[np.array(found) > 0].min() > usual
+        found = [
+            evidence_bits(Overlay(60, 100, v, 1.0, 1.0, mirror=False, noisy=noisy), background)
+            for v in values
+        ]
+        assert values[np.array(found) > 0].min() > background
         assert found == sorted(found)
 
 
