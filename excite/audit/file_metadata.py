@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops
 
-from excite.data.decoding import decode, upright
+from excite.data.decoding import decode
 from excite.data.intensity import IntensityRange, format_range
 from excite.data.manifest import Manifest
+from excite.data.upright import upright
 from excite.errors import ExciteError
 from excite.system.cache import recall, remember
 from excite.system.parallel import Progress, in_threads

@@ -1,4 +1,4 @@
-"""Decode an untrusted file into an upright RGB image, or say in a few words why that is impossible."""
+"""Decode an untrusted file into an upright RGB image, or raise an error with the reason in a few words."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, NamedTuple, cast
+from typing import IO, BinaryIO, cast
 
-import numpy as np
 from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
     Image,
-    ImageCms,
     ImageFile,
     Jpeg2KImagePlugin,
     JpegImagePlugin,
@@ -28,18 +26,11 @@ from PIL import (
 )
 
 from excite.config.pixel_limit import MAX_PIXELS
+from excite.data.decoding_errors import decoding_errors
 from excite.data.foreign_formats import HEAD_BYTES, describe_unsupported_format
-from excite.data.intensity import (
-    FULL_RANGE,
-    IntensityRange,
-    SampleExtremes,
-    deep_samples,
-    is_inverted,
-    low_byte_tiles,
-    measure_extremes,
-    to_eight_bits,
-)
+from excite.data.intensity import FULL_RANGE, IntensityRange, SampleExtremes, low_byte_tiles, measure_extremes
 from excite.data.pillow_limits import whole_images_only, without_texts
+from excite.data.upright import DeepSamples, upright_with_samples
 from excite.errors import ExciteError
 
 Reader = Callable[[IO[bytes]], ImageFile.ImageFile]
@@ -71,17 +62,7 @@ IMAGE_SUFFIXES = frozenset({
 """Extensions of images; more than those of ``FORMATS``, so that other formats are reported too."""
 
 _TEXT_LIMIT = re.compile("MAX_TEXT_CHUNK|text chunk")  # in Pillow's message for a PNG beyond its limits
-_ORIENTATION = 0x0112
 _KIND_OF_IMAGE, _SUB_IMAGES = 254, 330  # TIFF: 1 is a reduced version of another image in the file
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 @dataclass(frozen=True)
@@ -89,7 +70,7 @@ class Inspection:
     """The result of checking a file.
 
     Args:
-        sha256: of its bytes.
+        sha256: hash of its bytes.
         size: (width, height) in pixels, upright.
         extremes: smallest and largest sample, if samples have more than 8 bits.
     """
@@ -97,13 +78,6 @@ class Inspection:
     sha256: str
     size: tuple[int, int]
     extremes: SampleExtremes | None
-
-
-class _DeepSamples(NamedTuple):
-    """Samples with more than 8 bits, (H, W) or (H, W, 3), and whether their zero is white."""
-
-    samples: np.ndarray
-    inverted: bool
 
 
 def decode(
@@ -114,7 +88,8 @@ def decode(
 ) -> Image.Image:
     """Decode an image: upright, RGB, 8 bits per channel; the first frame of an animation.
 
-    See ``upright`` for the conversion of other modes. The content decides the format, not the extension.
+    See ``excite.data.upright`` for the conversion of other modes. The format is recognized by the content of
+    the file, not by its extension.
 
     Args:
         source: a path, the bytes of a file, or an open binary file.
@@ -155,53 +130,9 @@ def inspect_file(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Inspectio
         return Inspection(digest, image.size, extremes)
 
 
-def upright(image: Image.Image, intensity_range: IntensityRange | None = None) -> Image.Image:
-    """Convert an open image to RGB with 8 bits per channel, rotated according to its EXIF orientation.
-
-    Transparent images are composited over white. Color profiles are not applied. The image does not change.
-
-    Args:
-        intensity_range: the samples that become 0 and 255 in an image with more than 8 bits per channel; by
-            default the full range of 16-bit integers.
-
-    Raises:
-        ExciteError: if its pixels cannot be read, or are floating-point samples without a range.
-    """
-    return _upright(image, intensity_range)[0]
-
-
-def _upright(
-    image: Image.Image, intensity_range: IntensityRange | None, low_bytes: Image.Image | None = None
-) -> tuple[Image.Image, _DeepSamples | None]:
-    """The upright image, and its samples if they have more than 8 bits.
-
-    Args:
-        low_bytes: the image decoded with ``low_byte_tiles``.
-    """
-    with _reasons(getattr(image, "filename", None) or None):
-        image.load()
-        shown, samples = image, deep_samples(image)
-        if samples is not None:
-            eight = to_eight_bits(samples, intensity_range, inverted=is_inverted(image))
-            shown = Image.fromarray(eight)
-        elif low_bytes is not None:
-            upper = np.asarray(image)
-            samples = upper.astype(np.uint16) << 8 | np.asarray(low_bytes)
-            shown = Image.fromarray(to_eight_bits(samples, intensity_range))
-            samples = samples[..., :3]  # opacity is not part of the range
-        turn = _TURNS.get(_orientation(image))
-        turned = shown if turn is None else shown.transpose(turn)
-        result = _rgb(turned)
-        if result is not image:
-            result.info = {}  # without the orientation, which must not be applied twice
-        if samples is None:
-            return result, None
-        return result, _DeepSamples(samples, is_inverted(image))
-
-
 def _decoded(
     stream: BinaryIO, max_pixels: int, intensity_range: IntensityRange | None
-) -> tuple[Image.Image, _DeepSamples | None]:
+) -> tuple[Image.Image, DeepSamples | None]:
     stream.seek(0)
     head = stream.read(HEAD_BYTES)
     if not head:
@@ -221,7 +152,7 @@ def _decoded(
 
 def _read(
     stream: BinaryIO, reader: Reader, max_pixels: int, intensity_range: IntensityRange | None
-) -> tuple[Image.Image, _DeepSamples | None]:
+) -> tuple[Image.Image, DeepSamples | None]:
     stream.seek(0)
     image = reader(stream)
     width, height = image.size
@@ -240,69 +171,22 @@ def _read(
         low_bytes.load()
         stream.seek(0)
         image = reader(stream)
-    result, deep = _upright(image, intensity_range, low_bytes)
+    result, deep = upright_with_samples(image, intensity_range, low_bytes)
     return (result.copy() if result is image else result), deep  # a copy does not refer to the file
 
 
 @contextmanager
 def _opened(source: str | Path | bytes | BinaryIO) -> Iterator[BinaryIO]:
     if isinstance(source, bytes):
-        with _reasons(None):
+        with decoding_errors(None):
             yield io.BytesIO(source)
     elif isinstance(source, str | Path):
         # Opening a named pipe would block forever.
-        with _reasons(source):
+        with decoding_errors(source):
             if not stat.S_ISREG(Path(source).stat().st_mode):
                 raise ExciteError("is not a file")
             with Path(source).open("rb") as file:
                 yield file
     else:
-        with _reasons(getattr(source, "name", None)):
+        with decoding_errors(getattr(source, "name", None)):
             yield source if source.seekable() else io.BytesIO(source.read())
-
-
-@contextmanager
-def _reasons(where: object) -> Iterator[None]:
-    """Turn every exception of the block into an ExciteError with a reason in a few words."""
-    try:
-        yield
-    except ExciteError as error:
-        raise ExciteError(error.what, where=error.where or where, hint=error.hint) from error.__cause__
-    except FileNotFoundError as error:
-        raise ExciteError("there is no such file", where=where) from error
-    except MemoryError as error:
-        raise ExciteError("does not fit into memory", where=where) from error
-    except Exception as error:  # decoders of hostile bytes raise nearly anything
-        raise ExciteError(_reason(error), where=where) from error
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"cannot be read: {error.strerror.lower()}"
-    text = " ".join(str(error).split())
-    if bits := re.search(r"cannot handle (\d+)-bit layers", text):
-        return f"is a JPEG with {bits[1]} bits per sample, which is not supported; convert it to a 16-bit PNG"
-    if isinstance(error, EOFError) or "truncated" in text.lower():
-        return "is truncated"
-    return f"is damaged: {text or type(error).__name__}"[:120]
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # a damaged tag does not make the image unreadable
-        return 1
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode == "LAB":
-        space, screen = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, space, screen, outputMode="RGB")
-        assert converted is not None  # it is None only in place
-        return converted
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    transparent = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), transparent).convert("RGB")

@@ -1,4 +1,4 @@
-"""The blocks of a DenseNet by fused operators: when a kernel computes the same as the block's own layers."""
+"""The blocks of a DenseNet as fused operators, if a kernel computes the same as the layers of the block."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from excite.models.optimized_layers import OptimizedConv
 class FusedDenseBlock(nn.ModuleDict):
     """The layers of a dense block, which a kernel can run in one buffer.
 
-    For inference, what the kernel derives from the weights can be kept between calls.
+    For inference, the layers that the kernel prepares from the weights can be kept between calls.
     """
 
-    prepared_layers: PreparedLayers | None = None  # None: derived from the weights at each call
+    prepared_layers: PreparedLayers | None = None  # None: prepared at each call
 
     def keep_prepared_layers(self) -> None:
-        """Keep what is derived from the weights, which must not change until ``train()``."""
+        """Keep the prepared layers between calls; the weights must not change until ``train()``."""
         self.prepared_layers = []
 
     def reset_cache(self) -> None:
-        """Derive it again at the next call, for the size of its images."""
+        """Prepare the layers again at the next call, for the size of its images."""
         if self.prepared_layers is not None:
             self.prepared_layers = []
 

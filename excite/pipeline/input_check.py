@@ -1,4 +1,4 @@
-"""Whether a network can be trained on these images at all, found out before anything is written."""
+"""Check that a network can be trained on images of the configured size, before anything is written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LARGEST_TRIED = 512  # pixels; networks that need more are made for one size
 
 
 def check_input(model: nn.Module, config: TrainConfig, classes: int, *, processes: int = 1) -> None:
-    """Run one image of the configured size through the network, which is left as it was.
+    """Run one image of the configured size through the network, which does not change.
 
     Args:
         model: on the CPU.
@@ -26,7 +26,7 @@ def check_input(model: nn.Module, config: TrainConfig, classes: int, *, processe
         processes: among which a batch is divided.
 
     Raises:
-        ExciteError: if the network cannot process images of this size, gives anything but one score per
+        ExciteError: if the network cannot process images of this size, returns anything but one score per
             class, or would normalize a single value per channel in a training step.
     """
     size = config.image_size
@@ -34,11 +34,11 @@ def check_input(model: nn.Module, config: TrainConfig, classes: int, *, processe
     with _observed(model) as values:
         try:
             scores = _scores(model, size)
-        except Exception as error:  # every library refuses small images in its own words
+        except Exception as error:  # libraries raise different exceptions for small images
             raise _wrong_size(model, config.model, size, error) from error
     if not isinstance(scores, Tensor) or tuple(scores.shape) != (1, classes):
         shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-        what = f"is no classifier: for one image it returns {shape}, not (1, {classes}) class scores"
+        what = f"is not a classifier: for one image it returns {shape}, not (1, {classes}) class scores"
         raise ExciteError(what, where=config.model, exit_code=BAD_USAGE)
     piece = config.batch_size // (processes * config.accumulation_steps)
     if config.recipe != "probe" and config.batch_norm != "frozen" and piece == 1:
@@ -48,7 +48,7 @@ def check_input(model: nn.Module, config: TrainConfig, classes: int, *, processe
             what += f"{config.batch_size} images are divided among {processes} processes x "
             what += f"{config.accumulation_steps} accumulated pieces"
             hint = (
-                "give at least 2 images per piece with --batch-size or --accumulation-steps, or larger images"
+                "use at least 2 images per piece with --batch-size or --accumulation-steps, or larger images"
             )
             raise ExciteError(what, where="batch_size", hint=hint, exit_code=BAD_USAGE)
 

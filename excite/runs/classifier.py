@@ -13,9 +13,10 @@ from PIL import Image
 from torch import nn
 
 from excite.config.pixel_limit import MAX_PIXELS
-from excite.data.decoding import decode, upright
+from excite.data.decoding import decode
 from excite.data.preprocessing import Preprocessing
 from excite.data.sources import PixelSubset
+from excite.data.upright import upright
 from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.calibration import Calibration, log_of
 from excite.evaluation.prediction_sets import PredictionSets

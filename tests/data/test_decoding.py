@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, ImageOps
 
-from excite.data.decoding import decode, decode_and_hash, upright
+from excite.data.decoding import decode, decode_and_hash
+from excite.data.upright import upright
 from excite.errors import ExciteError
 
 RANDOM = np.random.default_rng(0)

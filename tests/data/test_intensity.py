@@ -19,7 +19,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 import excite
-from excite.data.decoding import decode, upright
+from excite.data.decoding import decode
 from excite.data.file_validation import check_files
 from excite.data.intensity import (
     SampleExtremes,
@@ -30,6 +30,7 @@ from excite.data.intensity import (
     to_eight_bits,
 )
 from excite.data.manifest import Manifest
+from excite.data.upright import upright
 from excite.errors import ExciteError
 from excite.runs.run import Run
 from tests.conftest import SMALL

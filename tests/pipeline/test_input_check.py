@@ -61,7 +61,7 @@ def test_a_network_that_is_no_classifier_is_refused() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.conv(x)
 
-    with pytest.raises(ExciteError, match="is no classifier"):
+    with pytest.raises(ExciteError, match="is not a classifier"):
         check_input(Features(), CONFIG, 2)
 
 

@@ -41,8 +41,8 @@ def test_the_first_process_is_known_before_they_are_joined(
 @pytest.mark.parametrize(
     ("device", "message"),
     [
-        ("mps", "--device: several processes train on cpu or cuda, not on mps"),
-        ("cuda", "99 processes need a GPU each and there are"),
+        ("mps", "--device: several processes can train on cpu or cuda, not on mps"),
+        ("cuda", "99 processes need a GPU each, but there are"),
     ],
 )
 def test_processes_that_cannot_train_together_are_refused(
