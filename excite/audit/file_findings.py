@@ -21,7 +21,7 @@ TINY = 32
 ASPECT = 4.0
 """Ratio of the sides above which a square crop shows only a small part of the image."""
 
-SPREAD = 4.0
+MIN_STD = 4.0
 """Standard deviation of the pixel values (0 to 255) below which an image is near-constant; a covered lens
 with JPEG noise stays below 3."""
 
@@ -167,8 +167,8 @@ def _unusual_files(manifest: Manifest, facts: Sequence[FileMetadata]) -> list[Un
             found.append(UnusualFile(path, "tiny", size))
         if max(width, height) / min(width, height) > extreme:
             found.append(UnusualFile(path, "extreme aspect", size))
-        if fact.spread < SPREAD:
-            detail = f"its pixels differ by {fact.spread:.1f} of 255 (standard deviation)"
+        if fact.std < MIN_STD:
+            detail = f"its pixels differ by {fact.std:.1f} of 255 (standard deviation)"
             found.append(UnusualFile(path, "near-constant", detail))
         suffix = PurePath(path).suffix.lower()
         if fact.format and _PROMISED.get(suffix, fact.format) != fact.format:

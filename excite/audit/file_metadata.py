@@ -39,7 +39,7 @@ class FileMetadata:
         mode: color mode of Pillow, such as RGB, L, P, or CMYK; "" likewise.
         quantization: sum of the first quantization table of a JPEG, which decreases with quality; else 0.
         gray: whether the image has no color, whatever its mode.
-        spread: standard deviation of the pixel values (0 to 255), averaged over the channels.
+        std: standard deviation of the pixel values (0 to 255), averaged over the channels.
     """
 
     bytes: int
@@ -47,7 +47,7 @@ class FileMetadata:
     mode: str
     quantization: int
     gray: bool
-    spread: float
+    std: float
 
 
 def read_file_metadata(
@@ -130,6 +130,6 @@ def _parse(text: str, *, count: int) -> list[FileMetadata] | None:
     return files if len(files) == count else None
 
 
-def _metadata(size: str, name: str, mode: str, quantization: str, gray: str, spread: str) -> FileMetadata:
+def _metadata(size: str, name: str, mode: str, quantization: str, gray: str, std: str) -> FileMetadata:
     colored = {"True": True, "False": False}
-    return FileMetadata(int(size), name, mode, int(quantization), colored[gray], float(spread))
+    return FileMetadata(int(size), name, mode, int(quantization), colored[gray], float(std))

@@ -36,7 +36,7 @@ NEEDS = {
 
 
 def add_to(app: typer.Typer) -> None:
-    app.command("doctor")(doctor)
+    app.command("doctor", epilog="Example: [bold]excite doctor --json[/bold]")(doctor)
 
 
 def doctor(

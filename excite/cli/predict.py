@@ -37,7 +37,7 @@ def predict(
     run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
     images: Annotated[list[Path], typer.Argument(help="Image files or folders.", show_default=False)],
     format: Annotated[
-        str, typer.Option("--format", help="table, json or csv.", metavar="|".join(FORMATS))
+        str, typer.Option("--format", help="Format of the output.", metavar="|".join(FORMATS))
     ] = "table",
     as_json: Annotated[bool, typer.Option("--json", help="Same as --format json.")] = False,
     set_level: Annotated[
@@ -53,7 +53,7 @@ def predict(
 ) -> None:
     """Classify images.
 
-    The networks of a cross-validation form an ensemble; the spread of their predictions is printed, too. An
+    The networks of a cross-validation form an ensemble; the range of their predictions is printed, too. An
     unreadable file is reported on standard error; all others are classified, and the exit code is 1.
     """
     format = "json" if as_json else format
@@ -159,7 +159,7 @@ def _print(predictions: list[Prediction], format: str, classifier: Classifier, *
 
 
 def _members(disagreement: Disagreement) -> str:
-    """The spread of an ensemble's members, such as "1 of 5 disagrees, 48.1-97.3 %"."""
+    """How far the members of an ensemble differ, such as "1 of 5 disagrees, 48.1-97.3 %"."""
     agree = f"all {disagreement.members} agree"
     if disagreement.disagreeing:
         verb = "disagrees" if disagreement.disagreeing == 1 else "disagree"

@@ -131,7 +131,7 @@ def test_facts_agree_with_the_picture(tmp_path: Path, suffix: str) -> None:
     pixels = np.asarray(decode(path), dtype=float)
     assert fact is not None
     assert fact.bytes == path.stat().st_size
-    assert fact.spread == pytest.approx(pixels.std(axis=(0, 1)).mean(), abs=1e-2)
+    assert fact.std == pytest.approx(pixels.std(axis=(0, 1)).mean(), abs=1e-2)
     assert fact.format in {"PNG", "JPEG", "BMP", "TIFF", "WebP", "GIF", "PPM", "JPEG 2000"}
     assert not fact.gray
 
@@ -151,7 +151,7 @@ def test_pictures_beyond_pillows_own_limit_have_facts(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     fact = read_file_metadata(tmp_path / "x.png")
     assert fact is not None
-    assert fact.spread > 50
+    assert fact.std > 50
 
 
 def test_a_file_that_vanishes_meanwhile_is_left_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ def facts(n: int, seed: int = 0, **given: list) -> list[FileMetadata]:
         "mode": ["RGB"] * n,
         "quantization": [500] * n,
         "gray": [False] * n,
-        "spread": [50.0] * n,
+        "std": [50.0] * n,
         **given,
     }
     return [FileMetadata(*row) for row in zip(*drawn.values(), strict=True)]

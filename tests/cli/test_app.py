@@ -12,15 +12,26 @@ import pytest
 
 from tests.conftest import Command
 
-VERBS = ("train", "evaluate", "predict", "export", "summary", "doctor")
+VERBS = (
+    "train",
+    "evaluate",
+    "predict",
+    "export",
+    "summary",
+    "doctor",
+    "study status",
+    "study resume",
+    "study export",
+)
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])
 def test_help_is_there_with_an_example(excite_command: Command, verb: str) -> None:
-    done = excite_command(*([verb] if verb else []), "--help")
+    done = excite_command(*verb.split(), "--help")
     assert done.returncode == 0
     assert done.stderr == ""
-    assert verb == "doctor" or "excite train" in done.stdout or f"excite {verb} " in done.stdout
+    epilog = done.stdout.rpartition("╯")[2]
+    assert f"excite {verb or 'train'}" in " ".join(epilog.split())
 
 
 @pytest.mark.parametrize("verb", ["train", "evaluate", "audit", "predict", "export"])

@@ -51,10 +51,12 @@ def add_to(app: typer.Typer) -> None:
         "--arm se:densenet_bc_40_12+se --epochs 10[/bold] · "
         "[bold]excite study run photos --plan reduction --model resnet50 --folds 5[/bold]",
     )(takes_config(without=NOT_HERE)(run))
-    verbs.command("status")(status)
-    verbs.command("resume")(resume)
+    verbs.command("status", epilog="Example: [bold]excite study status studies/digits --cells[/bold]")(status)
+    verbs.command("resume", epilog="Example: [bold]excite study resume studies/digits --jobs 2[/bold]")(
+        resume
+    )
     verbs.command("add", epilog="Example: [bold]excite study add studies/digits --seeds 10[/bold]")(add)
-    verbs.command("export")(export)
+    verbs.command("export", epilog="Example: [bold]excite study export studies/digits[/bold]")(export)
     app.add_typer(verbs, name="study")
 
 

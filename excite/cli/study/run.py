@@ -62,7 +62,7 @@ def run(
     jobs: JobsOption = None,
     ray: RayOption = None,
     lease: LeaseOption = 60.0,
-    spread: Annotated[
+    std: Annotated[
         float | None,
         typer.Option(
             "--std",
@@ -134,7 +134,7 @@ def run(
     )
     folder = out or Path("studies") / data_name(base.data)
     resources = Resources(base.device, jobs, ray, lease)
-    study, pool, forecast = start(whole, folder, store, resources, display, spread)
+    study, pool, forecast = start(whole, folder, store, resources, display, std)
     for line in forecast.split("\n"):
         display.note(line)
     if dry_run:
