@@ -87,17 +87,17 @@ def compare(
         else:
             _print_configurations(configurations)
         return
-    found = compare_runs(runs, chosen)
+    comparison = compare_runs(runs, chosen)
     if as_json:
-        print_json(found)
+        print_json(comparison)
         return
     table = plain_table("run", "images", "groups", *chosen, right=("images", "groups", *chosen))
-    for row in found["runs"]:
+    for row in comparison["runs"]:
         cells = (_figure(name, row[name]) for name in chosen)
         name = row["run"] + (f" (repeat 1 of {row['repeats']})" if row["repeats"] > 1 else "")
         table.add_row(name, str(row["n"]), str(row["groups"]), *cells)
     print_table(table)
-    for pair in found["differences"]:
+    for pair in comparison["differences"]:
         print_line()
         print_line(f"{pair['second']} minus {pair['first']}")
         _print_difference(pair)
@@ -140,6 +140,8 @@ def _print_metrics(metrics: dict[str, Any]) -> None:
             bounds = f"{scale * one['low']:+.{digits}f} to {scale * one['high']:+.{digits}f}"
         table.add_row(name, value, bounds, "" if one["p"] is None else _p(one["p"]))
     print_table(table)
+    if warnings := dict.fromkeys(one["warning"] for one in metrics.values() if one.get("warning")):
+        print_line(f"rough: {'; '.join(warnings)}")
 
 
 def _print_scope(pair: dict[str, Any]) -> None:
@@ -166,28 +168,28 @@ def _print_scope(pair: dict[str, Any]) -> None:
     print_line(f"  {pair['study']}")
 
 
-def _print_configurations(found: dict[str, Any]) -> None:
-    first, second = len(found["first"]), len(found["second"])
-    print_line(f"mean of {second} runs ({found['second'][0]}, ...) minus")
-    print_line(f"mean of {first} runs ({found['first'][0]}, ...)")
-    _print_metrics(found["metrics"])
-    behind = f"{found['n']} shared images"
-    if found["groups"] != found["n"]:
-        behind += f" of {found['groups']} groups"
+def _print_configurations(comparison: dict[str, Any]) -> None:
+    first, second = len(comparison["first"]), len(comparison["second"])
+    print_line(f"mean of {second} runs ({comparison['second'][0]}, ...) minus")
+    print_line(f"mean of {first} runs ({comparison['first'][0]}, ...)")
+    _print_metrics(comparison["metrics"])
+    behind = f"{comparison['n']} shared images"
+    if comparison["groups"] != comparison["n"]:
+        behind += f" of {comparison['groups']} groups"
     print_line(f"{behind}; intervals and p-values are for other seeds and other images like these")
     if first != second:
         print_line(
             f"warning: {first} and {second} runs; p is right only if both configurations vary equally "
             "between seeds, so train as many runs of each"
         )
-    for name, one in found["metrics"].items():
+    for name, one in comparison["metrics"].items():
         if one["seed_variance"] is None or one["seed_variance"] + one["group_variance"] == 0:
             continue
         share = one["seed_variance"] / (one["seed_variance"] + one["group_variance"])
         print_line(f"  {name}: {100 * share:.0f} % of the variance is between seeds, the rest between images")
-    if found["differing_options"] is None:
+    if comparison["differing_options"] is None:
         print_line("Tables have no options: that those of one side differ only in the seed was not checked.")
-    for name, (one, two) in (found["differing_options"] or {}).items():
+    for name, (one, two) in (comparison["differing_options"] or {}).items():
         print_line(f"  {name}: {one} in the first, {two} in the second")
 
 

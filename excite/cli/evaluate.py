@@ -20,22 +20,6 @@ if TYPE_CHECKING:
     from excite.runs.run import Run
 
 
-# Fields of TrainConfig that are also options of this command.
-OPTIONS = (
-    "path_column",
-    "label_column",
-    "group_column",
-    "split_column",
-    "group_pattern",
-    "max_unreadable",
-    "positive",
-    "sensitivity",
-    "specificity",
-    "abstain_below",
-    "selective_accuracy",
-    "subgroups",
-    "device",
-)
 METRIC_OPTIONS = (
     "positive",
     "sensitivity",
@@ -45,6 +29,14 @@ METRIC_OPTIONS = (
     "subgroups",
 )
 COLUMNS = ("path_column", "label_column", "group_column", "split_column")
+# Fields of TrainConfig that are also options of this command.
+OPTIONS = (
+    *COLUMNS,
+    "group_pattern",
+    "max_unreadable",
+    *METRIC_OPTIONS,
+    "device",
+)
 HELP = {
     "group_pattern": "Regular expression on the file names of DATA; its first capture group is the group. "
     "The pattern of the run is not used.",

@@ -193,24 +193,24 @@ def _check_options(method: str, group_duplicates: bool, chosen: TrainConfig) -> 
         raise ExciteError(what, exit_code=BAD_USAGE)
 
 
-def _print_counts(made: Manifest) -> None:
+def _print_counts(manifest: Manifest) -> None:
     """One row for each split, and one for each class if there are few."""
     columns = ("images", "groups", "images a class")
     table = plain_table("split", *columns, right=columns)
-    counts = {name: made.part(name).counts() for name in made.splits}
-    for name in made.splits:
-        part = made.part(name)
+    counts = {name: manifest.part(name).counts() for name in manifest.splits}
+    for name in manifest.splits:
+        part = manifest.part(name)
         low, high = min(counts[name].values()), max(counts[name].values())
         span = str(low) if low == high else f"{low} to {high}"
         table.add_row(name, str(len(part)), str(part.group_count()), span)
     print_table(table)
     print_line()
-    if len(made.classes) > MOST_CLASSES:
-        print_line(f"{len(made.classes)} classes; --json prints the counts of each")
+    if len(manifest.classes) > MOST_CLASSES:
+        print_line(f"{len(manifest.classes)} classes; --json prints the counts of each")
         return
-    table = plain_table("class", *made.splits, right=made.splits)
-    for label in made.classes:
-        table.add_row(label, *(str(counts[name][label]) for name in made.splits))
+    table = plain_table("class", *manifest.splits, right=manifest.splits)
+    for label in manifest.classes:
+        table.add_row(label, *(str(counts[name][label]) for name in manifest.splits))
     print_table(table)
 
 

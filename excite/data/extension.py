@@ -88,8 +88,8 @@ def extend_split(
     for name in ("split", *filter(FOLD_COLUMN.fullmatch, map(str, earlier.table.columns))):
         values = earlier.table[name].astype(str).to_numpy(dtype=object)
         known = np.where(matched >= 0, values[matched], "")
-        torn = _inherit(images, units, known, name)
-        conflicts = torn | conflicts
+        found = _inherit(images, units, known, name)
+        conflicts = found | conflicts
         if name == "split":
             parts = [split for split in HASH_ORDER if split in earlier.splits]
             shares = np.array([fractions[SPLITS.index(split)] for split in parts])
@@ -98,7 +98,7 @@ def extend_split(
             parts = sorted(set(values.tolist()), key=int)
             shares, own_seed = np.ones(len(parts)), seed + int(name.removeprefix("fold_"))
         keys = unit_keys(images, units, grouped=grouped)
-        _allocate(images, units, keys, known, (parts, shares / shares.sum()), own_seed, list(torn))
+        _allocate(images, units, keys, known, (parts, shares / shares.sum()), own_seed, list(found))
         columns[name] = known
     keep = np.setdiff1d(np.arange(len(images)), list(conflicts))
     table = images.with_columns(**columns).table.iloc[keep]

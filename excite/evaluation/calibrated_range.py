@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
 
 from excite.evaluation.bins import bin_of, equal_mass, equal_width
-from excite.evaluation.calibration import effective_groups
+from excite.evaluation.effective_sample_size import effective_groups
 from excite.evaluation.intervals import LEVEL
 from excite.evaluation.metrics import BINS
 from excite.evaluation.predictions import Predictions
@@ -160,7 +160,7 @@ def _match(
         return 0.0
     images = len(observed)
     target = _within_groups(observed, place, codes)
-    freedom = max(effective_groups(codes) - 1, 1.0)
+    freedom = max(effective_groups(np.bincount(codes)) - 1, 1.0)
     widening = float(stdtrit(freedom, UPPER) / ndtri(UPPER)) ** 2  # the variance between groups is estimated
     target = (1 + target) * widening - 1
     own = generator.normal(size=(MATCHING_DRAWS, images))

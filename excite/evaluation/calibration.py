@@ -11,6 +11,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from excite.errors import BAD_USAGE, ExciteError
+from excite.evaluation.effective_sample_size import effective_groups
 from excite.evaluation.intervals import FEWEST_GROUPS
 from excite.evaluation.one_standard_error import first_within_error
 from excite.evaluation.predictions import Predictions
@@ -152,17 +153,9 @@ def fit_temperature(
     """
     logits = _checked(logits)
     codes = np.arange(len(logits)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    return _temperature(logits, _smoothed(targets, logits.shape[1], effective_groups(codes), smoothing))
-
-
-def effective_groups(codes: np.ndarray) -> float:
-    """The effective number of groups (Kish 1965): (Σ m)² / Σ m² for groups of m images.
-
-    >>> effective_groups(np.array([0, 0, 1, 1])), round(effective_groups(np.array([0, 0, 0, 1])), 2)
-    (2.0, 1.6)
-    """
-    sizes = np.bincount(codes).astype(np.float64)
-    return float(sizes.sum() ** 2 / (sizes**2).sum())
+    return _temperature(
+        logits, _smoothed(targets, logits.shape[1], effective_groups(np.bincount(codes)), smoothing)
+    )
 
 
 def _checked(logits: np.ndarray) -> np.ndarray:
@@ -197,7 +190,7 @@ def _fit(
     logits: np.ndarray, targets: np.ndarray, codes: np.ndarray, precisions: tuple[float, ...]
 ) -> list[Calibration]:
     """The calibration for each precision of the prior, in descending order."""
-    classes, groups = logits.shape[1], effective_groups(codes)
+    classes, groups = logits.shape[1], effective_groups(np.bincount(codes))
     truth = _smoothed(targets, classes, groups)
     temperature = _temperature(logits, truth)
     start = np.concatenate([[1 / temperature], np.zeros(classes)])

@@ -12,12 +12,11 @@ from excite.errors import unknown_name
 from excite.evaluation.class_groups import class_reason, class_warning
 from excite.evaluation.intervals import FEWEST_GROUPS, LEVEL, RESAMPLES, too_few
 from excite.evaluation.matching import shared_images
-from excite.evaluation.metrics import OVERALL, PER_CLASS
+from excite.evaluation.metrics import OVERALL, PER_CLASS, RANKED
 from excite.evaluation.predictions import Predictions
-from excite.evaluation.resampling import GroupSums, Values
+from excite.evaluation.resampling import GroupSums
 from excite.evaluation.swap_test import ROUNDING, Swaps, swap_test
 
-RANKED = ("auroc", "average_precision")
 MEANS_OVER_CLASSES = ("balanced_accuracy", "macro_f1", "mcc", "kappa", *RANKED)
 
 
@@ -81,7 +80,7 @@ def compare(
     table = GroupSums(one, ranking=False)
     differences = {}
     for metric in metrics:
-        before, after = (float(_pick(each, metric, index)[0]) for each in (swaps.first, swaps.second))
+        before, after = (float(each.of(metric, index)[0]) for each in (swaps.first, swaps.second))
         shares = _shares(swaps.true, metric, index)
         swapped = swaps.differences(metric, index, shares)
         by_class = index is not None or metric in MEANS_OVER_CLASSES
@@ -165,10 +164,6 @@ def mcnemar(first: Predictions, second: Predictions) -> McNemar:
     if only_one == only_two:
         mid_p = 1 - observed / 2 if either else 1.0
     return McNemar(only_one, only_two, p, mid_p, one.group_count == len(one))
-
-
-def _pick(values: Values, metric: str, index: int | None) -> np.ndarray:
-    return values.overall[metric] if index is None else values.classes[metric][index]
 
 
 def _defined(value: float) -> float | None:

@@ -47,6 +47,20 @@ def effective_size(sizes: np.ndarray, correlation: float) -> EffectiveSize:
     return EffectiveSize(float(sizes.sum() ** 2) / total, total**2 / float((variances**2).sum()) - 1)
 
 
+def effective_groups(sizes: np.ndarray) -> float:
+    """The effective number of groups (Kish 1965): (Σ m)² / Σ m², as if the images of a group were identical.
+
+    Args:
+        sizes: (G,) images of each group.
+
+    Example:
+        >>> import numpy as np
+        >>> effective_groups(np.array([2, 2])), effective_groups(np.array([3, 1]))
+        (2.0, 1.6)
+    """
+    return effective_size(sizes, 1.0).images
+
+
 def intraclass_correlation(samples: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
     """Intraclass correlation of images of a group, between 0 and 1, pooled over samples.
 

@@ -13,7 +13,6 @@ from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.calibrated_range import calibrated_range
 from excite.evaluation.intervals import LEVEL, RESAMPLES
 from excite.evaluation.matching import matched_repeats
-from excite.evaluation.measure import interval_entry
 from excite.evaluation.metric_intervals import ANALYTIC, INTERVAL_METHODS, MetricIntervals
 from excite.evaluation.metrics import CALIBRATION_ERRORS, OVERALL, UNDEFINED_OVERALL
 from excite.evaluation.predictions import Predictions
@@ -124,7 +123,7 @@ def measure_repeats(
             low, high = np.mean(ranges, axis=0).tolist()
             result[name] = {"value": value, "calibrated": {"low": low, "high": high}}
         else:
-            result[name] = {"value": value, **interval_entry(intervals.overall(name))}
+            result[name] = {"value": value, **intervals.overall(name).to_dict()}
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
@@ -34,6 +35,13 @@ class Interval:
     method: str | None = None
     reason: str | None = None
     warning: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in ``metrics.json``: ``low``, ``high``, and ``reason`` or ``method``, and any ``warning``."""
+        bounds: dict[str, Any] = {"low": self.low, "high": self.high}
+        if self.reason:
+            return bounds | {"reason": self.reason}
+        return bounds | {"method": self.method} | ({"warning": self.warning} if self.warning else {})
 
 
 def wilson(successes: float, n: float, *, level: float = LEVEL, quantile: float | None = None) -> Interval:

@@ -8,7 +8,7 @@ import numpy as np
 
 from excite.errors import unknown_name
 from excite.evaluation.calibrated_range import calibrated_range
-from excite.evaluation.intervals import FEWEST_GROUPS, LEVEL, METHODS, RESAMPLES, Interval
+from excite.evaluation.intervals import FEWEST_GROUPS, LEVEL, METHODS, RESAMPLES
 from excite.evaluation.metric_intervals import ANALYTIC, INTERVAL_METHODS, MetricIntervals
 from excite.evaluation.metrics import (
     CALIBRATION_ERRORS,
@@ -72,7 +72,7 @@ def measure(
                 low, high = calibrated_range(predictions, equal=name, level=level, seed=seed)
                 metric["calibrated"] = {"low": low, "high": high}
             else:
-                metric |= interval_entry(bounds.overall(name))
+                metric |= bounds.overall(name).to_dict()
         result[name] = metric
     true, predicted = table.true.sum(axis=1), table.predicted.sum(axis=1)
     result["low_group_count"], result["classes"] = [], {}
@@ -84,7 +84,7 @@ def measure(
             reason = undefined_reason(name, len(predictions), int(true[index]), int(predicted[index]))
             row[name] = _value(float(point.classes[name][index, 0]), reason)
             if bounds and row[name]["value"] is not None:
-                row[name] |= interval_entry(bounds.of_class(name, index))
+                row[name] |= bounds.of_class(name, index).to_dict()
         result["classes"][label] = row
     matrix = confusion(predictions.targets, predictions.predicted, len(predictions.classes))
     return result | {"confusion": matrix.tolist()}
@@ -92,11 +92,3 @@ def measure(
 
 def _value(value: float, reason: str) -> dict[str, Any]:
     return {"value": None, "reason": reason} if np.isnan(value) else {"value": value}
-
-
-def interval_entry(interval: Interval) -> dict[str, Any]:
-    """The interval as in ``metrics.json``."""
-    bounds: dict[str, Any] = {"low": interval.low, "high": interval.high}
-    if interval.reason:
-        return bounds | {"reason": interval.reason}
-    return bounds | {"method": interval.method} | ({"warning": interval.warning} if interval.warning else {})

@@ -138,8 +138,8 @@ class MetricIntervals:
         """The interval of the mean of terms: repeat, metric, and class (None: over all classes)."""
         if len(intervals) == 1:
             return intervals[0]
-        values = [float(_pick(self.points[repeat], name, index)[0]) for repeat, name, index in terms]
-        influences = np.stack([_pick(self.left_out[repeat], name, index) for repeat, name, index in terms])
+        values = [float(self.points[repeat].of(name, index)[0]) for repeat, name, index in terms]
+        influences = np.stack([self.left_out[repeat].of(name, index) for repeat, name, index in terms])
         return mean_of_intervals(values, intervals, influences)
 
     def _jackknife(self, name: str, index: int | None, repeat: int | None = None) -> Interval:
@@ -204,10 +204,6 @@ def proportion(table: GroupSums, name: str, index: int) -> tuple[np.ndarray, np.
     }[name]
 
 
-def _pick(values: Values, name: str, index: int | None) -> np.ndarray:
-    return values.overall[name] if index is None else values.classes[name][index]
-
-
 def _mean(values: Sequence[Values], name: str, index: int | None) -> np.ndarray:
-    mean: np.ndarray = np.mean([_pick(one, name, index) for one in values], axis=0)
+    mean: np.ndarray = np.mean([one.of(name, index) for one in values], axis=0)
     return mean

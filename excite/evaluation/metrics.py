@@ -22,7 +22,8 @@ OVERALL = (
     "ece",
     "ece_equal_mass",
 )
-PER_CLASS = ("sensitivity", "specificity", "ppv", "npv", "f1", "mcc", "auroc", "average_precision")
+RANKED = ("auroc", "average_precision")  # metrics of the ranking of the probabilities
+PER_CLASS = ("sensitivity", "specificity", "ppv", "npv", "f1", "mcc", *RANKED)
 PROPORTIONS = ("accuracy", "sensitivity", "specificity", "ppv", "npv")  # with Wilson's interval
 CALIBRATION_ERRORS = ("ece", "ece_equal_mass")
 LOWER_IS_BETTER = ("log_loss", "brier", *CALIBRATION_ERRORS)

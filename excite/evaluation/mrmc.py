@@ -10,10 +10,9 @@ from scipy.special import stdtr, stdtrit
 
 from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.intervals import FEWEST_GROUPS, LEVEL, too_few
+from excite.evaluation.metrics import RANKED
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.resampling import BLOCK, GroupSums, jackknife_weights
-
-RANKED = ("auroc", "average_precision")
 
 
 @dataclass(frozen=True)

@@ -172,6 +172,4 @@ def fraction(
         return {"value": None, "reason": reason}
     totals = np.bincount(codes, among)
     interval: Interval = grouped_wilson(np.bincount(codes, among & right), totals, level=level)
-    bounds = {"low": interval.low, "high": interval.high}
-    source = {"reason": interval.reason} if interval.reason else {"method": interval.method}
-    return {"value": float(right[among].mean()), **bounds, **source}
+    return {"value": float(right[among].mean()), **interval.to_dict()}

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from excite.errors import BAD_USAGE, ExciteError
-from excite.evaluation.calibration import effective_groups
+from excite.evaluation.effective_sample_size import effective_groups
 from excite.evaluation.group_quantile import ROUNDING, groups_needed, mass_below
 from excite.evaluation.intervals import FEWEST_GROUPS, LEVEL, too_few
 from excite.evaluation.operating_point import fraction
@@ -148,6 +148,6 @@ def _mean_size(sizes: np.ndarray, predictions: Predictions) -> dict[str, Any]:
         return {"value": mean, "low": None, "high": None, "reason": too_few(groups)}
     off = np.bincount(codes, sizes - mean)
     error = np.sqrt(groups / (groups - 1) * (off**2).sum()) / len(sizes)
-    half = float(stdtrit(max(effective_groups(codes) - 1, 1.0), 0.5 + LEVEL / 2) * error)
+    half = float(stdtrit(max(effective_groups(np.bincount(codes)) - 1, 1.0), 0.5 + LEVEL / 2) * error)
     low, high = max(1.0, mean - half), min(float(len(predictions.classes)), mean + half)
     return {"value": mean, "low": low, "high": high, "method": "jackknife"}

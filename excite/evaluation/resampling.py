@@ -14,6 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from excite.evaluation.bins import bin_of, equal_mass, equal_width
+from excite.evaluation.effective_sample_size import effective_groups
 from excite.evaluation.metrics import (
     BINS,
     Sums,
@@ -36,6 +37,10 @@ class Values:
 
     overall: dict[str, np.ndarray]
     classes: dict[str, np.ndarray]
+
+    def of(self, name: str, index: int | None) -> np.ndarray:
+        """(B,) a metric over all classes (None), or of one class."""
+        return self.overall[name] if index is None else self.classes[name][index]
 
 
 class GroupSums:
@@ -97,8 +102,8 @@ class GroupSums:
 
     @property
     def effective_groups(self) -> float:
-        """Effective number of groups (Kish 1965): n² over the sum of squared sizes."""
-        return float(self.images.sum() ** 2 / (self.images**2).sum())
+        """Effective number of groups (Kish 1965)."""
+        return effective_groups(self.images)
 
     def of_class(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(G,) images of a class, images predicted as it, and both, in each group."""

@@ -23,7 +23,6 @@ from excite.evaluation.folds import corrected_mean, mean_of_folds, measure_repea
 from excite.evaluation.matching import mean_of_repeats
 from excite.evaluation.predictions import Predictions
 from excite.models.catalog import create_model
-from excite.models.packaged_weights import describe_source
 from excite.pipeline.ensemble_calibration import write_ensemble
 from excite.pipeline.experiment import run_experiment, run_folder
 from excite.pipeline.fold_workers import helpers, train_next_folds
@@ -116,10 +115,7 @@ def _begin(config: TrainConfig, folder: Path, display: Display) -> Path:
     run = Run(path)
     images.with_columns(split="", **columns).save(path / "manifest.csv")
     run.write_json("audit.json", audited.to_dict())
-    source = describe_source(config.model) if config.pretrained else None
-    threads = torch.get_num_threads()
-    facts = environment(config.device, threads, config.jobs, config.seed, packaged_weights=source)
-    run.write_json("environment.json", facts)
+    run.write_json("environment.json", environment(config, config.jobs))
     write_text(path / "config.yaml", config.replace(out=str(path)).to_yaml())
     return path
 

@@ -19,7 +19,6 @@ from excite.errors import BAD_USAGE, ExciteError
 from excite.insertion.insert import inserted_sites
 from excite.models.catalog import create_model
 from excite.models.head import head_path
-from excite.models.packaged_weights import describe_source
 from excite.models.weights import load_weights
 from excite.pipeline.input_check import check_input
 from excite.pipeline.prepare_data import prepare_data
@@ -127,10 +126,7 @@ def _begin_folder(
     manifest.save(run.path / "manifest.csv")
     if audited is not None:
         run.write_json("audit.json", audited.to_dict())
-    source = describe_source(config.model) if config.pretrained else None
-    threads = torch.get_num_threads()
-    facts = environment(config.device, threads, processes, config.seed, packaged_weights=source)
-    run.write_json("environment.json", facts)
+    run.write_json("environment.json", environment(config, processes))
     write_text(run.path / "config.yaml", config.to_yaml())
 
 

@@ -161,7 +161,7 @@ class RunFacts:
         return run if run and (run.path / "config.yaml").is_file() else None
 
     @cached_property
-    def straddling(self) -> int:
+    def groups_in_several_splits(self) -> int:
         """Number of groups with images in more than one split or fold."""
         table, part = self.manifest.table, "fold_0" if self.folds else "split"
         if part not in table:

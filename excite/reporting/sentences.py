@@ -82,12 +82,12 @@ def disjointness(facts: RunFacts) -> Statement:
         return Statement(f"Leaks were allowed{text}; the metrics are optimistic.", BAD)
     if count:
         return Statement(f"{duplicates} (an image of the same group); the metrics are optimistic.", BAD)
-    torn_groups = many(facts.straddling, "group is", "groups are")
-    if facts.straddling and facts.folds:
-        return Statement(f"{torn_groups} in more than one fold; the metrics are optimistic.", BAD)
-    if facts.straddling:
+    several = many(facts.groups_in_several_splits, "group is", "groups are")
+    if facts.groups_in_several_splits and facts.folds:
+        return Statement(f"{several} in more than one fold; the metrics are optimistic.", BAD)
+    if facts.groups_in_several_splits:
         return Statement(
-            f"{torn_groups} in more than one split, but not in both train and test.",
+            f"{several} in more than one split, but not in both train and test.",
             WARN,
         )
     splits = "folds" if facts.folds else "splits"

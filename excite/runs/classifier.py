@@ -115,7 +115,7 @@ class Classifier:
             Calibration.from_dict(facts["calibration"]),
             facts["abstain_below"],
             facts["max_pixels"],
-            PredictionSets.from_dict(facts["prediction_sets"]),
+            _sets_of(facts),
         )
 
     def save(self, run: Run) -> None:
@@ -284,8 +284,13 @@ def load_ensemble(run: Run, facts: Mapping[str, Any], *, device: str = "cpu") ->
         Calibration.from_dict(facts["calibration"]),
         facts["abstain_below"],
         facts["max_pixels"],
-        PredictionSets.from_dict(facts["prediction_sets"]),
+        _sets_of(facts),
     )
+
+
+def _sets_of(facts: Mapping[str, Any]) -> PredictionSets | None:
+    sets = facts["prediction_sets"]
+    return None if sets is None else PredictionSets.from_dict(sets)
 
 
 def _disagreement(members: np.ndarray, best: int) -> Disagreement:

@@ -11,19 +11,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from excite.config.train_config import TrainConfig
+from excite.models.packaged_weights import describe_source
 from excite.version import __version__
 
 LIBRARIES = ("torch", "torchvision", "timm", "safetensors", "Pillow", "numpy", "pandas", "scikit-learn")
 
 
-def environment(
-    device: str, threads: int, processes: int, seed: int, *, packaged_weights: str | None = None
-) -> dict[str, Any]:
-    """The content of ``environment.json``.
-
-    Args:
-        packaged_weights: the package that the initial weights come from, if it is one.
-    """
+def environment(config: TrainConfig, processes: int) -> dict[str, Any]:
+    """The content of ``environment.json``, for a training by this number of processes."""
     return {
         "excite": __version__,
         "git": _git_state(),
@@ -31,12 +29,12 @@ def environment(
         "working_directory": os.getcwd(),  # noqa: PTH109
         "python": platform.python_version(),
         "system": platform.platform(),
-        "packaged_weights": packaged_weights,
+        "packaged_weights": describe_source(config.model) if config.pretrained else None,
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
-        "device": device,
-        "threads": threads,
+        "device": config.device,
+        "threads": torch.get_num_threads(),
         "processes": processes,
-        "seed": seed,
+        "seed": config.seed,
     }
 
 

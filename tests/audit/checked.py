@@ -12,6 +12,12 @@ from excite.audit.file_metadata import FileMetadata
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.file_validation import check_files
 from excite.data.manifest import Manifest
+from excite.data.reading import read_manifest
+
+
+def checked(folder: Path) -> Manifest:
+    """The images of a folder, with the files checked."""
+    return check_files(read_manifest(folder, complete=False), complete=False)[0]
 
 
 def audit(manifest: Manifest, *, cache: Path | None = None, **options: Any) -> Audit:

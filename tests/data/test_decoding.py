@@ -15,16 +15,7 @@ from PIL import Image, ImageFile, ImageOps
 from excite.data.decoding import decode, decode_and_hash
 from excite.data.upright import upright
 from excite.errors import ExciteError
-
-RANDOM = np.random.default_rng(0)
-SMOOTH = np.add.outer(np.arange(24), 3 * np.arange(40)).astype(np.uint8)  # not symmetric in any way
-COLOR = np.stack([SMOOTH, SMOOTH[::-1], SMOOTH[:, ::-1]], axis=2)
-
-
-def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
+from tests.data.files import COLOR, RANDOM, SMOOTH, encoded
 
 
 def png_header(width: int, height: int) -> bytes:

@@ -12,15 +12,7 @@ from excite.data.decoding import IMAGE_SUFFIXES
 from excite.data.folders import beside_class_folders, find_images, list_folder, without_image_names
 from excite.data.reading import read_manifest
 from excite.errors import ExciteError
-
-
-def touch(root: Path, *names: str) -> Path:
-    """Empty files; reading looks at names alone."""
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
+from tests.data.files import touch
 
 
 def test_the_walk_finds_what_os_walk_finds_sorted(tmp_path: Path) -> None:

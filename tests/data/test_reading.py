@@ -14,15 +14,7 @@ from sklearn.datasets import load_digits
 from excite.audit.reading import read_images
 from excite.data.reading import read_manifest
 from excite.errors import ExciteError
-
-
-def touch(root: Path, *names: str) -> Path:
-    """Empty files; reading looks at names alone."""
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
+from tests.data.files import touch
 
 
 def pairs(root: Path, **options: object) -> list[tuple[str, str]]:

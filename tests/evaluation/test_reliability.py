@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -42,16 +40,6 @@ def test_calibration_error_is_netcals(classes: int, mass: bool) -> None:
         given, truth = predictions.confidences, predictions.correct.astype(int)
     expected = netcal.ECE(15, equal_intervals=not mass).measure(given, truth)
     assert calibration_error(predictions, mass=mass) == pytest.approx(expected, abs=1e-9)
-
-
-@pytest.fixture
-def kept_environment() -> Iterator[None]:
-    """Restores environment variables and NumPy's random state, which other libraries change."""
-    before, state = dict(os.environ), np.random.get_state()
-    yield
-    os.environ.clear()
-    os.environ.update(before)
-    np.random.set_state(state)
 
 
 @pytest.mark.usefixtures("kept_environment")

@@ -121,6 +121,7 @@ def test_temperature_and_thresholds_are_chosen_out_of_fold(tuned: Run) -> None:
     assert Calibration.from_dict(found["calibration"]) == excite.Classifier.load(tuned).calibration
     point = found["operating_point"]
     index = held.class_index(point["label"])
+    # The threshold is the probability of an image, which this mean repeats but for rounding.
     called = held.probabilities[:, index] >= point["threshold"] - 1e-9
     assert called[held.targets == index].mean() == point["sensitivity"] >= 0.95
     assert (point["reached"], point["groups_needed"]) == (False, 19)  # of sixteen positive images

@@ -11,8 +11,10 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import torch
 
 import excite
+from excite.config.train_config import TrainConfig
 from excite.runs import environment as module
 from excite.runs.environment import LIBRARIES, environment
 
@@ -22,12 +24,13 @@ def test_it_says_versions_command_and_what_was_asked_for(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["excite", "train", "photos"])
-    found = environment("cuda:1", 4, 2, 17)
+    found = environment(TrainConfig(device="cuda:1", seed=17), 2)
     assert found["excite"] == excite.__version__
     assert found["python"] == platform.python_version()
     assert found["command"] == ["excite", "train", "photos"]
     assert found["working_directory"] == str(tmp_path)
-    assert (found["device"], found["threads"], found["processes"], found["seed"]) == ("cuda:1", 4, 2, 17)
+    assert (found["device"], found["processes"], found["seed"]) == ("cuda:1", 2, 17)
+    assert found["threads"] == torch.get_num_threads()
     assert found["libraries"] == {name: metadata.version(name) for name in LIBRARIES}
     assert json.loads(json.dumps(found)) == found
 
@@ -56,9 +59,9 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_of_a_checkout_it_says_the_commit_and_whether_files_differ(checkout: Path) -> None:
     commit = git(checkout, "rev-parse", "HEAD")
-    assert environment("cpu", 1, 1, 0)["git"] == {"commit": commit, "changed": False}
+    assert environment(TrainConfig(), 1)["git"] == {"commit": commit, "changed": False}
     (checkout / "excite" / "new.py").touch()
-    assert environment("cpu", 1, 1, 0)["git"] == {"commit": commit, "changed": True}
+    assert environment(TrainConfig(), 1)["git"] == {"commit": commit, "changed": True}
 
 
 def test_of_an_installed_package_and_without_git_it_says_nothing(
@@ -66,8 +69,8 @@ def test_of_an_installed_package_and_without_git_it_says_nothing(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "which", lambda name: None)
-        assert environment("cpu", 1, 1, 0)["git"] is None
+        assert environment(TrainConfig(), 1)["git"] is None
     shutil.rmtree(checkout / ".git")
-    assert environment("cpu", 1, 1, 0)["git"] is None
+    assert environment(TrainConfig(), 1)["git"] is None
     (checkout / ".git").mkdir()  # git knows no commit there
-    assert environment("cpu", 1, 1, 0)["git"] is None
+    assert environment(TrainConfig(), 1)["git"] is None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import excite
+from excite.config.train_config import TrainConfig
 from excite.errors import BAD_USAGE, ExciteError
 from excite.runs.environment import environment
 from excite.runs.run import Run, create_run_folder, newest_run, refuse_run_folder
@@ -18,7 +19,7 @@ from tests.conftest import Command, make_pictures
 def begun(folder: Path, data: str, began: int = 0) -> Path:
     """A run that has begun: what a resumed one needs to be found."""
     run = Run(create_run_folder(folder))
-    run.write_json("environment.json", environment("cpu", 1, 1, 0))
+    run.write_json("environment.json", environment(TrainConfig(), 1))
     config = run.path / "config.yaml"
     config.write_text(f"data: {data}\nfolds: null\n")
     os.utime(config, ns=(began, began))

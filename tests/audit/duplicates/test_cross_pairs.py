@@ -10,9 +10,8 @@ from PIL import Image, ImageOps
 
 from excite.audit.duplicates.cross_pairs import find_cross_pairs
 from excite.audit.duplicates.find import find_pairs
-from excite.data.file_validation import check_files
 from excite.data.manifest import Manifest
-from excite.data.reading import read_manifest
+from tests.audit.checked import checked
 from tests.audit.duplicates.scenes import cropped, scene
 
 CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
@@ -22,19 +21,6 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "smaller": lambda picture: picture.resize((150, 134)),
     "gray": lambda picture: picture.convert("L").convert("RGB"),
 }
-
-
-def checked(folder: Path) -> Manifest:
-    return check_files(read_manifest(folder, complete=False), complete=False)[0]
-
-
-@pytest.fixture
-def known(tmp_path: Path) -> Manifest:
-    for seed in range(6):
-        place = tmp_path / "known" / "ab"[seed % 2]
-        place.mkdir(parents=True, exist_ok=True)
-        scene(seed).save(place / f"{seed}.png")
-    return checked(tmp_path / "known")
 
 
 @pytest.fixture

@@ -15,24 +15,10 @@ from excite.audit.duplicates.fingerprints import (
     cached_fingerprints,
     compute_fingerprints,
 )
-from excite.data.file_validation import check_files
 from excite.data.manifest import Manifest
-from excite.data.reading import read_manifest
 from excite.errors import ExciteError
+from tests.audit.checked import checked
 from tests.audit.duplicates.scenes import scene
-
-
-def checked(folder: Path) -> Manifest:
-    return check_files(read_manifest(folder, complete=False), complete=False)[0]
-
-
-@pytest.fixture
-def known(tmp_path: Path) -> Manifest:
-    for seed in range(6):
-        place = tmp_path / "known" / "ab"[seed % 2]
-        place.mkdir(parents=True, exist_ok=True)
-        scene(seed).save(place / f"{seed}.png")
-    return checked(tmp_path / "known")
 
 
 def test_a_look_is_read_back_as_it_was(known: Manifest) -> None:
