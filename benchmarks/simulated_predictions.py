@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from scipy.special import softmax
 
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.resampling import GroupSums
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def simulate(
@@ -50,28 +48,28 @@ def simulate(
     logits[np.arange(len(codes)), targets] += signal + alike * random.normal(size=groups)[codes]
     names = tuple(f"class {number}" for number in range(classes))
     known = grouped and len(codes) > groups
-    return Predictions(targets, softmax(1.2 * logits), names, codes if known else None)
+    return Predictions(targets, softmax(1.2 * logits, axis=1), names, codes if known else None)
 
 
-def pair(random: np.random.Generator, groups: int, **settings: object) -> tuple[Predictions, Predictions]:
+def pair(random: np.random.Generator, groups: int, **settings: Any) -> tuple[Predictions, Predictions]:
     """Two classifiers, equally good, that see the same images with an error of their own each."""
-    alike = float(settings.get("alike", 0.0))  # type: ignore[arg-type]
-    base = simulate(random, groups, **{"signal": 1.0, **settings})  # type: ignore[arg-type]
+    alike = float(settings.get("alike", 0.0))
+    base = simulate(random, groups, **{"signal": 1.0, **settings})
     seen, codes = np.log(base.probabilities), base.group_codes
     classes = len(base.classes)
 
     def one() -> Predictions:
         own = random.normal(size=(groups, classes))[codes] * alike + random.normal(size=seen.shape)
-        return Predictions(base.targets, softmax(seen + own), base.classes, base.groups)
+        return Predictions(base.targets, softmax(seen + own, axis=1), base.classes, base.groups)
 
     return one(), one()
 
 
 def true_values(
-    settings: dict[str, object], images: int = 300_000
+    settings: dict[str, Any], images: int = 300_000
 ) -> tuple[dict[str, float], dict[str, float]]:
     """The metrics over all classes, and those of the last class, of so many images that they are exact."""
-    size = 5 if settings.get("uneven") else int(settings.get("size", 1))  # type: ignore[call-overload]
+    size = 5 if settings.get("uneven") else int(settings.get("size", 1))
     enough = settings | {"groups": images // size if size == 1 else max(images // size, 100_000)}
     drawn = simulate(np.random.default_rng(99), **enough, grouped=False)
     known = GroupSums(drawn).point()

@@ -115,7 +115,7 @@ def measure(
         other = sklearn_test_images(fewer, seed), sklearn_test_images(data, seed)[keep]
         # Images of the test set that are no longer in it, in percent of the test set.
         changes.append([100 * (old & ~new).sum() / max(1, old.sum()) for old, new in (both, other[::-1])])
-    return [*map(list, (np.mean(ours, axis=0), np.mean(theirs, axis=0), np.mean(changes, axis=0)))]  # type: ignore[return-value]
+    return np.mean(ours, axis=0).tolist(), np.mean(theirs, axis=0).tolist(), np.mean(changes, axis=0).tolist()
 
 
 def main() -> None:
