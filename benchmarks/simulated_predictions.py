@@ -65,9 +65,7 @@ def pair(random: np.random.Generator, groups: int, **settings: Any) -> tuple[Pre
     return one(), one()
 
 
-def true_values(
-    settings: dict[str, Any], images: int = 300_000
-) -> tuple[dict[str, float], dict[str, float]]:
+def true_values(settings: dict[str, Any], images: int = 300_000) -> tuple[dict[str, float], dict[str, float]]:
     """The metrics over all classes, and those of the last class, of so many images that they are exact."""
     size = 5 if settings.get("uneven") else int(settings.get("size", 1))
     enough = settings | {"groups": images // size if size == 1 else max(images // size, 100_000)}

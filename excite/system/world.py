@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
+from itertools import count
 from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
 from excite.errors import BAD_USAGE, ExciteError
 
@@ -88,6 +91,14 @@ class World:
 
 
 _CONTROL: list[dist.ProcessGroup] = []
+_JOINS = count()
+
+
+@cache
+def _store() -> dist.Store:
+    """The store in which the processes find one another; the first one may host it, so it is opened once."""
+    store, _, _ = next(rendezvous("env://", timeout=PROCESS_GROUP_TIMEOUT))
+    return store
 
 
 def _control_group() -> dist.ProcessGroup:
@@ -123,7 +134,12 @@ def process_group(device: str) -> Iterator[World]:
             hint = f"start torchrun with --nproc-per-node {available or 1}"
             raise ExciteError(what, hint=hint, exit_code=BAD_USAGE)
         torch.cuda.set_device(world.local_rank)
-    dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=PROCESS_GROUP_TIMEOUT)
+    # Each time under keys of its own: the store still has the addresses of an earlier group of processes.
+    store = dist.PrefixStore(f"excite/{next(_JOINS)}", _store())
+    backend = "nccl" if device == "cuda" else "gloo"
+    dist.init_process_group(
+        backend, store=store, rank=world.rank, world_size=world.size, timeout=PROCESS_GROUP_TIMEOUT
+    )
     _CONTROL[:] = [cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=PROCESS_GROUP_TIMEOUT))]
     try:
         yield world

@@ -78,29 +78,33 @@ print(json.dumps(found | {"left": not torch.distributed.is_initialized()}))
 """
 
 
-@pytest.fixture(scope="module")
-def exchanged() -> list[dict[str, Any]]:
-    """What each of three processes has got; as under torchrun, their parent holds the store they meet in."""
+def together(script: str, processes: int) -> list[str]:
+    """What each process printed; as under torchrun, their parent holds the store they meet in."""
     store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
-    processes = [
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": str(processes)}
+    meeting["TORCHELASTIC_USE_AGENT_STORE"] = "True"
+    started = [
         subprocess.Popen(
-            [sys.executable, "-c", EXCHANGE],
-            env={
-                **os.environ,
-                **meeting,
-                "TORCHELASTIC_USE_AGENT_STORE": "True",
-                "RANK": str(rank),
-                "WORLD_SIZE": "3",
-            },
+            [sys.executable, "-c", script],
+            env={**os.environ, **meeting, "RANK": str(rank)},
             stdout=subprocess.PIPE,
             text=True,
         )
-        for rank in range(3)
+        for rank in range(processes)
     ]
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0]
-    return [json.loads(text) for text in outputs]
+    try:
+        outputs = [process.communicate(timeout=120)[0] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0] * processes
+    return outputs
+
+
+@pytest.fixture(scope="module")
+def exchanged() -> list[dict[str, Any]]:
+    """What each of three processes has got."""
+    return [json.loads(text) for text in together(EXCHANGE, 3)]
 
 
 @pytest.mark.slow
@@ -114,3 +118,22 @@ def test_every_process_gets_the_same(exchanged: list[dict[str, Any]]) -> None:
         "buffer": [5.0, 5.0],
         "left": True,
     }  # fmt: skip
+
+
+TWICE = """
+import os, time
+from excite.system.world import process_group
+
+for number in range(3):
+    if os.environ["RANK"] == "0":
+        time.sleep(0.3)  # the other one looks for this process first, and must not find where it was before
+    with process_group("cpu") as world:
+        values = world.gather(number + world.rank)
+    print(*values)
+"""
+
+
+@pytest.mark.slow
+def test_processes_join_again_after_they_have_parted() -> None:
+    first, second = together(TWICE, 2)
+    assert first == second == "0 1\n1 2\n2 3\n"
