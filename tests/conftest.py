@@ -17,6 +17,8 @@ from typing import Any
 
 # Before anything imports torch: test processes run beside each other, and each has one thread.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before anything imports onnxruntime, which would open a database of events in the home folder.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # Tests never touch the user's cache, not even for the kernels that are compiled when a test file is imported.
 os.environ["EXCITE_CACHE"] = os.environ.get("EXCITE_TESTS_CACHE") or tempfile.mkdtemp(prefix="excite-tests-")
 

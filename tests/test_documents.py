@@ -132,7 +132,7 @@ def test_commands_have_these_options(page: Path) -> None:
 def test_the_readme_begins_with_the_two_commands_that_ci_runs() -> None:
     lines = [line.split("#") for line in blocks(ROOT / "README.md", "bash")[0].splitlines()]
     assert [line[0].strip() for line in lines] == [
-        "pip install . && excite train digits",
+        'pip install ".[train]" && excite train digits',
         'pip install -e ".[dev]" && pytest',
     ]
     assert all(len(line) == 2 for line in lines)

@@ -25,6 +25,7 @@ LAYERS = {
     "models": 3,
     "evaluation": 3,
     "audit": 3,
+    "bundle": 3,
     "inference": 4,
     "keras": 4,
     "training": 5,
@@ -46,15 +47,7 @@ NEVER = {
     "data": {"models"},
     "export": {"training", "pipeline"},
     "explain": {"training", "pipeline"},
-    "bundle": {
-        "attention",
-        "kernels",
-        "insertion",
-        "models",
-        "inference",
-        "training",
-        "runs",
-    },  # they import torch
+    "bundle": {"attention", "kernels", "insertion", "models", "inference", "training", "runs"},
     "serving": {"attention", "kernels", "insertion", "models", "inference", "training", "runs"},
 }
 
@@ -116,6 +109,74 @@ def test_no_package_imports_what_it_never_may() -> None:
     assert NEVER["training"] <= set(LAYERS)
     for file, package, other in imports():
         assert other not in NEVER.get(package, set()), f"{file} imports {other}"
+
+
+TORCH_FREE = ("bundle", "serving")  # packages that no import chain leads to these libraries
+HEAVY = {
+    "torch",
+    "torchvision",
+    "timm",
+    "safetensors",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "numba",
+    "cv2",
+}
+
+
+def runtime_imports(path: Path) -> set[str]:
+    """The modules that a file imports when it runs, in functions too, but not for types only."""
+    tree = trees()[path]
+    for_types = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if node in for_types:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+def import_chain(path: Path) -> set[str]:
+    """All modules that importing a file leads to: excite's by their file, and libraries by name."""
+    files = {
+        ".".join(("excite", *each.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): each
+        for each in trees()
+    }
+    found: set[str] = set()
+    waiting = [path]
+    seen: set[Path] = set()
+    while waiting:
+        file = waiting.pop()
+        if file in seen:
+            continue
+        seen.add(file)
+        for name in runtime_imports(file):
+            found.add(name.split(".")[0])
+            if name in files:
+                waiting.append(files[name])
+    return found
+
+
+@pytest.mark.parametrize("package", TORCH_FREE)
+def test_no_import_chain_of_a_bundle_leads_to_the_libraries_of_the_training(package: str) -> None:
+    for path in trees():
+        if path.relative_to(PACKAGE).parts[0] == package:
+            assert not import_chain(path) & HEAVY, path
+
+
+def test_import_chains_are_followed() -> None:
+    assert {"torch", "scipy", "pandas"} <= import_chain(PACKAGE / "runs" / "classifier.py")
+    assert {"numpy", "PIL", "onnxruntime"} <= import_chain(PACKAGE / "bundle" / "predictor.py")
 
 
 def test_no_function_is_longer_than_a_screen() -> None:

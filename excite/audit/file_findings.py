@@ -12,7 +12,8 @@ import numpy as np
 
 from excite.audit.file_metadata import FileMetadata, collect_metadata
 from excite.data.file_validation import UnreadableFile
-from excite.data.manifest import LeftOut, Manifest
+from excite.data.left_out import LeftOut
+from excite.data.manifest import Manifest
 from excite.system.parallel import Progress
 
 TINY = 32

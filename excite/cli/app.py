@@ -105,6 +105,12 @@ def _run(arguments: list[str], first: bool, debug: bool) -> int:
         if debug:
             raise
         return _fail(f"{error.filename or 'file system'}: {(error.strerror or str(error)).lower()}", FAILED)
+    except ModuleNotFoundError as error:  # excite installed without its extra train
+        name = (error.name or "").partition(".")[0]
+        if debug or name in ("", "excite"):
+            raise
+        hint = 'pip install "excite[train]"'
+        return _fail(f"this command needs {name}, which is not installed", FAILED, hint)
     except Exception as error:
         if hasattr(error, "format_message"):  # wrong usage; where its class comes from varies with typer
             message = error.format_message()

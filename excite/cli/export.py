@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from excite.cli.output import print_json, print_line
-from excite.export.formats import FORMATS, get_format
+from excite.errors import BAD_USAGE, ExciteError
+from excite.export.formats import FORMATS, get_format, parse_formats
+from excite.export.limits import Limits
 from excite.system.text import command_line
 
+if TYPE_CHECKING:
+    from excite.export.export import Exported
+
 SHOWN = 12  # names of classes
+DEFAULT = Limits()
 
 
 def add_to(app: typer.Typer) -> None:
     app.command(
         "export",
-        epilog="Examples: [bold]excite export runs/photos --format keras[/bold] · "
-        "[bold]excite export runs/photos --format keras --out photos.keras[/bold]",
+        epilog="Examples: [bold]excite export runs/photos --format onnx[/bold] · "
+        "[bold]excite export runs/photos --format onnx,openvino[/bold] · "
+        "[bold]excite export runs/photos --format onnx --int8[/bold] · "
+        "[bold]excite export runs/photos --format hub --push owner/photos[/bold]",
     )(export)
 
 
@@ -29,41 +37,88 @@ def export(
         str,
         typer.Option(
             "--format",
-            help="; ".join(f"{name}: {each.description}" for name, each in FORMATS.items()) + ".",
+            help="One or more, separated by commas: "
+            + "; ".join(f"{name}: {each.description}" for name, each in FORMATS.items())
+            + ".",
             metavar="|".join(FORMATS),
             show_default=False,
         ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Output file. Default: in the run folder, with the run's name."),
+        typer.Option("--out", help="Output file or folder. Default: in the run folder, with the run's name."),
     ] = None,
     images: Annotated[
         int, typer.Option("--images", help="Number of test images of the run for the parity check.", min=1)
     ] = 256,
+    license: Annotated[
+        str, typer.Option("--license", help="License of the weights, to be recorded in the file.")
+    ] = "",
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Quantize the ONNX file, if it is as good on the test images.")
+    ] = False,
+    int8_accuracy: Annotated[
+        float, typer.Option("--int8-accuracy", help="Largest loss of accuracy by --int8.", min=0.0)
+    ] = DEFAULT.accuracy,
+    int8_log_loss: Annotated[
+        float, typer.Option("--int8-log-loss", help="Largest increase of the log loss by --int8.", min=0.0)
+    ] = DEFAULT.log_loss,
+    push: Annotated[
+        str | None,
+        typer.Option(
+            "--push", help="Upload the folder of --format hub to this repository.", metavar="OWNER/NAME"
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Export a trained classifier to another format, and check its predictions.
+    """Export a trained classifier to other formats, and check its predictions.
 
     The exported model takes uint8 images of the run's input size, normalizes them, and returns calibrated
-    probabilities. If its predictions differ from the run's, nothing is written.
+    probabilities. It is read back and compared with the run on test images of the run; if its probabilities
+    differ, nothing is written.
     """
-    chosen = get_format(format)
+    formats = parse_formats(format)
+    if push is not None and "hub" not in formats:
+        raise ExciteError("needs --format hub", where="--push", exit_code=BAD_USAGE)
+    limits = Limits(int8_accuracy, int8_log_loss) if int8 else None
     from excite.export.export import export_run
+    from excite.runs.hub import check_repository, upload
     from excite.runs.run import Run
 
-    exported = export_run(Run.open(run), format, out, images=images)
+    if push is not None:
+        check_repository(push, where="--push")
+    exported = export_run(Run.open(run), formats, out, images=images, license=license, int8=limits)
+    url = None
+    if push is not None:
+        url = upload(exported[formats.index("hub")].path, push)
     if as_json:
-        print_json({**asdict(exported), "path": str(exported.path)})
+        files = [{**asdict(each), "path": str(each.path)} for each in exported]
+        print_json({"files": files, "pushed": url})
         return
+    for number, each in enumerate(exported):
+        if number:
+            print_line()
+        _print(each)
+    if url is not None:
+        print_line(f"pushed    {url}")
+
+
+def _print(exported: Exported) -> None:
     side, parity = exported.image_size, exported.parity
-    print_line(f"written   {exported.path}   ({exported.size / 2**20:.1f} MiB)")
+    size = (
+        f"{exported.size / 2**20:.1f} MiB" if exported.size >= 2**20 else f"{exported.size / 2**10:.0f} KiB"
+    )
+    print_line(f"written   {exported.path}   ({size})")
     names = ", ".join(exported.classes[:SHOWN]) + (", ..." if len(exported.classes) > SHOWN else "")
     print_line(f"takes     uint8 images {side} x {side}")
     print_line(f"gives     probabilities of {len(exported.classes)} classes: {names}")
+    sizes = ", ".join(map(str, parity.batch_sizes))
     print_line(
-        f"checked   on {parity.images} images of the run: the largest difference of a probability is "
-        f"{parity.largest:.1e}, the same class for {parity.same_class}"
+        f"checked   on {parity.images} images of the run, in batches of {sizes}: the largest difference of a "
+        f"probability is {parity.largest:.1e}, of its logarithm {parity.largest_log:.1e}; the same class for "
+        f"{parity.same_class}"
     )
-    load = command_line("python", "-c", chosen.use.format(str(exported.path)))
-    print_line(f"next      {load}")
+    for note in exported.notes:
+        print_line(f"note      {note}")
+    use = get_format(exported.format).use
+    print_line(f"next      {command_line(*(word.format(str(exported.path)) for word in use))}")

@@ -15,11 +15,13 @@ from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.system.text import csv_text, printable
 
 if TYPE_CHECKING:
+    from excite.bundle.prediction import Disagreement, Prediction
+    from excite.bundle.predictor import Predictor
     from excite.runs.classifier import Classifier
-    from excite.runs.prediction import Disagreement, Prediction
 
 FORMATS = ("table", "json", "csv")
 BATCH = 64
+FEW = 16  # images up to which loading a file quickly saves more than predicting quickly
 IN_SET = "set:"  # a column of a CSV with --set: whether the set holds the class
 MEMBERS = ("members", "members_disagreeing", "members_low", "members_high")  # columns of an ensemble's CSV
 
@@ -29,12 +31,15 @@ def add_to(app: typer.Typer) -> None:
         "predict",
         epilog="Examples: [bold]excite predict runs/photos new.jpg[/bold] · "
         "[bold]excite predict runs/photos inbox/ --format csv > out.csv[/bold] · "
+        "[bold]excite predict photos.onnx new.jpg[/bold] · "
         "[bold]excite predict runs/photos new.jpg --set 0.9[/bold]",
     )(predict)
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
+    run: Annotated[
+        Path, typer.Argument(help="Run folder, or a file written by excite export.", show_default=False)
+    ],
     images: Annotated[list[Path], typer.Argument(help="Image files or folders.", show_default=False)],
     format: Annotated[
         str, typer.Option("--format", help="Format of the output.", metavar="|".join(FORMATS))
@@ -49,19 +54,18 @@ def predict(
             metavar="LEVEL",
         ),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps, auto.")] = "cpu",
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps, auto; for a run folder.")] = "cpu",
 ) -> None:
     """Classify images.
 
     The networks of a cross-validation form an ensemble; the range of their predictions is printed, too. An
-    unreadable file is reported on standard error; all others are classified, and the exit code is 1.
+    unreadable file is reported on standard error; all others are classified, and the exit code is 1. An
+    exported file needs no PyTorch.
     """
     format = "json" if as_json else format
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
-    from excite.runs.classifier import Classifier
-
-    classifier = Classifier.load(run, device=device)
+    classifier = _load(run, device, few_images=len(images) <= FEW and not any(map(Path.is_dir, images)))
     if set_level is not None:
         classifier.check_set_level(set_level)
     predictions: list[Prediction] = []
@@ -84,6 +88,20 @@ def predict(
     _print(predictions, format, classifier, with_sets=set_level is not None)
     if failed:
         raise typer.Exit(1)
+
+
+def _load(path: Path, device: str, *, few_images: bool) -> Classifier | Predictor:
+    """The classifier of a run, or of an exported file, which is read without PyTorch."""
+    from excite.bundle.predictor import Predictor, is_bundle
+
+    if not is_bundle(path):
+        from excite.runs.classifier import Classifier
+
+        return Classifier.load(path, device=device)
+    if device != "cpu":
+        what = f"an exported file runs on the processor, got {device}"
+        raise ExciteError(what, where="--device", exit_code=BAD_USAGE)
+    return Predictor.load(path, few_images=few_images)
 
 
 def _report(error: ExciteError) -> None:
@@ -117,7 +135,9 @@ def _images_in(folder: Path) -> list[Path]:
     return list(map(Path, files.images))
 
 
-def _print(predictions: list[Prediction], format: str, classifier: Classifier, *, with_sets: bool) -> None:
+def _print(
+    predictions: list[Prediction], format: str, classifier: Classifier | Predictor, *, with_sets: bool
+) -> None:
     classes, ensemble = classifier.classes, classifier.is_ensemble
     if format == "json":
         print_json(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from excite.data.decoding import IMAGE_SUFFIXES
-from excite.data.manifest import LeftOut
+from excite.data.left_out import LeftOut
 from excite.errors import ExciteError, require_utf8
 
 _CLUTTER = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir"))

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from excite.data.intensity import IntensityRange, SampleExtremes
+from excite.data.left_out import LeftOut
 from excite.errors import ExciteError, unknown_name
 from excite.system.files import replacing
 
@@ -28,25 +29,6 @@ _SET_WORDS = ("set", "data", "dataset", "split", "images")
 TEXT_COLUMNS = ("path", "label", "group", "photo", "split", "sha256")
 NUMBER_COLUMNS = ("width", "height")
 COLUMNS = TEXT_COLUMNS + NUMBER_COLUMNS
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """Files in a folder that do not belong to the data set.
-
-    Args:
-        count: number of files.
-        reason: why they were left out, as a clause.
-        example: path of one of them.
-    """
-
-    count: int
-    reason: str
-    example: str
-
-    def __str__(self) -> str:
-        counted = "1 file was" if self.count == 1 else f"{self.count} files were"
-        return f"{counted} left out because {self.reason}, for example {self.example}"
 
 
 @dataclass(frozen=True, eq=False)

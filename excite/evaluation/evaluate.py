@@ -11,9 +11,10 @@ from excite.evaluation.abstention import choose_confidence, with_abstention
 from excite.evaluation.calibration import Calibration
 from excite.evaluation.measure import measure
 from excite.evaluation.operating_point import OperatingPoint, at_threshold, choose_threshold
-from excite.evaluation.prediction_sets import PredictionSets, measure_sets
+from excite.evaluation.prediction_sets import PredictionSets
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.reliability import before_and_after, class_calibration
+from excite.evaluation.set_metrics import measure_sets
 from excite.evaluation.subgroups import subgroups
 
 SENSITIVITY = 0.95  # default criterion if there is a positive class

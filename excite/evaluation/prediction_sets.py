@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import stdtrit
 
 from excite.errors import BAD_USAGE, ExciteError
-from excite.evaluation.effective_sample_size import effective_groups
 from excite.evaluation.group_quantile import ROUNDING, groups_needed, mass_below
-from excite.evaluation.intervals import FEWEST_GROUPS, LEVEL, too_few
-from excite.evaluation.operating_point import fraction
-from excite.evaluation.predictions import Predictions
 
-LEVELS = (0.8, 0.9, 0.95, 0.99)  # reported by an evaluation, as far as the validation groups allow
+if TYPE_CHECKING:  # an exported classifier has prediction sets, and imports no tables
+    from excite.evaluation.predictions import Predictions
+
 MOST_STEPS = 1000  # of the saved quantile function
 
 
@@ -38,6 +35,7 @@ class PredictionSets:
         below: for each of them, how many groups are below it; a group counts with the fraction of its images.
 
     Example:
+        >>> from excite.evaluation.predictions import Predictions
         >>> rows = np.array([[0.9, 0.1], [0.7, 0.3], [0.4, 0.6], [0.2, 0.8]])
         >>> sets = PredictionSets.fit(Predictions(np.array([0, 0, 0, 1]), rows, ("cat", "dog")))
         >>> sets.threshold(0.8), sets.threshold(0.6)
@@ -107,47 +105,3 @@ class PredictionSets:
         inside = probabilities >= self.threshold(level)
         inside[np.arange(len(inside)), probabilities.argmax(axis=1)] = True
         return np.asarray(inside)
-
-
-def measure_sets(
-    predictions: Predictions, sets: PredictionSets, levels: Sequence[float] = LEVELS
-) -> list[dict[str, Any]]:
-    """The coverage and the size of prediction sets on test images, for each level that the sets allow.
-
-    Returns:
-        rows with ``level``, ``threshold``, ``n``, ``groups``, ``validation_groups``; ``covered`` (fraction of
-        images with the true class in their set), ``single`` (fraction of sets of one class), and
-        ``mean_size`` as ``{"value", "low", "high", "method"}``.
-    """
-    rows = []
-    everyone = np.ones(len(predictions), dtype=bool)
-    for level in filter(sets.allows, levels):
-        inside = sets.contains(predictions.probabilities, level)
-        sizes = inside.sum(axis=1)
-        covered = inside[np.arange(len(predictions)), predictions.targets]
-        rows.append(
-            {
-                "level": level,
-                "threshold": sets.threshold(level),
-                "n": len(predictions),
-                "groups": predictions.group_count,
-                "validation_groups": sets.groups,
-                "covered": fraction(covered, everyone, predictions.group_codes, ""),
-                "single": fraction(sizes == 1, everyone, predictions.group_codes, ""),
-                "mean_size": _mean_size(sizes, predictions),
-            }
-        )
-    return rows
-
-
-def _mean_size(sizes: np.ndarray, predictions: Predictions) -> dict[str, Any]:
-    """The mean of a count per image, with an interval by the linearized jackknife over groups."""
-    mean, codes = float(sizes.mean()), predictions.group_codes
-    groups = predictions.group_count
-    if groups < FEWEST_GROUPS:
-        return {"value": mean, "low": None, "high": None, "reason": too_few(groups)}
-    off = np.bincount(codes, sizes - mean)
-    error = np.sqrt(groups / (groups - 1) * (off**2).sum()) / len(sizes)
-    half = float(stdtrit(max(effective_groups(np.bincount(codes)) - 1, 1.0), 0.5 + LEVEL / 2) * error)
-    low, high = max(1.0, mean - half), min(float(len(predictions.classes)), mean + half)
-    return {"value": mean, "low": low, "high": high, "method": "jackknife"}

@@ -1,8 +1,8 @@
-"""Export a run to another format, and compare the file with the run on real images."""
+"""Export a run to other formats; each file is compared with the run before it gets its name."""
 
 from __future__ import annotations
 
-import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,34 +12,19 @@ from excite.data.paths import refuse_inside_data
 from excite.data.pixel_cache import cached_pixels
 from excite.data.sources import PixelSubset
 from excite.errors import BAD_USAGE, ExciteError
-from excite.export.formats import Predict, get_format
+from excite.export.formats import Writer, get_format
+from excite.export.limits import Limits
+from excite.export.parity import BATCH_SIZES, Parity, measure_parity, require_parity
+from excite.export.publish import exists_already, unpublished
+from excite.export.source import Source
 from excite.runs.classifier import Classifier
 from excite.runs.run import Run
 from excite.system.cache import cache_directory
-from excite.system.files import sync_folder
-
-# Another order of summation changes probabilities by about 1e-6, a wrong padding by 1e-2 or more.
-TOLERANCE = 1e-4
-
-
-@dataclass(frozen=True)
-class Parity:
-    """The difference between an exported file and the run.
-
-    Args:
-        images: number of compared images.
-        largest: largest difference of a probability.
-        same_class: number of images with the same predicted class.
-    """
-
-    images: int
-    largest: float
-    same_class: int
 
 
 @dataclass(frozen=True)
 class Exported:
-    """An exported file."""
+    """An exported file or folder."""
 
     path: Path
     format: str
@@ -47,88 +32,127 @@ class Exported:
     classes: tuple[str, ...]
     image_size: int
     parity: Parity
+    notes: tuple[str, ...] = ()
 
 
-def export_run(run: Run, format: str, out: str | Path | None = None, *, images: int = 256) -> Exported:
-    """Export the classifier of a run as a file that maps uint8 images to calibrated probabilities.
+@dataclass(frozen=True)
+class TestImages:
+    """Real images and what the run gives for them.
 
-    The file is compared with the run before it gets its final name, and deleted if its predictions differ.
+    Args:
+        paths: N image files.
+        pixels: (N, S, S, 3) uint8.
+        probabilities: (N, C).
+    """
+
+    __test__ = False  # for pytest: not a test
+
+    paths: tuple[str, ...]
+    pixels: np.ndarray
+    probabilities: np.ndarray
+
+
+def export_run(
+    run: Run,
+    formats: Sequence[str],
+    out: str | Path | None = None,
+    *,
+    images: int = 256,
+    license: str = "",
+    int8: Limits | None = None,
+) -> list[Exported]:
+    """Export the classifier of a run as files that map uint8 images to calibrated probabilities.
+
+    Each file is read back and compared with the run before it gets its name; if its probabilities differ, it
+    is deleted.
 
     Args:
         run: the run.
-        format: a name in ``excite.export.formats.FORMATS``.
-        out: the file; by default ``<run>/<name of the run><suffix>``.
+        formats: names in ``excite.export.formats.FORMATS``.
+        out: the file or folder, for one format; by default ``<run>/<name of the run><suffix>``.
         images: maximum number of test images to compare, evenly spaced.
+        license: of the weights, to be recorded; empty: that of the packaged weights training started from.
+        int8: quantize the ONNX file, unless that is worse than these limits; None: float32.
 
     Raises:
         ExciteError: for an unknown format, a network that the format does not support, an existing file,
-            missing test images, or a file whose predictions differ from those of the run.
+            missing test images, a file whose probabilities differ from those of the run, or a quantized
+            network that is worse than the limits.
     """
+    if images < 1:
+        raise ExciteError(f"must be at least 1, got {images}", where="images", exit_code=BAD_USAGE)
+    if int8 is not None and list(formats) != ["onnx"]:
+        raise ExciteError("is for --format onnx alone", where="--int8", exit_code=BAD_USAGE)
+    paths = [_target(run, format, out, len(formats), int8 is not None) for format in formats]
+    source = Source(run, Classifier.load(run), license)
+    tests = load_test_images(run, source.classifier, images)
+    exported = []
+    for format, path in zip(formats, paths, strict=True):
+        writer = get_format(format).writer() if int8 is None else _int8_writer(int8)
+        exported.append(_export(source, tests, format, writer, path))
+    return exported
+
+
+def _int8_writer(limits: Limits) -> Writer:
+    from excite.export.int8 import Int8Writer
+
+    return Int8Writer(limits)
+
+
+def _export(source: Source, tests: TestImages, format: str, writer: Writer, path: Path) -> Exported:
+    with unpublished(path) as temporary:
+        try:
+            written = writer.write(source, temporary)
+            reading = written.ask(tests.pixels, tests.paths, BATCH_SIZES)
+            expected = tests.probabilities if written.expected is None else written.expected(tests.pixels)
+            parity = measure_parity(expected, reading, BATCH_SIZES)
+            require_parity(parity, reading)
+        except ExciteError as error:
+            raise ExciteError(
+                error.what,
+                where=error.where if error.where and str(temporary) not in error.where else path,
+                hint=error.hint,
+                exit_code=error.exit_code,
+            ) from error
+    size = sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else [path]))
+    classifier = source.classifier
+    return Exported(
+        path,
+        format,
+        size,
+        classifier.classes,
+        classifier.preprocessing.image_size,
+        parity,
+        written.notes + ((parity.warning,) if parity.warning else ()),
+    )
+
+
+def _target(run: Run, format: str, out: str | Path | None, count: int, int8: bool) -> Path:
+    """The path of the exported file. Raises: ExciteError if it cannot be this one."""
     chosen = get_format(format)
-    path = run.path / f"{run.path.resolve().name}{chosen.suffix}" if out is None else Path(out)
-    if path.suffix != chosen.suffix:
+    if out is not None and count > 1:
+        raise ExciteError("names one file, for one format", where="--out", exit_code=BAD_USAGE)
+    ending = f"{'-int8' if int8 else ''}{chosen.suffix}" or f"-{format}"
+    path = run.path / f"{run.path.resolve().name}{ending}" if out is None else Path(out)
+    if chosen.suffix and path.suffix != chosen.suffix:
         hint = f"use {path.with_suffix(chosen.suffix).name}"
         raise ExciteError(
             f"{format} files end in {chosen.suffix}", where=path, hint=hint, exit_code=BAD_USAGE
         )
-    if path.exists():
-        raise _exists_already(path)
+    if path.exists() or path.is_symlink():
+        raise exists_already(path)
     if out is not None and (run.path / "manifest.csv").is_file():
         refuse_inside_data(path, run.data_path, run.manifest.table["path"])
-    if images < 1:
-        raise ExciteError(f"must be at least 1, got {images}", where="images", exit_code=BAD_USAGE)
-    classifier = Classifier.load(run)
-    writer = chosen.writer()
-    # Libraries choose the format by the suffix.
-    temporary = path.with_name(f".{uuid.uuid4().hex}{chosen.suffix}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        writer.write(classifier, temporary)
-        parity = check(classifier, writer.read(temporary), _test_pixels(run, classifier, images))
-        if not parity.largest <= TOLERANCE:  # also refuses NaN
-            what = f"its probabilities differ from those of the run by up to {parity.largest:.2g}"
-            hint = "the file was not written; please report this bug"
-            raise ExciteError(what, where=path, hint=hint)
-        _rename_new(temporary, path)
-        sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-    preprocessing = classifier.preprocessing
-    return Exported(path, format, path.stat().st_size, classifier.classes, preprocessing.image_size, parity)
+    return path
 
 
-def _rename_new(temporary: Path, path: Path) -> None:
-    """Rename a file without replacing another one. Raises: ExciteError if the name exists."""
-    try:
-        path.hardlink_to(temporary)
-    except FileExistsError as error:
-        raise _exists_already(path) from error
-    except OSError:  # the file system has no hard links
-        temporary.rename(path)
-
-
-def _exists_already(path: Path) -> ExciteError:
-    hint = "remove it, or choose another file with --out"
-    return ExciteError("file exists", where=path, hint=hint, exit_code=BAD_USAGE)
-
-
-def check(classifier: Classifier, predict: Predict, pixels: np.ndarray) -> Parity:
-    """Compare the exported file with the classifier on pixels (N, S, S, 3)."""
-    expected = classifier.probabilities(PixelSubset(pixels))
-    actual = np.asarray(predict(pixels), dtype=np.float64)
-    if actual.shape != expected.shape:
-        raise ExciteError(
-            f"output has shape {actual.shape} for {len(pixels)} images, expected {expected.shape}"
-        )
-    same = int((actual.argmax(axis=1) == expected.argmax(axis=1)).sum())
-    return Parity(len(pixels), float(np.abs(actual - expected).max()), same)
-
-
-def _test_pixels(run: Run, classifier: Classifier, images: int) -> np.ndarray:
-    """The preprocessed pixels of at most ``images`` test images, evenly spaced."""
+def load_test_images(run: Run, classifier: Classifier, images: int) -> TestImages:
+    """At most ``images`` test images, evenly spaced; all images of a run without a test set count as such."""
     manifest = run.manifest
     if "test" in manifest.splits:
         manifest = manifest.part("test")
     pixels = cached_pixels(manifest, classifier.preprocessing, cache_directory())
     rows = np.unique(np.linspace(0, len(pixels) - 1, min(images, len(pixels))).astype(int))
-    return pixels[rows]
+    chosen = np.array(pixels[rows])
+    paths = tuple(manifest.table["path"].iloc[rows])
+    return TestImages(paths, chosen, classifier.probabilities(PixelSubset(chosen)))

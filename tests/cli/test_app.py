@@ -95,6 +95,19 @@ def test_mistakes_get_one_clear_line(
     assert "Traceback" not in done.stderr
 
 
+def test_without_the_extra_a_command_names_it(
+    excite_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: object) -> None:
+        raise ModuleNotFoundError("No module named 'torch._C'", name="torch._C")
+
+    monkeypatch.setattr("excite.runs.run.Run.open", fail)
+    done = excite_command("report", "runs/photos")
+    assert (done.returncode, done.stdout) == (1, "")
+    message = 'this command needs torch, which is not installed (pip install "excite[train]")'
+    assert done.stderr == f"excite: error: {message}\n"
+
+
 def test_debug_shows_where(excite_command: Command) -> None:
     assert "Traceback" in excite_command("train", "nowhere", "--debug").stderr
 

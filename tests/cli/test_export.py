@@ -6,7 +6,6 @@ import json
 import shlex
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from excite.export.export import Exported, Parity
@@ -17,15 +16,17 @@ from tests.conftest import Command
 def test_help_lists_the_formats(excite_command: Command) -> None:
     text = excite_command("export", "--help").stdout
     assert all(name in text for name in FORMATS)
-    assert "excite export runs/photos --format keras" in text
+    assert "excite export runs/photos --format onnx" in text
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["nowhere", "--format", "keras"], 1, "nowhere: there is no such run"),
+        (["nowhere", "--format", "onnx"], 1, "nowhere: there is no such run"),
         (["nowhere", "--format", "karas"], 2, "did you mean 'keras'?"),
         (["nowhere"], 2, "--format"),
+        (["nowhere", "--format", "onnx", "--push", "a/b"], 2, "--push: needs --format hub"),
+        (["nowhere", "--format", "onnx", "--int8-accuracy", "-1"], 2, "--int8-accuracy"),
         (["nowhere", "--format", "keras", "--images", "0"], 2, "--images"),
         (["nowhere", "--format", "keras", "--ouut", "x"], 2, "--ouut"),
     ],
@@ -42,23 +43,15 @@ def test_wrong_use_is_one_line(
 
 @pytest.mark.slow
 def test_a_file_beside_which_nothing_can_be_written_is_one_line(
-    excite_command: Command, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    excite_command: Command, trained: Path, tmp_path: Path
 ) -> None:
-    class Pickle:
-        def write(self, classifier: object, path: Path) -> None:
-            path.write_bytes(b"")
-
-        def read(self, path: Path) -> object:
-            return lambda pixels: np.zeros((len(pixels), 3))
-
-    monkeypatch.setattr(type(FORMATS["keras"]), "writer", lambda self: Pickle())
     (tmp_path / "file").write_text("")
-    done = excite_command("export", trained / "run", "--format", "keras", "--out", tmp_path / "file/x.keras")
+    done = excite_command("export", trained / "run", "--format", "onnx", "--out", tmp_path / "file/x.onnx")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
-    inside = trained / "pictures" / "x.keras"
-    among = excite_command("export", trained / "run", "--format", "keras", "--out", inside)
+    inside = trained / "pictures" / "x.onnx"
+    among = excite_command("export", trained / "run", "--format", "onnx", "--out", inside)
     assert among.returncode == 2
     assert "is inside the data, where nothing may be written" in among.stderr
     assert not inside.exists()
@@ -73,9 +66,10 @@ def _exported(monkeypatch: pytest.MonkeyPatch) -> None:
         3 * 2**20,
         tuple("abcdefghijklmn"),
         96,
-        Parity(images=40, largest=3.2e-7, same_class=40),
+        Parity(images=40, batch_sizes=(1, 7), largest=3.2e-7, largest_log=1e-6, same_class=40),
+        ("mind this",),
     )
-    monkeypatch.setattr("excite.export.export.export_run", lambda run, format, out, images: made)
+    monkeypatch.setattr("excite.export.export.export_run", lambda run, formats, out, **options: [made])
 
 
 @pytest.mark.slow
@@ -87,8 +81,9 @@ def test_it_says_what_was_written_and_how_to_load_it(excite_command: Command, tr
     assert lines["written"] == "my runs/x.keras   (3.0 MiB)"
     assert lines["takes"] == "uint8 images 96 x 96"
     assert lines["gives"] == "probabilities of 14 classes: a, b, c, d, e, f, g, h, i, j, k, l, ..."
-    assert "on 40 images" in lines["checked"]
-    assert "3.2e-07, the same class for 40" in lines["checked"]
+    assert "on 40 images of the run, in batches of 1, 7:" in lines["checked"]
+    assert "a probability is 3.2e-07, of its logarithm 1.0e-06; the same class for 40" in lines["checked"]
+    assert lines["note"] == "mind this"
     python, option, code = shlex.split(lines["next"])
     assert (python, option) == ("python", "-c")
     assert "load_model('my runs/x.keras')" in code
@@ -97,7 +92,10 @@ def test_it_says_what_was_written_and_how_to_load_it(excite_command: Command, tr
 @pytest.mark.slow
 @pytest.mark.usefixtures("_exported")
 def test_json_has_the_same_facts(excite_command: Command, trained: Path) -> None:
-    found = json.loads(excite_command("export", trained / "run", "--format", "keras", "--json").stdout)
+    document = json.loads(excite_command("export", trained / "run", "--format", "keras", "--json").stdout)
+    assert document["pushed"] is None
+    [found] = document["files"]
     assert (found["path"], found["image_size"], found["size"]) == ("my runs/x.keras", 96, 3 * 2**20)
-    assert found["parity"] == {"images": 40, "largest": 3.2e-7, "same_class": 40}
+    assert found["parity"]["largest"] == 3.2e-7
+    assert (found["parity"]["images"], found["parity"]["same_class"]) == (40, 40)
     assert found["classes"] == list("abcdefghijklmn")

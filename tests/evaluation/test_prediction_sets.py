@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from excite.errors import ExciteError
-from excite.evaluation.prediction_sets import PredictionSets, measure_sets
+from excite.evaluation.prediction_sets import PredictionSets
 from excite.evaluation.predictions import Predictions
 from tests.evaluation.simulated import simulate
 
@@ -56,24 +56,6 @@ def test_a_level_that_takes_more_groups_is_refused_with_their_number() -> None:
     for level in (0.0, 1.0, 90.0):
         with pytest.raises(ExciteError, match=r"must be in \(0, 1\)"):
             sets.threshold(level)
-
-
-def test_coverage_and_size_are_counted() -> None:
-    validation, test = (simulate(np.random.default_rng(k), 120, classes=3, size=2) for k in (0, 1))
-    sets = PredictionSets.fit(validation)
-    found = measure_sets(test, sets)
-    json.dumps(found, allow_nan=False)
-    assert [row["level"] for row in found] == [0.8, 0.9, 0.95, 0.99]
-    for row in found:
-        inside = sets.contains(test.probabilities, row["level"])
-        assert row["covered"]["value"] == pytest.approx(inside[np.arange(len(test)), test.targets].mean())
-        assert row["mean_size"]["value"] == pytest.approx(inside.sum(axis=1).mean())
-        assert row["mean_size"]["low"] <= row["mean_size"]["value"] <= row["mean_size"]["high"]
-        assert row["single"]["value"] == pytest.approx((inside.sum(axis=1) == 1).mean())
-    few = PredictionSets.fit(
-        Predictions(validation.targets[:8], validation.probabilities[:8], ("a", "b", "c"))
-    )
-    assert [row["level"] for row in measure_sets(test, few)] == [0.8]
 
 
 def test_a_saved_quantile_function_is_short_and_not_less_careful() -> None:

@@ -1,196 +1,183 @@
-"""excite export: a trained run in another format says what the run says."""
+"""excite export: what is refused, and that a file has its name only if it answers as the run does."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
+import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import excite
+from excite.bundle.predictor import Predictor
 from excite.errors import ExciteError
 from excite.export.export import export_run
-from excite.export.formats import FORMATS
+from excite.export.formats import FORMATS, parse_formats
+from excite.export.parity import Reading, Written
+from excite.runs.classifier import Classifier
 from excite.runs.run import Run
-from tests.conftest import SMALL, make_pictures
-from tests.keras.processes import require_installed
+from tests.waiting import wait_until
+
+pytest.importorskip("onnxruntime")
+pytestmark = pytest.mark.slow
 
 
-def train(place: Path, **options: object) -> Run:
-    pictures = make_pictures(place / "pictures")
-    return excite.train(pictures, out=str(place / "run"), epochs=2, quiet=True, **SMALL, **options)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return train(tmp_path_factory.mktemp("export"))
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"format": "keres"}, "did you mean 'keras'"),
-        ({"out": "x.h5"}, r"x\.h5: keras files end in \.keras \(use x\.keras\)"),
+        ({"out": "x.h5"}, r"x\.h5: onnx files end in \.onnx \(use x\.onnx\)"),
         ({"images": 0}, "images: must be at least 1, got 0"),
+        ({"formats": ["onnx", "keras"], "out": "x.onnx"}, "--out: names one file, for one format"),
+        ({"formats": ["onnx", "keras"], "int8": object()}, "--int8: is for --format onnx alone"),
     ],
     ids=str,
 )
 def test_wrong_options_get_one_clear_line(run: Run, options: dict[str, object], message: str) -> None:
     with pytest.raises(ExciteError, match=message) as caught:
-        export_run(run, **{"format": "keras", **options})
+        export_run(run, **{"formats": ["onnx"], **options})
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.slow
-def test_a_file_that_is_there_is_not_written_over(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "mine.keras").write_text("mine")
-    with pytest.raises(ExciteError, match="file exists"):
-        export_run(run, "keras", tmp_path / "mine.keras")
-    assert (tmp_path / "mine.keras").read_text() == "mine"
+def test_formats_are_a_list_of_known_names() -> None:
+    assert parse_formats("onnx, openvino") == ["onnx", "openvino"]
+    with pytest.raises(ExciteError, match="did you mean 'keras'"):
+        parse_formats("onnx,keres")
+    with pytest.raises(ExciteError, match="names a format twice"):
+        parse_formats("onnx,onnx")
 
 
-@pytest.mark.slow
-def test_a_file_that_says_anything_else_than_the_run_is_not_left_behind(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_is_there_is_not_written_over(run: Run, tmp_path: Path, format: str) -> None:
+    place = tmp_path / f"mine{FORMATS[format].suffix}"
+    place.write_text("mine")
+    with pytest.raises(ExciteError, match="exists already") as caught:
+        export_run(run, [format], place)
+    assert caught.value.exit_code == 2
+    assert place.read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [place]
+
+
+@pytest.mark.parametrize("error", [2e-5, np.nan])
+def test_a_file_with_other_probabilities_is_not_left_behind(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: float
 ) -> None:
     class Wrong:
-        def write(self, classifier: object, path: Path) -> None:
+        def write(self, source: object, path: Path) -> Written:
             path.write_text("weights")
 
-        def read(self, path: Path) -> object:
-            return lambda pixels: np.full((len(pixels), 3), 1 / 3)
+            def ask(pixels: np.ndarray, images: object, batch_sizes: tuple[int, ...]) -> Reading:
+                rows = Classifier.load(run).probabilities(pixels)  # type: ignore[arg-type]
+                rows[0, 0] += error
+                return Reading(np.stack([rows] * len(batch_sizes)))
 
-    monkeypatch.setattr(type(FORMATS["keras"]), "writer", lambda self: Wrong())
-    with pytest.raises(ExciteError, match="its probabilities differ from those of the run by up to 0"):
-        export_run(run, "keras", tmp_path / "x.keras")
+            return Written(ask)
+
+    from excite.data.sources import PixelSubset
+
+    monkeypatch.setattr(type(FORMATS["onnx"]), "writer", lambda self: Wrong())
+    original = Classifier.probabilities
+    monkeypatch.setattr(
+        Classifier,
+        "probabilities",
+        lambda self, source: original(
+            self, PixelSubset(source) if isinstance(source, np.ndarray) else source
+        ),
+    )
+    with pytest.raises(ExciteError, match=r"x\.onnx: its probabilities differ from those of the run"):
+        export_run(run, ["onnx"], tmp_path / "x.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
-# Processes of their own: Keras keeps the backend that it was imported with.
-EXPORT = """
-import contextlib, io, json, os, sys
-from excite.cli.app import run
-
-results = []
-for arguments in json.loads(sys.argv[1]):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = run(["export", *arguments])
-    results.append([code, out.getvalue(), err.getvalue()])
-print(json.dumps([results, os.environ["KERAS_BACKEND"], sys.modules["keras"].backend.backend()]))
-"""
-
-USE = """
-import os, sys
-from pathlib import Path
-import numpy as np
-from PIL import Image
-import excite
+LIMITED = """
+import resource, sys
+from excite.errors import ExciteError
+from excite.export.export import export_run
+from excite.export.formats import get_format
 from excite.runs.run import Run
-import excite.export.keras, keras
 
-assert (os.environ.get("KERAS_BACKEND"), keras.backend.backend()) == (None, "torch")
-for path in map(Path, sys.argv[1:]):
-    run, classifier = Run.open(path), excite.Classifier.load(path)
-    assert classifier.calibration.temperature != 1
-    truth = run.predictions
-    pixels = np.stack([classifier.preprocessing.pixels(Image.open(name)) for name in truth["path"]])
-    model = keras.saving.load_model(path / "x.keras")
-    assert model.input_shape[1:] == pixels.shape[1:], model.input_shape
-    assert model.inputs[0].dtype == "uint8"
-    assert model.get_layer("probabilities").classes == ["a", "b", "c"]
-    recorded = truth[[f"p:{name}" for name in classifier.classes]].to_numpy(dtype=float)
-    np.testing.assert_allclose(model.predict(pixels, verbose=0), recorded, atol=1e-5)
+name, out = sys.argv[2:]
+run, _ = Run.open(sys.argv[1]), get_format(name).writer()
+resource.setrlimit(resource.RLIMIT_FSIZE, (8000, resource.RLIM_INFINITY))
+try:
+    export_run(run, [name], out)
+except ExciteError as error:
+    print(error)
 """
 
-Result = tuple[int, str, str]
+
+@pytest.mark.parametrize("format", ["onnx", "openvino", "torch", "hub"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(run: Run, tmp_path: Path, format: str) -> None:
+    """A limit on the size of files stands for the disk: writing fails in the middle."""
+    if format == "openvino":
+        pytest.importorskip("openvino")
+    place = tmp_path / f"x{FORMATS[format].suffix}"
+    call = [sys.executable, "-c", LIMITED, str(run.path), format, str(place)]
+    done = subprocess.run(call, capture_output=True, text=True, check=True)
+    assert "cannot" in done.stdout
+    assert done.stdout.count("\n") == 1
+    assert str(place) in done.stdout
+    assert list(tmp_path.iterdir()) == []
 
 
-@dataclass(frozen=True)
-class Exports:
-    """Three runs that were exported as ``x.keras``, with exit code, stdout, and stderr of each.
-
-    The environment names JAX as the backend of Keras.
-    """
-
-    plain: Path
-    flipped: Path
-    other: Path
-    results: dict[str, Result]
-    backend_named: str
-    backend_used: str
-
-
-@pytest.fixture(scope="module")
-def exports(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Exports:
-    require_installed("keras")
-    place = tmp_path_factory.mktemp("exports")
-    flipped = train(place, tta="flip", attention="se").path
-    other = place / "other"
-    shutil.copytree(run.path, other)
-    classifier = excite.Classifier.load(run)
-    model = excite.create_model("cifar_resnet20", num_classes=3)
-    excite.Classifier(
-        model, {"name": "cifar_resnet20", "num_classes": 3}, classifier.classes, classifier.preprocessing
-    ).save(Run(other))
-    runs = {"plain": run.path, "flipped": flipped, "other": other}
-    calls = [[str(path), "--format", "keras", "--out", str(path / "x.keras")] for path in runs.values()]
-    calls[2].append("--json")
-    done = subprocess.run(
-        [sys.executable, "-c", EXPORT, json.dumps(calls)],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    results, named, used = json.loads(done.stdout)
-    return Exports(
-        **runs, results=dict(zip(runs, results, strict=True)), backend_named=named, backend_used=used
-    )
+def test_a_killed_export_leaves_no_file_and_the_next_one_works(run: Run, tmp_path: Path) -> None:
+    place = tmp_path / "x.onnx"
+    call = [sys.executable, "-m", "excite", "export", str(run.path), "--format", "onnx", "--out", str(place)]
+    process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    hidden = tmp_path.glob(".excite-export-*/x.onnx")
+    wait_until(lambda: any(tmp_path.glob(".excite-export-*/x.onnx")), 60)  # written, not yet checked
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    del hidden
+    assert not place.exists()
+    [leftover] = tmp_path.iterdir()
+    day_ago = time.time() - 2 * 24 * 3600
+    os.utime(leftover, (day_ago, day_ago))
+    export_run(run, ["onnx"], place)
+    assert list(tmp_path.iterdir()) == [place]
 
 
-@pytest.mark.slow
-def test_the_exported_file_predicts_what_the_run_predicted(exports: Exports) -> None:
-    """As a user would: the run's own predictions against the file, also of a run with flipped images."""
-    code, out, err = exports.results["plain"]
-    assert code == 0, err
-    assert exports.results["flipped"][0] == 0, exports.results["flipped"]
-    assert "uint8 images 16 x 16" in out
-    assert "probabilities of 3 classes: a, b, c" in out
-    difference = re.search(r"on 12 images of the run: .* is (\S+), the same class for 12$", out, re.M)
-    assert difference is not None
-    assert float(difference[1]) < 1e-5
-    for path in (exports.plain, exports.flipped):
-        assert [file.name for file in path.glob("*.keras")] == ["x.keras"]
-    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
-    call = [sys.executable, "-c", USE, str(exports.plain), str(exports.flipped)]
-    subprocess.run(call, check=True, env=environment)
+def test_of_two_exports_at_once_one_gets_the_name(run: Run, tmp_path: Path) -> None:
+    place = tmp_path / "x.onnx"
+    call = [sys.executable, "-m", "excite", "export", str(run.path), "--format", "onnx", "--out", str(place)]
+    processes = [
+        subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    results = [(*process.communicate(), process.returncode) for process in processes]
+    codes = [code for *_, code in results]
+    assert sorted(codes) == [0, 2], results
+    refused = results[codes.index(2)][1]
+    assert "exists already" in refused
+    assert refused.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [place]
+    assert len(Predictor.load(place).classes) == 3
 
 
-@pytest.mark.slow
-def test_the_users_backend_of_keras_stays_in_the_environment(exports: Exports) -> None:
-    assert (exports.backend_named, exports.backend_used) == ("jax", "torch")
+def test_a_missing_image_of_the_run_is_named(run: Run, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run.path, copy)
+    table = (copy / "manifest.csv").read_text()
+    folder = str(run.data_path)
+    assert folder in table
+    (copy / "manifest.csv").write_text(table.replace(folder, str(tmp_path / "gone")))
+    with pytest.raises(ExciteError, match=r"gone.*there is no such file"):
+        export_run(Run(copy), ["onnx"], tmp_path / "x.onnx")
+    assert not (tmp_path / "x.onnx").exists()
 
 
-@pytest.mark.slow
-def test_a_network_without_a_form_in_keras_is_refused_and_nothing_is_written(exports: Exports) -> None:
-    code, out, err = exports.results["other"]
-    assert (code, out) == (2, "")
-    assert err.splitlines()[-1] == (
-        "excite: error: --format keras: cifar_resnet20 cannot be exported to Keras; "
-        "only excite's DenseNets can"
-    )
-    assert not list(exports.other.glob("*.keras"))
-    assert (
-        json.loads((exports.other / "classifier.json").read_text())["architecture"]["name"]
-        == "cifar_resnet20"
-    )
+def test_metadata_names_no_path_of_this_machine(run: Run, tmp_path: Path) -> None:
+    [onnx] = export_run(run, ["onnx"], tmp_path / "x.onnx")
+    [torch_file] = export_run(run, ["torch"], tmp_path / "x.pt2")
+    for path in (onnx.path, torch_file.path):
+        content = path.read_bytes()
+        for place in (run.path.parent, Path(__file__).parents[2], Path(sys.prefix)):
+            assert str(place).encode() not in content
+    info = Predictor.load(onnx.path).info
+    hashes = json.loads((run.path / "classifier.json").read_text())["sha256"]
+    assert info.sha256 == hashes
+    assert info.metrics["n"] == run.metrics["test"]["n"]
+    assert info.metrics["accuracy"]["value"] == run.metrics["test"]["accuracy"]["value"]

@@ -18,9 +18,10 @@ from excite.evaluation.calibration import Calibration
 from excite.evaluation.folds import corrected_mean, measure_repeats
 from excite.evaluation.measure import measure
 from excite.evaluation.operating_point import at_threshold, choose_threshold
-from excite.evaluation.prediction_sets import PredictionSets, measure_sets
+from excite.evaluation.prediction_sets import PredictionSets
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.reliability import before_and_after, class_calibration
+from excite.evaluation.set_metrics import measure_sets
 from excite.evaluation.subgroups import subgroups
 from excite.runs.label_candidates import write_candidates
 from excite.runs.run import Run

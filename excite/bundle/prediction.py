@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Disagreement:
@@ -21,6 +23,17 @@ class Disagreement:
     low: float
     high: float
 
+    @classmethod
+    def of(cls, members: np.ndarray, classes: np.ndarray, best: int) -> Disagreement:
+        """Of the probabilities (M, C) and the classes (M,) of each member; ``best`` is that of the ensemble.
+
+        >>> Disagreement.of(np.array([[0.75, 0.25], [0.375, 0.625]]), np.array([0, 1]), 0)
+        Disagreement(members=2, disagreeing=1, low=0.375, high=0.75)
+        """
+        disagreeing = int((classes != best).sum())
+        own = members[:, best]
+        return cls(len(members), disagreeing, float(own.min()), float(own.max()))
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -28,10 +41,12 @@ class Prediction:
 
     Args:
         path: of the image file; empty for an image from memory.
-        label: the most probable class.
+        label: the predicted class: the most probable one, or with an operating point the positive class from
+            its threshold up, and else the most probable other class.
         probability: its calibrated probability.
         probabilities: class name -> calibrated probability.
-        abstained: whether the probability is below the classifier's ``abstain_below``.
+        abstained: whether the highest probability is below the classifier's ``abstain_below``; None if it
+            has none.
         classes_in_set: the prediction set, the most probable class first; None if none was requested.
         disagreement: between the members of an ensemble; None for a single network.
     """
@@ -40,6 +55,6 @@ class Prediction:
     label: str
     probability: float
     probabilities: Mapping[str, float]
-    abstained: bool = False
+    abstained: bool | None = None
     classes_in_set: tuple[str, ...] | None = None
     disagreement: Disagreement | None = None

@@ -1,0 +1,125 @@
+"""From calibrated probabilities to a prediction: class, abstention, prediction set, disagreement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from excite.bundle.prediction import Disagreement, Prediction
+from excite.errors import BAD_USAGE, ExciteError
+from excite.evaluation.prediction_sets import PredictionSets
+
+
+@dataclass(frozen=True)
+class PositiveThreshold:
+    """The threshold of the positive class: an image gets this class from this probability on."""
+
+    label: str
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The thresholds of a classifier.
+
+    Args:
+        abstain_below: images whose highest probability is lower are marked as abstained; None: none is.
+        operating_point: the threshold of the positive class; None: the most probable class is predicted.
+        sets: the prediction sets; None: there are none.
+
+    Example:
+        >>> decision = Decision(0.7, PositiveThreshold("ill", 0.2))
+        >>> one, two = decision.predictions(["", ""], np.array([[0.75, 0.25], [0.9, 0.1]]), ("well", "ill"))
+        >>> one.label, one.probability, two.label
+        ('ill', 0.25, 'well')
+    """
+
+    abstain_below: float | None = None
+    operating_point: PositiveThreshold | None = None
+    sets: PredictionSets | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Decision:
+        """Of ``to_dict``'s result."""
+        point, sets = values["operating_point"], values["prediction_sets"]
+        return cls(
+            None if values["abstain_below"] is None else float(values["abstain_below"]),
+            None if point is None else PositiveThreshold(str(point["label"]), float(point["threshold"])),
+            None if sets is None else PredictionSets.from_dict(sets),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """``abstain_below``, ``operating_point``, and ``prediction_sets``, for a JSON file."""
+        return {
+            "abstain_below": self.abstain_below,
+            "operating_point": None if self.operating_point is None else asdict(self.operating_point),
+            "prediction_sets": None if self.sets is None else self.sets.to_dict(),
+        }
+
+    def check_set_level(self, level: float) -> None:
+        """Raises: ExciteError if prediction sets with this level take more validation groups."""
+        self._prediction_sets().threshold(level)
+
+    def predictions(
+        self,
+        paths: Sequence[str],
+        probabilities: np.ndarray,
+        classes: Sequence[str],
+        *,
+        members: np.ndarray | None = None,
+        set_level: float | None = None,
+    ) -> list[Prediction]:
+        """The predictions for N images.
+
+        Args:
+            paths: N paths.
+            probabilities: (N, C), calibrated.
+            classes: C names.
+            members: (N, M, C) probabilities of the members of an ensemble.
+            set_level: level of the prediction sets; None: no sets.
+
+        Raises:
+            ExciteError: as ``check_set_level``.
+        """
+        rows = np.asarray(probabilities, dtype=np.float64)
+        chosen = self._classes(rows, classes)
+        inside, below = None, self.abstain_below
+        if set_level is not None and len(rows):
+            inside = self._prediction_sets().contains(rows, set_level)
+        predictions = []
+        for number, (path, row, best) in enumerate(zip(paths, rows, chosen.tolist(), strict=True)):
+            in_set = None
+            if inside is not None:
+                in_set = tuple(classes[k] for k in np.argsort(-row) if inside[number, k])
+            predictions.append(
+                Prediction(
+                    path,
+                    classes[best],
+                    float(row[best]),
+                    dict(zip(classes, map(float, row), strict=True)),
+                    abstained=None if below is None else bool(row.max() < below),
+                    classes_in_set=in_set,
+                    disagreement=None
+                    if members is None
+                    else Disagreement.of(members[number], self._classes(members[number], classes), best),
+                )
+            )
+        return predictions
+
+    def _classes(self, rows: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+        """(N,) indices of the predicted classes."""
+        if self.operating_point is None:
+            return np.asarray(rows.argmax(axis=1))
+        positive = list(classes).index(self.operating_point.label)
+        others = rows.copy()
+        others[:, positive] = -1.0
+        return np.where(rows[:, positive] >= self.operating_point.threshold, positive, others.argmax(axis=1))
+
+    def _prediction_sets(self) -> PredictionSets:
+        if self.sets is None:
+            what = "this classifier has no prediction sets: it was made without validation images"
+            raise ExciteError(what, exit_code=BAD_USAGE)
+        return self.sets
