@@ -242,6 +242,14 @@ class TrainConfig:
         low=0.01,
         high=1.0,
     )
+    frozen_layers: int | None = option(
+        None,
+        LOOP,
+        "How many of these twelve parts, from the input on, keep their initial weights; attention "
+        "that excite inserted is trained. Default: 6 for finetune, 0 otherwise.",
+        low=0,
+        high=12,
+    )
     batch_norm: str = option(
         "auto",
         LOOP,

@@ -27,6 +27,7 @@ MIN_SIZES = {
     "inference": (1 << 19, 1 << 18),
     "pool": (1 << 18, 1 << 18),
     "block": (1 << 21, 1 << 20),  # training, all maps of a dense block
+    "depthwise": (1 << 16, 1 << 16),  # training
     "always": (0, 0),
 }
 _mode: ContextVar[str | None] = ContextVar("kernels", default=None)

@@ -12,7 +12,8 @@ from excite.config.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.insertion.insert import insert
 from excite.insertion.sites import Selector
-from excite.models.fused_blocks import fuse
+from excite.models.fused_blocks import fuse_blocks
+from excite.models.fused_depthwise import fuse_depthwise
 from excite.models.head import replace_head
 from excite.models.packaged_weights import find_packaged, is_local, load_packaged, local_networks
 from excite.models.registry import REGISTRY
@@ -80,7 +81,8 @@ def create_model(  # noqa: PLR0913 - hyperparameters
             "attention_options": attention_options,
         }
     build = {"excite": _from_excite, "timm": _from_timm, "torchvision": _from_torchvision}[library]
-    model = fuse(build(bare, num_classes, in_chans, image_size, pretrained, model_options))
+    model = build(bare, num_classes, in_chans, image_size, pretrained, model_options)
+    model = fuse_depthwise(fuse_blocks(model))
     smallest = getattr(model, "min_image_size", 1)
     if image_size is not None and image_size < smallest:
         what = f"image size {image_size} is too small: this network needs at least {smallest} pixels"

@@ -29,6 +29,7 @@ from excite.training.optimization import (
     AveragedModel,
     build_optimizer,
     classification_loss,
+    freeze_layers,
     freeze_norms,
     learning_rate,
 )
@@ -77,6 +78,7 @@ class Trainer:
         self.peak, self.class_weights, self.on_epoch = config.lr, class_weights, on_epoch
         self.format = torch.channels_last if config.channels_last else torch.contiguous_format
         model = synchronize_batch_norm(model, world, device).to(memory_format=self.format)
+        freeze_layers(model, config.frozen_layers or 0)
         optimizer = build_optimizer(
             model,
             config.optimizer,
@@ -108,9 +110,7 @@ class Trainer:
         counters = self.state.counters
         with stop_requests() as request:
             while not counters.finished:
-                self.forward.train()
-                if self.config.batch_norm == "frozen":
-                    freeze_norms(self.state.model)
+                self.prepare_epoch()
                 while counters.step < self.batches.steps and self.progress < 1:
                     with self._timed():
                         self.train_step()
@@ -127,6 +127,12 @@ class Trainer:
                 self.display.epoch(counters.history[-1], counters.best_epoch == counters.epoch)
                 self._stop_if_requested(request)
         return counters
+
+    def prepare_epoch(self) -> None:
+        """Put the network into training mode, except for batch norms that are frozen."""
+        self.forward.train()
+        if self.config.batch_norm == "frozen":
+            freeze_norms(self.state.model)
 
     def train_step(self) -> None:
         """Forward and backward over this process's pieces of the batch, and one update."""

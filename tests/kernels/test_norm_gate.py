@@ -19,7 +19,7 @@ from excite.attention.registry import create_attention
 from excite.kernels.dispatch import use_kernels
 from excite.kernels.norm_gate import norm_gate
 from excite.kernels.norm_pool import norm_pool
-from excite.models.fused_blocks import fuse
+from excite.models.fused_blocks import fuse_blocks
 
 MODES = ("on", "plain")
 
@@ -161,7 +161,7 @@ def test_a_fused_network_is_the_plain_one(name: str, attention: str | None) -> N
     network = NETWORKS[name]()
     if attention:
         network = excite.insert(network, attention)
-    network = fuse(network).to(memory_format=torch.channels_last)
+    network = fuse_blocks(network).to(memory_format=torch.channels_last)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):  # residual branches that start at zero would hide mistakes
             nn.init.uniform_(module.weight, 0.5, 1)
