@@ -76,7 +76,7 @@ def train(options: dict[str, Any], start: str, seed: int, minutes: float) -> dic
             out=str(Path(place) / "run"), seed=seed, quiet=True, device="cpu", **STARTS[start], **options
         )
         clock, processor = time.perf_counter() - clock, time.process_time() - processor
-    metrics = run.metrics.get("photos", run.metrics["test"])
+        metrics = run.metrics.get("photos", run.metrics["test"])
     return {
         "n": metrics["n"],
         "accuracy": metrics["accuracy"]["value"],

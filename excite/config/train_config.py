@@ -135,11 +135,12 @@ class TrainConfig:
         "Path of the last module to use, such as layer3; the head follows it. By default, if the weights "
         "file is incomplete, the last block that has all of its weights.",
     )
-    pretrained: bool = option(
-        False,
+    pretrained: bool | None = option(
+        None,
         MODEL,
         "Start from published weights: those of an installed package (see excite doctor), or downloaded from "
-        "the hub.",
+        "the hub. By default, photos are trained with the weights of an installed package if no network and "
+        "no weights are named.",
     )
     weights: str | None = option(None, MODEL, "Start from the weights in this .safetensors file.")
     model_options: dict[str, Any] = option({}, MODEL, "Options of the network's constructor.")

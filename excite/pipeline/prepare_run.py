@@ -157,7 +157,7 @@ def reopen_run(folder: Path, display: Display) -> PreparedRun:
 def _load_initial_weights(config: TrainConfig, classes: int, display: Display) -> tuple[nn.Module, bool]:
     """The network with its initial weights, and whether its head is not among those loaded."""
     torch.manual_seed(config.seed)
-    model = create_model(**architecture_of(config, classes), pretrained=config.pretrained)
+    model = create_model(**architecture_of(config, classes), pretrained=bool(config.pretrained))
     if sites := inserted_sites(model):
         ends = f"{sites[0].path} to {sites[-1].path}" if len(sites) > 1 else sites[0].path
         display.note(f"{config.attention} inserted at {len(sites)} sites: {ends}")

@@ -202,10 +202,12 @@ def resolve_arms(
     noted_reasons: set[str] = set()
     for arm in arms:
         try:
-            config, reasons = resolve(arm_config(base, arm), images)
+            chosen = arm_config(base, arm)
+            # What is compared is the training, of all weights unless the plan names pretrained ones.
+            config, reasons = resolve(chosen.replace(pretrained=bool(chosen.pretrained)), images)
             with torch.random.fork_rng(devices=()):
                 model = create_model(
-                    **architecture_of(config, len(images.classes)), pretrained=config.pretrained
+                    **architecture_of(config, len(images.classes)), pretrained=bool(config.pretrained)
                 )
             if config.weights:
                 load_weights(model, Path(config.weights))
@@ -231,9 +233,9 @@ def resolve_arms(
 
 
 def _note_what_is_not_paired(arms: Mapping[str, Mapping[str, Any]], display: Display) -> None:
-    for option in ("batch_size", "balance", "augment", "augment_options", "image_size"):
+    for option in ("recipe", "batch_size", "balance", "augment", "augment_options", "image_size"):
         if len({json.dumps(arm["options"].get(option), sort_keys=True) for arm in arms.values()}) > 1:
-            display.note(f"the arms differ in {option}, so their training batches differ")
+            display.note(f"the arms differ in {option}, so their trainings are not paired batch by batch")
 
 
 def _without_split(images: Manifest, folds: int | None) -> Manifest:

@@ -27,9 +27,8 @@ def manifest(width: int, height: int, **columns: object) -> Manifest:
 def resolved(
     width: int = 300, height: int = 200, columns: dict[str, object] | None = None, **options: object
 ) -> TrainConfig:
-    return resolve(
-        TrainConfig().replace(device="cpu", **options), manifest(width, height, **(columns or {}))
-    )[0]
+    options = {"device": "cpu", "pretrained": False, **options}
+    return resolve(TrainConfig().replace(**options), manifest(width, height, **(columns or {})))[0]
 
 
 @pytest.mark.parametrize(
@@ -139,8 +138,37 @@ def test_pretrained_alone_takes_a_network_whose_weights_are_at_hand(
     assert preprocessing_of(elsewhere).interpolation == "bilinear"
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"model": "resnet18"},
+        {"recipe": "scratch"},
+        {"weights": "w.safetensors"},
+        {"stem": "cifar"},
+        {"placement": "layer"},
+        {"model_options": {"growth_rate": 8}},
+        {"pretrained": False},
+    ],
+)
+def test_photos_start_from_trained_weights_unless_a_network_or_weights_are_named(
+    named: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packaged_weights, "_distribution", lambda weights: ("0.1.0", weights.file))
+    cpu = {"device": "cpu"}
+    config, reasons = resolve(TrainConfig(**cpu), manifest(300, 200))
+    assert (config.pretrained, config.model, config.recipe) == (True, "tf_efficientnet_lite0", "probe")
+    assert any(reason.startswith("pretrained = True (more accurate on photos") for reason in reasons)
+    assert resolve(TrainConfig(**cpu, attention="se"), manifest(300, 200))[0].recipe == "finetune"
+    assert resolve(TrainConfig(**cpu), manifest(28, 28))[0].pretrained is False
+    if "weights" in named:
+        named = {**named, "model": "mobilenetv1_100"}
+    assert resolve(TrainConfig(**cpu, **named), manifest(300, 200))[0].pretrained is False
+    monkeypatch.setattr(packaged_weights, "is_local", lambda weights: False)
+    assert resolve(TrainConfig(**cpu), manifest(300, 200))[0].pretrained is False
+
+
 def test_choices_are_told_with_their_reason() -> None:
-    _, reasons = resolve(TrainConfig(), manifest(300, 200))
+    _, reasons = resolve(TrainConfig(pretrained=False), manifest(300, 200))
     told = [reason.split()[0] for reason in reasons]
     assert told == ["device", "split", "recipe", "precision", "image_size", "model", "attention", "positive"]
 
@@ -181,6 +209,7 @@ def test_a_probe_is_repeated_without_options_that_it_does_not_know() -> None:
     words = command(config).split()
     known = {"--model", "--weights", "--recipe", "--image-size", "--device", "--precision", "--split"}
     known |= {"--interpolation", "--flips", "--tta", "--normalization", "--attention", "--positive"}
+    known |= {"--no-pretrained"}
     assert {word for word in words if word.startswith("--")} == known
     assert resolve(config, manifest(300, 200)) == (config, [])
 
