@@ -8,7 +8,6 @@ from excite.config.train_config import TrainConfig
 from excite.models.packaged_weights import find_packaged, is_local, local_networks
 from excite.pipeline.resolver import Resolver
 
-
 # Smaller images are trained from scratch: ImageNet's features are of larger pictures (docs/training.md).
 SMALLEST_PRETRAINED = 48
 # Options that name a network or belong to excite's own ones.
