@@ -25,7 +25,7 @@ _WORDS = {
     **dict.fromkeys(("reject", "rejected", "no", "different"), "reject"),
 }
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
-_FORM = "the columns are decision, a, and b; excite audit writes such a form"
+_FORM = "it needs the columns decision, a, and b, as in the decisions.csv of excite audit"
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _decision(header: list[str], row: list[str], where: str, folder: Path) -> De
     ends = [values.get(name, "") for name in ("a", "b")]
     hashes = [values.get(f"{name}_sha256", "").strip().lower() for name in ("a", "b")]
     if not all(end or digest for end, digest in zip(ends, hashes, strict=True)):
-        raise ExciteError("the line names only one image", where=where, hint=_FORM)
+        raise ExciteError("names only one image", where=where, hint=_FORM)
     return Decision(_WORDS[word], ends[0], ends[1], hashes[0], hashes[1], where, str(folder))
 
 
@@ -128,7 +128,7 @@ def resolve(decisions: Iterable[Decision], manifest: Manifest) -> ResolvedDecisi
         for pair in pairs:
             before = decided.setdefault(pair, decision)
             if before.word != decision.word:
-                what = f"the decision is {decision.word}, but {before.word} in {before.where}"
+                what = f"contradicts {before.where}: {decision.word} here, {before.word} there"
                 raise ExciteError(what, where=decision.where, hint="remove one of them", exit_code=BAD_USAGE)
     by_word = {
         word: frozenset(pair for pair, decision in decided.items() if decision.word == word)

@@ -213,6 +213,6 @@ def _mapping(texts: list[str]) -> dict[str, str]:
     for text, (theirs, _, ours) in zip(texts, pairs, strict=True):
         if not theirs or not ours:
             raise ExciteError(
-                "is not of the form THEIRS=OURS", where=f"--map-class {text}", exit_code=BAD_USAGE
+                "must have the form THEIRS=OURS", where=f"--map-class {text}", exit_code=BAD_USAGE
             )
     return {theirs: ours for theirs, _, ours in pairs}

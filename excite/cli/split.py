@@ -161,11 +161,11 @@ def _print_extension(extension: Extension) -> None:
     print_line(f"extended  {extension.retained} images keep their split, {extension.added} new")
     if lost := extension.vanished:
         counted = "1 image" if len(lost) == 1 else f"{len(lost)} images"
-        print_line(f"vanished  {counted} of the earlier manifest, for example {lost[0]}")
+        print_line(f"missing   {counted} of the earlier manifest, for example {lost[0]}")
     for conflict in extension.conflicts[:MOST_CONFLICTS]:
         print_line(f"left out  {conflict}")
     if (further := len(extension.conflicts) - MOST_CONFLICTS) > 0:
-        print_line(f"left out  {further} more images that belong to both sides; --json lists them")
+        print_line(f"left out  {further} more images; --json lists them")
 
 
 def _earlier(extend: Path, out: Path, chosen: TrainConfig) -> Manifest:
@@ -178,7 +178,7 @@ def _earlier(extend: Path, out: Path, chosen: TrainConfig) -> Manifest:
     if is_same_path(str(out), str(extend)):
         hint = "choose another file with --out"
         raise ExciteError(
-            "the manifest to extend is not overwritten", where=out, hint=hint, exit_code=BAD_USAGE
+            "the manifest to extend would be overwritten", where=out, hint=hint, exit_code=BAD_USAGE
         )
     return read_manifest(extend)
 
@@ -195,7 +195,7 @@ def _check_options(method: str, group_duplicates: bool, chosen: TrainConfig) -> 
 
 def _print_counts(manifest: Manifest) -> None:
     """One row for each split, and one for each class if there are few."""
-    columns = ("images", "groups", "images a class")
+    columns = ("images", "groups", "images per class")
     table = plain_table("split", *columns, right=columns)
     counts = {name: manifest.part(name).counts() for name in manifest.splits}
     for name in manifest.splits:

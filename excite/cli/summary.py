@@ -54,7 +54,9 @@ def summary(
     fixed = attention != "none" or classes is not None or "image_size" in given
     if table:
         if fixed or model is not None:
-            raise ExciteError("takes no other option than --json", where="--table", exit_code=BAD_USAGE)
+            raise ExciteError(
+                "cannot be combined with options other than --json", where="--table", exit_code=BAD_USAGE
+            )
         print_published(as_json)
     elif model is None:
         hint = "or use --table for the networks of the papers"

@@ -56,7 +56,7 @@ def find_spots(model: keras.Model, where: Selectors | None, placement: str) -> l
     known = _family_spots(model, placement)
     if where is None:
         if not known:
-            what = f"the blocks of {model.name} are not known"
+            what = f"{model.name} contains no known block"
             raise ExciteError(what, where="sites", hint=SELECT_HINT, exit_code=BAD_USAGE)
         chosen = known
     else:
@@ -68,8 +68,8 @@ def find_spots(model: keras.Model, where: Selectors | None, placement: str) -> l
         chosen = sorted(by_name.values(), key=lambda spot: order.get(spot.site.path, 0))
     for spot in chosen:
         if not spot.site.position:
-            what = f"{spot.site.kind} has no place for placement {placement!r}"
-            hint = f"available: {', '.join(FAMILIES[spot.site.kind].places)}; or {SELECT_HINT}"
+            what = f"{spot.site.kind} does not support placement {placement!r}"
+            hint = f"choose from {', '.join(FAMILIES[spot.site.kind].places)}; or {SELECT_HINT}"
             raise ExciteError(what, where=spot.site.block, hint=hint, exit_code=BAD_USAGE)
     return chosen
 
@@ -131,7 +131,7 @@ def _matcher(selector: Selector) -> Callable[[Any], bool]:
     if isinstance(selector, type):
         return lambda layer: isinstance(layer, selector)
     if not callable(selector):
-        what = f"where must not be of type {type(selector).__name__}"
+        what = f"where does not accept {type(selector).__name__}"
         raise ExciteError(what, hint=SELECT_HINT, exit_code=BAD_USAGE)
     return selector
 

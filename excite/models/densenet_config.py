@@ -64,7 +64,7 @@ def check_options(
 ) -> None:
     """Raises: ExciteError for a value out of range or an unknown stem."""
     counts = (growth_rate, init_channels, bottleneck_size, in_chans, len(block_config), *block_config)
-    _require(min(counts) >= 1, "widths, depths and channels must be at least 1")
+    _require(min(counts) >= 1, "widths, depths, and channels must be at least 1")
     _require(0 < compression <= 1, f"compression must be above 0 and at most 1, got {compression}")
     _require(0 <= drop_rate < 1, f"drop_rate must be at least 0 and below 1, got {drop_rate}")
     if stem not in STEMS:

@@ -121,7 +121,7 @@ def process_group(device: str) -> Iterator[World]:
         return
     if device not in ("cpu", "cuda"):
         raise ExciteError(
-            f"several processes can train on cpu or cuda, not on {device}",
+            f"training with several processes supports cpu and cuda, not {device}",
             where="--device",
             hint="use --device cpu, or one process",
             exit_code=BAD_USAGE,

@@ -600,7 +600,7 @@ def test_multiply_adds(name: str, options: dict[str, Any], passes: int, seen: in
         ("ge", {"form": "thetaplus"}, "did you mean 'theta"),
         ("ge", {"extent": 3}, "extent must be a power of two, at least 2, got 3"),
         ("ge", {"extent": 1}, "extent must be a power of two"),
-        ("ge", {"form": "theta"}, "needs feature_size .or give an extent"),
+        ("ge", {"form": "theta"}, "needs feature_size .pass it, or an extent"),
         ("ge", {"feature_size": 7}, "feature_size has no effect"),
         ("ge", {"form": "theta", "feature_size": (7, 0)}, "feature_width must be at least 1"),
     ],

@@ -141,7 +141,7 @@ def test_lines_pasted_from_the_page_are_shorter_than_the_form(tmp_path: Path) ->
         (b"decision,first,second\n", "has no column 'a'"),
         (b"decision,a,b\nmaybe,x,y\n", "d.csv, line 2: unknown decision 'maybe'"),
         (b"decision,a,b\n,x,y\nacept,x,y\n", "line 3: unknown decision 'acept' .did you mean 'accept'"),
-        (b"decision,a,b\naccept,x\n", "line 2: the line names only one image"),
+        (b"decision,a,b\naccept,x\n", "line 2: names only one image"),
         (b'decision,a,b\naccept,"x,y\n', "is not a valid CSV file: line 2"),
         (b"decision,a,b\naccept,\xff,y\n", "not a CSV file in UTF-8"),
         (None, "there is no such file"),
@@ -158,7 +158,7 @@ def test_a_broken_file_is_one_clear_line(tmp_path: Path, content: bytes | None, 
 def test_contradictions_are_refused(tmp_path: Path) -> None:
     file = said(tmp_path / "d.csv", "decision,a,b\naccept,/data/0,/data/1\nreject,/data/1,/data/0\n")
     with pytest.raises(
-        ExciteError, match=r"d.csv, line 3: the decision is reject, but accept in .*d.csv, line 2"
+        ExciteError, match=r"d.csv, line 3: contradicts .*d.csv, line 2: reject here, accept there"
     ):
         resolve(read_decisions(file), manifest(["0", "1"]))
 

@@ -39,8 +39,8 @@ def test_json_has_the_same_rows(excite_command: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["resnet50", "--table"], "--table: takes no other option than --json"),
-        (["--table", "--attention", "se"], "--table: takes no other option than --json"),
+        (["resnet50", "--table"], "--table: cannot be combined with options other than --json"),
+        (["--table", "--attention", "se"], "--table: cannot be combined with options other than --json"),
         (["resnet50", "--stages", "5"], "--stages: needs --attention"),
         ([], "name a network or a run"),
     ],

@@ -143,7 +143,7 @@ def test_an_extended_split_keeps_old_images_and_puts_a_copy_beside_its_original(
     gone = next(path for path, row in old.items() if row["split"] == "train" and row["group"] == "")
     Path(gone).unlink()
     done = ok("split", "photos", "--extend", "old.csv", "--out", "new.csv")
-    assert f"vanished  1 image of the earlier manifest, for example {gone}" in done.stdout
+    assert f"missing   1 image of the earlier manifest, for example {gone}" in done.stdout
     assert "24 images keep their split, 1 new" in done.stdout
     new = {row["path"]: row for row in columns_of(place / "new.csv")}
     assert new.keys() == (old.keys() - {gone}) | {str(copy)}
@@ -158,7 +158,7 @@ def test_an_extended_split_keeps_old_images_and_puts_a_copy_beside_its_original(
 def test_the_manifest_to_extend_is_not_overwritten(place: Path) -> None:
     ok("split", "photos")
     before = (place / "manifest.csv").read_bytes()
-    assert "is not overwritten" in str(refused("split", "photos", "--extend", "manifest.csv"))
+    assert "would be overwritten" in str(refused("split", "photos", "--extend", "manifest.csv"))
     assert "--folds has no effect with --extend" in str(
         refused("split", "photos", "--extend", "manifest.csv", "--out", "new.csv", "--folds", 3)
     )

@@ -44,13 +44,13 @@ def test_settings_of_one_mapping_add_up_and_leave_the_earlier_configuration_alon
     ("setting", "message"),
     [
         ("epochs", "must have the form name=value"),
-        ("epochs=[1", "not YAML"),
+        ("epochs=[1", "not valid YAML"),
         ("epochs.a=1", "epochs has no keys"),
-        ("attention_options.=1", "names no key of attention_options"),
+        ("attention_options.=1", "needs a key of attention_options"),
         ("=1", "unknown option ''"),
     ],
 )
-def test_a_setting_that_says_nothing_is_refused_and_named(setting: str, message: str) -> None:
+def test_a_malformed_setting_is_refused_and_named(setting: str, message: str) -> None:
     with pytest.raises(ExciteError, match=message) as raised:
         apply_override(TrainConfig(), setting)
     assert raised.value.where == f"--set {setting}"

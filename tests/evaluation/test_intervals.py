@@ -159,7 +159,7 @@ def few_of_a_class(count: int, size: int = 1) -> Predictions:
 def test_a_class_of_few_groups_is_named_in_a_warning_or_as_the_reason() -> None:
     four = measure(few_of_a_class(4))
     assert four["low_group_count"] == ["a", "b"]  # what tells one from the other are the same 4 groups
-    named = "4 groups of class 'b'; it takes about 5"
+    named = "4 groups of class 'b'; about 5 are needed"
     for metric in (four["auroc"], four["balanced_accuracy"], four["classes"]["b"]["auroc"]):
         assert metric["low"] < metric["value"] <= metric["high"]
         assert metric["warning"] == named

@@ -122,5 +122,5 @@ def test_blocks_with_attention_of_their_own_say_so_and_take_more_elsewhere(
 
 def test_a_network_that_is_not_known_is_refused() -> None:
     model = keras.applications.Xception(weights=None, include_top=False, input_shape=(75, 75, 3))
-    with pytest.raises(ExciteError, match="the blocks of xception are not known"):
+    with pytest.raises(ExciteError, match="xception contains no known block"):
         excite.keras.insert(model, "se")

@@ -203,7 +203,9 @@ def test_pretrained_takes_the_hubs_trunk_and_the_classifier_if_it_fits(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["densenet264", "densenet_bc_40_12"])
 def test_where_there_are_no_pretrained_weights_it_says_so(name: str) -> None:
-    with pytest.raises(ExciteError, match=r"no pretrained weights for it .choose from densenet121, "):
+    with pytest.raises(
+        ExciteError, match=r"no pretrained weights for this network .choose from densenet121, "
+    ):
         create_model(name, pretrained=True)
 
 
@@ -274,5 +276,7 @@ def test_own_models_cost_what_is_declared(name: str) -> None:
 def test_own_models_refuse_what_they_do_not_take(name: str) -> None:
     with pytest.raises(ExciteError, match=rf"{name}: unknown option 'in_chan' .did you mean 'in_chans'"):
         create_model(name, in_chan=1)
-    with pytest.raises(ExciteError, match=r"no pretrained weights for it .choose from densenet121, "):
+    with pytest.raises(
+        ExciteError, match=r"no pretrained weights for this network .choose from densenet121, "
+    ):
         create_model(name, pretrained=True)

@@ -222,7 +222,7 @@ def test_weights_of_another_network_do_not_pass_as_its_own() -> None:
     with pytest.raises(ExciteError, match="do not fit timm's network: 247 tensors instead of 322"):
         packaged_weights._convert(state, PACKAGED["tf_efficientnet_lite1"])
     swapped = {name: state[name] for name in [names[1], names[0], *names[2:]]}
-    with pytest.raises(ExciteError, match=r"_bn0\.weight \(32,\) in the place of conv_stem\.weight"):
+    with pytest.raises(ExciteError, match=r"_bn0\.weight \(32,\) instead of conv_stem\.weight"):
         packaged_weights._convert(swapped, PACKAGED[LITE])
 
 

@@ -71,7 +71,7 @@ def test_a_missing_head_alone_is_no_reason_to_cut() -> None:
     model = create_model("resnet18", num_classes=2)
     assert last_complete_block(model, ["fc.weight", "fc.bias"]) is None
     assert last_complete_block(model, ["layer4.1.conv2.weight"]) == "layer4.0"
-    with pytest.raises(ExciteError, match="the weights file has no complete block of the network"):
+    with pytest.raises(ExciteError, match="does not contain a complete block of the network"):
         last_complete_block(model, ["layer1.0.conv1.weight"])
 
 

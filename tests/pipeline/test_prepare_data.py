@@ -88,7 +88,9 @@ def test_a_random_split_stays_possible_and_is_stamped(
 
 @pytest.mark.slow
 def test_a_given_split_with_leaks_is_refused(leaky: Path, tmp_path: Path) -> None:
-    with pytest.raises(ExciteError, match=r"2 of \d+ test images have a copy in another part.*--allow-leaks"):
+    with pytest.raises(
+        ExciteError, match=r"2 of \d+ test images have a near-duplicate in another part.*--allow-leaks"
+    ):
         excite.train(leaky, out=str(tmp_path / "run"), **QUICK)
     assert not (tmp_path / "run").exists()
 

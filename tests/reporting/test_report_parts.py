@@ -117,10 +117,10 @@ def test_what_is_not_defined_is_told_with_its_reason() -> None:
 
 def test_a_rough_interval_is_told_with_its_reason() -> None:
     notes = Notes()
-    rough = {"value": 0.5, "low": 0.2, "high": 0.8, "warning": "4 groups of class 'b'; it takes about 5"}
+    rough = {"value": 0.5, "low": 0.2, "high": 0.8, "warning": "4 groups of class 'b'; about 5 are needed"}
     assert cell("mcc", rough, notes) == Cell("0.500", "0.200 to 0.800", "a")
-    assert notes.lines == [("a", "rough interval: 4 groups of class 'b'; it takes about 5")]
-    expected = "0.500 (0.200 to 0.800; rough interval: 4 groups of class 'b'; it takes about 5)"
+    assert notes.lines == [("a", "rough interval: 4 groups of class 'b'; about 5 are needed")]
+    expected = "0.500 (0.200 to 0.800; rough interval: 4 groups of class 'b'; about 5 are needed)"
     assert metric_text(rough, "mcc") == expected
     assert number_text("auroc", None) == "not defined"
     assert [letter(number) for number in (0, 25, 26, 27, 52)] == ["a", "z", "aa", "ab", "ba"]
@@ -212,7 +212,7 @@ def test_each_table_of_the_card_says_once_why_intervals_are_rough(tmp_path: Path
         for table in tables
     ]
     texts = [{value["warning"] for value in table if "warning" in value} for table in figures]
-    assert texts[1] == {f"4 groups of class '{name}'; it takes about 5" for name in "abc"}
+    assert texts[1] == {f"4 groups of class '{name}'; about 5 are needed" for name in "abc"}
     for text in texts[0] | texts[1]:
         assert card.count(text) == sum(text in table for table in texts)
     markdown = pytest.importorskip("markdown_it", reason="markdown-it-py is not installed")

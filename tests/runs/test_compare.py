@@ -106,7 +106,7 @@ def test_tables_have_no_configurations(
     (pair,) = compare_runs(two[:2])["differences"]
     assert (pair["differing_options"], pair["study"]) == (None, None)
     assert excite_cli(["compare", str(two[0]), str(two[1])]) == 0
-    assert "not about the configurations" in capsys.readouterr().out
+    assert "not the configurations" in capsys.readouterr().out
 
 
 def test_what_cannot_be_compared_gets_one_line(

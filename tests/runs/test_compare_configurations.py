@@ -78,7 +78,7 @@ def test_two_runs_are_two_networks_and_a_study_compares_their_configurations(
     assert pair["study"] == study
     assert excite_cli(["compare", str(runs[0]), str(runs[3])]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "about these two networks, not about their configurations" in text
+    assert "compare these two networks, not their configurations" in text
     assert study in text
     (pair,) = compare_runs(runs[:2])["differences"]
     assert (pair["differing_options"], pair["study"]) == ({}, None)

@@ -235,9 +235,9 @@ def test_a_wish_that_cannot_be_had_leaves_it_never_sure(tmp_path: Path) -> None:
     found = write_ensemble(Run(tmp_path), [], wrong, display)
     assert found["abstain_below"] == ALWAYS_ABSTAIN > 1
     assert notes == [
-        "the classifier would abstain on every image: no threshold is shown to reach a selective accuracy "
-        "of 95.0% on new images by 3 validation groups; it takes at least 45, accepted without an error "
-        "(train with more validation images)"
+        "the classifier would abstain on every image: 3 validation groups do not show that any threshold "
+        "reaches a selective accuracy of 95.0% on new images; it takes at least 45, accepted without an "
+        "error (train with more validation images)"
     ]
 
 

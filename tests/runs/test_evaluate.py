@@ -331,7 +331,7 @@ def test_copies_of_images_that_are_gone_are_known_by_content_or_from_memory(
         ([], "class 'measles' is not a class of the run: a, b (map it with --map-class measles=b"),
         (["--map-class", "measels=b"], "did you mean 'measles'?"),
         (["--map-class", "measles=c"], "unknown class 'c'"),
-        (["--map-class", "measles"], "is not of the form THEIRS=OURS"),
+        (["--map-class", "measles"], "must have the form THEIRS=OURS"),
         (["--map-class", "measles=b", "--subgroups", "lens"], "--subgroups: unknown column 'lens'"),
         (["--map-class", "measles=b", "--positive", "c"], "unknown class 'c'"),
         (

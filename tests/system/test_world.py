@@ -41,7 +41,7 @@ def test_the_first_process_is_known_before_they_are_joined(
 @pytest.mark.parametrize(
     ("device", "message"),
     [
-        ("mps", "--device: several processes can train on cpu or cuda, not on mps"),
+        ("mps", "--device: training with several processes supports cpu and cuda, not mps"),
         ("cuda", "99 processes need a GPU each, but there are"),
     ],
 )

@@ -115,7 +115,7 @@ def run(
         hint = "excite study run --help"
         raise ExciteError("no data given: name a folder, a CSV, or 'digits'", hint=hint, exit_code=BAD_USAGE)
     if sum(one is not None for one in (plan, config, arm or None)) > 1:
-        raise ExciteError("--arm, --plan and --config are mutually exclusive", exit_code=BAD_USAGE)
+        raise ExciteError("--arm, --plan, and --config are mutually exclusive", exit_code=BAD_USAGE)
     from excite.study.running.orchestrate import Resources, preset_arms, start
 
     display = ConsoleDisplay()

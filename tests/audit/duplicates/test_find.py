@@ -108,7 +108,7 @@ def test_a_folder_is_searched_and_remembered(tmp_path: Path, monkeypatch: pytest
     found = find_pairs(manifest, cache=tmp_path / "cache", progress=progress)
     assert {(pair.a, pair.b) for pair in found} == {(seed, 4 + seed) for seed in range(4)}
     assert {pair.kind for pair in found} == {"same photo"}
-    assert list(stages) == ["looking at images", "comparing photos"]
+    assert list(stages) == ["reading images", "comparing photos"]
     assert all(seen[-1][0] == seen[-1][1] for seen in stages.values())
     assert find_pairs(manifest, near_duplicates=False) == []
 
