@@ -58,7 +58,7 @@ def compare(
         typer.Option(
             "--with",
             help="Runs of a second configuration; the others are then runs of the first. Each side needs two "
-            "or more runs, which differ only in the seed; all have the same test images.",
+            "or more runs, which differ only in the seed; all must have the same test images.",
             metavar="RUN...",
             show_default=False,
         ),

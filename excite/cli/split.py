@@ -40,7 +40,7 @@ OPTIONS = (
 HELP = {
     "seed": "Seed of the random draw.",
     "folds": "Add columns fold_0, fold_1, ...: the fold in which each image is held out.",
-    "repeats": "Number of such columns, each with folds drawn anew.",
+    "repeats": "Number of these columns, each with new folds.",
 }
 
 
@@ -59,7 +59,7 @@ def split(
     data: Annotated[
         str, typer.Argument(help="Folder of class folders, CSV, or 'digits'.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option("--out", help="The CSV file to write.")] = Path("manifest.csv"),
+    out: Annotated[Path, typer.Option("--out", help="CSV file to write.")] = Path("manifest.csv"),
     method: Annotated[
         str,
         typer.Option(
@@ -73,7 +73,7 @@ def split(
         Path | None,
         typer.Option(
             "--extend",
-            help="A manifest of this data before images were added: old images keep their split and folds, "
+            help="Manifest of this data before images were added: old images keep their split and folds, "
             "new ones go to the split of their group, or are allocated.",
             show_default=False,
         ),
@@ -90,7 +90,7 @@ def split(
 ) -> None:
     """Assign each image to training, validation, or test, and write a table.
 
-    Classes keep their proportions, and groups stay together: yours, and the near-duplicates that are found.
+    Classes keep their proportions, and groups stay together: those of the data, and near-duplicates.
     The table has the columns path, label, group, and split; excite train reads it.
     """
     chosen = TrainConfig().replace(**given)

@@ -36,11 +36,11 @@ def summary(
     ] = None,
     attention: Annotated[str, typer.Option("--attention", help="Channel attention, or none.")] = "none",
     reduction: Annotated[
-        int | None, typer.Option("--reduction", help="Reduction of the attention.", min=1)
+        int | None, typer.Option("--reduction", help="Reduction ratio of the attention.", min=1)
     ] = None,
     classes: Annotated[int | None, typer.Option("--classes", help="Number of classes.", min=1)] = None,
     table: Annotated[
-        bool, typer.Option("--table", help="Compare the networks of the papers with their published figures.")
+        bool, typer.Option("--table", help="Compare the networks of the papers with their published results.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     given: dict[str, Any],

@@ -152,7 +152,7 @@ PUBLISHED: Sequence[PublishedResult] = (
         plain=(32.6, 12.5),
         se=(31.0, 11.1),
         source=f"{SE_PAPER}, table 3",
-        difference="0.140 G is given for all 1x variants; the ShuffleNet paper has 0.137 G with three groups; "
+        difference="0.140 G is given for all 1x variants; the ShuffleNet paper has 0.137 G for three groups; "
         "1.87 M parameters (2.48 M with SE) seem truncated to 1.8 M (2.4 M)",
     ),
     PublishedResult(

@@ -19,7 +19,7 @@ def candidates_view(facts: RunFacts, *, thumbnails: bool = False) -> dict[str, A
     """The strongest candidates as rows and a summary of all; None if the run did not search for them.
 
     Args:
-        thumbnails: embed thumbnails; mind the privacy of the people in them.
+        thumbnails: embed thumbnails; consider the privacy of the people in them.
 
     Raises:
         ExciteError: when the table of candidates is missing or damaged.
