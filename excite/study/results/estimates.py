@@ -43,7 +43,7 @@ class Estimate:
     Args:
         value: the mean.
         low, high: the interval.
-        p: two-sided p value of a mean of 0.
+        p: two-sided p-value of a mean of 0.
         method: ``crossed`` or ``corrected``.
         reason: why there is no interval.
         studies: simulates studies with this variance, from a number of seeds and a level.

@@ -35,7 +35,7 @@ class PairLooks:
         return nominal_level([*self.pairs, later], self.planned, alpha, shared=self.shared)
 
     def adjusted(self, p: float) -> float:
-        """The p value of the last look, adjusted for all looks."""
+        """The p-value of the last look, adjusted for all looks."""
         return sequential_p(p, self.pairs, self.planned, shared=self.shared)
 
 
