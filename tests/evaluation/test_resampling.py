@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from excite.evaluation.measure import measure
 from excite.evaluation.metrics import PER_CLASS
 from excite.evaluation.predictions import Predictions
-from excite.evaluation.ranking import Ranking
 from excite.evaluation.resampling import GroupSums, bootstrap, jackknife_weights, resample_weights
 from tests.evaluation.simulated import messy, simulate
 
@@ -49,24 +47,6 @@ def test_figures_under_weights_are_those_of_the_copied_images(
                 number = values.classes[name][index, column]
                 got = None if np.isnan(number) else number
                 assert got == pytest.approx(plain["classes"][label][name]["value"], abs=1e-9), (name, label)
-
-
-def test_areas_under_weights_are_scikit_learns_with_sample_weights() -> None:
-    random = np.random.default_rng(0)
-    for decimals in (1, 2, 9):
-        scores, positive = random.random(80).round(decimals), random.random(80) < 0.3
-        codes = random.integers(0, 30, 80)
-        weights = random.integers(0, 4, (30, 5)).astype(float)
-        areas, precisions = Ranking.of(scores, positive, codes, 30).areas(
-            weights, np.bincount(codes[~positive], minlength=30) @ weights
-        )
-        for column in range(5):
-            each = weights[codes, column]
-            assert areas[column] == pytest.approx(
-                roc_auc_score(positive, scores, sample_weight=each), abs=1e-12
-            )
-            expected = average_precision_score(positive, scores, sample_weight=each)
-            assert precisions[column] == pytest.approx(expected, abs=1e-12)
 
 
 def test_every_group_is_drawn_as_often_as_another() -> None:
