@@ -17,16 +17,11 @@ from safetensors.torch import load_file, save_file
 
 import excite
 from excite.cli.app import run as excite_cli
-from excite.config.train_config import TrainConfig
 from excite.errors import ExciteError
 from excite.evaluation.calibration import Calibration, fit_calibration, log_of
-from excite.evaluation.predictions import Predictions
 from excite.models.head import head_path
-from excite.pipeline.abstention_threshold import ALWAYS_ABSTAIN
-from excite.pipeline.ensemble_calibration import write_ensemble
 from excite.runs.evaluate import evaluate_run
 from excite.runs.run import Run
-from excite.system.progress import Display
 from tests.conftest import make_pictures
 
 QUICK = {"quiet": True, "device": "cpu", "model": "cifar_resnet20", "image_size": 32, "precision": "float32"}
@@ -222,23 +217,6 @@ def test_an_unfinished_cross_validation_gets_one_line(
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert "the training has not finished; continue it with excite train --resume --out" in told
-
-
-def test_a_wish_that_cannot_be_had_leaves_it_never_sure(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text(TrainConfig(data="d", selective_accuracy=0.95).to_yaml())
-    (tmp_path / "manifest.csv").write_text("path,label\n")
-    shares = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
-    wrong = Predictions(np.array([1, 0, 1]), shares, ("a", "b"), np.array(["", "", ""]), ("x", "y", "z"))
-    notes: list[str] = []
-    display = Display()
-    display.note = notes.append  # type: ignore[method-assign]
-    found = write_ensemble(Run(tmp_path), [], wrong, display)
-    assert found["abstain_below"] == ALWAYS_ABSTAIN > 1
-    assert notes == [
-        "the classifier would abstain on every image: 3 validation groups do not show that any threshold "
-        "reaches a selective accuracy of 95.0% on new images; it takes at least 45, accepted without an "
-        "error (train with more validation images)"
-    ]
 
 
 @pytest.mark.slow
