@@ -17,7 +17,7 @@ pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
 from excite.study.store.leases import location_of
 from excite.study.study import Study
 from tests.conftest import make_pictures
-from tests.study.test_study import begun, trained
+from tests.study.small_study import begun, trained
 
 pytestmark = pytest.mark.slow
 

@@ -20,7 +20,7 @@ from excite.study.running import status_tables
 from excite.study.running.live_table import ConsoleLiveTable
 from excite.study.study import Study
 from tests.conftest import Command, make_pictures
-from tests.study.test_study import begun, trained
+from tests.study.small_study import begun, trained
 
 HERE = f"{socket.gethostname()}, process {os.getpid()}"
 
