@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -21,48 +17,10 @@ from excite.reporting.html import SIDE
 from excite.reporting.report import report_page, write_report
 from excite.reporting.svg import TOP
 from excite.runs.run import Run
+from tests.reporting.pages import Page
 from tests.reporting.run_folders import AUDIT, simulated, write_cross_validation, write_run
 
 AWKWARD = ("<script>alert(1)</script>", "a\"b'c&d", "{{ 7*7 }}", "two\nlines", "</svg>", "=1+2,3")
-
-
-class Page(HTMLParser):
-    """What a browser makes of the page: its text, addresses, downloads, pictures."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.addresses: list[str] = []
-        self.downloads: dict[str, list[list[str]]] = {}
-        self.parts: list[str] = []
-        self.hidden = 0
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.tags.append(tag)
-        self.parts.append(" ")
-        self.hidden += tag == "style"
-        address = given.get("href") or given.get("src") or ""
-        if "download" in given:
-            head, _, content = address.partition(",")
-            assert head == "data:text/csv;charset=utf-8"
-            self.downloads[str(given["download"])] = list(
-                csv.reader(io.StringIO(unquote(content), newline=""))
-            )
-        elif address:
-            self.addresses.append(address)
-
-    def handle_endtag(self, tag: str) -> None:
-        self.hidden -= tag == "style"
-
-    def handle_data(self, data: str) -> None:
-        if not self.hidden:
-            self.parts.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join("".join(self.parts).split())
 
 
 @pytest.fixture(scope="module")
@@ -230,25 +188,6 @@ def test_a_test_of_one_image_has_a_report(tmp_path: Path) -> None:
     assert "Decision curve" not in text
 
 
-def test_the_surest_mistakes_come_first_and_once_a_group(tmp_path: Path) -> None:
-    sure = np.array([0.9, 0.8, 0.99, 0.7, 0.6])
-    table = np.column_stack([sure, 1 - sure])
-    groups = np.array(["p", "p", "q", "r", ""], dtype=object)
-    names = tuple(f"/data/{name}.png" for name in ("first", "copy", "surest", "right", "least"))
-    test = Predictions(np.array([1, 1, 1, 0, 1]), table, ("a", "b"), groups, names)
-    text = Page(report_page(write_run(tmp_path / "run", ("a", "b"), test=test))).text
-    shown = text[text.index("Most confident errors") : text.index("Curves over")]
-    assert "4 errors in 3 groups, the most confident of each" in shown
-    assert (
-        shown.index("surest.png")
-        < shown.index("first.png and 1 more of its group")
-        < shown.index("least.png")
-    )
-    assert "copy.png" not in shown
-    assert "right.png" not in shown
-    assert "a 99.0 % b 1.0 %" in shown
-
-
 def test_thumbnails_are_the_pictures_and_only_when_asked_for(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     names = [tmp_path / "data" / f"{row}.png" for row in range(3)]
@@ -314,34 +253,6 @@ def test_a_training_that_has_not_finished_has_no_report(two: Run, tmp_path: Path
     with pytest.raises(ExciteError, match=r"has no metrics\.json"):
         write_report(run)
     assert not (run.path / "report.html").exists()
-
-
-def test_a_cross_validation_lists_doubted_labels_without_pictures_unless_asked(tmp_path: Path) -> None:
-    right = simulated(("benign", "malignant"), 60, 3)
-    targets = np.where(np.arange(180) < 12, 1 - right.targets, right.targets)  # four groups are mislabeled
-    flipped = Predictions(
-        targets, right.probabilities, right.classes, right.groups, right.paths, right.groups
-    )
-    run = write_cross_validation(tmp_path / "folds", pooled=flipped)
-    page = Page(report_page(run))
-    with (run.path / "label_candidates.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == run.metrics["label_noise"]["candidates"] > 0
-    assert {row["group"] for row in rows} <= {f"test-{number}" for number in range(4)}
-    assert (
-        f"{len(rows)} of 60 photos {'is a label candidate' if len(rows) == 1 else 'are label candidates'}"
-        in page.text
-    )
-    assert "Candidates need review" in page.text
-    for row in rows:
-        assert f"{Path(row['path']).name} and 2 more of its photo" in page.text
-        assert f"{row['suggested']} {100 * float(row['p_suggested']):.1f} %" in page.text
-    assert "img" not in page.tags
-    assert "the mean of all 5 models" in page.text
-    assert "file not found" in Page(report_page(run, thumbnails=True)).text
-    (run.path / "label_candidates.csv").unlink()
-    with pytest.raises(ExciteError, match=r"label_candidates\.csv: cannot be read"):
-        report_page(run)
 
 
 def test_a_single_training_doubts_no_labels(page: Page) -> None:

@@ -17,7 +17,7 @@ pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
 
 from excite.errors import ExciteError
 from excite.study.store.store import Store
-from tests.study.store.test_store import STUDY, content, finish, new_store
+from tests.study.store.small_store import STUDY, content, finish, new_store
 
 
 def programs() -> Path | None:
