@@ -15,7 +15,7 @@ from tests.reporting.pages import Page
 from tests.reporting.run_folders import simulated, write_cross_validation
 
 
-def test_a_cross_validation_lists_doubted_labels_without_pictures_unless_asked(tmp_path: Path) -> None:
+def test_a_cross_validation_lists_its_candidates_with_thumbnails_only_on_request(tmp_path: Path) -> None:
     right = simulated(("benign", "malignant"), 60, 3)
     targets = np.where(np.arange(180) < 12, 1 - right.targets, right.targets)  # four groups are mislabeled
     flipped = Predictions(
