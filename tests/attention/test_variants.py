@@ -612,7 +612,7 @@ def test_wrong_options_are_refused(name: str, options: dict[str, Any], message: 
 
 
 @pytest.mark.parametrize(("name", "nearest"), [("simm", "simam"), ("cbma", "cbam"), ("coordat", "coordatt")])
-def test_a_misspelt_variant_is_answered_with_the_nearest(name: str, nearest: str) -> None:
+def test_a_misspelled_variant_is_refused_with_the_nearest(name: str, nearest: str) -> None:
     with pytest.raises(ExciteError, match=f"did you mean '{nearest}'"):
         create_attention(name, 8)
 

@@ -43,7 +43,7 @@ def said(file: Path, text: str) -> Path:
     return file
 
 
-def test_the_form_lists_every_pair_once_the_least_sure_first(tmp_path: Path) -> None:
+def test_the_table_lists_every_pair_once_the_least_certain_first(tmp_path: Path) -> None:
     write_decisions(tmp_path / "d.csv", manifest(["0", "1", "2", "3"]), PAIRS, ResolvedDecisions())
     table = pd.read_csv(tmp_path / "d.csv", dtype=str, keep_default_na=False)
     assert tuple(table.columns) == COLUMNS
@@ -54,14 +54,14 @@ def test_the_form_lists_every_pair_once_the_least_sure_first(tmp_path: Path) -> 
     assert table["b_sha256"].tolist() == [f"{n:064x}" for n in (3, 1, 2)]
 
 
-def test_an_untouched_form_decides_nothing(tmp_path: Path) -> None:
+def test_an_unchanged_table_contains_no_decisions(tmp_path: Path) -> None:
     write_decisions(tmp_path / "d.csv", manifest(["0", "1", "2", "3"]), PAIRS, ResolvedDecisions())
     assert read_decisions(tmp_path / "d.csv") == []
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.sampled_from(["", "accept", "reject"]), min_size=3, max_size=3))
-def test_what_is_filled_in_comes_back_and_is_carried_over(
+def test_decisions_are_read_back_and_kept_by_the_next_audit(
     tmp_path_factory: pytest.TempPathFactory, words: list[str]
 ) -> None:
     data = manifest(AWKWARD)
@@ -83,7 +83,7 @@ def test_what_is_filled_in_comes_back_and_is_carried_over(
 
 
 @pytest.mark.parametrize("name", AWKWARD)
-def test_any_name_is_found_again(tmp_path: Path, name: str) -> None:
+def test_any_file_name_is_read_back(tmp_path: Path, name: str) -> None:
     data = manifest([name, "other.png"])
     decided = resolve(read_decisions(_form(tmp_path, data)), data)
     assert decided.accepted == {(0, 1)}
@@ -123,7 +123,7 @@ def test_a_moved_file_is_found_by_its_content_and_a_changed_one_is_not(tmp_path:
     assert resolve(read_decisions(tmp_path / "e.csv"), before).rejected == {(0, 1)}
 
 
-def test_lines_pasted_from_the_page_are_shorter_than_the_form(tmp_path: Path) -> None:
+def test_lines_copied_from_the_page_may_be_shorter(tmp_path: Path) -> None:
     data = manifest(["0", "1", "2", "3"])
     write_decisions(tmp_path / "d.csv", data, PAIRS, ResolvedDecisions())
     with (tmp_path / "d.csv").open("a") as stream:
@@ -163,7 +163,7 @@ def test_contradictions_are_refused(tmp_path: Path) -> None:
         resolve(read_decisions(file), manifest(["0", "1"]))
 
 
-def test_a_spreadsheets_semicolons_and_mark_are_understood(tmp_path: Path) -> None:
+def test_semicolons_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
     file = said(tmp_path / "d.csv", "\ufeffDecision;a;b\r\nno;/data/0;/data/1\r\n;/data/0;/data/2\r\n")
     assert resolve(read_decisions(file), manifest(["0", "1", "2"])).rejected == {(0, 1)}
 

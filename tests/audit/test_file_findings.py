@@ -34,7 +34,7 @@ def odd(findings: FileFindings) -> set[tuple[str, str]]:
     return {(Path(file.path).name, file.kind) for file in findings.odd}
 
 
-def test_an_ordinary_set_has_nothing_odd(folder: Path) -> None:
+def test_an_ordinary_set_has_no_findings(folder: Path) -> None:
     found = examined(folder)
     assert found.bad == ()
     assert found.odd == ()
@@ -44,7 +44,7 @@ def test_an_ordinary_set_has_nothing_odd(folder: Path) -> None:
     assert (found.formats, found.modes, found.gray) == ({"PNG": 12}, {"RGB": 12}, 0)
 
 
-def test_odd_files_are_named_for_what_they_are(folder: Path) -> None:
+def test_each_unusual_file_has_its_kind(folder: Path) -> None:
     noise(16, 16).save(folder / "a" / "icon.png")
     noise(900, 100).save(folder / "a" / "strip.png")
     lens_cap = 20 + np.random.default_rng(1).normal(0, 2, (90, 120, 3))
@@ -66,7 +66,7 @@ def test_a_dark_picture_with_something_on_it_is_not_constant(folder: Path) -> No
     assert ("spot.png", "near-constant") not in odd(examined(folder))
 
 
-def test_a_set_of_small_pictures_is_not_called_tiny(tmp_path: Path) -> None:
+def test_in_a_set_of_small_pictures_none_is_tiny(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         for number in range(5):
@@ -75,7 +75,7 @@ def test_a_set_of_small_pictures_is_not_called_tiny(tmp_path: Path) -> None:
     assert odd(examined(tmp_path)) == {("less.png", "tiny")}
 
 
-def test_bad_files_have_a_kind(folder: Path) -> None:
+def test_unreadable_files_have_a_kind(folder: Path) -> None:
     whole = (folder / "a" / "0.png").read_bytes()
     (folder / "a" / "cut.png").write_bytes(whole[: len(whole) // 2])
     (folder / "a" / "empty.png").touch()
@@ -135,7 +135,7 @@ def test_a_file_that_vanishes_meanwhile_is_left_out(folder: Path, monkeypatch: p
     assert len(kept) == len(facts) == 10
 
 
-def test_facts_are_read_once_and_anew_after_a_change(
+def test_metadata_is_read_once_and_again_after_a_change(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
@@ -158,7 +158,7 @@ def test_facts_are_read_once_and_anew_after_a_change(
     assert ("0.png", "near-constant") in odd(examined(folder, cache=tmp_path / "cache"))
 
 
-def test_a_folder_whose_every_file_is_bad(tmp_path: Path) -> None:
+def test_a_folder_of_unreadable_files(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.png").write_bytes(b"")
     kept, facts, found = inspect(read_manifest(tmp_path, complete=False))

@@ -14,7 +14,7 @@ from tests.audit.pictures import noise
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif", "webp", "gif", "ppm", "jp2"])
-def test_facts_agree_with_the_picture(tmp_path: Path, suffix: str) -> None:
+def test_metadata_agrees_with_the_pixels(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"x.{suffix}"
     noise(64, 48).save(path)
     fact = read_file_metadata(path)
@@ -26,7 +26,7 @@ def test_facts_agree_with_the_picture(tmp_path: Path, suffix: str) -> None:
     assert not fact.gray
 
 
-def test_lower_jpeg_quality_is_seen(tmp_path: Path) -> None:
+def test_quantization_decreases_with_jpeg_quality(tmp_path: Path) -> None:
     levels = []
     for quality in (30, 60, 90):
         noise(64, 48).save(tmp_path / "x.jpg", quality=quality)
@@ -34,9 +34,7 @@ def test_lower_jpeg_quality_is_seen(tmp_path: Path) -> None:
     assert levels[0] > levels[1] > levels[2] > 0
 
 
-def test_pictures_beyond_pillows_own_limit_have_facts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pictures_beyond_pillows_limit_have_metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     noise(100, 100).save(tmp_path / "x.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     fact = read_file_metadata(tmp_path / "x.png")

@@ -20,7 +20,7 @@ def table(path: Path, positives: int, seed: int) -> Path:
     return path
 
 
-def test_few_images_of_a_class_are_told(excite_command: Command, tmp_path: Path) -> None:
+def test_few_images_of_a_class_cause_a_warning(excite_command: Command, tmp_path: Path) -> None:
     for positives, expected in ((4, True), (30, False)):
         first, second = (table(tmp_path / f"{positives}-{seed}.csv", positives, seed) for seed in (1, 2))
         done = excite_command("compare", first, second, "--metrics", "accuracy,balanced_accuracy")

@@ -11,7 +11,7 @@ from excite.runs.classifier import Classifier
 from tests.conftest import Command
 
 
-def test_predict_answers_what_it_can_and_names_what_it_cannot(
+def test_predict_classifies_readable_files_and_names_the_others(
     trained: Path, excite_command: Command, tmp_path: Path
 ) -> None:
     (tmp_path / "bad.jpg").write_text("<html>")

@@ -41,13 +41,13 @@ def test_a_split_keeps_found_copies_together_and_is_read_back(place: Path) -> No
     assert back.table["split"].tolist() == [row["split"] for row in rows]
 
 
-def test_without_found_groups_each_image_is_drawn_for_itself(place: Path) -> None:
+def test_without_near_duplicates_each_image_is_its_own_group(place: Path) -> None:
     document = json.loads(ok("split", "photos", "--no-group-duplicates", "--json").stdout)
     assert (document["method"], document["groups"]) == ("random", 25)
     assert {row["group"] for row in columns_of(place / "manifest.csv")} == {""}
 
 
-def test_a_random_split_says_how_many_test_images_have_a_near_duplicate_in_the_training_set(
+def test_a_random_split_warns_of_near_duplicates_in_the_training_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -102,7 +102,7 @@ def test_a_group_larger_than_a_fold_is_refused_with_the_arithmetic(place: Path) 
     ) or "has 2 groups" in str(error)
 
 
-def test_too_many_bad_files_are_refused_and_few_left_out(place: Path) -> None:
+def test_too_many_unreadable_files_are_refused_and_few_are_left_out(place: Path) -> None:
     (place / "photos" / "train" / "a" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     assert "1 of 26 files are unreadable" in str(refused("split", "photos"))
     done = ok("split", "photos", "--max-unreadable", 0.1)

@@ -91,7 +91,7 @@ def test_stages_are_numbers(text: str, stages: list[int]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "4,", "four", "4;5", "4.5"])
-def test_what_is_no_list_of_stages_is_refused_with_the_way_to_find_them(text: str) -> None:
+def test_a_malformed_list_of_stages_is_refused_with_a_hint(text: str) -> None:
     with pytest.raises(ExciteError, match="stages: must be numbers separated by commas") as raised:
         stage_numbers(text)
     assert raised.value.exit_code == BAD_USAGE

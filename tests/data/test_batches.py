@@ -54,7 +54,7 @@ def test_an_epoch_shows_each_image_once_with_its_own_target_in_an_order_of_its_o
     assert seen(batches_of(numbered(20)), 0) == epochs[0]
 
 
-def test_what_does_not_fill_a_batch_waits_for_another_epoch() -> None:
+def test_images_that_do_not_fill_a_batch_are_used_in_another_epoch() -> None:
     batches = batches_of(numbered(23))
     assert batches.steps == 5
     epochs = [seen(batches, epoch) for epoch in range(12)]
@@ -62,7 +62,7 @@ def test_what_does_not_fill_a_batch_waits_for_another_epoch() -> None:
     assert set().union(*epochs) == set(range(23))
 
 
-def test_fewer_images_than_a_batch_go_round() -> None:
+def test_fewer_images_than_a_batch_are_repeated() -> None:
     batches = batches_of(numbered(3), batch_size=8)
     assert batches.steps == 1
     assert sorted(np.bincount(seen(batches, 0))) == [2, 3, 3]
@@ -93,7 +93,7 @@ def test_the_parts_of_a_step_are_the_whole_batch(mode: str, parts: int) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_any_step_can_be_asked_for_in_any_order_and_again(mode: str) -> None:
+def test_any_step_can_be_loaded_in_any_order_and_again(mode: str) -> None:
     """Which is what lets a training resume in the middle of an epoch."""
     options = {"classes": 5, "batch_size": 8} | MODES[mode]
     in_order = batches_of(noise(24), **options)
@@ -115,21 +115,21 @@ def test_the_global_random_state_is_neither_read_nor_moved() -> None:
     assert torch.equal(batches.load(0, 0, 0)[0], one)
 
 
-def test_images_are_augmented_anew_each_epoch() -> None:
+def test_augmentation_differs_between_epochs() -> None:
     pixels = noise(1).repeat(4, axis=0)  # one picture, so that order plays no part
     batches = batches_of(pixels, classes=1, augmentation=PRESETS["standard"])
     images = torch.cat([batches.load(epoch, 0, 0)[0] for epoch in range(3)])
     assert len(images.flatten(1).unique(dim=0)) == 12
 
 
-def test_sampling_draws_each_image_as_often_as_its_probability_says() -> None:
+def test_sampling_draws_each_image_with_its_probability() -> None:
     probabilities = np.array([0.5, 0.25, 0.125, 0.125, 0.0])
     batches = batches_of(numbered(5).repeat(1, axis=0), sampling=probabilities, batch_size=5)
     numbers = np.concatenate([seen(batches, epoch) for epoch in range(800)])
     np.testing.assert_allclose(np.bincount(numbers, minlength=5) / len(numbers), probabilities, atol=0.03)
 
 
-def test_mixed_targets_are_shares_of_the_images_that_are_mixed() -> None:
+def test_mixed_targets_are_the_fractions_of_the_mixed_images() -> None:
     """Each picture is one number everywhere, so a mixed pixel tells the share."""
     batches = batches_of(numbered(2), batch_size=2, augmentation=Augmentation(mixup=1.0))
     mixed = 0

@@ -18,7 +18,9 @@ from tests.evaluation.simulated import messy, simulate
 
 @settings(max_examples=60, deadline=None)
 @given(images=st.integers(1, 150), levels=st.sampled_from([1, 3, 1000]), seed=st.integers(0, 10_000))
-def test_accuracy_by_coverage_is_that_of_the_surest_images(images: int, levels: int, seed: int) -> None:
+def test_accuracy_by_coverage_is_that_of_the_most_confident_images(
+    images: int, levels: int, seed: int
+) -> None:
     probabilities, targets = messy(np.random.default_rng(seed), images, 3, levels=levels)
     predictions = Predictions(targets, probabilities, ("a", "b", "c"))
     curve = accuracy_by_coverage(predictions)
@@ -80,7 +82,7 @@ def test_the_selective_accuracy_on_new_images_is_reached_as_often_as_promised() 
     assert short <= 42  # P(more | 10 %) = 1.2 %
 
 
-def test_images_of_a_group_are_one_witness() -> None:
+def test_images_of_a_group_count_as_one_observation() -> None:
     rows = np.stack([np.linspace(0.99, 0.6, 60), np.linspace(0.01, 0.4, 60)], axis=1)
     names = np.repeat(np.arange(20), 3).astype(str)
     alone = Predictions(np.zeros(60, dtype=int), rows, ("a", "b"))

@@ -17,7 +17,7 @@ def confident(confidences: list[float], right: list[bool]) -> Predictions:
     return Predictions(np.where(right, 0, 1), np.stack([first, 1 - first], axis=1), ("a", "b"))
 
 
-def test_chance_alone_makes_such_an_error() -> None:
+def test_a_calibrated_error_is_inside_the_range_and_an_overconfident_one_above_it() -> None:
     """A calibrated classifier's error lies in the range 95 times of 100, one that brags lies above it."""
     random = np.random.default_rng(1)
     inside = 0
@@ -42,7 +42,7 @@ def grouped(seed: int, groups: int, size: int, *, temperature: float = 1.0) -> P
 
 
 @pytest.mark.slow
-def test_images_of_a_group_that_are_wrong_together_do_not_make_a_calibrated_classifier_suspicious() -> None:
+def test_correlated_errors_within_groups_stay_inside_the_range() -> None:
     """Nominal are 2.5 %; without groups far more are outside, and overconfidence is still found."""
     outside = {"groups": 0, "none": 0, "classes": 0, "overconfident": 0}
     for seed in range(60):

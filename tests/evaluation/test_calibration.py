@@ -70,7 +70,7 @@ def test_probabilities_of_exactly_0_and_1_can_be_fitted() -> None:
     assert np.isfinite(cooled.probabilities).all()
 
 
-def test_what_cannot_be_fitted_is_refused() -> None:
+def test_logits_that_cannot_be_fitted_are_refused() -> None:
     with pytest.raises(ExciteError, match="cannot be fitted without images"):
         fit_calibration(np.empty((0, 2)), np.empty(0, dtype=int))
     with pytest.raises(ExciteError, match="logits are not finite"):

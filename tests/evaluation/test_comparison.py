@@ -20,7 +20,7 @@ from tests.evaluation.simulated_pairs import GROUPS, IMAGES, pair
 SOME = ("accuracy", "balanced_accuracy", "log_loss", "brier")
 
 
-def test_every_difference_is_that_of_the_two_figures() -> None:
+def test_every_difference_is_that_of_the_two_metrics() -> None:
     first, second = pair(np.random.default_rng(0), 100, size=2, alike=0.5, better=0.7)
     one, two = measure(first, intervals=False), measure(second, intervals=False)
     for name, found in compare(first, second, resamples=200).items():
@@ -60,7 +60,7 @@ def test_p_and_interval_agree_about_0() -> None:
                 assert outside == (found.p < 0.05)
 
 
-def test_the_same_predictions_differ_by_nothing_and_it_says_so() -> None:
+def test_equal_predictions_have_a_difference_of_zero_and_no_p() -> None:
     one = simulate(np.random.default_rng(0), 50)
     found = compare(one, one, ["accuracy", "auroc"], resamples=50)
     for difference in found.values():
@@ -73,7 +73,7 @@ def test_the_same_predictions_differ_by_nothing_and_it_says_so() -> None:
     assert compare(ones, ones, ["auroc"], resamples=20)["auroc"].value is None
 
 
-def test_mcnemar_is_statsmodels() -> None:
+def test_mcnemars_test_is_that_of_statsmodels() -> None:
     tables = pytest.importorskip(
         "statsmodels.stats.contingency_tables", reason="statsmodels is not installed"
     )
@@ -123,7 +123,7 @@ def test_too_few_groups_of_one_class_are_the_reason_for_no_p() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", [IMAGES, GROUPS], ids=["200 images", "60 groups"])
-def test_equal_classifiers_are_called_different_5_times_of_100(settings: dict[str, Any]) -> None:
+def test_equal_classifiers_differ_significantly_in_5_percent(settings: dict[str, Any]) -> None:
     random = np.random.default_rng(2)
     runs = 500  # Monte-Carlo error: 1 point
     alarms = dict.fromkeys(SOME, 0)
@@ -165,7 +165,7 @@ def test_a_rare_class_causes_no_false_alarms(settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-def test_mcnemars_exact_p_never_alarms_too_often_and_mid_p_about_right() -> None:
+def test_mcnemars_exact_p_is_conservative_and_its_mid_p_is_at_its_level() -> None:
     random = np.random.default_rng(0)
     either = random.binomial(200, 0.15, 3000)
     exact, mid = [], []

@@ -35,7 +35,7 @@ def test_wilson_is_scipys() -> None:
     assert (got.low, got.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
-def test_images_of_a_group_that_are_all_alike_are_worth_one() -> None:
+def test_equal_images_of_a_group_count_as_one() -> None:
     right = (np.arange(80) < 60).astype(float)
     tenfold = grouped_wilson(right * 10, np.full(80, 10.0))
     once = wilson(60, 80, quantile=float(stats.t.ppf(0.975, 79)))
@@ -78,7 +78,7 @@ def test_bootstrap_is_scipys_on_the_same_resamples(method: str, metric: str) -> 
     assert got.high == pytest.approx(expected.confidence_interval.high, abs=1e-9)
 
 
-def test_where_there_is_no_interval_it_says_why() -> None:
+def test_a_missing_interval_has_a_reason() -> None:
     draws = np.linspace(0, 1, 100)
     few = bootstrap_interval(0.5, draws, draws, groups=9)
     assert few.low is None
@@ -113,7 +113,7 @@ def test_a_perfect_result_still_has_a_lower_bound_for_its_accuracy() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", [OF_IMAGES, OF_GROUPS], ids=["200 images", "60 groups"])
-def test_wilsons_intervals_of_accuracy_hold_the_truth_95_times_of_100(settings: dict[str, Any]) -> None:
+def test_wilsons_intervals_of_accuracy_have_95_percent_coverage(settings: dict[str, Any]) -> None:
     known = truth(settings, ("accuracy",))["accuracy"]
     random = np.random.default_rng(1)
     inside = 0

@@ -33,7 +33,7 @@ def first_rows(found: LabelNoise) -> list[int]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_two_classes_are_judged_as_cleanlab_judges_them(seed: int) -> None:
+def test_candidates_of_two_classes_are_those_of_cleanlab(seed: int) -> None:
     predictions, _ = said(2, 300, flipped=30, sharpness=1.5, seed=seed)
     labels, probabilities = predictions.targets, predictions.probabilities
     found = find_label_noise(predictions)
@@ -70,7 +70,7 @@ def test_no_number_of_wrong_labels_is_estimated() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_every_candidate_follows_the_papers_words(seed: int) -> None:
+def test_every_candidate_follows_the_papers_definition(seed: int) -> None:
     predictions, _ = said(3, 120, flipped=20, sharpness=1.0, seed=seed)
     labels, probabilities = predictions.targets.tolist(), predictions.probabilities.tolist()
     thresholds = []
@@ -104,7 +104,7 @@ def test_planted_wrong_labels_are_found(sharpness: float, share: float) -> None:
     assert np.mean(precisions) > 0.95
 
 
-def test_right_labels_and_a_fair_classifier_leave_few_candidates() -> None:
+def test_correct_labels_and_a_fair_classifier_give_few_candidates() -> None:
     predictions, _ = said(2, 1000, sharpness=5.0)
     assert len(find_label_noise(predictions).candidates) <= 0.005 * 1000
 
@@ -122,7 +122,7 @@ def test_a_photo_with_many_copies_counts_once() -> None:
     assert [len(one.rows) for one in together.candidates] == [times[row] for row in first_rows(alone)]
 
 
-def test_a_photo_under_two_labels_is_judged_under_each() -> None:
+def test_a_photo_with_two_labels_counts_once_for_each() -> None:
     photos = np.array(["m1", "m1", "m2", "m2", "n1", "n1", "n1", "n1"], dtype=object)
     shares = np.array([0.9, 0.9, 0.2, 0.2, 0.3, 0.3, 0.3, 0.3])
     targets = np.array([0, 0, 0, 0, 1, 1, 1, 0])

@@ -12,7 +12,7 @@ from excite.evaluation.predictions import Predictions
 from tests.evaluation.simulated_pairs import pair
 
 
-def test_each_image_has_the_mean_of_what_was_said_of_it() -> None:
+def test_each_image_has_the_mean_of_its_predictions() -> None:
     random = np.random.default_rng(0)
     shares, others = random.dirichlet([1, 1, 1], 5), random.dirichlet([1, 1, 1], 5)
     targets, names, classes = np.array([0, 1, 2, 0, 1]), ("v", "w", "x", "y", "z"), ("a", "b", "c")
@@ -51,7 +51,7 @@ def test_images_are_matched_by_path_and_classes_by_name() -> None:
     assert compare(one, swapped, ["accuracy"], resamples=20)["accuracy"].n == 30
 
 
-def test_what_cannot_be_paired_is_refused() -> None:
+def test_predictions_of_other_images_or_classes_are_refused() -> None:
     first, second = pair(np.random.default_rng(0), 10)
     names = [f"{row}.png" for row in range(10)]
     with pytest.raises(ExciteError, match="share no images"):

@@ -48,7 +48,7 @@ def coverage(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", SIMULATIONS.values(), ids=SIMULATIONS)
-def test_intervals_hold_the_truth_95_times_of_100(settings: dict[str, Any]) -> None:
+def test_intervals_have_95_percent_coverage(settings: dict[str, Any]) -> None:
     """Monte-Carlo error of 400 runs: 1.1 points. benchmarks/intervals.py has more."""
     inside, _ = coverage(settings, NAMES, RUNS)
     for name in NAMES:
@@ -64,7 +64,7 @@ RARE: dict[str, dict[str, Any]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", RARE.values(), ids=RARE)
-def test_intervals_hold_the_truth_when_a_class_is_rare(settings: dict[str, Any]) -> None:
+def test_intervals_have_coverage_when_a_class_is_rare(settings: dict[str, Any]) -> None:
     """Before, balanced accuracy was 89.5, 92.2 and 58 %, and AUROC 87 % of 200 images with 3 %."""
     names = ("balanced_accuracy", "macro_f1", "auroc", "average_precision", "log_loss")
     inside, given = coverage(settings, names, 400)
@@ -74,7 +74,7 @@ def test_intervals_hold_the_truth_when_a_class_is_rare(settings: dict[str, Any])
 
 
 @pytest.mark.slow
-def test_intervals_that_take_images_of_a_group_for_independent_hold_it_far_less_often() -> None:
+def test_intervals_that_ignore_groups_have_far_less_coverage() -> None:
     known = truth(OF_GROUPS, ("accuracy", "brier"))
     random = np.random.default_rng(1)
     inside = dict.fromkeys(known, 0)

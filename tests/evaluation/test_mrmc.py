@@ -32,7 +32,7 @@ def test_mean_squares_are_those_of_a_two_way_analysis_of_variance() -> None:
     assert (found.trainings, found.groups, found.rest) == pytest.approx(tuple(expected))
 
 
-def test_the_variance_is_that_of_rows_and_columns_drawn_anew() -> None:
+def test_the_variance_is_that_over_new_rows_and_columns() -> None:
     """Unbiased: over many tables its mean is the variance of their means."""
     found = [crossed_mean(table(seed)) for seed in range(2000)]
     true = np.var([one.mean for one in found])
@@ -40,7 +40,7 @@ def test_the_variance_is_that_of_rows_and_columns_drawn_anew() -> None:
     assert true == pytest.approx(1 / 4 + 4 / 12 + 1 / 48, rel=0.1)
 
 
-def test_with_one_row_told_apart_by_chance_alone_it_is_near_a_t_test() -> None:
+def test_with_equal_trainings_it_is_close_to_a_t_test() -> None:
     """Columns alone matter: the interval is that of the columns' means, with two degrees of freedom fewer."""
     columns = np.random.default_rng(0).normal(size=(1, 40))
     values = columns + 1e-9 * np.random.default_rng(1).normal(size=(5, 40))
@@ -58,7 +58,7 @@ def predictions(seed: int, groups: np.ndarray | None = None, images: int = 60) -
     return Predictions(targets, np.column_stack([1 - scores, scores]), ("a", "b"), groups)
 
 
-def test_pseudo_values_of_accuracy_are_who_is_right() -> None:
+def test_pseudo_values_of_accuracy_are_the_correct_predictions() -> None:
     one, two = [predictions(1), predictions(2)], [predictions(3), predictions(4)]
     found = pseudo_values([[p] for p in one], [[p] for p in two], "accuracy")
     right = [np.stack([p.correct.astype(float) for p in side]) for side in (one, two)]
@@ -90,7 +90,7 @@ def test_too_little_is_refused() -> None:
         pseudo_values([[predictions(1, groups)]] * 3, None, "accuracy")
 
 
-def test_of_a_thousand_studies_of_equal_arms_5_percent_show_a_difference() -> None:
+def test_in_5_percent_of_studies_equal_arms_differ_significantly() -> None:
     random = np.random.default_rng(0)
     shown = np.mean([crossed_mean(simulated(random, 0.0)).p < 0.05 for _ in range(1000)])
     assert shown == pytest.approx(0.05, abs=0.01)

@@ -7,7 +7,7 @@ import numpy as np
 from excite.evaluation.one_standard_error import first_within_error
 
 
-def test_it_stays_at_the_start_unless_the_groups_agree_that_going_on_is_better() -> None:
+def test_the_start_is_chosen_unless_another_candidate_is_better_by_one_standard_error() -> None:
     groups = np.repeat(np.arange(20), 10)
     random = np.random.default_rng(0)
     start = random.uniform(0.4, 0.8, 200)

@@ -111,7 +111,7 @@ def test_the_test_set_is_measured_at_the_threshold_of_the_validation_set() -> No
     assert result["sensitivity"]["low"] < 0.9 < result["sensitivity"]["high"]
 
 
-def test_what_a_threshold_leaves_without_images_is_not_defined() -> None:
+def test_proportions_without_images_are_not_defined() -> None:
     test = Predictions(np.zeros(3, dtype=int), np.array([[0.8, 0.2]] * 3), ("well", "ill"))
     result = at_threshold(test, "ill", 0.5)
     assert result["sensitivity"] == {"value": None, "reason": "no image belongs to this class"}
@@ -128,7 +128,7 @@ def test_what_a_threshold_leaves_without_images_is_not_defined() -> None:
         ({"specificity": 0}, "specificity must be in"),
     ],
 )
-def test_a_wish_that_cannot_be_is_refused(wishes: dict[str, float], message: str) -> None:
+def test_a_criterion_out_of_range_is_refused(wishes: dict[str, float], message: str) -> None:
     with pytest.raises(ExciteError, match=message):
         choose_threshold(simulate(np.random.default_rng(0), 20), "a", **wishes)
 

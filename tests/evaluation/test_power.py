@@ -52,7 +52,7 @@ def test_the_trainings_needed_are_the_fewest_that_suffice() -> None:
     assert trainings_needed(0.01, lambda n: corrected_studies(0.02, n, 0.25, alpha=0.05), 3) is None
 
 
-def test_a_planted_difference_is_shown_as_often_as_stated() -> None:
+def test_a_planted_difference_is_significant_with_the_stated_power() -> None:
     """Within 3 points, of a power that is stated from the spread of other studies of the same kind."""
     random = np.random.default_rng(1)
     seen = [crossed_mean(simulated(random, 0.4)) for _ in range(1000)]

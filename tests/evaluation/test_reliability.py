@@ -124,7 +124,7 @@ def test_errors_of_classes_are_those_of_bins_counted_by_hand(images: int, classe
     assert found["classwise_ece"]["value"] == pytest.approx(np.mean(errors), abs=1e-9)
 
 
-def test_a_shift_of_the_prior_is_seen_in_the_classes_though_not_in_the_predicted_class() -> None:
+def test_a_shift_of_the_prior_shows_in_the_classwise_error() -> None:
     """10 % positive, predicted with far more: the interval of the observed frequency shows it."""
     random = np.random.default_rng(0)
     positive = random.random(1000) < 0.1

@@ -71,7 +71,7 @@ def test_the_same_seed_gives_the_same_figures_and_another_seed_others() -> None:
     assert measure(predictions, seed=1)["auroc"] == measure(predictions)["auroc"]  # nothing is drawn
 
 
-def test_blocks_do_not_change_what_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_blocks_does_not_change_the_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     table = GroupSums(simulate(np.random.default_rng(0), 60, size=3))
     whole = bootstrap([table], 100, seed=3)[0]
     monkeypatch.setattr("excite.evaluation.resampling.BLOCK", 1)

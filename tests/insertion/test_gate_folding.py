@@ -89,7 +89,7 @@ CASES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_gates_at_rest_fold_without_a_change(case: str) -> None:
+def test_constant_gates_fold_without_a_change(case: str) -> None:
     build, folded, fixed = CASES[case]
     torch.manual_seed(0)
     model, loader = at_rest(build()), batches()
@@ -153,7 +153,7 @@ def test_only_gates_within_the_tolerance_are_folded() -> None:
 
 
 @pytest.mark.parametrize("name", attention_names())
-def test_every_attention_says_its_gates(name: str) -> None:
+def test_every_attention_reports_its_gates(name: str) -> None:
     torch.manual_seed(0)
     attention = excite.insert(nn.Sequential(nn.Conv2d(3, 16, 3)), name, where="0")[0].attention
     u = torch.randn(2, 16, 6, 6)
@@ -166,7 +166,7 @@ def test_accuracies_may_come_from_other_images() -> None:
     assert fold_constant_gates(model, batches(12), test=batches(7)).images == 7
 
 
-def test_what_cannot_be_folded_is_refused() -> None:
+def test_gates_that_cannot_be_folded_are_refused() -> None:
     plain = excite.create_model("cifar_resnet20", num_classes=5)
     with pytest.raises(ExciteError, match="this model has no gates"):
         measure_gates(plain, batches())

@@ -104,7 +104,7 @@ def test_networks_of_keras_applications_take_attention_with_an_identity_start(
     ("name", "own", "blocks"),
     [("MobileNetV3Small", 9, 11), ("EfficientNetB0", 16, 16), ("EfficientNetV2B0", 16, 21)],
 )
-def test_blocks_with_attention_of_their_own_say_so_and_take_more_elsewhere(
+def test_blocks_with_native_attention_report_it_and_support_other_placements(
     name: str, own: int, blocks: int
 ) -> None:
     model = getattr(keras.applications, name)(weights=None, include_top=False, input_shape=(64, 64, 3))

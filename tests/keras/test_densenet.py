@@ -152,7 +152,7 @@ def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> Non
 
 
 @pytest.mark.once
-def test_a_misspelt_option_of_a_named_network_is_answered_with_the_nearest() -> None:
+def test_a_misspelled_option_of_a_named_network_is_refused_with_the_nearest() -> None:
     with pytest.raises(ExciteError, match="did you mean 'growth_rate'"):
         excite.keras.densenet121(growthrate=3)
 

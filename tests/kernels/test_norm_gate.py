@@ -129,14 +129,14 @@ def test_other_poolings_are_left_to_their_modules(pool: nn.Module) -> None:
         assert norm_pool(last(2, 8, 9, 9), norm_of(8), pool) is None
 
 
-def test_a_constant_channel_has_variance_zero() -> None:
+def test_a_constant_channel_has_zero_variance() -> None:
     x = last(4, 3, 5, 5)
     x[:, 1] = 7.25
     norm = norm_of(3)
     torch.testing.assert_close(norm_gate(x, norm), copy.deepcopy(norm)(x), rtol=1e-4, atol=1e-4)
 
 
-def test_a_mean_far_from_zero_costs_no_digits() -> None:
+def test_a_mean_far_from_zero_costs_no_precision() -> None:
     """The sums are taken about a number near the mean; about zero, 1e4 +- 1 would leave no variance."""
     x = last(4, 3, 9, 9) + 1e4
     exact = F.batch_norm(x.double(), None, None, training=True)
@@ -234,7 +234,7 @@ def test_bfloat16_rounds_no_worse_than_the_modules() -> None:
     assert errors["on"] < 1.5 * errors["off"]
 
 
-def test_gradients_may_be_asked_twice() -> None:
+def test_gradients_can_be_computed_twice() -> None:
     x, norm = last(2, 8, 4, 4).requires_grad_(), norm_of(8)
     loss = norm_gate(x, norm, create_attention("se", 8), relu=True).square().sum()
     first = torch.autograd.grad(loss, x, retain_graph=True)

@@ -36,7 +36,7 @@ def numbers(generator: torch.Generator, many: int, c: int) -> Tensor:
 
 @settings(deadline=None, max_examples=60)
 @given(size=SIZES, dtype=DTYPES, spare=st.integers(0, 5), seed=st.integers(0, 2**16), own=st.booleans())
-def test_each_pass_is_its_twin(
+def test_each_pass_equals_its_reference(
     size: tuple[int, int, int], dtype: torch.dtype, spare: int, seed: int, own: bool
 ) -> None:
     draw = torch.Generator().manual_seed(seed)
@@ -140,7 +140,7 @@ def test_sums_do_not_depend_on_the_number_of_threads() -> None:
     assert torch.equal(found[0], found[2])
 
 
-def test_who_is_served() -> None:
+def test_supported_inputs_use_the_fused_operators() -> None:
     x = torch.randn(2, 8, 5, 5).contiguous(memory_format=torch.channels_last)
     assert select_backend(x) is cpu
     assert select_backend(x.contiguous()) is None  # another memory
@@ -154,7 +154,7 @@ def test_who_is_served() -> None:
 
 
 @pytest.mark.slow
-def test_the_environment_decides() -> None:
+def test_the_environment_variable_selects_the_mode() -> None:
     code = (
         "import torch; from excite.kernels.dispatch import select_backend;"
         "x = torch.randn(2, 8, 5, 5).contiguous(memory_format=torch.channels_last);"

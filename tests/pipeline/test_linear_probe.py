@@ -39,7 +39,7 @@ def probed(place: Path) -> Run:
 
 
 @pytest.mark.slow
-def test_the_probe_learns_and_its_classifier_says_the_same(probed: Run) -> None:
+def test_the_probe_learns_and_its_classifier_predicts_alike(probed: Run) -> None:
     assert probed.metrics["test"]["accuracy"]["value"] > 0.9
     assert probed.metrics["val"]["n"] == len(probed.manifest.part("train")) + len(probed.manifest.part("val"))
     again = evaluate_run(probed)
@@ -94,7 +94,7 @@ def test_a_probe_is_cross_validated(place: Path, tmp_path: Path) -> None:
         ({"recipe": "scratch", "weights": "w.safetensors"}, "scratch starts from random weights"),
     ],
 )
-def test_a_recipe_without_its_beginning_is_refused(
+def test_a_recipe_without_pretrained_weights_is_refused(
     place: Path, tmp_path: Path, options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ExciteError, match=message):

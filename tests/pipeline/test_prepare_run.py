@@ -106,7 +106,7 @@ def test_the_same_seed_prepares_the_same_split_and_weights(pictures: Path, tmp_p
     assert not torch.equal(weights[0], weights[2])
 
 
-def test_near_duplicates_across_a_random_split_are_told(pictures: Path, tmp_path: Path) -> None:
+def test_near_duplicates_across_a_random_split_are_reported(pictures: Path, tmp_path: Path) -> None:
     twin: dict[str, str] = {}
     for number, original in enumerate(sorted((pictures / "a").glob("p*.png"))[:20]):
         # The same pixels in other bytes: files of equal bytes are always in the same split.
@@ -125,7 +125,7 @@ def test_near_duplicates_across_a_random_split_are_told(pictures: Path, tmp_path
     assert any(note.startswith(expected) for note in display.notes)
 
 
-def test_a_head_among_the_loaded_weights_is_no_new_one(pictures: Path, tmp_path: Path) -> None:
+def test_a_loaded_head_is_not_replaced(pictures: Path, tmp_path: Path) -> None:
     torch.manual_seed(9)
     model = excite.create_model(OPTIONS["model"], num_classes=3, **OPTIONS["model_options"])
     state = model.state_dict()

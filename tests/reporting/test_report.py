@@ -42,7 +42,7 @@ def test_the_verdict_is_the_accuracy_with_its_interval(two: Run, page: Page) -> 
     assert "Always predicting 'benign' would reach 50.0 % accuracy" in page.text
 
 
-def test_every_figure_is_there_with_its_interval(two: Run, page: Page) -> None:
+def test_every_metric_is_shown_with_its_interval(two: Run, page: Page) -> None:
     test = two.metrics["test"]
     for name in ("balanced_accuracy", "auroc", "log_loss", "brier", "kappa", "mcc"):
         percent = 100 if name == "balanced_accuracy" else 1
@@ -57,13 +57,13 @@ def test_every_figure_is_there_with_its_interval(two: Run, page: Page) -> None:
     assert f"{bounds['low']:.3f} to {bounds['high']:.3f} is expected of a calibrated classifier" in page.text
 
 
-def test_the_page_asks_for_nothing_and_runs_nothing(page: Page) -> None:
+def test_the_page_loads_nothing_and_has_no_scripts(page: Page) -> None:
     assert all(address.startswith(("#", "data:image/")) for address in page.addresses)
     assert not {"script", "link", "iframe", "object", "form", "base"} & set(page.tags)
     assert "img" not in page.tags  # pictures only where they are asked for
 
 
-def test_charts_carry_their_data(two: Run, page: Page) -> None:
+def test_charts_contain_their_data(two: Run, page: Page) -> None:
     """The area under the downloaded points is the AUROC, and so on for every chart."""
     test = two.metrics["test"]
     assert set(page.downloads) == {
@@ -92,7 +92,7 @@ def test_charts_carry_their_data(two: Run, page: Page) -> None:
     assert losses == pytest.approx(two.history["val_loss"].tolist(), rel=1e-5)
 
 
-def test_the_operating_point_is_told_with_its_counts(two: Run, page: Page) -> None:
+def test_the_operating_point_is_shown_with_its_counts(two: Run, page: Page) -> None:
     point = two.metrics["test"]["operating_point"]["test"]
     assert (
         f"{point['tp']} true positives, {point['fn']} false negatives, {point['fp']} false positives"
@@ -102,14 +102,14 @@ def test_the_operating_point_is_told_with_its_counts(two: Run, page: Page) -> No
     assert "Decision curve of malignant" in page.text
 
 
-def test_what_the_audit_found_and_subgroups_are_told(page: Page) -> None:
+def test_findings_of_the_audit_and_subgroups_are_shown(page: Page) -> None:
     assert "The audit found 1 photo with conflicting labels." in page.text
     assert "predicted from size alone (balanced accuracy 81.0 %)" in page.text
     assert "Lagos small: under 20 groups" in page.text
     assert "Essen small" not in page.text
 
 
-def test_how_it_was_made_is_told(page: Page) -> None:
+def test_the_provenance_is_shown(page: Page) -> None:
     for text in (
         "se, placement auto, at 2 sites: a.se to b.se, reduction 8",
         "96 x 96 pixels",
@@ -131,13 +131,13 @@ def test_how_it_was_made_is_told(page: Page) -> None:
         ({"duplicates_in_train": 7, "leaks_allowed": True}, "Leaks were allowed: 7 of 120"),
     ],
 )
-def test_the_level_at_which_parts_are_disjoint_is_told(tmp_path: Path, extras: dict, told: str) -> None:
+def test_the_level_of_disjointness_is_stated(tmp_path: Path, extras: dict, told: str) -> None:
     text = Page(report_page(write_run(tmp_path / "run", extras=extras))).text
     assert told in text
     assert ("metrics are optimistic" in text.split("Intended use")[0]) == bool(extras)
 
 
-def test_a_torn_group_is_found_though_no_figure_says_so(tmp_path: Path) -> None:
+def test_a_divided_group_is_found_in_the_manifest(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     table = (run.path / "manifest.csv").read_text()
     (run.path / "manifest.csv").write_text(table.replace("val-0,,val", "train-0,,val"))
@@ -166,7 +166,7 @@ def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
     assert {row[0] for row in shown.downloads["roc.csv"][1:]} == set(AWKWARD)
 
 
-def test_a_class_without_images_has_figures_that_are_not_defined(tmp_path: Path) -> None:
+def test_metrics_of_a_class_without_images_are_not_defined(tmp_path: Path) -> None:
     test = simulated(("a", "b", "c"), 30, 1)
     run = write_run(tmp_path / "run", ("a", "b", "c"), test=test.take(test.targets != 1))
     text = Page(report_page(run)).text
@@ -188,7 +188,7 @@ def test_a_test_of_one_image_has_a_report(tmp_path: Path) -> None:
     assert "Decision curve" not in text
 
 
-def test_thumbnails_are_the_pictures_and_only_when_asked_for(tmp_path: Path) -> None:
+def test_thumbnails_are_the_pictures_and_only_on_request(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     names = [tmp_path / "data" / f"{row}.png" for row in range(3)]
     for name in names[:2]:
@@ -255,12 +255,12 @@ def test_a_training_that_has_not_finished_has_no_report(two: Run, tmp_path: Path
     assert not (run.path / "report.html").exists()
 
 
-def test_a_single_training_doubts_no_labels(page: Page) -> None:
+def test_a_single_training_has_no_label_candidates(page: Page) -> None:
     assert "Label candidates" not in page.text
     assert "the mean of all" not in page.text
 
 
-def test_a_probe_tells_of_no_epochs_that_it_never_had(tmp_path: Path) -> None:
+def test_the_report_of_a_probe_has_no_training_loop(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     (run.path / "config.yaml").write_text(run.config.replace(recipe="probe").to_yaml())
     (run.path / "metrics.csv").write_text("C,val_loss,val_accuracy\n0.1,0.5,0.8\n0.316,0.3,0.9\n1,0.4,0.9\n")
@@ -271,7 +271,7 @@ def test_a_probe_tells_of_no_epochs_that_it_never_had(tmp_path: Path) -> None:
         assert word not in text
 
 
-def test_a_fine_tuning_that_came_back_says_that_it_is_a_probe(tmp_path: Path) -> None:
+def test_fine_tuning_that_returned_to_the_probe_is_reported_as_such(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     (run.path / "config.yaml").write_text(run.config.replace(recipe="finetune").to_yaml())
     (run.path / "probe.csv").write_text("C,val_loss,val_accuracy\n0.1,0.5,0.8\n0.316,0.3,0.9\n")
@@ -285,7 +285,7 @@ def test_a_fine_tuning_that_came_back_says_that_it_is_a_probe(tmp_path: Path) ->
     assert "The best epoch was selected" not in text
 
 
-def test_the_decision_curves_frame_holds_the_whole_interval(two: Run) -> None:
+def test_the_axes_of_the_decision_curve_contain_the_whole_interval(two: Run) -> None:
     page = report_page(two)
     curve = page[page.index('id="decision-curve"') :]
     points = re.search(r'<polygon class="band f0" points="([^"]*)"', curve)

@@ -71,7 +71,7 @@ def members_say(run: Run, files: list[str]) -> np.ndarray:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["tuned", "probed"])
-def test_it_says_the_mean_of_its_members_and_how_far_they_go_apart(
+def test_it_predicts_the_mean_of_its_members_and_their_disagreement(
     name: str, request: pytest.FixtureRequest
 ) -> None:
     run: Run = request.getfixturevalue(name)
@@ -96,7 +96,7 @@ def test_it_says_the_mean_of_its_members_and_how_far_they_go_apart(
 
 
 @pytest.mark.slow
-def test_probes_share_their_body(probed: Run, tuned: Run) -> None:
+def test_probes_share_their_network(probed: Run, tuned: Run) -> None:
     assert len(excite.Classifier.load(probed).model.members.networks) == 1
     assert len(excite.Classifier.load(tuned).model.members.networks) == 4
 
@@ -152,7 +152,7 @@ def test_the_command_shows_disagreement_in_every_format(
 
 
 @pytest.mark.slow
-def test_its_own_images_are_refused_and_known_again(
+def test_its_own_images_are_refused_and_recognized_in_other_data(
     probed: Run, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert excite_cli(["evaluate", str(probed.path)]) == 2
@@ -176,7 +176,7 @@ def test_its_own_images_are_refused_and_known_again(
 
 
 @pytest.mark.slow
-def test_evaluation_and_prediction_say_the_same(probed: Run, data: Path) -> None:
+def test_evaluation_and_prediction_agree(probed: Run, data: Path) -> None:
     found = evaluate_run(probed, str(data)).predictions
     said = excite.Classifier.load(probed).predict(list(found.paths or ()))
     shares = np.array([list(one.probabilities.values()) for one in said])

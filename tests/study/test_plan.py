@@ -31,7 +31,7 @@ def test_an_arm_is_a_name_a_network_and_options() -> None:
         ("a:b,flips=sideways", "unknown value 'sideways'"),
     ],
 )
-def test_what_is_wrong_with_an_arm_is_said(text: str, message: str) -> None:
+def test_invalid_arms_are_refused(text: str, message: str) -> None:
     with pytest.raises(ExciteError, match=message) as found:
         parse_arm(text)
     assert found.value.exit_code == 2
@@ -68,7 +68,7 @@ def test_a_plan_has_seeds_folds_and_a_metric(options: dict[str, object], message
         Plan(TrainConfig(), [Arm("a", {})], **options)  # type: ignore[arg-type]
 
 
-def test_yaml_says_the_same_as_flags(tmp_path: Path) -> None:
+def test_yaml_and_flags_give_the_same_plan(tmp_path: Path) -> None:
     file = tmp_path / "plan.yaml"
     file.write_text(
         "data: photos\nseeds: 3\nfolds: 4\nmetric: accuracy\noptions: {epochs: 7}\narms:\n"
@@ -100,7 +100,7 @@ def test_yaml_says_the_same_as_flags(tmp_path: Path) -> None:
         ("a: [", "invalid YAML"),
     ],
 )
-def test_a_wrong_yaml_is_named(tmp_path: Path, text: str, message: str) -> None:
+def test_an_invalid_yaml_file_is_named(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "plan.yaml"
     file.write_text(text)
     with pytest.raises(ExciteError, match=message) as found:
@@ -108,7 +108,7 @@ def test_a_wrong_yaml_is_named(tmp_path: Path, text: str, message: str) -> None:
     assert str(file) in str(found.value)
 
 
-def test_what_is_said_of_attention_is_not_of_a_plain_arm() -> None:
+def test_options_of_attention_do_not_apply_to_a_plain_arm() -> None:
     base = TrainConfig(placement="post", stages="4", attention_options={"reduction": 8})
     plain = arm_config(base, parse_arm("plain:resnet50"))
     assert (plain.placement, plain.stages, plain.attention_options) == ("auto", None, {})

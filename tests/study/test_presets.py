@@ -13,7 +13,7 @@ from excite.study.plan import arm_config
 from excite.study.presets import PRESETS, get_preset
 
 
-def test_ready_plans_are_the_papers_ablations() -> None:
+def test_presets_are_the_papers_ablations() -> None:
     """Names and figures as in arXiv 1709.01507, tables 10 to 16."""
     assert [arm.name for arm in get_preset("reduction").arms("m")] == [
         "plain",
@@ -37,7 +37,7 @@ def test_ready_plans_are_the_papers_ablations() -> None:
         get_preset("stage")
 
 
-def test_the_papers_three_squeezes_differ_in_nothing_but_the_squeeze() -> None:
+def test_the_papers_three_squeezes_differ_only_in_the_squeeze() -> None:
     arms = {arm.name: arm for arm in get_preset("squeeze").arms("cifar_resnet20")}
     assert list(arms) == ["plain", "max", "avg", "none"]
     found = {}

@@ -123,7 +123,9 @@ print(*(node["NodeID"] for node in ray.nodes()))
     assert all(one in status.stdout for one in nodes)
 
 
-def test_without_the_token_nobody_is_let_in(cluster: tuple[str, dict[str, str]], tmp_path: Path) -> None:
+def test_without_the_token_no_connection_is_accepted(
+    cluster: tuple[str, dict[str, str]], tmp_path: Path
+) -> None:
     address, environment = cluster
     study = begun(make_pictures(tmp_path / "pictures", classes=2), tmp_path / "study", seeds=1)
     wrong = tmp_path / "wrong"

@@ -69,7 +69,7 @@ def test_the_database_lies_in_the_folder_whatever_its_name(data: Path, tmp_path:
 
 
 @pytest.mark.slow
-def test_seeds_and_arms_are_added_and_what_is_trained_stays(data: Path, tmp_path: Path) -> None:
+def test_seeds_and_arms_are_added_and_trained_cells_are_kept(data: Path, tmp_path: Path) -> None:
     study = trained(begun(data, tmp_path / "study", seeds=1))
     before = {key: run.weights.stat().st_mtime_ns for key, run in runs_of(study).items()}
     assert add(study, [], 2, Display()) == 2
@@ -131,7 +131,7 @@ def test_an_arm_that_cannot_be_built_is_found_before_anything_is_written(
     assert not (tmp_path / "study").exists()
 
 
-def test_a_folder_of_something_else_is_left_alone(data: Path, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused(data: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ExciteError, match="contains files that do not belong"):
         begun(data, tmp_path)
@@ -139,7 +139,7 @@ def test_a_folder_of_something_else_is_left_alone(data: Path, tmp_path: Path) ->
         Study.open(tmp_path)
 
 
-def test_a_worker_that_was_asked_to_stop_gives_its_cell_back(
+def test_a_worker_that_stops_releases_its_cell(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = begun(data, tmp_path / "study", seeds=1)
@@ -154,9 +154,7 @@ def test_a_worker_that_was_asked_to_stop_gives_its_cell_back(
     assert study.store.counts(study.name) == {"waiting": 2, "running": 0, "done": 0, "failed": 0}
 
 
-def test_what_a_killed_worker_left_half_written_is_cleared_away(
-    data: Path, tmp_path: Path, done: Study
-) -> None:
+def test_the_partial_files_of_a_killed_worker_are_removed(data: Path, tmp_path: Path, done: Study) -> None:
     study = begun(data, tmp_path / "study", seeds=1, folds=2)
     place = worker.cell_folder(study.folder, "plain", 0, 0)
     place.mkdir(parents=True)

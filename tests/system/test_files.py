@@ -57,7 +57,7 @@ def full_disk(*arguments: Any) -> None:
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_full_disk_is_said_in_one_line_and_the_old_file_stays(
+def test_a_full_disk_is_one_line_and_the_old_file_stays(
     tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file"

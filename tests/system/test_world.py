@@ -108,7 +108,7 @@ def exchanged() -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_every_process_gets_the_same(exchanged: list[dict[str, Any]]) -> None:
+def test_every_process_has_the_same_value(exchanged: list[dict[str, Any]]) -> None:
     assert [found.pop("first") for found in exchanged] == [True, False, False]
     assert exchanged[0] == exchanged[1] == exchanged[2] == {
         "broadcast": ["from", 0],
@@ -134,6 +134,6 @@ for number in range(3):
 
 
 @pytest.mark.slow
-def test_processes_join_again_after_they_have_parted() -> None:
+def test_processes_can_join_again() -> None:
     first, second = together(TWICE, 2)
     assert first == second == "0 1\n1 2\n2 3\n"

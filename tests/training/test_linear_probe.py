@@ -50,7 +50,7 @@ def test_c_has_the_lowest_log_loss_on_held_out_groups() -> None:
 
 
 @pytest.mark.slow
-def test_held_out_predictions_know_nothing_of_their_patient() -> None:
+def test_held_out_predictions_are_independent_of_the_patients_labels() -> None:
     """Labels drawn by patient: who has seen the patient knows the label, who has not can only guess."""
     random = np.random.default_rng(1)
     features, _, groups = clustered(80, 2)

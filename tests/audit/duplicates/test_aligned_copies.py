@@ -55,14 +55,14 @@ def sign(kind: int, hand: int) -> Thumbnail:
 
 
 @pytest.mark.parametrize("search", [near_pairs, aligned_copy_pairs])
-def test_signs_of_one_kind_are_not_taken_for_copies(search: Callable) -> None:
+def test_signs_of_one_kind_are_no_near_duplicates(search: Callable) -> None:
     hands = [sign(hand % 3, hand) for hand in range(300)]
     found = search([*hands, hands[7]], range(301))
     assert (7, 300) in {(pair.a, pair.b) for pair in found}
     assert len(found) <= 3  # without regard to how alike they all are, hundreds
 
 
-def test_next_to_no_pictures() -> None:
+def test_few_or_no_pictures_have_no_pairs() -> None:
     one = thumbnail(scene(0, (32, 32)))
     assert aligned_copy_pairs([], []) == aligned_copy_pairs([one], [0]) == []
 

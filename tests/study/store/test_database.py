@@ -56,13 +56,13 @@ def test_a_password_is_not_written_anywhere(tmp_path: Path, monkeypatch: pytest.
         ("postgresql://localhost:1/x", "cannot be used: .*refused"),
     ],
 )
-def test_a_store_that_cannot_be_used_says_why(url: str, message: str) -> None:
+def test_a_store_that_cannot_be_used_is_an_error_with_the_reason(url: str, message: str) -> None:
     with pytest.raises(ExciteError, match=message):
         Store(url)
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_and_nothing_is_lost(tmp_path: Path) -> None:
     store = new_store(f"sqlite:///{tmp_path / 'study.db'}")
     pages = store.do(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar())
     assert isinstance(pages, int)

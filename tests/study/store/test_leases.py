@@ -44,7 +44,7 @@ def test_cells_are_taken_in_pairs_once_each_and_done(store: Store) -> None:
     assert (first.arm, first.seed, first.images, first.result) == ("arm0", 0, b"numbers", {"value": 0.5})
 
 
-def test_a_silent_workers_cell_is_taken_over_and_its_late_result_does_not_count(
+def test_a_cell_with_an_expired_lease_is_taken_over_and_a_late_result_does_not_count(
     store: Store, clock: Clock
 ) -> None:
     lost = store.take(STUDY, "lost", "w", lease_seconds=60)
@@ -84,7 +84,7 @@ def test_a_failed_cell_is_tried_once_more_and_then_named(store: Store) -> None:
     assert store.counts(STUDY)["failed"] == 0
 
 
-def test_a_cell_that_kills_its_workers_is_given_up(store: Store) -> None:
+def test_a_cell_during_which_workers_die_fails(store: Store) -> None:
     for number in range(DEATHS):
         assert store.take(STUDY, f"t{number}", f"w{number}@here").key == ("arm0", 0, 0)  # type: ignore[union-attr]
         assert store.release_all(STUDY, "w") == store.release_all(STUDY, f"{number}") == 0  # others' names

@@ -16,7 +16,7 @@ from excite.study.store.store import Store
 from tests.study.store.small_store import STUDY, content, finish, new_store
 
 
-def test_seeds_and_arms_are_added_and_nothing_is_there_twice(store: Store) -> None:
+def test_added_seeds_and_arms_create_no_duplicates(store: Store) -> None:
     assert finish(store, store.take(STUDY, "t", "w"))
     assert store.extend(STUDY, {"arm0": content(epochs=0), "new": content(epochs=9)}, 4, 1) == 2 + 4
     assert store.extend(STUDY, {}, 2, 1) == 0  # fewer seeds take none away
