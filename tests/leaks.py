@@ -1,4 +1,4 @@
-"""What a test must leave unchanged: threads, processes, files, environment, folder, NumPy's random state."""
+"""State that no test may change: threads, processes, files, environment, folder, NumPy's random state."""
 
 from __future__ import annotations
 

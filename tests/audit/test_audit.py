@@ -1,4 +1,4 @@
-"""The audit joins what its passes find with what the user knows, and says what follows for the split."""
+"""The audit joins near-duplicates with the groups of the user, and reports leaks and conflicts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person writes into decisions.csv is what the next audit obeys; a slip in it is one clear line."""
+"""Decisions in decisions.csv are applied by the next audit; an error in it is one clear line."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ AWKWARD = [
 ]
 
 
-def said(file: Path, text: str) -> Path:
+def written(file: Path, text: str) -> Path:
     file.write_bytes(text.encode())
     return file
 
@@ -100,7 +100,7 @@ def test_images_are_found_by_path_by_relative_path_and_by_content(tmp_path: Path
         f"accept,{tmp_path}/a.png,./b.png",
         f"Reject,{1:064X},{2:064x}",
     ]
-    decided = resolve(read_decisions(said(tmp_path / "d.csv", "\n".join(["decision,a,b", *lines]))), data)
+    decided = resolve(read_decisions(written(tmp_path / "d.csv", "\n".join(["decision,a,b", *lines]))), data)
     assert decided.accepted == {(0, 1)}
     assert decided.rejected == {(1, 2)}
 
@@ -131,7 +131,7 @@ def test_lines_copied_from_the_page_may_be_shorter(tmp_path: Path) -> None:
     with pytest.raises(ExciteError, match="unknown decision 'decision'"):
         read_decisions(tmp_path / "d.csv")
     text = (tmp_path / "d.csv").read_text().replace("decision,a,b\n", "")
-    assert resolve(read_decisions(said(tmp_path / "d.csv", text)), data).rejected == {(0, 1)}
+    assert resolve(read_decisions(written(tmp_path / "d.csv", text)), data).rejected == {(0, 1)}
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_broken_file_is_one_clear_line(tmp_path: Path, content: bytes | None, 
 
 
 def test_contradictions_are_refused(tmp_path: Path) -> None:
-    file = said(tmp_path / "d.csv", "decision,a,b\naccept,/data/0,/data/1\nreject,/data/1,/data/0\n")
+    file = written(tmp_path / "d.csv", "decision,a,b\naccept,/data/0,/data/1\nreject,/data/1,/data/0\n")
     with pytest.raises(
         ExciteError, match=r"d.csv, line 3: contradicts .*d.csv, line 2: reject here, accept there"
     ):
@@ -164,14 +164,14 @@ def test_contradictions_are_refused(tmp_path: Path) -> None:
 
 
 def test_semicolons_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
-    file = said(tmp_path / "d.csv", "\ufeffDecision;a;b\r\nno;/data/0;/data/1\r\n;/data/0;/data/2\r\n")
+    file = written(tmp_path / "d.csv", "\ufeffDecision;a;b\r\nno;/data/0;/data/1\r\n;/data/0;/data/2\r\n")
     assert resolve(read_decisions(file), manifest(["0", "1", "2"])).rejected == {(0, 1)}
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_blank_lines_and_empty_columns_decide_nothing(tmp_path: Path, separator: str) -> None:
     text = "\ufeff\r\n Decision , a,b,,\r\n\r\naccept,x.png,y.png,,\r\n,,,,\r\nno,x.png,z.png\r\n\r\n"
-    found = read_decisions(said(tmp_path / "d.csv", text.replace(",", separator)))
+    found = read_decisions(written(tmp_path / "d.csv", text.replace(",", separator)))
     assert [(one.word, one.a, one.b) for one in found] == [
         ("accept", "x.png", "y.png"),
         ("reject", "x.png", "z.png"),
@@ -183,5 +183,5 @@ def test_a_path_behind_a_link_is_the_file_that_the_system_opens(tmp_path: Path) 
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "here/link").symlink_to(tmp_path / "store/inner")
     images = manifest(["x.png", "y.png"], tmp_path / "store")
-    file = said(tmp_path / "here/d.csv", "decision,a,b\nyes,link/../x.png,link/../y.png\n")
+    file = written(tmp_path / "here/d.csv", "decision,a,b\nyes,link/../x.png,link/../y.png\n")
     assert resolve(read_decisions(file), images).accepted == {(0, 1)}

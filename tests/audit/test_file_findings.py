@@ -1,4 +1,4 @@
-"""Pass 1 says of every file what a person would say who opened it, and of the set what NumPy counts."""
+"""Findings about single files, and counts of the data set against NumPy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leaks and conflicts are what a brute-force look at every two images says."""
+"""Leaks and label conflicts against a brute-force comparison of every two images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tells the classes apart without a picture is found; what does not, is not."""
+"""Metadata that predicts the class is found; noise is not."""
 
 from __future__ import annotations
 

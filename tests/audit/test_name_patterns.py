@@ -1,4 +1,4 @@
-"""A proposal works as it stands with --group-pattern; where names tell nothing, nothing is proposed."""
+"""A proposed pattern works with --group-pattern; names without groups give no proposal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of classes, files and columns are data: through every verb they stay what they are."""
+"""Names of classes, files, and columns are data: no command changes or interprets them."""
 
 from __future__ import annotations
 

@@ -57,9 +57,9 @@ def test_a_random_split_warns_of_near_duplicates_in_the_training_set(
     rows = columns_of(tmp_path / "manifest.csv")
     trained = {row["group"] for row in rows if row["split"] == "train"}
     tested = [row["group"] for row in rows if row["split"] == "test"]
-    torn = sum(group in trained for group in tested)
-    assert torn > 0
-    assert f"{torn} of {len(tested)} test images have a near-duplicate in the training set" in done.stdout
+    divided = sum(group in trained for group in tested)
+    assert divided > 0
+    assert f"{divided} of {len(tested)} test images have a near-duplicate in the training set" in done.stdout
     grouped = ok("split", *options)
     assert "near-duplicate" not in grouped.stdout
 

@@ -1,4 +1,4 @@
-"""Options: each wrong value is refused by its name, each right one survives the file."""
+"""Options: every invalid value is refused by name, every valid one survives the file."""
 
 from __future__ import annotations
 

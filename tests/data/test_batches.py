@@ -1,4 +1,4 @@
-"""What a step trains on is a function of seed, epoch and step: whole, in parts, in any order."""
+"""The batch of a step is a function of seed, epoch, and step: whole, in parts, in any order."""
 
 from __future__ import annotations
 

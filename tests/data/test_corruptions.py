@@ -1,4 +1,4 @@
-"""Shifts change what they say and nothing else, and the same each time."""
+"""Each corruption changes its own property, reproducibly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CSV files as manifests: which columns are kept under which name, and which files are refused."""
+"""CSV files as manifests: columns and their names, and invalid files."""
 
 from __future__ import annotations
 

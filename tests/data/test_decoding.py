@@ -1,4 +1,4 @@
-"""Pictures of every kind come out upright in RGB; what is no whole picture is refused with its reason."""
+"""Images of every format become upright RGB; other files are refused with a reason."""
 
 from __future__ import annotations
 

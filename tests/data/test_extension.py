@@ -1,4 +1,4 @@
-"""Old images keep their split and folds; new ones go to their group, or make up for what a split lacks."""
+"""Existing images keep their split and folds; new ones follow their group, or fill up the splits."""
 
 from __future__ import annotations
 

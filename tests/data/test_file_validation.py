@@ -1,4 +1,4 @@
-"""The check names every bad file, leaves the good ones untouched, and does its work once."""
+"""The check names every unreadable file, changes no file, and runs once per file."""
 
 from __future__ import annotations
 

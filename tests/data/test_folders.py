@@ -1,4 +1,4 @@
-"""One walk over a folder: each image once, in a fixed order, and nothing that is no file."""
+"""A walk over a folder: each image once, in a fixed order, and only files."""
 
 from __future__ import annotations
 

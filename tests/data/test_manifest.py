@@ -1,4 +1,4 @@
-"""The manifest keeps what it was given, also through a file."""
+"""A manifest keeps its values, also through a file."""
 
 from __future__ import annotations
 

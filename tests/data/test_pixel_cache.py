@@ -1,4 +1,4 @@
-"""Decoded pixels are the pictures' own, made once, whole or not there, whatever happens meanwhile."""
+"""The pixel cache contains the decoded images, is built once, and is complete or missing."""
 
 from __future__ import annotations
 

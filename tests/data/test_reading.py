@@ -1,4 +1,4 @@
-"""Folders and tables as people keep them are read, or refused with one line that says how to put it right."""
+"""Folders and tables as users have them are read, or refused with one line and a solution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No group is torn apart, no part lacks a class, and the shares are met as near as the groups allow."""
+"""No group is divided, no part lacks a class, and fractions are met as closely as the groups allow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predictions whose true figures are known, because millions more can be drawn."""
+"""Simulated predictions, of which any number can be drawn to compute the true metrics."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def confident(confidences: list[float], right: list[bool]) -> Predictions:
 
 
 def test_a_calibrated_error_is_inside_the_range_and_an_overconfident_one_above_it() -> None:
-    """A calibrated classifier's error lies in the range 95 times of 100, one that brags lies above it."""
+    """A calibrated classifier's error lies in the range 95 times of 100, an overconfident one above it."""
     random = np.random.default_rng(1)
     inside = 0
     for run in range(200):
@@ -27,8 +27,8 @@ def test_a_calibrated_error_is_inside_the_range_and_an_overconfident_one_above_i
         low, high = calibrated_range(predictions, draws=300, seed=run)
         inside += low <= calibration_error(predictions) <= high
     assert inside / 200 == pytest.approx(0.95, abs=0.03)
-    bragging = confident([0.95] * 150, (random.random(150) < 0.7).tolist())
-    assert calibration_error(bragging) > calibrated_range(bragging)[1]
+    overconfident = confident([0.95] * 150, (random.random(150) < 0.7).tolist())
+    assert calibration_error(overconfident) > calibrated_range(overconfident)[1]
 
 
 def grouped(seed: int, groups: int, size: int, *, temperature: float = 1.0) -> Predictions:

@@ -1,4 +1,4 @@
-"""Differences against brute force, statsmodels and what 5 % means: 5 of 100 equal pairs are told apart."""
+"""Differences against brute force and statsmodels, and the level of their tests by simulation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folds are pooled once and whole, and their spread is not mistaken for that of independent trials."""
+"""Pooled folds, and the corrected variance of their mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order statistic by groups, against a brute-force twin."""
+"""The order statistic by groups, against brute force."""
 
 from __future__ import annotations
 

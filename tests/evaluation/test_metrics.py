@@ -1,4 +1,4 @@
-"""Figures against scikit-learn's on the same arrays, and against loops that count images one by one."""
+"""Metrics against scikit-learn on the same arrays, and against loops that count images one by one."""
 
 from __future__ import annotations
 

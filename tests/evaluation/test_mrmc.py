@@ -1,4 +1,4 @@
-"""A mean over trainings and images at once: against statsmodels, SciPy and simulation."""
+"""The mean over crossed trainings and images, against statsmodels, SciPy, and simulation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table of predictions is taken as it stands, or refused in one line that names what is wrong."""
+"""A table of predictions is read unchanged, or refused in one line that names the error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights stand for copies: a group that counts twice is a group whose images are there twice."""
+"""Weights of groups equal repeated images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Levels of repeated looks: against published bounds, and against random walks that are looked at."""
+"""Levels of repeated looks, against published bounds and simulated random walks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A row for each value of a column is what the images of that value alone give."""
+"""The row of a value has the metrics of its images alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""excite export: a trained run in another format says what the run says."""
+"""excite export: a trained run in another format has the predictions of the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features: what the last layer gets, computed once and remembered until something that matters changes."""
+"""Features are the input of the last layer, computed once and cached until something relevant changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A copy that answers says what its network says."""
+"""The optimized copy has the outputs of its network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test-time views: which pixels they show, and that the answer is the mean of the answers."""
+"""Test-time augmentation: the pixels of each version, and the mean of their predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every family: what stays, what comes, and that it goes again."""
+"""Attention in every family of networks: names and values stay, and insertion is reversible."""
 
 from __future__ import annotations
 

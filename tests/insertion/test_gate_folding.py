@@ -1,4 +1,4 @@
-"""Gates that hardly vary: measured like NumPy does, folded without a change of the logits."""
+"""Constant gates: measured as by NumPy, and folded without a change of the logits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user does with a model afterwards: copy, save, trace, compile, export, train."""
+"""Models with inserted attention can be copied, saved, traced, compiled, exported, and trained."""
 
 from __future__ import annotations
 

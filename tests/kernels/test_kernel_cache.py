@@ -1,4 +1,4 @@
-"""Compiled kernels are kept in the cache folder, wherever that is and whatever it holds."""
+"""Compiled kernels are kept in the cache folder, and compiled again if it is damaged or missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Norm, gate, shortcut and ReLU in one operator are the modules one after the other."""
+"""Norm, gate, shortcut, and ReLU in one operator equal the modules in sequence."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ def test_equals_the_modules_in_float64(
 
     leaves = [t.requires_grad_() for t in (x, shortcut) if t is not None]
     leaves += [p for module in (norm, gate) if module for p in module.parameters()]
-    twins = [t.detach().double().requires_grad_() for t in (x, shortcut) if t is not None]
+    references = [t.detach().double().requires_grad_() for t in (x, shortcut) if t is not None]
     with use_kernels(choice):
         found = gradients(lambda: norm_gate(x, norm, gate, shortcut=shortcut, relu=relu), leaves)
     parameters = [p for module in exact if module for p in module.parameters()]
-    expected = gradients(lambda: modules(*twins, *([None] if not add else [])), twins + parameters)
+    expected = gradients(lambda: modules(*references, *([None] if not add else [])), references + parameters)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-4)
     for one, other in zip(norm.buffers(), exact[0].buffers(), strict=True):
@@ -108,11 +108,11 @@ POOLS = {
 def test_norm_and_pooling(choice: str, kind: str, size: tuple[int, int, int, int]) -> None:
     pool, _ = POOLS[kind]
     norm, x = norm_of(size[1]), last(*size).requires_grad_()
-    exact, twin = copy.deepcopy(norm).double(), x.detach().double().requires_grad_()
+    exact, reference = copy.deepcopy(norm).double(), x.detach().double().requires_grad_()
     with use_kernels(choice):
         assert norm_pool(x, copy.deepcopy(norm), pool) is not None
         found = gradients(lambda: norm_pool(x, norm, pool), [x, *norm.parameters()])
-    expected = gradients(lambda: pool(F.relu(exact(twin))), [twin, *exact.parameters()])
+    expected = gradients(lambda: pool(F.relu(exact(reference))), [reference, *exact.parameters()])
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(
             one.double(), other, rtol=1e-4, atol=1e-4 * max(1, float(other.abs().max()))
@@ -165,13 +165,13 @@ def test_a_fused_network_is_the_plain_one(name: str, attention: str | None) -> N
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):  # residual branches that start at zero would hide mistakes
             nn.init.uniform_(module.weight, 0.5, 1)
-    twin, exact = copy.deepcopy(network), copy.deepcopy(network).double()
-    assert list(twin.state_dict()) == list(network.state_dict())
+    reference, exact = copy.deepcopy(network), copy.deepcopy(network).double()
+    assert list(reference.state_dict()) == list(network.state_dict())
     side = 16 if name.startswith("cifar") else 64  # these keep small images large
     x = last(8, 3, side, side)
     network(x).square().sum().backward()
     with use_kernels("off"):
-        for other in (twin, exact):
+        for other in (reference, exact):
             other(x.to(next(other.parameters()).dtype)).square().sum().backward()
     # ReLUs within rounding of zero go either way, in both; so both are held against float64.
     fused, plain = (
@@ -180,15 +180,15 @@ def test_a_fused_network_is_the_plain_one(name: str, attention: str | None) -> N
             for one, other in zip(each.parameters(), exact.parameters(), strict=True)
         )
         / len(list(exact.parameters()))
-        for each in (network, twin)
+        for each in (network, reference)
     )
     assert fused < 3 * plain + 1e-4
-    for one, other in zip(network.buffers(), twin.buffers(), strict=True):
+    for one, other in zip(network.buffers(), reference.buffers(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
-    network.eval(), twin.eval()
-    twin.load_state_dict(network.state_dict())
+    network.eval(), reference.eval()
+    reference.load_state_dict(network.state_dict())
     with torch.no_grad(), use_kernels("off"):
-        plain = twin(x)
+        plain = reference(x)
     with torch.no_grad():
         torch.testing.assert_close(network(x), plain, rtol=1e-3, atol=1e-3)
 

@@ -1,4 +1,4 @@
-"""Weights that are ready give what PyTorch's own operators give."""
+"""Prepacked weights give the results of PyTorch's operators."""
 
 from __future__ import annotations
 

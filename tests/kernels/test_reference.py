@@ -1,4 +1,4 @@
-"""The compiled passes do what their definition in PyTorch says."""
+"""The compiled passes equal their references in PyTorch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a layer was replaced, watched or changed, the fused operators leave the work to the modules."""
+"""Replaced, hooked, and changed layers are called instead of the fused operators."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def same_either_way(module: nn.Module, x: Tensor) -> None:
     """Output and gradients with and without fused operators."""
     found = []
     for choice in ("plain", "off"):
-        twin = deep_copy(module)
+        reference = deep_copy(module)
         with use_kernels(choice):
-            out = twin(x)
+            out = reference(x)
             out.float().sin().sum().backward()
-        found.append([out.detach(), *(parameter.grad for parameter in twin.parameters())])
+        found.append([out.detach(), *(parameter.grad for parameter in reference.parameters())])
     for one, other in zip(*found, strict=True):
         assert (one is None) == (other is None)
         if one is not None:

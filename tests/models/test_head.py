@@ -1,4 +1,4 @@
-"""The last layer of a classifier: found in any library's network, and replaced by one of another size."""
+"""The last layer of a classifier, found in networks of any library and replaced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights from installed packages: the real ones, and packages with every fault that one can have."""
+"""Weights from installed packages, and from packages with faults."""
 
 from __future__ import annotations
 

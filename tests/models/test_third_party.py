@@ -1,4 +1,4 @@
-"""timm and torchvision: their errors in one line, a hub that cannot be reached, no import of the compiler."""
+"""timm and torchvision: errors in one line, an unreachable hub, and no import of the compiler."""
 
 from __future__ import annotations
 

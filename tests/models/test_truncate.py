@@ -1,4 +1,4 @@
-"""Cutting a network off: the head sees the block's pooled output, and names of what is kept stay."""
+"""Truncated networks: the head sees the pooled output of the block, and remaining names do not change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a folder to a finished run, and what is in the run."""
+"""From a folder to a finished run, and the contents of the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""--recipe finetune: starts from the probe, and comes back toward it as far as validation images ask."""
+"""--recipe finetune starts from the probe, and interpolates toward it as the validation images decide."""
 
 from __future__ import annotations
 

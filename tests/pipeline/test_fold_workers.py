@@ -1,4 +1,4 @@
-"""Cells shared out among processes: each is trained once, and a dead process's cell is taken over."""
+"""Folds divided among processes: each is trained once, and that of a dead process is taken over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network cannot process is told before anything is written, with what would work."""
+"""Input that a network cannot process is an error before anything is written, with a solution."""
 
 from __future__ import annotations
 

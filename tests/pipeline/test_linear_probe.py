@@ -1,4 +1,4 @@
-"""--recipe probe: features once, a head in seconds, and a classifier like any other."""
+"""--recipe probe: features are computed once, and the result is a classifier like any other."""
 
 from __future__ import annotations
 

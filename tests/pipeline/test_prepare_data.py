@@ -1,4 +1,4 @@
-"""Training obeys the audit."""
+"""Training uses the groups and the leaks of the audit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which images decide how far fine-tuned weights move back."""
+"""The images on which interpolated weights are compared."""
 
 from __future__ import annotations
 

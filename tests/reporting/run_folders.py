@@ -1,4 +1,4 @@
-"""Run folders written from simulated predictions: what a report is made of, without a training."""
+"""Run folders written from simulated predictions, without a training."""
 
 from __future__ import annotations
 

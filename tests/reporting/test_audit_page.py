@@ -1,4 +1,4 @@
-"""audit.html is one file that shows what it speaks of, whatever the files are called."""
+"""audit.html is one file that shows the pairs, whatever the names of the files."""
 
 from __future__ import annotations
 

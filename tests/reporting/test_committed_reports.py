@@ -1,4 +1,4 @@
-"""The reports in docs/ look as the template makes them today, and show neither a picture nor a machine."""
+"""The reports in docs/ agree with the template, and contain no images and no names of machines."""
 
 from __future__ import annotations
 

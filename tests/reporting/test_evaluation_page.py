@@ -1,4 +1,4 @@
-"""evaluation.html: one file without a script, with figures of all images and of unseen ones."""
+"""evaluation.html: one file without scripts, with metrics of all images and of unseen ones."""
 
 from __future__ import annotations
 

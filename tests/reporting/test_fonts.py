@@ -1,4 +1,4 @@
-"""Names in figures: in a font that has them, or as escapes; one in so many where there are many."""
+"""Names in figures: in a font that contains them, or as escapes; of many, only some."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the figures show is what the tables hold."""
+"""Figures show the values of the tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""report.html says what the run's files say, whatever its classes are called."""
+"""report.html agrees with the files of the run, whatever the names of the classes."""
 
 from __future__ import annotations
 

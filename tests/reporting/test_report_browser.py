@@ -1,4 +1,4 @@
-"""The report in a real browser: quiet, offline, accessible, and never wider than the screen."""
+"""The report in a browser: without errors, offline, accessible, and never wider than the screen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""excite compare: figures side by side and paired differences, from runs or from tables."""
+"""excite compare: metrics and paired differences of runs or tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""excite compare A1 A2 --with B1 B2: configurations over seeds, and the runs that make no such comparison."""
+"""excite compare A1 A2 --with B1 B2 compares configurations over seeds."""
 
 from __future__ import annotations
 

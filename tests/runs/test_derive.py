@@ -1,4 +1,4 @@
-"""What follows from a configuration: the network's arguments, preprocessing, augmentation, and evaluation."""
+"""Arguments of the network, preprocessing, augmentation, and evaluation from a configuration."""
 
 from __future__ import annotations
 

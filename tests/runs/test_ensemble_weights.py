@@ -1,4 +1,4 @@
-"""The networks of a cross-validation as one classifier: their mean, and nothing that flatters."""
+"""The networks of a cross-validation as one classifier, and its evaluation."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def calibrated(probabilities: np.ndarray, calibration: dict[str, Any]) -> np.nda
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def members_say(run: Run, files: list[str]) -> np.ndarray:
+def member_probabilities(run: Run, files: list[str]) -> np.ndarray:
     """(M, N, C) by the folds' own classifiers."""
     folds = [Run(run.path / row["run"]) for row in run.metrics["folds"]]
     said = [excite.Classifier.load(fold).predict(files) for fold in folds]
@@ -78,7 +78,7 @@ def test_it_predicts_the_mean_of_its_members_and_their_disagreement(
     files = list(run.predictions["path"])
     ensemble = excite.Classifier.load(run)
     calibration = run.metrics["ensemble"]["calibration"]
-    each = members_say(run, files)
+    each = member_probabilities(run, files)
     assert len(each) == run.metrics["ensemble"]["members"] == len(run.metrics["folds"])
     mean = calibrated(each.mean(axis=0), calibration)
     said = ensemble.predict(files)

@@ -1,4 +1,4 @@
-"""environment.json: what a run was made with."""
+"""environment.json: versions, command, and commit of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""excite evaluate: new data, other names of classes, images the training has seen, anybody's predictions."""
+"""excite evaluate: other data, other class names, images seen in training, and tables of predictions."""
 
 from __future__ import annotations
 

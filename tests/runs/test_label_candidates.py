@@ -1,4 +1,4 @@
-"""Label candidates of a cross-validation: their table, their counts, and one row a photo."""
+"""Label candidates of a cross-validation: their table and counts, with one row per photo."""
 
 from __future__ import annotations
 

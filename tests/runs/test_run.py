@@ -1,4 +1,4 @@
-"""A run folder belongs to one run, and a resumed run is the one that is meant."""
+"""A run folder belongs to one run, and --resume selects the right one."""
 
 from __future__ import annotations
 

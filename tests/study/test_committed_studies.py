@@ -1,4 +1,4 @@
-"""The study pages in docs/ look as the template makes them today, and their text says what they say."""
+"""The study pages in docs/ agree with the template, and their texts quote them."""
 
 from __future__ import annotations
 

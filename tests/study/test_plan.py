@@ -1,4 +1,4 @@
-"""Plans: from flags and YAML the same; what is wrong is found by name before anything runs."""
+"""Plans from flags and YAML; errors are found by name before anything runs."""
 
 from __future__ import annotations
 

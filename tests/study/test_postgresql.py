@@ -1,4 +1,4 @@
-"""Studies in PostgreSQL: a cluster of the test's own, started anew in the middle of the work."""
+"""Studies in PostgreSQL, whose server is restarted while cells are trained."""
 
 from __future__ import annotations
 

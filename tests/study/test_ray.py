@@ -1,4 +1,4 @@
-"""A study on a Ray cluster of two nodes: the results of this machine, cell by cell, bit for bit."""
+"""A study on a Ray cluster of two nodes has the results of one machine, bit for bit."""
 
 from __future__ import annotations
 

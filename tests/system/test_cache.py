@@ -1,4 +1,4 @@
-"""The cache folder: where it is, and what is said when it cannot be used."""
+"""The cache folder: its place, and errors if it cannot be used."""
 
 from __future__ import annotations
 

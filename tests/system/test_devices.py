@@ -1,4 +1,4 @@
-"""Device and arithmetic by name, and what is refused, on machines with and without a GPU."""
+"""Devices and precisions by name, on machines with and without a GPU."""
 
 from __future__ import annotations
 

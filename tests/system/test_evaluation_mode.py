@@ -1,4 +1,4 @@
-"""Evaluation mode leaves a model as it found it, part by part."""
+"""Evaluation mode restores the mode of every module."""
 
 from __future__ import annotations
 

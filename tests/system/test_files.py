@@ -1,4 +1,4 @@
-"""A file is the old one or the new one, never half of one, and nothing is left lying about."""
+"""A file is the old one or the new one, never a part of one, and nothing else is left behind."""
 
 from __future__ import annotations
 

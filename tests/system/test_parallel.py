@@ -1,4 +1,4 @@
-"""Work in threads: results in order, few held at once, errors passed on, no thread left."""
+"""Work in threads: results in order, few in memory, errors raised, no thread left."""
 
 from __future__ import annotations
 

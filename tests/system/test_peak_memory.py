@@ -1,4 +1,4 @@
-"""Memory of a process is what the system says it is."""
+"""The memory of a process as the system reports it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees: lines on standard error, a bar on a terminal, and nothing on standard output."""
+"""Progress: lines on standard error, a bar on a terminal, and nothing on standard output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first signal is a request, the second acts, and afterwards everything is as it was."""
+"""The first signal is a request, the second one acts, and handlers are restored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What processes that train together exchange; alone, each value is its own."""
+"""Values that processes of one training exchange; a single process keeps its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A checkpoint comes back bit for bit or not at all, whatever befell the disk or the process."""
+"""A checkpoint is read back bit for bit or refused, whatever happened to the disk or the process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A linear probe against scikit-learn fitted by hand, and by what it must not see."""
+"""A linear probe against scikit-learn, and the independence of held-out predictions."""
 
 from __future__ import annotations
 

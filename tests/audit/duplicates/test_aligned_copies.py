@@ -1,4 +1,4 @@
-"""Small pictures shifted, cropped or squeezed a little are found; those of one kind are not joined."""
+"""Small pictures that were shifted, cropped, or stretched a little are found; similar motifs are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is a stranger: never a copy, as long as no photo makes up more than a twentieth of the set."""
+"""Background pairs contain no copies, as long as no photo makes up more than a twentieth of the set."""
 
 from __future__ import annotations
 

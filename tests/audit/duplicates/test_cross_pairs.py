@@ -25,13 +25,13 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 @pytest.fixture
 def images(tmp_path: Path, known: Manifest) -> Manifest:
-    """A copy of each kind of a known picture, two of one another, and strangers."""
+    """A copy of each kind of a known picture, two copies of another one, and unrelated pictures."""
     place = tmp_path / "images" / "a"
     place.mkdir(parents=True)
     for seed, (name, change) in enumerate(CHANGES.items()):
         change(scene(seed)).save(place / f"{name}.png")
     (place / "same.png").write_bytes((tmp_path / "known" / "b" / "5.png").read_bytes())
-    for name in ("new", "twin"):
+    for name in ("new", "again"):
         scene(90).save(place / f"{name}.png")
     return checked(tmp_path / "images")
 

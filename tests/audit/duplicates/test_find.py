@@ -1,4 +1,4 @@
-"""All passes over a data set: which pairs there are, and that they are remembered."""
+"""All passes over a data set: its pairs, and their cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fingerprints are read back as they were; no image is read twice, and none that has changed is believed."""
+"""Fingerprints are read back unchanged; no image is read twice, and changed images have none."""
 
 from __future__ import annotations
 

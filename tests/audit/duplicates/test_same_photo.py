@@ -1,4 +1,4 @@
-"""Synthetic truth: whatever is done to a photo, it is found again, and other photos are left alone."""
+"""Synthetic ground truth: changed copies of a photo are found, and other photos are not joined."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_the_more_similar_background_pairs_are_the_more_evidence_copies_need(noi
     seen = [Overlay(60, 100, value, 1.0, 1.0, mirror=False, noisy=noisy) for value in (0.45, 0.7, 0.95)]
     assert [evidence_bits(one) > 0 for one in seen] == [noisy, True, True]
     assert [evidence_bits(one, background=0.7) > 0 for one in seen] == [False, False, True]
-    for background in (0.2, 0.5, 0.8):  # whatever reaches the threshold agrees better than strangers do
+    for background in (0.2, 0.5, 0.8):  # whatever reaches the threshold agrees better than background pairs
         values = np.linspace(0, 0.99, 200)
         found = [
             evidence_bits(Overlay(60, 100, v, 1.0, 1.0, mirror=False, noisy=noisy), background)

@@ -1,4 +1,4 @@
-"""A dense block in one buffer is the block that concatenates."""
+"""A dense block in one buffer equals the block that concatenates."""
 
 from __future__ import annotations
 

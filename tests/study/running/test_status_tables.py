@@ -1,4 +1,4 @@
-"""What a person sees of a study's cells: every one of them, who is at it and who was, on any terminal."""
+"""Tables of the cells of a study and their workers, on any terminal."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CELLS = [
 ]
 
 
-def shown(table: Table, width: int = 80) -> str:
+def rendered(table: Table, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width)
     console.print(table)
     return console.file.getvalue()  # type: ignore[attr-defined]
@@ -57,7 +57,7 @@ def test_every_cell_has_its_symbol_also_on_a_narrow_terminal(width: int, seeds: 
         for fold in range(folds)
         for seed in range(seeds)
     ]
-    lines = shown(status_tables.signs_table(cells), width).splitlines()
+    lines = rendered(status_tables.signs_table(cells), width).splitlines()
     signs = re.sub(r"[^·▶✓✗]", "", "".join(lines[1:]))
     expected = [
         status_tables.SIGNS[states[(seed + fold) % 5]][0] for seed in range(seeds) for fold in range(folds)
@@ -74,7 +74,7 @@ def test_workers_are_listed_with_their_cells() -> None:
         {"where": "a, node 2", "done": 1, "seconds": 100.0, "failed": 0, "running": []},
         {"where": "b", "done": 0, "seconds": None, "failed": 1, "running": []},
     ]
-    text = shown(status_tables.cells_table(CELLS), 120)
+    text = rendered(status_tables.cells_table(CELLS), 120)
     assert re.search(r"se +1 +0 +failed +b, process 1 +no \[such\] thing", text)
     assert re.search(r"plain +1 +0 +running +1:00 +a, node 1, process 9", text)
 

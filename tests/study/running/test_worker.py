@@ -1,4 +1,4 @@
-"""What two arms' trainings see and start from: the same for the same seed and fold, and only then."""
+"""Arms have the same batches and initial weights for the same seed and fold, and only then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The store: a cell is one worker's at a time, counted once, and lost by nobody's death."""
+"""The store: seeds and arms are added, looks are recorded, and killed workers lose no cell."""
 
 from __future__ import annotations
 
