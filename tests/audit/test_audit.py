@@ -25,7 +25,7 @@ from tests.audit.checked import audit
 
 
 def picture(seed: int, width: int = 64, height: int = 48) -> Image.Image:
-    """Blobs that no hash takes for each other."""
+    """Blobs with different hashes."""
     random = np.random.default_rng(seed)
     coarse = Image.fromarray(random.integers(0, 256, (6, 8, 3), dtype=np.uint8))
     return coarse.resize((width, height), Image.Resampling.BICUBIC)

@@ -78,7 +78,7 @@ def test_one_of_three_classes_with_other_metadata_is_found() -> None:
 
 
 def test_noise_is_no_shortcut() -> None:
-    """With p = 0.01 and a margin, twenty sets of pure noise give at most one false alarm but once in 60."""
+    """With p = 0.01, twenty sets of noise give more than one false positive once in 60 times."""
     alarms = 0
     for seed in range(20):
         targets = np.random.default_rng(seed).permutation(TARGETS)
@@ -88,7 +88,7 @@ def test_noise_is_no_shortcut() -> None:
 
 @pytest.mark.slow
 def test_copies_of_a_few_photos_are_no_evidence() -> None:
-    """20 copies of a photo share a size, and so tell each other's class; other photos' sizes do not."""
+    """The 20 copies of a photo have one size, which predicts their class, but not that of other photos."""
     groups = np.repeat(np.arange(24), 20)
     targets = groups % 2
     shape = sides(24, seed=3)[groups]

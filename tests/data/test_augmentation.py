@@ -132,7 +132,7 @@ def test_flips_have_the_requested_frequency() -> None:
 def test_a_crop_is_pillows(
     area: float, aspect: float, x: float, y: float, height: int, width: int, flipped: bool
 ) -> None:
-    """Kept area 1 - area, sides stretched by up to 2 either way, the place from the room that is left."""
+    """The area, the stretch of the sides by up to 2, and the place within the picture."""
     pixels = noise(1, height, width)
     how = Augmentation(area=0.01, aspect=2, horizontal_flip=0.5)
     draws = draws_with(area=area / 0.99, aspect=aspect, x=x, y=y, horizontal=0.0 if flipped else HALF)
@@ -317,7 +317,7 @@ def test_an_augmented_batch_equals_scipy_and_torchvision(size: tuple[int, int]) 
 
 @pytest.mark.parametrize("how", [*PRESETS.values(), ALL, Augmentation(vertical_flip=0.5)])
 def test_augmentation_never_waits_for_the_device(how: Augmentation) -> None:
-    """A tensor without memory cannot be asked: what waits for a GPU's answer fails on the meta device."""
+    """The meta device has no values, so that reading one, which would wait for a GPU, fails."""
     images = augment(noise(8).to("meta"), rand(8).to("meta"), how)
     assert images.shape == (8, 3, 12, 16)
     assert images.device.type == "meta"

@@ -22,7 +22,7 @@ IMAGENET = Preprocessing(4)
 
 
 def numbered(count: int, size: int = 4) -> np.ndarray:
-    """Pictures that are their own number."""
+    """Pictures whose pixels are all their number."""
     return np.arange(count, dtype=np.uint8)[:, None, None, None].repeat(size, 1).repeat(size, 2).repeat(3, 3)
 
 
@@ -94,7 +94,7 @@ def test_the_parts_of_a_step_are_the_whole_batch(mode: str, parts: int) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_any_step_can_be_loaded_in_any_order_and_again(mode: str) -> None:
-    """Which is what lets a training resume in the middle of an epoch."""
+    """A training can therefore resume in the middle of an epoch."""
     options = {"classes": 5, "batch_size": 8} | MODES[mode]
     in_order = batches_of(noise(24), **options)
     expected = {(epoch, step): in_order.load(epoch, step, 0) for epoch in range(3) for step in range(3)}
@@ -130,7 +130,7 @@ def test_sampling_draws_each_image_with_its_probability() -> None:
 
 
 def test_mixed_targets_are_the_fractions_of_the_mixed_images() -> None:
-    """Each picture is one number everywhere, so a mixed pixel tells the share."""
+    """Each picture is one number everywhere, so a mixed pixel gives the fraction."""
     batches = batches_of(numbered(2), batch_size=2, augmentation=Augmentation(mixup=1.0))
     mixed = 0
     for epoch in range(40):
@@ -141,7 +141,7 @@ def test_mixed_targets_are_the_fractions_of_the_mixed_images() -> None:
 
 
 class Copies(TorchDispatchMode):
-    """Counts what is copied to another device; and no tensor on it can be asked for a number."""
+    """Counts copies to another device, whose tensors cannot be read."""
 
     count = 0
 
@@ -157,7 +157,7 @@ class Copies(TorchDispatchMode):
 @pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize("mode", MODES)
 def test_a_batch_is_made_on_a_device_without_waiting_and_with_few_copies(mode: str, parts: int) -> None:
-    """Whatever its size: the meta device stands for a GPU, as it has no numbers to give back."""
+    """For a batch of any size; the meta device, which has no values, stands for a GPU."""
     counts = []
     for size in (4, 24):
         options = {"batch_size": size, "parts": parts, "device": torch.device("meta"), **MODES[mode]}

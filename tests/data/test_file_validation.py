@@ -36,7 +36,7 @@ def state(root: Path) -> dict[str, tuple[str, int]]:
 
 @pytest.fixture
 def examined(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The files that were really opened."""
+    """The files that were opened."""
     opened: list[str] = []
     original = file_validation.inspect_file
 

@@ -19,7 +19,7 @@ def pair(
     better: float = 0.0,
     positive: float | None = None,
 ) -> tuple[Predictions, Predictions]:
-    """Two classifiers with an error of their own each; the second sees the truth by ``better`` more."""
+    """Two classifiers with independent errors; ``better`` is added to the true logits of the second."""
     base = simulate(random, groups, size=size, alike=alike, signal=1.0, positive=positive)
     seen = np.log(base.probabilities)
     picks = np.eye(2)[base.targets]

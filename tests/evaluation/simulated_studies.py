@@ -6,8 +6,8 @@ import numpy as np
 
 
 def simulated(random: np.random.Generator, delta: float, seeds: int = 5, images: int = 200) -> np.ndarray:
-    """(S, N) differences of who is right: images are hard or not, for one arm more than for the other, and
-    each training is a little better or worse."""
+    """(S, N) differences of correct predictions: images differ in difficulty, also between arms, and
+    trainings in quality."""
     hard = random.normal(0.8, 1.0, images)
     sides = []
     for shift in (0.0, delta):

@@ -146,7 +146,7 @@ def test_equal_classifiers_differ_significantly_in_5_percent(settings: dict[str,
     ids=["200 images, 3 %", "40 groups, 10 %", "12 images"],
 )
 def test_a_rare_class_causes_no_false_alarms(settings: dict[str, Any]) -> None:
-    """Before, AUROC called 10 to 12 % of equal pairs different, and DeLong's test 10 to 14 %."""
+    """An earlier version had 10 to 12 % false positives for AUROC, and 10 to 14 % for DeLong's test."""
     random = np.random.default_rng(2)
     names = ("balanced_accuracy", "auroc", "log_loss")
     p_values: dict[str, list[float]] = {name: [] for name in (*names, "delong")}

@@ -22,22 +22,22 @@ from tests.evaluation.simulated import messy, simulate
 @given(
     images=st.integers(2, 60),
     levels=st.sampled_from([1, 2, 5, 1000]),
-    wish=st.sampled_from([0.01, 0.5, 0.8, 0.9, 0.95, 1.0]),
+    level=st.sampled_from([0.01, 0.5, 0.8, 0.9, 0.95, 1.0]),
     seed=st.integers(0, 10_000),
 )
-def test_the_threshold_is_the_order_statistic(images: int, levels: int, wish: float, seed: int) -> None:
-    """Of n positive images, the ⌈wish (n + 1)⌉-th probability from above, or the last one."""
+def test_the_threshold_is_the_order_statistic(images: int, levels: int, level: float, seed: int) -> None:
+    """Of n positive images, the ⌈level (n + 1)⌉-th probability from above, or the last one."""
     probabilities, targets = messy(np.random.default_rng(seed), images, 2, levels=levels)
     targets[:2] = 0, 1
     validation = Predictions(targets, probabilities, ("well", "ill"))
     ill = np.sort(probabilities[targets == 1, 1])[::-1]
     well = np.sort(probabilities[targets == 0, 1])
-    one = choose_threshold(validation, "ill", sensitivity=wish)
-    rank = math.ceil(round(wish * (len(ill) + 1), 9))
+    one = choose_threshold(validation, "ill", sensitivity=level)
+    rank = math.ceil(round(level * (len(ill) + 1), 9))
     assert one.threshold == ill[min(rank, len(ill)) - 1]
     assert one.reached == (rank <= len(ill))
-    two = choose_threshold(validation, "ill", specificity=wish)
-    rank = math.ceil(round(wish * (len(well) + 1), 9))
+    two = choose_threshold(validation, "ill", specificity=level)
+    rank = math.ceil(round(level * (len(well) + 1), 9))
     last = well[min(rank, len(well)) - 1]
     higher = probabilities[probabilities[:, 1] > last, 1]
     assert two.threshold > last
@@ -47,7 +47,7 @@ def test_the_threshold_is_the_order_statistic(images: int, levels: int, wish: fl
     assert one.specificity == pytest.approx(1 - false_alarms[found >= one.sensitivity - 1e-9].min())
     assert two.sensitivity == pytest.approx(found[1 - false_alarms >= two.specificity - 1e-9].max())
     for point in (one, two):
-        assert point.reached == (point.guaranteed >= wish - 1e-9)
+        assert point.reached == (point.guaranteed >= level - 1e-9)
         assert point.reached == (point.criterion_groups >= (point.groups_needed or np.inf))
         same = at_threshold(validation, "ill", point.threshold)
         assert same["sensitivity"]["value"] == point.sensitivity
@@ -120,7 +120,7 @@ def test_proportions_without_images_are_not_defined() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "message"),
+    ("criteria", "message"),
     [
         ({}, "a sensitivity or a specificity"),
         ({"sensitivity": 0.9, "specificity": 0.9}, "a sensitivity or a specificity"),
@@ -128,9 +128,9 @@ def test_proportions_without_images_are_not_defined() -> None:
         ({"specificity": 0}, "specificity must be in"),
     ],
 )
-def test_a_criterion_out_of_range_is_refused(wishes: dict[str, float], message: str) -> None:
+def test_a_criterion_out_of_range_is_refused(criteria: dict[str, float], message: str) -> None:
     with pytest.raises(ExciteError, match=message):
-        choose_threshold(simulate(np.random.default_rng(0), 20), "a", **wishes)
+        choose_threshold(simulate(np.random.default_rng(0), 20), "a", **criteria)
 
 
 def test_a_class_that_is_unknown_or_without_images_is_refused() -> None:

@@ -57,7 +57,7 @@ def test_the_difference_is_that_of_the_mean_accuracies() -> None:
 
 @pytest.mark.parametrize("seeds", [(2, 2), (3, 3), (5, 5), (3, 10)])
 def test_the_test_holds_its_level_when_seeds_differ(seeds: tuple[int, int]) -> None:
-    """1,000 images, 2 points between seeds: one run of each configuration alarms in more than 30 %."""
+    """1,000 images, 2 points between seeds: one run of each has more than 30 % false positives."""
     random = np.random.default_rng(3)
     alarms = []
     for _ in range(400):

@@ -16,6 +16,6 @@ OF_GROUPS: dict[str, Any] = {"groups": 60, "size": 5, "alike": 1.2}
 
 
 def truth(settings: dict[str, Any], names: tuple[str, ...]) -> dict[str, float]:
-    """The figures of so many groups that their own error is small beside an interval's width."""
+    """Metrics of so many groups that their error is negligible."""
     table = GroupSums(simulate(np.random.default_rng(99), **(settings | {"groups": 100_000})))
     return {name: float(table.point().overall[name][0]) for name in names}

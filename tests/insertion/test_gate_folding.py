@@ -31,7 +31,7 @@ def logits(model: nn.Module, loader: list[tuple[Tensor, Tensor]]) -> Tensor:
 
 
 def at_rest(model: nn.Module) -> nn.Module:
-    """Gates that are the same for all images, and another number for each channel."""
+    """Gates that are the same for all images, and differ between channels."""
     for module in model.modules():
         if isinstance(module, excite.SqueezeExcitation):
             nn.init.zeros_(module.fc2.weight)

@@ -30,7 +30,7 @@ def triple_numbers(arguments: Any) -> None:
 
 
 def compile_and_run() -> int:
-    """Compile ``triple_numbers``, check its answer, and return how often the cache had it."""
+    """Compile ``triple_numbers``, check its result, and return the number of cache hits."""
     kernel = compile_kernel(triple_numbers, types.void(types.CPointer(types.int64)))
     numbers = np.array([14, 0])
     kernel.ctypes(numbers.ctypes.data_as(kernel.ctypes.argtypes[0]))

@@ -112,7 +112,7 @@ def attended_norm() -> nn.Sequential:
 
 
 class Learned(nn.Module):
-    """A hook that multiplies by a number that learns."""
+    """A hook that multiplies by a parameter."""
 
     def __init__(self) -> None:
         super().__init__()

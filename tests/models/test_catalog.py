@@ -169,7 +169,7 @@ def test_input_statistics_are_what_the_weights_expect() -> None:
 
 
 def trained_elsewhere(name: str, *, pretrained: bool = False, **options: Any) -> nn.Module:
-    """timm.create_model as if the hub were there: weights that no seed of ours gives."""
+    """timm.create_model as if the hub could be reached, with weights that no seed gives."""
     torch.manual_seed(99)
     return REAL_TIMM(name, **options)
 

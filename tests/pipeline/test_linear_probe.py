@@ -21,7 +21,7 @@ QUICK = {"quiet": True, "device": "cpu", "model": "cifar_resnet20", "image_size"
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures, and weights of a network that learned nothing: its features tell colors all the same."""
+    """Pictures, and random weights, whose features distinguish colors nevertheless."""
     place = tmp_path_factory.mktemp("probing")
     make_pictures(place / "pictures")
     torch.manual_seed(0)

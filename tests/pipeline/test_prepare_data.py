@@ -33,7 +33,7 @@ def scene(seed: int, size: int = 96) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes of eight photos, each with a mirrored copy under a name that says nothing."""
+    """Two classes of eight photos, each with a mirrored copy under an unrelated name."""
     folder = tmp_path_factory.mktemp("data") / "photos"
     names = iter(np.random.default_rng(0).permutation(1000))
     for number in range(16):

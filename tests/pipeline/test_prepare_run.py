@@ -25,7 +25,7 @@ OPTIONS: dict[str, Any] = SMALL | {"epochs": 2}
 
 
 class Notes(Display):
-    """Keeps what is noted."""
+    """Collects the notes."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 
 class Page(HTMLParser):
-    """What a browser makes of the page: its text, addresses, downloads, pictures."""
+    """A parsed page: its text, addresses, downloads, and tags."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -35,7 +35,7 @@ AWKWARD = [
 
 
 class Page(HTMLParser):
-    """What a browser makes of the page: pictures, texts, buttons, addresses."""
+    """A parsed page: pictures, texts, buttons, and addresses."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

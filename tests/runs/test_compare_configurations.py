@@ -19,7 +19,7 @@ from .test_compare import table
 
 
 def make_run(folder: Path, seed: int, *, first: int = 0, **options: object) -> Path:
-    """A finished run of which only the options and the predictions for 60 images are of interest."""
+    """A finished run with options and predictions for 60 images."""
     folder.mkdir()
     config = TrainConfig().replace(data="photos", model="densenet121", seed=seed, out=str(folder), **options)
     (folder / "config.yaml").write_text(config.to_yaml())

@@ -17,7 +17,7 @@ from tests.conftest import Command, make_pictures
 
 
 def begun(folder: Path, data: str, began: int = 0) -> Path:
-    """A run that has begun: what a resumed one needs to be found."""
+    """A started run that --resume can find."""
     run = Run(create_run_folder(folder))
     run.write_json("environment.json", environment(TrainConfig(), 1))
     config = run.path / "config.yaml"

@@ -33,7 +33,7 @@ def test_every_cell_is_done_and_its_result_is_that_of_its_run(done: Study) -> No
 
 
 def test_the_same_seed_and_fold_mean_the_same_split(done: Study) -> None:
-    """And the same start, batches and augmentation: running/test_worker.py."""
+    """Initial weights, batches, and augmentation are tested in running/test_worker.py."""
     runs = runs_of(done)
     for seed in (0, 1):
         for fold in (0, 1):

@@ -79,7 +79,7 @@ print(json.dumps(found | {"left": not torch.distributed.is_initialized()}))
 
 
 def together(script: str, processes: int) -> list[str]:
-    """What each process printed; as under torchrun, their parent holds the store they meet in."""
+    """The output of each process; as under torchrun, the parent owns their rendezvous store."""
     store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": str(processes)}
     meeting["TORCHELASTIC_USE_AGENT_STORE"] = "True"
@@ -103,7 +103,7 @@ def together(script: str, processes: int) -> list[str]:
 
 @pytest.fixture(scope="module")
 def exchanged() -> list[dict[str, Any]]:
-    """What each of three processes has got."""
+    """The values of three processes."""
     return [json.loads(text) for text in together(EXCHANGE, 3)]
 
 

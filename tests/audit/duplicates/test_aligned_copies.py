@@ -46,7 +46,7 @@ def test_a_small_copy_out_of_place_finds_its_picture_and_no_other(change: str) -
 
 
 def sign(kind: int, hand: int) -> Thumbnail:
-    """One of five signs in white on black, as no other hand has written it."""
+    """One of five signs in white on black, drawn differently for each seed."""
     corners = np.random.default_rng(kind).uniform(0.2, 0.8, (6, 2))
     corners += np.random.default_rng(1000 + hand).normal(0, 0.03, (6, 2))
     drawn = cv2.polylines(np.zeros((112, 112), np.uint8), [np.int32(corners * 112)], False, 255, 10)

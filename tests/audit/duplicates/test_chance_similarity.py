@@ -9,7 +9,7 @@ from excite.audit.duplicates.chance_similarity import MIN_IMAGES, QUANTILE, samp
 
 
 def with_copies(n: int, copies: int, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """(keys, group) of ``n`` pictures, of which a share comes in groups of ``copies``."""
+    """(keys, group) of ``n`` pictures, a fraction of them in groups of ``copies``."""
     random = np.random.default_rng(0)
     group = np.arange(n)
     many = int(share * n) // copies * copies

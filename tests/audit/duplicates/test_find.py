@@ -29,7 +29,7 @@ def folder(root: Path, pictures: dict[str, Image.Image]) -> Path:
 
 
 def checked(root: Path) -> Manifest:
-    """Any number of pictures; what is too few to train on can still be audited."""
+    """Any number of pictures, also too few to train on."""
     paths = sorted(map(str, root.rglob("*.*")))
     table = pd.DataFrame({"path": paths, "label": "x"}, columns=["path", "label"])
     made, bad = check_files(Manifest(table, ("x",)), complete=False)

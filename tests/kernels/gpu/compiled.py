@@ -24,7 +24,7 @@ CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 
 
 class Target:
-    """What a driver tells a compiler."""
+    """The target of a compilation."""
 
     def __init__(self, capability: int) -> None:
         self.capability = capability

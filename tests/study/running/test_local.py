@@ -57,7 +57,7 @@ def test_as_many_workers_run_as_cores_and_memory_allow() -> None:
 
 @pytest.mark.slow
 def test_killed_workers_and_a_killed_driver_change_no_result(data: Path, tmp_path: Path, done: Study) -> None:
-    """Both -9; the long run with thirty kills is benchmarks/study_kills.py."""
+    """With SIGKILL; benchmarks/study_kills.py is the long version with thirty kills."""
     study = begun(data, tmp_path / "study", seeds=1, folds=2)
     call = [
         sys.executable,
@@ -90,7 +90,7 @@ def test_killed_workers_and_a_killed_driver_change_no_result(data: Path, tmp_pat
 
 
 def running_worker(study: Study) -> int:
-    """The process of a worker that is at a cell."""
+    """The process of a worker that trains a cell."""
     until = time.monotonic() + 300
     while time.monotonic() < until:
         for cell in study.store.cells(study.name):

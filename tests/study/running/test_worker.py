@@ -104,7 +104,7 @@ def test_with_attention_a_network_starts_from_the_weights_that_it_has_without(
 
 
 def test_other_seeds_folds_and_epochs_have_other_draws(seen: dict[tuple[str, int, int], Seen]) -> None:
-    """Or the tests above would pass where nothing is drawn at all."""
+    """Otherwise the tests above would pass without any draws."""
     own = [seen["plain", seed, fold] for seed, fold in CELLS]
     for one, two in itertools.combinations(own, 2):
         assert not any(map(torch.equal, one.images, two.images))

@@ -17,7 +17,7 @@ from tests.study.store.small_store import STUDY, finish, new_store
 
 
 class Clock:
-    """The database's clock, which tests put forward instead of waiting."""
+    """The database's clock, which tests advance instead of waiting."""
 
     def __init__(self) -> None:
         self.seconds = 1e9
