@@ -32,6 +32,7 @@ class Leaks:
         return self.images[split] / self.totals[split] if self.totals.get(split) else 0.0
 
     def to_dict(self) -> dict[str, Any]:
+        """The leaks as ``leaks`` of ``audit.json``."""
         return {
             "groups": len(self.groups),
             "images": self.images,

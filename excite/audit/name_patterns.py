@@ -51,6 +51,7 @@ class NamePattern:
         return f"{self.text}; use {command_line('--group-pattern', self.pattern)}"
 
     def to_dict(self) -> dict[str, Any]:
+        """The proposal as in ``audit.json``."""
         return {"pattern": self.pattern, "groups": self.groups, "images": self.images, "text": self.text}
 
 

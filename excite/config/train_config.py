@@ -358,9 +358,11 @@ class TrainConfig:
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
+        """All options by name."""
         return dataclasses.asdict(self)
 
     def to_yaml(self) -> str:
+        """All options as YAML, which ``from_yaml`` reads."""
         return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
 
     @classmethod

@@ -51,6 +51,15 @@ class Spot:
 
 
 def find_spots(model: keras.Model, where: Selectors | None, placement: str) -> list[Spot]:
+    """The places for attention in a Keras model.
+
+    Args:
+        where: as in ``excite.keras.insert``; None: the blocks of a known family.
+        placement: position of the attention in each block.
+
+    Raises:
+        ExciteError: for an unknown placement, a model without known blocks, or ``where`` without a match.
+    """
     if placement not in PLACEMENTS:
         raise unknown_name("placement", placement, PLACEMENTS)
     known = _family_spots(model, placement)

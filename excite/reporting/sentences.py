@@ -66,6 +66,7 @@ def photo_accuracy(facts: RunFacts) -> str:
 
 
 def folds_text(facts: RunFacts) -> str:
+    """The number of folds and repeats, as text."""
     count = len({fold["fold"] for fold in facts.folds})
     repeats = len({fold["repeat"] for fold in facts.folds})
     return f"{count} folds" + (f", {repeats} repeats" if repeats > 1 else "")

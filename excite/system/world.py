@@ -46,6 +46,7 @@ class World:
 
     @property
     def first(self) -> bool:
+        """Whether this is the first process."""
         return self.rank == 0
 
     def broadcast(self, value: T) -> T:

@@ -65,6 +65,7 @@ class Comparison:
 
     @property
     def significant(self) -> bool:
+        """Whether the adjusted p-value is below 0.05."""
         return self.holm is not None and self.holm < 1 - LEVEL
 
 

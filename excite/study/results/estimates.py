@@ -33,6 +33,7 @@ class Cell:
 
     @property
     def unit(self) -> Unit:
+        """Seed and fold, which paired cells share."""
         return self.seed, self.fold
 
 

@@ -190,6 +190,7 @@ def interval_text() -> str:
 
 
 def memory_text(arm: ArmFigures) -> str:
+    """The peak memory of an arm; "-" if it is unknown."""
     return "-" if arm.memory is None else f"{arm.memory / 2**20:,.0f} MiB"
 
 
@@ -219,6 +220,7 @@ def differences(comparison: Comparison, metric: str) -> list[tuple[str, str, str
 
 
 def p_text(value: float) -> str:
+    """A p-value with three decimals, or ``< 0.001``."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 

@@ -30,6 +30,7 @@ class Lease:
 
     @property
     def key(self) -> Key:
+        """Arm, seed, and fold of the cell."""
         return self.arm, self.seed, self.fold
 
 
