@@ -1,4 +1,4 @@
-"""decisions.csv: a form with all pairs, in which a reviewer accepts or rejects them for the next audit."""
+"""decisions.csv: a table of all pairs, in which a reviewer accepts or rejects them for the next audit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.system.files import write_text
 
 COLUMNS = ("decision", "a", "b", "kind", "confidence", "evidence", "a_sha256", "b_sha256")
-"""Columns of the form; only the first three are required. ``a`` and ``b`` are paths or SHA-256."""
+"""Columns of decisions.csv; only the first three are required. ``a`` and ``b`` are paths or SHA-256."""
 
 _WORDS = {
     **dict.fromkeys(("accept", "accepted", "yes", "same"), "accept"),
@@ -140,7 +140,7 @@ def resolve(decisions: Iterable[Decision], manifest: Manifest) -> ResolvedDecisi
 def write_decisions(
     file: Path, manifest: Manifest, pairs: Sequence[Pair], decided: ResolvedDecisions
 ) -> None:
-    """Write the form with all pairs, the least certain first, with previous decisions filled in.
+    """Write decisions.csv with all pairs, the least certain first, and with previous decisions.
 
     Decisions about other pairs, or about images that are not in the data set, follow at its end.
     """

@@ -1,4 +1,4 @@
-"""TrainConfig: every option of a training with its limits and help text. Imports no torch."""
+"""TrainConfig: every option of a training with its limits and help text. Does not import torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan of a study: arms, seeds and folds; from flags or YAML, checked before anything runs."""
+"""The plan of a study: arms, seeds, and folds; from flags or YAML, checked before anything runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The looks at one pair of arms, and the levels that its tests have by them."""
+"""The looks at one pair of arms, and the levels of its tests that follow from them."""
 
 from __future__ import annotations
 

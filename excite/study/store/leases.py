@@ -1,4 +1,4 @@
-"""Leases of cells: taken, renewed by heartbeats, released, failed or finished."""
+"""Leases of cells: taken, renewed by heartbeats, released, failed, or finished."""
 
 from __future__ import annotations
 
