@@ -1,4 +1,4 @@
-"""Extend a split to new images: others keep their split, new ones join their group or are allocated."""
+"""Extend a split to new images: old images keep their split, new ones join their group or are allocated."""
 
 from __future__ import annotations
 

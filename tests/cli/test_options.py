@@ -81,7 +81,7 @@ def test_help_has_the_fields_text_default_and_panel_or_the_commands_own() -> Non
     assert "Help of the command." in text
     field = next(field for field in dataclasses.fields(TrainConfig) if field.name == "label_smoothing")
     assert field.metadata["help"] in text
-    assert f"[{field.default}]" in text
+    assert f"[default: {field.default}]" in text
     assert field.metadata["panel"] in text
     assert "Rounds." in text
 

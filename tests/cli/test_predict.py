@@ -54,5 +54,5 @@ def test_predict_prints_prediction_sets_in_every_format(trained: Path, excite_co
     assert done.stdout.splitlines()[1].rstrip().endswith(", ".join(expected.classes_in_set))
     refused = excite_command("predict", run, image, "--set", "0.999")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
-    assert "sets with a level of 0.999 take 999 validation groups; this classifier has" in refused.stderr
+    assert "sets with a level of 0.999 need 999 validation groups; this classifier has" in refused.stderr
     assert Classifier.load(run).predict(image)[0].classes_in_set is None

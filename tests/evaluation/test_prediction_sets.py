@@ -49,7 +49,7 @@ def test_a_level_that_needs_more_groups_is_refused_with_their_number() -> None:
     few = simulate(np.random.default_rng(0), 40).take(np.arange(40))
     sets = PredictionSets.fit(Predictions(few.targets, few.probabilities, few.classes, names))
     assert not sets.allows(0.9)
-    with pytest.raises(ExciteError, match=r"level of 0\.9 take 9 validation groups.* has 8") as told:
+    with pytest.raises(ExciteError, match=r"level of 0\.9 need 9 validation groups.* has 8") as told:
         sets.threshold(0.9)
     assert told.value.hint == "request at most 0.888"
     assert sets.threshold(0.888) > 0
