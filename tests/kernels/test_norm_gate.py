@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import timm
@@ -18,10 +18,8 @@ import excite
 from excite.attention.registry import create_attention
 from excite.kernels.dispatch import use_kernels
 from excite.kernels.norm_gate import norm_gate
-from excite.kernels.norm_pool import norm_pool
 from excite.models.fused_blocks import fuse
-
-MODES = ("on", "plain")
+from tests.kernels.gradients import MODES, gradients, last, norm_of
 
 
 @pytest.fixture(autouse=True)
@@ -29,26 +27,6 @@ def seeded() -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
-
-
-def last(*size: int) -> Tensor:
-    return torch.randn(*size).contiguous(memory_format=torch.channels_last)
-
-
-def norm_of(channels: int) -> nn.BatchNorm2d:
-    norm = nn.BatchNorm2d(channels)
-    for tensor in (norm.weight, norm.bias, norm.running_mean):
-        nn.init.normal_(tensor)
-    norm.running_var.uniform_(0.5, 2)
-    return norm
-
-
-def gradients(run: Callable[[], Tensor], leaves: list[Tensor]) -> list[Tensor]:
-    """The output and the gradients of its product with fixed numbers."""
-    out = run()
-    weights = torch.linspace(-1, 1, out.numel(), dtype=torch.float64).sin().view(out.shape)
-    found = torch.autograd.grad((out.double() * weights).sum(), leaves)
-    return [out.detach(), *found]
 
 
 @pytest.mark.parametrize("choice", MODES)
@@ -94,39 +72,6 @@ def test_running_statistics_are_those_of_the_module(momentum: float | None) -> N
     assert norm.num_batches_tracked == plain.num_batches_tracked == 3
     torch.testing.assert_close(norm.running_mean, plain.running_mean)
     torch.testing.assert_close(norm.running_var, plain.running_var)
-
-
-POOLS = {
-    "average": (nn.AvgPool2d(2), [(4, 16, 6, 6), (3, 16, 7, 5), (1, 16, 2, 2)]),
-    "largest": (nn.MaxPool2d(3, 2, 1), [(4, 16, 6, 6), (3, 16, 7, 5), (1, 16, 2, 2), (2, 8, 200, 200)]),
-    "largest, wide": (nn.MaxPool2d((2, 3), (1, 2)), [(4, 16, 6, 6), (3, 16, 7, 5)]),
-}
-
-
-@pytest.mark.parametrize("choice", MODES)
-@pytest.mark.parametrize(("kind", "size"), [(kind, size) for kind in POOLS for size in POOLS[kind][1]])
-def test_norm_and_pooling(choice: str, kind: str, size: tuple[int, int, int, int]) -> None:
-    pool, _ = POOLS[kind]
-    norm, x = norm_of(size[1]), last(*size).requires_grad_()
-    exact, reference = copy.deepcopy(norm).double(), x.detach().double().requires_grad_()
-    with use_kernels(choice):
-        assert norm_pool(x, copy.deepcopy(norm), pool) is not None
-        found = gradients(lambda: norm_pool(x, norm, pool), [x, *norm.parameters()])
-    expected = gradients(lambda: pool(F.relu(exact(reference))), [reference, *exact.parameters()])
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(
-            one.double(), other, rtol=1e-4, atol=1e-4 * max(1, float(other.abs().max()))
-        )
-
-
-@pytest.mark.parametrize(
-    "pool",
-    [nn.AvgPool2d(3), nn.AvgPool2d(2, ceil_mode=True), nn.MaxPool2d(3, dilation=2), nn.LPPool2d(2, 2),
-     nn.MaxPool2d(2, return_indices=True)],
-)  # fmt: skip
-def test_other_poolings_are_left_to_their_modules(pool: nn.Module) -> None:
-    with use_kernels("on"):
-        assert norm_pool(last(2, 8, 9, 9), norm_of(8), pool) is None
 
 
 def test_a_constant_channel_has_zero_variance() -> None:
