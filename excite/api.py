@@ -61,7 +61,7 @@ def audit_dataset(
         data: as for ``train``, or a folder of unlabeled images.
         near_duplicates: find cropped, rotated, and recolored copies too; by default for up to 20,000 images.
         decisions: the reviewed ``decisions.csv`` of an earlier audit.
-        group_pattern: regular expression on the file name; its first capture group is the group.
+        group_pattern: regular expression for the file name; its first capture group is the group.
         max_pixels: images with more pixels are unreadable.
         columns: ``path_column``, ``label_column``, ``group_column``, ``split_column`` of a CSV.
 

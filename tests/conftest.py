@@ -1,4 +1,4 @@
-"""What all tests share: small image folders, a cache of their own, real data where it is available."""
+"""Shared by all tests: small image folders, a separate cache, and real data if it is available."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layers of the package: what may import what, and what an import costs."""
+"""The layers of the package: allowed imports, and the cost of importing it."""
 
 from __future__ import annotations
 

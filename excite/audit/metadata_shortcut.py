@@ -45,6 +45,7 @@ class Shortcut:
     groups: int
 
     def to_dict(self) -> dict[str, Any]:
+        """The shortcut as an entry of ``shortcuts`` in ``audit.json``."""
         return {key: round(v, 4) if isinstance(v, float) else v for key, v in asdict(self).items()}
 
     def __str__(self) -> str:

@@ -19,8 +19,8 @@ from excite.version import __version__
 
 app = typer.Typer(
     name="excite",
-    help="Image classification with channel attention: train on a folder of images, evaluate honestly, use "
-    "the classifier.",
+    help="Image classification with channel attention: train on a folder of images, evaluate honestly, and "
+    "use the classifier.",
     epilog="Start with: excite train digits",
     no_args_is_help=True,
     add_completion=False,

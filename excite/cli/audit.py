@@ -49,12 +49,13 @@ def audit(
         Path | None,
         typer.Option(
             "--out",
-            help="Folder for audit.json, audit.html, and decisions.csv. [dim]\\[audits/<data>][/dim]",
+            help="Folder for audit.json, audit.html, and decisions.csv. Default: audits/NAME, with the name "
+            "of the data.",
             show_default=False,
         ),
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 if there are leaks or conflicting labels.")
+        bool, typer.Option("--strict", help="Exit with code 1 if there are leaks or conflicting labels.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print audit.json on standard output.")] = False,
     given: dict[str, Any],

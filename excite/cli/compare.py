@@ -58,7 +58,7 @@ def compare(
         typer.Option(
             "--with",
             help="Runs of a second configuration; the others are then runs of the first. Each side needs two "
-            "or more runs, which differ only in the seed; all have the same test images.",
+            "or more runs, which differ only in the seed; all must have the same test images.",
             metavar="RUN...",
             show_default=False,
         ),
@@ -148,22 +148,22 @@ def _print_scope(pair: dict[str, Any]) -> None:
     """What the difference of two runs is about, and how to compare their configurations."""
     differing = pair["differing_options"]
     if differing is None:
-        print_line("The p-values are about these predictions, not about the configurations behind them.")
+        print_line("The p-values compare these predictions, not the configurations behind them.")
         return
     if not differing:
         print_line("The runs have the same configuration: the difference is between two trainings of it.")
         return
     print_line(
-        "The p-values are about these two networks, not about their configurations: another seed gives other "
+        "The p-values compare these two networks, not their configurations: another seed gives other "
         "networks. The configurations differ in"
     )
     for name, (one, two) in differing.items():
         print_line(f"  {name}: {one} in the first, {two} in the second")
     if pair["study"] is None:
-        print_line("To compare configurations, train them on one data set, as excite study run does.")
+        print_line("To compare configurations, train them on the same data set, as excite study run does.")
         return
     print_line(
-        "To compare the configurations, train both with several seeds, with all other options as here:"
+        "To compare the configurations, train each with several seeds and all other options as they are here:"
     )
     print_line(f"  {pair['study']}")
 
@@ -179,8 +179,8 @@ def _print_configurations(comparison: dict[str, Any]) -> None:
     print_line(f"{behind}; intervals and p-values are for other seeds and other images like these")
     if first != second:
         print_line(
-            f"warning: {first} and {second} runs; p is right only if both configurations vary equally "
-            "between seeds, so train as many runs of each"
+            f"warning: {first} and {second} runs; the p-values are valid only if both configurations "
+            "vary equally between seeds; train equally many runs of each"
         )
     for name, one in comparison["metrics"].items():
         if one["seed_variance"] is None or one["seed_variance"] + one["group_variance"] == 0:
@@ -188,7 +188,9 @@ def _print_configurations(comparison: dict[str, Any]) -> None:
         share = one["seed_variance"] / (one["seed_variance"] + one["group_variance"])
         print_line(f"  {name}: {100 * share:.0f} % of the variance is between seeds, the rest between images")
     if comparison["differing_options"] is None:
-        print_line("Tables have no options: that those of one side differ only in the seed was not checked.")
+        print_line(
+            "Tables record no options: whether those of one side differ only in the seed was not checked."
+        )
     for name, (one, two) in (comparison["differing_options"] or {}).items():
         print_line(f"  {name}: {one} in the first, {two} in the second")
 

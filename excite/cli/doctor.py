@@ -42,7 +42,7 @@ def add_to(app: typer.Typer) -> None:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Show installed packages, the device, and what is missing for which command."""
+    """Show installed packages, the device, and what each command lacks."""
     packages = {name: _import(name) for name in CORE}
     missing = {
         verb: [CORE[name] for name in names if packages[name]["fault"]] for verb, names in NEEDS.items()

@@ -38,7 +38,7 @@ OPTIONS = (
     "device",
 )
 HELP = {
-    "group_pattern": "Regular expression on the file names of DATA; its first capture group is the group. "
+    "group_pattern": "Regular expression for the file names of DATA; its first capture group is the group. "
     "The pattern of the run is not used.",
 }
 
@@ -59,11 +59,11 @@ def evaluate(
     ],
     data: Annotated[
         str | None,
-        typer.Argument(help="Folder or CSV of labeled images; by default the run's own test images."),
+        typer.Argument(help="Folder or CSV of labeled images. Default: the run's own test images."),
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option("--split", help="train, val, test, or all; default: test if there is one."),
+        typer.Option("--split", help="train, val, test, or all. Default: test, if there is one."),
     ] = None,
     map_class: Annotated[
         list[str] | None,
@@ -77,14 +77,14 @@ def evaluate(
         Path | None,
         typer.Option(
             "--validation",
-            help="For a table of predictions: the table of the validation images, to choose thresholds on.",
+            help="For a table of predictions: that of the validation images, on which thresholds are chosen.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
-            help="Folder for evaluation.html, metrics.json, predictions.csv, and for other data "
+            help="Folder for evaluation.html, metrics.json, predictions.csv, and, with DATA, "
             "seen_in_training.csv.",
         ),
     ] = None,
@@ -213,6 +213,6 @@ def _mapping(texts: list[str]) -> dict[str, str]:
     for text, (theirs, _, ours) in zip(texts, pairs, strict=True):
         if not theirs or not ours:
             raise ExciteError(
-                "is not of the form THEIRS=OURS", where=f"--map-class {text}", exit_code=BAD_USAGE
+                "must have the form THEIRS=OURS", where=f"--map-class {text}", exit_code=BAD_USAGE
             )
     return {theirs: ours for theirs, _, ours in pairs}

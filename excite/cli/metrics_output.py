@@ -84,7 +84,7 @@ def print_figures(split: str, figures: dict[str, Any]) -> None:
     print_table(table)
     if len(classes) < len(figures["classes"]):
         count = len(figures["classes"])
-        print_line(f"the {MOST_CLASSES} classes with the lowest sensitivity of {count}; --json prints all")
+        print_line(f"the {MOST_CLASSES} of {count} classes with the lowest sensitivity; --json prints all")
     rows = [row[name] for row in figures["classes"].values() for name in names]
     _print_reasons([figures["accuracy"], figures["balanced_accuracy"], *rows])
     _print_calibration(figures)

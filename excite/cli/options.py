@@ -73,7 +73,7 @@ def _parameter(field: dataclasses.Field[Any], help: str | None) -> inspect.Param
     help = help or field.metadata["help"]
     if field.default not in (None, ""):
         shown = str(field.default).lower() if kind is bool else field.default
-        help += f" [dim]\\[{shown}][/dim]"
+        help += f" [dim]\\[default: {shown}][/dim]"
     option = typer.Option(
         f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
         help=help,

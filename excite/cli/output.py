@@ -1,4 +1,4 @@
-"""What several verbs print; names of users are shown as they are, control characters as escapes."""
+"""Printing for several commands: user-defined names are printed literally, control characters as escapes."""
 
 from __future__ import annotations
 

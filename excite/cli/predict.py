@@ -44,17 +44,17 @@ def predict(
         float | None,
         typer.Option(
             "--set",
-            help="Also print the set of classes that holds the true class of this fraction of new images, "
-            "such as 0.9.",
+            help="Also print the prediction set of each image, which holds the true class for this fraction "
+            "of new images, such as 0.9.",
             metavar="LEVEL",
         ),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps, auto.")] = "cpu",
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps, or auto.")] = "cpu",
 ) -> None:
     """Classify images.
 
     The networks of a cross-validation form an ensemble; the range of their predictions is printed, too. An
-    unreadable file is reported on standard error; all others are classified, and the exit code is 1.
+    unreadable file is reported on standard error, all others are classified, and the exit code is 1.
     """
     format = "json" if as_json else format
     if format not in FORMATS:

@@ -24,7 +24,7 @@ def report(
         bool,
         typer.Option(
             "--thumbnails",
-            help="Include mistakes and label candidates as images; mind the privacy of patients.",
+            help="Show mistakes and label candidates as images; consider the privacy of patients.",
         ),
     ] = False,
 ) -> None:

@@ -22,7 +22,8 @@ def add_to(app: typer.Typer) -> None:
 def sites(
     model: Annotated[str, typer.Argument(help="Name of a network.", show_default=False)],
     placement: Annotated[
-        str, typer.Option("--placement", help="standard, pre, post, identity, or inner.")
+        str,
+        typer.Option("--placement", help="Position in the block: standard, pre, post, identity, or inner."),
     ] = "standard",
     where: Annotated[
         str | None,
@@ -31,7 +32,7 @@ def sites(
     stages: Annotated[str | None, typer.Option("--stages", help="Only these stages, such as 4,5.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """List where attention can be inserted into a network, for --where, --stages and --placement."""
+    """List where attention can be inserted into a network, for --where, --stages, and --placement."""
     from excite.config.overrides import module_paths, stage_numbers
     from excite.insertion.sites import sites as find_sites
     from excite.models.catalog import create_model

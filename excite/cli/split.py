@@ -40,7 +40,7 @@ OPTIONS = (
 HELP = {
     "seed": "Seed of the random draw.",
     "folds": "Add columns fold_0, fold_1, ...: the fold in which each image is held out.",
-    "repeats": "Number of such columns, each with folds drawn anew.",
+    "repeats": "Number of these columns, each with new folds.",
 }
 
 
@@ -59,7 +59,7 @@ def split(
     data: Annotated[
         str, typer.Argument(help="Folder of class folders, CSV, or 'digits'.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option("--out", help="The CSV file to write.")] = Path("manifest.csv"),
+    out: Annotated[Path, typer.Option("--out", help="CSV file to write.")] = Path("manifest.csv"),
     method: Annotated[
         str,
         typer.Option(
@@ -73,7 +73,7 @@ def split(
         Path | None,
         typer.Option(
             "--extend",
-            help="A manifest of this data before images were added: old images keep their split and folds, "
+            help="Manifest of this data before images were added: old images keep their split and folds, "
             "new ones go to the split of their group, or are allocated.",
             show_default=False,
         ),
@@ -90,7 +90,7 @@ def split(
 ) -> None:
     """Assign each image to training, validation, or test, and write a table.
 
-    Classes keep their proportions, and groups stay together: yours, and the near-duplicates that are found.
+    Classes keep their proportions, and groups stay together: those of the data, and near-duplicates.
     The table has the columns path, label, group, and split; excite train reads it.
     """
     chosen = TrainConfig().replace(**given)
@@ -161,11 +161,11 @@ def _print_extension(extension: Extension) -> None:
     print_line(f"extended  {extension.retained} images keep their split, {extension.added} new")
     if lost := extension.vanished:
         counted = "1 image" if len(lost) == 1 else f"{len(lost)} images"
-        print_line(f"vanished  {counted} of the earlier manifest, for example {lost[0]}")
+        print_line(f"missing   {counted} of the earlier manifest, for example {lost[0]}")
     for conflict in extension.conflicts[:MOST_CONFLICTS]:
         print_line(f"left out  {conflict}")
     if (further := len(extension.conflicts) - MOST_CONFLICTS) > 0:
-        print_line(f"left out  {further} more images that belong to both sides; --json lists them")
+        print_line(f"left out  {further} more images; --json lists them")
 
 
 def _earlier(extend: Path, out: Path, chosen: TrainConfig) -> Manifest:
@@ -178,7 +178,7 @@ def _earlier(extend: Path, out: Path, chosen: TrainConfig) -> Manifest:
     if is_same_path(str(out), str(extend)):
         hint = "choose another file with --out"
         raise ExciteError(
-            "the manifest to extend is not overwritten", where=out, hint=hint, exit_code=BAD_USAGE
+            "the manifest to extend would be overwritten", where=out, hint=hint, exit_code=BAD_USAGE
         )
     return read_manifest(extend)
 
@@ -195,7 +195,7 @@ def _check_options(method: str, group_duplicates: bool, chosen: TrainConfig) -> 
 
 def _print_counts(manifest: Manifest) -> None:
     """One row for each split, and one for each class if there are few."""
-    columns = ("images", "groups", "images a class")
+    columns = ("images", "groups", "images per class")
     table = plain_table("split", *columns, right=columns)
     counts = {name: manifest.part(name).counts() for name in manifest.splits}
     for name in manifest.splits:

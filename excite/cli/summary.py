@@ -36,11 +36,11 @@ def summary(
     ] = None,
     attention: Annotated[str, typer.Option("--attention", help="Channel attention, or none.")] = "none",
     reduction: Annotated[
-        int | None, typer.Option("--reduction", help="Reduction of the attention.", min=1)
+        int | None, typer.Option("--reduction", help="Reduction ratio of the attention.", min=1)
     ] = None,
     classes: Annotated[int | None, typer.Option("--classes", help="Number of classes.", min=1)] = None,
     table: Annotated[
-        bool, typer.Option("--table", help="Compare the networks of the papers with their published figures.")
+        bool, typer.Option("--table", help="Compare the networks of the papers with their published results.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     given: dict[str, Any],
@@ -54,7 +54,9 @@ def summary(
     fixed = attention != "none" or classes is not None or "image_size" in given
     if table:
         if fixed or model is not None:
-            raise ExciteError("takes no other option than --json", where="--table", exit_code=BAD_USAGE)
+            raise ExciteError(
+                "cannot be combined with options other than --json", where="--table", exit_code=BAD_USAGE
+            )
         print_published(as_json)
     elif model is None:
         hint = "or use --table for the networks of the papers"

@@ -39,13 +39,13 @@ def train(
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", help="Options from a YAML file.", rich_help_panel=RUN)
+        Path | None, typer.Option("--config", help="Read options from a YAML file.", rich_help_panel=RUN)
     ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
-            help="Any option as name=value; keys of a mapping as name.key=value.",
+            help="Set any option as name=value, or a key of a mapping as name.key=value.",
             metavar="NAME=VALUE",
             rich_help_panel=RUN,
         ),

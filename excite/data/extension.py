@@ -33,7 +33,7 @@ class Conflict:
     def __str__(self) -> str:
         kind = "" if self.column == "split" else f"{self.column} = "
         places = ", ".join(f"{path} ({kind}{value})" for value, path in self.examples.items())
-        return f"{self.path} belongs to images on both sides: {places}"
+        return f"{self.path} is in one group with images on different sides: {places}"
 
 
 @dataclass(frozen=True)

@@ -170,9 +170,9 @@ def normalize_name(name: str) -> str:
 def split_names(names: Iterable[str]) -> dict[str, str]:
     """The split that each name of a folder or value means: train, val, test, or "" for none."""
     keys = {name: _split_key(name) for name in names}
-    found = {name: SPLIT_WORDS.get(key, "") for name, key in keys.items()}
-    evaluation = "val" if "test" in found.values() else "test"
-    return {name: evaluation if keys[name] in _EVALUATION_WORDS else split for name, split in found.items()}
+    splits = {name: SPLIT_WORDS.get(key, "") for name, key in keys.items()}
+    evaluation = "val" if "test" in splits.values() else "test"
+    return {name: evaluation if keys[name] in _EVALUATION_WORDS else split for name, split in splits.items()}
 
 
 def _split_key(name: str) -> str:
@@ -188,8 +188,8 @@ def _split_key(name: str) -> str:
 def encode_groups(names: np.ndarray) -> np.ndarray:
     """Numbers from 0 for names (N,), (N,) int64; each "" gets its own number."""
     codes = np.asarray(pd.factorize(names)[0], dtype=np.int64)
-    alone = names == ""
-    codes[alone] = len(codes) + np.arange(alone.sum())
+    ungrouped = names == ""
+    codes[ungrouped] = len(codes) + np.arange(ungrouped.sum())
     return np.unique(codes, return_inverse=True)[1].astype(np.int64)
 
 

@@ -30,7 +30,7 @@ class Difference:
         first, second, value: the two metrics and second - first; None if undefined.
         low, high: interval of the difference; ``reason`` explains why there is none.
         warning: why the test can hardly detect a difference.
-        p: two-sided p value of no difference, by the same swap test as the interval.
+        p: two-sided p-value of no difference, by the same swap test as the interval.
         n, groups: number of shared images and groups.
     """
 
@@ -138,7 +138,7 @@ class McNemar:
 
     Args:
         first_only, second_only: number of images that only the first, or the second, classifies correctly.
-        p: exact two-sided p value; conservative for few images.
+        p: exact two-sided p-value; conservative for few images.
         mid_p: counts the observed outcome half (Fagerland, Lydersen & Laake 2013); close to its level.
         independent: whether every image is its own group, as the test assumes. If not, p is too small: use
             ``compare``.

@@ -23,7 +23,7 @@ class AreaDifference:
         label: the positive class.
         first, second, value: the two areas and second - first.
         standard_error: standard error of the difference.
-        low, high, p: interval and two-sided p value of no difference; None if both rank the images
+        low, high, p: interval and two-sided p-value of no difference; None if both rank the images
             identically.
         n, groups: number of images and groups.
     """

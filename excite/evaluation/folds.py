@@ -135,7 +135,7 @@ class CorrectedMean:
         mean, deviation: mean and standard deviation of the values.
         standard_error: corrected standard error of the mean.
         low, high: interval of the mean.
-        p: two-sided p value of a mean of 0; for differences of two methods.
+        p: two-sided p-value of a mean of 0; for differences of two methods.
         values: number of values.
     """
 

@@ -91,7 +91,7 @@ class PredictionSets:
         if not 0 < level < 1:
             raise ExciteError(f"the level of a set must be in (0, 1), got {level:g}", exit_code=BAD_USAGE)
         if not self.allows(level):
-            what = f"sets with a level of {level:g} take {groups_needed(level)} validation groups"
+            what = f"sets with a level of {level:g} need {groups_needed(level)} validation groups"
             what += f"; this classifier has {self.groups}"
             best = np.floor(1000 * self.groups / (self.groups + 1)) / 1000
             raise ExciteError(what, hint=f"request at most {best:g}", exit_code=BAD_USAGE)

@@ -113,6 +113,7 @@ class Predictions:
 
     @property
     def group_count(self) -> int:
+        """Number of groups; an image without a group counts as one."""
         return int(self.group_codes.max()) + 1
 
     def class_index(self, name: str) -> int:

@@ -23,7 +23,7 @@ class SeedDifference:
         first, second: the two means; None if undefined.
         value: second - first.
         low, high: interval of the difference for other seeds and other groups of images.
-        p: two-sided p value of no difference.
+        p: two-sided p-value of no difference.
         seed_variance, group_variance: the parts of the variance of ``value`` from seeds and from groups.
         reason: why there is no interval.
     """

@@ -51,12 +51,21 @@ class Spot:
 
 
 def find_spots(model: keras.Model, where: Selectors | None, placement: str) -> list[Spot]:
+    """The places for attention in a Keras model.
+
+    Args:
+        where: as in ``excite.keras.insert``; None: the blocks of a known family.
+        placement: position of the attention in each block.
+
+    Raises:
+        ExciteError: for an unknown placement, a model without known blocks, or ``where`` without a match.
+    """
     if placement not in PLACEMENTS:
         raise unknown_name("placement", placement, PLACEMENTS)
     known = _family_spots(model, placement)
     if where is None:
         if not known:
-            what = f"the blocks of {model.name} are not known"
+            what = f"{model.name} contains no known block"
             raise ExciteError(what, where="sites", hint=SELECT_HINT, exit_code=BAD_USAGE)
         chosen = known
     else:
@@ -68,8 +77,8 @@ def find_spots(model: keras.Model, where: Selectors | None, placement: str) -> l
         chosen = sorted(by_name.values(), key=lambda spot: order.get(spot.site.path, 0))
     for spot in chosen:
         if not spot.site.position:
-            what = f"{spot.site.kind} has no place for placement {placement!r}"
-            hint = f"available: {', '.join(FAMILIES[spot.site.kind].places)}; or {SELECT_HINT}"
+            what = f"{spot.site.kind} does not support placement {placement!r}"
+            hint = f"choose from {', '.join(FAMILIES[spot.site.kind].places)}; or {SELECT_HINT}"
             raise ExciteError(what, where=spot.site.block, hint=hint, exit_code=BAD_USAGE)
     return chosen
 
@@ -131,7 +140,7 @@ def _matcher(selector: Selector) -> Callable[[Any], bool]:
     if isinstance(selector, type):
         return lambda layer: isinstance(layer, selector)
     if not callable(selector):
-        what = f"where must not be of type {type(selector).__name__}"
+        what = f"where does not accept {type(selector).__name__}"
         raise ExciteError(what, hint=SELECT_HINT, exit_code=BAD_USAGE)
     return selector
 

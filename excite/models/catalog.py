@@ -165,7 +165,7 @@ def _load_hub_weights(model: nn.Module, name: str, in_chans: int) -> None:
     if not REGISTRY[name].pretrained:
         available = ", ".join(other for other, row in REGISTRY.items() if row.pretrained)
         hint = f"choose from {available}"
-        raise ExciteError("there are no pretrained weights for it", where=name, hint=hint)
+        raise ExciteError("there are no pretrained weights for this network", where=name, hint=hint)
     import timm
 
     with library_errors(name, fetching=True):

@@ -242,6 +242,6 @@ def _convert(state: Mapping[str, Tensor], weights: PackagedWeights) -> dict[str,
     for (old, value), (new, wanted) in zip(source.items(), target.items(), strict=True):
         same_role = old.rpartition(".")[2] == new.rpartition(".")[2]
         if not same_role or value.shape != wanted.shape:
-            pair = f"{old} {tuple(value.shape)} in the place of {new} {tuple(wanted.shape)}"
+            pair = f"{old} {tuple(value.shape)} instead of {new} {tuple(wanted.shape)}"
             raise ExciteError(what + pair, where=weights.network, hint=hint)
     return dict(zip(target, source.values(), strict=True))

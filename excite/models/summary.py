@@ -50,10 +50,12 @@ class Summary:
 
     @property
     def parameters(self) -> int:
+        """Number of parameters of the model."""
         return sum(row.parameters for row in self.rows)
 
     @property
     def multiply_adds(self) -> int:
+        """Number of multiply-adds for one image."""
         return sum(row.multiply_adds for row in self.rows)
 
     def to_dict(self) -> dict[str, Any]:

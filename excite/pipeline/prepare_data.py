@@ -98,7 +98,7 @@ def _refuse_leaks(audited: Audit, config: TrainConfig, display: Display) -> None
         for split, count in audited.leaks.images.items()
         if split != "train" and count
     )
-    what = f"{counts} have a copy in another part of the given split"
+    what = f"{counts} have a near-duplicate in another part of the given split"
     if not config.allow_leaks:
         show = command_line("excite", "audit", Path(config.data))
         hint = f"{show} shows them, --split grouped draws a new split, --allow-leaks trains with them"

@@ -1,4 +1,4 @@
-"""``--recipe finetune``: fine-tuned weights move back toward their start where that helps."""
+"""``--recipe finetune``: fine-tuned weights are interpolated toward their initial values if that helps."""
 
 from __future__ import annotations
 

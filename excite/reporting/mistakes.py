@@ -81,7 +81,7 @@ def worst_mistakes(
     """The errors of highest confidence, one per group: copies of one image would fill the page.
 
     Args:
-        thumbnails: embed thumbnails; mind the privacy of the people in them.
+        thumbnails: embed thumbnails; consider the privacy of the people in them.
     """
     paths = predictions.paths or tuple(f"image {row + 1}" for row in range(len(predictions)))
     root = common_folder(paths) if predictions.paths else ""

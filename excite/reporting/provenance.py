@@ -154,6 +154,7 @@ def typed_command(environment: Mapping[str, Any]) -> str:
 
 
 def default_of(each: dataclasses.Field[Any]) -> Any:
+    """The default of a field of the configuration."""
     if each.default_factory is not dataclasses.MISSING:
         return each.default_factory()
     return each.default

@@ -47,7 +47,7 @@ def write_report(run: Run, *, thumbnails: bool = False) -> None:
     """Write ``report.html`` and ``model_card.md`` into the folder of a finished run.
 
     Args:
-        thumbnails: embed thumbnails of errors and label candidates; mind the privacy of the people in them.
+        thumbnails: embed thumbnails of errors and label candidates; consider the people's privacy.
 
     Raises:
         ExciteError: if the run is not finished, one of its files is damaged, or a file cannot be written.

@@ -44,6 +44,8 @@ class RunFacts:
 
     @classmethod
     def of(cls, run: Run) -> RunFacts:
+        """Read the files of a run."""
+
         def optional(name: str) -> dict[str, Any]:
             return run.read_json(name) if (run.path / name).is_file() else {}
 
@@ -62,6 +64,7 @@ class RunFacts:
 
     @property
     def name(self) -> str:
+        """Name of the run: its folder."""
         return self.run.path.resolve().name
 
     @property
@@ -78,11 +81,13 @@ class RunFacts:
 
     @property
     def test(self) -> Mapping[str, Any]:
+        """Metrics of the test images."""
         test: Mapping[str, Any] = self.metrics["test"]
         return test
 
     @property
     def val(self) -> Mapping[str, Any] | None:
+        """Metrics of the validation images; None for a cross-validation."""
         return self.metrics.get("val")
 
     @property
@@ -92,6 +97,7 @@ class RunFacts:
 
     @property
     def leaks_allowed(self) -> bool:
+        """Whether the run was trained with leaks on request."""
         return bool(self.test.get("leaks_allowed") or self.metrics.get("leaks_allowed"))
 
     @cached_property

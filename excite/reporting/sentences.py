@@ -66,6 +66,7 @@ def photo_accuracy(facts: RunFacts) -> str:
 
 
 def folds_text(facts: RunFacts) -> str:
+    """The number of folds and repeats, as text."""
     count = len({fold["fold"] for fold in facts.folds})
     repeats = len({fold["repeat"] for fold in facts.folds})
     return f"{count} folds" + (f", {repeats} repeats" if repeats > 1 else "")
@@ -208,10 +209,8 @@ def ensemble_text(facts: RunFacts) -> str:
     return (
         f"This run's classifier is the mean of all {ensemble['members']} models. It has no "
         "metrics of its own either: each image was in the training set of most members. Such an ensemble "
-        "is "
-        "usually at least as accurate as one member, and less confident. Its calibration and thresholds were "
-        "chosen "
-        "on the out-of-fold predictions of single members, so they err on the side of caution."
+        "is usually at least as accurate as one member, and less confident. Its calibration and thresholds "
+        "were chosen on the out-of-fold predictions of single members, so they err on the side of caution."
     )
 
 

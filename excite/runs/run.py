@@ -62,14 +62,17 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def weights(self) -> Path:
+        """The file of the final weights."""
         return self.path / "model.safetensors"
 
     @property
     def figures(self) -> Path:
+        """The folder of figures."""
         return self.path / "figures"
 
     @property
@@ -142,6 +145,7 @@ class Run:
         return Run(self.path / f"repeat-{repeat}" / f"fold-{fold}")
 
     def read_json(self, name: str) -> dict[str, Any]:
+        """Read a JSON file of the run. Raises: ExciteError if it is missing or damaged."""
         try:
             content: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
             return content
@@ -153,6 +157,7 @@ class Run:
             raise ExciteError(f"cannot be read: {error}", where=self.path / name) from error
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a JSON file of the run, atomically."""
         write_text(self.path / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def write_table(
@@ -163,6 +168,7 @@ class Run:
         write_text(self.path / name, csv_text([names, *([row[key] for key in names] for row in rows)]))
 
     def table(self, name: str) -> pd.DataFrame:
+        """Read a CSV file of the run. Raises: ExciteError if it is missing or damaged."""
         import pandas as pd
 
         text = {"path": str, "label": str, "group": str, "photo": str, "predicted": str}

@@ -1,4 +1,4 @@
-"""The plan of a study: arms, seeds and folds; from flags or YAML, checked before anything runs."""
+"""The plan of a study: arms, seeds, and folds; from flags or YAML, checked before anything runs."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def check_arms(arms: Sequence[Arm], known: Iterable[str] = ()) -> None:
     for arm in arms:
         where = f"arm {arm.name!r}"
         if not re.fullmatch(r"\w[\w.+-]*", arm.name):
-            what = "a name may contain letters, digits and . _ + -"
+            what = "a name may contain letters, digits, and . _ + -"
             raise ExciteError(what, where=where, hint=FORM, exit_code=BAD_USAGE)
         if sum(arm.name.casefold() == name.casefold() for name in names) > 1:
             raise ExciteError(

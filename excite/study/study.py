@@ -83,6 +83,7 @@ class Study:
 
     @property
     def folds(self) -> int | None:
+        """Number of folds, or None."""
         folds: int | None = self.document["folds"]
         return folds
 

@@ -20,9 +20,9 @@ def table(path: Path, positives: int, seed: int) -> Path:
     return path
 
 
-def test_few_images_of_a_class_are_told(excite_command: Command, tmp_path: Path) -> None:
+def test_few_images_of_a_class_cause_a_warning(excite_command: Command, tmp_path: Path) -> None:
     for positives, expected in ((4, True), (30, False)):
         first, second = (table(tmp_path / f"{positives}-{seed}.csv", positives, seed) for seed in (1, 2))
         done = excite_command("compare", first, second, "--metrics", "accuracy,balanced_accuracy")
         assert done.returncode == 0, done.stderr
-        assert ("rough: 4 groups of class 'yes'; it takes about 5" in done.stdout) is expected, done.stdout
+        assert ("rough: 4 groups of class 'yes'; about 5 are needed" in done.stdout) is expected, done.stdout

@@ -52,7 +52,7 @@ def test_a_package_that_cannot_be_imported_is_named_with_what_needs_it_and_the_c
     assert done.stderr == "excite: error: some commands cannot run (pip install timm)\n"
 
 
-def test_a_cache_that_cannot_be_used_is_told_and_no_error(
+def test_an_unusable_cache_is_reported_without_an_error(
     excite_command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -63,7 +63,7 @@ def test_a_cache_that_cannot_be_used_is_told_and_no_error(
     assert "set EXCITE_CACHE to a folder that can be written to" in done.stdout
 
 
-def test_it_takes_nothing_else(excite_command: Command) -> None:
+def test_it_has_no_other_options(excite_command: Command) -> None:
     done = excite_command("doctor", "--jsn")
     assert (done.returncode, done.stdout) == (2, "")
     assert "--json" in done.stderr

@@ -41,7 +41,7 @@ def test_wrong_use_is_one_line(
 
 
 @pytest.mark.slow
-def test_a_file_beside_which_nothing_can_be_written_is_one_line(
+def test_an_unwritable_folder_is_one_line(
     excite_command: Command, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Pickle:
@@ -80,7 +80,7 @@ def _exported(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_exported")
-def test_it_says_what_was_written_and_how_to_load_it(excite_command: Command, trained: Path) -> None:
+def test_the_output_names_the_file_and_how_to_load_it(excite_command: Command, trained: Path) -> None:
     done = excite_command("export", trained / "run", "--format", "keras")
     assert done.returncode == 0, done.stderr
     lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())

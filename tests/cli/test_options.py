@@ -36,7 +36,7 @@ class App:
         return CliRunner().invoke(self.app, list(arguments), env={"COLUMNS": "300", "TERM": "dumb"})
 
 
-def test_given_are_only_the_options_that_were_set() -> None:
+def test_only_options_that_were_set_are_passed() -> None:
     app = App()
     assert app.run().exit_code == 0
     assert (app.place, app.given) == ("here", {})
@@ -65,7 +65,7 @@ def flags(command: Callable[..., Any]) -> set[str]:
     return {name for name in inspect.signature(command).parameters if name in HINTS}
 
 
-def test_every_field_but_mappings_is_an_option_unless_only_or_without_says_otherwise() -> None:
+def test_every_field_but_mappings_is_an_option_within_only_and_without() -> None:
     def command(*, given: dict[str, Any]) -> None: ...
 
     mappings = {name for name, hint in HINTS.items() if typing.get_origin(hint) is dict}
@@ -81,7 +81,7 @@ def test_help_has_the_fields_text_default_and_panel_or_the_commands_own() -> Non
     assert "Help of the command." in text
     field = next(field for field in dataclasses.fields(TrainConfig) if field.name == "label_smoothing")
     assert field.metadata["help"] in text
-    assert f"[{field.default}]" in text
+    assert f"[default: {field.default}]" in text
     assert field.metadata["panel"] in text
     assert "Rounds." in text
 

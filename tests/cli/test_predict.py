@@ -11,7 +11,7 @@ from excite.runs.classifier import Classifier
 from tests.conftest import Command
 
 
-def test_predict_answers_what_it_can_and_names_what_it_cannot(
+def test_predict_classifies_readable_files_and_names_the_others(
     trained: Path, excite_command: Command, tmp_path: Path
 ) -> None:
     (tmp_path / "bad.jpg").write_text("<html>")
@@ -54,5 +54,5 @@ def test_predict_prints_prediction_sets_in_every_format(trained: Path, excite_co
     assert done.stdout.splitlines()[1].rstrip().endswith(", ".join(expected.classes_in_set))
     refused = excite_command("predict", run, image, "--set", "0.999")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
-    assert "sets with a level of 0.999 take 999 validation groups; this classifier has" in refused.stderr
+    assert "sets with a level of 0.999 need 999 validation groups; this classifier has" in refused.stderr
     assert Classifier.load(run).predict(image)[0].classes_in_set is None

@@ -1,4 +1,4 @@
-"""Folds are pooled once and whole, and their spread is not mistaken for that of independent trials."""
+"""Pooled folds, and the corrected variance of their mean."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_pooled_folds_are_all_images_once() -> None:
         assert pooled[name]["value"] == pytest.approx(plain[name]["value"], abs=1e-12)
 
 
-def test_folds_that_share_images_or_tear_groups_are_refused() -> None:
+def test_folds_that_share_images_or_divide_groups_are_refused() -> None:
     whole = with_paths(simulate(np.random.default_rng(0), 20, size=3))
     half = whole.group_codes < 10
     with pytest.raises(ExciteError, match=r"group '\d+' is in fold 1 and in fold 2"):
@@ -52,7 +52,7 @@ def test_folds_that_share_images_or_tear_groups_are_refused() -> None:
         pool([])
 
 
-def test_the_mean_of_folds_is_free_of_what_pooling_does_to_the_auroc() -> None:
+def test_the_mean_of_folds_does_not_have_the_bias_of_the_pooled_auroc() -> None:
     """Scores without signal: every fold has its own offset, the higher the fewer positives it tests."""
     random = np.random.default_rng(0)
     pooled, means = [], []
@@ -115,7 +115,7 @@ def test_the_corrected_interval_is_students_with_a_larger_variance() -> None:
     assert plain.p == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
 
 
-def test_folds_that_share_training_images_deceive_students_test_but_not_the_corrected_one() -> None:
+def test_with_shared_training_images_only_the_corrected_test_holds_its_level() -> None:
     """A null with the correlation that Nadeau and Bengio assume, test / (test + train), between folds."""
     random = np.random.default_rng(0)
     runs, folds, correlation = 4000, 10, 0.1

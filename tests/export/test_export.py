@@ -1,4 +1,4 @@
-"""excite export: a trained run in another format says what the run says."""
+"""excite export: a trained run in another format has the predictions of the run."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_wrong_options_get_one_clear_line(run: Run, options: dict[str, object], 
 
 
 @pytest.mark.slow
-def test_a_file_that_is_there_is_not_written_over(run: Run, tmp_path: Path) -> None:
+def test_an_existing_file_is_not_overwritten(run: Run, tmp_path: Path) -> None:
     (tmp_path / "mine.keras").write_text("mine")
     with pytest.raises(ExciteError, match="file exists"):
         export_run(run, "keras", tmp_path / "mine.keras")
@@ -58,7 +58,7 @@ def test_a_file_that_is_there_is_not_written_over(run: Run, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_file_that_says_anything_else_than_the_run_is_not_left_behind(
+def test_a_file_with_other_predictions_than_the_run_is_not_kept(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Wrong:

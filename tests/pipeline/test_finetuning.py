@@ -1,4 +1,4 @@
-"""--recipe finetune: starts from the probe, and comes back toward it as far as validation images ask."""
+"""--recipe finetune starts from the probe, and interpolates toward it as the validation images decide."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_start_is_the_probe_and_the_end_lies_between_start_and_best(place: Path) -> None:
+def test_the_final_weights_lie_between_the_probe_and_the_best_epoch(place: Path) -> None:
     run = excite.train(
         place / "pictures", weights=str(place / "w.safetensors"), out=str(place / "run"), **QUICK
     )
@@ -72,7 +72,7 @@ def test_the_start_is_the_probe_and_the_end_lies_between_start_and_best(place: P
 
 @pytest.mark.slow
 @pytest.mark.parametrize("balance", ["none", "weights"])
-def test_with_a_rate_of_zero_the_probe_is_what_comes_out(place: Path, balance: str) -> None:
+def test_with_a_learning_rate_of_zero_the_result_is_the_probe(place: Path, balance: str) -> None:
     common = {"weights": str(place / "w.safetensors"), "balance": balance}
     still = QUICK | common | {"lr": 0.0, "weight_decay": 0.0, "out": str(place / f"still-{balance}")}
     run = excite.train(place / "pictures", **still)
@@ -95,7 +95,7 @@ def test_with_a_rate_of_zero_the_probe_is_what_comes_out(place: Path, balance: s
 
 
 @pytest.mark.slow
-def test_a_head_that_came_with_the_weights_stays(place: Path) -> None:
+def test_a_head_in_the_weights_file_is_kept(place: Path) -> None:
     torch.manual_seed(3)
     model = excite.create_model("cifar_resnet20", num_classes=3)
     save_file(model.state_dict(), place / "whole.safetensors")

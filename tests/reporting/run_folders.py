@@ -1,4 +1,4 @@
-"""Run folders written from simulated predictions: what a report is made of, without a training."""
+"""Run folders written from simulated predictions, without a training."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MANY = 50  # classes; subgroups of so many take seconds
 def simulated(
     classes: Sequence[str], groups: int, size: int, *, seed: int = 0, name: str = "test", alone: bool = False
 ) -> Predictions:
-    """Groups of ``size`` images and one class; the classes take turns, so that each has its share.
+    """Groups of ``size`` images and one class; the classes alternate.
 
     Args:
         alone: name no group.

@@ -1,4 +1,4 @@
-"""evaluation.html: one file without a script, with figures of all images and of unseen ones."""
+"""evaluation.html: one file without scripts, with metrics of all images and of unseen ones."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_page_needs_nothing_from_outside_and_runs_no_script(tmp_path: Path) 
         assert address.startswith(("data:", "#"))
 
 
-def test_seen_images_stand_beside_their_counterparts_and_figures_are_given_twice(tmp_path: Path) -> None:
+def test_seen_images_are_beside_their_counterparts_and_metrics_are_given_twice(tmp_path: Path) -> None:
     result = evaluation(tmp_path)
     text = evaluation_page(result)
     cards = re.findall(r"<article.*?</article>", text, re.DOTALL)
@@ -87,7 +87,7 @@ def test_names_of_any_kind_stay_text(tmp_path: Path) -> None:
     assert "{{ 7*7 }}" in text
 
 
-def test_a_picture_that_is_gone_leaves_a_word(tmp_path: Path) -> None:
+def test_a_missing_picture_is_replaced_by_a_word(tmp_path: Path) -> None:
     result = evaluation(tmp_path)
     Path(result.seen[0].counterpart).unlink()
     text = evaluation_page(result)

@@ -1,4 +1,4 @@
-"""The report in a real browser: quiet, offline, accessible, and never wider than the screen."""
+"""The report in a browser: without errors, offline, accessible, and never wider than the screen."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def grave_faults(page: Any, looked: int, context: str | None = None, **options: 
     return [(fault["id"], fault["nodes"][0]["html"]) for fault in grave]
 
 
-def test_a_fault_would_be_found(browser: Any, reports: dict[str, Path]) -> None:
+def test_the_check_finds_a_planted_fault(browser: Any, reports: dict[str, Path]) -> None:
     page = browser.new_page()
     page.goto(reports["two"].as_uri())
     assert grave_faults(page, 1, context=".verdict") == []

@@ -41,7 +41,7 @@ def test_without_validation_images_a_classifier_has_no_sets_and_is_read_back(tmp
         read.predict(PICTURE, set_level=0.9)
 
 
-def test_a_set_holds_the_classes_that_reach_the_threshold(tmp_path: Path) -> None:
+def test_a_set_contains_the_classes_that_reach_the_threshold(tmp_path: Path) -> None:
     sets = PredictionSets(9, (1e-6, 0.9), (0.0, 1.0))
     _, read = saved(tmp_path / "run", sets)
     assert read.sets == sets

@@ -1,4 +1,4 @@
-"""What a person sees: lines on standard error, a bar on a terminal, and nothing on standard output."""
+"""Progress: lines on standard error, a bar on a terminal, and nothing on standard output."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def everything(display: Display) -> None:
     display.close()
 
 
-def test_where_there_is_no_terminal_each_thing_is_one_plain_line_on_standard_error(
+def test_without_a_terminal_each_message_is_one_plain_line_on_standard_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     everything(ConsoleDisplay())
@@ -67,7 +67,7 @@ def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
-def test_on_a_terminal_there_is_a_bar_that_is_gone_after_closing() -> None:
+def test_on_a_terminal_the_bar_disappears_after_closing() -> None:
     screen = io.StringIO()
     display = ConsoleDisplay(Console(file=screen, force_terminal=True, width=200, highlight=False))
     display.status(STATUS)
@@ -81,7 +81,7 @@ def test_on_a_terminal_there_is_a_bar_that_is_gone_after_closing() -> None:
     assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l")  # and shown again
 
 
-def test_notes_are_shown_letter_by_letter_and_on_one_line() -> None:
+def test_notes_are_printed_literally_on_one_line() -> None:
     """File names may hold what the terminal library takes for markup or an emoji."""
     screen = io.StringIO()
     note = "a [b]/:warning:/[/b] " + "x" * 300
@@ -90,7 +90,7 @@ def test_notes_are_shown_letter_by_letter_and_on_one_line() -> None:
 
 
 @pytest.mark.parametrize(("terminal", "wait"), [(True, progress.REFRESH), (False, progress.PLAIN_REFRESH)])
-def test_a_status_is_due_when_enough_time_has_passed(
+def test_a_status_is_printed_after_enough_time(
     monkeypatch: pytest.MonkeyPatch, terminal: bool, wait: float
 ) -> None:
     now = [100.0]

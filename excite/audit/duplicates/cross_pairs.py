@@ -115,8 +115,8 @@ class _Search:
                 progress=progress(stage),
             )
 
-        self._fingerprints = fingerprints(known, "looking at training images") + fingerprints(
-            images, "looking at images"
+        self._fingerprints = fingerprints(known, "reading training images") + fingerprints(
+            images, "reading images"
         )
         self.missing = sum(fingerprint is None for fingerprint in self._fingerprints[: self._split])
 
@@ -168,7 +168,7 @@ class _Search:
         thumbnails = [fingerprint.thumbnail for fingerprint in fingerprints]
         pairs = near_pairs(thumbnails, range(len(fingerprints)), known)
         small = [place for place, one in enumerate(thumbnails) if not (one.blank or one.fine)]
-        stage = self._progress("comparing small images")
+        stage = self._progress("comparing thumbnails")
         pairs += _further(aligned_copy_pairs(thumbnails, small, stage, known), pairs)
         features = [fingerprint.features for fingerprint in fingerprints if fingerprint.features is not None]
         if self._near_duplicates:

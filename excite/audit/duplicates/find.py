@@ -70,7 +70,7 @@ def _search(
         manifest,
         near_duplicates=near_duplicates,
         max_pixels=max_pixels,
-        progress=progress("looking at images"),
+        progress=progress("reading images"),
     )
     thumbnails = [fingerprint.thumbnail for fingerprint in fingerprints]
     same = identical_pairs(table["sha256"].tolist(), thumbnails)
@@ -80,7 +80,7 @@ def _search(
     near = near_pairs(thumbnails, distinct)
     small = [row for row in distinct if not (thumbnails[row].blank or thumbnails[row].fine)]
     known = {(pair.a, pair.b) for pair in near}
-    moved = aligned_copy_pairs(thumbnails, small, progress("comparing small images") if small else None)
+    moved = aligned_copy_pairs(thumbnails, small, progress("comparing thumbnails") if small else None)
     near += [pair for pair in moved if (pair.a, pair.b) not in known]
     pairs = same + near
     if near_duplicates:

@@ -14,7 +14,8 @@ ArmOption = Annotated[
     list[str] | None,
     typer.Option(
         "--arm",
-        help="NAME:MODEL, with +ATTENTION and ,option=value: se8:densenet121+se,reduction=8.",
+        help="NAME:MODEL, optionally with +ATTENTION and ,option=value, such as "
+        "se8:densenet121+se,reduction=8.",
         metavar="ARM",
         rich_help_panel=STUDY,
         show_default=False,
@@ -57,11 +58,16 @@ MetricOption = Annotated[
     str | None,
     typer.Option(
         "--metric",
-        help="Metric to compare. Default: balanced_accuracy.",
+        help="Metric to compare. Default: that of the plan, or balanced_accuracy.",
         rich_help_panel=STUDY,
     ),
 ]
 BaselineOption = Annotated[
-    str | None, typer.Option("--baseline", help="Arm that all others are compared with.", show_default=False)
+    str | None,
+    typer.Option(
+        "--baseline",
+        help="Arm that all others are compared with. Default: as in the plan, or the first.",
+        show_default=False,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=STUDY)]

@@ -29,14 +29,14 @@ from excite.system.text import command_line
 def run(
     *,
     data: Annotated[
-        str | None, typer.Argument(help="As for excite train: folder, CSV or 'digits'.", show_default=False)
+        str | None, typer.Argument(help="Folder, CSV, or 'digits', as for excite train.", show_default=False)
     ] = None,
     arm: ArmOption = None,
     plan: Annotated[
         str | None,
         typer.Option(
             "--plan",
-            help="A comparison of the SE paper: reduction, squeeze, gate, stages, placement, or "
+            help="A comparison from the SE paper: reduction, squeeze, gate, stages, placement, or "
             "architectures.",
             rich_help_panel=STUDY,
         ),
@@ -46,14 +46,16 @@ def run(
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option("--seeds", min=1, help="Number of seeds per arm. Default: 5.", rich_help_panel=STUDY),
+        typer.Option(
+            "--seeds", min=1, help="Number of seeds per arm. [dim]\\[default: 5][/dim]", rich_help_panel=STUDY
+        ),
     ] = None,
     folds: Annotated[
         int | None,
         typer.Option(
             "--folds",
             min=2,
-            help="Number of folds of a cross-validation, for each seed.",
+            help="Number of folds of the cross-validation for each seed.",
             rich_help_panel=STUDY,
         ),
     ] = None,
@@ -67,8 +69,8 @@ def run(
         typer.Option(
             "--std",
             min=1e-9,
-            help="Standard deviation of the differences between cells, for the estimate of statistical "
-            "power.",
+            help="Standard deviation of the differences between paired cells, for the estimate of "
+            "statistical power.",
             rich_help_panel=STUDY,
             show_default=False,
         ),
@@ -89,7 +91,7 @@ def run(
         list[str] | None,
         typer.Option(
             "--set",
-            help="As for excite train; applies to all arms.",
+            help="Any option as for excite train; applies to all arms.",
             metavar="NAME=VALUE",
             rich_help_panel=RUN,
         ),
@@ -115,7 +117,7 @@ def run(
         hint = "excite study run --help"
         raise ExciteError("no data given: name a folder, a CSV, or 'digits'", hint=hint, exit_code=BAD_USAGE)
     if sum(one is not None for one in (plan, config, arm or None)) > 1:
-        raise ExciteError("--arm, --plan and --config are mutually exclusive", exit_code=BAD_USAGE)
+        raise ExciteError("--arm, --plan, and --config are mutually exclusive", exit_code=BAD_USAGE)
     from excite.study.running.orchestrate import Resources, preset_arms, start
 
     display = ConsoleDisplay()

@@ -1,4 +1,4 @@
-"""Pairs of arms: each difference with its p value, adjusted for looks and comparisons, and its power."""
+"""Pairs of arms: each difference with its p-value, adjusted for looks and comparisons, and its power."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Comparison:
         units: number of pairs of cells.
         seeds, n, groups: number of seeds, test images and groups.
         looks: the looks that tested this pair; None without a test.
-        sequential: p value, adjusted for the looks.
-        holm: p value, adjusted for the looks and for the number of comparisons of the plan.
+        sequential: p-value, adjusted for the looks.
+        holm: p-value, adjusted for the looks and for the number of comparisons of the plan.
         more_seeds: number of further seeds that detect a difference of this size with 80 % power; None: no
             number does.
         smallest: difference that the study detects with 80 % power; infinite: no possible difference.
@@ -65,6 +65,7 @@ class Comparison:
 
     @property
     def significant(self) -> bool:
+        """Whether the adjusted p-value is below 0.05."""
         return self.holm is not None and self.holm < 1 - LEVEL
 
 
@@ -160,9 +161,9 @@ def _stacked(cells: Sequence[Cell]) -> Predictions:
 
 
 def holm(comparisons: Sequence[Comparison], planned: int) -> list[Comparison]:
-    """The comparisons with p values adjusted for the number of comparisons in the plan (Holm 1979).
+    """The comparisons with p-values adjusted for the number of comparisons in the plan (Holm 1979).
 
-    Planned comparisons without a p value count, too: they will get one, and the others must not change then.
+    Planned comparisons without a p-value count, too: they will get one, and the others must not change then.
     """
     order = sorted(
         (number for number, one in enumerate(comparisons) if one.sequential is not None),

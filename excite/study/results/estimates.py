@@ -33,6 +33,7 @@ class Cell:
 
     @property
     def unit(self) -> Unit:
+        """Seed and fold, which paired cells share."""
         return self.seed, self.fold
 
 
@@ -43,7 +44,7 @@ class Estimate:
     Args:
         value: the mean.
         low, high: the interval.
-        p: two-sided p value of a mean of 0.
+        p: two-sided p-value of a mean of 0.
         method: ``crossed`` or ``corrected``.
         reason: why there is no interval.
         studies: simulates studies with this variance, from a number of seeds and a level.

@@ -123,7 +123,7 @@ def look_rows(looks: Sequence[Look]) -> list[dict[str, Any]]:
 def looks_text(looks: Sequence[Look]) -> str:
     """How often the results have been looked at."""
     if not looks:
-        return "results  not looked at yet; excite study export looks at them"
+        return "results  no look yet; excite study export computes the differences"
     last = look_rows(looks)[-1]
     times = "looked at once" if len(looks) == 1 else f"looked at {len(looks)} times, last"
     return f"results  {times} with {many(last['cells'], 'finished cell')}, {last['seen']}"

@@ -225,6 +225,7 @@ def _stop_with_driver() -> None:
 
 
 def main() -> int:
+    """Train cells until none is left; the exit code of the worker process."""
     folder, device, threads, name, lease_seconds = sys.argv[1:]
     _stop_with_driver()
     try:

@@ -1,4 +1,4 @@
-"""The store of studies: plans, cells and results."""
+"""The store of studies: plans, cells, and results."""
 
 from __future__ import annotations
 
