@@ -50,6 +50,7 @@ def export(
     """
     chosen = get_format(format)
     from excite.export.export import export_run
+    from excite.reporting.decision_text import rule_text
     from excite.runs.run import Run
 
     exported = export_run(Run.open(run), format, out, images=images)
@@ -61,6 +62,9 @@ def export(
     names = ", ".join(exported.classes[:SHOWN]) + (", ..." if len(exported.classes) > SHOWN else "")
     print_line(f"takes     uint8 images {side} x {side}")
     print_line(f"gives     probabilities of {len(exported.classes)} classes: {names}")
+    if point := exported.operating_point:
+        print_line(f"predicts  {rule_text(point.label, point.threshold)}")
+        print_line("          model.get_layer('probabilities').decide(probabilities) applies this rule")
     print_line(
         f"checked   on {parity.images} images of the run: the largest difference of a probability is "
         f"{parity.largest:.1e}, the same class for {parity.same_class}"

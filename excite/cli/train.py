@@ -9,7 +9,7 @@ import typer
 
 from excite.cli.metrics_output import labels_line, print_figures, print_folds
 from excite.cli.options import takes_config
-from excite.cli.output import print_json, print_line
+from excite.cli.output import print_json, print_line, print_sentence
 from excite.cli.streams import write_data
 from excite.config.overrides import apply_override
 from excite.config.train_config import RUN, TrainConfig
@@ -82,6 +82,9 @@ def train(
             exit_code=BAD_USAGE,
         )
     from excite.api import train_as_configured
+    from excite.reporting.kept_text import kept_text
+    from excite.reporting.majority_text import hardly_better
+    from excite.reporting.run_facts import RunFacts
 
     if resume:
         _refuse_changes(options, given, settings or [])
@@ -90,9 +93,13 @@ def train(
         print_json({"run": str(run.path), **run.metrics})
         return
     print_figures("test", run.metrics["test"])
+    if text := hardly_better(run.metrics["test"], run.config, str(run.config.data)):
+        print_sentence(text)
     if run.config.folds is not None:
         print_folds(run.metrics)
         print_line(f"labels    {labels_line(run.metrics['label_noise'])}")
+    if text := kept_text(RunFacts.of(run)):
+        print_sentence(text)
     print_line(f"run       {run.path}")
     print_line(f"report    {run.path / 'report.html'}")
     image = Path(run.predictions["path"].iloc[0])

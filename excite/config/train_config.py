@@ -71,6 +71,13 @@ class TrainConfig:
     )
     val_fraction: float = option(0.1, DATA, "Fraction of the images for validation.", low=0.01, high=0.9)
     test_fraction: float = option(0.2, DATA, "Fraction of the images for testing.", low=0.01, high=0.9)
+    test_from: str = option(
+        "train",
+        DATA,
+        "For data with a given split but no test images: draw them from the training images (train), or test "
+        "on the validation images and draw others for validation (val).",
+        choices=("train", "val"),
+    )
     group_pattern: str | None = option(
         None, DATA, "Regular expression on the file name; its first capture group is the group."
     )
@@ -264,6 +271,13 @@ class TrainConfig:
         "Validation metric that selects the best epoch. auto: loss for finetune, accuracy otherwise.",
         choices=("auto", "accuracy", "loss"),
     )
+    keep: str = option(
+        "interpolated",
+        LOOP,
+        "Final weights of finetune: between the start and the best epoch, as far from the start as the "
+        "validation images favor (interpolated), or those of the best epoch (tuned).",
+        choices=("interpolated", "tuned"),
+    )
     patience: int | None = option(
         None, LOOP, "Stop after this many epochs without improvement. Default: 10 for finetune.", low=1
     )
@@ -283,7 +297,8 @@ class TrainConfig:
     positive: str | None = option(
         None,
         EVALUATION,
-        "The positive class, such as the disease; with two classes, by default the rarer one.",
+        "The positive class, such as the disease: an image is predicted as it from the threshold of "
+        "--sensitivity or --specificity up, instead of where it is the most probable class.",
     )
     sensitivity: float | None = option(
         None,

@@ -12,6 +12,7 @@ from excite.data.paths import refuse_inside_data
 from excite.data.pixel_cache import cached_pixels
 from excite.data.sources import PixelSubset
 from excite.errors import BAD_USAGE, ExciteError
+from excite.evaluation.operating_point import OperatingPoint
 from excite.export.formats import Predict, get_format
 from excite.runs.classifier import Classifier
 from excite.runs.run import Run
@@ -47,6 +48,7 @@ class Exported:
     classes: tuple[str, ...]
     image_size: int
     parity: Parity
+    operating_point: OperatingPoint | None
 
 
 def export_run(run: Run, format: str, out: str | Path | None = None, *, images: int = 256) -> Exported:
@@ -93,8 +95,15 @@ def export_run(run: Run, format: str, out: str | Path | None = None, *, images: 
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
-    preprocessing = classifier.preprocessing
-    return Exported(path, format, path.stat().st_size, classifier.classes, preprocessing.image_size, parity)
+    return Exported(
+        path,
+        format,
+        path.stat().st_size,
+        classifier.classes,
+        classifier.preprocessing.image_size,
+        parity,
+        classifier.operating_point,
+    )
 
 
 def _rename_new(temporary: Path, path: Path) -> None:
@@ -120,7 +129,7 @@ def check(classifier: Classifier, predict: Predict, pixels: np.ndarray) -> Parit
         raise ExciteError(
             f"output has shape {actual.shape} for {len(pixels)} images, expected {expected.shape}"
         )
-    same = int((actual.argmax(axis=1) == expected.argmax(axis=1)).sum())
+    same = int((classifier.decide(actual) == classifier.decide(expected)).sum())
     return Parity(len(pixels), float(np.abs(actual - expected).max()), same)
 
 

@@ -31,6 +31,7 @@ from excite.pipeline.prepare_data import prepare_data
 from excite.pipeline.resolve import resolve
 from excite.runs.derive import architecture_of, evaluation_spec_of
 from excite.runs.environment import environment
+from excite.runs.failed_start import discarding_failed_start
 from excite.runs.label_candidates import write_candidates
 from excite.runs.prediction_table import prediction_rows
 from excite.runs.run import Run, create_run_folder
@@ -77,7 +78,12 @@ def cross_validate(config: TrainConfig, *, resume: bool = False, display: Displa
             shown.note(
                 f"training {jobs} folds at a time; see {run.path}/helper-*.log for the progress of the others"
             )
-        with helpers(jobs - 1, HELPER, run.path), _threads(jobs):
+        alone = not resume and world.size == 1 and jobs == 1
+        with (
+            discarding_failed_start(run, enabled=alone),
+            helpers(jobs - 1, HELPER, run.path),
+            _threads(jobs),
+        ):
             _train_folds(run, World(local_rank=world.local_rank), shown)
         if world.first and not run.finished:
             _finalize(run, shown)
@@ -221,7 +227,7 @@ def _corrected(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for name in CORRECTED:
         values = [row[name] for row in rows]
         if None not in values:
-            means[name] = asdict(corrected_mean(values, train=train, test=test))
+            means[name] = asdict(corrected_mean(values, train=train, test=test, metric=name))
     return means
 
 

@@ -19,6 +19,7 @@ from excite.pipeline.linear_probe import fit_linear_probe
 from excite.pipeline.prepare_run import PreparedRun, main_process_first, prepare_run, reopen_run
 from excite.pipeline.weight_interpolation import interpolate_weights, measure_robustness
 from excite.runs.derive import architecture_of, preprocessing_of
+from excite.runs.failed_start import discarding_failed_start
 from excite.runs.run import Run, newest_run
 from excite.system.cache import cache_directory
 from excite.system.devices import choose_device
@@ -62,7 +63,9 @@ def run_experiment(
         prepared_run = None if resume else prepare_run(config, folder, world, shown, images)
         prepared_run = prepared_run or reopen_run(folder, shown)
         if not prepared_run.run.finished:
-            _train(prepared_run, world, shown)
+            begun_here = not resume and images is None and world.size == 1
+            with discarding_failed_start(prepared_run.run, enabled=begun_here):
+                _train(prepared_run, world, shown)
         world.barrier()
     return prepared_run.run
 

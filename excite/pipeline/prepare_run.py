@@ -23,8 +23,10 @@ from excite.models.weights import load_weights
 from excite.pipeline.input_check import check_input
 from excite.pipeline.prepare_data import prepare_data
 from excite.pipeline.resolve import resolve
+from excite.pipeline.split_use import describe_split
 from excite.runs.derive import architecture_of
 from excite.runs.environment import environment
+from excite.runs.failed_start import discarding_failed_start
 from excite.runs.run import Run, create_run_folder
 from excite.runs.training_overlap import duplicates_in_train
 from excite.system.cache import cache_directory
@@ -75,6 +77,8 @@ def prepare_run(
         images = audited.grouped()
     config, reasons = resolve(config, images)
     manifest = _split(config, images, display)
+    if audited is not None and config.split == "folder":
+        display.note(describe_split(images.splits, manifest, config))
     if config.recipe != "probe":
         _check_batch_size(config, world.size, len(manifest.part("train")))
     for reason in reasons:
@@ -87,7 +91,8 @@ def prepare_run(
     config = config.replace(out=str(folder))
     run = Run(folder)
     if world.first:
-        _begin_folder(run, config, manifest, audited, processes=world.size)
+        with discarding_failed_start(run, enabled=audited is not None):
+            _begin_folder(run, config, manifest, audited, processes=world.size)
     return PreparedRun(run, config, manifest, model, new_head)
 
 
@@ -95,7 +100,9 @@ def _split(config: TrainConfig, images: Manifest, display: Display) -> Manifest:
     """The images with their splits; reports near-duplicates of the training set in the others."""
     rest = 1 - config.val_fraction - config.test_fraction
     fractions = (rest, config.val_fraction, config.test_fraction)
-    manifest = split_manifest(images, method=config.split, fractions=fractions, seed=config.seed)
+    manifest = split_manifest(
+        images, method=config.split, fractions=fractions, seed=config.seed, test_from=config.test_from
+    )
     for split in ("val", "test"):
         if copies := duplicates_in_train(manifest, split):
             n = len(manifest.part(split))

@@ -24,6 +24,9 @@ def check_folds(config: TrainConfig) -> None:
     if config.folds is not None and config.split == "folder":
         what = "cross-validation draws its own folds and cannot use the split of the data set"
         raise ExciteError(what, where="--split", hint="choose grouped, random, or auto", exit_code=BAD_USAGE)
+    if config.folds is not None and config.test_from != "train":
+        what = "cross-validation draws its own folds and cannot use the split of the data set"
+        raise ExciteError(what, where="--test-from", hint="omit it", exit_code=BAD_USAGE)
     for name in ("repeats", "jobs"):
         if config.folds is None and getattr(config, name) > 1:
             what = "has no effect without cross-validation"
@@ -65,13 +68,9 @@ def resolve_images(resolver: Resolver) -> None:
 
 
 def resolve_positive(resolver: Resolver) -> None:
-    """The positive class; of two classes the rarer one."""
-    classes = resolver.manifest.classes
+    """The positive class in the Unicode form of the classes; None stays None, as its threshold decides."""
     if resolver.config.positive is not None:
         resolver.set(positive=normalize_name(resolver.config.positive))
-    if resolver.config.positive is None and len(classes) == 2:
-        rarer = min(classes, key=lambda name: resolver.manifest.counts()[name])
-        resolver.choose("positive", rarer, "the rarer of two classes; it gets a decision threshold")
 
 
 def check_evaluation_options(config: TrainConfig, manifest: Manifest) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 from excite.audit.audit import Audit
 from excite.audit.decisions import write_decisions
 from excite.audit.duplicates.pair import Pair
-from excite.audit.table import audit_rows, headline
+from excite.audit.table import audit_rows
+from excite.audit.verdict import verdict_of
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.reporting.html import SIDE as SIDE
 from excite.reporting.html import SMALL, common_folder, template, thumbnail
@@ -55,11 +56,16 @@ def write_audit(
         ExciteError: if a file cannot be written.
     """
     write_decisions(folder / "decisions.csv", audit.manifest, audit.pairs, audit.decisions)
-    document = json.dumps(audit.to_dict(), indent=2, ensure_ascii=False)
+    document = json.dumps(audit_document(audit), indent=2, ensure_ascii=False)
     write_text(folder / "audit.json", document + "\n")
     write_text(
         folder / "audit.html", audit_page(audit, title=title, max_pixels=max_pixels, progress=progress)
     )
+
+
+def audit_document(audit: Audit) -> dict[str, Any]:
+    """The content of ``audit.json``."""
+    return {"verdict": verdict_of(audit).to_dict(), **audit.to_dict()}
 
 
 def audit_page(
@@ -92,7 +98,7 @@ def audit_page(
     return template("audit.html").render(
         title=title or "data set",
         root=view.root,
-        headline=headline(audit),
+        verdict=verdict_of(audit),
         oversized=len(audit.grouping.oversized),
         rows=audit_rows(audit),
         figures=_figures(audit),

@@ -8,6 +8,14 @@ from typing import Any
 from excite.reporting.text import many
 
 
+def rule_text(label: str, threshold: float) -> str:
+    """The rule of an operating point, as one sentence."""
+    return (
+        f"An image is predicted as {label} if its probability is at least {threshold:.4g}, and else as the "
+        "most probable other class."
+    )
+
+
 def point_text(chosen: Mapping[str, Any]) -> str:
     """What the choice of an operating point guarantees, as one sentence.
 

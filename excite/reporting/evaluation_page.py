@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.reliability import reliability
 from excite.reporting.calibration_tables import calibration_table, set_table
+from excite.reporting.decision_text import rule_text
 from excite.reporting.html import common_folder, template, thumbnail
+from excite.reporting.majority_text import majority_text
 from excite.reporting.mistakes import confusion_view
 from excite.reporting.png_figures import confusion_matrix, save
 from excite.reporting.run_charts import reliability_chart
@@ -36,7 +36,7 @@ from excite.system.files import write_text
 
 MOST_SEEN = 200
 """Maximum number of images shown beside their counterparts: at 15 kB per thumbnail, up to 6 MB."""
-SEEN_COLUMNS = ("path", "label", "predicted", "counterpart", "kind", "evidence", "confidence")
+SEEN_COLUMNS = ("path", "label", "predicted", "counterpart", "kind", "evidence", "confidence", "use")
 
 
 def write_evaluation(
@@ -85,7 +85,7 @@ def evaluation_page(
         source=source,
         n=metrics["n"],
         verdict=_verdict(metrics, result.predictions),
-        baseline=_baseline(result.predictions),
+        majority=majority_text(metrics),
         remarks=_remarks(metrics, unseen is not None),
         tiles=tiles(metrics),
         seen=_seen_view(result, max_pixels),
@@ -127,22 +127,20 @@ def _verdict(metrics: Mapping[str, Any], predictions: Predictions) -> dict[str, 
     }
 
 
-def _baseline(predictions: Predictions) -> str:
-    counts = np.bincount(predictions.targets, minlength=len(predictions.classes))
-    label = predictions.classes[int(counts.argmax())]
-    percentage = 100 * counts.max() / counts.sum()
-    return f"Always predicting {label!r} would reach {percentage:.1f} % accuracy."
-
-
 def _remarks(metrics: Mapping[str, Any], some_unseen: bool) -> list[Statement]:
     """What a reader must know before the metrics."""
     statements = []
     n = metrics["n"]
+    if point := metrics.get("operating_point"):
+        statements.append(Statement(rule_text(point["test"]["label"], point["test"]["threshold"])))
     if seen := metrics.get("seen_in_training"):
         text = (
             f"{seen:,} of {many(n, 'image')} {'was' if seen == 1 else 'were'} seen in training; the metrics "
         )
         text += "are optimistic. "
+        if selected := metrics.get("seen_in_selection"):
+            text += f"The network was not fitted to {selected:,} of them, which only selected the epoch, the "
+            text += "calibration, and the thresholds. "
         if some_unseen:
             rest = metrics["without_seen"]
             accuracy = number_text("accuracy", rest["accuracy"]["value"])
@@ -178,6 +176,7 @@ def _seen_view(result: Evaluation, max_pixels: int) -> dict[str, Any]:
                 "percent": int(100 * image.confidence + 1e-9),  # rounded down: only certainty is 100 %
                 "label": label,
                 "predicted": predicted,
+                "use": image.use,
                 "images": [
                     _image(path, root, max_pixels)
                     for path, root in zip((image.path, image.counterpart), roots, strict=True)

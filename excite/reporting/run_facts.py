@@ -149,6 +149,20 @@ class RunFacts:
         return bool(self.robustness.get("probe"))
 
     @cached_property
+    def kept_fractions(self) -> Sequence[float]:
+        """How much of the fine-tuning each final network keeps, in [0, 1]: of each fold, or of the run."""
+        if self.folds:
+            return [fold["fraction"] for fold in self.folds if "fraction" in fold]
+        return [self.robustness["fraction"]] if "fraction" in self.robustness else []
+
+    @cached_property
+    def identity_gates(self) -> Sequence[bool]:
+        """Whether the attention of each final network has no effect: of each fold, or of the run."""
+        runs = [Run(self.run.path / fold["run"]) for fold in self.folds] if self.folds else [self.run]
+        files = [run.read_json("classifier.json") for run in runs if (run.path / "classifier.json").is_file()]
+        return [facts["identity_gates"] for facts in files if facts.get("identity_gates") is not None]
+
+    @cached_property
     def classifier_metadata(self) -> Mapping[str, Any]:
         """``classifier.json``, of a cross-validation that of the first fold; empty if missing."""
         if self._first_fold and (self._first_fold.path / "classifier.json").is_file():

@@ -142,7 +142,24 @@ def test_pretrained_alone_takes_a_network_whose_weights_are_at_hand(
 def test_choices_are_told_with_their_reason() -> None:
     _, reasons = resolve(TrainConfig(), manifest(300, 200))
     told = [reason.split()[0] for reason in reasons]
-    assert told == ["device", "split", "recipe", "precision", "image_size", "model", "attention", "positive"]
+    assert told == ["device", "split", "recipe", "precision", "image_size", "model", "attention"]
+
+
+def test_no_class_is_positive_unless_it_is_named() -> None:
+    """Its threshold decides which class is predicted, so that a smaller class is not reason enough."""
+    assert resolved().positive is None
+    assert resolved(positive="a").positive == "a"
+    with pytest.raises(ExciteError, match="needs a positive class"):
+        resolved(sensitivity=0.9)
+
+
+def test_keeping_tuned_weights_needs_fine_tuning() -> None:
+    assert resolved(**TRAINED, recipe="finetune", keep="tuned").keep == "tuned"
+    with pytest.raises(ExciteError, match="has no effect without fine-tuning") as raised:
+        resolved(keep="tuned")
+    assert raised.value.where == "--keep"
+    with pytest.raises(ExciteError, match="has no effect with --recipe probe"):
+        resolved(**TRAINED, recipe="probe", keep="tuned")
 
 
 TRAINED = {"weights": "w.safetensors", "model": "mobilenetv1_100"}
@@ -180,7 +197,7 @@ def test_a_probe_is_repeated_without_options_that_it_does_not_know() -> None:
     config = resolved(**TRAINED)
     words = command(config).split()
     known = {"--model", "--weights", "--recipe", "--image-size", "--device", "--precision", "--split"}
-    known |= {"--interpolation", "--flips", "--tta", "--normalization", "--attention", "--positive"}
+    known |= {"--interpolation", "--flips", "--tta", "--normalization", "--attention"}
     assert {word for word in words if word.startswith("--")} == known
     assert resolve(config, manifest(300, 200)) == (config, [])
 
