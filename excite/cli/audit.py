@@ -54,6 +54,15 @@ def audit(
             show_default=False,
         ),
     ] = None,
+    thumbnails: Annotated[
+        bool | None,
+        typer.Option(
+            "--thumbnails/--no-thumbnails",
+            help="Show images in audit.html. Default: unless the images have groups, or names that look like "
+            "groups, which may be people.",
+            show_default=False,
+        ),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 if there are leaks or conflicting labels.")
     ] = False,
@@ -67,6 +76,7 @@ def audit(
     """
     from excite.audit.audit import audit as run_audit
     from excite.audit.audit import decision_files
+    from excite.audit.people import may_show_people
     from excite.audit.reading import read_images
     from excite.audit.table import audit_rows, headline
     from excite.audit.verdict import verdict_of
@@ -101,7 +111,15 @@ def audit(
             progress=display.stage,
         )
         drawing = display.stage("drawing pairs")
-        write_audit(result, folder, title=name, max_pixels=chosen.max_pixels, progress=drawing)
+        shown = not may_show_people(result.manifest) if thumbnails is None else thumbnails
+        write_audit(
+            result,
+            folder,
+            title=name,
+            thumbnails=shown,
+            max_pixels=chosen.max_pixels,
+            progress=drawing,
+        )
     finally:
         display.close()
     if as_json:

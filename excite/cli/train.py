@@ -54,8 +54,17 @@ def train(
         bool, typer.Option("--print-config", help="Print all options as YAML and exit.", rich_help_panel=RUN)
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Resume an interrupted run.", rich_help_panel=RUN)
+        bool,
+        typer.Option(
+            "--resume", help="Resume an interrupted run; DATA may be its folder.", rich_help_panel=RUN
+        ),
     ] = False,
+    data_root: Annotated[
+        Path | None,
+        typer.Option(
+            "--data-root", help="With --resume: the folder that the data is in now.", rich_help_panel=RUN
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the metrics as one JSON document.", rich_help_panel=RUN)
     ] = False,
@@ -73,6 +82,13 @@ def train(
     if print_config:
         write_data(options.to_yaml())
         return
+    if data_root is not None and not resume:
+        what = "is for a run that is resumed"
+        raise ExciteError(what, where="--data-root", hint="name the data instead", exit_code=BAD_USAGE)
+    if resume and options.data and not options.out:
+        folder = Path(options.data)
+        if (folder / "config.yaml").is_file():
+            options = options.replace(data="", out=str(folder))
     if resume and not options.data and not options.out:
         options = options.replace(out=str(_only_unfinished()))
     if not options.data and not resume:
@@ -88,7 +104,7 @@ def train(
 
     if resume:
         _refuse_changes(options, given, settings or [])
-    run = train_as_configured(options, resume=resume)
+    run = train_as_configured(options, resume=resume, data_root=data_root)
     if as_json:
         print_json({"run": str(run.path), **run.metrics})
         return

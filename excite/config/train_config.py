@@ -337,8 +337,11 @@ class TrainConfig:
         1, RUN, "Number of repeats of the cross-validation, each with new folds.", low=1, high=100
     )
     jobs: int = option(1, RUN, "Number of folds to train at the same time; they divide the threads.", low=1)
-    thumbnails: bool = option(
-        False, RUN, "Include the worst mistakes as images in report.html; mind the privacy of patients."
+    thumbnails: bool | None = option(
+        None,
+        RUN,
+        "Show images in report.html and figures/samples.png. Default: unless the images have groups, or "
+        "names that look like groups, which may be people.",
     )
     out: str | None = option(None, RUN, "Run folder. Default: runs/NAME, with the name of the data.")
 

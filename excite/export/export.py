@@ -15,6 +15,7 @@ from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.operating_point import OperatingPoint
 from excite.export.formats import Predict, get_format
 from excite.runs.classifier import Classifier
+from excite.runs.moved_data import require_images
 from excite.runs.run import Run
 from excite.system.cache import cache_directory
 from excite.system.files import sync_folder
@@ -138,6 +139,7 @@ def _test_pixels(run: Run, classifier: Classifier, images: int) -> np.ndarray:
     manifest = run.manifest
     if "test" in manifest.splits:
         manifest = manifest.part("test")
+    require_images(run, manifest.table["path"].tolist())
     pixels = cached_pixels(manifest, classifier.preprocessing, cache_directory())
     rows = np.unique(np.linspace(0, len(pixels) - 1, min(images, len(pixels))).astype(int))
     return pixels[rows]

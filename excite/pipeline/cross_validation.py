@@ -33,6 +33,7 @@ from excite.runs.derive import architecture_of, evaluation_spec_of
 from excite.runs.environment import environment
 from excite.runs.failed_start import discarding_failed_start
 from excite.runs.label_candidates import write_candidates
+from excite.runs.moved_data import adopt_moved_data, open_run, require_images
 from excite.runs.prediction_table import prediction_rows
 from excite.runs.run import Run, create_run_folder
 from excite.system.devices import choose_device
@@ -45,7 +46,13 @@ CORRECTED = ("accuracy", "balanced_accuracy", "auroc", "mcc", "log_loss", "brier
 HELPER = "import sys; from excite.pipeline.cross_validation import help_with; help_with(sys.argv[1])"
 
 
-def cross_validate(config: TrainConfig, *, resume: bool = False, display: Display | None = None) -> Run:
+def cross_validate(
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    data_root: Path | None = None,
+    display: Display | None = None,
+) -> Run:
     """Train all folds of all repeats, and evaluate their test predictions together.
 
     Under torchrun, each process trains different folds; so do ``config.jobs`` processes on this machine.
@@ -69,7 +76,8 @@ def cross_validate(config: TrainConfig, *, resume: bool = False, display: Displa
     with process_group(device_type) as world, contextlib.closing(display):
         shown = display if world.first else Display()
         if resume:
-            run = Run.open(folder)
+            run = adopt_moved_data(open_run(folder, data_root, shown))
+            require_images(run, run.manifest.table["path"].tolist())
         else:
             run = Run(world.broadcast(_begin(config, folder, shown) if world.first else folder))
             world.barrier()

@@ -27,6 +27,7 @@ from excite.pipeline.split_use import describe_split
 from excite.runs.derive import architecture_of
 from excite.runs.environment import environment
 from excite.runs.failed_start import discarding_failed_start
+from excite.runs.moved_data import adopt_moved_data, open_run, require_images
 from excite.runs.run import Run, create_run_folder
 from excite.runs.training_overlap import duplicates_in_train
 from excite.system.cache import cache_directory
@@ -137,14 +138,18 @@ def _begin_folder(
     write_text(run.path / "config.yaml", config.to_yaml())
 
 
-def reopen_run(folder: Path, display: Display) -> PreparedRun:
+def reopen_run(folder: Path, display: Display, data_root: Path | None = None) -> PreparedRun:
     """A run that was begun, to be resumed.
+
+    Args:
+        data_root: the folder that its data is in now; see ``open_run``.
 
     Raises:
         ExciteError: if its images are missing or have changed.
     """
-    run = Run.open(folder)
+    run = adopt_moved_data(open_run(folder, data_root, display))
     before = run.manifest
+    require_images(run, before.table["path"].tolist())
     now, unreadable = check_files(before, max_pixels=run.config.max_pixels, cache=cache_directory())
     hint = "restore the file, or start a new training without --resume"
     if unreadable:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from excite.audit.people import may_show_people
 from excite.config.train_config import TrainConfig
 from excite.data.intensity import format_range
 from excite.data.manifest import Manifest, normalize_name
@@ -65,6 +66,15 @@ def resolve_images(resolver: Resolver) -> None:
     if resolver.config.tta != "none" and resolver.config.flips == "none":
         what = "test-time augmentation mirrors images, which --flips none excludes"
         raise ExciteError(what, where="--tta", hint="omit --tta", exit_code=BAD_USAGE)
+
+
+def resolve_thumbnails(resolver: Resolver) -> None:
+    """Whether pages and figures show images."""
+    if resolver.config.thumbnails is None:
+        people = may_show_people(resolver.manifest)
+        resolver.set(thumbnails=not people)
+        if people:
+            resolver.add_reason("thumbnails", "false", "groups may be people; --thumbnails shows images")
 
 
 def resolve_positive(resolver: Resolver) -> None:

@@ -41,6 +41,7 @@ def write_audit(
     folder: Path,
     *,
     title: str = "",
+    thumbnails: bool = True,
     max_pixels: int = MAX_PIXELS,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -50,6 +51,7 @@ def write_audit(
 
     Args:
         title: name of the data set.
+        thumbnails: show the images; mind the privacy of the people in them.
         progress: called with (pairs drawn, pairs on the page).
 
     Raises:
@@ -58,9 +60,8 @@ def write_audit(
     write_decisions(folder / "decisions.csv", audit.manifest, audit.pairs, audit.decisions)
     document = json.dumps(audit_document(audit), indent=2, ensure_ascii=False)
     write_text(folder / "audit.json", document + "\n")
-    write_text(
-        folder / "audit.html", audit_page(audit, title=title, max_pixels=max_pixels, progress=progress)
-    )
+    page = audit_page(audit, title=title, thumbnails=thumbnails, max_pixels=max_pixels, progress=progress)
+    write_text(folder / "audit.html", page)
 
 
 def audit_document(audit: Audit) -> dict[str, Any]:
@@ -73,6 +74,7 @@ def audit_page(
     *,
     title: str = "",
     most_pairs: int = MOST_PAIRS,
+    thumbnails: bool = True,
     max_pixels: int = MAX_PIXELS,
     progress: Callable[[int, int], None] | None = None,
 ) -> str:
@@ -80,9 +82,11 @@ def audit_page(
 
     Args:
         most_pairs: maximum number of pairs shown; the page states how many are not.
+        thumbnails: as for ``write_audit``.
     """
     sections = _sections(audit, most_pairs)
-    small = lru_cache(maxsize=256)(lambda path: thumbnail(path, max_pixels, audit.manifest.intensity_range))
+    range_ = audit.manifest.intensity_range
+    small = lru_cache(maxsize=256)(lambda path: thumbnail(path, max_pixels, range_) if thumbnails else "")
     view = _View(audit)
     total = sum(len(section.pairs) for section in sections)
     done = 0
@@ -103,6 +107,7 @@ def audit_page(
         rows=audit_rows(audit),
         figures=_figures(audit),
         sections=shown,
+        thumbnails=thumbnails,
         total=len(audit.pairs),
     )
 

@@ -40,7 +40,13 @@ SEEN_COLUMNS = ("path", "label", "predicted", "counterpart", "kind", "evidence",
 
 
 def write_evaluation(
-    result: Evaluation, folder: Path, *, title: str = "", source: str = "", max_pixels: int = MAX_PIXELS
+    result: Evaluation,
+    folder: Path,
+    *,
+    title: str = "",
+    source: str = "",
+    thumbnails: bool = True,
+    max_pixels: int = MAX_PIXELS,
 ) -> None:
     """Write ``metrics.json``, ``predictions.csv``, ``confusion_matrix.png`` and ``evaluation.html``, and,
     for data other than the run's own, ``seen_in_training.csv``, which may have no rows.
@@ -48,6 +54,7 @@ def write_evaluation(
     Args:
         title: what was evaluated.
         source: a sentence that describes the images.
+        thumbnails: show the images that were seen in training; mind the privacy of the people in them.
     """
     target = Run(folder)
     target.write_json("metrics.json", {result.split: result.metrics})
@@ -55,7 +62,7 @@ def write_evaluation(
     if "seen_in_training" in result.metrics:
         target.write_table("seen_in_training.csv", seen_rows(result), columns=SEEN_COLUMNS)
     save(confusion_matrix(result.metrics), folder / "confusion_matrix.png")
-    page = evaluation_page(result, title=title, source=source, max_pixels=max_pixels)
+    page = evaluation_page(result, title=title, source=source, thumbnails=thumbnails, max_pixels=max_pixels)
     write_text(folder / "evaluation.html", page)
 
 
@@ -68,7 +75,12 @@ def seen_rows(result: Evaluation) -> list[dict[str, Any]]:
 
 
 def evaluation_page(
-    result: Evaluation, *, title: str = "", source: str = "", max_pixels: int = MAX_PIXELS
+    result: Evaluation,
+    *,
+    title: str = "",
+    source: str = "",
+    thumbnails: bool = True,
+    max_pixels: int = MAX_PIXELS,
 ) -> str:
     """The page as HTML: one file without scripts or external resources.
 
@@ -88,7 +100,7 @@ def evaluation_page(
         majority=majority_text(metrics),
         remarks=_remarks(metrics, unseen is not None),
         tiles=tiles(metrics),
-        seen=_seen_view(result, max_pixels),
+        seen=_seen_view(result, max_pixels, thumbnails),
         interval=metrics.get("interval", {}),
         overall=overall_table(metrics, metrics["without_seen"] if unseen is not None else None),
         all_images="all images" if unseen is not None else "value",
@@ -162,7 +174,7 @@ def _remarks(metrics: Mapping[str, Any], some_unseen: bool) -> list[Statement]:
     return statements
 
 
-def _seen_view(result: Evaluation, max_pixels: int) -> dict[str, Any]:
+def _seen_view(result: Evaluation, max_pixels: int, thumbnails: bool) -> dict[str, Any]:
     """Each seen image beside its counterpart, the least certain first, as these need review."""
     order = sorted(result.seen, key=lambda image: (image.confidence, image.row))[:MOST_SEEN]
     roots = [common_folder([getattr(image, name) for image in order]) for name in ("path", "counterpart")]
@@ -178,16 +190,21 @@ def _seen_view(result: Evaluation, max_pixels: int) -> dict[str, Any]:
                 "predicted": predicted,
                 "use": image.use,
                 "images": [
-                    _image(path, root, max_pixels)
+                    _image(path, root, max_pixels, thumbnails)
                     for path, root in zip((image.path, image.counterpart), roots, strict=True)
                 ],
             }
         )
-    return {"count": len(result.seen), "cards": cards, "left": len(result.seen) - len(cards)}
+    return {
+        "count": len(result.seen),
+        "cards": cards,
+        "left": len(result.seen) - len(cards),
+        "pictures": thumbnails,
+    }
 
 
-def _image(path: str, root: str, max_pixels: int) -> dict[str, Any]:
-    source = thumbnail(path, max_pixels)
+def _image(path: str, root: str, max_pixels: int, thumbnails: bool) -> dict[str, Any]:
+    source = thumbnail(path, max_pixels) if thumbnails else ""
     small = source.startswith("data:image/png")
     return {"path": path, "name": path.removeprefix(root), "source": source, "small": small}
 

@@ -9,17 +9,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from excite.config.train_config import TrainConfig
-from excite.data.manifest import SPLITS, Manifest
-from excite.data.reading import read_manifest
+from excite.data.manifest import DUPLICATES, SPLITS, Manifest
 from excite.evaluation.measure import measure
-from excite.evaluation.predictions import Predictions, read_predictions
+from excite.evaluation.predictions import Predictions
 from excite.evaluation.reliability import reliability
 from excite.runs.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
-
-AUDIT_GROUP = "photo-"  # prefix of the groups that the audit found; all others are defined by the user
 
 
 @dataclass(frozen=True)
@@ -51,8 +48,8 @@ class RunFacts:
             run,
             run.config,
             run.metrics,
-            read_manifest(run.path / "manifest.csv", complete=False),
-            read_predictions(run.path / "predictions.csv"),
+            run.manifest,
+            run.predicted(),
             optional("audit.json"),
             optional("classifier.json"),
             optional("environment.json"),
@@ -187,7 +184,7 @@ class RunFacts:
     def group_kinds(self) -> tuple[bool, bool]:
         """Whether the user defined groups, and whether the audit found some."""
         names = {name for name in self.manifest.table["group"] if name}
-        found = {name for name in names if name.startswith(AUDIT_GROUP)}
+        found = {name for name in names if name.startswith(DUPLICATES)}
         return bool(names - found), bool(found)
 
     @cached_property

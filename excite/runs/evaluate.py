@@ -31,6 +31,7 @@ from excite.runs.evaluation_images import (
     read_images,
     select_split,
 )
+from excite.runs.moved_data import require_images
 from excite.runs.prediction_table import predictions_of
 from excite.runs.run import Run, refuse_run_folder
 from excite.runs.training_overlap import SELECTED, SeenImage, duplicates_in_train, seen_in_training
@@ -99,6 +100,8 @@ def evaluate_run(
         raise ExciteError(what, where=run.path, hint=hint, exit_code=BAD_USAGE)
     classifier = Classifier.load(run, device=device)
     manifest, grouped_by = read_images(run, data, options, out, display)
+    if data is None:
+        require_images(run, select_split(manifest, split, where)[0].table["path"].tolist())
     manifest = align_classes(manifest, classifier.classes, options.mapping, where)
     trained_columns = column_names(config.subgroups) if data else ()
     spec = _with_known_columns(spec or evaluation_spec_of(config), manifest, trained_columns, display)
