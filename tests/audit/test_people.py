@@ -74,7 +74,9 @@ def test_one_switch_for_report_figure_and_audit(
     if data == "plain":
         assert excite_cli(["audit", str(photos / data), "--out", "audit", *options]) == 0
         assert ("data:image" in Path("audit/audit.html").read_text()) is shown
-    given = {"thumbnails": options == ["--thumbnails"]} if options and "thumb" in options[0] else {}
+    given: dict[str, object] = (
+        {"thumbnails": options == ["--thumbnails"]} if options and "thumb" in options[0] else {}
+    )
     if "--group-pattern" in options:
         given = {"group_pattern": options[1]}
     run = excite.train(photos / data, out="run", epochs=1, quiet=True, **SMALL, **given)
