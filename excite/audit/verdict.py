@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from excite.audit.audit import Audit
 from excite.audit.table import headline
+from excite.data.group_columns import group_columns
 from excite.system.text import command_line
 
 FINE, WARN, BAD = "fine", "warn", "bad"
@@ -43,7 +44,10 @@ def verdict_of(audit: Audit) -> Verdict:
 def _would_leak(audit: Audit) -> str:
     """That a random split would separate images of a subject, and which does not; "" if none would."""
     images, photos, pattern = len(audit), len(audit.members), audit.name_pattern
-    if pattern is not None:
+    columns = group_columns(audit.manifest)
+    if columns:
+        shown, unit, how = columns[0].groups, "groups", command_line("--group-column", columns[0].name)
+    elif pattern is not None:
         shown, unit = pattern.groups, "subjects"
         how = command_line("--group-pattern", pattern.pattern)
     else:
@@ -51,7 +55,7 @@ def _would_leak(audit: Audit) -> str:
     if shown >= images:
         return ""
     copies = ""
-    if pattern is not None and photos < images:
+    if unit != "photos" and photos < images:
         copies = f" (near-duplicates: {photos:,} photos)"
     text = f"{images:,} files show about {shown:,} {unit}{copies}"
     return f"{text}: a random split would leak; use {how}."

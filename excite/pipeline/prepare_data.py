@@ -8,6 +8,7 @@ from pathlib import Path
 from excite.audit.audit import Audit, audit
 from excite.config.train_config import TrainConfig
 from excite.data.file_validation import read_checked
+from excite.data.group_columns import group_columns_text
 from excite.data.paths import refuse_inside_data
 from excite.data.reading import read_manifest
 from excite.errors import ExciteError
@@ -61,6 +62,8 @@ def prepare_data(config: TrainConfig, out: Path, display: Display) -> Audit:
         decisions=[] if config.decisions is None else [Path(config.decisions)],
         progress=display.stage,
     )
+    if text := group_columns_text(checked):
+        display.note(text)
     display.note(_summary(audited))
     if text := _near_constant(audited):
         display.note(text)
