@@ -19,7 +19,7 @@ from excite.errors import BAD_USAGE, ExciteError
 from excite.insertion.insert import inserted_sites
 from excite.models.catalog import create_model
 from excite.models.head import head_path
-from excite.models.weights import load_weights
+from excite.models.weights import WeightsReport, load_weights
 from excite.pipeline.input_check import check_input
 from excite.pipeline.prepare_data import prepare_data
 from excite.pipeline.resolve import resolve
@@ -38,6 +38,7 @@ from excite.training.checkpoint import has_checkpoint
 
 T = TypeVar("T")
 
+COLORS = 3  # channels of every image, as it is read
 MAX_REPEATED_BATCH = 64  # images; a smaller training set fills a batch of up to this size by repetition
 
 
@@ -176,11 +177,24 @@ def _load_initial_weights(config: TrainConfig, classes: int, display: Display) -
     new_head = True
     if config.weights:
         report = load_weights(model, Path(config.weights))
+        _refuse_other_channels(report, config.weights)
         new_head = f"{head_path(model)}.weight" not in report.loaded
         display.note(f"{config.weights}: {report}")
         for line in report.details().splitlines():
             display.note(line)
     return model, new_head
+
+
+def _refuse_other_channels(report: WeightsReport, file: str) -> None:
+    """Raises: ExciteError for weights of a network that takes another number of channels, such as one."""
+    for name, in_file, in_model in report.mismatched:
+        if len(in_file) != 4 or len(in_model) != 4 or in_model[1] != COLORS:
+            continue
+        if (in_file[0], *in_file[2:]) == (in_model[0], *in_model[2:]):
+            counted = "1 channel" if in_file[1] == 1 else f"{in_file[1]} channels"
+            what = f"are of a network for images with {counted} ({name}); images are read with {COLORS}"
+            hint = "repeat this tensor over three channels, divided by three, or use weights for color images"
+            raise ExciteError(what, where=file, hint=hint, exit_code=BAD_USAGE)
 
 
 def main_process_first(world: World, work: Callable[[], T]) -> T:

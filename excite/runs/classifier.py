@@ -48,6 +48,9 @@ class Classifier:
         operating_point: images are predicted as its class from its threshold up; None: the most probable
             class is predicted.
 
+    Raises:
+        ExciteError: for a network that takes images with one channel: images are read with three.
+
     Example:
         >>> from PIL import Image
         >>> from excite.models.catalog import create_model
@@ -72,6 +75,10 @@ class Classifier:
         sets: PredictionSets | None = None,
         operating_point: OperatingPoint | None = None,
     ) -> None:
+        first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+        if first is not None and first.in_channels == 1:
+            what = "the network takes images with 1 channel; a classifier reads images with 3"
+            raise ExciteError(what, hint="build it with in_chans=3", exit_code=BAD_USAGE)
         self.model = model.eval()
         self.architecture = dict(architecture)
         self.classes = tuple(classes)

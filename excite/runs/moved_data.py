@@ -11,7 +11,7 @@ from excite.runs.run import Run
 from excite.system.files import write_text
 from excite.system.progress import Display
 
-OPTION = "--data-root FOLDER names the folder that its data is in now"
+OPTION = "restore them, or name the folder that the data is in now with --data-root FOLDER"
 
 
 def open_run(path: str | Path, data_root: str | Path | None = None, display: Display | None = None) -> Run:

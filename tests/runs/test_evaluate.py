@@ -216,6 +216,32 @@ def test_seen_images_are_named_with_counterpart_and_evidence_and_figures_are_giv
     assert f"on {len(rest)} images" in said
 
 
+def test_images_that_only_selected_are_told_from_those_the_network_was_fitted_to(
+    trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = trained.manifest.table
+    for split in ("train", "val", "test"):
+        for label in "ab":
+            place = tmp_path / "data" / label
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copy(
+                table.loc[(table["split"] == split) & (table["label"] == label), "path"].iloc[0], place
+            )
+    found = evaluate_run(trained, str(tmp_path / "data")).metrics
+    assert (found["seen_in_training"], found["seen_in_selection"], found["without_seen"]["n"]) == (4, 2, 2)
+    split_of = dict(zip(table["path"], table["split"], strict=True))
+    uses = {split_of[image["counterpart"]]: image["use"] for image in found["seen_images"]}
+    assert uses == {"train": "fitted", "val": "selected"}
+    arguments = ["evaluate", str(trained.path), str(tmp_path / "data"), "--out", str(tmp_path / "o")]
+    assert excite_cli(arguments) == 0
+    said = capsys.readouterr()
+    assert "4 of 6 images were seen in training, as exact or near-duplicates, 2 of them for" in said.err
+    assert "4 of 6 images; 2 of them only selected the epoch" in said.out
+    page = (tmp_path / "o" / "evaluation.html").read_text()
+    assert "The network was not fitted to 2 of them" in page
+    assert "used for selection only" in page
+
+
 def test_a_second_evaluation_looks_at_new_images_alone(
     trained: Run, foreign: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
