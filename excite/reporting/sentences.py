@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from excite.data.manifest import SPLITS
-from excite.reporting.decision_text import rule_text
+from excite.reporting.decision_text import fold_rules_text, rule_text
 from excite.reporting.kept_text import kept_text
 from excite.reporting.majority_text import hardly_better
 from excite.reporting.run_facts import RunFacts
@@ -104,6 +104,8 @@ def warnings(facts: RunFacts) -> list[Statement]:
     statements = []
     if point := facts.test.get("operating_point"):
         statements.append(Statement(rule_text(point["test"]["label"], point["test"]["threshold"])))
+    elif facts.predictions.rule is not None:
+        statements.append(Statement(fold_rules_text(facts.predictions.rule)))
     if text := kept_text(facts):
         statements.append(Statement(text, WARN))
     if text := hardly_better(facts.test, facts.resolved, str(facts.config.data)):

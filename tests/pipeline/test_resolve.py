@@ -197,7 +197,7 @@ def test_a_probe_is_repeated_without_options_that_it_does_not_know() -> None:
     config = resolved(**TRAINED)
     words = command(config).split()
     known = {"--model", "--weights", "--recipe", "--image-size", "--device", "--precision", "--split"}
-    known |= {"--interpolation", "--flips", "--tta", "--normalization", "--attention"}
+    known |= {"--interpolation", "--flips", "--tta", "--normalization", "--attention", "--thumbnails"}
     assert {word for word in words if word.startswith("--")} == known
     assert resolve(config, manifest(300, 200)) == (config, [])
 

@@ -183,6 +183,8 @@ def _save(predictions: Predictions, path: Path, **further: Any) -> None:
     assert predictions.groups is not None
     names = predictions.classes
     columns = {f"p:{name}": predictions.probabilities[:, index] for index, name in enumerate(names)}
+    if (rule := predictions.rule) is not None:
+        columns[f"threshold:{rule.label}"] = rule.of_images(len(predictions))
     table = pd.DataFrame(
         {
             "path": predictions.paths,
