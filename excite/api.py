@@ -19,18 +19,28 @@ from excite.reporting.png_figures import draw_figures
 from excite.reporting.report import write_report
 from excite.runs.compare import METRICS, compare_runs
 from excite.runs.compare_configurations import compare_configurations
+from excite.runs.moved_data import missing_images
 from excite.runs.run import Run
 from excite.system.cache import cache_directory
 from excite.system.progress import ConsoleDisplay, Display
 from excite.system.world import first_process
 
 
-def train(data: str | Path, *, resume: bool = False, quiet: bool = False, **options: Any) -> Run:
+def train(
+    data: str | Path,
+    *,
+    resume: bool = False,
+    data_root: str | Path | None = None,
+    quiet: bool = False,
+    **options: Any,
+) -> Run:
     """Train on a folder of images and evaluate, as ``excite train`` does.
 
     Args:
         data: a folder of class folders, a folder with train/val/test, a CSV file, or ``"digits"``.
-        resume: continue the interrupted run in ``out``; the weights become those of an uninterrupted run.
+        resume: continue the interrupted run in ``out``, or in ``data`` if that is a run folder; the weights
+            become those of an uninterrupted run.
+        data_root: the folder that the data of a resumed run is in now.
         quiet: show no progress.
         options: any option of ``TrainConfig``, by name.
 
@@ -41,7 +51,9 @@ def train(data: str | Path, *, resume: bool = False, quiet: bool = False, **opti
     >>> run.metrics["test"]["n"]
     12
     """
-    return train_as_configured(TrainConfig().replace(data=str(data), **options), resume=resume, quiet=quiet)
+    config = TrainConfig().replace(data=str(data), **options)
+    root = None if data_root is None else Path(data_root)
+    return train_as_configured(config, resume=resume, data_root=root, quiet=quiet)
 
 
 def audit_dataset(
@@ -119,7 +131,9 @@ def compare(
     return compare_runs(first, metrics) if second is None else compare_configurations(first, second, metrics)
 
 
-def train_as_configured(config: TrainConfig, *, resume: bool = False, quiet: bool = False) -> Run:
+def train_as_configured(
+    config: TrainConfig, *, resume: bool = False, data_root: Path | None = None, quiet: bool = False
+) -> Run:
     """Train with the options of a configuration; with ``folds``, cross-validate.
 
     The random state of the caller does not change.
@@ -128,8 +142,9 @@ def train_as_configured(config: TrainConfig, *, resume: bool = False, quiet: boo
     begun = Run.open(run_folder(config, resume=True)).config if resume else config
     work = run_experiment if begun.folds is None else cross_validate
     with torch.random.fork_rng(devices=()):
-        run = work(config, resume=resume, display=display)
+        run = work(config, resume=resume, data_root=data_root, display=display)
     if first_process():
-        draw_figures(run)
-        write_report(run, thumbnails=run.config.thumbnails)
+        shown = bool(run.config.thumbnails) and not missing_images(run.predictions["path"].tolist())
+        draw_figures(run, thumbnails=shown)
+        write_report(run, thumbnails=shown)
     return run

@@ -21,7 +21,7 @@ from excite.audit.metadata_shortcut import Shortcut, find_shortcuts
 from excite.audit.name_patterns import NamePattern, propose_pattern
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.file_validation import UnreadableFile
-from excite.data.manifest import Manifest
+from excite.data.manifest import DUPLICATES, Manifest
 from excite.errors import ExciteError
 from excite.system.parallel import Progress
 
@@ -222,7 +222,7 @@ def _names(numbers: Sequence[int], given: Sequence[str], hashes: Sequence[str]) 
         known = sorted({given[row] for row in rows if given[row]})
         name = "+".join(known)
         if not known and len(rows) > 1:
-            name = f"photo-{min(hashes[row] for row in rows)[:12]}"
+            name = f"{DUPLICATES}{min(hashes[row] for row in rows)[:12]}"
         while name and name not in known and name in taken:
             name += "'"
         taken.add(name)

@@ -8,6 +8,7 @@ from typing import Any
 
 from excite.audit.audit import NEAR_DUPLICATES_UP_TO, Audit
 from excite.audit.file_findings import unreadable_kind
+from excite.data.group_columns import group_columns_text
 from excite.data.split import apply_group_pattern
 
 SHOWN = 5
@@ -123,6 +124,8 @@ def _finding_rows(audit: Audit) -> list[tuple[str, str]]:
             examples = {labels[row]: f"{paths[row]} ({labels[row]})" for row in conflict.images}
             rows.append(("", " = ".join(examples.values())))
     rows += [("SHORTCUT", str(shortcut)) for shortcut in audit.shortcuts]
+    if text := group_columns_text(audit.manifest):
+        rows.append(("columns", text))
     if audit.name_pattern is not None:
         rows.append(("file names", str(audit.name_pattern) + _agreement(audit, audit.name_pattern.pattern)))
     return rows

@@ -10,7 +10,20 @@ from pathlib import Path
 
 import typer
 
-from excite.cli import audit, compare, doctor, evaluate, export, predict, report, sites, split, summary, train
+from excite.cli import (
+    audit,
+    cache,
+    compare,
+    doctor,
+    evaluate,
+    export,
+    predict,
+    report,
+    sites,
+    split,
+    summary,
+    train,
+)
 from excite.cli.streams import quiet_libraries, write_lookalikes
 from excite.cli.study import commands
 from excite.errors import BAD_USAGE, FAILED, INTERRUPTED, ExciteError
@@ -40,6 +53,7 @@ for verb in (
     export,
     summary,
     sites,
+    cache,
     doctor,
 ):
     verb.add_to(app)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from excite.cli.options import takes_config
-from excite.cli.output import plain_table, print_json, print_line, print_table
+from excite.cli.output import plain_table, print_json, print_line, print_sentence, print_table
 from excite.config.train_config import TrainConfig
 from excite.data.paths import data_name, refuse_inside_data
 from excite.errors import ExciteError
@@ -24,6 +24,7 @@ OPTIONS = (
     "split_column",
     "max_pixels",
 )
+STYLES = {"fine": "green", "warn": "yellow", "bad": "red"}  # of the first sentence
 HELP = {"decisions": "Review decisions about pairs (CSV). decisions.csv in --out is always applied."}
 
 
@@ -54,6 +55,15 @@ def audit(
             show_default=False,
         ),
     ] = None,
+    thumbnails: Annotated[
+        bool | None,
+        typer.Option(
+            "--thumbnails/--no-thumbnails",
+            help="Show images in audit.html. Default: unless the images have groups, or names that look like "
+            "groups, which may be people.",
+            show_default=False,
+        ),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with code 1 if there are leaks or conflicting labels.")
     ] = False,
@@ -67,10 +77,12 @@ def audit(
     """
     from excite.audit.audit import audit as run_audit
     from excite.audit.audit import decision_files
+    from excite.audit.people import may_show_people
     from excite.audit.reading import read_images
     from excite.audit.table import audit_rows, headline
+    from excite.audit.verdict import verdict_of
     from excite.data.file_validation import check_files
-    from excite.reporting.audit_page import write_audit
+    from excite.reporting.audit_page import audit_document, write_audit
     from excite.system.cache import cache_directory
     from excite.system.malloc import keep_heap
     from excite.system.progress import ConsoleDisplay
@@ -100,12 +112,22 @@ def audit(
             progress=display.stage,
         )
         drawing = display.stage("drawing pairs")
-        write_audit(result, folder, title=name, max_pixels=chosen.max_pixels, progress=drawing)
+        shown = not may_show_people(result.manifest) if thumbnails is None else thumbnails
+        write_audit(
+            result,
+            folder,
+            title=name,
+            thumbnails=shown,
+            max_pixels=chosen.max_pixels,
+            progress=drawing,
+        )
     finally:
         display.close()
     if as_json:
-        print_json(result.to_dict())
+        print_json(audit_document(result))
     else:
+        verdict = verdict_of(result)
+        print_sentence(verdict.text, style=STYLES[verdict.severity])
         table = plain_table("what", "found")
         for row in audit_rows(result):
             table.add_row(*row)

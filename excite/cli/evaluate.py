@@ -88,6 +88,18 @@ def evaluate(
             "seen_in_training.csv.",
         ),
     ] = None,
+    thumbnails: Annotated[
+        bool | None,
+        typer.Option(
+            "--thumbnails/--no-thumbnails",
+            help="Show images that were seen in training in evaluation.html. Default: as in the training.",
+            show_default=False,
+        ),
+    ] = None,
+    data_root: Annotated[
+        Path | None,
+        typer.Option("--data-root", help="Folder that the run's own data is in now, if it has moved."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as one JSON document.")] = False,
     given: dict[str, Any],
 ) -> None:
@@ -99,18 +111,20 @@ def evaluate(
     leaves them out.
     """
     from excite.reporting.evaluation_page import write_evaluation
-    from excite.runs.run import Run
+    from excite.runs.moved_data import open_run
+    from excite.system.progress import ConsoleDisplay
 
     chosen = TrainConfig().replace(**given)  # checks the values
-    limits: dict[str, int] = {}
+    limits: dict[str, Any] = {}
     if run.suffix.lower() == ".csv":
         _refuse(run, {"DATA": data, "--split": split, "--map-class": map_class})
-        _refuse(run, {"--group-pattern": chosen.group_pattern})
+        _refuse(run, {"--group-pattern": chosen.group_pattern, "--data-root": data_root})
         result = _evaluate_table(run, validation, out, given, chosen)
     else:
         _refuse(run, {"--validation": validation})
-        opened = Run.open(run)
+        opened = open_run(run, data_root, ConsoleDisplay())
         limits["max_pixels"] = opened.config.max_pixels
+        limits["thumbnails"] = bool(opened.config.thumbnails) if thumbnails is None else thumbnails
         result = _evaluate_run(opened, data, split, _mapping(map_class or []), out, given, chosen)
     if out is not None:
         write_evaluation(result, out, title=str(run), source=_source(run, data, result.split), **limits)

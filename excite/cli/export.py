@@ -41,6 +41,10 @@ def export(
     images: Annotated[
         int, typer.Option("--images", help="Number of test images of the run for the parity check.", min=1)
     ] = 256,
+    data_root: Annotated[
+        Path | None,
+        typer.Option("--data-root", help="Folder that the run's data is in now, if it has moved."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Export a trained classifier to another format, and check its predictions.
@@ -50,9 +54,10 @@ def export(
     """
     chosen = get_format(format)
     from excite.export.export import export_run
-    from excite.runs.run import Run
+    from excite.reporting.decision_text import rule_text
+    from excite.runs.moved_data import open_run
 
-    exported = export_run(Run.open(run), format, out, images=images)
+    exported = export_run(open_run(run, data_root), format, out, images=images)
     if as_json:
         print_json({**asdict(exported), "path": str(exported.path)})
         return
@@ -61,6 +66,9 @@ def export(
     names = ", ".join(exported.classes[:SHOWN]) + (", ..." if len(exported.classes) > SHOWN else "")
     print_line(f"takes     uint8 images {side} x {side}")
     print_line(f"gives     probabilities of {len(exported.classes)} classes: {names}")
+    if point := exported.operating_point:
+        print_line(f"predicts  {rule_text(point.label, point.threshold)}")
+        print_line("          model.get_layer('probabilities').decide(probabilities) applies this rule")
     print_line(
         f"checked   on {parity.images} images of the run: the largest difference of a probability is "
         f"{parity.largest:.1e}, the same class for {parity.same_class}"

@@ -23,10 +23,11 @@ def print_folds(metrics: Mapping[str, Any]) -> None:
         table.add_row(*map(str, counts), *(with_interval({"value": row[name]}) for name in names))
     print_table(table)
     mean = metrics["corrected"]["accuracy"]
-    print_line(
-        f"one training's accuracy: mean {mean['mean']:.1%} of {mean['values']} folds, 95 % interval "
-        f"{100 * mean['low']:.1f}-{100 * mean['high']:.1f} (corrected: folds share training images)"
-    )
+    bounds = f"no interval: {mean['reason']}"
+    if mean["low"] is not None:
+        bounds = f"95 % interval {100 * mean['low']:.1f}-{100 * mean['high']:.1f} "
+        bounds += "(corrected: folds share training images)"
+    print_line(f"one training's accuracy: mean {mean['mean']:.1%} of {mean['values']} folds, {bounds}")
 
 
 def labels_line(label_noise: Mapping[str, Any]) -> str:
@@ -39,7 +40,7 @@ def labels_line(label_noise: Mapping[str, Any]) -> str:
 
 
 def accuracy_line(figures: Mapping[str, Any], counted: str = "image") -> str:
-    """Accuracy with its interval and sample size, in one line."""
+    """Accuracy with its interval, its sample size, and that of the most frequent class, in one line."""
     n, groups = figures["n"], figures["groups"]
     behind = f"1 {counted}" if n == 1 else f"{n} {counted}s"
     if groups != n:
@@ -48,10 +49,12 @@ def accuracy_line(figures: Mapping[str, Any], counted: str = "image") -> str:
         behind += f" ({copies} with a near-duplicate in the training set)"
     if seen := figures.get("seen_in_training"):
         behind += f" ({seen} seen in training)"
+    largest = figures["majority_class"]
     return (
         f"accuracy {with_interval(figures['accuracy'], 2)} on {behind}, "
         f"balanced {with_interval(figures['balanced_accuracy'], 2)}, "
-        f"log loss {figures['log_loss']['value']:.3f}"
+        f"log loss {figures['log_loss']['value']:.3f}; always {largest['label']!r} gives "
+        f"{largest['fraction']:.2%}"
     )
 
 
@@ -148,7 +151,7 @@ def print_seen(figures: Mapping[str, Any]) -> None:
     """Print the images that were seen in training, and the accuracy without them."""
     if not (images := figures.get("seen_images")):
         return
-    print_line(f"seen in training: {len(images)} of {figures['n']} images")
+    print_line(f"seen in training: {len(images)} of {figures['n']} images{_selected(figures)}")
     for image in images[:SHOWN]:
         print_sentence(f"  {image['path']} = {image['counterpart']} ({image['kind']}: {image['evidence']})")
     if len(images) > SHOWN:
@@ -156,6 +159,12 @@ def print_seen(figures: Mapping[str, Any]) -> None:
     rest = figures["without_seen"]
     text = accuracy_line(rest) if rest["n"] else "no image is left"
     print_line(f"{'without':<10}{text}")
+
+
+def _selected(figures: Mapping[str, Any]) -> str:
+    """How many of the seen images the network was not fitted to."""
+    count = figures.get("seen_in_selection")
+    return f"; {count} of them only selected the epoch, the calibration, and the thresholds" if count else ""
 
 
 def _print_reasons(figures: Sequence[Mapping[str, Any]]) -> None:

@@ -35,10 +35,14 @@ def print_table(table: Table) -> None:
     console.print(table)
 
 
-def print_sentence(text: str) -> None:
-    """A sentence on standard output; on a terminal it is broken between words, elsewhere not at all."""
+def print_sentence(text: str, style: str | None = None) -> None:
+    """A sentence on standard output; on a terminal it is broken between words, elsewhere not at all.
+
+    Args:
+        style: its color on a terminal.
+    """
     console = Console(highlight=False)
-    console.print(printable(text), markup=False, emoji=False, soft_wrap=not console.is_terminal)
+    console.print(printable(text), style=style, markup=False, emoji=False, soft_wrap=not console.is_terminal)
 
 
 class PlainTable(Table):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from excite.cli.output import plain_table, print_json, print_table
+from excite.cli.output import plain_table, print_json, print_line, print_table
 from excite.cli.streams import write_data
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.system.text import csv_text, printable
@@ -53,8 +53,9 @@ def predict(
 ) -> None:
     """Classify images.
 
-    The networks of a cross-validation form an ensemble; the range of their predictions is printed, too. An
-    unreadable file is reported on standard error, all others are classified, and the exit code is 1.
+    A run trained with --positive predicts that class from its threshold up, as its report says. The networks
+    of a cross-validation form an ensemble; the range of their predictions is printed, too. An unreadable file
+    is reported on standard error, all others are classified, and the exit code is 1.
     """
     format = "json" if as_json else format
     if format not in FORMATS:
@@ -118,6 +119,8 @@ def _images_in(folder: Path) -> list[Path]:
 
 
 def _print(predictions: list[Prediction], format: str, classifier: Classifier, *, with_sets: bool) -> None:
+    from excite.reporting.decision_text import rule_text
+
     classes, ensemble = classifier.classes, classifier.is_ensemble
     if format == "json":
         print_json(
@@ -126,7 +129,7 @@ def _print(predictions: list[Prediction], format: str, classifier: Classifier, *
                     "path": p.path,
                     "label": p.label,
                     "probability": p.probability,
-                    "abstained": p.abstained,
+                    **({} if p.abstained is None else {"abstained": p.abstained}),
                     "probabilities": dict(p.probabilities),
                     **({"set": list(p.classes_in_set or ())} if with_sets else {}),
                     **({"disagreement": asdict(p.disagreement)} if p.disagreement else {}),
@@ -135,14 +138,16 @@ def _print(predictions: list[Prediction], format: str, classifier: Classifier, *
             ]
         )
     elif format == "csv":
-        columns = ["path", "predicted", "probability", "abstained", *(f"p:{name}" for name in classes)]
+        abstains = classifier.abstain_below is not None
+        columns = ["path", "predicted", "probability", *(["abstained"] if abstains else [])]
+        columns += [f"p:{name}" for name in classes]
         columns += [IN_SET + name for name in classes] if with_sets else []
         rows: list[list[object]] = [[*columns, *(MEMBERS if ensemble else ())]]
         for p in predictions:
             shares = [p.probabilities[name] for name in classes]
             members = asdict(p.disagreement).values() if p.disagreement else ()
             inside = [str(name in (p.classes_in_set or ())).lower() for name in classes] if with_sets else []
-            head = [p.path, p.label, p.probability, str(p.abstained).lower()]
+            head = [p.path, p.label, p.probability, *([str(p.abstained).lower()] if abstains else [])]
             rows.append([*head, *shares, *inside, *members])
         write_data(csv_text(rows))
     elif predictions:
@@ -150,12 +155,16 @@ def _print(predictions: list[Prediction], format: str, classifier: Classifier, *
         columns += (["set"] if with_sets else []) + (["members"] if ensemble else [])
         table = plain_table(*columns, right=("probability",))
         for p in predictions:
-            second = sorted(p.probabilities, key=lambda name: -p.probabilities[name])[1]
+            second = max(
+                (name for name in classes if name != p.label), key=lambda name: p.probabilities[name]
+            )
             label = f"abstained: {p.label}?" if p.abstained else p.label
             cells = [p.path, label, f"{p.probability:.1%}", f"{second} {p.probabilities[second]:.1%}"]
             inside = [", ".join(p.classes_in_set or ())] if with_sets else []
             table.add_row(*cells, *inside, *([_members(p.disagreement)] if p.disagreement else []))
         print_table(table)
+        if point := classifier.operating_point:
+            print_line(rule_text(point.label, point.threshold))
 
 
 def _members(disagreement: Disagreement) -> str:

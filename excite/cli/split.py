@@ -222,6 +222,7 @@ def _grouped(
     from excite.audit.reading import read_images
     from excite.data.extension import with_earlier_groups
     from excite.data.file_validation import read_checked
+    from excite.data.group_columns import group_columns_text
     from excite.data.manifest import check_classes
     from excite.system.cache import cache_directory
     from excite.system.progress import ConsoleDisplay
@@ -242,6 +243,8 @@ def _grouped(
             group_pattern=chosen.group_pattern,
             complete=False,
         )
+        if text := group_columns_text(images):
+            display.note(text)
         if earlier is not None:
             images = with_earlier_groups(images, earlier)
         if group_duplicates:

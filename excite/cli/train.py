@@ -9,7 +9,7 @@ import typer
 
 from excite.cli.metrics_output import labels_line, print_figures, print_folds
 from excite.cli.options import takes_config
-from excite.cli.output import print_json, print_line
+from excite.cli.output import print_json, print_line, print_sentence
 from excite.cli.streams import write_data
 from excite.config.overrides import apply_override
 from excite.config.train_config import RUN, TrainConfig
@@ -54,8 +54,17 @@ def train(
         bool, typer.Option("--print-config", help="Print all options as YAML and exit.", rich_help_panel=RUN)
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Resume an interrupted run.", rich_help_panel=RUN)
+        bool,
+        typer.Option(
+            "--resume", help="Resume an interrupted run; DATA may be its folder.", rich_help_panel=RUN
+        ),
     ] = False,
+    data_root: Annotated[
+        Path | None,
+        typer.Option(
+            "--data-root", help="With --resume: the folder that the data is in now.", rich_help_panel=RUN
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the metrics as one JSON document.", rich_help_panel=RUN)
     ] = False,
@@ -73,6 +82,13 @@ def train(
     if print_config:
         write_data(options.to_yaml())
         return
+    if data_root is not None and not resume:
+        what = "is for a run that is resumed"
+        raise ExciteError(what, where="--data-root", hint="name the data instead", exit_code=BAD_USAGE)
+    if resume and options.data and not options.out:
+        folder = Path(options.data)
+        if (folder / "config.yaml").is_file():
+            options = options.replace(data="", out=str(folder))
     if resume and not options.data and not options.out:
         options = options.replace(out=str(_only_unfinished()))
     if not options.data and not resume:
@@ -82,17 +98,24 @@ def train(
             exit_code=BAD_USAGE,
         )
     from excite.api import train_as_configured
+    from excite.reporting.kept_text import kept_text
+    from excite.reporting.majority_text import hardly_better
+    from excite.reporting.run_facts import RunFacts
 
     if resume:
         _refuse_changes(options, given, settings or [])
-    run = train_as_configured(options, resume=resume)
+    run = train_as_configured(options, resume=resume, data_root=data_root)
     if as_json:
         print_json({"run": str(run.path), **run.metrics})
         return
     print_figures("test", run.metrics["test"])
+    if text := hardly_better(run.metrics["test"], run.config, str(run.config.data)):
+        print_sentence(text)
     if run.config.folds is not None:
         print_folds(run.metrics)
         print_line(f"labels    {labels_line(run.metrics['label_noise'])}")
+    if text := kept_text(RunFacts.of(run)):
+        print_sentence(text)
     print_line(f"run       {run.path}")
     print_line(f"report    {run.path / 'report.html'}")
     image = Path(run.predictions["path"].iloc[0])

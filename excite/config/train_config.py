@@ -71,6 +71,13 @@ class TrainConfig:
     )
     val_fraction: float = option(0.1, DATA, "Fraction of the images for validation.", low=0.01, high=0.9)
     test_fraction: float = option(0.2, DATA, "Fraction of the images for testing.", low=0.01, high=0.9)
+    test_from: str = option(
+        "train",
+        DATA,
+        "For data with a given split but no test images: draw them from the training images (train), or test "
+        "on the validation images and draw others for validation (val).",
+        choices=("train", "val"),
+    )
     group_pattern: str | None = option(
         None, DATA, "Regular expression for the file name; its first capture group is the group."
     )
@@ -278,6 +285,13 @@ class TrainConfig:
         "Validation metric that selects the best epoch. auto: loss for finetune, accuracy otherwise.",
         choices=("auto", "accuracy", "loss"),
     )
+    keep: str = option(
+        "interpolated",
+        LOOP,
+        "Final weights of finetune: between the start and the best epoch, as far from the start as the "
+        "validation images favor (interpolated), or those of the best epoch (tuned).",
+        choices=("interpolated", "tuned"),
+    )
     patience: int | None = option(
         None, LOOP, "Stop after this many epochs without improvement. Default: 10 for finetune.", low=1
     )
@@ -297,7 +311,8 @@ class TrainConfig:
     positive: str | None = option(
         None,
         EVALUATION,
-        "The positive class, such as the disease. Default: with two classes, the rarer one.",
+        "The positive class, such as the disease: an image is predicted as it from the threshold of "
+        "--sensitivity or --specificity up, instead of where it is the most probable class.",
     )
     sensitivity: float | None = option(
         None,
@@ -336,8 +351,11 @@ class TrainConfig:
         1, RUN, "Number of repeats of the cross-validation, each with new folds.", low=1, high=100
     )
     jobs: int = option(1, RUN, "Number of folds to train at the same time; they share the threads.", low=1)
-    thumbnails: bool = option(
-        False, RUN, "Show the worst mistakes as images in report.html; consider the privacy of patients."
+    thumbnails: bool | None = option(
+        None,
+        RUN,
+        "Show images in report.html and figures/samples.png. Default: unless the images have groups, or "
+        "names that look like groups, which may be people.",
     )
     out: str | None = option(None, RUN, "Run folder. Default: runs/NAME, with the name of the data.")
 

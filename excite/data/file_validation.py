@@ -19,7 +19,7 @@ from excite.data.intensity import SampleExtremes, combine_extremes
 from excite.data.manifest import Manifest, check_classes
 from excite.data.split import apply_group_pattern
 from excite.errors import BAD_USAGE, ExciteError
-from excite.system.cache import recall, remember
+from excite.system.cache import name_owner, recall, remember
 from excite.system.parallel import Progress, in_threads
 from excite.system.progress import Display
 
@@ -108,6 +108,7 @@ def check_files(
     """
     paths = manifest.table["path"].tolist()
     memory = None if cache is None else cache / "checked" / f"{_key(paths, max_pixels)}.csv"
+    name_owner(memory, paths)
     results = recall(memory, partial(_parse, paths=paths))
     if results is None:
         results = list(in_threads(partial(_inspect, max_pixels=max_pixels), paths, progress=progress))

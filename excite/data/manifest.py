@@ -28,6 +28,7 @@ _SET_WORDS = ("set", "data", "dataset", "split", "images")
 TEXT_COLUMNS = ("path", "label", "group", "photo", "split", "sha256")
 NUMBER_COLUMNS = ("width", "height")
 COLUMNS = TEXT_COLUMNS + NUMBER_COLUMNS
+DUPLICATES = "photo-"  # prefix of the names of groups of near-duplicates
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,11 @@ class Manifest:
     def photo_codes(self) -> np.ndarray:
         """The photo of each row as a number from 0, (N,) int64; copies of one photo share it."""
         return encode_groups(self.table["photo"].to_numpy(dtype=object))
+
+    @property
+    def has_named_groups(self) -> bool:
+        """Whether the user defined groups, beside those of near-duplicates."""
+        return any(name and not name.startswith(DUPLICATES) for name in set(self.table["group"]))
 
     @property
     def has_copies(self) -> bool:

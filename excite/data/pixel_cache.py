@@ -18,6 +18,7 @@ from excite.data.decoding import decode_and_hash
 from excite.data.manifest import Manifest
 from excite.data.preprocessing import Preprocessing
 from excite.errors import ExciteError
+from excite.system.cache import name_owner
 from excite.system.files import replacing
 from excite.system.parallel import Progress, in_threads
 
@@ -46,6 +47,7 @@ def cached_pixels(
         raise ExciteError("only checked images can be decoded into the cache", hint="call check_files first")
     shape = (len(manifest), preprocessing.image_size, preprocessing.image_size, 3)
     path = cache / "pixels" / f"{pixels_key(manifest, preprocessing)}.npy"
+    name_owner(path, manifest.table["path"])  # before it is written: an interrupted build has an owner, too
     pixels = _mapped(path, shape)
     if pixels is None:
         _build(path, shape, manifest, preprocessing, progress)

@@ -68,7 +68,7 @@ def calibrated_range(
     def residuals(normals: np.ndarray) -> np.ndarray:
         return (confidences - (normals < limits))[..., None]
 
-    observed = (confidences - predictions.correct)[:, None]
+    observed = (confidences - (predictions.most_probable == predictions.targets))[:, None]
     generator = np.random.default_rng(seed)
     correlation = _match(observed, place[:, None], predictions.group_codes, residuals, generator)
     order = np.argsort(place, kind="stable")

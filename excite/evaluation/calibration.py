@@ -67,7 +67,7 @@ class Calibration:
         return result
 
     def apply(self, predictions: Predictions) -> Predictions:
-        """The predictions with calibrated probabilities; an intercept may change the predicted class."""
+        """The predictions with calibrated probabilities; an intercept may change the most probable class."""
         return replace(predictions, probabilities=self.probabilities(logits_of(predictions)))
 
 

@@ -23,12 +23,13 @@ from excite.evaluation.jackknife_interval import jackknife_interval
 from excite.evaluation.mean_intervals import mean_loss_interval, mean_of_intervals
 from excite.evaluation.metrics import PROPORTIONS, negative_log_likelihoods
 from excite.evaluation.predictions import Predictions
+from excite.evaluation.ranges import range_of
 from excite.evaluation.ranking_interval import RankingIntervals
 from excite.evaluation.resampling import GroupSums, Values, bootstrap, jackknife, left_out_images
 
 ANALYTIC = "analytic"
 INTERVAL_METHODS = (ANALYTIC, *METHODS)
-HIGHEST_LOSS = {"log_loss": float(-np.log(np.finfo(np.float64).eps)), "brier": 1.0}  # 36 nats
+LOSSES = ("log_loss", "brier")
 OF_CLASSES = {  # metrics that are means over classes, and the metric of a class
     "balanced_accuracy": "sensitivity",
     "macro_f1": "f1",
@@ -77,7 +78,7 @@ class MetricIntervals:
             return Interval(reason=too_few(self.groups))
         if self.resampled is not None:
             return self._bootstrap(name, None)
-        if name in HIGHEST_LOSS:
+        if name in LOSSES:
             return self._loss(name)
         if reason := class_reason(self.repeats[0], self.tables[0]):
             return Interval(reason=reason)
@@ -167,7 +168,7 @@ class MetricIntervals:
             float(_mean(self.points, name, None)[0]),
             _mean(self.left_out, name, None),
             effective_size(self.tables[0].images, correlation).freedom,
-            highest=HIGHEST_LOSS[name],
+            highest=range_of(name)[1],
             level=self.level,
         )
 

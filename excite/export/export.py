@@ -12,8 +12,10 @@ from excite.data.paths import refuse_inside_data
 from excite.data.pixel_cache import cached_pixels
 from excite.data.sources import PixelSubset
 from excite.errors import BAD_USAGE, ExciteError
+from excite.evaluation.operating_point import OperatingPoint
 from excite.export.formats import Predict, get_format
 from excite.runs.classifier import Classifier
+from excite.runs.moved_data import require_images
 from excite.runs.run import Run
 from excite.system.cache import cache_directory
 from excite.system.files import sync_folder
@@ -47,6 +49,7 @@ class Exported:
     classes: tuple[str, ...]
     image_size: int
     parity: Parity
+    operating_point: OperatingPoint | None
 
 
 def export_run(run: Run, format: str, out: str | Path | None = None, *, images: int = 256) -> Exported:
@@ -93,8 +96,15 @@ def export_run(run: Run, format: str, out: str | Path | None = None, *, images: 
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
-    preprocessing = classifier.preprocessing
-    return Exported(path, format, path.stat().st_size, classifier.classes, preprocessing.image_size, parity)
+    return Exported(
+        path,
+        format,
+        path.stat().st_size,
+        classifier.classes,
+        classifier.preprocessing.image_size,
+        parity,
+        classifier.operating_point,
+    )
 
 
 def _rename_new(temporary: Path, path: Path) -> None:
@@ -120,7 +130,7 @@ def check(classifier: Classifier, predict: Predict, pixels: np.ndarray) -> Parit
         raise ExciteError(
             f"output has shape {actual.shape} for {len(pixels)} images, expected {expected.shape}"
         )
-    same = int((actual.argmax(axis=1) == expected.argmax(axis=1)).sum())
+    same = int((classifier.decide(actual) == classifier.decide(expected)).sum())
     return Parity(len(pixels), float(np.abs(actual - expected).max()), same)
 
 
@@ -129,6 +139,7 @@ def _test_pixels(run: Run, classifier: Classifier, images: int) -> np.ndarray:
     manifest = run.manifest
     if "test" in manifest.splits:
         manifest = manifest.part("test")
+    require_images(run, manifest.table["path"].tolist())
     pixels = cached_pixels(manifest, classifier.preprocessing, cache_directory())
     rows = np.unique(np.linspace(0, len(pixels) - 1, min(images, len(pixels))).astype(int))
     return pixels[rows]

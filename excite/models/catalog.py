@@ -68,7 +68,7 @@ def create_model(  # noqa: PLR0913 - hyperparameters
     >>> model.eval()(torch.zeros(1, 3, 32, 32)).shape
     torch.Size([1, 4])
     """
-    library, bare = _find_library(name)
+    library, bare = find_library(name)
     dense = has_attention_options(name)
     if dense:
         if where is not None or stages is not None:
@@ -101,7 +101,7 @@ def create_model(  # noqa: PLR0913 - hyperparameters
 
 def has_attention_options(name: str) -> bool:
     """Whether attention is an option of the network, as in excite's DenseNets, rather than inserted."""
-    library, bare = _find_library(name)
+    library, bare = find_library(name)
     return library == "excite" and REGISTRY[bare].dense
 
 
@@ -130,7 +130,7 @@ def input_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
     Those of ImageNet if the library declares none.
     """
-    library, bare = _find_library(name)
+    library, bare = find_library(name)
     if library == "timm":
         from timm.models import get_pretrained_cfg
 
@@ -261,7 +261,7 @@ def _all_names() -> list[str]:
     return names
 
 
-def _find_library(name: str) -> tuple[str, str]:
+def find_library(name: str) -> tuple[str, str]:
     """The library of a model and its name there; timm's names may end in a tag, ``resnet50.a1_in1k``."""
     library, _, bare = name.rpartition(":")
     if bare in REGISTRY and library in ("", "excite"):

@@ -8,9 +8,11 @@ from pathlib import Path
 from excite.audit.audit import Audit, audit
 from excite.config.train_config import TrainConfig
 from excite.data.file_validation import read_checked
+from excite.data.group_columns import group_columns_text
 from excite.data.paths import refuse_inside_data
 from excite.data.reading import read_manifest
 from excite.errors import ExciteError
+from excite.pipeline.resolve_model import check_names
 from excite.runs.derive import intensity_range_of
 from excite.system.cache import cache_directory
 from excite.system.progress import Display
@@ -32,6 +34,7 @@ def prepare_data(config: TrainConfig, out: Path, display: Display) -> Audit:
         ExciteError: for data that cannot be trained on, for a folder among the images, and, unless
             ``config.allow_leaks``, for a given split with leaks.
     """
+    check_names(config)
     refuse_inside_data(out, config.data)
     manifest = read_manifest(
         config.data,
@@ -59,6 +62,8 @@ def prepare_data(config: TrainConfig, out: Path, display: Display) -> Audit:
         decisions=[] if config.decisions is None else [Path(config.decisions)],
         progress=display.stage,
     )
+    if text := group_columns_text(checked):
+        display.note(text)
     display.note(_summary(audited))
     if text := _near_constant(audited):
         display.note(text)

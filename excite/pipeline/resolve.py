@@ -10,6 +10,7 @@ from excite.pipeline.resolve_data import (
     resolve_images,
     resolve_positive,
     resolve_split,
+    resolve_thumbnails,
 )
 from excite.pipeline.resolve_model import resolve_attention, resolve_model, resolve_truncation
 from excite.pipeline.resolve_training import resolve_loop, resolve_precision, resolve_recipe
@@ -41,6 +42,7 @@ def resolve(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[
     resolve_model(resolver)
     resolve_attention(resolver)
     resolve_positive(resolver)
+    resolve_thumbnails(resolver)
     check_evaluation_options(resolver.config, manifest)
     resolve_truncation(resolver)
     if resolver.config.recipe != "probe":

@@ -55,9 +55,12 @@ def resolve_precision(resolver: Resolver) -> None:
 def resolve_loop(resolver: Resolver) -> None:
     """The options of the training loop; fine-tuning changes pretrained weights more gently.
 
-    Raises: ExciteError for an unknown augmentation option.
+    Raises: ExciteError for an unknown augmentation option, and for an option of fine-tuning without it.
     """
     tuned, optimizer = resolver.finetunes, DEFAULTS[resolver.config.optimizer]
+    if resolver.config.keep == "tuned" and not tuned:
+        what, hint = "has no effect without fine-tuning", "omit it, or add --recipe finetune"
+        raise ExciteError(what, where="--keep", hint=hint, exit_code=BAD_USAGE)
     if resolver.config.augment == "auto":
         resolver.set(augment="small" if tuned else "standard")
     augmentation_of(resolver.config)

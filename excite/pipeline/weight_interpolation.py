@@ -35,6 +35,8 @@ Weights = Mapping[str, Tensor]
 def interpolate_weights(context: RunContext) -> float:
     """Move the network's weights back toward its start by as much as the validation images favor.
 
+    With ``config.keep`` tuned, they stay where they are.
+
     Weights between pretrained and fine-tuned ones are often better than either, above all on data from
     elsewhere (Wortsman et al. 2022, arXiv 2109.01903), so the loss is measured on the validation images and
     on each of their corruptions (``excite.data.corruptions``). Validation groups are often few, and their
@@ -47,6 +49,8 @@ def interpolate_weights(context: RunContext) -> float:
     Returns:
         the fraction of the fine-tuned weights.
     """
+    if context.config.keep == "tuned":
+        return 1.0
     start, tuned = _start_and_tuned(context)
     rows = sample_rows(context.manifest, "val", context.config)
     candidates = [partial(_interpolate, start, tuned, fraction) for fraction in FRACTIONS]

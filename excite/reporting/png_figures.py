@@ -32,13 +32,22 @@ NAMED_CLASSES = 60  # with more, the names of neighboring classes overlap
 TICK_WIDTH, TITLE_WIDTH = 30, 18  # characters of a class name beside the matrix and above a sample
 
 
-def draw_figures(run: Run) -> None:
-    """Write ``figures/*.png`` of a finished run. The sample grid shows test images: mind their privacy."""
+def draw_figures(run: Run, *, thumbnails: bool = False) -> None:
+    """Write ``figures/*.png`` of a finished run.
+
+    Args:
+        thumbnails: draw ``samples.png``, which shows test images: mind the privacy of the people in them.
+            Without, an earlier one is removed.
+    """
     test = run.metrics["test"]
     if run.has_epochs:
         save(learning_curves(run.history), run.figures / "learning_curves.png")
     save(confusion_matrix(test), run.figures / "confusion_matrix.png")
-    save(sample_grid(run.predictions, config=run.config), run.figures / "samples.png")
+    samples = run.figures / "samples.png"
+    if thumbnails:
+        save(sample_grid(run.predictions, config=run.config), samples)
+    else:
+        samples.unlink(missing_ok=True)
 
 
 def learning_curves(history: pd.DataFrame) -> Figure:

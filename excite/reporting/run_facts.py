@@ -9,17 +9,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from excite.config.train_config import TrainConfig
-from excite.data.manifest import SPLITS, Manifest
-from excite.data.reading import read_manifest
+from excite.data.manifest import DUPLICATES, SPLITS, Manifest
 from excite.evaluation.measure import measure
-from excite.evaluation.predictions import Predictions, read_predictions
+from excite.evaluation.predictions import Predictions
 from excite.evaluation.reliability import reliability
 from excite.runs.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
-
-AUDIT_GROUP = "photo-"  # prefix of the groups that the audit found; all others are defined by the user
 
 
 @dataclass(frozen=True)
@@ -53,8 +50,8 @@ class RunFacts:
             run,
             run.config,
             run.metrics,
-            read_manifest(run.path / "manifest.csv", complete=False),
-            read_predictions(run.path / "predictions.csv"),
+            run.manifest,
+            run.predicted(),
             optional("audit.json"),
             optional("classifier.json"),
             optional("environment.json"),
@@ -155,6 +152,20 @@ class RunFacts:
         return bool(self.robustness.get("probe"))
 
     @cached_property
+    def kept_fractions(self) -> Sequence[float]:
+        """How much of the fine-tuning each final network keeps, in [0, 1]: of each fold, or of the run."""
+        if self.folds:
+            return [fold["fraction"] for fold in self.folds if "fraction" in fold]
+        return [self.robustness["fraction"]] if "fraction" in self.robustness else []
+
+    @cached_property
+    def identity_gates(self) -> Sequence[bool]:
+        """Whether the attention of each final network has no effect: of each fold, or of the run."""
+        runs = [Run(self.run.path / fold["run"]) for fold in self.folds] if self.folds else [self.run]
+        files = [run.read_json("classifier.json") for run in runs if (run.path / "classifier.json").is_file()]
+        return [facts["identity_gates"] for facts in files if facts.get("identity_gates") is not None]
+
+    @cached_property
     def classifier_metadata(self) -> Mapping[str, Any]:
         """``classifier.json``, of a cross-validation that of the first fold; empty if missing."""
         if self._first_fold and (self._first_fold.path / "classifier.json").is_file():
@@ -179,7 +190,7 @@ class RunFacts:
     def group_kinds(self) -> tuple[bool, bool]:
         """Whether the user defined groups, and whether the audit found some."""
         names = {name for name in self.manifest.table["group"] if name}
-        found = {name for name in names if name.startswith(AUDIT_GROUP)}
+        found = {name for name in names if name.startswith(DUPLICATES)}
         return bool(names - found), bool(found)
 
     @cached_property

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from excite.data.manifest import SPLITS
+from excite.reporting.decision_text import fold_rules_text, rule_text
+from excite.reporting.kept_text import kept_text
+from excite.reporting.majority_text import hardly_better
 from excite.reporting.run_facts import RunFacts
 from excite.reporting.tables import interval_text, number_text
 from excite.reporting.text import many
@@ -41,13 +42,6 @@ def headline(facts: RunFacts) -> dict[str, str]:
         else f"no interval: {figure.get('reason', 'not computed')}",
         "what": what,
     }
-
-
-def baseline(facts: RunFacts) -> str:
-    """The accuracy of always predicting the most frequent class."""
-    counts = np.bincount(facts.predictions.targets, minlength=len(facts.predictions.classes))
-    label = facts.predictions.classes[int(counts.argmax())]
-    return f"Always predicting {label!r} would reach {100 * counts.max() / counts.sum():.1f} % accuracy."
 
 
 def photo_accuracy(facts: RunFacts) -> str:
@@ -109,6 +103,14 @@ def disjointness(facts: RunFacts) -> Statement:
 def warnings(facts: RunFacts) -> list[Statement]:
     """What a reader must know before the metrics."""
     statements = []
+    if point := facts.test.get("operating_point"):
+        statements.append(Statement(rule_text(point["test"]["label"], point["test"]["threshold"])))
+    elif facts.predictions.rule is not None:
+        statements.append(Statement(fold_rules_text(facts.predictions.rule)))
+    if text := kept_text(facts):
+        statements.append(Statement(text, WARN))
+    if text := hardly_better(facts.test, facts.resolved, str(facts.config.data)):
+        statements.append(Statement(text, WARN))
     few = facts.by_class.get("low_group_count") or []
     if few:
         named = ", ".join(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")

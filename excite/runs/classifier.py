@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from excite.data.sources import PixelSubset
 from excite.data.upright import upright
 from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.calibration import Calibration, log_of
+from excite.evaluation.operating_point import OperatingPoint
 from excite.evaluation.prediction_sets import PredictionSets
 from excite.inference.ensemble_network import EnsembleNetwork, MeanEnsemble
 from excite.inference.predict import predict_logits, softmax
@@ -41,9 +42,14 @@ class Classifier:
         classes: names, in the order of the network's outputs.
         preprocessing: how images become input.
         calibration: makes probabilities of the logits; None: softmax.
-        abstain_below: predictions with a lower probability are marked as abstained.
+        abstain_below: images whose highest probability is lower are marked as abstained; None: none is.
         max_pixels: images with more pixels are refused.
         sets: the prediction sets, from validation images; None: it has none.
+        operating_point: images are predicted as its class from its threshold up; None: the most probable
+            class is predicted.
+
+    Raises:
+        ExciteError: for a network that takes images with one channel: images are read with three.
 
     Example:
         >>> from PIL import Image
@@ -64,10 +70,15 @@ class Classifier:
         classes: Sequence[str],
         preprocessing: Preprocessing,
         calibration: Calibration | None = None,
-        abstain_below: float = 0.0,
+        abstain_below: float | None = None,
         max_pixels: int = MAX_PIXELS,
         sets: PredictionSets | None = None,
+        operating_point: OperatingPoint | None = None,
     ) -> None:
+        first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+        if first is not None and first.in_channels == 1:
+            what = "the network takes images with 1 channel; a classifier reads images with 3"
+            raise ExciteError(what, hint="build it with in_chans=3", exit_code=BAD_USAGE)
         self.model = model.eval()
         self.architecture = dict(architecture)
         self.classes = tuple(classes)
@@ -76,6 +87,7 @@ class Classifier:
         self.abstain_below = abstain_below
         self.max_pixels = max_pixels
         self.sets = sets
+        self.operating_point = operating_point
 
     @property
     def is_ensemble(self) -> bool:
@@ -116,10 +128,15 @@ class Classifier:
             facts["abstain_below"],
             facts["max_pixels"],
             _sets_of(facts),
+            _point_of(facts),
         )
 
-    def save(self, run: Run) -> None:
-        """Write ``model.safetensors`` and ``classifier.json``."""
+    def save(self, run: Run, *, identity_gates: bool | None = None) -> None:
+        """Write ``model.safetensors`` and ``classifier.json``.
+
+        Args:
+            identity_gates: whether every gate of the network is one, so that its attention has no effect.
+        """
         save_tensors(run.weights, self.model.state_dict())
         files = (run.weights, run.path / "manifest.csv")
         run.write_json(
@@ -127,10 +144,12 @@ class Classifier:
             {
                 "format": FORMAT,
                 "architecture": self.architecture,
+                "identity_gates": identity_gates,
                 "classes": list(self.classes),
                 "preprocessing": self.preprocessing.to_dict(),
                 "calibration": self.calibration.to_dict(),
                 "abstain_below": self.abstain_below,
+                "operating_point": None if self.operating_point is None else asdict(self.operating_point),
                 "max_pixels": self.max_pixels,
                 "prediction_sets": None if self.sets is None else self.sets.to_dict(),
                 "sha256": {path.name: sha256_of(path) for path in files},
@@ -183,6 +202,14 @@ class Classifier:
         """(N, C) float64 calibrated probabilities of preprocessed images."""
         return self.calibration.probabilities(self.logits(source, batch_size))
 
+    def decide(self, probabilities: np.ndarray) -> np.ndarray:
+        """(N,) the number of the predicted class for calibrated probabilities (N, C)."""
+        if self.operating_point is None:
+            most_probable: np.ndarray = probabilities.argmax(axis=1)
+            return most_probable
+        rule = self.operating_point.rule
+        return rule.decide(probabilities, self.classes.index(rule.label))
+
     def _prediction_sets(self) -> PredictionSets:
         if self.sets is None:
             what = "this classifier has no prediction sets: it was made without validation images"
@@ -203,11 +230,11 @@ class Classifier:
         ]
 
     def _prediction(self, path: str, row: np.ndarray) -> Prediction:
-        best = int(row.argmax())
+        best = int(self.decide(row[None])[0])
         named = dict(zip(self.classes, map(float, row), strict=True))
-        return Prediction(
-            path, self.classes[best], float(row[best]), named, abstained=bool(row[best] < self.abstain_below)
-        )
+        below = self.abstain_below
+        abstained = None if below is None else bool(row.max() < below)
+        return Prediction(path, self.classes[best], float(row[best]), named, abstained)
 
     def _pixels(self, image: str | Path | Image.Image, max_pixels: int) -> np.ndarray:
         range_ = self.preprocessing.intensity_range
@@ -243,11 +270,17 @@ class Ensemble(Classifier):
         # With the calibration of the mean, which could otherwise lie outside the range of the members.
         each = self.calibration.probabilities(log_of(each))
         return [
-            replace(self._prediction(path, row), disagreement=_disagreement(members, int(row.argmax())))
+            replace(self._prediction(path, row), disagreement=self._disagreement(members, row))
             for path, row, members in zip(paths, mean, each, strict=True)
         ]
 
-    def save(self, run: Run) -> None:
+    def _disagreement(self, members: np.ndarray, mean: np.ndarray) -> Disagreement:
+        """Disagreement of the members' probabilities (M, C) of one image with their calibrated mean (C,)."""
+        best = int(self.decide(mean[None])[0])
+        low, high = float(members[:, best].min()), float(members[:, best].max())
+        return Disagreement(len(members), int((self.decide(members) != best).sum()), low, high)
+
+    def save(self, run: Run, *, identity_gates: bool | None = None) -> None:
         """Raises: ExciteError: an ensemble consists of the runs of its members."""
         raise ExciteError("an ensemble is saved as the runs of its members", where=run.path)
 
@@ -285,6 +318,7 @@ def load_ensemble(run: Run, facts: Mapping[str, Any], *, device: str = "cpu") ->
         facts["abstain_below"],
         facts["max_pixels"],
         _sets_of(facts),
+        _point_of(facts),
     )
 
 
@@ -293,9 +327,6 @@ def _sets_of(facts: Mapping[str, Any]) -> PredictionSets | None:
     return None if sets is None else PredictionSets.from_dict(sets)
 
 
-def _disagreement(members: np.ndarray, best: int) -> Disagreement:
-    """Disagreement of the probabilities (M, C) of one image; ``best`` is the class of the ensemble."""
-    disagreeing = int((members.argmax(axis=1) != best).sum())
-    return Disagreement(
-        len(members), disagreeing, float(members[:, best].min()), float(members[:, best].max())
-    )
+def _point_of(facts: Mapping[str, Any]) -> OperatingPoint | None:
+    point = facts["operating_point"]
+    return None if point is None else OperatingPoint(**point)

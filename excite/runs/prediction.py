@@ -28,10 +28,12 @@ class Prediction:
 
     Args:
         path: of the image file; empty for an image from memory.
-        label: the most probable class.
+        label: the predicted class: the most probable one, or with an operating point the positive class from
+            its threshold up, and else the most probable other class.
         probability: its calibrated probability.
         probabilities: class name -> calibrated probability.
-        abstained: whether the probability is below the classifier's ``abstain_below``.
+        abstained: whether the highest probability is below the classifier's ``abstain_below``; None if it
+            has none.
         classes_in_set: the prediction set, the most probable class first; None if none was requested.
         disagreement: between the members of an ensemble; None for a single network.
     """
@@ -40,6 +42,6 @@ class Prediction:
     label: str
     probability: float
     probabilities: Mapping[str, float]
-    abstained: bool = False
+    abstained: bool | None = None
     classes_in_set: tuple[str, ...] | None = None
     disagreement: Disagreement | None = None

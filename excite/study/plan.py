@@ -81,6 +81,10 @@ class Plan:
             raise ExciteError(f"must be at least 2, got {self.folds}", where="folds", exit_code=BAD_USAGE)
         if not self.arms:
             raise ExciteError("a study needs at least one arm", where="--arm", hint=FORM, exit_code=BAD_USAGE)
+        for name in ("positive", "sensitivity", "specificity"):
+            if getattr(self.base, name) is not None:
+                what = "has no effect in a study, which compares the most probable classes"
+                raise ExciteError(what, where=f"--{name}", hint="omit it", exit_code=BAD_USAGE)
         check_arms(self.arms)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from excite.evaluation.operating_point import OperatingPoint
 from excite.export.export import Exported, Parity
 from excite.export.formats import FORMATS
 from tests.conftest import Command
@@ -74,6 +75,7 @@ def _exported(monkeypatch: pytest.MonkeyPatch) -> None:
         tuple("abcdefghijklmn"),
         96,
         Parity(images=40, largest=3.2e-7, same_class=40),
+        OperatingPoint("c", 0.21, "sensitivity", 0.9, 0.91, True, 30, 9, 0.95, 0.6, 80, 70),
     )
     monkeypatch.setattr("excite.export.export.export_run", lambda run, format, out, images: made)
 
@@ -87,6 +89,7 @@ def test_the_output_names_the_file_and_how_to_load_it(excite_command: Command, t
     assert lines["written"] == "my runs/x.keras   (3.0 MiB)"
     assert lines["takes"] == "uint8 images 96 x 96"
     assert lines["gives"] == "probabilities of 14 classes: a, b, c, d, e, f, g, h, i, j, k, l, ..."
+    assert lines["predicts"].startswith("An image is predicted as c if its probability is at least 0.21, and")
     assert "on 40 images" in lines["checked"]
     assert "3.2e-07, the same class for 40" in lines["checked"]
     python, option, code = shlex.split(lines["next"])

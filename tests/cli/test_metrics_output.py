@@ -51,9 +51,14 @@ def test_a_fraction_is_a_percentage_with_its_interval(figure: dict[str, Any], di
     ],
 )
 def test_accuracy_is_printed_with_its_number_of_images(more: dict[str, int], behind: str) -> None:
-    figures = {"accuracy": {"value": 0.8}, "balanced_accuracy": {"value": 0.7}, "log_loss": {"value": 0.1234}}
+    figures: dict[str, Any] = {
+        "accuracy": {"value": 0.8},
+        "balanced_accuracy": {"value": 0.7},
+        "log_loss": {"value": 0.1234},
+    }
+    figures["majority_class"] = {"label": "no", "fraction": 0.6}
     text = accuracy_line({**figures, **more})
-    assert text == f"accuracy 80.00% {behind} balanced 70.00%, log loss 0.123"
+    assert text == f"accuracy 80.00% {behind} balanced 70.00%, log loss 0.123; always 'no' gives 60.00%"
 
 
 @pytest.mark.parametrize(

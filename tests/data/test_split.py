@@ -321,6 +321,28 @@ def test_a_missing_part_is_drawn_out_of_train(given_splits: list[str], sizes: di
     assert made.table["split"][kept].equals(data.table["split"][kept])
 
 
+def test_the_given_val_can_be_the_test_set() -> None:
+    data = manifest(list("ab") * 100, splits=["train"] * 140 + ["val"] * 60)
+    made = split_manifest(data, method="folder", seed=0, test_from="val")
+    given = data.table["split"] == "val"
+    assert set(made.table["split"][given]) == {"test"}
+    assert set(made.table["split"][~given]) == {"train", "val"}
+    assert len(made.part("val")) == 18  # 0.1 of 0.7 + 0.1, of 70 images of each class
+
+
+@pytest.mark.parametrize(
+    ("splits", "method", "what"),
+    [
+        (["train"] * 40 + ["val"] * 10 + ["test"] * 10, "folder", "the data has test images"),
+        (["train"] * 60, "folder", "the data has no validation images"),
+        (["train"] * 40 + ["val"] * 20, "random", "the split of the data is not used"),
+    ],
+)
+def test_a_test_set_from_val_needs_a_val_and_no_test(splits: list[str], method: str, what: str) -> None:
+    with pytest.raises(ExciteError, match=what):
+        split_manifest(manifest(list("ab") * 30, splits=splits), method=method, seed=0, test_from="val")
+
+
 def test_a_missing_part_keeps_the_groups_of_train_whole() -> None:
     data = manifest(list("ab") * 60, [f"p{i // 6}" for i in range(120)], ["train"] * 120)
     made = split_manifest(data, method="folder", seed=0)

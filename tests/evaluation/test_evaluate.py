@@ -105,7 +105,6 @@ def test_subgroups_are_the_images_with_each_value(evaluated: Predictions) -> Non
 
 @pytest.mark.parametrize("spec", [EvaluationSpec(positive="b"), EvaluationSpec(selective_accuracy=0.9)])
 def test_a_threshold_needs_validation_images(spec: EvaluationSpec, evaluated: Predictions) -> None:
-    assert spec.needs_validation
-    assert not spec.without_validation().needs_validation
     with pytest.raises(ExciteError, match=r"needs predictions of validation images .*--validation"):
         evaluate_predictions(evaluated, spec)
+    assert "operating_point" not in evaluate_predictions(evaluated, spec.without_validation())

@@ -11,9 +11,13 @@ from safetensors.torch import load_file, save_file
 
 import excite
 from excite.data.corruptions import CORRUPTIONS
+from excite.insertion.gate_statistics import has_identity_gates
 from excite.models.head import head_path
 from excite.pipeline.finetuning import START
 from excite.pipeline.weight_interpolation import FRACTIONS
+from excite.reporting.kept_text import kept_text
+from excite.reporting.provenance import setup_rows
+from excite.reporting.run_facts import RunFacts
 from tests.conftest import make_pictures
 
 QUICK = {"quiet": True, "device": "cpu", "model": "cifar_resnet20", "image_size": 32, "precision": "float32"}
@@ -105,3 +109,36 @@ def test_a_head_in_the_weights_file_is_kept(place: Path) -> None:
     start = load_file(run.checkpoints / START)
     assert torch.equal(start[f"{head_path(model)}.weight"], model.state_dict()[f"{head_path(model)}.weight"])
     assert not run.read_json("robustness.json")["probe"]
+
+
+@pytest.mark.slow
+def test_weights_that_are_not_better_are_not_kept_unless_they_shall_be(place: Path) -> None:
+    """With a rate of zero nothing is tuned: the run says so, and that its attention does nothing."""
+    common = {"weights": str(place / "w.safetensors"), "attention": "se", "lr": 0.0, "weight_decay": 0.0}
+    run = excite.train(place / "pictures", **(QUICK | common), out=str(place / "idle"))
+    assert run.read_json("classifier.json")["identity_gates"] is True
+    facts = RunFacts.of(run)
+    assert "Nothing of the fine-tuning is kept" in kept_text(facts)
+    assert "has no effect: every gate is one" in kept_text(facts)
+    rows = dict(setup_rows(facts))
+    assert rows["attention"].endswith("without effect: every gate is one")
+    assert "best epoch: 1 (not kept)" in rows["epochs"]
+    for name in ("report.html", "model_card.md"):
+        assert "Nothing of the fine-tuning is kept" in (run.path / name).read_text()
+    common |= {"lr": 0.01, "keep": "tuned"}
+    tuned = excite.train(place / "pictures", **(QUICK | common), out=str(place / "kept"))
+    best, ended = load_file(tuned.checkpoints / "best.safetensors"), load_file(tuned.weights)
+    assert all(torch.equal(best[name], value) for name, value in ended.items())
+    assert tuned.read_json("robustness.json")["fraction"] == 1
+    assert tuned.read_json("classifier.json")["identity_gates"] is False
+    assert kept_text(RunFacts.of(tuned)) == ""
+
+
+def test_gates_of_a_network_that_was_not_trained_are_one_or_not() -> None:
+    images = [(torch.randn(2, 3, 32, 32), torch.zeros(2))]
+    for identity in (True, False):
+        model = excite.create_model(
+            "cifar_resnet20", attention="eca", attention_options={"identity": True} if identity else {}
+        )
+        assert has_identity_gates(model, images) is identity
+    assert has_identity_gates(excite.create_model("cifar_resnet20"), images) is None

@@ -159,9 +159,13 @@ def test_a_run_whose_images_have_changed_is_not_resumed(pictures: Path, tmp_path
         victim.unlink()
     else:
         victim.write_bytes(victim.read_bytes()[:60])
-    with pytest.raises(ExciteError, match=r"p3_3\.png: the image has changed since the run began") as raised:
+    what = r"p3_3\.png: the image has changed since the run began"
+    if harm == "removed":
+        what = r"1 of 60 images are missing, such as .*p3_3\.png \(restore them"
+    with pytest.raises(ExciteError, match=what) as raised:
         reopen_run(run.path, Display())
-    assert "without --resume" in str(raised.value.hint)
+    hint = "restore them" if harm == "removed" else "without --resume"
+    assert hint in str(raised.value.hint)
 
 
 def test_a_folder_without_a_run_is_not_reopened(tmp_path: Path) -> None:
@@ -184,3 +188,13 @@ def test_the_first_process_works_before_the_others_and_each_has_the_result() -> 
 
         assert main_process_first(Waiting(rank, 2), work) == 10 + rank
     assert order == ["0 works", "0 waits", "1 waits", "1 works"]
+
+
+def test_weights_of_a_grayscale_network_are_refused_in_one_line(pictures: Path, tmp_path: Path) -> None:
+    """They would leave the first layer at random values."""
+    model = excite.create_model("cifar_resnet20", num_classes=3, in_chans=1)
+    save_file(model.state_dict(), tmp_path / "gray.safetensors")
+    options = SMALL | {"model": "cifar_resnet20", "model_options": {}, "image_size": 32}
+    with pytest.raises(ExciteError, match=r"images with 1 channel \(conv1\.weight\); images are read with 3"):
+        prepared(pictures, tmp_path / "run", weights=str(tmp_path / "gray.safetensors"), **options)
+    assert not (tmp_path / "run").exists()

@@ -12,7 +12,7 @@ from excite.config.train_config import TrainConfig
 from excite.data.intensity import SampleExtremes
 from excite.data.manifest import Manifest
 from excite.errors import BAD_USAGE, ExciteError
-from excite.pipeline.resolve_data import check_evaluation_options, resolve_images, resolve_positive
+from excite.pipeline.resolve_data import check_evaluation_options, resolve_images
 from excite.pipeline.resolver import Resolver
 from tests.pipeline.resolved import manifest, resolved
 
@@ -110,17 +110,12 @@ def test_the_intensity_range_is_measured_and_given_as_a_reason() -> None:
     assert one.reasons[0] == f"intensity_range = 0,4095 ({expected})"
 
 
-def test_the_positive_class_is_the_rarer_of_two() -> None:
-    table = pd.DataFrame({"path": [f"/x/{row}.png" for row in range(7)], "label": list("aabaaba")})
-    one = resolver(table=Manifest(table, ("a", "b")))
-    resolve_positive(one)
-    assert one.config.positive == "b"
-    given = resolver(table=Manifest(table, ("a", "b")), positive="a")
-    resolve_positive(given)
-    assert (given.config.positive, given.reasons) == ("a", [])
-    three = resolver(table=Manifest(table, ("a", "b", "c")))
-    resolve_positive(three)
-    assert three.config.positive is None
+def test_no_class_is_positive_unless_it_is_named() -> None:
+    """Its threshold decides which class is predicted, so that a smaller class is not reason enough."""
+    assert resolved().positive is None
+    assert resolved(positive="a").positive == "a"
+    with pytest.raises(ExciteError, match="needs a positive class"):
+        resolved(sensitivity=0.9)
 
 
 @pytest.mark.parametrize(

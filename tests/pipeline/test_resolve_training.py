@@ -124,3 +124,12 @@ def test_the_fastest_precision_of_the_cpu_is_chosen(monkeypatch: pytest.MonkeyPa
         resolve_precision(one)
         assert one.config.precision == precision
         assert one.reasons[0].startswith(f"precision = {precision} (")
+
+
+def test_keeping_tuned_weights_needs_fine_tuning() -> None:
+    assert resolved(**TRAINED, recipe="finetune", keep="tuned").keep == "tuned"
+    with pytest.raises(ExciteError, match="has no effect without fine-tuning") as raised:
+        resolved(keep="tuned")
+    assert raised.value.where == "--keep"
+    with pytest.raises(ExciteError, match="has no effect with --recipe probe"):
+        resolved(**TRAINED, recipe="probe", keep="tuned")

@@ -138,7 +138,9 @@ def write_cross_validation(
             row["auroc"] = None if fold == 0 else figures["auroc"]["value"]
             rows.append(row)
             accuracies.append(row["accuracy"] + 0.001 * repeat)
-    mean = corrected_mean(accuracies, train=len(pooled) * (folds - 1) / folds, test=len(pooled) / folds)
+    mean = corrected_mean(
+        accuracies, train=len(pooled) * (folds - 1) / folds, test=len(pooled) / folds, metric="accuracy"
+    )
     figures = measure(pooled, resamples=resamples) | {"duplicates_in_train": 0}
     if repeats > 1:  # means of repeats have no classes and no matrix of their own
         figures = {key: value for key, value in figures.items() if key not in ("classes", "confusion")}
@@ -181,6 +183,8 @@ def _save(predictions: Predictions, path: Path, **further: Any) -> None:
     assert predictions.groups is not None
     names = predictions.classes
     columns = {f"p:{name}": predictions.probabilities[:, index] for index, name in enumerate(names)}
+    if (rule := predictions.rule) is not None:
+        columns[f"threshold:{rule.label}"] = rule.of_images(len(predictions))
     table = pd.DataFrame(
         {
             "path": predictions.paths,

@@ -50,3 +50,10 @@ def test_a_set_contains_the_classes_that_reach_the_threshold(tmp_path: Path) -> 
     assert [replace(prediction, classes_in_set=None)] == read.predict(PICTURE)
     with pytest.raises(ExciteError, match="take 99 validation groups"):
         read.predict(PICTURE, set_level=0.99)
+
+
+def test_a_grayscale_network_is_refused_in_one_line() -> None:
+    model = create_model("cifar_resnet20", num_classes=2, in_chans=1)
+    with pytest.raises(ExciteError, match="takes images with 1 channel") as raised:
+        Classifier(model, {}, ("a", "b"), Preprocessing(32))
+    assert "in_chans=3" in str(raised.value)

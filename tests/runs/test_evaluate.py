@@ -40,7 +40,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
         Image.fromarray(pixels).save(path)
         rows.append((path.name, "ab"[number % 2], ("old", "new")[number // 2 % 2]))
     pd.DataFrame(rows, columns=["path", "label", "camera"]).to_csv(place / "data.csv", index=False)
-    return excite.train(place / "data.csv", out=str(place / "run"), subgroups="camera", **QUICK)
+    return excite.train(place / "data.csv", out=str(place / "run"), subgroups="camera", positive="a", **QUICK)
 
 
 def test_the_training_evaluates_the_requested_options(trained: Run) -> None:
@@ -51,7 +51,7 @@ def test_the_training_evaluates_the_requested_options(trained: Run) -> None:
         rows = truth[truth["camera"] == row["value"]]
         assert row["n"] == len(rows)
         assert row["accuracy"]["value"] == pytest.approx((rows["label"] == rows["predicted"]).mean())
-    point = test["operating_point"]  # two equal classes: the first is called positive
+    point = test["operating_point"]
     assert (point["chosen"]["label"], point["chosen"]["criterion"], point["chosen"]["level"]) == (
         "a",
         "sensitivity",
@@ -89,8 +89,59 @@ def test_a_classifier_abstains_below_its_threshold(trained: Run, tmp_path: Path)
     said = excite.Classifier.load(run).predict(list(run.predictions["path"]))
     assert {one.abstained for one in said} >= {True}
     for one in said:
-        assert one.abstained == (one.probability < 0.99)
+        assert one.abstained == (max(one.probabilities.values()) < 0.99)
     assert run.metrics["test"]["abstention"]["answered"] == sum(not one.abstained for one in said)
+
+
+def test_every_place_predicts_by_the_operating_point(trained: Run, tmp_path: Path) -> None:
+    """One threshold decides in metrics.json, predictions.csv, ``predict``, and ``evaluate`` on other data."""
+    threshold = trained.metrics["test"]["operating_point"]["chosen"]["threshold"]
+    options = trained.config.to_dict() | {"out": str(tmp_path / "run"), "quiet": True}
+    options |= {"sensitivity": None, "specificity": 0.99}
+    run = excite.train(options.pop("data"), **options)
+    changed = []
+    for one in (trained, run):
+        classifier = excite.Classifier.load(one)
+        assert classifier.operating_point is not None
+        threshold = classifier.operating_point.threshold
+        table = one.predictions
+        by_rule = np.where(table["p:a"] >= threshold, "a", "b")
+        assert list(table["predicted"]) == list(by_rule)
+        assert [each.label for each in classifier.predict(list(table["path"]))] == list(by_rule)
+        test = one.metrics["test"]
+        assert test["accuracy"]["value"] == pytest.approx((table["label"] == by_rule).mean())
+        assert (
+            test["classes"]["a"]["sensitivity"]["value"]
+            == test["operating_point"]["test"]["sensitivity"]["value"]
+        )
+        place = tmp_path / one.path.parent.name / "other"
+        for path, label in zip(table["path"], table["label"], strict=True):
+            (place / label).mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, place / label)
+        found = evaluate_run(one, str(place))
+        assert found.metrics["operating_point"]["chosen"]["threshold"] == threshold
+        assert found.metrics["confusion"] == test["confusion"]
+        changed.append(test["confusion"] != _by_argmax(table))
+    assert any(changed)
+
+
+def _by_argmax(table: pd.DataFrame) -> list[list[int]]:
+    argmax = np.where(table["p:a"] >= 0.5, "a", "b")
+    return [[int(((table["label"] == t) & (argmax == p)).sum()) for p in "ab"] for t in "ab"]
+
+
+def test_no_limit_no_abstention_and_no_positive_class_no_operating_point(
+    trained: Run, tmp_path: Path
+) -> None:
+    options = trained.config.to_dict() | {"out": str(tmp_path / "run"), "quiet": True, "positive": None}
+    run = excite.train(options.pop("data"), **options)
+    assert "operating_point" not in run.metrics["test"]
+    assert run.config.positive is None
+    classifier = excite.Classifier.load(run)
+    assert classifier.operating_point is None
+    (found,) = classifier.predict(run.predictions["path"].iloc[0])
+    assert found.abstained is None
+    assert found.label == max(found.probabilities, key=lambda name: found.probabilities[name])
 
 
 @pytest.fixture
@@ -163,6 +214,32 @@ def test_seen_images_are_listed_and_metrics_are_given_without_them(
         assert name in said
     assert "without   accuracy" in said
     assert f"on {len(rest)} images" in said
+
+
+def test_images_that_only_selected_are_told_from_those_the_network_was_fitted_to(
+    trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = trained.manifest.table
+    for split in ("train", "val", "test"):
+        for label in "ab":
+            place = tmp_path / "data" / label
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copy(
+                table.loc[(table["split"] == split) & (table["label"] == label), "path"].iloc[0], place
+            )
+    found = evaluate_run(trained, str(tmp_path / "data")).metrics
+    assert (found["seen_in_training"], found["seen_in_selection"], found["without_seen"]["n"]) == (4, 2, 2)
+    split_of = dict(zip(table["path"], table["split"], strict=True))
+    uses = {split_of[image["counterpart"]]: image["use"] for image in found["seen_images"]}
+    assert uses == {"train": "fitted", "val": "selected"}
+    arguments = ["evaluate", str(trained.path), str(tmp_path / "data"), "--out", str(tmp_path / "o")]
+    assert excite_cli(arguments) == 0
+    said = capsys.readouterr()
+    assert "4 of 6 images were seen in training, as exact or near-duplicates, 2 of them for" in said.err
+    assert "4 of 6 images; 2 of them only selected the epoch" in said.out
+    page = (tmp_path / "o" / "evaluation.html").read_text()
+    assert "The network was not fitted to 2 of them" in page
+    assert "used for selection only" in page
 
 
 def test_a_second_evaluation_reads_only_new_images(
@@ -382,7 +459,9 @@ def test_predictions_of_any_classifier_are_evaluated(
     more = ["--validation", str(tmp_path / "said.csv"), "--positive", "yes", "--sensitivity", "0.8"]
     assert excite_cli([*arguments, *more]) == 0
     figures = json.loads(capsys.readouterr().out)["table"]
-    predicted = np.where(table["p:yes"] > table["p:no"], "yes", "no")
+    threshold = figures["operating_point"]["chosen"]["threshold"]
+    predicted = np.where(table["p:yes"] >= threshold, "yes", "no")
+    assert (predicted != np.where(table["p:yes"] > table["p:no"], "yes", "no")).any()
     assert figures["accuracy"]["value"] == pytest.approx((predicted == table["label"]).mean())
     assert [row["n"] for row in figures["subgroups"][0]["rows"]] == [10, 10, 10]
     assert figures["operating_point"]["test"]["sensitivity"]["value"] >= 0.8

@@ -25,7 +25,7 @@ from excite.audit.duplicates.same_picture import BLANK_CONFIDENCE, near_pairs
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.intensity import IntensityRange
 from excite.data.manifest import Manifest
-from excite.system.cache import recall, remember
+from excite.system.cache import name_owner, recall, remember
 from excite.system.files import replacing
 
 if TYPE_CHECKING:
@@ -204,6 +204,7 @@ class _Search:
             if self._cache is None
             else self._cache / "duplicates" / f"{_described_key(sha256s, self._range)}.npz"
         )
+        name_owner(memory, self._table["path"])
         if memory is not None:
             with suppress(OSError, ValueError, KeyError, BadZipFile):
                 with np.load(memory, allow_pickle=False) as held:

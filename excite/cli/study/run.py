@@ -23,7 +23,6 @@ from excite.config.overrides import apply_override
 from excite.config.train_config import RUN, TrainConfig
 from excite.data.paths import data_name
 from excite.errors import BAD_USAGE, ExciteError
-from excite.system.text import command_line
 
 
 def run(
@@ -85,7 +84,9 @@ def run(
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print the estimated cost and train nothing.", rich_help_panel=STUDY),
+        typer.Option(
+            "--dry-run", help="Print the estimated cost, and write and train nothing.", rich_help_panel=STUDY
+        ),
     ] = False,
     settings: Annotated[
         list[str] | None,
@@ -118,7 +119,7 @@ def run(
         raise ExciteError("no data given: name a folder, a CSV, or 'digits'", hint=hint, exit_code=BAD_USAGE)
     if sum(one is not None for one in (plan, config, arm or None)) > 1:
         raise ExciteError("--arm, --plan, and --config are mutually exclusive", exit_code=BAD_USAGE)
-    from excite.study.running.orchestrate import Resources, preset_arms, start
+    from excite.study.running.orchestrate import Resources, preset_arms, rehearse, start
 
     display = ConsoleDisplay()
     if plan is not None:
@@ -136,11 +137,12 @@ def run(
     )
     folder = out or Path("studies") / data_name(base.data)
     resources = Resources(base.device, jobs, ray, lease)
+    if dry_run:
+        for line in rehearse(whole, folder, resources, display, std).split("\n"):
+            display.note(line)
+        print_line("nothing was written; the same command without --dry-run trains")
+        return
     study, pool, forecast = start(whole, folder, store, resources, display, std)
     for line in forecast.split("\n"):
         display.note(line)
-    if dry_run:
-        print_line(f"study     {folder}")
-        print_line(f"next      {command_line('excite', 'study', 'resume', folder)}")
-        return
     train_and_print(study, resources, pool, as_json)

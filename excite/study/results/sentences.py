@@ -92,7 +92,7 @@ def interval(estimate: Estimate | None, metric: str) -> str:
     if estimate is None or estimate.low is None or estimate.high is None:
         return ""
     if metric in PERCENT:  # the interval of a few seeds may exceed the range
-        return f"{100 * max(estimate.low, 0.0):.1f} to {100 * min(estimate.high, 1.0):.1f} %"
+        return f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f} %"
     return f"{estimate.low:.3f} to {estimate.high:.3f}"
 
 

@@ -171,6 +171,7 @@ def _config(study: Study, lease: Lease, place: Path, device: str) -> TrainConfig
         seed=arm.seed + lease.seed,
         device=device,
         split="folder",
+        test_from="train",  # the parts of the cell are complete
     )
 
 

@@ -11,9 +11,11 @@ import pytest
 
 pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
 
-from excite.study.study import Study
+from excite.study.plan import Plan, parse_arm
+from excite.study.study import Study, begin
+from excite.system.progress import Display
 from tests.conftest import Command
-from tests.study.small_study import NET, begun, trained
+from tests.study.small_study import BASE, NET, begun, trained
 
 FLAGS = ("--epochs", 1, "--batch-size", 8, "--precision", "float32", "--image-size", 16, "--device", "cpu")
 FLAGS += ("--set", "model_options.block_config=[1, 1]", "--set", "model_options.growth_rate=4")
@@ -28,8 +30,14 @@ def test_a_study_from_plan_to_report(excite_command: Command, data: Path, tmp_pa
     assert planned.returncode == 0, planned.stderr
     assert "4 cells: 2 arms, 2 seeds; 0 done, 4 new" in planned.stderr
     assert "cannot detect any possible difference in balanced accuracy" in planned.stderr
-    assert not (place / "cells").exists()
-    trained(Study.open(place))
+    assert "nothing was written" in planned.stdout
+    assert not place.exists()
+    plan = Plan(BASE.replace(data=str(data)), [parse_arm(f"plain:{NET}"), parse_arm(f"se:{NET}+se")], seeds=2)
+    trained(begin(plan, place, None, Display())[0])
+    before = {file: file.read_bytes() for file in place.rglob("*") if file.is_file()}
+    again = excite_command("study", "run", data, *arms, *FLAGS, "--seeds", 3, "--out", place, "--dry-run")
+    assert "6 cells: 2 arms, 3 seeds; 4 done, 2 new" in again.stderr, again.stderr
+    assert {file: file.read_bytes() for file in place.rglob("*") if file.is_file()} == before
     resumed = excite_command("study", "resume", place)
     assert resumed.returncode == 0, resumed.stderr
     assert "against plain" in resumed.stdout
