@@ -22,7 +22,7 @@ FEWEST_GROUPS = 2 * FOLDS
 
 DEPTH = 3
 _ADDED = 0.02  # smallest gain of all properties over the best one for a line of their own
-EVERYTHING = "size, format, color mode and bytes together"
+EVERYTHING = "size, format, color mode, and bytes together"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ Row = tuple[str, str]
 
 
 def setup_rows(facts: RunFacts) -> list[Row]:
-    """(name, value) for data, network, recipe and machine."""
+    """(name, value) for data, network, recipe, and machine."""
     config = facts.resolved
     rows = [("data", f"{facts.config.data}: {split_sizes(facts)}"), ("split", _split(facts))]
     rows += [

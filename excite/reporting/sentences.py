@@ -139,7 +139,7 @@ def intended_use(facts: RunFacts) -> list[str]:
         f"Assigns one of {len(classes)} classes to an image: {named}.",
         "For research and teaching, on images similar to the training images.",
         "Not for diagnosis or any other decision about a person: that requires a separate validation with "
-        "the population, cameras and sites of the intended use.",
+        "the population, cameras, and sites of the intended use.",
     ]
 
 
@@ -148,7 +148,7 @@ def limitations(facts: RunFacts) -> list[str]:
     groups, n = facts.test["groups"], facts.test["n"]
     limits = [
         f"The metrics are computed from {many(groups, 'group')} ({many(n, 'image')}) of one data source. The "
-        "intervals cover sampling error only, not a change of camera, site or population.",
+        "intervals cover sampling error only, not a change of camera, site, or population.",
         "There is no external validation. excite evaluate RUN DATA evaluates the classifier on other data.",
     ]
     if facts.duplicates_in_train or facts.leaks_allowed:
@@ -179,7 +179,7 @@ def limitations(facts: RunFacts) -> list[str]:
         )
     if not facts.test.get("subgroups"):
         limits.append(
-            "No subgroups, such as skin tone, age, camera or site, were evaluated (--subgroups COLUMN)."
+            "No subgroups, such as skin tone, age, camera, or site, were evaluated (--subgroups COLUMN)."
         )
     if facts.folds:
         limits.append(

@@ -48,7 +48,7 @@ def test_a_set_contains_the_classes_that_reach_the_threshold(tmp_path: Path) -> 
     [prediction] = read.predict(PICTURE, set_level=0.9)
     assert sorted(prediction.classes_in_set or ()) == ["a", "b"]
     assert [replace(prediction, classes_in_set=None)] == read.predict(PICTURE)
-    with pytest.raises(ExciteError, match="take 99 validation groups"):
+    with pytest.raises(ExciteError, match="need 99 validation groups"):
         read.predict(PICTURE, set_level=0.99)
 
 
