@@ -51,7 +51,7 @@ class ClassProbabilities(keras.layers.Layer):
             >>> layer.decide([[0.3, 0.7], [0.1, 0.9]])
             ['mpox', 'other']
         """
-        rows = np.array(probabilities, dtype=np.float64)
+        rows = np.array(ops.convert_to_numpy(probabilities), dtype=np.float64)
         if self.positive is None or self.threshold is None:
             return [self.classes[column] for column in rows.argmax(axis=1)]
         index = self.classes.index(self.positive)

@@ -27,7 +27,7 @@ def check_names(config: TrainConfig) -> None:
     if config.attention not in ("auto", "none"):
         get_factory(config.attention)
     if config.weights and not Path(config.weights).is_file():
-        raise ExciteError("there is no such file", where=config.weights, exit_code=BAD_USAGE)
+        raise ExciteError("the weights file does not exist", where=config.weights, hint="check the path")
     if config.pretrained:
         require_weights(config.model)
 

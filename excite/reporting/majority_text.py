@@ -8,6 +8,8 @@ from typing import Any
 from excite.config.train_config import TrainConfig
 from excite.system.text import command_line
 
+CHANCE = 0.5  # AUROC
+
 
 def majority_text(metrics: Mapping[str, Any]) -> str:
     """The accuracy of always predicting the most frequent class, as one sentence.
@@ -34,15 +36,24 @@ def is_hardly_better(metrics: Mapping[str, Any]) -> bool:
 def hardly_better(metrics: Mapping[str, Any], config: TrainConfig, data: str) -> str:
     """That a run is hardly better than the most frequent class, and what may help; "" if it is better.
 
+    With an operating point, accuracy was given up for the sensitivity or the specificity that was asked for;
+    then the AUROC is compared with chance.
+
     Args:
         metrics: of the test images.
         config: resolved options of the run.
         data: what the run was trained on.
     """
-    if not is_hardly_better(metrics):
+    text = "The test images do not show that the classifier is better than "
+    if config.positive is not None:
+        area = metrics["auroc"]
+        if area["value"] is None or (area.get("low") or area["value"]) > CHANCE:
+            return ""
+        text += "chance (AUROC)"
+    elif is_hardly_better(metrics):
+        text += f"always predicting {metrics['majority_class']['label']!r}"
+    else:
         return ""
-    text = "The test images do not show that the classifier is better than always predicting "
-    text += f"{metrics['majority_class']['label']!r}"
     if config.recipe != "scratch":
         return f"{text}."
     command = command_line("excite", "train", data, "--pretrained")

@@ -84,7 +84,7 @@ def test_names_of_files_and_classes_survive_json_and_csv(place: Path, excite_com
     assert all(set(row["probabilities"]) == set(CLASSES) for row in rows)
     done = excite_command("predict", place / "run $y", place / "inbox", "--format", "csv")
     header, *rows = csv.reader(done.stdout.splitlines(keepends=True))
-    assert set(header[4:]) == {f"p:{name}" for name in CLASSES}
+    assert set(header[3:]) == {f"p:{name}" for name in CLASSES}
     assert len(rows) == len(FILES)
     known = {row[0].rpartition("/")[2] for row in rows}
     assert {os.fsdecode(file) for file in FILES if file.isascii() or b"\xff" not in file} <= known

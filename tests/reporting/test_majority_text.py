@@ -55,6 +55,15 @@ def test_a_run_that_is_hardly_better_names_the_way_to_better() -> None:
     assert hardly_better(good, TrainConfig(recipe="scratch"), "my photos") == ""
 
 
+def test_with_an_operating_point_the_ranking_is_what_counts() -> None:
+    """A high sensitivity costs accuracy, which is then no reason for a warning."""
+    config = TrainConfig(recipe="scratch", positive="ants")
+    eager = measure(predictions(0.9).with_rule(DecisionRule("ants", 0.0)))
+    assert eager["accuracy"]["value"] < eager["majority_class"]["fraction"]
+    assert hardly_better(eager, config, "photos") == ""
+    assert "better than chance (AUROC)" in hardly_better(measure(predictions(0.52)), config, "photos")
+
+
 def test_one_class_alone_cannot_be_beaten() -> None:
     assert not is_hardly_better(measure(predictions(0.5, fraction=1.0)))
 

@@ -74,7 +74,7 @@ def test_a_misspelt_network_is_found_before_anything_is_read(
     for options, hint in (
         ({"model": "cifar_resnet200"}, "cifar_resnet20"),
         ({"attention": "cbamm"}, "cbam"),
-        ({"weights": "nowhere.safetensors"}, "no such file"),
+        ({"weights": "nowhere.safetensors"}, "the weights file does not exist"),
     ):
         with pytest.raises(ExciteError, match=hint):
             excite.train(pictures, out=str(tmp_path / "run"), quiet=True, **(SMALL | options))
