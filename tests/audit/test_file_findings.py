@@ -150,7 +150,7 @@ def test_metadata_is_read_once_and_again_after_a_change(
     assert len(opened) == 12
     assert examined(folder, cache=tmp_path / "cache") == first
     assert len(opened) == 12
-    (memory,) = (tmp_path / "cache" / "facts").iterdir()
+    (memory,) = (tmp_path / "cache" / "facts").glob("*.csv")
     memory.write_bytes(memory.read_bytes()[:100])
     assert examined(folder, cache=tmp_path / "cache") == first
     assert len(opened) == 24

@@ -91,7 +91,7 @@ def test_a_probe_is_cross_validated(place: Path, tmp_path: Path) -> None:
     [
         ({"recipe": "probe"}, "probe needs pretrained weights"),
         ({"recipe": "finetune"}, "finetune needs pretrained weights"),
-        ({"recipe": "scratch", "weights": "w.safetensors"}, "scratch starts from random weights"),
+        ({"recipe": "scratch", "pretrained": True}, "scratch starts from random weights"),
     ],
 )
 def test_a_recipe_without_pretrained_weights_is_refused(

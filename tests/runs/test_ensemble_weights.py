@@ -85,14 +85,18 @@ def test_it_predicts_the_mean_of_its_members_and_their_disagreement(
     said = ensemble.predict(files)
     assert np.array([list(one.probabilities.values()) for one in said]) == pytest.approx(mean, abs=1e-5)
     own = calibrated(each, calibration)
+    point = run.metrics["ensemble"]["operating_point"]
+    (other,) = set(ensemble.classes) - {point["label"]}
     for number, one in enumerate(said):
         best = ensemble.classes.index(one.label)
         assert one.disagreement is not None
         assert one.disagreement.members == len(each)
         assert one.disagreement.low == pytest.approx(own[:, number, best].min(), abs=1e-5)
         assert one.disagreement.high == pytest.approx(own[:, number, best].max(), abs=1e-5)
-        if np.abs(each[:, number, 0] - 0.5).min() > 1e-4:
-            assert one.disagreement.disagreeing == (each[:, number].argmax(axis=1) != best).sum()
+        positive = own[:, number, ensemble.classes.index(point["label"])]
+        if np.abs(positive - point["threshold"]).min() > 1e-4:
+            predicted = np.where(positive >= point["threshold"], point["label"], other)
+            assert one.disagreement.disagreeing == (predicted != one.label).sum()
     assert excite.Classifier.load(run.fold(0, 0)).predict(files[0])[0].disagreement is None
 
 

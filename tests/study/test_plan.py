@@ -116,3 +116,12 @@ def test_options_of_attention_do_not_apply_to_a_plain_arm() -> None:
         "reduction": 8,
         "gate": "tanh",
     }
+
+
+@pytest.mark.parametrize("option", [{"positive": "a"}, {"positive": "a", "sensitivity": 0.9}])
+def test_a_study_compares_most_probable_classes_and_refuses_an_operating_point(
+    option: dict[str, object],
+) -> None:
+    with pytest.raises(ExciteError, match="has no effect in a study") as raised:
+        Plan(TrainConfig().replace(**option), [Arm("one", {"model": "resnet18"})])
+    assert raised.value.where == "--positive"

@@ -81,6 +81,8 @@ def find_cross_pairs(
         search = _Search(known, images, near_duplicates, max_pixels, cache, progress)
         pairs, missing = search.pairs(), search.missing
         if not missing:  # otherwise the missing files may be back next time
+            for manifest in (known, images):
+                name_owner(memory, manifest.table["path"])
             remember(memory, format_pairs(pairs))
     return CrossPairs(tuple(replace(pair, b=pair.b - split) for pair in pairs), missing)
 
@@ -204,7 +206,7 @@ class _Search:
             if self._cache is None
             else self._cache / "duplicates" / f"{_described_key(sha256s, self._range)}.npz"
         )
-        name_owner(memory, self._table["path"])
+        name_owner(memory, self._table["path"].iloc[: self._split])
         if memory is not None:
             with suppress(OSError, ValueError, KeyError, BadZipFile):
                 with np.load(memory, allow_pickle=False) as held:

@@ -28,7 +28,8 @@ from excite.data.paths import refuse_inside_data
 from excite.errors import BAD_USAGE, ExciteError
 from excite.system.text import command_line
 
-NOT_HERE = ("data", "folds", "repeats", "jobs", "out", "thumbnails")
+OF_RUNS = ("positive", "sensitivity", "specificity")  # a study compares the most probable classes
+NOT_HERE = ("data", "folds", "repeats", "jobs", "out", "thumbnails", *OF_RUNS)
 
 
 def _need_libraries() -> None:

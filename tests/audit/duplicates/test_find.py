@@ -112,7 +112,7 @@ def test_a_folder_is_searched_and_remembered(tmp_path: Path, monkeypatch: pytest
     assert all(seen[-1][0] == seen[-1][1] for seen in stages.values())
     assert find_pairs(manifest, near_duplicates=False) == []
 
-    (memory,) = (tmp_path / "cache" / "duplicates").iterdir()
+    (memory,) = (tmp_path / "cache" / "duplicates").glob("*.json")
     monkeypatch.setattr("excite.audit.duplicates.fingerprints.decode_and_hash", None)
     assert find_pairs(manifest, cache=tmp_path / "cache") == found
     memory.write_text(memory.read_text()[:-20])
