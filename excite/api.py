@@ -41,7 +41,8 @@ def train(data: str | Path, *, resume: bool = False, quiet: bool = False, **opti
     >>> run.metrics["test"]["n"]
     12
     """
-    return train_as_configured(TrainConfig().replace(data=str(data), **options), resume=resume, quiet=quiet)
+    config = TrainConfig().replace(data=str(data), **options)
+    return train_as_configured(config, resume=resume, display=Display() if quiet else ConsoleDisplay())
 
 
 def audit_dataset(
@@ -119,17 +120,17 @@ def compare(
     return compare_runs(first, metrics) if second is None else compare_configurations(first, second, metrics)
 
 
-def train_as_configured(config: TrainConfig, *, resume: bool = False, quiet: bool = False) -> Run:
+def train_as_configured(config: TrainConfig, *, resume: bool, display: Display) -> Run:
     """Train with the options of a configuration; with ``folds``, cross-validate.
 
     The random state of the caller does not change.
     """
-    display = Display() if quiet else ConsoleDisplay()
     begun = Run.open(run_folder(config, resume=True)).config if resume else config
     work = run_experiment if begun.folds is None else cross_validate
     with torch.random.fork_rng(devices=()):
         run = work(config, resume=resume, display=display)
     if first_process():
-        draw_figures(run)
-        write_report(run, thumbnails=run.config.thumbnails)
+        with display.waiting("writing the report"):
+            draw_figures(run)
+            write_report(run, thumbnails=run.config.thumbnails)
     return run

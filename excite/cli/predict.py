@@ -148,7 +148,7 @@ def _print(predictions: list[Prediction], format: str, classifier: Classifier, *
     elif predictions:
         columns = ["image", "class", "probability", "next"]
         columns += (["set"] if with_sets else []) + (["members"] if ensemble else [])
-        table = plain_table(*columns, right=("probability",))
+        table = plain_table(*columns, right=("probability",), names=("image", "class"))
         for p in predictions:
             second = sorted(p.probabilities, key=lambda name: -p.probabilities[name])[1]
             label = f"abstained: {p.label}?" if p.abstained else p.label

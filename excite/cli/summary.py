@@ -97,7 +97,7 @@ def _print_layers(name: str, network: nn.Module, size: int, as_json: bool) -> No
         print_json({"model": name, "image_size": size, **result.to_dict()})
         return
     numbers = ("parameters", "multiply-adds")
-    layers = plain_table("layer", "type", "output", *numbers, right=numbers)
+    layers = plain_table("layer", "type", "output", *numbers, right=numbers, names=("layer",))
     for row in result.rows:
         shape = " x ".join(map(str, row.output_shape or ()))
         layers.add_row(row.name, row.type, shape, f"{row.parameters:,}", f"{row.multiply_adds:,}")

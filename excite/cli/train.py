@@ -7,13 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from excite.cli.metrics_output import labels_line, print_figures, print_folds
 from excite.cli.options import takes_config
-from excite.cli.output import print_json, print_line
+from excite.cli.output import print_json
+from excite.cli.result_output import print_result
 from excite.cli.streams import write_data
 from excite.config.overrides import apply_override
 from excite.config.train_config import RUN, TrainConfig
-from excite.errors import BAD_USAGE, ExciteError
+from excite.errors import BAD_USAGE, INTERRUPTED, ExciteError
+from excite.system.progress import ConsoleDisplay
 from excite.system.text import command_line
 
 PATHS = ("decisions", "weights")
@@ -56,6 +57,12 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume an interrupted run.", rich_help_panel=RUN)
     ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Print the reasons for resolved options, and lists.", rich_help_panel=RUN
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the metrics as one JSON document.", rich_help_panel=RUN)
     ] = False,
@@ -81,22 +88,32 @@ def train(
             hint="excite train --help",
             exit_code=BAD_USAGE,
         )
-    from excite.api import train_as_configured
-
+    display = ConsoleDisplay(verbose=verbose)
+    with display.waiting("loading"):
+        from excite.api import train_as_configured
     if resume:
         _refuse_changes(options, given, settings or [])
-    run = train_as_configured(options, resume=resume)
+    try:
+        run = train_as_configured(options, resume=resume, display=display)
+    except KeyboardInterrupt:
+        display.close()
+        raise _stopped(options) from None
     if as_json:
         print_json({"run": str(run.path), **run.metrics})
-        return
-    print_figures("test", run.metrics["test"])
-    if run.config.folds is not None:
-        print_folds(run.metrics)
-        print_line(f"labels    {labels_line(run.metrics['label_noise'])}")
-    print_line(f"run       {run.path}")
-    print_line(f"report    {run.path / 'report.html'}")
-    image = Path(run.predictions["path"].iloc[0])
-    print_line(f"next      {command_line('excite', 'predict', run.path, image)}")
+    else:
+        print_result(run)
+
+
+def _stopped(options: TrainConfig) -> ExciteError:
+    """What is left of a training that Ctrl-C stopped outside its steps."""
+    from excite.pipeline.experiment import run_folder
+    from excite.runs.run import Run
+
+    run = Run(run_folder(options, resume=True))
+    if not (run.path / "config.yaml").is_file() or run.finished:
+        return ExciteError("stopped before the training began; nothing was written", exit_code=INTERRUPTED)
+    hint = f"continue with: {command_line('excite', 'train', '--resume', '--out', run.path)}"
+    return ExciteError("stopped", where=run.path, hint=hint, exit_code=INTERRUPTED)
 
 
 def _refuse_changes(options: TrainConfig, given: dict[str, Any], settings: list[str]) -> None:

@@ -9,6 +9,7 @@ from excite.config.train_config import TrainConfig
 from excite.data.manifest import Manifest
 from excite.data.paths import data_name
 from excite.data.pixel_cache import cached_pixels
+from excite.kernels.dispatch import compilation_named_by
 from excite.models.catalog import create_model
 from excite.models.weights import load_weights
 from excite.pipeline.context import RunContext
@@ -62,7 +63,8 @@ def run_experiment(
         prepared_run = None if resume else prepare_run(config, folder, world, shown, images)
         prepared_run = prepared_run or reopen_run(folder, shown)
         if not prepared_run.run.finished:
-            _train(prepared_run, world, shown)
+            with compilation_named_by(shown.waiting):
+                _train(prepared_run, world, shown)
         world.barrier()
     return prepared_run.run
 
@@ -88,9 +90,6 @@ def _train(prepared_run: PreparedRun, world: World, display: Display) -> None:
             progress=display.stage("decoding images"),
         ),
     )
-    train, val, test = (len(manifest.part(split)) for split in ("train", "val", "test"))
-    classes = len(manifest.classes)
-    display.note(f"{train} training, {val} validation, and {test} test images of {classes} classes")
     context = RunContext(run, config, manifest, prepared_run.model, pixels, device, display, world)
     if config.recipe == "probe":
         if world.first:
@@ -98,7 +97,7 @@ def _train(prepared_run: PreparedRun, world: World, display: Display) -> None:
         return
     fit(context, new_head=prepared_run.new_head)
     if world.first:
-        model = create_model(**architecture_of(config, classes)).to(device)
+        model = create_model(**architecture_of(config, len(manifest.classes))).to(device)
         load_weights(model, run.checkpoints / BEST)
         context = context.with_model(model)
         tuned = config.recipe == "finetune"

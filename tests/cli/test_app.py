@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from excite.cli import doctor
+from excite.errors import ExciteError
 from tests.conftest import Command
 
 VERBS = (
@@ -111,3 +113,26 @@ def test_json_is_one_document_and_nothing_else(trained: Path, excite_command: Co
         done = excite_command(*arguments)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (KeyboardInterrupt(), 130, "excite: interrupted\n"),
+        (
+            ExciteError("stopped", hint="continue with: excite train --resume", exit_code=143),
+            143,
+            "excite: stopped (continue with: excite train --resume)\n",
+        ),
+        (ExciteError("broken"), 1, "excite: error: broken\n"),
+    ],
+)
+def test_what_the_user_stopped_is_not_called_an_error(
+    excite_command: Command, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, line: str
+) -> None:
+    def stopped(*_arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(doctor, "_import", stopped)
+    done = excite_command("doctor")
+    assert (done.returncode, done.stderr) == (code, line)

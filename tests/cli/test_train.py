@@ -21,7 +21,7 @@ def test_train_prints_metrics_with_their_n_and_the_next_command(
     arguments = ("train", trained / "pictures", "--config", config, "--epochs", 1, "--out", tmp_path / "run")
     done = excite_command(*arguments)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"accuracy \d+\.\d\d% \(\d+\.\d\d-\d+\.\d\d\) on 12 images", done.stdout)
+    assert re.search(r"^RESULT    accuracy \d+\.\d% \(\d+\.\d-\d+\.\d\) on 12 images", done.stdout, re.M)
     following = done.stdout.splitlines()[-1].split()
     assert following[:2] == ["next", "excite"]
     assert "png" in excite_command(*following[2:]).stdout

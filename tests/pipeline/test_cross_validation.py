@@ -149,7 +149,7 @@ def test_two_jobs_torchrun_and_a_kill_all_end_in_the_same_figures(
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        begun = (line for line in process.stderr if re.match(r"\d+ training, \d+ validation", line))
+        begun = (line for line in process.stderr if re.match(r"split +\d+ training, \d+ validation", line))
         assert len(list(itertools.islice(begun, 2))) == 2  # the second fold, too
         process.send_signal(signal.SIGKILL)
     finished = killed / "repeat-0" / "fold-0" / "metrics.json"
