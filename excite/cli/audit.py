@@ -49,7 +49,8 @@ def audit(
         Path | None,
         typer.Option(
             "--out",
-            help="Folder for audit.json, audit.html, and decisions.csv. [dim]\\[audits/<data>][/dim]",
+            help="Folder for audit.json, audit.html, and decisions.csv. "
+            "[dim]\\[default: audits/<data>][/dim]",
             show_default=False,
         ),
     ] = None,

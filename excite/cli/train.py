@@ -10,6 +10,7 @@ import typer
 from excite.cli.options import takes_config
 from excite.cli.output import print_json
 from excite.cli.result_output import print_result
+from excite.cli.short_help import HelpAllOption, short_help
 from excite.cli.streams import write_data
 from excite.config.overrides import apply_override
 from excite.config.train_config import RUN, TrainConfig
@@ -21,9 +22,29 @@ PATHS = ("decisions", "weights")
 """Options that are paths: one file may be written in several ways."""
 
 
+COMMON = (
+    "model",
+    "attention",
+    "pretrained",
+    "recipe",
+    "epochs",
+    "image_size",
+    "augment",
+    "group_pattern",
+    "positive",
+    "folds",
+    "device",
+    "out",
+    "resume",
+    "verbose",
+)
+"""Parameters in ``--help``; ``--help-all`` shows all."""
+
+
 def add_to(app: typer.Typer) -> None:
     app.command(
         "train",
+        cls=short_help(COMMON),
         epilog="Examples: [bold]excite train digits[/bold] · "
         "[bold]excite train photos --epochs 30 --augment standard[/bold] · "
         "[bold]excite train photos --resume[/bold]",
@@ -60,12 +81,13 @@ def train(
     verbose: Annotated[
         bool,
         typer.Option(
-            "--verbose", "-v", help="Print the reasons for resolved options, and lists.", rich_help_panel=RUN
+            "--verbose", help="Print the reasons for resolved options, and lists.", rich_help_panel=RUN
         ),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the metrics as one JSON document.", rich_help_panel=RUN)
     ] = False,
+    help_all: HelpAllOption = False,
     given: dict[str, Any],
 ) -> None:
     """Train a classifier on a folder of images and evaluate it.

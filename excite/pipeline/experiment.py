@@ -119,6 +119,6 @@ def _interpolate(context: RunContext) -> Outputs:
         outputs = fit_linear_probe(context, table="probe.csv")
     else:
         outputs = compute_outputs(context)
-    robustness = measure_robustness(context)
+    robustness = measure_robustness(context) if context.config.robustness else {}
     context.run.write_json("robustness.json", {"fraction": fraction, "probe": is_probe, **robustness})
     return outputs

@@ -50,7 +50,7 @@ def interpolate_weights(context: RunContext) -> float:
     start, tuned = _start_and_tuned(context)
     rows = sample_rows(context.manifest, "val", context.config)
     candidates = [partial(_interpolate, start, tuned, fraction) for fraction in FRACTIONS]
-    losses, _ = _evaluate(context, candidates, rows)
+    losses, _ = _evaluate(context, candidates, rows, "choosing between initial and tuned weights")
     by_image = losses.mean(axis=0)  # over the corruptions: (fractions, images)
     means = by_image.mean(axis=1)
     chosen = first_within_error(by_image, context.manifest.group_codes()[rows])
@@ -76,7 +76,8 @@ def measure_robustness(context: RunContext) -> dict[str, Any]:
     final = {name: value.detach().clone() for name, value in context.model.state_dict().items()}
     rows = sample_rows(context.manifest, "test", context.config)
     start, tuned = _start_and_tuned(context)
-    losses, correct = _evaluate(context, [lambda: start, lambda: tuned, lambda: final], rows)
+    candidates = [lambda: start, lambda: tuned, lambda: final]
+    losses, correct = _evaluate(context, candidates, rows, "measuring robustness")
     context.model.load_state_dict(final)
     kinds = ("start", "tuned", "final")
     table = [
@@ -113,14 +114,14 @@ def _interpolate(start: Weights, tuned: Weights, fraction: float) -> Weights:
 
 
 def _evaluate(
-    context: RunContext, candidates: Sequence[Callable[[], Weights]], rows: np.ndarray
+    context: RunContext, candidates: Sequence[Callable[[], Weights]], rows: np.ndarray, stage: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log loss and correctness (1 + corruptions, candidates, images) of the images in ``rows``, clean first.
 
     Each candidate builds its weights when they are needed, so that one set at a time is in memory. There is
     no test-time augmentation: the comparison is between weights.
     """
-    names, progress = (CLEAN, *CORRUPTIONS), context.display.stage("comparing weights on corrupted images")
+    names, progress = (CLEAN, *CORRUPTIONS), context.display.stage(stage)
     preprocessing = dataclasses.replace(context.preprocessing, tta="none")
     clean, targets = context.pixels[rows], context.manifest.targets()[rows]
     truth = torch.from_numpy(targets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -46,6 +47,23 @@ def test_help_fills_the_lines_of_a_narrow_terminal(
         assert len(line) <= 78
         if line and after:  # the next word would not have fitted
             assert len(f"{line} {after.split()[0]}") > 78
+
+
+@pytest.mark.parametrize(("verb", "most"), [("train", 56), ("study run", 60)])
+def test_help_is_one_screen_and_help_all_has_every_option(
+    excite_command: Command, monkeypatch: pytest.MonkeyPatch, verb: str, most: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    short = excite_command(*verb.split(), "--help").stdout
+    whole = excite_command(*verb.split(), "--help-all").stdout
+    assert len(short.splitlines()) <= most
+    assert max(map(len, short.splitlines())) <= 80
+    assert 10 <= len(re.findall(r"^│ +(?:-\w,? )?--", short, re.M)) <= 16
+    assert "--help-all" in short
+    assert "--label-smoothing" not in short
+    assert "--label-smoothing" in whole
+    assert "Training loop" in whole
+    assert excite_command(*verb.split(), "--help").stdout == short  # nothing of it stays
 
 
 def test_neither_help_nor_import_loads_torch() -> None:

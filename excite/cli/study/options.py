@@ -24,7 +24,8 @@ StoreOption = Annotated[
     str | None,
     typer.Option(
         "--store",
-        help="Database of the cells, such as postgresql://host/studies. Default: a file in the folder.",
+        help="Database of the cells, such as postgresql://host/studies. "
+        "[dim]\\[default: a file in the folder][/dim]",
         rich_help_panel=STUDY,
         show_default=False,
     ),
@@ -34,7 +35,8 @@ JobsOption = Annotated[
     typer.Option(
         "--jobs",
         min=1,
-        help="Number of cells to train at the same time. Default: as many as cores and memory allow.",
+        help="Number of cells to train at the same time. "
+        "[dim]\\[default: as many as cores and memory allow][/dim]",
         rich_help_panel=STUDY,
     ),
 ]
@@ -57,7 +59,7 @@ MetricOption = Annotated[
     str | None,
     typer.Option(
         "--metric",
-        help="Metric to compare. Default: balanced_accuracy.",
+        help="Metric to compare. [dim]\\[default: balanced_accuracy][/dim]",
         rich_help_panel=STUDY,
     ),
 ]

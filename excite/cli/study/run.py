@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from excite.cli.output import print_line
+from excite.cli.short_help import HelpAllOption
 from excite.cli.study.options import (
     STUDY,
     ArmOption,
@@ -24,6 +25,23 @@ from excite.config.train_config import RUN, TrainConfig
 from excite.data.paths import data_name
 from excite.errors import BAD_USAGE, ExciteError
 from excite.system.text import command_line
+
+COMMON = (
+    "arm",
+    "plan",
+    "seeds",
+    "folds",
+    "metric",
+    "jobs",
+    "out",
+    "dry_run",
+    "pretrained",
+    "recipe",
+    "epochs",
+    "image_size",
+    "device",
+)
+"""Parameters in ``--help``; ``--help-all`` shows all."""
 
 
 def run(
@@ -46,7 +64,12 @@ def run(
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option("--seeds", min=1, help="Number of seeds per arm. Default: 5.", rich_help_panel=STUDY),
+        typer.Option(
+            "--seeds",
+            min=1,
+            help="Number of seeds per arm. [dim]\\[default: 5][/dim]",
+            rich_help_panel=STUDY,
+        ),
     ] = None,
     folds: Annotated[
         int | None,
@@ -77,7 +100,7 @@ def run(
         Path | None,
         typer.Option(
             "--out",
-            help="Folder of the study. Default: studies/NAME, with the name of the data.",
+            help="Folder of the study. [dim]\\[default: studies/NAME, with the name of the data][/dim]",
             rich_help_panel=STUDY,
         ),
     ] = None,
@@ -95,6 +118,7 @@ def run(
         ),
     ] = None,
     as_json: JsonOption = False,
+    help_all: HelpAllOption = False,
     given: dict[str, Any],
 ) -> None:
     """Train several networks on the same images with the same seeds, and test whether one is better.
