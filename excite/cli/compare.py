@@ -9,7 +9,8 @@ import typer
 from typer.core import TyperCommand
 
 from excite.cli.metrics_output import with_interval
-from excite.cli.output import plain_table, print_json, print_line, print_sentence, print_table
+from excite.cli.output import loading, plain_table, print_json, print_line, print_sentence, print_table
+from excite.system.progress import ConsoleDisplay
 
 FRACTIONS = (
     "accuracy",
@@ -75,25 +76,28 @@ def compare(
     differences. With --with, the means of two configurations are compared, for other seeds and other images.
     For losses, such as log loss, lower is better. Of a repeated cross-validation, the first repeat is used.
     """
-    from excite.runs.compare import METRICS, compare_runs
-    from excite.runs.compare_configurations import compare_configurations
-    from excite.runs.derive import column_names
+    display = ConsoleDisplay()
+    with loading(display):
+        from excite.runs.compare import METRICS, compare_runs
+        from excite.runs.compare_configurations import compare_configurations
+        from excite.runs.derive import column_names
 
     chosen = column_names(metrics) or METRICS
     if second:
-        configurations = compare_configurations(runs, second, chosen)
+        with display.waiting("comparing"):
+            configurations = compare_configurations(runs, second, chosen)
         if as_json:
             print_json(configurations)
         else:
             _print_configurations(configurations)
         return
-    comparison = compare_runs(runs, chosen)
+    with display.waiting("comparing"):
+        comparison = compare_runs(runs, chosen)
     if as_json:
         print_json(comparison)
         return
-    table = plain_table(
-        "run", "images", "groups", *chosen, right=("images", "groups", *chosen), names=("run",)
-    )
+    numbers = ("images", "groups", *chosen)
+    table = plain_table("run", *numbers, right=numbers, names=("run",))
     for row in comparison["runs"]:
         cells = (_figure(name, row[name]) for name in chosen)
         name = row["run"] + (f" (repeat 1 of {row['repeats']})" if row["repeats"] > 1 else "")

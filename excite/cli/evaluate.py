@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from excite.cli.metrics_output import print_figures, print_seen
-from excite.cli.options import takes_config
-from excite.cli.output import print_json, print_line
+from excite.cli.options import VerboseOption, takes_config
+from excite.cli.output import loading, print_json, print_line
 from excite.config.train_config import EITHER, TrainConfig
 from excite.errors import BAD_USAGE, ExciteError
+from excite.system.progress import ConsoleDisplay, Display
 
 if TYPE_CHECKING:
     from excite.evaluation.evaluate import EvaluationSpec
@@ -88,6 +89,7 @@ def evaluate(
             "seen_in_training.csv.",
         ),
     ] = None,
+    verbose: VerboseOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as one JSON document.")] = False,
     given: dict[str, Any],
 ) -> None:
@@ -98,10 +100,11 @@ def evaluate(
     of DATA that were seen in training, as exact or near-duplicates, are listed, and a second set of metrics
     leaves them out.
     """
-    from excite.reporting.evaluation_page import write_evaluation
-    from excite.runs.run import Run
-
     chosen = TrainConfig().replace(**given)  # checks the values
+    display = ConsoleDisplay(verbose=verbose)
+    with loading(display):
+        from excite.reporting.evaluation_page import write_evaluation
+        from excite.runs.run import Run
     limits: dict[str, int] = {}
     if run.suffix.lower() == ".csv":
         _refuse(run, {"DATA": data, "--split": split, "--map-class": map_class})
@@ -111,7 +114,7 @@ def evaluate(
         _refuse(run, {"--validation": validation})
         opened = Run.open(run)
         limits["max_pixels"] = opened.config.max_pixels
-        result = _evaluate_run(opened, data, split, _mapping(map_class or []), out, given, chosen)
+        result = _evaluate_run(opened, data, split, _mapping(map_class or []), out, given, chosen, display)
     if out is not None:
         write_evaluation(result, out, title=str(run), source=_source(run, data, result.split), **limits)
     if as_json:
@@ -140,10 +143,10 @@ def _evaluate_run(
     out: Path | None,
     given: Mapping[str, Any],
     chosen: TrainConfig,
+    display: Display,
 ) -> Evaluation:
     from excite.runs.evaluate import evaluate_run
     from excite.runs.evaluation_images import DataOptions
-    from excite.system.progress import ConsoleDisplay
 
     _check_groups(data, given)
     return evaluate_run(
@@ -159,7 +162,7 @@ def _evaluate_run(
         ),
         device=chosen.device,
         out=out,
-        display=ConsoleDisplay(),
+        display=display,
     )
 
 

@@ -14,6 +14,10 @@ import typer
 
 from excite.config.train_config import HINTS, TrainConfig
 
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", help="Print reasons, lists, and durations on standard error.")
+]
+
 
 def takes_config(
     *,

@@ -6,14 +6,20 @@ import json
 import sys
 import textwrap
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from rich.console import Console
 
 from excite.cli.plain_table import PlainTable
 from excite.cli.streams import is_utf8, write_data
-from excite.system.progress import LABEL
+from excite.system.progress import LABEL, ConsoleDisplay
 from excite.system.text import printable
+
+
+def loading(display: ConsoleDisplay) -> AbstractContextManager[None]:
+    """Show on a terminal that libraries are being imported, which takes seconds; elsewhere nothing."""
+    return display.waiting("loading") if display.console.is_terminal else nullcontext()
 
 
 def print_json(document: Any) -> None:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from excite.cli.output import print_line
+from excite.cli.output import loading, print_line
+from excite.system.progress import ConsoleDisplay
 
 
 def add_to(app: typer.Typer) -> None:
@@ -32,11 +33,14 @@ def report(
 
     Training does so at its end; for a single fold of a cross-validation, only this command does.
     """
-    from excite.reporting.png_figures import draw_figures
-    from excite.reporting.report import write_report
-    from excite.runs.run import Run
+    display = ConsoleDisplay()
+    with loading(display):
+        from excite.reporting.png_figures import draw_figures
+        from excite.reporting.report import write_report
+        from excite.runs.run import Run
 
     opened = Run.open(run)
-    write_report(opened, thumbnails=thumbnails)
-    draw_figures(opened)
+    with display.waiting("writing the report"):
+        write_report(opened, thumbnails=thumbnails)
+        draw_figures(opened)
     print_line(f"written   {run / 'report.html'}, {run / 'model_card.md'}, {opened.figures}")

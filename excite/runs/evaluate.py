@@ -111,18 +111,20 @@ def evaluate_run(
     pixels = cached_pixels(
         images, classifier.preprocessing, cache_directory(), progress=display.stage("decoding images")
     )
-    predictions = predictions_of(images, classifier.probabilities(PixelSubset(pixels)))
+    with display.waiting("classifying images"):
+        predictions = predictions_of(images, classifier.probabilities(PixelSubset(pixels)))
     validation = run.predicted("val") if spec.needs_validation else None
 
     def metrics_of(rows: np.ndarray) -> dict[str, Any]:
-        return evaluate_predictions(
-            predictions.take(rows),
-            spec,
-            calibration=classifier.calibration,
-            sets=classifier.sets,
-            validation=validation,
-            columns={name: images.table[name][rows].tolist() for name in spec.subgroups},
-        )
+        with display.waiting("computing metrics and intervals"):
+            return evaluate_predictions(
+                predictions.take(rows),
+                spec,
+                calibration=classifier.calibration,
+                sets=classifier.sets,
+                validation=validation,
+                columns={name: images.table[name][rows].tolist() for name in spec.subgroups},
+            )
 
     metrics = metrics_of(np.ones(len(images), dtype=bool)) | {"grouped_by": grouped_by}
     if data is None:
