@@ -55,11 +55,11 @@ def doctor(
         table = plain_table("what", "found")
         table.add_row("python", platform.python_version())
         for name, found in packages.items():
-            table.add_row(CORE[name], found["fault"] or found["version"])
+            table.add_row(CORE[name], found["fault"] or found["version"] or "")
         for name, value in machine.items():
             table.add_row(name, str(value))
         for name, found in weights.items():
-            table.add_row(f"weights of {name}", found["fault"] or found["source"])
+            table.add_row(f"weights of {name}", found["fault"] or found["source"] or "")
         for verb, names in missing.items():
             table.add_row(f"excite {verb}", "missing: " + ", ".join(names) if names else "ready")
         print_table(table)

@@ -72,14 +72,14 @@ def with_interval(figure: Mapping[str, Any], digits: int = 1) -> str:
     return f"{text} ({100 * figure['low']:.{digits}f}-{100 * figure['high']:.{digits}f})"
 
 
-def print_classes(figures: Mapping[str, Any]) -> None:
-    """Print the metrics of each class, the lowest sensitivity first."""
+def print_classes(figures: Mapping[str, Any], names: Sequence[str] = OF_CLASSES) -> None:
+    """Print metrics of each class; of many classes those with the lowest sensitivity."""
     from excite.reporting.tables import worst_first
 
-    table = plain_table("class", "images", *OF_CLASSES, right=("images", *OF_CLASSES), names=("class",))
+    table = plain_table("class", "images", *names, right=("images", *names), names=("class",))
     classes = worst_first(figures["classes"], MOST_CLASSES)
     for name, row in classes:
-        table.add_row(name, str(row["n"]), *(with_interval(row[figure]) for figure in OF_CLASSES))
+        table.add_row(name, str(row["n"]), *(with_interval(row[figure]) for figure in names))
     print_table(table)
     if len(classes) < len(figures["classes"]):
         count = len(figures["classes"])

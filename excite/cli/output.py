@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from excite.cli.plain_table import PlainTable
 from excite.cli.streams import is_utf8, write_data
 from excite.system.progress import LABEL, ConsoleDisplay
 from excite.system.text import printable
+
+UNLIMITED = 1_000_000  # columns
 
 
 def loading(display: ConsoleDisplay) -> AbstractContextManager[None]:
@@ -49,6 +51,14 @@ def print_sentence(text: str) -> None:
         lines = textwrap.wrap(lines[0], console.width, break_long_words=False, break_on_hyphens=False)
     for line in lines or [""]:
         console.print(line, markup=False, emoji=False, soft_wrap=True)
+
+
+def print_renderable(renderable: RenderableType) -> None:
+    """A rich object, such as a table with colors, on standard output; in a pipe it is not cut."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=UNLIMITED)
+    console.print(renderable)
 
 
 def print_labeled(label: str, text: str) -> None:

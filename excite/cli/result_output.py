@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from excite.cli.metrics_output import labels_line, print_classes, print_folds, sample_size, with_interval
 from excite.cli.output import print_labeled, print_line
+from excite.system.progress import LABEL
 from excite.system.text import command_line
 
 if TYPE_CHECKING:
@@ -31,15 +32,16 @@ def print_result(run: Run) -> None:
     if photos := test.get("photos"):
         print_labeled("by photo", f"{result_line(photos, 'photo')}; predictions of its copies are averaged")
     if len(test["classes"]) >= MIN_CLASSES:
-        print_classes(test)
+        print_classes(test, ("sensitivity", "ppv"))
     if facts.folds:
         print_folds(run.metrics)
     for text in important_notes(facts)[:MAX_NOTES]:
         print_labeled("note", text)
-    print_labeled("run", str(run.path))
-    print_labeled("report", str(run.path / "report.html"))
     image = Path(run.predictions["path"].iloc[0])
-    print_labeled("next", command_line("excite", "predict", run.path, image))
+    # Not broken into lines: they are copied.
+    print_line(f"{'run':<{LABEL}}{run.path}")
+    print_line(f"{'report':<{LABEL}}{run.path / 'report.html'}")
+    print_line(f"{'next':<{LABEL}}{command_line('excite', 'predict', run.path, image)}")
 
 
 def result_line(figures: Mapping[str, Any], counted: str = "image") -> str:

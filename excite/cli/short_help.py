@@ -44,11 +44,11 @@ class ShortHelpCommand(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help; options are changed for that time only."""
-        options = [] if self._all else [*self.params, self.get_help_option(ctx)]
+        given: list[Any] = [] if self._all else [*self.params, self.get_help_option(ctx)]
+        options = [each for each in given if each is not None and each.param_type_name == "option"]
         before = [(each, {name: getattr(each, name, None) for name in _SHORTENED}) for each in options]
         for each in options:
-            if each.param_type_name == "option":
-                _shorten(each, shown=each.name in self.common)
+            _shorten(each, shown=each.name in self.common)
         try:
             super().format_help(ctx, formatter)
         finally:

@@ -83,9 +83,7 @@ def to_image(pixels: np.ndarray | torch.Tensor, *, deep: bool = False) -> Image.
     return Image.fromarray((255 * samples).round().astype(np.uint8))
 
 
-def _unstacked(
-    pixels: np.ndarray | torch.Tensor, channels: int
-) -> Iterable[np.ndarray] | Iterable[torch.Tensor]:
+def _unstacked(pixels: np.ndarray | torch.Tensor, channels: int) -> list[np.ndarray | torch.Tensor]:
     """The images of a batch, or the one image; ``channels`` is the axis of the channels."""
     shape = tuple(pixels.shape)
     has_channels = len(shape) >= 3 and shape[channels] in CHANNELS

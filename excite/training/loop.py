@@ -203,11 +203,11 @@ class Trainer:
         """Say once that other programs use the processors."""
         if not self._contention_shown and (fraction := self.pace.processor_fraction()) is not None:
             self._contention_shown = True
-            text = "the cores are busy with other work: this training gets "
-            self.display.note(f"{text}{fraction:.0%} of the time that it could use")
+            text = f"busy with other work: this training gets {fraction:.0%} of the time that it could use"
+            self.display.fact("cores", text)
 
     def _announce_stop(self) -> None:
-        self.display.note("finishing this step, then saving; the same signal again stops at once")
+        self.display.fact("stopping", "finishing this step, then saving; once more stops at once")
 
     def _gradient_sync(self, last: bool) -> contextlib.AbstractContextManager[object]:
         """Average gradients over the processes once per step, with the last piece."""
@@ -260,7 +260,7 @@ class Trainer:
             device=self.device,
             precision=self.config.precision,
             world=self.world,
-            progress=lambda done, total: self.world.size > 1 or self._stop_if_requested(request),
+            progress=lambda *_: None if self.world.size > 1 else self._stop_if_requested(request),
         )
         loss, correct, images = self.world.all_reduce_sum(state.sums.clone()).tolist()
         earlier = counters.history[-1]["seconds"] if counters.history else 0.0

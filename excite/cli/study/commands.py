@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from excite.cli.options import takes_config
-from excite.cli.output import print_json, print_line, print_table
+from excite.cli.output import print_json, print_line, print_renderable
 from excite.cli.short_help import short_help
 from excite.cli.study.options import (
     STUDY,
@@ -101,14 +101,14 @@ def status(
         document |= {"each_cell": status_tables.state_rows(cells)} if every_cell else {}
         print_json(document)
         return
-    print_table(status_tables.signs_table(cells))
+    print_renderable(status_tables.signs_table(cells))
     print_line(status_tables.progress_text(cells))
     print_line()
     if every_cell:
-        print_table(status_tables.cells_table(cells))
+        print_renderable(status_tables.cells_table(cells))
         print_line()
     if {DONE, RUNNING} & set(states):
-        print_table(status_tables.workers_table(cells))
+        print_renderable(status_tables.workers_table(cells))
         print_line()
     print_line(status_tables.looks_text(looks))
 
