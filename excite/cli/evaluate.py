@@ -11,7 +11,7 @@ import typer
 from excite.cli.metrics_output import print_figures, print_seen
 from excite.cli.options import VerboseOption, takes_config
 from excite.cli.output import loading, print_json, print_line
-from excite.config.train_config import EITHER, TrainConfig
+from excite.config.train_config import TrainConfig
 from excite.errors import BAD_USAGE, ExciteError
 from excite.system.progress import ConsoleDisplay, Display
 
@@ -167,20 +167,10 @@ def _evaluate_run(
 
 
 def _spec(base: TrainConfig, given: Mapping[str, Any]) -> EvaluationSpec:
-    """The options of the training, changed by those given; a criterion clears its alternative."""
-    from excite.runs.derive import evaluation_spec_of
+    """The options of the training, changed by those given."""
+    from excite.runs.derive import changed_evaluation_spec
 
-    changes = {name: given[name] for name in METRIC_OPTIONS if name in given}
-    for one, other, _ in EITHER:
-        if one in changes or other in changes:
-            base = base.replace(**{one: None, other: None})
-    base = base.replace(**changes)
-    if base.positive is None:
-        for name in ("sensitivity", "specificity"):
-            if getattr(base, name) is not None:
-                what = f"--{name} needs a positive class"
-                raise ExciteError(what, hint="choose one with --positive", exit_code=BAD_USAGE)
-    return evaluation_spec_of(base)
+    return changed_evaluation_spec(base, {name: given[name] for name in METRIC_OPTIONS if name in given})
 
 
 def _source(run: Path, data: str | None, split: str) -> str:

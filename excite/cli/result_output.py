@@ -28,7 +28,8 @@ def print_result(run: Run) -> None:
     facts = RunFacts.of(run)
     test = run.metrics["test"]
     print_line()
-    print_labeled("RESULT", result_line(test))
+    repeats = f", mean over {test['repeats']} repeats" if test.get("repeats", 1) > 1 else ""
+    print_labeled("RESULT", result_line(test) + repeats)
     if photos := test.get("photos"):
         print_labeled("by photo", f"{result_line(photos, 'photo')}; predictions of its copies are averaged")
     if len(test["classes"]) >= MIN_CLASSES:

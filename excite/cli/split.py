@@ -10,7 +10,7 @@ import typer
 from excite.cli.options import VerboseOption, takes_config
 from excite.cli.output import loading, plain_table, print_json, print_line, print_table
 from excite.config.train_config import TrainConfig
-from excite.data.paths import is_same_path, refuse_inside_data
+from excite.data.paths import is_same_path
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.system.progress import ConsoleDisplay
 from excite.system.text import command_line
@@ -224,47 +224,25 @@ def _grouped(
     earlier: Manifest | None,
     display: ConsoleDisplay,
 ) -> Manifest:
-    """The readable images with the groups of the user, of an earlier manifest, and of near-duplicates."""
+    """The readable images with their groups; oversized groups are named."""
     with loading(display):
-        from excite.audit.audit import audit
-        from excite.audit.reading import read_images
-        from excite.data.extension import with_earlier_groups
-        from excite.data.file_validation import read_checked
+        from excite.audit.grouped_images import GroupingOptions, grouped_images
         from excite.data.manifest import check_classes
-        from excite.system.cache import cache_directory
 
-    refuse_inside_data(out, data)
-    columns = {name: getattr(chosen, name) for name in OPTIONS if name.endswith("_column")}
-    # A split in the data is replaced, and need not be complete.
-    manifest = read_images(data, **columns).with_columns(split="")
-    refuse_inside_data(out, data, manifest.table["path"])
-    cache = cache_directory()
+    options = GroupingOptions(
+        {name: getattr(chosen, name) for name in OPTIONS if name.endswith("_column")},
+        chosen.group_pattern,
+        group_duplicates,
+        chosen.near_duplicates,
+        [] if chosen.decisions is None else [Path(chosen.decisions)],
+        chosen.max_unreadable,
+        chosen.max_pixels,
+    )
     try:
-        images, unreadable = read_checked(
-            manifest,
-            max_unreadable=chosen.max_unreadable,
-            max_pixels=chosen.max_pixels,
-            cache=cache,
-            display=display,
-            group_pattern=chosen.group_pattern,
-            complete=False,
-        )
-        if earlier is not None:
-            images = with_earlier_groups(images, earlier)
-        if group_duplicates:
-            audited = audit(
-                images,
-                unreadable=unreadable,
-                near_duplicates=chosen.near_duplicates,
-                max_pixels=chosen.max_pixels,
-                cache=cache,
-                decisions=[] if chosen.decisions is None else [Path(chosen.decisions)],
-                progress=display.stage,
-            )
-            images = audited.grouped()
-            for number in audited.grouping.oversized:
-                size, review = len(audited.members[number]), command_line("excite", "audit", Path(data))
-                display.note(f"group {number} contains {size} of {len(images)} images; review it: {review}")
+        images, audited = grouped_images(data, options, display, out=out, earlier=earlier)
+        for number in () if audited is None else audited.grouping.oversized:
+            size, review = len(audited.members[number]), command_line("excite", "audit", Path(data))
+            display.note(f"group {number} contains {size} of {len(images)} images; review it: {review}")
     finally:
         display.close()
     check_classes(images, where=data)

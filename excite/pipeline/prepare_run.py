@@ -30,7 +30,7 @@ from excite.runs.run import Run, create_run_folder
 from excite.runs.training_overlap import duplicates_in_train
 from excite.system.cache import cache_directory
 from excite.system.files import write_text
-from excite.system.progress import Display
+from excite.system.progress import LABEL, Display
 from excite.system.world import World
 from excite.training.checkpoint import has_checkpoint
 
@@ -94,6 +94,8 @@ def prepare_run(
     run = Run(folder)
     if world.first:
         _begin_folder(run, config, manifest, audited, processes=world.size)
+    if audited is not None:
+        display.note(f"{'run':<{LABEL}}{run.path}")  # not broken into lines: it is copied
     return PreparedRun(run, config, manifest, model, new_head)
 
 

@@ -31,6 +31,9 @@ from excite.runs.run import Run
 from excite.system.devices import choose_device
 from excite.system.files import sha256_of
 from excite.system.malloc import keep_heap
+from excite.system.text import printable
+
+SHOWN_CLASSES = 8  # of a repr
 
 
 class Classifier:
@@ -77,6 +80,24 @@ class Classifier:
         self.abstain_below = abstain_below
         self.max_pixels = max_pixels
         self.sets = sets
+
+    def __repr__(self) -> str:
+        names = ", ".join(map(printable, self.classes[:SHOWN_CLASSES]))
+        names += ", ..." if len(self.classes) > SHOWN_CLASSES else ""
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        size, network = (
+            self.preprocessing.image_size,
+            self.architecture.get("name", type(self.model).__name__),
+        )
+        lines = [
+            f"{type(self).__name__} of {len(self.classes)} classes: {names}",
+            f"  network      {network}, {parameters:,} parameters, {self.device}",
+            f"  input        {size} x {size} pixels, resize mode {self.preprocessing.resize_mode}",
+            f"  temperature  {self.calibration.temperature:.3g}",
+        ]
+        if self.abstain_below > 0:
+            lines.append(f"  abstains     below a probability of {self.abstain_below:.3g}")
+        return "\n".join(lines)
 
     @property
     def is_ensemble(self) -> bool:

@@ -82,7 +82,7 @@ def test_a_killed_training_resumes_to_the_same_weights(
 def test_a_training_killed_before_its_first_checkpoint_starts_again(
     place: Path, uninterrupted: dict[str, Tensor], excite_command: Command
 ) -> None:
-    interrupt(place, "early", r"split +\d+ training, ", signal.SIGKILL)
+    interrupt(place, "early", r"run +early", signal.SIGKILL)
     assert not (place / "early" / "checkpoints").exists()
     done = excite_command("train", "--out", place / "early", "--resume")
     assert done.returncode == 0, done.stderr

@@ -109,7 +109,7 @@ def test_a_given_split_can_be_drawn_anew(leaky: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_persons_decisions_count(photos: Path, tmp_path: Path) -> None:
-    found = excite.audit_dataset(photos)
+    found = excite.audit(photos)
     pair = found.pairs[0]
     paths = found.manifest.table["path"]
     (tmp_path / "decisions.csv").write_text(
@@ -122,6 +122,6 @@ def test_a_persons_decisions_count(photos: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_no_pass_beyond_the_second_where_it_is_not_wanted(photos: Path, tmp_path: Path) -> None:
-    assert excite.audit_dataset(photos, near_duplicates=False).near_duplicates is False
+    assert excite.audit(photos, near_duplicates=False).near_duplicates is False
     run = excite.train(photos, near_duplicates=False, out=str(tmp_path / "run"), **QUICK)
     assert run.config.near_duplicates is False

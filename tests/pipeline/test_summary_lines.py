@@ -34,7 +34,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Audit:
     pictures = make_pictures(tmp_path_factory.mktemp("lines") / "pictures", each=6)
     first = pictures / "a" / "p0_0.png"
     first.with_name("again.png").write_bytes(first.read_bytes())
-    return excite.audit_dataset(pictures, near_duplicates=False)
+    return excite.audit(pictures, near_duplicates=False)
 
 
 def test_data_names_images_classes_groups_and_what_was_not_looked_for(audited: Audit) -> None:
