@@ -237,7 +237,7 @@ def study(
     out: str | Path | None = None,
     jobs: int | None = None,
     quiet: bool = False,
-    **options: Unpack[TrainOptions],
+    **options: Any,
 ) -> Study:
     """Train several configurations on the same images with the same seeds, as ``excite study run`` does.
 

@@ -240,9 +240,11 @@ def _grouped(
     )
     try:
         images, audited = grouped_images(data, options, display, out=out, earlier=earlier)
-        for number in () if audited is None else audited.grouping.oversized:
-            size, review = len(audited.members[number]), command_line("excite", "audit", Path(data))
-            display.note(f"group {number} contains {size} of {len(images)} images; review it: {review}")
+        if audited is not None:
+            review = command_line("excite", "audit", Path(data))
+            for number in audited.grouping.oversized:
+                size = len(audited.members[number])
+                display.note(f"group {number} contains {size} of {len(images)} images; review it: {review}")
     finally:
         display.close()
     check_classes(images, where=data)
