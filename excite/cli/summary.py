@@ -122,8 +122,7 @@ def _print(name: str, result: Summary, *, layers: bool, as_json: bool) -> None:
     if not layers:
         print_line("--layers lists every layer")
         return
-    numbers = ("parameters", "multiply-adds")
-    table = plain_table("layer", "type", "output", *numbers, right=numbers, names=("layer",))
+    table = plain_table("layer", "type", "output", *numbers[1:], right=numbers[1:], names=("layer",))
     for row in result.rows:
         shape = " x ".join(map(str, row.output_shape or ()))
         table.add_row(row.name, row.type, shape, f"{row.parameters:,}", f"{row.multiply_adds:,}")

@@ -82,11 +82,8 @@ def remove(model: keras.Model) -> keras.Model:
         ['first']
     """
     functional = functional_form(model)
-    names = {
-        layer.name
-        for layer in functional.layers
-        if isinstance(layer, tuple(ATTENTION.values())) and layer.name.endswith("_se")
-    }
+    attention = (layer for layer in functional.layers if type(layer) in ATTENTION.values())
+    names = {str(layer.name) for layer in attention if layer.name.endswith("_se")}
     if not names:
         what, hint = "this model has no inserted attention", "insert some with excite.keras.insert"
         raise ExciteError(what, where="remove", hint=hint, exit_code=BAD_USAGE)

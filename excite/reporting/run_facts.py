@@ -131,11 +131,11 @@ class RunFacts:
         both = self.test.get("calibration")
         if both:
             return (
-                ("reliability-before", "Before calibration", both["before"]["reliability"]),
-                ("reliability-after", "After calibration", both["after"]["reliability"]),
+                ("reliability-before", "Reliability before calibration", both["before"]["reliability"]),
+                ("reliability-after", "Reliability after calibration", both["after"]["reliability"]),
             )
         bins = [asdict(one) for one in reliability(self.predictions)]
-        title = "Out-of-fold predictions" if self.folds else "After calibration"
+        title = "Reliability of out-of-fold predictions" if self.folds else "Reliability after calibration"
         return (("reliability", title, bins),)
 
     @cached_property

@@ -64,7 +64,7 @@ def test_no_more_than_three_notes_are_shown_and_the_worst_are_first(
 ) -> None:
     run = write_run(tmp_path / "run", extras={"duplicates_in_train": 3})
     audit = run.read_json("audit.json")
-    shortcuts = [{"feature": f"feature {number}", "score": 0.9} for number in range(5)]
+    shortcuts = [{"feature": f"feature {number}", "score": 0.9, "chance": 0.5} for number in range(5)]
     run.write_json("audit.json", audit | {"shortcuts": [*shortcuts]})
     notes = important_notes(RunFacts.of(run))
     assert len(notes) > MAX_NOTES == 3
