@@ -113,6 +113,10 @@ def _print_difference(pair: dict[str, Any]) -> None:
     if "reason" in pair:
         print_sentence(f"not compared: {pair['reason']}")
         return
+    if pair["identical"]:
+        print_sentence(f"identical: every probability is equal on {pair['n']} shared images")
+        _print_scope(pair)
+        return
     _print_metrics(pair["metrics"])
     test = pair["mcnemar"]
     behind = f"{pair['n']} shared images" + (
@@ -157,7 +161,8 @@ def _print_scope(pair: dict[str, Any]) -> None:
         print_sentence("The p-values are about these predictions, not about the configurations behind them.")
         return
     if not differing:
-        print_sentence("The runs have the same configuration: the difference is between two trainings of it.")
+        same = "The runs have the same configuration"
+        print_sentence(f"{same}." if pair["identical"] else f"{same}: this is between two trainings of it.")
         return
     print_sentence(
         "The p-values are about these two networks, not about their configurations: another seed gives other "

@@ -283,7 +283,8 @@ class TrainConfig:
     positive: str | None = option(
         None,
         EVALUATION,
-        "The positive class, such as the disease; with two classes, by default the rarer one.",
+        "The positive class, such as the disease; with two classes, by default the rarer one if it has at "
+        "most half as many images.",
     )
     sensitivity: float | None = option(
         None,

@@ -65,13 +65,12 @@ def resolve_images(resolver: Resolver) -> None:
 
 
 def resolve_positive(resolver: Resolver) -> None:
-    """The positive class; of two classes the rarer one."""
-    classes = resolver.manifest.classes
+    """The positive class; of two classes the one that is clearly rarer."""
     if resolver.config.positive is not None:
         resolver.set(positive=normalize_name(resolver.config.positive))
-    if resolver.config.positive is None and len(classes) == 2:
-        rarer = min(classes, key=lambda name: resolver.manifest.counts()[name])
-        resolver.choose("positive", rarer, "the rarer of two classes; it gets a decision threshold")
+    elif (rare := resolver.manifest.rare_class()) is not None:
+        reason = "the rarer of two classes, with at most half as many images; it gets a decision threshold"
+        resolver.choose("positive", rare, reason)
 
 
 def check_evaluation_options(config: TrainConfig, manifest: Manifest) -> None:

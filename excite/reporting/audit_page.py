@@ -106,8 +106,8 @@ TERMS = {
     "identical file": "The same bytes under two names.",
     "identical pixels": "Files that differ, but every pixel is equal after decoding.",
     "same picture": "The whole picture again: re-encoded, resized, recolored, mirrored, or turned. The "
-    "evidence is how well the brightness of two thumbnails correlates, as they are and in their fine details: "
-    "1 is equal, and unrelated pictures are near 0.",
+    "evidence is how well the brightness of two thumbnails correlates, as they are and in their fine "
+    "details: 1 is equal, and unrelated pictures are near 0.",
     "same photo": "A part of the picture, or a rotated or strongly changed copy: corners of one image are "
     "found at the corresponding places of the other (features agree), and the aligned pixels correlate: 1 is "
     "equal.",

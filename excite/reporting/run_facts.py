@@ -107,17 +107,14 @@ class RunFacts:
 
     @cached_property
     def positive_class(self) -> str | None:
-        """The positive class: as configured, or, of two classes, the rarer one in training; else None."""
+        """The positive class: as configured, or, of two classes, the clearly rarer in training; else None."""
         classes = self.predictions.classes
         chosen = self.test.get("operating_point", {}).get("chosen", {}).get("label")
         wanted = chosen or getattr(self.config, "positive", None)
         if wanted in classes:
             return str(wanted)
-        if len(classes) != 2:
-            return None
         part = self.manifest.part("train") if "train" in self.manifest.splits else self.manifest
-        counts = part.counts()
-        return min(classes, key=lambda name: counts.get(name, 0))
+        return part.rare_class()
 
     @property
     def positive(self) -> int | None:

@@ -142,7 +142,7 @@ def test_pretrained_alone_takes_a_network_whose_weights_are_at_hand(
 def test_choices_are_told_with_their_reason() -> None:
     _, reasons = resolve(TrainConfig(), manifest(300, 200))
     told = [reason.split()[0] for reason in reasons]
-    assert told == ["device", "split", "recipe", "precision", "image_size", "model", "attention", "positive"]
+    assert told == ["device", "split", "recipe", "precision", "image_size", "model", "attention"]
 
 
 TRAINED = {"weights": "w.safetensors", "model": "mobilenetv1_100"}
@@ -180,7 +180,7 @@ def test_a_probe_is_repeated_without_options_that_it_does_not_know() -> None:
     config = resolved(**TRAINED)
     words = command(config).split()
     known = {"--model", "--weights", "--recipe", "--image-size", "--device", "--precision", "--split"}
-    known |= {"--interpolation", "--flips", "--tta", "--normalization", "--attention", "--positive"}
+    known |= {"--interpolation", "--flips", "--tta", "--normalization", "--attention"}
     assert {word for word in words if word.startswith("--")} == known
     assert resolve(config, manifest(300, 200)) == (config, [])
 
@@ -201,3 +201,16 @@ def test_padding_is_what_the_weights_file_says_unless_the_user_does(tmp_path: Pa
     assert resolved(**options, model_options=named).model_options == named
     save_file(model.state_dict(), path)
     assert resolved(**options).model_options == {}
+
+
+@pytest.mark.parametrize(("counts", "positive"), [((300, 290), None), ((300, 151), None), ((300, 150), 1)])
+def test_a_class_is_not_positive_because_it_has_a_few_images_less(
+    counts: tuple[int, int], positive: int | None
+) -> None:
+    labels = [name for name, count in zip("ab", counts, strict=True) for _ in range(count)]
+    table = pd.DataFrame({"path": [f"/x/{row}.png" for row in range(sum(counts))], "label": labels})
+    images = Manifest(table.assign(width=300, height=200), ("a", "b"))
+    config, _ = resolve(TrainConfig(), images)
+    assert config.positive == (None if positive is None else images.classes[positive])
+    named, _ = resolve(TrainConfig(positive=images.classes[0]), images)
+    assert named.positive == images.classes[0]
