@@ -113,8 +113,8 @@ def _interpolate(context: RunContext) -> Outputs:
     fraction = interpolate_weights(context)
     is_probe = fraction == 0 and started_from_probe(context.run.checkpoints)
     if is_probe:
-        context.display.note(
-            "fine-tuning did not help: the final model is the linear probe, refitted on train + val"
+        context.display.fact(
+            "kept", "fine-tuning did not help: the final model is the linear probe, refitted on train + val"
         )
         outputs = fit_linear_probe(context, table="probe.csv")
     else:

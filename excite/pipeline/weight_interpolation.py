@@ -56,9 +56,10 @@ def interpolate_weights(context: RunContext) -> float:
     chosen = first_within_error(by_image, context.manifest.group_codes()[rows])
     context.model.load_state_dict(candidates[chosen]())
     fraction = FRACTIONS[chosen]
-    context.display.note(
-        f"weight interpolation: {fraction:.0%} fine-tuned, {1 - fraction:.0%} start; log loss on clean and "
-        f"corrupted validation images {means[chosen]:.3f} (start {means[0]:.3f}, fine-tuned {means[-1]:.3f})"
+    context.display.fact(
+        "kept",
+        f"{fraction:.0%} fine-tuned and {1 - fraction:.0%} initial weights; log loss on clean and corrupted "
+        f"validation images {means[chosen]:.3f} (initial {means[0]:.3f}, fine-tuned {means[-1]:.3f})",
     )
     return fraction
 
