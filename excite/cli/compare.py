@@ -161,8 +161,8 @@ def _print_scope(pair: dict[str, Any]) -> None:
         print_sentence("The p-values are about these predictions, not about the configurations behind them.")
         return
     if not differing:
-        same = "The runs have the same configuration"
-        print_sentence(f"{same}." if pair["identical"] else f"{same}: this is between two trainings of it.")
+        text = "" if pair["identical"] else ": the difference is between two trainings of it"
+        print_sentence(f"The runs have the same configuration{text}.")
         return
     print_sentence(
         "The p-values are about these two networks, not about their configurations: another seed gives other "

@@ -36,6 +36,7 @@ def print_result(run: Run) -> None:
         print_classes(test, ("sensitivity", "ppv"))
     if facts.folds:
         print_folds(run.metrics)
+        print_labeled("labels", labels_line(run.metrics["label_noise"]))
     for text in important_notes(facts)[:MAX_NOTES]:
         print_labeled("note", text)
     image = Path(run.predictions["path"].iloc[0])
@@ -55,7 +56,4 @@ def important_notes(facts: RunFacts) -> list[str]:
     from excite.reporting.sentences import FINE, disjointness, warnings
 
     statements = [each for each in (disjointness(facts), *warnings(facts)) if each.severity != FINE]
-    notes = [each.text for each in statements]
-    if (noise := facts.metrics.get("label_noise")) and noise["candidates"]:
-        notes.append(f"{labels_line(noise)}.")
-    return notes
+    return [each.text for each in statements]

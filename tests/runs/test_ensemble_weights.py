@@ -45,7 +45,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tuned(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Members that share no weights."""
     out = tmp_path_factory.mktemp("runs") / "tuned"
-    return excite.train(data, out=str(out), folds=2, repeats=2, epochs=1, batch_size=8, **QUICK)
+    return excite.train(data, out=str(out), folds=2, repeats=2, epochs=1, batch_size=8, positive="a", **QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def probed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     weights = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(head)}
     save_file(weights, place / "w.safetensors")
     options = {"recipe": "probe", "weights": str(place / "w.safetensors"), "out": str(place / "run")}
-    return excite.train(data, folds=3, **QUICK, **options)
+    return excite.train(data, folds=3, positive="a", **QUICK, **options)
 
 
 def calibrated(probabilities: np.ndarray, calibration: dict[str, Any]) -> np.ndarray:
