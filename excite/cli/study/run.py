@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from excite.cli.output import print_line
+from excite.cli.output import loading, print_line
 from excite.cli.short_help import HelpAllOption
 from excite.cli.study.options import (
     STUDY,
@@ -24,6 +24,7 @@ from excite.config.overrides import apply_override
 from excite.config.train_config import RUN, TrainConfig
 from excite.data.paths import data_name
 from excite.errors import BAD_USAGE, ExciteError
+from excite.system.progress import ConsoleDisplay
 from excite.system.text import command_line
 
 COMMON = (
@@ -126,8 +127,10 @@ def run(
     Options of training, such as --epochs, apply to all arms. The same command, or excite study resume,
     continues an interrupted study; nothing is trained twice.
     """
-    from excite.study.plan import METRIC, Plan, parse_arm, plan_from_yaml
-    from excite.system.progress import ConsoleDisplay
+    display = ConsoleDisplay()
+    with loading(display):
+        from excite.study.plan import METRIC, Plan, parse_arm, plan_from_yaml
+        from excite.study.running.orchestrate import Resources, preset_arms, start
 
     written = None if config is None else plan_from_yaml(config)
     base = (TrainConfig() if written is None else written.base).replace(
@@ -140,9 +143,6 @@ def run(
         raise ExciteError("no data given: name a folder, a CSV, or 'digits'", hint=hint, exit_code=BAD_USAGE)
     if sum(one is not None for one in (plan, config, arm or None)) > 1:
         raise ExciteError("--arm, --plan and --config are mutually exclusive", exit_code=BAD_USAGE)
-    from excite.study.running.orchestrate import Resources, preset_arms, start
-
-    display = ConsoleDisplay()
     if plan is not None:
         arms = preset_arms(plan, base, display)
         base = base.replace(model="auto")
