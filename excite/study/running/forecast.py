@@ -110,8 +110,8 @@ def count_work(config: TrainConfig, parts: Manifest, *, folded: bool) -> tuple[i
     predictions = (config.epochs + 1) * val + test
     if config.recipe == "finetune":
         # Features of all images for the initial probe and, if fine-tuning does not help, for the final one.
-        # Then, under each corruption, the interpolated weights on validation images and, on request, three sets of
-        # weights on test images.
+        # Then, under each corruption, the interpolated weights on validation images and, on request, three
+        # sets of weights on test images.
         predictions += 2 * (train + val + test)
         mixtures = len(FRACTIONS) * min(val_drawn, MAX_IMAGES)
         ends = 3 * min(test_drawn, MAX_IMAGES) if config.robustness else 0
