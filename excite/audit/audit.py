@@ -60,6 +60,18 @@ class Audit:
     def __len__(self) -> int:
         return len(self.manifest)
 
+    def __repr__(self) -> str:
+        counts = {"groups": f"{len(self.members):,}"}
+        counts |= {kind: _counted(count, "pair") for kind, count in self.kinds.items()}
+        if not self.near_duplicates:
+            counts["same photo"] = "not searched"
+        counts["leaks"] = f"{_counted(len(self.leaks.groups), 'group')} in more than one split"
+        counts["labels"] = f"{_counted(len(self.conflicts), 'photo')} with several labels"
+        counts["unreadable"] = _counted(len(self.files.bad), "file")
+        width = max(map(len, counts))
+        lines = [f"  {name:<{width}}  {count}" for name, count in counts.items()]
+        return "\n".join([f"Audit of {len(self):,} images", *lines])
+
     @property
     def deep(self) -> bool:
         """Whether there are images with more than 8 bits per channel."""
@@ -209,6 +221,10 @@ def audit(
         leaks=find_leaks(images.table["split"].tolist(), grouping.groups),
         conflicts=tuple(label_conflicts(labels, photos.groups)),
     )
+
+
+def _counted(count: int, one: str) -> str:
+    return f"{count:,} {one}{'' if count == 1 else 's'}"
 
 
 def _names(numbers: Sequence[int], given: Sequence[str], hashes: Sequence[str]) -> list[str]:

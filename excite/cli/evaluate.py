@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from excite.cli.metrics_output import print_figures, print_seen
-from excite.cli.options import takes_config
-from excite.cli.output import print_json, print_line
-from excite.config.train_config import EITHER, TrainConfig
+from excite.cli.options import VerboseOption, takes_config
+from excite.cli.output import loading, print_json, print_line
+from excite.config.train_config import TrainConfig
 from excite.errors import BAD_USAGE, ExciteError
+from excite.system.progress import ConsoleDisplay, Display
 
 if TYPE_CHECKING:
     from excite.evaluation.evaluate import EvaluationSpec
@@ -100,6 +101,7 @@ def evaluate(
         Path | None,
         typer.Option("--data-root", help="Folder that the run's own data is in now, if it has moved."),
     ] = None,
+    verbose: VerboseOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as one JSON document.")] = False,
     given: dict[str, Any],
 ) -> None:
@@ -110,11 +112,11 @@ def evaluate(
     of DATA that were seen in training, as exact or near-duplicates, are listed, and a second set of metrics
     leaves them out.
     """
-    from excite.reporting.evaluation_page import write_evaluation
-    from excite.runs.moved_data import open_run
-    from excite.system.progress import ConsoleDisplay
-
     chosen = TrainConfig().replace(**given)  # checks the values
+    display = ConsoleDisplay(verbose=verbose)
+    with loading(display):
+        from excite.reporting.evaluation_page import write_evaluation
+        from excite.runs.moved_data import open_run
     limits: dict[str, Any] = {}
     if run.suffix.lower() == ".csv":
         _refuse(run, {"DATA": data, "--split": split, "--map-class": map_class})
@@ -122,10 +124,10 @@ def evaluate(
         result = _evaluate_table(run, validation, out, given, chosen)
     else:
         _refuse(run, {"--validation": validation})
-        opened = open_run(run, data_root, ConsoleDisplay())
+        opened = open_run(run, data_root, display)
         limits["max_pixels"] = opened.config.max_pixels
         limits["thumbnails"] = bool(opened.config.thumbnails) if thumbnails is None else thumbnails
-        result = _evaluate_run(opened, data, split, _mapping(map_class or []), out, given, chosen)
+        result = _evaluate_run(opened, data, split, _mapping(map_class or []), out, given, chosen, display)
     if out is not None:
         write_evaluation(result, out, title=str(run), source=_source(run, data, result.split), **limits)
     if as_json:
@@ -154,10 +156,10 @@ def _evaluate_run(
     out: Path | None,
     given: Mapping[str, Any],
     chosen: TrainConfig,
+    display: Display,
 ) -> Evaluation:
     from excite.runs.evaluate import evaluate_run
     from excite.runs.evaluation_images import DataOptions
-    from excite.system.progress import ConsoleDisplay
 
     _check_groups(data, given)
     return evaluate_run(
@@ -173,25 +175,15 @@ def _evaluate_run(
         ),
         device=chosen.device,
         out=out,
-        display=ConsoleDisplay(),
+        display=display,
     )
 
 
 def _spec(base: TrainConfig, given: Mapping[str, Any]) -> EvaluationSpec:
-    """The options of the training, changed by those given; a criterion clears its alternative."""
-    from excite.runs.derive import evaluation_spec_of
+    """The options of the training, changed by those given."""
+    from excite.runs.derive import changed_evaluation_spec
 
-    changes = {name: given[name] for name in METRIC_OPTIONS if name in given}
-    for one, other, _ in EITHER:
-        if one in changes or other in changes:
-            base = base.replace(**{one: None, other: None})
-    base = base.replace(**changes)
-    if base.positive is None:
-        for name in ("sensitivity", "specificity"):
-            if getattr(base, name) is not None:
-                what = f"--{name} needs a positive class"
-                raise ExciteError(what, hint="choose one with --positive", exit_code=BAD_USAGE)
-    return evaluation_spec_of(base)
+    return changed_evaluation_spec(base, {name: given[name] for name in METRIC_OPTIONS if name in given})
 
 
 def _source(run: Path, data: str | None, split: str) -> str:

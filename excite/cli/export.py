@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from excite.cli.output import print_json, print_line
+from excite.cli.output import loading, print_json, print_line
 from excite.export.formats import FORMATS, get_format
+from excite.system.progress import ConsoleDisplay
 from excite.system.text import command_line
 
 SHOWN = 12  # names of classes
@@ -53,9 +54,10 @@ def export(
     probabilities. If its predictions differ from the run's, nothing is written.
     """
     chosen = get_format(format)
-    from excite.export.export import export_run
-    from excite.reporting.decision_text import rule_text
-    from excite.runs.moved_data import open_run
+    with loading(ConsoleDisplay()):
+        from excite.export.export import export_run
+        from excite.reporting.decision_text import rule_text
+        from excite.runs.moved_data import open_run
 
     exported = export_run(open_run(run, data_root), format, out, images=images)
     if as_json:

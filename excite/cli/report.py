@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from excite.cli.output import print_line
+from excite.cli.output import loading, print_line
 from excite.errors import ExciteError
+from excite.system.progress import ConsoleDisplay
 
 WITHOUT = "--no-thumbnails writes the report without images"
 
@@ -41,18 +42,20 @@ def report(
     Training does so at its end; for a single fold of a cross-validation, only this command does. If images
     are to be shown and are missing, nothing is written.
     """
-    from excite.reporting.png_figures import draw_figures
-    from excite.reporting.report import write_report
-    from excite.runs.moved_data import open_run, require_images
-    from excite.system.progress import ConsoleDisplay
+    display = ConsoleDisplay()
+    with loading(display):
+        from excite.reporting.png_figures import draw_figures
+        from excite.reporting.report import write_report
+        from excite.runs.moved_data import open_run, require_images
 
-    opened = open_run(run, data_root, ConsoleDisplay())
+    opened = open_run(run, data_root, display)
     shown = bool(opened.config.thumbnails) if thumbnails is None else thumbnails
     if shown:
         try:
             require_images(opened, opened.predictions["path"].tolist())
         except ExciteError as error:
             raise ExciteError(error.what, where=error.where, hint=f"{error.hint}; or {WITHOUT}") from error
-    write_report(opened, thumbnails=shown)
-    draw_figures(opened, thumbnails=shown)
+    with display.waiting("writing the report"):
+        write_report(opened, thumbnails=shown)
+        draw_figures(opened, thumbnails=shown)
     print_line(f"written   {run / 'report.html'}, {run / 'model_card.md'}, {opened.figures}")

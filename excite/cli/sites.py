@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from excite.cli.output import print_json, print_line
+from excite.cli.output import loading, print_json, print_line
+from excite.system.progress import ConsoleDisplay
 
 
 def add_to(app: typer.Typer) -> None:
@@ -33,9 +34,10 @@ def sites(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """List where attention can be inserted into a network, for --where, --stages, and --placement."""
-    from excite.config.overrides import module_paths, stage_numbers
-    from excite.insertion.sites import sites as find_sites
-    from excite.models.catalog import create_model
+    with loading(ConsoleDisplay()):
+        from excite.config.overrides import module_paths, stage_numbers
+        from excite.insertion.sites import sites as find_sites
+        from excite.models.catalog import create_model
 
     table = find_sites(
         create_model(model),

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from excite.cli.options import takes_config
-from excite.cli.output import plain_table, print_json, print_line, print_table
+from excite.cli.options import VerboseOption, takes_config
+from excite.cli.output import loading, plain_table, print_json, print_line, print_table
 from excite.config.train_config import TrainConfig
-from excite.data.paths import is_same_path, refuse_inside_data
+from excite.data.paths import is_same_path
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.system.progress import ConsoleDisplay
 from excite.system.text import command_line
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def split(
             help="Find near-duplicates and keep them together.",
         ),
     ] = True,
+    verbose: VerboseOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as one JSON document.")] = False,
     given: dict[str, Any],
 ) -> None:
@@ -96,7 +98,7 @@ def split(
     chosen = TrainConfig().replace(**given)
     _check_options(method, group_duplicates, chosen)
     earlier = None if extend is None else _earlier(extend, out, chosen)
-    images = _grouped(data, out, group_duplicates, chosen, earlier)
+    images = _grouped(data, out, group_duplicates, chosen, earlier, ConsoleDisplay(verbose=verbose))
     from excite.data.extension import extend_split
     from excite.data.split import repeated_folds, split_manifest
 
@@ -215,51 +217,33 @@ def _print_counts(manifest: Manifest) -> None:
 
 
 def _grouped(
-    data: str, out: Path, group_duplicates: bool, chosen: TrainConfig, earlier: Manifest | None
+    data: str,
+    out: Path,
+    group_duplicates: bool,
+    chosen: TrainConfig,
+    earlier: Manifest | None,
+    display: ConsoleDisplay,
 ) -> Manifest:
-    """The readable images with the groups of the user, of an earlier manifest, and of near-duplicates."""
-    from excite.audit.audit import audit
-    from excite.audit.reading import read_images
-    from excite.data.extension import with_earlier_groups
-    from excite.data.file_validation import read_checked
-    from excite.data.group_columns import group_columns_text
-    from excite.data.manifest import check_classes
-    from excite.system.cache import cache_directory
-    from excite.system.progress import ConsoleDisplay
+    """The readable images with their groups; oversized groups are named."""
+    with loading(display):
+        from excite.audit.grouped_images import GroupingOptions, grouped_images
+        from excite.data.manifest import check_classes
 
-    refuse_inside_data(out, data)
-    columns = {name: getattr(chosen, name) for name in OPTIONS if name.endswith("_column")}
-    # A split in the data is replaced, and need not be complete.
-    manifest = read_images(data, **columns).with_columns(split="")
-    refuse_inside_data(out, data, manifest.table["path"])
-    cache, display = cache_directory(), ConsoleDisplay()
+    options = GroupingOptions(
+        {name: getattr(chosen, name) for name in OPTIONS if name.endswith("_column")},
+        chosen.group_pattern,
+        group_duplicates,
+        chosen.near_duplicates,
+        [] if chosen.decisions is None else [Path(chosen.decisions)],
+        chosen.max_unreadable,
+        chosen.max_pixels,
+    )
     try:
-        images, unreadable = read_checked(
-            manifest,
-            max_unreadable=chosen.max_unreadable,
-            max_pixels=chosen.max_pixels,
-            cache=cache,
-            display=display,
-            group_pattern=chosen.group_pattern,
-            complete=False,
-        )
-        if text := group_columns_text(images):
-            display.note(text)
-        if earlier is not None:
-            images = with_earlier_groups(images, earlier)
-        if group_duplicates:
-            audited = audit(
-                images,
-                unreadable=unreadable,
-                near_duplicates=chosen.near_duplicates,
-                max_pixels=chosen.max_pixels,
-                cache=cache,
-                decisions=[] if chosen.decisions is None else [Path(chosen.decisions)],
-                progress=display.stage,
-            )
-            images = audited.grouped()
+        images, audited = grouped_images(data, options, display, out=out, earlier=earlier)
+        if audited is not None:
+            review = command_line("excite", "audit", Path(data))
             for number in audited.grouping.oversized:
-                size, review = len(audited.members[number]), command_line("excite", "audit", Path(data))
+                size = len(audited.members[number])
                 display.note(f"group {number} contains {size} of {len(images)} images; review it: {review}")
     finally:
         display.close()

@@ -7,22 +7,44 @@ from typing import Annotated, Any
 
 import typer
 
-from excite.cli.metrics_output import labels_line, print_figures, print_folds
 from excite.cli.options import takes_config
-from excite.cli.output import print_json, print_line, print_sentence
+from excite.cli.output import print_json
+from excite.cli.result_output import print_result
+from excite.cli.short_help import HelpAllOption, short_help
 from excite.cli.streams import write_data
 from excite.config.overrides import apply_override
 from excite.config.train_config import RUN, TrainConfig
-from excite.errors import BAD_USAGE, ExciteError
+from excite.errors import BAD_USAGE, INTERRUPTED, ExciteError
+from excite.system.progress import ConsoleDisplay
 from excite.system.text import command_line
 
 PATHS = ("decisions", "weights")
 """Options that are paths: one file may be written in several ways."""
 
 
+COMMON = (
+    "model",
+    "attention",
+    "pretrained",
+    "recipe",
+    "epochs",
+    "image_size",
+    "augment",
+    "group_pattern",
+    "positive",
+    "folds",
+    "device",
+    "out",
+    "resume",
+    "verbose",
+)
+"""Parameters in ``--help``; ``--help-all`` shows all."""
+
+
 def add_to(app: typer.Typer) -> None:
     app.command(
         "train",
+        cls=short_help(COMMON),
         epilog="Examples: [bold]excite train digits[/bold] · "
         "[bold]excite train photos --epochs 30 --augment standard[/bold] · "
         "[bold]excite train photos --resume[/bold]",
@@ -65,9 +87,16 @@ def train(
             "--data-root", help="With --resume: the folder that the data is in now.", rich_help_panel=RUN
         ),
     ] = None,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", help="Print the reasons for resolved options, and lists.", rich_help_panel=RUN
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the metrics as one JSON document.", rich_help_panel=RUN)
     ] = False,
+    help_all: HelpAllOption = False,
     given: dict[str, Any],
 ) -> None:
     """Train a classifier on a folder of images and evaluate it.
@@ -97,29 +126,32 @@ def train(
             hint="excite train --help",
             exit_code=BAD_USAGE,
         )
-    from excite.api import train_as_configured
-    from excite.reporting.kept_text import kept_text
-    from excite.reporting.majority_text import hardly_better
-    from excite.reporting.run_facts import RunFacts
-
+    display = ConsoleDisplay(verbose=verbose)
+    with display.waiting("loading"):
+        from excite.api import train_as_configured
     if resume:
         _refuse_changes(options, given, settings or [])
-    run = train_as_configured(options, resume=resume, data_root=data_root)
+    try:
+        run = train_as_configured(options, resume=resume, data_root=data_root, display=display)
+    except KeyboardInterrupt:
+        display.close()
+        raise _stopped(options) from None
     if as_json:
         print_json({"run": str(run.path), **run.metrics})
-        return
-    print_figures("test", run.metrics["test"])
-    if text := hardly_better(run.metrics["test"], run.config, str(run.config.data)):
-        print_sentence(text)
-    if run.config.folds is not None:
-        print_folds(run.metrics)
-        print_line(f"labels    {labels_line(run.metrics['label_noise'])}")
-    if text := kept_text(RunFacts.of(run)):
-        print_sentence(text)
-    print_line(f"run       {run.path}")
-    print_line(f"report    {run.path / 'report.html'}")
-    image = Path(run.predictions["path"].iloc[0])
-    print_line(f"next      {command_line('excite', 'predict', run.path, image)}")
+    else:
+        print_result(run)
+
+
+def _stopped(options: TrainConfig) -> ExciteError:
+    """What is left of a training that Ctrl-C stopped outside its steps."""
+    from excite.pipeline.experiment import run_folder
+    from excite.runs.run import Run
+
+    run = Run(run_folder(options, resume=True))
+    if not (run.path / "config.yaml").is_file() or run.finished:
+        return ExciteError("stopped before the training began; nothing was written", exit_code=INTERRUPTED)
+    hint = f"continue with: {command_line('excite', 'train', '--resume', '--out', run.path)}"
+    return ExciteError("stopped", where=run.path, hint=hint, exit_code=INTERRUPTED)
 
 
 def _refuse_changes(options: TrainConfig, given: dict[str, Any], settings: list[str]) -> None:

@@ -346,6 +346,13 @@ class TrainConfig:
         "Columns of the data, separated by commas; metrics are computed for each of their values.",
     )
 
+    robustness: bool = option(
+        False,
+        EVALUATION,
+        "After fine-tuning, also measure the initial, the fine-tuned, and the final weights on corrupted "
+        "test images, which takes 33 predictions per test image.",
+    )
+
     folds: int | None = option(None, RUN, "Number of folds of a cross-validation.", low=2, high=100)
     repeats: int = option(
         1, RUN, "Number of repeats of the cross-validation, each with new folds.", low=1, high=100

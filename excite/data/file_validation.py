@@ -76,8 +76,10 @@ def read_checked(
         progress=display.stage("checking images"),
         complete=complete,
     )
-    for file in unreadable:
-        display.note(f"left out: {file.path}: {file.reason}")
+    if unreadable:
+        display.note(f"left out: {_first(unreadable, shown=1)}")
+    for file in unreadable[1:]:
+        display.detail(f"left out: {file.path} {file.reason}")
     require_readable(unreadable, len(manifest), max_unreadable)
     if group_pattern is not None:
         checked = apply_group_pattern(checked, group_pattern)

@@ -17,6 +17,8 @@ from excite.data.intensity import IntensityRange, SampleExtremes
 from excite.errors import ExciteError, unknown_name
 from excite.system.files import replacing
 
+RARE = 0.5
+"""Largest ratio of images at which the rarer of two classes is taken to be the one that is looked for."""
 SPLITS = ("train", "val", "test")
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -129,6 +131,13 @@ class Manifest:
         """The class of each row as an index into ``classes``, (N,) int64."""
         index = {name: number for number, name in enumerate(self.classes)}
         return np.array([index[label] for label in self.table["label"]], dtype=np.int64)
+
+    def rare_class(self) -> str | None:
+        """Of two classes, the one with at most ``RARE`` times as many images as the other; else None."""
+        if len(self.classes) != 2:
+            return None
+        (low, rare), (high, _) = sorted((count, name) for name, count in self.counts().items())
+        return rare if low <= RARE * high else None
 
     def counts(self) -> dict[str, int]:
         """Images per class, in the order of the classes."""

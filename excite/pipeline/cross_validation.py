@@ -29,6 +29,7 @@ from excite.pipeline.fold_workers import helpers, train_next_folds
 from excite.pipeline.input_check import check_input
 from excite.pipeline.prepare_data import prepare_data
 from excite.pipeline.resolve import resolve
+from excite.pipeline.summary_lines import plan_line
 from excite.runs.derive import architecture_of, evaluation_spec_of
 from excite.runs.environment import environment
 from excite.runs.failed_start import discarding_failed_start
@@ -94,7 +95,8 @@ def cross_validate(
         ):
             _train_folds(run, World(local_rank=world.local_rank), shown)
         if world.first and not run.finished:
-            _finalize(run, shown)
+            with shown.waiting("computing metrics and intervals"):
+                _finalize(run, shown)
         world.barrier()
     return run
 
@@ -119,8 +121,9 @@ def _begin(config: TrainConfig, folder: Path, display: Display) -> Path:
     folds = repeated_folds(images, config.folds, config.repeats, seed=config.seed, method=config.split)
     if images.splits:
         display.note("the split of the data set is not used: every image is tested in one of the folds")
+    display.fact("plan", f"{plan_line(config)}, {config.folds * config.repeats} trainings")
     for reason in reasons:
-        display.note(reason)
+        display.detail(reason)
     classes = len(images.classes)
     with torch.random.fork_rng(devices=()):
         check_input(create_model(**architecture_of(config, classes)), config, classes)
@@ -141,7 +144,7 @@ def _train_folds(run: Run, world: World, display: Display) -> None:
 
     def train(index: int) -> None:
         repeat, fold = cells[index]
-        display.note(f"repeat {repeat}, fold {fold}: {index + 1} of {len(cells)}")
+        display.fact("fold", f"{index + 1} of {len(cells)}: repeat {repeat}, fold {fold}")
         cell = run.fold(repeat, fold)
         parts = _parts(images, repeat, fold)
         # With its own manifest as data, a fold can be trained again on its own.

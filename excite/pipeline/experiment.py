@@ -9,6 +9,7 @@ from excite.config.train_config import TrainConfig
 from excite.data.manifest import Manifest
 from excite.data.paths import data_name
 from excite.data.pixel_cache import cached_pixels
+from excite.kernels.dispatch import compilation_named_by
 from excite.models.catalog import create_model
 from excite.models.weights import load_weights
 from excite.pipeline.context import RunContext
@@ -67,7 +68,10 @@ def run_experiment(
         prepared_run = prepared_run or reopen_run(folder, shown, data_root)
         if not prepared_run.run.finished:
             begun_here = not resume and images is None and world.size == 1
-            with discarding_failed_start(prepared_run.run, enabled=begun_here):
+            with (
+                discarding_failed_start(prepared_run.run, enabled=begun_here),
+                compilation_named_by(shown.waiting),
+            ):
                 _train(prepared_run, world, shown)
         world.barrier()
     return prepared_run.run
@@ -99,9 +103,6 @@ def _train(prepared_run: PreparedRun, world: World, display: Display) -> None:
             progress=display.stage("decoding images"),
         ),
     )
-    train, val, test = (len(manifest.part(split)) for split in ("train", "val", "test"))
-    classes = len(manifest.classes)
-    display.note(f"{train} training, {val} validation, and {test} test images of {classes} classes")
     context = RunContext(run, config, manifest, prepared_run.model, pixels, device, display, world)
     if config.recipe == "probe":
         if world.first:
@@ -109,7 +110,7 @@ def _train(prepared_run: PreparedRun, world: World, display: Display) -> None:
         return
     fit(context, new_head=prepared_run.new_head)
     if world.first:
-        model = create_model(**architecture_of(config, classes)).to(device)
+        model = create_model(**architecture_of(config, len(manifest.classes))).to(device)
         load_weights(model, run.checkpoints / BEST)
         context = context.with_model(model)
         tuned = config.recipe == "finetune"
@@ -125,12 +126,12 @@ def _interpolate(context: RunContext) -> Outputs:
     fraction = interpolate_weights(context)
     is_probe = fraction == 0 and started_from_probe(context.run.checkpoints)
     if is_probe:
-        context.display.note(
-            "fine-tuning did not help: the final model is the linear probe, refitted on train + val"
+        context.display.fact(
+            "kept", "fine-tuning did not help: the final model is the linear probe, refitted on train + val"
         )
         outputs = fit_linear_probe(context, table="probe.csv")
     else:
         outputs = compute_outputs(context)
-    robustness = measure_robustness(context)
+    robustness = measure_robustness(context) if context.config.robustness else {}
     context.run.write_json("robustness.json", {"fraction": fraction, "probe": is_probe, **robustness})
     return outputs

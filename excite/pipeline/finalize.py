@@ -51,7 +51,8 @@ def compute_outputs(context: RunContext) -> Outputs:
         images = context.images(split)
         return predict_logits(context.model, images, context.preprocessing, device=context.device)
 
-    return Outputs(context.manifest.part("val"), logits("val"), logits("test"))
+    with context.display.waiting("predicting validation and test images"):
+        return Outputs(context.manifest.part("val"), logits("val"), logits("test"))
 
 
 def finalize(context: RunContext, outputs: Outputs) -> None:
@@ -64,11 +65,15 @@ def finalize(context: RunContext, outputs: Outputs) -> None:
     Raises:
         ExciteError: if a logit is not finite.
     """
-    run, config, manifest = context.run, context.config, context.manifest
     if not np.isfinite(outputs.validation_logits).all() or not np.isfinite(outputs.test_logits).all():
         what = "the trained network's outputs are not finite: training diverged"
-        raise ExciteError(what, where=run.path, hint="try a lower --lr, or --precision float32")
-    held_out = outputs.validation
+        raise ExciteError(what, where=context.run.path, hint="try a lower --lr, or --precision float32")
+    with context.display.waiting("computing metrics and intervals"):
+        _evaluate(context, outputs)
+
+
+def _evaluate(context: RunContext, outputs: Outputs) -> None:
+    run, config, manifest, held_out = context.run, context.config, context.manifest, outputs.validation
     calibration, probabilities = fit_calibration(
         outputs.validation_logits, held_out.targets(), held_out.group_codes()
     )

@@ -24,6 +24,7 @@ from excite.pipeline.input_check import check_input
 from excite.pipeline.prepare_data import prepare_data
 from excite.pipeline.resolve import resolve
 from excite.pipeline.split_use import describe_split
+from excite.pipeline.summary_lines import plan_line, split_line, weights_line
 from excite.runs.derive import architecture_of
 from excite.runs.environment import environment
 from excite.runs.failed_start import discarding_failed_start
@@ -32,7 +33,7 @@ from excite.runs.run import Run, create_run_folder
 from excite.runs.training_overlap import duplicates_in_train
 from excite.system.cache import cache_directory
 from excite.system.files import write_text
-from excite.system.progress import Display
+from excite.system.progress import LABEL, Display
 from excite.system.world import World
 from excite.training.checkpoint import has_checkpoint
 
@@ -83,11 +84,16 @@ def prepare_run(
         display.note(describe_split(images.splits, manifest, config))
     if config.recipe != "probe":
         _check_batch_size(config, world.size, len(manifest.part("train")))
+    display.fact("split", split_line(manifest, config))
+    if audited is not None:  # that of a cross-validation is shown once, for all folds
+        display.fact("plan", plan_line(config))
     for reason in reasons:
-        display.note(reason)
-    model, new_head = _load_initial_weights(config, len(manifest.classes), display)
+        display.detail(reason)
+    with display.waiting("building the network"):
+        model, new_head = _load_initial_weights(config, len(manifest.classes), display)
     if audited is not None:
-        check_input(model, config, len(manifest.classes), processes=world.size)
+        with display.waiting("trying the network on an image"):
+            check_input(model, config, len(manifest.classes), processes=world.size)
         folder = world.broadcast(create_run_folder(folder) if world.first else folder)
     # A cell of a cross-validation or a study has its own folder, and overwrites an earlier attempt in it.
     config = config.replace(out=str(folder))
@@ -95,6 +101,8 @@ def prepare_run(
     if world.first:
         with discarding_failed_start(run, enabled=audited is not None):
             _begin_folder(run, config, manifest, audited, processes=world.size)
+    if audited is not None:
+        display.note(f"{'run':<{LABEL}}{run.path}")  # not broken into lines: it is copied
     return PreparedRun(run, config, manifest, model, new_head)
 
 
@@ -173,15 +181,17 @@ def _load_initial_weights(config: TrainConfig, classes: int, display: Display) -
     model = create_model(**architecture_of(config, classes), pretrained=bool(config.pretrained))
     if sites := inserted_sites(model):
         ends = f"{sites[0].path} to {sites[-1].path}" if len(sites) > 1 else sites[0].path
-        display.note(f"{config.attention} inserted at {len(sites)} sites: {ends}")
-    new_head = True
+        display.detail(f"{config.attention} inserted at {len(sites)} sites: {ends}")
+    new_head, report = True, None
     if config.weights:
         report = load_weights(model, Path(config.weights))
         _refuse_other_channels(report, config.weights)
         new_head = f"{head_path(model)}.weight" not in report.loaded
-        display.note(f"{config.weights}: {report}")
+    display.fact("weights", weights_line(config, model, report))
+    if report is not None:
+        display.detail(f"{config.weights}: {report}")
         for line in report.details().splitlines():
-            display.note(line)
+            display.detail(line)
     return model, new_head
 
 

@@ -54,15 +54,16 @@ def interpolate_weights(context: RunContext) -> float:
     start, tuned = _start_and_tuned(context)
     rows = sample_rows(context.manifest, "val", context.config)
     candidates = [partial(_interpolate, start, tuned, fraction) for fraction in FRACTIONS]
-    losses, _ = _evaluate(context, candidates, rows)
+    losses, _ = _evaluate(context, candidates, rows, "choosing between initial and tuned weights")
     by_image = losses.mean(axis=0)  # over the corruptions: (fractions, images)
     means = by_image.mean(axis=1)
     chosen = first_within_error(by_image, context.manifest.group_codes()[rows])
     context.model.load_state_dict(candidates[chosen]())
     fraction = FRACTIONS[chosen]
-    context.display.note(
-        f"weight interpolation: {fraction:.0%} fine-tuned, {1 - fraction:.0%} start; log loss on clean and "
-        f"corrupted validation images {means[chosen]:.3f} (start {means[0]:.3f}, fine-tuned {means[-1]:.3f})"
+    context.display.fact(
+        "kept",
+        f"{fraction:.0%} fine-tuned and {1 - fraction:.0%} initial weights; log loss on clean and corrupted "
+        f"validation images {means[chosen]:.3f} (initial {means[0]:.3f}, fine-tuned {means[-1]:.3f})",
     )
     return fraction
 
@@ -80,7 +81,8 @@ def measure_robustness(context: RunContext) -> dict[str, Any]:
     final = {name: value.detach().clone() for name, value in context.model.state_dict().items()}
     rows = sample_rows(context.manifest, "test", context.config)
     start, tuned = _start_and_tuned(context)
-    losses, correct = _evaluate(context, [lambda: start, lambda: tuned, lambda: final], rows)
+    candidates = [lambda: start, lambda: tuned, lambda: final]
+    losses, correct = _evaluate(context, candidates, rows, "measuring robustness")
     context.model.load_state_dict(final)
     kinds = ("start", "tuned", "final")
     table = [
@@ -117,14 +119,14 @@ def _interpolate(start: Weights, tuned: Weights, fraction: float) -> Weights:
 
 
 def _evaluate(
-    context: RunContext, candidates: Sequence[Callable[[], Weights]], rows: np.ndarray
+    context: RunContext, candidates: Sequence[Callable[[], Weights]], rows: np.ndarray, stage: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log loss and correctness (1 + corruptions, candidates, images) of the images in ``rows``, clean first.
 
     Each candidate builds its weights when they are needed, so that one set at a time is in memory. There is
     no test-time augmentation: the comparison is between weights.
     """
-    names, progress = (CLEAN, *CORRUPTIONS), context.display.stage("comparing weights on corrupted images")
+    names, progress = (CLEAN, *CORRUPTIONS), context.display.stage(stage)
     preprocessing = dataclasses.replace(context.preprocessing, tta="none")
     clean, targets = context.pixels[rows], context.manifest.targets()[rows]
     truth = torch.from_numpy(targets)

@@ -104,12 +104,41 @@ def audit_page(
         root=view.root,
         verdict=verdict_of(audit),
         oversized=len(audit.grouping.oversized),
+        terms=_terms(audit),
         rows=audit_rows(audit),
         figures=_figures(audit),
         sections=shown,
         thumbnails=thumbnails,
         total=len(audit.pairs),
     )
+
+
+TERMS = {
+    "identical file": "The same bytes under two names.",
+    "identical pixels": "Files that differ, but every pixel is equal after decoding.",
+    "same picture": "The whole picture again: re-encoded, resized, recolored, mirrored, or turned. The "
+    "evidence is how well the brightness of two thumbnails correlates, as they are and in their fine "
+    "details: 1 is equal, and unrelated pictures are near 0.",
+    "same photo": "A part of the picture, or a rotated or strongly changed copy: corners of one image are "
+    "found at the corresponding places of the other (features agree), and the aligned pixels correlate: 1 is "
+    "equal.",
+}
+CONFIDENCE = "The estimated probability that two images show the same photo, rounded down."
+SHORTCUT = (
+    "A small decision tree that sees only the file (size, format, color mode, or bytes), and no pixel, "
+    "predicts the class more often than with shuffled labels. A network can learn the same instead of the "
+    "object."
+)
+
+
+def _terms(audit: Audit) -> list[tuple[str, str]]:
+    """The words on the page that need an explanation, each with it."""
+    terms = [(kind, TERMS[kind]) for kind, count in audit.kinds.items() if count]
+    if terms:
+        terms.append(("confidence", CONFIDENCE))
+    if audit.shortcuts:
+        terms.append(("SHORTCUT", SHORTCUT))
+    return terms
 
 
 def _figures(audit: Audit) -> list[tuple[str, str, bool]]:

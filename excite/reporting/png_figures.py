@@ -52,7 +52,7 @@ def draw_figures(run: Run, *, thumbnails: bool = False) -> None:
 
 def learning_curves(history: pd.DataFrame) -> Figure:
     """Loss and accuracy over the epochs, in training and validation; a line marks the best epoch."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
     best = best_epoch(history)
     marker = "o" if len(history) == 1 else None  # a line through one point shows nothing
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
@@ -65,7 +65,7 @@ def learning_curves(history: pd.DataFrame) -> Figure:
             marker=marker,
             label="validation (averaged weights)",
         )
-        axes.set(xlabel="epoch", ylabel=name)
+        axes.set(xlabel="epoch", ylabel=name, title=f"{name.capitalize()} during training")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
@@ -89,7 +89,7 @@ def confusion_matrix(metrics: Mapping[str, Any]) -> Figure:
     axes.set(
         xlabel=f"predicted{aside}",
         ylabel=f"label{aside}",
-        title=f"{counts.trace()} of {counts.sum()} correct",
+        title=f"Confusion matrix: {counts.trace()} of {counts.sum()} correct",
     )
     if copies := metrics.get("duplicates_in_train"):  # the figure is also used without the report
         axes.set_title(f"{axes.get_title()}\n{copies} have a near-duplicate in the training set", color=RED)
@@ -120,8 +120,9 @@ def sample_grid(
     width = 8
     height = -(-len(shown) // width)
     figure = Figure(figsize=(1.5 * width, 1.85 * height + 0.4), layout="constrained")
+    correct_shown = len(shown) - len(mistakes)
     figure.suptitle(
-        f"{len(mistakes)} errors and {len(shown) - len(mistakes)} correct predictions of {len(table)}"
+        f"Test images: {len(mistakes)} errors and {correct_shown} correct predictions of {len(table)}"
     )
     grid = figure.subplots(height, width, squeeze=False).ravel()
     for axes in grid:

@@ -80,7 +80,7 @@ def _page(facts: RunFacts, thumbnails: bool) -> str:
         verdict=headline(facts),
         majority=majority_text(facts.by_class),
         photos=photo_accuracy(facts),
-        robustness=build_robustness_table(facts.robustness) if facts.robustness else None,
+        robustness=build_robustness_table(facts.robustness) if "rows" in facts.robustness else None,
         disjoint=disjointness(facts),
         warnings=warnings(facts),
         tiles=tiles(test),

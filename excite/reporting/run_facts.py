@@ -110,17 +110,14 @@ class RunFacts:
 
     @cached_property
     def positive_class(self) -> str | None:
-        """The positive class: as configured, or, of two classes, the rarer one in training; else None."""
+        """The positive class: as configured, or, of two classes, the clearly rarer in training; else None."""
         classes = self.predictions.classes
         chosen = self.test.get("operating_point", {}).get("chosen", {}).get("label")
         wanted = chosen or getattr(self.config, "positive", None)
         if wanted in classes:
             return str(wanted)
-        if len(classes) != 2:
-            return None
         part = self.manifest.part("train") if "train" in self.manifest.splits else self.manifest
-        counts = part.counts()
-        return min(classes, key=lambda name: counts.get(name, 0))
+        return part.rare_class()
 
     @property
     def positive(self) -> int | None:
@@ -134,11 +131,11 @@ class RunFacts:
         both = self.test.get("calibration")
         if both:
             return (
-                ("reliability-before", "Before calibration", both["before"]["reliability"]),
-                ("reliability-after", "After calibration", both["after"]["reliability"]),
+                ("reliability-before", "Reliability before calibration", both["before"]["reliability"]),
+                ("reliability-after", "Reliability after calibration", both["after"]["reliability"]),
             )
         bins = [asdict(one) for one in reliability(self.predictions)]
-        title = "Out-of-fold predictions" if self.folds else "After calibration"
+        title = "Reliability of out-of-fold predictions" if self.folds else "Reliability after calibration"
         return (("reliability", title, bins),)
 
     @cached_property

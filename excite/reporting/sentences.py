@@ -28,7 +28,8 @@ class Statement:
 def headline(facts: RunFacts) -> dict[str, str]:
     """The accuracy with its interval, and the images that it was measured on."""
     figure = facts.test["accuracy"]
-    size = f"{many(facts.test['n'], 'image')} of {many(facts.test['groups'], 'group')}"
+    n, groups = facts.test["n"], facts.test["groups"]
+    size = many(n, "image") + (f" of {many(groups, 'group')}" if groups != n else "")
     right = f"{int(facts.predictions.correct.sum()):,} of {size}"
     what = f"of the test images are classified correctly: {right}"
     if facts.folds:
@@ -126,7 +127,8 @@ def warnings(facts: RunFacts) -> list[Statement]:
         )
     for shortcut in facts.audit.get("shortcuts", ()):
         text = f"The label can be predicted from {shortcut['feature']} alone "
-        text += f"(balanced accuracy {100 * shortcut['score']:.1f} %): the network may use this shortcut."
+        text += f"(balanced accuracy {100 * shortcut['score']:.1f} %, with shuffled labels "
+        text += f"{100 * shortcut['chance']:.1f} %): the network may use this shortcut."
         statements.append(Statement(text, WARN))
     return statements
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,15 @@ from excite.inference.predict import predict_logits, softmax
 from excite.models.weights import save_tensors
 from excite.runs.classifier_file import FORMAT, check_weights, load_network, read_classifier_file
 from excite.runs.ensemble_weights import member_networks
-from excite.runs.prediction import Disagreement, Prediction
+from excite.runs.image_inputs import ImageInput, single_images, to_image
+from excite.runs.prediction import Disagreement, Prediction, PredictionList
 from excite.runs.run import Run
 from excite.system.devices import choose_device
 from excite.system.files import sha256_of
 from excite.system.malloc import keep_heap
+from excite.system.text import printable
+
+SHOWN_CLASSES = 8  # of a repr
 
 
 class Classifier:
@@ -88,6 +92,27 @@ class Classifier:
         self.max_pixels = max_pixels
         self.sets = sets
         self.operating_point = operating_point
+
+    def __repr__(self) -> str:
+        names = ", ".join(map(printable, self.classes[:SHOWN_CLASSES]))
+        names += ", ..." if len(self.classes) > SHOWN_CLASSES else ""
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        size, network = (
+            self.preprocessing.image_size,
+            self.architecture.get("name", type(self.model).__name__),
+        )
+        lines = [
+            f"{type(self).__name__} of {len(self.classes)} classes: {names}",
+            f"  network      {network}, {parameters:,} parameters, {self.device}",
+            f"  input        {size} x {size} pixels, resize mode {self.preprocessing.resize_mode}",
+            f"  temperature  {self.calibration.temperature:.3g}",
+        ]
+        if self.operating_point is not None:
+            label, threshold = self.operating_point.label, self.operating_point.threshold
+            lines.append(f"  predicts     {label} from a probability of {threshold:.3g}")
+        if self.abstain_below is not None:
+            lines.append(f"  abstains     below a probability of {self.abstain_below:.3g}")
+        return "\n".join(lines)
 
     @property
     def is_ensemble(self) -> bool:
@@ -158,34 +183,41 @@ class Classifier:
 
     def predict(
         self,
-        images: str | Path | Image.Image | Iterable[str | Path | Image.Image],
+        images: ImageInput | Iterable[ImageInput],
         *,
         batch_size: int = 64,
         max_pixels: int | None = None,
         set_level: float | None = None,
-    ) -> list[Prediction]:
-        """Predictions for one or more image files or PIL images, in order.
+        progress: Callable[[int, int], object] | None = None,
+    ) -> PredictionList:
+        """Predictions for images from files, folders, and memory, in order.
 
         Args:
-            images: a path, a PIL image, or several of them.
+            images: a path, a folder, a PIL image, an array (channels last), a tensor (channels first), or
+                several of them; see ``excite.runs.image_inputs.single_images``. Pixels are uint8, or
+                floating-point numbers between 0 and 1.
             batch_size: images per forward pass.
             max_pixels: images with more pixels are refused; None: the limit of the training.
             set_level: also predict the set of classes that holds the true class of this fraction of images,
                 in (0, 1); None: no set.
+            progress: called with (images done, images).
 
         Raises:
-            ExciteError: for a file that cannot be decoded, and a level that takes more validation groups.
+            ExciteError: for a file that cannot be decoded, pixels that are no image, and a level that takes
+                more validation groups.
         """
         if set_level is not None:
             self.check_set_level(set_level)  # before anything is decoded
         limit = self.max_pixels if max_pixels is None else max_pixels
-        items = [images] if isinstance(images, str | Path | Image.Image) else list(images)
-        predictions: list[Prediction] = []
+        items = single_images(images)
+        predictions = PredictionList()
         for start in range(0, len(items), batch_size):
             batch = items[start : start + batch_size]
             pixels = np.stack([self._pixels(image, limit) for image in batch])
-            paths = ["" if isinstance(image, Image.Image) else str(image) for image in batch]
+            paths = [str(image) if isinstance(image, str | Path) else "" for image in batch]
             predictions += self._predictions(paths, PixelSubset(pixels))
+            if progress is not None:
+                progress(len(predictions), len(items))
         return predictions if set_level is None else self._with_sets(predictions, set_level)
 
     def check_set_level(self, level: float) -> None:
@@ -216,13 +248,13 @@ class Classifier:
             raise ExciteError(what, exit_code=BAD_USAGE)
         return self.sets
 
-    def _with_sets(self, predictions: Sequence[Prediction], level: float) -> list[Prediction]:
+    def _with_sets(self, predictions: Sequence[Prediction], level: float) -> PredictionList:
         rows = np.array([[each.probabilities[name] for name in self.classes] for each in predictions])
         inside = self._prediction_sets().contains(rows.reshape(-1, len(self.classes)), level)
-        return [
+        return PredictionList(
             replace(each, classes_in_set=tuple(self.classes[k] for k in np.argsort(-row) if members[k]))
             for each, row, members in zip(predictions, rows, inside, strict=True)
-        ]
+        )
 
     def _predictions(self, paths: Sequence[str], source: PixelSubset) -> list[Prediction]:
         return [
@@ -236,8 +268,10 @@ class Classifier:
         abstained = None if below is None else bool(row.max() < below)
         return Prediction(path, self.classes[best], float(row[best]), named, abstained)
 
-    def _pixels(self, image: str | Path | Image.Image, max_pixels: int) -> np.ndarray:
+    def _pixels(self, image: ImageInput, max_pixels: int) -> np.ndarray:
         range_ = self.preprocessing.intensity_range
+        if isinstance(image, np.ndarray | torch.Tensor):
+            image = to_image(image, deep=range_ is not None)
         if isinstance(image, Image.Image):
             return self.preprocessing.pixels(upright(image, range_))
         return self.preprocessing.pixels(decode(image, max_pixels=max_pixels, intensity_range=range_))

@@ -118,20 +118,22 @@ def evaluate_run(
         images, classifier.preprocessing, cache_directory(), progress=display.stage("decoding images")
     )
     point = _point_for(spec, run, classifier)
-    predictions = predictions_of(images, classifier.probabilities(PixelSubset(pixels)))
+    with display.waiting("classifying images"):
+        predictions = predictions_of(images, classifier.probabilities(PixelSubset(pixels)))
     predictions = predictions.with_rule(None if point is None else point.rule)
     validation = run.predicted("val") if spec.selective_accuracy is not None else None
 
     def metrics_of(rows: np.ndarray) -> dict[str, Any]:
-        return evaluate_predictions(
-            predictions.take(rows),
-            spec,
-            calibration=classifier.calibration,
-            sets=classifier.sets,
-            point=point,
-            validation=validation,
-            columns={name: images.table[name][rows].tolist() for name in spec.subgroups},
-        )
+        with display.waiting("computing metrics and intervals"):
+            return evaluate_predictions(
+                predictions.take(rows),
+                spec,
+                calibration=classifier.calibration,
+                sets=classifier.sets,
+                point=point,
+                validation=validation,
+                columns={name: images.table[name][rows].tolist() for name in spec.subgroups},
+            )
 
     metrics = metrics_of(np.ones(len(images), dtype=bool)) | {"grouped_by": grouped_by}
     if data is None:

@@ -52,7 +52,21 @@ class Run:
         self.data_root = None if data_root is None else absolute_path(data_root)
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r})"
+        """The run in a few lines; a file that is missing or damaged leaves its line out."""
+        lines = [f"Run({str(self.path)!r})"]
+        with contextlib.suppress(ExciteError):
+            config = self.config
+            attention = "" if config.attention in ("auto", "none") else f" with {config.attention}"
+            lines += [f"  data      {config.data}", f"  network   {config.model}{attention}"]
+            lines += ["" if self.finished else "  not finished"]
+        with contextlib.suppress(ExciteError, KeyError, TypeError):
+            test = self.metrics["test"]
+            accuracy = test["accuracy"]
+            interval = ""
+            if accuracy.get("low") is not None:
+                interval = f" ({100 * accuracy['low']:.1f}-{100 * accuracy['high']:.1f})"
+            lines.append(f"  accuracy  {accuracy['value']:.1%}{interval} on {test['n']:,} test images")
+        return "\n".join(filter(None, lines))
 
     @classmethod
     def open(cls, path: str | Path) -> Run:

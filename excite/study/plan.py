@@ -190,7 +190,7 @@ def plan_from_yaml(path: Path) -> Plan:
         base = TrainConfig().replace(**{str(name): value for name, value in options.items()})
         return Plan(
             base.replace(data=str(content.get("data") or "")),
-            [_arm_of(str(name), dict(value)) for name, value in arms.items()],
+            [arm_of(str(name), dict(value)) for name, value in arms.items()],
             counts["seeds"] or 5,
             counts["folds"],
             str(content.get("metric") or METRIC),
@@ -200,7 +200,7 @@ def plan_from_yaml(path: Path) -> Plan:
         raise ExciteError(error.what, where=where, hint=error.hint, exit_code=BAD_USAGE) from None
 
 
-def _arm_of(name: str, values: dict[str, Any]) -> Arm:
+def arm_of(name: str, values: dict[str, Any]) -> Arm:
     baseline = values.pop("baseline", None)
     options: dict[str, Any] = {}
     for option, value in values.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import typing
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -82,8 +83,18 @@ def test_help_has_the_fields_text_default_and_panel_or_the_commands_own() -> Non
     field = next(field for field in dataclasses.fields(TrainConfig) if field.name == "label_smoothing")
     assert field.metadata["help"] in text
     assert f"[default: {field.default}]" in text
+    assert "Peak learning rate. [default: 0.0005 for adamw" in text  # one style, also for what depends
+    assert "Default:" not in text
     assert field.metadata["panel"] in text
     assert "Rounds." in text
+
+
+def test_help_names_every_value_of_an_option() -> None:
+    lines = App().run("--help").output.split("--")
+    for field in dataclasses.fields(TrainConfig):
+        text = next((line for line in lines if line.startswith(field.name.replace("_", "-") + " ")), "")
+        for value in field.metadata["limits"].choices:
+            assert re.search(rf"\b{value}\b", text), (field.name, value)
 
 
 @pytest.mark.parametrize(

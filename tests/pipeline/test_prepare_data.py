@@ -111,7 +111,7 @@ def test_a_given_split_can_be_replaced(leaky: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_decisions_of_a_reviewer_are_applied(photos: Path, tmp_path: Path) -> None:
-    found = excite.audit_dataset(photos)
+    found = excite.audit(photos)
     pair = found.pairs[0]
     paths = found.manifest.table["path"]
     (tmp_path / "decisions.csv").write_text(
@@ -124,6 +124,6 @@ def test_decisions_of_a_reviewer_are_applied(photos: Path, tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_without_near_duplicates_there_is_no_third_pass(photos: Path, tmp_path: Path) -> None:
-    assert excite.audit_dataset(photos, near_duplicates=False).near_duplicates is False
+    assert excite.audit(photos, near_duplicates=False).near_duplicates is False
     run = excite.train(photos, near_duplicates=False, out=str(tmp_path / "run"), **QUICK)
     assert run.config.near_duplicates is False

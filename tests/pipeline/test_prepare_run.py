@@ -33,6 +33,9 @@ class Notes(Display):
     def note(self, text: str) -> None:
         self.notes.append(text)
 
+    def detail(self, text: str) -> None:
+        self.notes.append(text)
+
 
 def prepared(pictures: Path, out: Path, display: Display | None = None, **options: Any) -> Run:
     config = TrainConfig(data=str(pictures)).replace(**OPTIONS | options)

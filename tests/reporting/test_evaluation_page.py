@@ -67,7 +67,7 @@ def test_seen_images_are_beside_their_counterparts_and_metrics_are_given_twice(t
     for figures in (result.metrics, result.metrics["without_seen"]):
         assert f"<b>{100 * figures['accuracy']['value']:.1f} %</b>" in text
     assert "3 of 40 images were seen in training" in text
-    assert text.count('class="table classes"') == text.count('class="table heat"') == 2
+    assert text.count('class="table stack classes"') == text.count('class="table heat"') == 2
     ids = re.findall(r' id="([^"]+)"', text)
     assert len(ids) == len(set(ids))
 
@@ -75,7 +75,7 @@ def test_seen_images_are_beside_their_counterparts_and_metrics_are_given_twice(t
 def test_data_of_which_nothing_was_seen_has_each_table_once(tmp_path: Path) -> None:
     text = evaluation_page(evaluation(tmp_path, seen=0))
     assert "Seen in training" not in text
-    assert text.count('class="table classes"') == text.count('class="table heat"') == 1
+    assert text.count('class="table stack classes"') == text.count('class="table heat"') == 1
 
 
 def test_names_of_any_kind_stay_text(tmp_path: Path) -> None:

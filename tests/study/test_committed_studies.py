@@ -32,6 +32,17 @@ def test_it_agrees_with_the_template_and_contains_no_images_or_paths(path: Path)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_every_cell_names_its_column_for_phones(path: Path) -> None:
+    page = path.read_text(encoding="utf-8")
+    for table in re.findall(r'<div class="table[^"]*stack[^>]*>(<table>.*?</table>)', page, re.DOTALL):
+        columns = re.findall(r'<th scope="col">(.*?)</th>', table)
+        for row in re.findall(r"<tr>(.*?)</tr>", table.partition("<tbody>")[2], re.DOTALL):
+            labels = re.findall(r'<td[^>]* data-label="([^"]*)"', row)
+            assert len(labels) == row.count("<td")
+            assert labels == columns[-len(labels) :]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_its_text_contains_the_command_and_the_verdicts(path: Path) -> None:
     """The write-up beside a page quotes its sentences word for word, perhaps cut short with [...]."""
     text = path.with_suffix(".md").read_text(encoding="utf-8")

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from excite.cli.options import takes_config
-from excite.cli.output import print_json, print_line, print_table
+from excite.cli.output import print_json, print_line, print_renderable
+from excite.cli.short_help import short_help
 from excite.cli.study.options import (
     STUDY,
     ArmOption,
@@ -23,7 +24,7 @@ from excite.cli.study.options import (
     StoreOption,
 )
 from excite.cli.study.output import print_analysis, train_and_print
-from excite.cli.study.run import run
+from excite.cli.study.run import COMMON, run
 from excite.data.paths import refuse_inside_data
 from excite.errors import BAD_USAGE, ExciteError
 from excite.system.text import command_line
@@ -48,6 +49,7 @@ def add_to(app: typer.Typer) -> None:
     )
     verbs.command(
         "run",
+        cls=short_help(COMMON),
         epilog="Examples: [bold]excite study run digits --arm plain:densenet_bc_40_12 "
         "--arm se:densenet_bc_40_12+se --epochs 10[/bold] · "
         "[bold]excite study run photos --plan reduction --model resnet50 --folds 5[/bold]",
@@ -100,14 +102,14 @@ def status(
         document |= {"each_cell": status_tables.state_rows(cells)} if every_cell else {}
         print_json(document)
         return
-    print_table(status_tables.signs_table(cells))
+    print_renderable(status_tables.signs_table(cells))
     print_line(status_tables.progress_text(cells))
     print_line()
     if every_cell:
-        print_table(status_tables.cells_table(cells))
+        print_renderable(status_tables.cells_table(cells))
         print_line()
     if {DONE, RUNNING} & set(states):
-        print_table(status_tables.workers_table(cells))
+        print_renderable(status_tables.workers_table(cells))
         print_line()
     print_line(status_tables.looks_text(looks))
 

@@ -25,7 +25,8 @@ StoreOption = Annotated[
     str | None,
     typer.Option(
         "--store",
-        help="Database of the cells, such as postgresql://host/studies. Default: a file in the folder.",
+        help="Database of the cells, such as postgresql://host/studies. "
+        "[dim]\\[default: a file in the folder][/dim]",
         rich_help_panel=STUDY,
         show_default=False,
     ),
@@ -35,7 +36,8 @@ JobsOption = Annotated[
     typer.Option(
         "--jobs",
         min=1,
-        help="Number of cells to train at the same time. Default: as many as cores and memory allow.",
+        help="Number of cells to train at the same time. "
+        "[dim]\\[default: as many as cores and memory allow][/dim]",
         rich_help_panel=STUDY,
     ),
 ]
@@ -58,7 +60,7 @@ MetricOption = Annotated[
     str | None,
     typer.Option(
         "--metric",
-        help="Metric to compare. Default: that of the plan, or balanced_accuracy.",
+        help="Metric to compare. [dim]\\[default: that of the plan, or balanced_accuracy][/dim]",
         rich_help_panel=STUDY,
     ),
 ]

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from excite.cli.output import print_line
+from excite.cli.output import loading, print_line
+from excite.cli.short_help import HelpAllOption
 from excite.cli.study.options import (
     STUDY,
     ArmOption,
@@ -23,6 +24,24 @@ from excite.config.overrides import apply_override
 from excite.config.train_config import RUN, TrainConfig
 from excite.data.paths import data_name
 from excite.errors import BAD_USAGE, ExciteError
+from excite.system.progress import ConsoleDisplay
+
+COMMON = (
+    "arm",
+    "plan",
+    "seeds",
+    "folds",
+    "metric",
+    "jobs",
+    "out",
+    "dry_run",
+    "pretrained",
+    "recipe",
+    "epochs",
+    "image_size",
+    "device",
+)
+"""Parameters in ``--help``; ``--help-all`` shows all."""
 
 
 def run(
@@ -46,7 +65,10 @@ def run(
     seeds: Annotated[
         int | None,
         typer.Option(
-            "--seeds", min=1, help="Number of seeds per arm. [dim]\\[default: 5][/dim]", rich_help_panel=STUDY
+            "--seeds",
+            min=1,
+            help="Number of seeds per arm. [dim]\\[default: 5][/dim]",
+            rich_help_panel=STUDY,
         ),
     ] = None,
     folds: Annotated[
@@ -78,7 +100,7 @@ def run(
         Path | None,
         typer.Option(
             "--out",
-            help="Folder of the study. Default: studies/NAME, with the name of the data.",
+            help="Folder of the study. [dim]\\[default: studies/NAME, with the name of the data][/dim]",
             rich_help_panel=STUDY,
         ),
     ] = None,
@@ -98,6 +120,7 @@ def run(
         ),
     ] = None,
     as_json: JsonOption = False,
+    help_all: HelpAllOption = False,
     given: dict[str, Any],
 ) -> None:
     """Train several networks on the same images with the same seeds, and test whether one is better.
@@ -105,8 +128,10 @@ def run(
     Options of training, such as --epochs, apply to all arms. The same command, or excite study resume,
     continues an interrupted study; nothing is trained twice.
     """
-    from excite.study.plan import METRIC, Plan, parse_arm, plan_from_yaml
-    from excite.system.progress import ConsoleDisplay
+    display = ConsoleDisplay()
+    with loading(display):
+        from excite.study.plan import METRIC, Plan, parse_arm, plan_from_yaml
+        from excite.study.running.orchestrate import Resources, preset_arms, rehearse, start
 
     written = None if config is None else plan_from_yaml(config)
     base = (TrainConfig() if written is None else written.base).replace(
@@ -119,9 +144,6 @@ def run(
         raise ExciteError("no data given: name a folder, a CSV, or 'digits'", hint=hint, exit_code=BAD_USAGE)
     if sum(one is not None for one in (plan, config, arm or None)) > 1:
         raise ExciteError("--arm, --plan, and --config are mutually exclusive", exit_code=BAD_USAGE)
-    from excite.study.running.orchestrate import Resources, preset_arms, rehearse, start
-
-    display = ConsoleDisplay()
     if plan is not None:
         arms = preset_arms(plan, base, display)
         base = base.replace(model="auto")

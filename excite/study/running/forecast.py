@@ -109,11 +109,12 @@ def count_work(config: TrainConfig, parts: Manifest, *, folded: bool) -> tuple[i
         val_drawn, drawn = round(fraction * drawn), round((1 - fraction) * drawn)
     predictions = (config.epochs + 1) * val + test
     if config.recipe == "finetune":
-        # Features for the initial probe and, if fine-tuning does not help, for the final one; then, under
-        # each corruption, the interpolated weights on validation images and three sets of weights on test
-        # images.
-        predictions += train + (train + val + test)
-        mixtures, ends = len(FRACTIONS) * min(val_drawn, MAX_IMAGES), 3 * min(test_drawn, MAX_IMAGES)
+        # Features of all images for the initial probe and, if fine-tuning does not help, for the final one.
+        # Then, under each corruption, the interpolated weights on validation images and, on request, three
+        # sets of weights on test images.
+        predictions += 2 * (train + val + test)
+        mixtures = len(FRACTIONS) * min(val_drawn, MAX_IMAGES)
+        ends = 3 * min(test_drawn, MAX_IMAGES) if config.robustness else 0
         predictions += (1 + len(CORRUPTIONS)) * (mixtures + ends)
     return config.epochs * max(1, drawn // config.batch_size), predictions
 

@@ -85,7 +85,8 @@ def start(
     Returns: the study, the workers, and the forecast as text.
     """
     study, new = begin(plan, folder, store, display)
-    pool, costs = forecast_cost(study, resources)
+    with display.waiting("timing a few steps of each arm"):
+        pool, costs = forecast_cost(study, resources)
     return study, pool, outlook(study, pool, costs, new, std)
 
 
