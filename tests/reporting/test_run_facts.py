@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from excite.data.manifest import DUPLICATES
 from excite.errors import ExciteError
 from excite.evaluation.measure import measure
-from excite.reporting.run_facts import AUDIT_GROUP, RunFacts
+from excite.reporting.run_facts import RunFacts
 from tests.reporting.run_folders import simulated, write_cross_validation, write_run
 
 
@@ -67,8 +68,8 @@ def test_groups_in_several_splits_are_counted(facts: RunFacts) -> None:
     [
         (["", ""], (False, False)),
         (["p", ""], (True, False)),
-        ([f"{AUDIT_GROUP}1", ""], (False, True)),
-        ([f"{AUDIT_GROUP}1", "p"], (True, True)),
+        ([f"{DUPLICATES}1", ""], (False, True)),
+        ([f"{DUPLICATES}1", "p"], (True, True)),
     ],
 )
 def test_groups_are_those_of_the_user_or_of_the_audit(
