@@ -196,8 +196,10 @@ def _draw(
 
 def check_groups_per_class(manifest: Manifest, units: np.ndarray, parts: int, *, noun: str) -> None:
     """Raises: ExciteError for a class with fewer groups, or images, than there are parts."""
-    held = np.unique(units * len(manifest.classes) + manifest.targets()) % len(manifest.classes)
-    for name, count in zip(manifest.classes, np.bincount(held, minlength=len(manifest.classes)), strict=True):
+    class_of_group = np.unique(units * len(manifest.classes) + manifest.targets()) % len(manifest.classes)
+    for name, count in zip(
+        manifest.classes, np.bincount(class_of_group, minlength=len(manifest.classes)), strict=True
+    ):
         if count < parts:
             what = f"class {name!r} has {count} {noun}; {parts} parts need at least {parts}"
             raise ExciteError(what, hint="add images, leave the class out, or use fewer parts")

@@ -100,9 +100,9 @@ class MetricIntervals:
             if reason := class_reason(self.repeats[0], self.tables[0], index):
                 return Interval(reason=reason)
         terms = [(repeat, name, index) for repeat in range(len(self.tables))]
-        found = self._combine([self._of_class(*term) for term in terms], terms)
+        interval = self._combine([self._of_class(*term) for term in terms], terms)
         # Sensitivity and specificity depend on one class only, whose groups Wilson's interval accounts for.
-        return found if name in ("sensitivity", "specificity") else self._warned(found, index)
+        return interval if name in ("sensitivity", "specificity") else self._warned(interval, index)
 
     def _accuracy(self, table: GroupSums) -> Interval:
         return grouped_wilson(np.asarray(table.right.sum(axis=0)), table.images, level=self.level)
@@ -117,10 +117,14 @@ class MetricIntervals:
             true, predicted, right = table.of_class(index)
             # F1 rises with the proportion of right images among those of the class or predicted as it, which
             # is F* = F1 / (2 - F1) (Hand, Christen & Kirielle 2021).
-            found = grouped_wilson(right, true + predicted - right, level=self.level)
-            if found.low is None or found.high is None:
-                return found
-            return replace(found, low=2 * found.low / (1 + found.low), high=2 * found.high / (1 + found.high))
+            interval = grouped_wilson(right, true + predicted - right, level=self.level)
+            if interval.low is None or interval.high is None:
+                return interval
+            return replace(
+                interval,
+                low=2 * interval.low / (1 + interval.low),
+                high=2 * interval.high / (1 + interval.high),
+            )
         if name == "mcc":
             return self._jackknife(name, index, repeat)
         if (repeat, index) not in self.rankings:

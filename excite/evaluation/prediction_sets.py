@@ -57,8 +57,8 @@ class PredictionSets:
         steps, first = np.unique(own, return_index=True)
         below = mass_below(own, validation.group_codes)[first]
         if len(steps) > MOST_STEPS:  # a step that is left out lowers the threshold to the one before it
-            kept = np.unique(np.linspace(0, len(steps) - 1, MOST_STEPS).astype(int))
-            steps, below = steps[kept], below[kept]
+            positions = np.unique(np.linspace(0, len(steps) - 1, MOST_STEPS).astype(int))
+            steps, below = steps[positions], below[positions]
         return cls(validation.group_count, tuple(steps.tolist()), tuple(below.tolist()))
 
     @classmethod

@@ -200,8 +200,8 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
 def _distribution(weights: PackagedWeights) -> tuple[str, Path] | None:
     """The version of the installed package and the path of its file; the package is not imported."""
     try:
-        found = metadata.distribution(weights.package)
-        return found.version, Path(str(found.locate_file(weights.file)))
+        distribution = metadata.distribution(weights.package)
+        return distribution.version, Path(str(distribution.locate_file(weights.file)))
     except (metadata.PackageNotFoundError, KeyError):  # not installed, or without a version
         return None
 

@@ -100,10 +100,10 @@ def code_block(text: str) -> str:
 def _front(facts: RunFacts) -> dict[str, Any]:
     """The front matter that model hubs read: task and metrics."""
     test = facts.test
-    shown = ("accuracy", "balanced_accuracy", "auroc", "log_loss")
+    names = ("accuracy", "balanced_accuracy", "auroc", "log_loss")
     metrics = [
         {"type": name, "value": round(test[name]["value"], 6), "name": f"{NAMES[name][0]} (test)"}
-        for name in shown
+        for name in names
         if name in test and test[name]["value"] is not None
     ]
     dataset = {

@@ -116,18 +116,16 @@ def sample_grid(
     wrong = table[table["label"] != table["predicted"]].sort_values("probability", ascending=False)
     right = table[table["label"] == table["predicted"]].sample(frac=1, random_state=0)
     mistakes = wrong.head(max(count // 2, count - len(right)))
-    shown = pd.concat([mistakes, right.head(count - len(mistakes))])
+    samples = pd.concat([mistakes, right.head(count - len(mistakes))])
     width = 8
-    height = -(-len(shown) // width)
+    height = -(-len(samples) // width)
     figure = Figure(figsize=(1.5 * width, 1.85 * height + 0.4), layout="constrained")
-    correct_shown = len(shown) - len(mistakes)
-    figure.suptitle(
-        f"Test images: {len(mistakes)} errors and {correct_shown} correct predictions of {len(table)}"
-    )
+    correct = len(samples) - len(mistakes)
+    figure.suptitle(f"Test images: {len(mistakes)} errors and {correct} correct predictions of {len(table)}")
     grid = figure.subplots(height, width, squeeze=False).ravel()
     for axes in grid:
         axes.axis("off")
-    for axes, row in zip(grid, shown.to_dict("records"), strict=False):
+    for axes, row in zip(grid, samples.to_dict("records"), strict=False):
         _show(axes, str(row["path"]), config or TrainConfig())
         correct = row["label"] == row["predicted"]
         predicted, label = names[row["predicted"]], names[row["label"]]

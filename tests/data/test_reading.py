@@ -110,7 +110,7 @@ def test_unknown_folders_with_the_same_class_folders_are_no_classes(
     with pytest.raises(ExciteError, match=r"'cat', 'dog': are they splits or classes\?") as caught:
         read_manifest(tmp_path)
     assert all(repr(top) in str(caught.value) for top in tops)
-    assert "CSV with columns path, label and split" in str(caught.value)
+    assert "CSV with columns path, label, and split" in str(caught.value)
 
 
 @pytest.mark.parametrize(

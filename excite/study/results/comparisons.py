@@ -95,7 +95,7 @@ def compare_arms(
         return None
     before, after = [first[unit] for unit in units], [second[unit] for unit in units]
     folded, same = folds is not None, same_images(folds_by_seed(before, folds is not None))
-    seen = pair_looks(
+    own_looks = pair_looks(
         looks,
         one,
         two,
@@ -105,14 +105,14 @@ def compare_arms(
         # Folds share less than the ratio of their images says: without it, the levels are conservative.
         shared=0.0 if same or folded else image_ratio(before),
     )
-    estimate = estimate_of(after, before, metric, folded, level=1 - seen.level(1 - LEVEL))
+    estimate = estimate_of(after, before, metric, folded, level=1 - own_looks.level(1 - LEVEL))
     stacked = _stacked(before), _stacked(after)
     try:
         swap_test = compare(*stacked, [metric])[metric]
     except ExciteError:
         swap_test = None
     seeds = len({seed for seed, _ in units})
-    more, smallest = _power(estimate, metric, seeds, seen, (1 - LEVEL) / count)
+    more, smallest = _power(estimate, metric, seeds, own_looks, (1 - LEVEL) / count)
     return Comparison(
         one,
         two,
@@ -123,8 +123,8 @@ def compare_arms(
         seeds,
         len({path for cell in before for path in cell.predictions.paths or ()}),
         len(set(stacked[0].groups if stacked[0].groups is not None else ())),
-        None if estimate.p is None else seen,
-        None if estimate.p is None else seen.adjusted(estimate.p),
+        None if estimate.p is None else own_looks,
+        None if estimate.p is None else own_looks.adjusted(estimate.p),
         more_seeds=more,
         smallest=smallest,
     )
@@ -169,8 +169,8 @@ def holm(comparisons: Sequence[Comparison], planned: int) -> list[Comparison]:
         (number for number, one in enumerate(comparisons) if one.sequential is not None),
         key=lambda number: comparisons[number].sequential or 0.0,
     )
-    found, worst = list(comparisons), 0.0
+    adjusted, largest = list(comparisons), 0.0
     for rank, number in enumerate(order):
-        worst = max(worst, min(1.0, (planned - rank) * (comparisons[number].sequential or 0.0)))
-        found[number] = dataclasses.replace(comparisons[number], holm=worst)
-    return found
+        largest = max(largest, min(1.0, (planned - rank) * (comparisons[number].sequential or 0.0)))
+        adjusted[number] = dataclasses.replace(comparisons[number], holm=largest)
+    return adjusted

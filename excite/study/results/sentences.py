@@ -167,14 +167,14 @@ def looks_text(analysis: Analysis) -> str:
     if not counts:
         return "The results have not been looked at yet."
     *before, last = counts[-MOST_LOOKS:]
-    shown = (
+    cells = (
         f"{', '.join(map(str, before))} and {many(last, 'finished cell')}"
         if before
         else many(last, "finished cell")
     )
     times = "once" if not before else f"{len(counts)} times"
     return (
-        f"The results have been looked at {times}, {'last ' if len(counts) > MOST_LOOKS else ''}with {shown}."
+        f"The results have been looked at {times}, {'last ' if len(counts) > MOST_LOOKS else ''}with {cells}."
     )
 
 

@@ -153,9 +153,9 @@ def smallest_difference(study: Study, std: float | None, seeds: int) -> tuple[fl
     if (study.folds is not None or study.document["split"] == "folder") and seeds >= FEWEST_SEEDS:
         entry = DISAGREE if std is None else std**2 * groups / folds
         # Half of the variance between two arms is due to the image, half due to the training.
-        seen = MeanSquares(entry / 2, entry / 2 * (seeds + 1), entry / 2, seeds, groups)
+        assumed = MeanSquares(entry / 2, entry / 2 * (seeds + 1), entry / 2, seeds, groups)
         overlap = ratio if study.folds is not None else 0.0
-        return crossed_studies(seen, seeds, overlap=overlap, alpha=level).smallest(), assumption
+        return crossed_studies(assumed, seeds, overlap=overlap, alpha=level).smallest(), assumption
     deviation = math.sqrt(DISAGREE * folds / groups) if std is None else std
     return corrected_studies(deviation, seeds * folds, ratio, alpha=level).smallest(), assumption
 
