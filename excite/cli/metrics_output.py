@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from excite.cli.output import plain_table, print_labeled, print_sentence, print_table
-from excite.reporting.decision_text import point_text
 
 SHOWN = 10
 """Images that the terminal names; files name all."""
@@ -141,6 +140,8 @@ def _print_calibration(figures: Mapping[str, Any]) -> None:
 
 def _print_decisions(figures: Mapping[str, Any]) -> None:
     """Print the operating point, the prediction sets, and the abstention."""
+    from excite.reporting.decision_text import point_text
+
     if point := figures.get("operating_point"):
         chosen, found = point["chosen"], point["test"]
         print_sentence(

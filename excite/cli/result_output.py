@@ -30,6 +30,8 @@ def print_result(run: Run) -> None:
     print_line()
     repeats = f", mean over {test['repeats']} repeats" if test.get("repeats", 1) > 1 else ""
     print_labeled("RESULT", result_line(test) + repeats)
+    largest = test["majority_class"]
+    print_labeled("baseline", f"always {largest['label']!r}: accuracy {largest['fraction']:.1%}")
     if photos := test.get("photos"):
         print_labeled("by photo", f"{result_line(photos, 'photo')}; predictions of its copies are averaged")
     if len(test["classes"]) >= MIN_CLASSES:
@@ -47,10 +49,8 @@ def print_result(run: Run) -> None:
 
 
 def result_line(figures: Mapping[str, Any], counted: str = "image") -> str:
-    """The accuracy with its interval, its sample size, and that of the most frequent class."""
-    largest = figures["majority_class"]
-    text = f"accuracy {with_interval(figures['accuracy'])} on {sample_size(figures, counted)}"
-    return f"{text}; always {largest['label']!r} gives {largest['fraction']:.1%}"
+    """The accuracy with its interval, and the number of images behind it."""
+    return f"accuracy {with_interval(figures['accuracy'])} on {sample_size(figures, counted)}"
 
 
 def important_notes(facts: RunFacts) -> list[str]:

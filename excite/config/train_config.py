@@ -145,9 +145,8 @@ class TrainConfig:
     pretrained: bool | None = option(
         None,
         MODEL,
-        "Start from published weights: those of an installed package (see excite doctor), or downloaded "
-        "ones. Default: for photos the weights of an installed package, if no network and no weights are "
-        "named.",
+        "Start from published weights, installed (see excite doctor) or downloaded. Default: for photos, if "
+        "no network or weights are named.",
     )
     weights: str | None = option(None, MODEL, "Start from the weights in this .safetensors file.")
     model_options: dict[str, Any] = option({}, MODEL, "Options of the network's constructor.")
@@ -158,8 +157,7 @@ class TrainConfig:
     image_size: int | None = option(
         None,
         IMAGES,
-        "Height and width of the network's input, in pixels. Default: by the size of the images, with a "
-        "limit that depends on the weights and the device.",
+        "Height and width of the network's input, in pixels. Default: by images, weights, and device.",
         low=1,
         high=4096,
     )
@@ -311,8 +309,8 @@ class TrainConfig:
     positive: str | None = option(
         None,
         EVALUATION,
-        "The positive class, such as the disease: an image is predicted as it from the threshold of "
-        "--sensitivity or --specificity up, instead of where it is the most probable class.",
+        "The positive class, such as the disease. It is predicted from the threshold of --sensitivity or "
+        "--specificity up.",
     )
     sensitivity: float | None = option(
         None,

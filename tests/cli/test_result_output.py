@@ -37,8 +37,13 @@ def test_the_result_comes_first_and_the_next_command_last(
     found = re.fullmatch(
         r"RESULT    accuracy ([\d.]+)% \(([\d.]+)-([\d.]+)\) on (\d+) images of (\d+) groups", lines[0]
     )
+    baseline = re.fullmatch(r"baseline  always '(.+)': accuracy ([\d.]+)%", lines[1])
     assert found
+    assert baseline
     value, low, high, n, groups = map(float, found.groups())
+    label, fraction = baseline.groups()
+    counts = run.predictions["label"].value_counts(normalize=True)
+    assert counts[label] == counts.max() == pytest.approx(float(fraction) / 100, abs=0.0051)
     assert (n, groups) == (test["n"], test["groups"])
     for shown, name in ((value, "value"), (low, "low"), (high, "high")):
         assert shown == pytest.approx(100 * test["accuracy"][name], abs=0.051)

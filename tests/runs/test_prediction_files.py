@@ -17,7 +17,7 @@ FORMULA = "=HYPERLINK(A1)"
 
 def predictions() -> PredictionList:
     probabilities = {FORMULA: 0.75, "b\x1b,": 0.25}
-    one = Prediction("=1+1.png", FORMULA, 0.75, probabilities, classes_in_set=(FORMULA,))
+    one = Prediction("=1+1.png", FORMULA, 0.75, probabilities, abstained=False, classes_in_set=(FORMULA,))
     other = Prediction("two.png", FORMULA, 0.75, probabilities, abstained=True, classes_in_set=())
     return PredictionList([one, other])
 

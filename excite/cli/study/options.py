@@ -60,7 +60,7 @@ MetricOption = Annotated[
     str | None,
     typer.Option(
         "--metric",
-        help="Metric to compare. [dim]\\[default: that of the plan, or balanced_accuracy][/dim]",
+        help="Metric to compare. [dim]\\[default: balanced_accuracy][/dim]",
         rich_help_panel=STUDY,
     ),
 ]
