@@ -100,14 +100,14 @@ def run(
         Path | None,
         typer.Option(
             "--out",
-            help="Folder of the study. [dim]\\[default: studies/NAME, with the name of the data][/dim]",
+            help="Folder of the study. [dim]\\[default: studies/NAME][/dim]",
             rich_help_panel=STUDY,
         ),
     ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Print the estimated cost, and write and train nothing.", rich_help_panel=STUDY
+            "--dry-run", help="Print the estimated cost; write nothing.", rich_help_panel=STUDY
         ),
     ] = False,
     settings: Annotated[
