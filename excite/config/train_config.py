@@ -59,7 +59,11 @@ RESERVED_OPTIONS = frozenset(
 @dataclass(frozen=True)
 class TrainConfig:
     """Options of one training. ``None`` and ``auto`` are resolved from the data and the machine at the start;
-    the run's ``config.yaml`` holds the resolved values."""
+    the run's ``config.yaml`` holds the resolved values.
+
+    >>> TrainConfig(data="photos").replace(epochs=5, model="resnet18").epochs
+    5
+    """
 
     data: str = option("", DATA, "Folder of class folders, folder with train/val/test, CSV, or 'digits'.")
     split: str = option(

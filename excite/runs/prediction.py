@@ -62,8 +62,9 @@ class PredictionList(list[Prediction]):
     """Predictions in the order of the images; ``table`` has them as a DataFrame.
 
     >>> one = Prediction("a.png", "cat", 0.75, {"cat": 0.75, "dog": 0.25})
-    >>> PredictionList([one]).table.loc[0, ["path", "predicted", "p:dog"]].tolist()
-    ['a.png', 'cat', 0.25]
+    >>> print(PredictionList([one]).table.to_csv(index=False).strip())
+    path,predicted,probability,p:cat,p:dog
+    a.png,cat,0.75,0.75,0.25
     """
 
     @property

@@ -86,7 +86,7 @@ def test_findings_of_the_audit_are_warnings(facts: RunFacts) -> None:
     texts = [statement.text for statement in warnings(facts)]
     assert "There are only 40 test groups: intervals are wide and may be too narrow." in texts
     assert "The audit found 1 photo with conflicting labels." in texts
-    assert any("from size alone (balanced accuracy 81.0 %)" in text for text in texts)
+    assert any("from size alone (balanced accuracy 81.0 %," in text for text in texts)
     few = [statement.text for statement in warnings(changed(facts, low_group_count=list("abcdefg")))]
     assert any("Fewer than ten test groups: a, b, c, d, e and 2 more." in text for text in few)
     without_findings = warnings(dataclasses.replace(changed(facts, groups=500), audit={}))

@@ -106,9 +106,7 @@ def run(
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option(
-            "--dry-run", help="Print the estimated cost; write nothing.", rich_help_panel=STUDY
-        ),
+        typer.Option("--dry-run", help="Print the estimated cost; write nothing.", rich_help_panel=STUDY),
     ] = False,
     settings: Annotated[
         list[str] | None,
