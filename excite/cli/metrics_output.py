@@ -138,17 +138,22 @@ def _print_calibration(figures: Mapping[str, Any]) -> None:
         )
 
 
-def _print_decisions(figures: Mapping[str, Any]) -> None:
-    """Print the operating point, the prediction sets, and the abstention."""
+def operating_point_text(point: Mapping[str, Any]) -> str:
+    """The threshold of the positive class, its sensitivity and specificity, and how it was chosen."""
     from excite.reporting.decision_text import point_text
 
+    chosen, found = point["chosen"], point["test"]
+    return (
+        f"{chosen['label']} from {chosen['threshold']:.3f}: "
+        f"sensitivity {with_interval(found['sensitivity'])}, "
+        f"specificity {with_interval(found['specificity'])}. {point_text(chosen)}"
+    )
+
+
+def _print_decisions(figures: Mapping[str, Any]) -> None:
+    """Print the operating point, the prediction sets, and the abstention."""
     if point := figures.get("operating_point"):
-        chosen, found = point["chosen"], point["test"]
-        print_sentence(
-            f"{chosen['label']} from {chosen['threshold']:.3f}: "
-            f"sensitivity {with_interval(found['sensitivity'])}, "
-            f"specificity {with_interval(found['specificity'])}. {point_text(chosen)}"
-        )
+        print_sentence(operating_point_text(point))
     for row in figures.get("prediction_sets", []):
         print_sentence(
             f"sets at {row['level']:.0%}: {with_interval(row['covered'])} hold the true class, "

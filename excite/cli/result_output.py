@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from excite.cli.metrics_output import labels_line, print_classes, print_folds, sample_size, with_interval
+from excite.cli.metrics_output import (
+    labels_line,
+    operating_point_text,
+    print_classes,
+    print_folds,
+    sample_size,
+    with_interval,
+)
 from excite.cli.output import print_labeled, print_line
 from excite.system.progress import LABEL
 from excite.system.text import command_line
@@ -32,6 +39,8 @@ def print_result(run: Run) -> None:
     print_labeled("RESULT", result_line(test) + repeats)
     largest = test["majority_class"]
     print_labeled("baseline", f"always {largest['label']!r}: accuracy {largest['fraction']:.1%}")
+    if text := threshold_text(facts):
+        print_labeled("threshold", text)
     if photos := test.get("photos"):
         print_labeled("by photo", f"{result_line(photos, 'photo')}; predictions of its copies are averaged")
     if len(test["classes"]) >= MIN_CLASSES:
@@ -51,6 +60,16 @@ def print_result(run: Run) -> None:
 def result_line(figures: Mapping[str, Any], counted: str = "image") -> str:
     """The accuracy with its interval, and the number of images behind it."""
     return f"accuracy {with_interval(figures['accuracy'])} on {sample_size(figures, counted)}"
+
+
+def threshold_text(facts: RunFacts) -> str:
+    """The threshold by which the classes of the result are predicted; empty without a positive class."""
+    from excite.reporting.decision_text import fold_rules_text
+
+    if point := facts.test.get("operating_point"):
+        return operating_point_text(point)
+    rule = facts.predictions.rule
+    return "" if rule is None else fold_rules_text(rule)
 
 
 def important_notes(facts: RunFacts) -> list[str]:

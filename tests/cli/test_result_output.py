@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from excite.cli import output
 from excite.cli.result_output import MAX_NOTES, important_notes, print_result
+from excite.evaluation.decision_rule import DecisionRule
 from excite.reporting.run_facts import RunFacts
 from tests.reporting.run_folders import simulated, write_cross_validation, write_run
 
@@ -60,7 +63,7 @@ def test_more_than_two_classes_have_a_table(
     run = write_run(tmp_path / "run", names, test=simulated(names, 30, 2), resamples=50)
     print_result(run)
     out = capsys.readouterr().out
-    assert ("sensitivity" in out) == (classes > 2)
+    assert ("ppv" in out) == (classes > 2)  # a column of the table alone
     assert all(("\n" + name in out) == (classes > 2) for name in names)
 
 
@@ -83,3 +86,41 @@ def test_a_cross_validation_shows_its_folds(tmp_path: Path, capsys: pytest.Captu
     print_result(write_cross_validation(tmp_path / "run", folds=3))
     lines = capsys.readouterr().out.splitlines()
     assert sum(bool(re.match(r" *\d +\d +\d+ ", line)) for line in lines) == 3
+
+
+def test_the_result_names_the_threshold_by_which_it_is_predicted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "run")
+    point = run.metrics["test"]["operating_point"]
+    print_result(run)
+    shown = _labeled(capsys.readouterr().out, "threshold")
+    found = re.match(r"malignant from ([\d.]+): sensitivity ([\d.]+)% .*, specificity ([\d.]+)% ", shown)
+    assert found
+    threshold, sensitivity, specificity = map(float, found.groups())
+    positive = (run.predictions["label"] == "malignant").to_numpy()
+    predicted = (run.predictions["p:malignant"] >= point["chosen"]["threshold"]).to_numpy()
+    assert threshold == pytest.approx(point["chosen"]["threshold"], abs=0.00051)
+    assert sensitivity == pytest.approx(100 * predicted[positive].mean(), abs=0.051)
+    assert specificity == pytest.approx(100 * (~predicted)[~positive].mean(), abs=0.051)
+
+
+def test_the_result_of_folds_names_their_thresholds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pooled = simulated(("benign", "malignant"), 60, 3)
+    thresholds = np.where(pooled.group_codes % 2 == 0, 0.25, 0.75)
+    ruled = dataclasses.replace(pooled, rule=DecisionRule("malignant", thresholds))
+    print_result(write_cross_validation(tmp_path / "ruled", pooled=ruled))
+    assert "malignant from the threshold of its fold up (0.25 to 0.75)" in _labeled(
+        capsys.readouterr().out, "threshold"
+    )
+    print_result(write_cross_validation(tmp_path / "without", pooled=pooled))
+    assert "\nthreshold" not in capsys.readouterr().out
+
+
+def _labeled(out: str, label: str) -> str:
+    """The text of a label, without its line breaks."""
+    found = re.search(rf"^{label} +(.*(?:\n {{10}}.*)*)", out, re.MULTILINE)
+    assert found
+    return " ".join(found.group(1).split())
