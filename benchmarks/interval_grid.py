@@ -39,7 +39,7 @@ class Tally:
 
     Args:
         hits: intervals that contain the truth, or alarms.
-        results: number of data sets with an interval or a p value.
+        results: number of data sets with an interval or a p-value.
         warned: how many of these have a warning.
         refused: number of data sets without a result.
     """

@@ -58,7 +58,7 @@ def main() -> None:
 
 def compare(asked: argparse.Namespace) -> None:
     """The table, row by row."""
-    images = excite.audit_dataset(asked.data, group_pattern=asked.group_pattern).grouped()
+    images = excite.audit(asked.data, group_pattern=asked.group_pattern).grouped()
     numbers = repeated_folds(images, FOLDS, 1, seed=0, method="grouped")[:, 0]
     parts = [
         images.with_columns(split=np.where(numbers == fold, "test", "train"))

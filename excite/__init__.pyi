@@ -1,9 +1,14 @@
-from .api import audit_dataset as audit_dataset
+from .api import audit as audit
 from .api import compare as compare
+from .api import evaluate as evaluate
+from .api import split as split
+from .api import study as study
 from .api import train as train
 from .attention.squeeze_excitation import SqueezeExcitation as SqueezeExcitation
+from .config.train_config import TrainConfig as TrainConfig
 from .errors import ExciteError as ExciteError
 from .inference.optimized import optimize_for_inference as optimize_for_inference
+from .insertion.gate_statistics import measure_gates as measure_gates
 from .insertion.insert import insert as insert
 from .insertion.insert import remove as remove
 from .insertion.sites import sites as sites

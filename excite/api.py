@@ -2,37 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 
-from excite.audit.audit import Audit, audit
+from excite.audit.audit import Audit
+from excite.audit.audit import audit as run_audit
+from excite.audit.grouped_images import GroupingOptions, grouped_images
 from excite.audit.reading import read_images
 from excite.config.pixel_limit import MAX_PIXELS
-from excite.config.train_config import TrainConfig
+from excite.config.train_config import HINTS, TrainConfig
+from excite.config.train_options import TrainOptions
 from excite.data.file_validation import check_files
+from excite.data.manifest import Manifest, check_classes
+from excite.data.paths import data_name
+from excite.data.split import split_manifest
+from excite.errors import unknown_name
 from excite.pipeline.cross_validation import cross_validate
 from excite.pipeline.experiment import run_experiment, run_folder
 from excite.reporting.png_figures import draw_figures
 from excite.reporting.report import write_report
 from excite.runs.compare import METRICS, compare_runs
 from excite.runs.compare_configurations import compare_configurations
+from excite.runs.derive import changed_evaluation_spec
+from excite.runs.evaluate import Evaluation, evaluate_run
+from excite.runs.evaluation_images import DataOptions
+from excite.runs.moved_data import missing_images
 from excite.runs.run import Run
 from excite.system.cache import cache_directory
 from excite.system.progress import ConsoleDisplay, Display
 from excite.system.world import first_process
 
+if TYPE_CHECKING:
+    from excite.study.study import Study
 
-def train(data: str | Path, *, resume: bool = False, quiet: bool = False, **options: Any) -> Run:
+EVALUATION_OPTIONS = (
+    "positive",
+    "sensitivity",
+    "specificity",
+    "abstain_below",
+    "selective_accuracy",
+    "subgroups",
+)
+
+
+def _shows_options(function: Callable[..., Any]) -> None:
+    """Show the options of TrainConfig in the signature of a function, for help and completion."""
+    signature = inspect.signature(function)
+    *named, _ = signature.parameters.values()
+    fields = [field for field in dataclasses.fields(TrainConfig) if field.name not in signature.parameters]
+    options = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default={} if field.default is dataclasses.MISSING else field.default,
+            annotation=HINTS[field.name],
+        )
+        for field in fields
+    ]
+    function.__signature__ = signature.replace(parameters=[*named, *options])  # type: ignore[attr-defined]
+
+
+def train(
+    data: str | Path,
+    *,
+    resume: bool = False,
+    data_root: str | Path | None = None,
+    quiet: bool = False,
+    **options: Unpack[TrainOptions],
+) -> Run:
     """Train on a folder of images and evaluate, as ``excite train`` does.
 
     Args:
         data: a folder of class folders, a folder with train/val/test, a CSV file, or ``"digits"``.
-        resume: continue the interrupted run in ``out``; the weights become those of an uninterrupted run.
+        resume: continue the interrupted run in ``out``, or in ``data`` if that is a run folder; the weights
+            become those of an uninterrupted run.
+        data_root: the folder that the data of a resumed run is in now.
         quiet: show no progress.
-        options: any option of ``TrainConfig``, by name.
+        options: any option of ``TrainConfig``, by name; ``excite train --help-all`` explains them.
 
     Raises:
         ExciteError: for unreadable data, and for unknown or invalid options.
@@ -41,10 +92,13 @@ def train(data: str | Path, *, resume: bool = False, quiet: bool = False, **opti
     >>> run.metrics["test"]["n"]
     12
     """
-    return train_as_configured(TrainConfig().replace(data=str(data), **options), resume=resume, quiet=quiet)
+    config = TrainConfig().replace(data=str(data), **options)
+    root = None if data_root is None else Path(data_root)
+    display = Display() if quiet else ConsoleDisplay()
+    return train_as_configured(config, resume=resume, data_root=root, display=display)
 
 
-def audit_dataset(
+def audit(
     data: str | Path,
     *,
     near_duplicates: bool | None = None,
@@ -61,14 +115,14 @@ def audit_dataset(
         data: as for ``train``, or a folder of unlabeled images.
         near_duplicates: find cropped, rotated, and recolored copies too; by default for up to 20,000 images.
         decisions: the reviewed ``decisions.csv`` of an earlier audit.
-        group_pattern: regular expression on the file name; its first capture group is the group.
+        group_pattern: regular expression for the file name; its first capture group is the group.
         max_pixels: images with more pixels are unreadable.
         columns: ``path_column``, ``label_column``, ``group_column``, ``split_column`` of a CSV.
 
     Raises:
         ExciteError: for data or decisions that cannot be read.
 
-    >>> result = audit_dataset(photos, near_duplicates=False)
+    >>> result = audit(photos, near_duplicates=False)
     >>> len(result), len(result.pairs)
     (60, 0)
     """
@@ -79,7 +133,7 @@ def audit_dataset(
         cache=cache,
         complete=False,
     )
-    return audit(
+    return run_audit(
         images,
         unreadable=unreadable,
         near_duplicates=near_duplicates,
@@ -87,6 +141,156 @@ def audit_dataset(
         cache=cache,
         decisions=[] if decisions is None else [Path(decisions)],
     )
+
+
+def split(
+    data: str | Path,
+    *,
+    out: str | Path | None = None,
+    method: str = "auto",
+    val_fraction: float = 0.1,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    group_pattern: str | None = None,
+    group_duplicates: bool = True,
+    **columns: str,
+) -> Manifest:
+    """Assign each image to training, validation, or test, as ``excite split`` does.
+
+    Args:
+        data: as for ``train``; a split in it is ignored.
+        out: a CSV to write, which ``train`` reads; None: none.
+        method: ``grouped`` keeps groups together, ``random`` does not, ``auto`` depends on whether there are
+            groups.
+        val_fraction, test_fraction: fractions of the images.
+        seed: of the random draw.
+        group_pattern: regular expression on the file name; its first capture group is the group.
+        group_duplicates: find near-duplicates and keep them together.
+        columns: ``path_column``, ``label_column``, ``group_column`` of a CSV.
+
+    Returns:
+        the manifest; its ``table`` is a DataFrame with the columns path, label, group, and split.
+
+    Raises:
+        ExciteError: for data that cannot be read or split.
+
+    >>> manifest = split(photos, test_fraction=0.25, val_fraction=0.25, group_duplicates=False)
+    >>> manifest.table["split"].value_counts(sort=False).sort_index().to_dict()
+    {'test': 15, 'train': 30, 'val': 15}
+    """
+    options = GroupingOptions(columns, group_pattern, group_duplicates)
+    place = None if out is None else Path(out)
+    images, _ = grouped_images(data, options, Display(), out=place)
+    check_classes(images, where=data)
+    if method == "auto":
+        method = "grouped" if images.table["group"].any() else "random"
+    fractions = (1 - val_fraction - test_fraction, val_fraction, test_fraction)
+    manifest = split_manifest(images, method=method, fractions=fractions, seed=seed)
+    if place is not None:
+        manifest.save(place)
+    return manifest
+
+
+def evaluate(
+    run: Run | str | Path,
+    data: str | Path | None = None,
+    *,
+    split: str | None = None,
+    map_class: Mapping[str, str] | None = None,
+    group_pattern: str | None = None,
+    device: str = "cpu",
+    **options: Any,
+) -> Evaluation:
+    """Evaluate a run on labeled images, as ``excite evaluate`` does.
+
+    Args:
+        run: a finished run, or its folder.
+        data: as for ``train``; None: the run's own test images.
+        split: train, val, test, or all; None: test if there is one.
+        map_class: class of the data -> class of the run, where their names differ.
+        group_pattern: regular expression on the file names of ``data``; its first capture group is the group.
+        device: where the network computes.
+        options: ``positive``, ``sensitivity``, ``specificity``, ``abstain_below``, ``selective_accuracy``,
+            and ``subgroups`` of ``TrainConfig``; by default those of the training.
+
+    Returns:
+        its ``metrics`` are those of ``metrics.json``, ``predictions`` the probabilities of each image.
+
+    Raises:
+        ExciteError: for data that cannot be evaluated, and for unknown or invalid options.
+
+    >>> run = train(photos, model="cifar_resnet20", image_size=32, epochs=1, device="cpu", quiet=True)
+    >>> evaluate(run).metrics["n"]
+    12
+    """
+    opened = run if isinstance(run, Run) else Run.open(run)
+    for name in options:
+        if name not in EVALUATION_OPTIONS:
+            raise unknown_name("option", name, EVALUATION_OPTIONS, where="evaluate")
+    return evaluate_run(
+        opened,
+        None if data is None else str(data),
+        split=split,
+        spec=changed_evaluation_spec(opened.config, options),
+        options=DataOptions(mapping=map_class or {}, group_pattern=group_pattern),
+        device=device,
+    )
+
+
+def study(
+    data: str | Path,
+    arms: Mapping[str, Mapping[str, Any]],
+    *,
+    seeds: int = 5,
+    folds: int | None = None,
+    metric: str | None = None,
+    out: str | Path | None = None,
+    jobs: int | None = None,
+    quiet: bool = False,
+    **options: Any,
+) -> Study:
+    """Train several configurations on the same images with the same seeds, as ``excite study run`` does.
+
+    The same call continues an interrupted study.
+
+    Args:
+        data: as for ``train``.
+        arms: name of each arm -> the options in which it differs; the first is the baseline.
+        seeds: number of seeds per arm.
+        folds: number of folds of a cross-validation, for each seed; None: one split per seed.
+        metric: of the comparison; None: balanced accuracy.
+        out: folder of the study; None: ``studies/NAME``, with the name of the data.
+        jobs: trainings at the same time; None: as many as cores and memory allow.
+        quiet: show no progress.
+        options: options of ``TrainConfig`` that all arms share.
+
+    Returns:
+        the study; its folder has ``study.html`` and ``study.md`` with the verdict.
+
+    Raises:
+        ExciteError: for data or options that cannot be trained on, and a folder with another study.
+
+    >>> small = {"model": "cifar_resnet20", "image_size": 32, "epochs": 1, "device": "cpu", "quiet": True}
+    >>> found = study(photos, {"plain": {}, "se": {"attention": "se"}}, seeds=1, jobs=1, **small)
+    >>> (found.folder / "study.html").is_file()
+    True
+    """
+    from excite.study.plan import METRIC, Plan, arm_of
+    from excite.study.running.live_table import ConsoleLiveTable, LiveTable
+    from excite.study.running.orchestrate import Resources, continue_study, start
+
+    base = TrainConfig().replace(data=str(data), **options)
+    made = [arm_of(name, dict(differences)) for name, differences in arms.items()]
+    plan = Plan(base, made, seeds, folds, metric or METRIC)
+    folder = Path("studies") / data_name(base.data) if out is None else Path(out)
+    resources = Resources(base.device, jobs)
+    display = Display() if quiet else ConsoleDisplay()
+    begun, pool, forecast = start(plan, folder, None, resources, display)
+    for line in forecast.split("\n"):
+        display.note(line)
+    display.close()
+    continue_study(begun, resources, pool, LiveTable() if quiet else ConsoleLiveTable())
+    return begun
 
 
 def compare(
@@ -119,17 +323,24 @@ def compare(
     return compare_runs(first, metrics) if second is None else compare_configurations(first, second, metrics)
 
 
-def train_as_configured(config: TrainConfig, *, resume: bool = False, quiet: bool = False) -> Run:
+def train_as_configured(
+    config: TrainConfig, *, resume: bool, data_root: Path | None = None, display: Display
+) -> Run:
     """Train with the options of a configuration; with ``folds``, cross-validate.
 
     The random state of the caller does not change.
     """
-    display = Display() if quiet else ConsoleDisplay()
     begun = Run.open(run_folder(config, resume=True)).config if resume else config
     work = run_experiment if begun.folds is None else cross_validate
     with torch.random.fork_rng(devices=()):
-        run = work(config, resume=resume, display=display)
+        run = work(config, resume=resume, data_root=data_root, display=display)
     if first_process():
-        draw_figures(run)
-        write_report(run, thumbnails=run.config.thumbnails)
+        shown = bool(run.config.thumbnails) and not missing_images(run.predictions["path"].tolist())
+        with display.waiting("writing the report"):
+            draw_figures(run, thumbnails=shown)
+            write_report(run, thumbnails=shown)
     return run
+
+
+_shows_options(train)
+_shows_options(study)

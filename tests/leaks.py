@@ -1,4 +1,4 @@
-"""What a test must leave unchanged: threads, processes, files, environment, folder, NumPy's random state."""
+"""State that no test may change: threads, processes, files, environment, folder, NumPy's random state."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _change(name: str, before: object, after: object) -> str:
 
 
 def _left(read: Callable[[], dict[int, str]], old: dict[int, str]) -> dict[int, str]:
-    """What is there now and was not before, once everything that is ending had time to end."""
+    """What is left behind, after everything that is ending had time to end."""
 
     def left() -> dict[int, str]:
         return {key: name for key, name in read().items() if old.get(key) != name}

@@ -1,4 +1,4 @@
-"""An error says where, what and what to do, on one line."""
+"""An error states where, what, and what to do, on one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each term has one word: words that ``docs/glossary.md`` rules out appear nowhere a user reads."""
+"""Words that ``docs/glossary.md`` rules out appear nowhere a user reads."""
 
 from __future__ import annotations
 

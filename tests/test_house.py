@@ -1,8 +1,10 @@
-"""The layers of the package: what may import what, and what an import costs."""
+"""The layers of the package: allowed imports, and the cost of importing it."""
 
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import subprocess
 import sys
 from functools import cache
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import excite
+from excite import api
 
 PACKAGE = Path(excite.__file__).parent
 LAYERS = {
@@ -196,10 +199,14 @@ def test_importing_the_package_imports_nothing_slow() -> None:
 
 
 def test_every_public_name_exists_and_no_package_hides_it() -> None:
+    """Importing ``excite.<name>`` replaces the name by the package, which then can be called."""
     names = vars(excite)["__all__"]
     assert len(names) == len(set(names)) > 10
     for name in names:
-        assert getattr(excite, name) is not None
-        assert not (PACKAGE / name).is_dir()  # importing excite.<name> would replace the function
+        public = getattr(excite, name)
+        assert public is not None
+        if (PACKAGE / name).is_dir():
+            assert importlib.import_module(f"excite.{name}") is public
+            assert inspect.signature(public) == inspect.signature(getattr(api, name))
     with pytest.raises(AttributeError, match="trian"):
         excite.trian  # type: ignore[attr-defined]  # noqa: B018

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 120.0) -> bool:
-    """Ask again and again until it holds, at most so long; return whether it does."""
+    """Wait until the condition holds, at most this long; return whether it does."""
     end = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > end:

@@ -1,4 +1,4 @@
-"""Gated channel transformation: gates from the norms of the channels, with three parameters a channel."""
+"""Gated channel transformation: gates from the norms of the channels, with three parameters per channel."""
 
 from __future__ import annotations
 

@@ -126,11 +126,13 @@ def _check_extent(form: str, extent: int | None, size: tuple[int, int] | None) -
         return ExciteError(what, where="GatherExcite", hint=hint, exit_code=BAD_USAGE)
 
     if extent is not None and (extent < 2 or extent & (extent - 1)):
-        raise refuse(f"extent must be a power of two, at least 2, got {extent}", "None is the whole map")
+        raise refuse(
+            f"extent must be a power of two, at least 2, got {extent}", "use None for the whole feature map"
+        )
     needed = extent is None and form != "theta-"
     if needed and size is None:
-        raise refuse(f"{form} with a global extent needs feature_size", "or give an extent such as 8")
+        raise refuse(f"{form} with a global extent needs feature_size", "pass it, or an extent such as 8")
     if size is not None:
         if not needed:
-            raise refuse("feature_size has no effect", "it is for a global extent with parameters only")
+            raise refuse("feature_size has no effect", "only a global extent with parameters uses it")
         require_positive("GatherExcite", feature_height=size[0], feature_width=size[1])

@@ -1,4 +1,4 @@
-"""Random initial weights of attention that leave the caller's random numbers where they were."""
+"""Random initial weights of attention that do not change the caller's random state."""
 
 from __future__ import annotations
 

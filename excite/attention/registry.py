@@ -79,7 +79,7 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
         raise ExciteError(
             f"attention {name!r} cannot start as the identity",
             where="identity",
-            hint=f"leave it out, or use one of {', '.join(able)}",
+            hint=f"omit it, or use one of {', '.join(able)}",
             exit_code=BAD_USAGE,
         )
     refuse_unknown_options(factory, options, except_for=("channels",), where=f"attention {name!r}")

@@ -21,7 +21,7 @@ from excite.audit.metadata_shortcut import Shortcut, find_shortcuts
 from excite.audit.name_patterns import NamePattern, propose_pattern
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.file_validation import UnreadableFile
-from excite.data.manifest import Manifest
+from excite.data.manifest import DUPLICATES, Manifest
 from excite.errors import ExciteError
 from excite.system.parallel import Progress
 
@@ -59,6 +59,18 @@ class Audit:
 
     def __len__(self) -> int:
         return len(self.manifest)
+
+    def __repr__(self) -> str:
+        counts = {"groups": f"{len(self.members):,}"}
+        counts |= {kind: _counted(count, "pair") for kind, count in self.kinds.items()}
+        if not self.near_duplicates:
+            counts["same photo"] = "not searched"
+        counts["leaks"] = f"{_counted(len(self.leaks.groups), 'group')} in more than one split"
+        counts["labels"] = f"{_counted(len(self.conflicts), 'photo')} with several labels"
+        counts["unreadable"] = _counted(len(self.files.bad), "file")
+        width = max(map(len, counts))
+        lines = [f"  {name:<{width}}  {count}" for name, count in counts.items()]
+        return "\n".join([f"Audit of {len(self):,} images", *lines])
 
     @property
     def deep(self) -> bool:
@@ -211,6 +223,10 @@ def audit(
     )
 
 
+def _counted(count: int, one: str) -> str:
+    return f"{count:,} {one}{'' if count == 1 else 's'}"
+
+
 def _names(numbers: Sequence[int], given: Sequence[str], hashes: Sequence[str]) -> list[str]:
     """The name of the group of each image; "" for a group of one image."""
     members = defaultdict(list)
@@ -222,7 +238,7 @@ def _names(numbers: Sequence[int], given: Sequence[str], hashes: Sequence[str]) 
         known = sorted({given[row] for row in rows if given[row]})
         name = "+".join(known)
         if not known and len(rows) > 1:
-            name = f"photo-{min(hashes[row] for row in rows)[:12]}"
+            name = f"{DUPLICATES}{min(hashes[row] for row in rows)[:12]}"
         while name and name not in known and name in taken:
             name += "'"
         taken.add(name)

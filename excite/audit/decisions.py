@@ -1,4 +1,4 @@
-"""decisions.csv: a form with all pairs, in which a reviewer accepts or rejects them for the next audit."""
+"""decisions.csv: a table of all pairs, in which a reviewer accepts or rejects them for the next audit."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.system.files import write_text
 
 COLUMNS = ("decision", "a", "b", "kind", "confidence", "evidence", "a_sha256", "b_sha256")
-"""Columns of the form; only the first three are required. ``a`` and ``b`` are paths or SHA-256."""
+"""Columns of decisions.csv; only the first three are required. ``a`` and ``b`` are paths or SHA-256."""
 
 _WORDS = {
     **dict.fromkeys(("accept", "accepted", "yes", "same"), "accept"),
     **dict.fromkeys(("reject", "rejected", "no", "different"), "reject"),
 }
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
-_FORM = "the columns are decision, a, and b; excite audit writes such a form"
+_FORM = "it needs the columns decision, a, and b, as in the decisions.csv of excite audit"
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ def read_decisions(file: Path) -> list[Decision]:
         if name not in header:
             raise ExciteError(f"has no column {name!r}", where=file, hint=_FORM)
     rows = zip(table.rows, table.lines, strict=True)
-    found = [_decision(header, row, f"{file}, line {line}", file.parent) for row, line in rows]
-    return [decision for decision in found if decision is not None]
+    decisions = [_decision(header, row, f"{file}, line {line}", file.parent) for row, line in rows]
+    return [decision for decision in decisions if decision is not None]
 
 
 def _decision(header: list[str], row: list[str], where: str, folder: Path) -> Decision | None:
@@ -88,11 +88,11 @@ def _decision(header: list[str], row: list[str], where: str, folder: Path) -> De
         return None
     if word not in _WORDS:
         raise unknown_name("decision", word, ("accept", "reject"), where=where)
-    ends = [values.get(name, "") for name in ("a", "b")]
+    identifiers = [values.get(name, "") for name in ("a", "b")]
     hashes = [values.get(f"{name}_sha256", "").strip().lower() for name in ("a", "b")]
-    if not all(end or digest for end, digest in zip(ends, hashes, strict=True)):
-        raise ExciteError("the line names only one image", where=where, hint=_FORM)
-    return Decision(_WORDS[word], ends[0], ends[1], hashes[0], hashes[1], where, str(folder))
+    if not all(identifier or digest for identifier, digest in zip(identifiers, hashes, strict=True)):
+        raise ExciteError("names only one image", where=where, hint=_FORM)
+    return Decision(_WORDS[word], identifiers[0], identifiers[1], hashes[0], hashes[1], where, str(folder))
 
 
 def resolve(decisions: Iterable[Decision], manifest: Manifest) -> ResolvedDecisions:
@@ -117,35 +117,35 @@ def resolve(decisions: Iterable[Decision], manifest: Manifest) -> ResolvedDecisi
             return [row]
         return holders.get(digest or end.strip().lower(), [])
 
-    decided: dict[tuple[int, int], Decision] = {}
-    missing = []
+    decision_of: dict[tuple[int, int], Decision] = {}
+    unmatched = []
     for decision in decisions:
         first = find(decision.a, decision.a_sha256, decision.folder)
         second = find(decision.b, decision.b_sha256, decision.folder)
         pairs = {(min(a, b), max(a, b)) for a in first for b in second if a != b}
         if not pairs:
-            missing.append(decision)
+            unmatched.append(decision)
         for pair in pairs:
-            before = decided.setdefault(pair, decision)
+            before = decision_of.setdefault(pair, decision)
             if before.word != decision.word:
-                what = f"the decision is {decision.word}, but {before.word} in {before.where}"
+                what = f"contradicts {before.where}: {decision.word} here, {before.word} there"
                 raise ExciteError(what, where=decision.where, hint="remove one of them", exit_code=BAD_USAGE)
     by_word = {
-        word: frozenset(pair for pair, decision in decided.items() if decision.word == word)
+        word: frozenset(pair for pair, decision in decision_of.items() if decision.word == word)
         for word in ("accept", "reject")
     }
-    return ResolvedDecisions(by_word["accept"], by_word["reject"], tuple(missing))
+    return ResolvedDecisions(by_word["accept"], by_word["reject"], tuple(unmatched))
 
 
 def write_decisions(
     file: Path, manifest: Manifest, pairs: Sequence[Pair], decided: ResolvedDecisions
 ) -> None:
-    """Write the form with all pairs, the least certain first, with previous decisions filled in.
+    """Write decisions.csv with all pairs, the least certain first, and with previous decisions.
 
     Decisions about other pairs, or about images that are not in the data set, follow at its end.
     """
     paths, hashes = manifest.table["path"].tolist(), manifest.table["sha256"].tolist()
-    words = {
+    word_of = {
         **dict.fromkeys(decided.accepted, "accept"),
         **dict.fromkeys(decided.rejected, "reject"),
     }
@@ -153,20 +153,30 @@ def write_decisions(
     for pair in sorted(pairs, key=lambda pair: (pair.confidence, pair.a, pair.b)):
         a, b = pair.a, pair.b
         confidence = f"{pair.confidence:.3f}"
-        word = words.pop((a, b), "")
+        word = word_of.pop((a, b), "")
         lines.append((word, paths[a], paths[b], pair.kind, confidence, pair.evidence, hashes[a], hashes[b]))
-    for (a, b), word in sorted(words.items()):
+    for (a, b), word in sorted(word_of.items()):
         lines.append((word, paths[a], paths[b], "", "", "added by a reviewer", hashes[a], hashes[b]))
-    for old in decided.missing:
-        ends = _absolute(old.a, old.folder), _absolute(old.b, old.folder)
-        lines.append((old.word, *ends, "", "", "no longer in the data set", old.a_sha256, old.b_sha256))
+    for decision in decided.missing:
+        identifiers = _absolute(decision.a, decision.folder), _absolute(decision.b, decision.folder)
+        lines.append(
+            (
+                decision.word,
+                *identifiers,
+                "",
+                "",
+                "no longer in the data set",
+                decision.a_sha256,
+                decision.b_sha256,
+            )
+        )
     text = io.StringIO(newline="")
     csv.writer(text).writerows(lines)
     write_text(file, text.getvalue())
 
 
-def _absolute(end: str, folder: str) -> str:
+def _absolute(identifier: str, folder: str) -> str:
     """A path as in a manifest; a SHA-256 does not change."""
-    if not end or _SHA256.fullmatch(end.strip()):
-        return end
-    return str(path_on_disk(absolute_path(end, folder)))
+    if not identifier or _SHA256.fullmatch(identifier.strip()):
+        return identifier
+    return str(path_on_disk(absolute_path(identifier, folder)))

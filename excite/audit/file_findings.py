@@ -84,6 +84,7 @@ class FileFindings:
         return max(self.classes.values()) / least if least else 0.0
 
     def to_dict(self) -> dict[str, Any]:
+        """The findings as ``files`` of ``audit.json``."""
         return {
             "bad": [
                 {"path": f.path, "kind": unreadable_kind(f.reason), "reason": f.reason} for f in self.bad

@@ -19,7 +19,7 @@ from excite.data.intensity import IntensityRange, format_range
 from excite.data.manifest import Manifest
 from excite.data.upright import upright
 from excite.errors import ExciteError
-from excite.system.cache import recall, remember
+from excite.system.cache import name_owner, recall, remember
 from excite.system.parallel import Progress, in_threads
 
 _LOOKED_AT = 256  # short side in pixels on which contrast and color are measured; more changes nothing
@@ -110,6 +110,7 @@ def collect_metadata(
     read = "" if range_ is None else f" {format_range(range_)}"
     key = hashlib.sha256(f"{_VERSION} {_LOOKED_AT} {_COLORED}{read}\n{hashes}".encode()).hexdigest()
     memory = None if cache is None else cache / "facts" / f"{key}.csv"
+    name_owner(memory, manifest.table["path"])
     if (remembered := recall(memory, partial(_parse, count=len(manifest)))) is not None:
         return [*remembered]
     with warnings.catch_warnings():  # the check has refused images with too many pixels

@@ -32,6 +32,7 @@ class Leaks:
         return self.images[split] / self.totals[split] if self.totals.get(split) else 0.0
 
     def to_dict(self) -> dict[str, Any]:
+        """The leaks as ``leaks`` of ``audit.json``."""
         return {
             "groups": len(self.groups),
             "images": self.images,
@@ -80,8 +81,8 @@ def count_near_duplicates(
     splits: Sequence[str], groups: Sequence[int], *, of: str = "test", within: str = "train"
 ) -> int:
     """The number of images of one split with a near-duplicate in another: an image of the same group."""
-    known = {group for split, group in zip(splits, groups, strict=True) if split == within}
-    return sum(split == of and group in known for split, group in zip(splits, groups, strict=True))
+    groups_within = {group for split, group in zip(splits, groups, strict=True) if split == within}
+    return sum(split == of and group in groups_within for split, group in zip(splits, groups, strict=True))
 
 
 def label_conflicts(labels: Sequence[str], photos: Sequence[int]) -> list[LabelConflict]:
@@ -91,12 +92,12 @@ def label_conflicts(labels: Sequence[str], photos: Sequence[int]) -> list[LabelC
         labels: of each image.
         photos: number of the photo of each image; not its group, since a patient may have several labels.
     """
-    members = defaultdict(list)
+    rows_of = defaultdict(list)
     for row, photo in enumerate(photos):
-        members[photo].append(row)
-    found = []
-    for rows in members.values():
+        rows_of[photo].append(row)
+    conflicts = []
+    for rows in rows_of.values():
         counts = Counter(labels[row] for row in rows)
         if len(counts) > 1:
-            found.append(LabelConflict(tuple(rows), dict(counts.most_common())))
-    return found
+            conflicts.append(LabelConflict(tuple(rows), dict(counts.most_common())))
+    return conflicts

@@ -22,7 +22,7 @@ FEWEST_GROUPS = 2 * FOLDS
 
 DEPTH = 3
 _ADDED = 0.02  # smallest gain of all properties over the best one for a line of their own
-EVERYTHING = "size, format, color mode and bytes together"
+EVERYTHING = "size, format, color mode, and bytes together"
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Shortcut:
     groups: int
 
     def to_dict(self) -> dict[str, Any]:
+        """The shortcut as an entry of ``shortcuts`` in ``audit.json``."""
         return {key: round(v, 4) if isinstance(v, float) else v for key, v in asdict(self).items()}
 
     def __str__(self) -> str:

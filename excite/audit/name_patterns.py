@@ -51,6 +51,7 @@ class NamePattern:
         return f"{self.text}; use {command_line('--group-pattern', self.pattern)}"
 
     def to_dict(self) -> dict[str, Any]:
+        """The proposal as in ``audit.json``."""
         return {"pattern": self.pattern, "groups": self.groups, "images": self.images, "text": self.text}
 
 
@@ -69,13 +70,13 @@ def propose_pattern(paths: Sequence[str], labels: Sequence[str]) -> NamePattern 
     if len(names) < 4:  # two groups of two
         return None
     for cut in range(1, 5):
-        found = _prefixes(names, labels, cut)
-        if found is not None:
-            return found
+        proposal = _prefixes(names, labels, cut)
+        if proposal is not None:
+            return proposal
     for title, expression in _MARKS.items():
-        found = _marked(names, labels, title, expression)
-        if found is not None:
-            return found
+        proposal = _marked(names, labels, title, expression)
+        if proposal is not None:
+            return proposal
     return None
 
 
@@ -95,12 +96,12 @@ def _prefixes(names: Sequence[str], labels: Sequence[str], cut: int) -> NamePatt
     pattern = _expression(last if cut == 1 else None, cut, separators)
     if [_first(pattern, name) for name in names] != prefixes:
         pattern = _expression(None, cut, separators)
-    longer = len({tuple(each[: cut + 1]) for each in parts})
+    finer = len({tuple(each[: cut + 1]) for each in parts})
     example = names[0]
     text = f"{example}: {len(sizes)} prefixes of {_between(sizes)}"
-    if len(sizes) < longer < len(names):
+    if len(sizes) < finer < len(names):
         counts = list(Counter(tuple(each[: cut + 1]) for each in parts).values())
-        text += f", {longer} of two parts with {_between(counts)}"
+        text += f", {finer} of two parts with {_between(counts)}"
     return NamePattern(pattern, len(sizes), len(names), text)
 
 
@@ -128,18 +129,21 @@ def _marked(names: Sequence[str], labels: Sequence[str], title: str, pattern: st
     members = defaultdict(list)
     for stem, name in zip(stems, names, strict=True):
         members[stem].append(PurePath(name).stem)
-    together = {stem: found for stem, found in members.items() if len(found) > 1}
+    shared = {stem: stem_names for stem, stem_names in members.items() if len(stem_names) > 1}
     if "beside" in title:
         # Without the original, marks are numbers of photos. Equal names are in different folders.
-        if any(stem not in found or len(set(found)) < len(found) for stem, found in together.items()):
+        if any(
+            stem not in stem_names or len(set(stem_names)) < len(stem_names)
+            for stem, stem_names in shared.items()
+        ):
             return None
     elif _plausible([str(stem) for stem in stems], labels, fewest_full=0.0) is None:
         return None
-    if not together or len(members) < 2:
+    if not shared or len(members) < 2:
         return None
-    stem, found = max(together.items(), key=lambda item: len(item[1]))
-    images = sum(map(len, together.values()))
-    text = f"{title}: {images} names share {len(together)} stems, such as {stem} ({len(found)} images)"
+    stem, stem_names = max(shared.items(), key=lambda item: len(item[1]))
+    images = sum(map(len, shared.values()))
+    text = f"{title}: {images} names share {len(shared)} stems, such as {stem} ({len(stem_names)} images)"
     return NamePattern(pattern, len(members), len(names), text)
 
 
@@ -147,12 +151,12 @@ def _plausible(
     keys: Sequence[str], labels: Sequence[str], *, fewest_full: float = FEWEST_FULL
 ) -> list[int] | None:
     """Sizes of the groups with equal keys, or None if they do not look like groups of images."""
-    held = defaultdict(list)
+    labels_of = defaultdict(list)
     for key, label in zip(keys, labels, strict=True):
-        held[key].append(label)
-    sizes = [len(found) for found in held.values()]
+        labels_of[key].append(label)
+    sizes = [len(group_labels) for group_labels in labels_of.values()]
     full = sum(size > 1 for size in sizes)
-    mixed = sum(len(set(found)) > 1 for found in held.values())
+    mixed = sum(len(set(group_labels)) > 1 for group_labels in labels_of.values())
     if len(sizes) < 2 or full < max(1, fewest_full * len(sizes)) or max(sizes) > LARGEST * len(keys):
         return None
     # One key per class only repeats the class.

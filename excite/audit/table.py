@@ -8,6 +8,7 @@ from typing import Any
 
 from excite.audit.audit import NEAR_DUPLICATES_UP_TO, Audit
 from excite.audit.file_findings import unreadable_kind
+from excite.data.group_columns import group_columns_text
 from excite.data.split import apply_group_pattern
 
 SHOWN = 5
@@ -71,23 +72,28 @@ def _pair_rows(audit: Audit) -> list[tuple[str, str]]:
             reason = limit if len(audit) > NEAR_DUPLICATES_UP_TO else ""
             rows.append((kind, f"not searched ({reason}use --near-duplicates)"))
             continue
-        sure = [pair.confidence for pair in audit.pairs if pair.kind == kind]
-        confidence = f", confidence {_between(min(sure), max(sure))}" if sure else ""
+        confidences = [pair.confidence for pair in audit.pairs if pair.kind == kind]
+        confidence = f", confidence {_between(min(confidences), max(confidences))}" if confidences else ""
         rows.append((kind, _many(count, "pair") + confidence))
     if audit.grouping.doubtful:
         count = len(audit.grouping.doubtful)
         rows.append(("doubtful", f"{_many(count, 'pair')} not joined: weak evidence, or rejected"))
     decided = audit.decisions
     if decided.accepted or decided.rejected or decided.missing:
-        gone = f", {len(decided.missing)} about images that are not in the data" if decided.missing else ""
-        rows.append(
-            ("decisions", f"{len(decided.accepted)} pairs accepted, {len(decided.rejected)} rejected{gone}")
+        unmatched = (
+            f", {len(decided.missing)} about images that are not in the data" if decided.missing else ""
         )
-    several = [len(rows) for rows in audit.members.values() if len(rows) > 1]
+        rows.append(
+            (
+                "decisions",
+                f"{len(decided.accepted)} pairs accepted, {len(decided.rejected)} rejected{unmatched}",
+            )
+        )
+    group_sizes = [len(rows) for rows in audit.members.values() if len(rows) > 1]
     text = f"{len(audit.members):,} of {len(audit):,} images"
-    if several:
-        have = "has" if len(several) == 1 else "have"
-        text += f"; {len(several):,} {have} more than one, the largest {max(several):,}"
+    if group_sizes:
+        have = "has" if len(group_sizes) == 1 else "have"
+        text += f"; {len(group_sizes):,} {have} more than one, the largest {max(group_sizes):,}"
     rows.append(("groups", text))
     for number in audit.grouping.oversized:
         size = len(audit.members[number])
@@ -115,9 +121,11 @@ def _finding_rows(audit: Audit) -> list[tuple[str, str]]:
         paths = audit.manifest.table["path"]
         for conflict in audit.conflicts[:SHOWN]:
             labels = audit.manifest.table["label"]
-            shown = {labels[row]: f"{paths[row]} ({labels[row]})" for row in conflict.images}
-            rows.append(("", " = ".join(shown.values())))
+            examples = {labels[row]: f"{paths[row]} ({labels[row]})" for row in conflict.images}
+            rows.append(("", " = ".join(examples.values())))
     rows += [("SHORTCUT", str(shortcut)) for shortcut in audit.shortcuts]
+    if text := group_columns_text(audit.manifest):
+        rows.append(("columns", text))
     if audit.name_pattern is not None:
         rows.append(("file names", str(audit.name_pattern) + _agreement(audit, audit.name_pattern.pattern)))
     return rows
@@ -148,6 +156,6 @@ def _many(count: int, noun: str) -> str:
 
 
 def _counts(counts: Mapping[str, Any]) -> str:
-    shown = [f"{count:,} {name or 'without a label'}" for name, count in list(counts.items())[: 2 * SHOWN]]
-    rest = len(counts) - len(shown)
-    return ", ".join(shown) + (f" and {rest} more" if rest > 0 else "")
+    phrases = [f"{count:,} {name or 'without a label'}" for name, count in list(counts.items())[: 2 * SHOWN]]
+    rest = len(counts) - len(phrases)
+    return ", ".join(phrases) + (f" and {rest} more" if rest > 0 else "")

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from excite.bundle.prediction import Disagreement, Prediction
+from excite.bundle.prediction import Disagreement, Prediction, PredictionList
 from excite.errors import BAD_USAGE, ExciteError
+from excite.evaluation.decision_rule import DecisionRule
 from excite.evaluation.prediction_sets import PredictionSets
-
-
-@dataclass(frozen=True)
-class PositiveThreshold:
-    """The threshold of the positive class: an image gets this class from this probability on."""
-
-    label: str
-    threshold: float
 
 
 @dataclass(frozen=True)
@@ -27,18 +20,18 @@ class Decision:
 
     Args:
         abstain_below: images whose highest probability is lower are marked as abstained; None: none is.
-        operating_point: the threshold of the positive class; None: the most probable class is predicted.
+        rule: the threshold of the positive class, one for all images; None: the most probable class is predicted.
         sets: the prediction sets; None: there are none.
 
     Example:
-        >>> decision = Decision(0.7, PositiveThreshold("ill", 0.2))
+        >>> decision = Decision(0.7, DecisionRule("ill", 0.2))
         >>> one, two = decision.predictions(["", ""], np.array([[0.75, 0.25], [0.9, 0.1]]), ("well", "ill"))
         >>> one.label, one.probability, two.label
         ('ill', 0.25, 'well')
     """
 
     abstain_below: float | None = None
-    operating_point: PositiveThreshold | None = None
+    rule: DecisionRule | None = None
     sets: PredictionSets | None = None
 
     @classmethod
@@ -47,7 +40,7 @@ class Decision:
         point, sets = values["operating_point"], values["prediction_sets"]
         return cls(
             None if values["abstain_below"] is None else float(values["abstain_below"]),
-            None if point is None else PositiveThreshold(str(point["label"]), float(point["threshold"])),
+            None if point is None else DecisionRule(str(point["label"]), float(point["threshold"])),
             None if sets is None else PredictionSets.from_dict(sets),
         )
 
@@ -55,7 +48,9 @@ class Decision:
         """``abstain_below``, ``operating_point``, and ``prediction_sets``, for a JSON file."""
         return {
             "abstain_below": self.abstain_below,
-            "operating_point": None if self.operating_point is None else asdict(self.operating_point),
+            "operating_point": None
+            if self.rule is None
+            else {"label": self.rule.label, "threshold": float(self.rule.thresholds)},
             "prediction_sets": None if self.sets is None else self.sets.to_dict(),
         }
 
@@ -71,7 +66,7 @@ class Decision:
         *,
         members: np.ndarray | None = None,
         set_level: float | None = None,
-    ) -> list[Prediction]:
+    ) -> PredictionList:
         """The predictions for N images.
 
         Args:
@@ -89,7 +84,7 @@ class Decision:
         inside, below = None, self.abstain_below
         if set_level is not None and len(rows):
             inside = self._prediction_sets().contains(rows, set_level)
-        predictions = []
+        predictions = PredictionList()
         for number, (path, row, best) in enumerate(zip(paths, rows, chosen.tolist(), strict=True)):
             in_set = None
             if inside is not None:
@@ -111,12 +106,9 @@ class Decision:
 
     def _classes(self, rows: np.ndarray, classes: Sequence[str]) -> np.ndarray:
         """(N,) indices of the predicted classes."""
-        if self.operating_point is None:
+        if self.rule is None:
             return np.asarray(rows.argmax(axis=1))
-        positive = list(classes).index(self.operating_point.label)
-        others = rows.copy()
-        others[:, positive] = -1.0
-        return np.where(rows[:, positive] >= self.operating_point.threshold, positive, others.argmax(axis=1))
+        return self.rule.decide(rows, list(classes).index(self.rule.label))
 
     def _prediction_sets(self) -> PredictionSets:
         if self.sets is None:

@@ -130,7 +130,7 @@ class BundleInfo:
         if preprocessing.image_size > LARGEST_INPUT:
             raise ValueError(f"input size {preprocessing.image_size} is above {LARGEST_INPUT}")
         decision = Decision.from_dict(values["decision"])
-        if decision.operating_point is not None and decision.operating_point.label not in classes:
+        if decision.rule is not None and decision.rule.label not in classes:
             raise ValueError("the positive class is not one of the classes")
         bias = values["evidence_bias"]
         return cls(

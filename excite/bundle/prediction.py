@@ -1,11 +1,22 @@
-"""The prediction of a classifier for one image."""
+"""The predictions of a classifier: one for each image, and all of them as a table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from excite.evaluation.predictions import PREFIX
+from excite.system.text import printable, shorten_middle
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+IN_SET = "set:"  # prefix of a column: whether the prediction set holds the class
+MEMBERS = ("members", "members_disagreeing", "members_low", "members_high")  # columns of an ensemble
+SHOWN = 10  # rows of a repr
 
 
 @dataclass(frozen=True)
@@ -58,3 +69,56 @@ class Prediction:
     abstained: bool | None = None
     classes_in_set: tuple[str, ...] | None = None
     disagreement: Disagreement | None = None
+
+
+class PredictionList(list[Prediction]):
+    """Predictions in the order of the images; ``table`` has them as a DataFrame.
+
+    >>> one = Prediction("a.png", "cat", 0.75, {"cat": 0.75, "dog": 0.25})
+    >>> print(PredictionList([one]).table.to_csv(index=False).strip())
+    path,predicted,probability,p:cat,p:dog
+    a.png,cat,0.75,0.75,0.25
+    """
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per image: path, predicted, probability, and ``p:CLASS`` for each class.
+
+        With a limit of the confidence also abstained, with prediction sets ``set:CLASS``, and of an ensemble
+        the disagreement of its members.
+        """
+        import pandas as pd
+
+        columns, *rows = self.rows()
+        return pd.DataFrame(rows, columns=[str(name) for name in columns])
+
+    def rows(self) -> list[list[object]]:
+        """The header and the rows of ``table``."""
+        classes = list(self[0].probabilities) if self else []
+        has_sets = any(each.classes_in_set is not None for each in self)
+        is_ensemble = any(each.disagreement is not None for each in self)
+        abstains = any(each.abstained is not None for each in self)
+        header: list[object] = ["path", "predicted", "probability", *(["abstained"] if abstains else [])]
+        header += [PREFIX + name for name in classes]
+        header += [IN_SET + name for name in classes] if has_sets else []
+        header += MEMBERS if is_ensemble else ()
+        rows = [header]
+        for each in self:
+            row: list[object] = [each.path, each.label, each.probability]
+            row += [each.abstained] if abstains else []
+            row += [each.probabilities[name] for name in classes]
+            row += [name in (each.classes_in_set or ()) for name in classes] if has_sets else []
+            row += asdict(each.disagreement).values() if each.disagreement else ()
+            rows.append(row)
+        return rows
+
+    def __repr__(self) -> str:
+        counted = "1 prediction" if len(self) == 1 else f"{len(self):,} predictions"
+        lines = [f"{counted}; .table is a DataFrame" if len(self) > SHOWN else counted]
+        for number, each in enumerate(self[:SHOWN]):
+            name = shorten_middle(printable(each.path or f"image {number}"), 40)
+            label = f"abstained: {each.label}?" if each.abstained else each.label
+            lines.append(f"  {name:<40}  {each.probability:>6.1%}  {printable(label)}")
+        if len(self) > SHOWN:
+            lines.append(f"  ... and {len(self) - SHOWN:,} more")
+        return "\n".join(lines)

@@ -10,11 +10,12 @@ import numpy as np
 from PIL import Image
 
 from excite.bundle.format import EVIDENCE, MEMBERS, PROBABILITIES, BundleInfo
-from excite.bundle.prediction import Prediction
+from excite.bundle.prediction import PredictionList
 from excite.bundle.runtime import Runtime
 from excite.data.decoding import decode
 from excite.data.upright import upright
 from excite.errors import ExciteError
+from excite.evaluation.decision_rule import DecisionRule
 
 ImageSource = str | Path | bytes | Image.Image
 
@@ -76,6 +77,11 @@ class Predictor:
         """Whether predictions are the mean of several networks, and have a ``disagreement``."""
         return self.info.members > 0
 
+    @property
+    def rule(self) -> DecisionRule | None:
+        """The threshold of the positive class; None: the most probable class is predicted."""
+        return self.info.decision.rule
+
     def check_set_level(self, level: float) -> None:
         """Raises: ExciteError if prediction sets with this level take more validation groups."""
         self.info.decision.check_set_level(level)
@@ -87,7 +93,7 @@ class Predictor:
         batch_size: int = 8,
         max_pixels: int | None = None,
         set_level: float | None = None,
-    ) -> list[Prediction]:
+    ) -> PredictionList:
         """Predictions for one or more images, in order.
 
         Args:
@@ -104,7 +110,7 @@ class Predictor:
             self.check_set_level(set_level)  # before anything is decoded
         items: Sequence[ImageSource]
         items = [images] if isinstance(images, str | Path | bytes | Image.Image) else list(images)
-        predictions: list[Prediction] = []
+        predictions = PredictionList()
         for start in range(0, len(items), batch_size):
             batch = items[start : start + batch_size]
             outputs = self._runtime.run(np.stack([self.pixels(image, max_pixels) for image in batch]))

@@ -10,17 +10,30 @@ from pathlib import Path
 
 import typer
 
-from excite.cli import audit, compare, doctor, evaluate, export, predict, report, sites, split, summary, train
+from excite.cli import (
+    audit,
+    cache,
+    compare,
+    doctor,
+    evaluate,
+    export,
+    predict,
+    report,
+    sites,
+    split,
+    summary,
+    train,
+)
 from excite.cli.streams import quiet_libraries, write_lookalikes
 from excite.cli.study import commands
-from excite.errors import BAD_USAGE, FAILED, INTERRUPTED, ExciteError
+from excite.errors import BAD_USAGE, FAILED, INTERRUPTED, TERMINATED, ExciteError
 from excite.system.text import printable
 from excite.version import __version__
 
 app = typer.Typer(
     name="excite",
-    help="Image classification with channel attention: train on a folder of images, evaluate honestly, use "
-    "the classifier.",
+    help="Image classification with channel attention: train on a folder of images, evaluate honestly, and "
+    "use the classifier.",
     epilog="Start with: excite train digits",
     no_args_is_help=True,
     add_completion=False,
@@ -40,6 +53,7 @@ for verb in (
     export,
     summary,
     sites,
+    cache,
     doctor,
 ):
     verb.add_to(app)
@@ -91,13 +105,18 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str], first: bool, debug: bool) -> int:
     try:
         result = app(arguments, prog_name="excite", standalone_mode=False)
+        if result == INTERRUPTED:  # typer turns KeyboardInterrupt into this exit code
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except ExciteError as error:
         if debug:
             raise
-        return _fail(str(error), error.exit_code) if first else error.exit_code  # all raise the same error
+        if not first:  # all processes raise the same error
+            return error.exit_code
+        kind = "" if error.exit_code in (INTERRUPTED, TERMINATED) else "error: "
+        return _fail(str(error), error.exit_code, kind=kind)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted", INTERRUPTED)
+        return _fail("interrupted", INTERRUPTED, kind="")
     except BrokenPipeError:  # the reader of our output has gone, as in excite ... | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
@@ -123,8 +142,8 @@ def _run(arguments: list[str], first: bool, debug: bool) -> int:
         return _fail(text, FAILED, "this is a bug in excite; --debug prints the traceback")
 
 
-def _fail(message: str, code: int, hint: str | None = None) -> int:
-    """Print the one line."""
+def _fail(message: str, code: int, hint: str | None = None, kind: str = "error: ") -> int:
+    """Print the one line; what the user stopped is not an error."""
     advice = f" ({hint})" if hint else ""
-    print(printable(f"excite: error: {message}{advice}"), file=sys.stderr, flush=True)
+    print(printable(f"excite: {kind}{message}{advice}"), file=sys.stderr, flush=True)
     return code

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from excite.cli.options import takes_config
-from excite.cli.output import plain_table, print_json, print_line, print_table
+from excite.cli.options import VerboseOption, takes_config
+from excite.cli.output import loading, plain_table, print_json, print_line, print_sentence, print_table
 from excite.config.train_config import TrainConfig
 from excite.data.paths import data_name, refuse_inside_data
 from excite.errors import ExciteError
+from excite.system.progress import ConsoleDisplay
 
 # Fields of TrainConfig that are also options of this command.
 OPTIONS = (
@@ -24,6 +25,7 @@ OPTIONS = (
     "split_column",
     "max_pixels",
 )
+STYLES = {"fine": "green", "warn": "yellow", "bad": "red"}  # of the first sentence
 HELP = {"decisions": "Review decisions about pairs (CSV). decisions.csv in --out is always applied."}
 
 
@@ -49,13 +51,24 @@ def audit(
         Path | None,
         typer.Option(
             "--out",
-            help="Folder for audit.json, audit.html, and decisions.csv. [dim]\\[audits/<data>][/dim]",
+            help="Folder for audit.json, audit.html, and decisions.csv. "
+            "[dim]\\[default: audits/<data>][/dim]",
+            show_default=False,
+        ),
+    ] = None,
+    thumbnails: Annotated[
+        bool | None,
+        typer.Option(
+            "--thumbnails/--no-thumbnails",
+            help="Show images in audit.html. Default: unless the images have groups, or names that look like "
+            "groups, which may be people.",
             show_default=False,
         ),
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 if there are leaks or conflicting labels.")
+        bool, typer.Option("--strict", help="Exit with code 1 if there are leaks or conflicting labels.")
     ] = False,
+    verbose: VerboseOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print audit.json on standard output.")] = False,
     given: dict[str, Any],
 ) -> None:
@@ -64,15 +77,18 @@ def audit(
     The images are only read. audit.html shows the pairs side by side; decisions that you write into
     decisions.csv are applied by the next audit into the same folder.
     """
-    from excite.audit.audit import audit as run_audit
-    from excite.audit.audit import decision_files
-    from excite.audit.reading import read_images
-    from excite.audit.table import audit_rows, headline
-    from excite.data.file_validation import check_files
-    from excite.reporting.audit_page import write_audit
-    from excite.system.cache import cache_directory
-    from excite.system.malloc import keep_heap
-    from excite.system.progress import ConsoleDisplay
+    display = ConsoleDisplay(verbose=verbose)
+    with loading(display):
+        from excite.audit.audit import audit as run_audit
+        from excite.audit.audit import decision_files
+        from excite.audit.people import may_show_people
+        from excite.audit.reading import read_images
+        from excite.audit.table import audit_rows, headline
+        from excite.audit.verdict import verdict_of
+        from excite.data.file_validation import check_files
+        from excite.reporting.audit_page import audit_document, write_audit
+        from excite.system.cache import cache_directory
+        from excite.system.malloc import keep_heap
 
     chosen = TrainConfig().replace(**given)
     keep_heap()
@@ -81,7 +97,6 @@ def audit(
     name = data_name(data)
     folder = out or Path("audits") / name
     refuse_inside_data(folder, data, manifest.table["path"])
-    display = ConsoleDisplay()
     review = None if chosen.decisions is None else Path(chosen.decisions)
     try:
         cache = cache_directory()
@@ -99,12 +114,22 @@ def audit(
             progress=display.stage,
         )
         drawing = display.stage("drawing pairs")
-        write_audit(result, folder, title=name, max_pixels=chosen.max_pixels, progress=drawing)
+        shown = not may_show_people(result.manifest) if thumbnails is None else thumbnails
+        write_audit(
+            result,
+            folder,
+            title=name,
+            thumbnails=shown,
+            max_pixels=chosen.max_pixels,
+            progress=drawing,
+        )
     finally:
         display.close()
     if as_json:
-        print_json(result.to_dict())
+        print_json(audit_document(result))
     else:
+        verdict = verdict_of(result)
+        print_sentence(verdict.text, style=STYLES[verdict.severity])
         table = plain_table("what", "found")
         for row in audit_rows(result):
             table.add_row(*row)

@@ -9,7 +9,8 @@ import typer
 from typer.core import TyperCommand
 
 from excite.cli.metrics_output import with_interval
-from excite.cli.output import plain_table, print_json, print_line, print_table
+from excite.cli.output import loading, plain_table, print_json, print_line, print_sentence, print_table
+from excite.system.progress import ConsoleDisplay
 
 FRACTIONS = (
     "accuracy",
@@ -58,7 +59,7 @@ def compare(
         typer.Option(
             "--with",
             help="Runs of a second configuration; the others are then runs of the first. Each side needs two "
-            "or more runs, which differ only in the seed; all have the same test images.",
+            "or more runs, which differ only in the seed; all must have the same test images.",
             metavar="RUN...",
             show_default=False,
         ),
@@ -75,23 +76,28 @@ def compare(
     differences. With --with, the means of two configurations are compared, for other seeds and other images.
     For losses, such as log loss, lower is better. Of a repeated cross-validation, the first repeat is used.
     """
-    from excite.runs.compare import METRICS, compare_runs
-    from excite.runs.compare_configurations import compare_configurations
-    from excite.runs.derive import column_names
+    display = ConsoleDisplay()
+    with loading(display):
+        from excite.runs.compare import METRICS, compare_runs
+        from excite.runs.compare_configurations import compare_configurations
+        from excite.runs.derive import column_names
 
     chosen = column_names(metrics) or METRICS
     if second:
-        configurations = compare_configurations(runs, second, chosen)
+        with display.waiting("comparing"):
+            configurations = compare_configurations(runs, second, chosen)
         if as_json:
             print_json(configurations)
         else:
             _print_configurations(configurations)
         return
-    comparison = compare_runs(runs, chosen)
+    with display.waiting("comparing"):
+        comparison = compare_runs(runs, chosen)
     if as_json:
         print_json(comparison)
         return
-    table = plain_table("run", "images", "groups", *chosen, right=("images", "groups", *chosen))
+    numbers = ("images", "groups", *chosen)
+    table = plain_table("run", *numbers, right=numbers, names=("run",))
     for row in comparison["runs"]:
         cells = (_figure(name, row[name]) for name in chosen)
         name = row["run"] + (f" (repeat 1 of {row['repeats']})" if row["repeats"] > 1 else "")
@@ -99,13 +105,17 @@ def compare(
     print_table(table)
     for pair in comparison["differences"]:
         print_line()
-        print_line(f"{pair['second']} minus {pair['first']}")
+        print_sentence(f"{pair['second']} minus {pair['first']}")
         _print_difference(pair)
 
 
 def _print_difference(pair: dict[str, Any]) -> None:
     if "reason" in pair:
-        print_line(f"not compared: {pair['reason']}")
+        print_sentence(f"not compared: {pair['reason']}")
+        return
+    if pair["identical"]:
+        print_sentence(f"identical: every probability is equal on {pair['n']} shared images")
+        _print_scope(pair)
         return
     _print_metrics(pair["metrics"])
     test = pair["mcnemar"]
@@ -113,14 +123,14 @@ def _print_difference(pair: dict[str, Any]) -> None:
         f" of {pair['groups']} groups" if pair["groups"] != pair["n"] else ""
     )
     caution = "" if test["independent"] else "; prefer the interval: images of a group are not independent"
-    print_line(
+    print_sentence(
         f"{behind}; correct only in the first: {test['first_only']}, only in the second: "
         f"{test['second_only']} "
         f"(McNemar exact p {_p(test['p'], '= ')}{caution})"
     )
     area = pair.get("delong", {})
     if area.get("p") is not None:
-        print_line(f"DeLong: AUROC {100 * area['value']:+.2f} points, p {_p(area['p'], '= ')}")
+        print_sentence(f"DeLong: AUROC {100 * area['value']:+.2f} points, p {_p(area['p'], '= ')}")
     _print_scope(pair)
 
 
@@ -141,56 +151,61 @@ def _print_metrics(metrics: dict[str, Any]) -> None:
         table.add_row(name, value, bounds, "" if one["p"] is None else _p(one["p"]))
     print_table(table)
     if warnings := dict.fromkeys(one["warning"] for one in metrics.values() if one.get("warning")):
-        print_line(f"rough: {'; '.join(warnings)}")
+        print_sentence(f"rough: {'; '.join(warnings)}")
 
 
 def _print_scope(pair: dict[str, Any]) -> None:
     """What the difference of two runs is about, and how to compare their configurations."""
     differing = pair["differing_options"]
     if differing is None:
-        print_line("The p-values are about these predictions, not about the configurations behind them.")
+        print_sentence("The p-values compare these predictions, not the configurations behind them.")
         return
     if not differing:
-        print_line("The runs have the same configuration: the difference is between two trainings of it.")
+        text = "" if pair["identical"] else ": the difference is between two trainings of it"
+        print_sentence(f"The runs have the same configuration{text}.")
         return
-    print_line(
-        "The p-values are about these two networks, not about their configurations: another seed gives other "
+    print_sentence(
+        "The p-values compare these two networks, not their configurations: another seed gives other "
         "networks. The configurations differ in"
     )
     for name, (one, two) in differing.items():
-        print_line(f"  {name}: {one} in the first, {two} in the second")
+        print_sentence(f"  {name}: {one} in the first, {two} in the second")
     if pair["study"] is None:
-        print_line("To compare configurations, train them on one data set, as excite study run does.")
+        print_sentence("To compare configurations, train them on one data set, as excite study run does.")
         return
-    print_line(
-        "To compare the configurations, train both with several seeds, with all other options as here:"
+    print_sentence(
+        "To compare the configurations, train each with several seeds and all other options as they are here:"
     )
     print_line(f"  {pair['study']}")
 
 
 def _print_configurations(comparison: dict[str, Any]) -> None:
     first, second = len(comparison["first"]), len(comparison["second"])
-    print_line(f"mean of {second} runs ({comparison['second'][0]}, ...) minus")
-    print_line(f"mean of {first} runs ({comparison['first'][0]}, ...)")
+    print_sentence(f"mean of {second} runs ({comparison['second'][0]}, ...) minus")
+    print_sentence(f"mean of {first} runs ({comparison['first'][0]}, ...)")
     _print_metrics(comparison["metrics"])
     behind = f"{comparison['n']} shared images"
     if comparison["groups"] != comparison["n"]:
         behind += f" of {comparison['groups']} groups"
-    print_line(f"{behind}; intervals and p-values are for other seeds and other images like these")
+    print_sentence(f"{behind}; intervals and p-values are for other seeds and other images like these")
     if first != second:
-        print_line(
-            f"warning: {first} and {second} runs; p is right only if both configurations vary equally "
-            "between seeds, so train as many runs of each"
+        print_sentence(
+            f"warning: {first} and {second} runs; the p-values are valid only if both configurations "
+            "vary equally between seeds; train equally many runs of each"
         )
     for name, one in comparison["metrics"].items():
         if one["seed_variance"] is None or one["seed_variance"] + one["group_variance"] == 0:
             continue
         share = one["seed_variance"] / (one["seed_variance"] + one["group_variance"])
-        print_line(f"  {name}: {100 * share:.0f} % of the variance is between seeds, the rest between images")
+        print_sentence(
+            f"  {name}: {100 * share:.0f} % of the variance is between seeds, the rest between images"
+        )
     if comparison["differing_options"] is None:
-        print_line("Tables have no options: that those of one side differ only in the seed was not checked.")
+        print_sentence(
+            "Tables record no options: whether those of one side differ only in the seed was not checked."
+        )
     for name, (one, two) in (comparison["differing_options"] or {}).items():
-        print_line(f"  {name}: {one} in the first, {two} in the second")
+        print_sentence(f"  {name}: {one} in the first, {two} in the second")
 
 
 def _p(value: float, equals: str = "") -> str:

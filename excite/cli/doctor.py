@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import platform
 import shutil
+from contextlib import suppress
 from importlib import metadata
 from typing import Annotated, Any
 
 import typer
 
-from excite.cli.output import plain_table, print_json, print_table
+from excite.cli.output import loading, plain_table, print_json, print_table
 from excite.errors import ExciteError
+from excite.system.progress import ConsoleDisplay
+from excite.version import __version__
 
 # Modules and distributions that the commands need.
 CORE = {
@@ -22,16 +26,44 @@ CORE = {
     "safetensors": "safetensors",
     "PIL": "Pillow",
     "numpy": "numpy",
+    "scipy": "scipy",
     "pandas": "pandas",
     "sklearn": "scikit-learn",
+    "numba": "numba",
+    "cv2": "opencv-python-headless",
     "yaml": "PyYAML",
+    "filelock": "filelock",
     "matplotlib": "matplotlib",
+    "jinja2": "Jinja2",
+    "typer": "typer",
+    "rich": "rich",
+    "lazy_loader": "lazy_loader",
 }
-NEEDS = {
+_NETWORK = ("torch", "torchvision", "timm", "numpy", "numba", "lazy_loader", "typer", "rich")
+_IMAGES = (*_NETWORK, "safetensors", "PIL", "pandas", "yaml")
+_METRICS = ("numpy", "scipy", "pandas", "sklearn", "yaml", "typer", "rich")
+NEEDS: dict[str, tuple[str, ...]] = {
     "train": tuple(CORE),
+    "audit": (*_IMAGES, "scipy", "sklearn", "cv2", "jinja2"),
+    "split": (*_IMAGES, "scipy", "sklearn", "cv2"),
+    "study": tuple(CORE),
     "evaluate": tuple(CORE),
-    "predict": ("torch", "safetensors", "PIL", "numpy", "yaml"),
-    "summary": ("torch", "torchvision", "timm"),
+    "report": (*_METRICS, "jinja2", "matplotlib", "PIL"),
+    "compare": _METRICS,
+    "predict": (*_IMAGES, "scipy"),
+    "export": (*_IMAGES, "scipy"),
+    "summary": _NETWORK,
+    "sites": _NETWORK,
+}
+# Command -> module, distribution, what it is for, and the extra that brings it.
+EXTRAS = {
+    "study": (
+        ("sqlalchemy", "SQLAlchemy", "all of it", "study"),
+        ("psycopg", "psycopg", "PostgreSQL", "study"),
+        ("ray", "ray", "--ray", "study"),
+    ),
+    "predict": (("openpyxl", "openpyxl", "--out FILE.xlsx", "excel"),),
+    "export": (("keras", "keras", "--format keras", "keras"),),
 }
 
 
@@ -42,30 +74,63 @@ def add_to(app: typer.Typer) -> None:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Show installed packages, the device, and what is missing for which command."""
-    packages = {name: _import(name) for name in CORE}
+    """Show installed packages, the device, and what each command lacks."""
+    with loading(ConsoleDisplay()):
+        packages = {name: _import(name) for name in CORE}
+        machine = _machine() if not packages["torch"]["fault"] else {}
+        weights = {} if packages["torch"]["fault"] or packages["timm"]["fault"] else _weights()
     missing = {
         verb: [CORE[name] for name in names if packages[name]["fault"]] for verb, names in NEEDS.items()
     }
-    machine = _machine() if not packages["torch"]["fault"] else {}
-    weights = {} if packages["torch"]["fault"] or packages["timm"]["fault"] else _weights()
+    extras = {verb: [_extra(*each) for each in rows] for verb, rows in EXTRAS.items()}
+    caches = _caches()
     if as_json:
-        print_json({"packages": packages, "machine": machine, "weights": weights, "missing": missing})
+        document = {"excite": __version__, "packages": packages, "machine": machine, "weights": weights}
+        print_json(document | {"missing": missing, "extras": extras, "caches": caches})
     else:
         table = plain_table("what", "found")
+        table.add_row("excite", __version__)
         table.add_row("python", platform.python_version())
         for name, found in packages.items():
-            table.add_row(CORE[name], found["fault"] or found["version"])
+            table.add_row(CORE[name], found["fault"] or found["version"] or "")
         for name, value in machine.items():
             table.add_row(name, str(value))
+        for name, size in caches.items():
+            table.add_row(f"cache/{name}", f"{size / 1e6:,.1f} MB")
         for name, found in weights.items():
-            table.add_row(f"weights of {name}", found["fault"] or found["source"])
+            table.add_row(f"weights of {name}", found["fault"] or found["source"] or "")
         for verb, names in missing.items():
-            table.add_row(f"excite {verb}", "missing: " + ", ".join(names) if names else "ready")
+            table.add_row(f"excite {verb}", _state(names, extras.get(verb, [])))
         print_table(table)
     if any(missing.values()):
         names = sorted({name for several in missing.values() for name in several})
         raise ExciteError("some commands cannot run", hint=f"pip install {' '.join(names)}")
+
+
+def _state(missing: list[str], extras: list[dict[str, Any]]) -> str:
+    """Whether a command can run, and which of its options need another package."""
+    text = "missing: " + ", ".join(missing) if missing else "ready"
+    for extra in extras:
+        if not extra["installed"]:
+            text += f'; {extra["for"]} needs {extra["package"]}: pip install "excite[{extra["extra"]}]"'
+    return text
+
+
+def _extra(module: str, package: str, purpose: str, extra: str) -> dict[str, Any]:
+    """Whether an optional package is installed; it is not imported, which can take seconds."""
+    installed = importlib.util.find_spec(module) is not None
+    return {"package": package, "for": purpose, "extra": extra, "installed": installed}
+
+
+def _caches() -> dict[str, int]:
+    """Bytes of each folder in the cache."""
+    from excite.system.cache import cache_path
+
+    sizes: dict[str, int] = {}
+    with suppress(ExciteError, OSError):
+        for folder in sorted(path for path in cache_path().iterdir() if path.is_dir()):
+            sizes[folder.name] = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return sizes
 
 
 def _import(module: str) -> dict[str, str | None]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from excite.cli.metrics_output import print_figures, print_seen
-from excite.cli.options import takes_config
-from excite.cli.output import print_json, print_line
-from excite.config.train_config import EITHER, TrainConfig
+from excite.cli.options import VerboseOption, takes_config
+from excite.cli.output import loading, print_json, print_line
+from excite.config.train_config import TrainConfig
 from excite.errors import BAD_USAGE, ExciteError
+from excite.system.progress import ConsoleDisplay, Display
 
 if TYPE_CHECKING:
     from excite.evaluation.evaluate import EvaluationSpec
@@ -38,7 +39,7 @@ OPTIONS = (
     "device",
 )
 HELP = {
-    "group_pattern": "Regular expression on the file names of DATA; its first capture group is the group. "
+    "group_pattern": "Regular expression for the file names of DATA; its first capture group is the group. "
     "The pattern of the run is not used.",
 }
 
@@ -59,11 +60,11 @@ def evaluate(
     ],
     data: Annotated[
         str | None,
-        typer.Argument(help="Folder or CSV of labeled images; by default the run's own test images."),
+        typer.Argument(help="Folder or CSV of labeled images. Default: the run's own test images."),
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option("--split", help="train, val, test, or all; default: test if there is one."),
+        typer.Option("--split", help="train, val, test, or all. Default: test, if there is one."),
     ] = None,
     map_class: Annotated[
         list[str] | None,
@@ -77,17 +78,30 @@ def evaluate(
         Path | None,
         typer.Option(
             "--validation",
-            help="For a table of predictions: the table of the validation images, to choose thresholds on.",
+            help="For a table of predictions: that of the validation images, on which thresholds are chosen.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
-            help="Folder for evaluation.html, metrics.json, predictions.csv, and for other data "
+            help="Folder for evaluation.html, metrics.json, predictions.csv, and, with DATA, "
             "seen_in_training.csv.",
         ),
     ] = None,
+    thumbnails: Annotated[
+        bool | None,
+        typer.Option(
+            "--thumbnails/--no-thumbnails",
+            help="Show images that were seen in training in evaluation.html. Default: as in the training.",
+            show_default=False,
+        ),
+    ] = None,
+    data_root: Annotated[
+        Path | None,
+        typer.Option("--data-root", help="Folder that the run's own data is in now, if it has moved."),
+    ] = None,
+    verbose: VerboseOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as one JSON document.")] = False,
     given: dict[str, Any],
 ) -> None:
@@ -98,20 +112,22 @@ def evaluate(
     of DATA that were seen in training, as exact or near-duplicates, are listed, and a second set of metrics
     leaves them out.
     """
-    from excite.reporting.evaluation_page import write_evaluation
-    from excite.runs.run import Run
-
     chosen = TrainConfig().replace(**given)  # checks the values
-    limits: dict[str, int] = {}
+    display = ConsoleDisplay(verbose=verbose)
+    with loading(display):
+        from excite.reporting.evaluation_page import write_evaluation
+        from excite.runs.moved_data import open_run
+    limits: dict[str, Any] = {}
     if run.suffix.lower() == ".csv":
         _refuse(run, {"DATA": data, "--split": split, "--map-class": map_class})
-        _refuse(run, {"--group-pattern": chosen.group_pattern})
+        _refuse(run, {"--group-pattern": chosen.group_pattern, "--data-root": data_root})
         result = _evaluate_table(run, validation, out, given, chosen)
     else:
         _refuse(run, {"--validation": validation})
-        opened = Run.open(run)
+        opened = open_run(run, data_root, display)
         limits["max_pixels"] = opened.config.max_pixels
-        result = _evaluate_run(opened, data, split, _mapping(map_class or []), out, given, chosen)
+        limits["thumbnails"] = bool(opened.config.thumbnails) if thumbnails is None else thumbnails
+        result = _evaluate_run(opened, data, split, _mapping(map_class or []), out, given, chosen, display)
     if out is not None:
         write_evaluation(result, out, title=str(run), source=_source(run, data, result.split), **limits)
     if as_json:
@@ -140,10 +156,10 @@ def _evaluate_run(
     out: Path | None,
     given: Mapping[str, Any],
     chosen: TrainConfig,
+    display: Display,
 ) -> Evaluation:
     from excite.runs.evaluate import evaluate_run
     from excite.runs.evaluation_images import DataOptions
-    from excite.system.progress import ConsoleDisplay
 
     _check_groups(data, given)
     return evaluate_run(
@@ -159,25 +175,15 @@ def _evaluate_run(
         ),
         device=chosen.device,
         out=out,
-        display=ConsoleDisplay(),
+        display=display,
     )
 
 
 def _spec(base: TrainConfig, given: Mapping[str, Any]) -> EvaluationSpec:
-    """The options of the training, changed by those given; a criterion clears its alternative."""
-    from excite.runs.derive import evaluation_spec_of
+    """The options of the training, changed by those given."""
+    from excite.runs.derive import changed_evaluation_spec
 
-    changes = {name: given[name] for name in METRIC_OPTIONS if name in given}
-    for one, other, _ in EITHER:
-        if one in changes or other in changes:
-            base = base.replace(**{one: None, other: None})
-    base = base.replace(**changes)
-    if base.positive is None:
-        for name in ("sensitivity", "specificity"):
-            if getattr(base, name) is not None:
-                what = f"--{name} needs a positive class"
-                raise ExciteError(what, hint="choose one with --positive", exit_code=BAD_USAGE)
-    return evaluation_spec_of(base)
+    return changed_evaluation_spec(base, {name: given[name] for name in METRIC_OPTIONS if name in given})
 
 
 def _source(run: Path, data: str | None, split: str) -> str:
@@ -213,6 +219,6 @@ def _mapping(texts: list[str]) -> dict[str, str]:
     for text, (theirs, _, ours) in zip(texts, pairs, strict=True):
         if not theirs or not ours:
             raise ExciteError(
-                "is not of the form THEIRS=OURS", where=f"--map-class {text}", exit_code=BAD_USAGE
+                "must have the form THEIRS=OURS", where=f"--map-class {text}", exit_code=BAD_USAGE
             )
     return {theirs: ours for theirs, _, ours in pairs}

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from excite.cli.output import print_json, print_line
+from excite.cli.output import loading, print_json, print_line
 from excite.errors import BAD_USAGE, ExciteError
 from excite.export.formats import FORMATS, get_format, parse_formats
 from excite.export.limits import Limits
+from excite.system.progress import ConsoleDisplay
 from excite.system.text import command_line
 
 if TYPE_CHECKING:
@@ -69,6 +70,10 @@ def export(
             "--push", help="Upload the folder of --format hub to this repository.", metavar="OWNER/NAME"
         ),
     ] = None,
+    data_root: Annotated[
+        Path | None,
+        typer.Option("--data-root", help="Folder that the run's data is in now, if it has moved."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Export a trained classifier to other formats, and check its predictions.
@@ -81,18 +86,20 @@ def export(
     if push is not None and "hub" not in formats:
         raise ExciteError("needs --format hub", where="--push", exit_code=BAD_USAGE)
     limits = Limits(int8_accuracy, int8_log_loss) if int8 else None
-    from excite.export.export import export_run
-    from excite.runs.hub import check_repository, upload
-    from excite.runs.run import Run
+    with loading(ConsoleDisplay()):
+        from excite.export.export import export_run
+        from excite.runs.hub import check_repository, upload
+        from excite.runs.moved_data import open_run
 
     if push is not None:
         check_repository(push, where="--push")
-    exported = export_run(Run.open(run), formats, out, images=images, license=license, int8=limits)
+    found = open_run(run, data_root)
+    exported = export_run(found, formats, out, images=images, license=license, int8=limits)
     url = None
     if push is not None:
         url = upload(exported[formats.index("hub")].path, push)
     if as_json:
-        files = [{**asdict(each), "path": str(each.path)} for each in exported]
+        files = [{**asdict(each), "path": str(each.path), "rule": _rule(each)} for each in exported]
         print_json({"files": files, "pushed": url})
         return
     for number, each in enumerate(exported):
@@ -103,7 +110,14 @@ def export(
         print_line(f"pushed    {url}")
 
 
+def _rule(exported: Exported) -> dict[str, object] | None:
+    rule = exported.rule
+    return None if rule is None else {"label": rule.label, "threshold": float(rule.thresholds)}
+
+
 def _print(exported: Exported) -> None:
+    from excite.reporting.decision_text import rule_text
+
     side, parity = exported.image_size, exported.parity
     size = (
         f"{exported.size / 2**20:.1f} MiB" if exported.size >= 2**20 else f"{exported.size / 2**10:.0f} KiB"
@@ -112,6 +126,10 @@ def _print(exported: Exported) -> None:
     names = ", ".join(exported.classes[:SHOWN]) + (", ..." if len(exported.classes) > SHOWN else "")
     print_line(f"takes     uint8 images {side} x {side}")
     print_line(f"gives     probabilities of {len(exported.classes)} classes: {names}")
+    if rule := exported.rule:
+        print_line(f"predicts  {rule_text(rule.label, float(rule.thresholds))}")
+        if exported.format == "keras":
+            print_line("          model.get_layer('probabilities').decide(probabilities) applies this rule")
     sizes = ", ".join(map(str, parity.batch_sizes))
     print_line(
         f"checked   on {parity.images} images of the run, in batches of {sizes}: the largest difference of a "

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from excite.cli.output import plain_table, print_line, print_sentence, print_table
-from excite.reporting.decision_text import point_text
+from excite.cli.output import plain_table, print_labeled, print_sentence, print_table
 
 SHOWN = 10
 """Images that the terminal names; files name all."""
 MOST_CLASSES = 30
 """Rows of a table of classes; of more classes the worst ones are shown."""
+OF_CLASSES = ("sensitivity", "specificity", "ppv", "auroc")
 
 
 def print_folds(metrics: Mapping[str, Any]) -> None:
@@ -23,10 +23,11 @@ def print_folds(metrics: Mapping[str, Any]) -> None:
         table.add_row(*map(str, counts), *(with_interval({"value": row[name]}) for name in names))
     print_table(table)
     mean = metrics["corrected"]["accuracy"]
-    print_line(
-        f"one training's accuracy: mean {mean['mean']:.1%} of {mean['values']} folds, 95 % interval "
-        f"{100 * mean['low']:.1f}-{100 * mean['high']:.1f} (corrected: folds share training images)"
-    )
+    bounds = f"no interval: {mean['reason']}"
+    if mean["low"] is not None:
+        bounds = f"95 % interval {100 * mean['low']:.1f}-{100 * mean['high']:.1f} "
+        bounds += "(corrected: folds share training images)"
+    print_sentence(f"one training's accuracy: mean {mean['mean']:.1%} of {mean['values']} folds, {bounds}")
 
 
 def labels_line(label_noise: Mapping[str, Any]) -> str:
@@ -38,20 +39,28 @@ def labels_line(label_noise: Mapping[str, Any]) -> str:
     return f"{count} of {units} {label_noise['unit']} to review: {whose} may be wrong (label_candidates.csv)"
 
 
-def accuracy_line(figures: Mapping[str, Any], counted: str = "image") -> str:
-    """Accuracy with its interval and sample size, in one line."""
+def sample_size(figures: Mapping[str, Any], counted: str = "image") -> str:
+    """The number of images and groups behind a metric."""
     n, groups = figures["n"], figures["groups"]
-    behind = f"1 {counted}" if n == 1 else f"{n} {counted}s"
+    behind = f"1 {counted}" if n == 1 else f"{n:,} {counted}s"
     if groups != n:
-        behind += " of 1 group" if groups == 1 else f" of {groups} groups"
+        behind += " of 1 group" if groups == 1 else f" of {groups:,} groups"
+    return behind
+
+
+def accuracy_line(figures: Mapping[str, Any], counted: str = "image") -> str:
+    """Accuracy with its interval, its sample size, and that of the most frequent class, in one line."""
+    behind = sample_size(figures, counted)
     if copies := figures.get("duplicates_in_train"):
         behind += f" ({copies} with a near-duplicate in the training set)"
     if seen := figures.get("seen_in_training"):
         behind += f" ({seen} seen in training)"
+    largest = figures["majority_class"]
     return (
         f"accuracy {with_interval(figures['accuracy'], 2)} on {behind}, "
         f"balanced {with_interval(figures['balanced_accuracy'], 2)}, "
-        f"log loss {figures['log_loss']['value']:.3f}"
+        f"log loss {figures['log_loss']['value']:.3f}; always {largest['label']!r} gives "
+        f"{largest['fraction']:.2%}"
     )
 
 
@@ -65,34 +74,41 @@ def with_interval(figure: Mapping[str, Any], digits: int = 1) -> str:
     return f"{text} ({100 * figure['low']:.{digits}f}-{100 * figure['high']:.{digits}f})"
 
 
-def print_figures(split: str, figures: dict[str, Any]) -> None:
-    """Print the metrics of a set of images."""
+def print_classes(figures: Mapping[str, Any], names: Sequence[str] = OF_CLASSES) -> None:
+    """Print metrics of each class; of many classes those with the lowest sensitivity."""
     from excite.reporting.tables import worst_first
 
-    print_line(f"{split:<10}{accuracy_line(figures)}")
-    if photos := figures.get("photos"):
-        print_line(
-            f"{'by photo':<10}{accuracy_line(photos, 'photo')}; predictions of its copies are averaged"
-        )
-    if (repeats := figures.get("repeats", 1)) > 1:
-        print_line(f"{'':<10}mean over {repeats} repeats; classes and subgroups are of the first repeat")
-    names = ("sensitivity", "specificity", "ppv", "auroc")
-    table = plain_table("class", "images", *names, right=("images", *names))
+    table = plain_table("class", "images", *names, right=("images", *names), names=("class",))
     classes = worst_first(figures["classes"], MOST_CLASSES)
     for name, row in classes:
         table.add_row(name, str(row["n"]), *(with_interval(row[figure]) for figure in names))
     print_table(table)
     if len(classes) < len(figures["classes"]):
         count = len(figures["classes"])
-        print_line(f"the {MOST_CLASSES} classes with the lowest sensitivity of {count}; --json prints all")
-    rows = [row[name] for row in figures["classes"].values() for name in names]
+        print_sentence(
+            f"the {MOST_CLASSES} of {count} classes with the lowest sensitivity; --json prints all"
+        )
+
+
+def print_figures(split: str, figures: dict[str, Any]) -> None:
+    """Print the metrics of a set of images."""
+    print_labeled(split, accuracy_line(figures))
+    if photos := figures.get("photos"):
+        text = f"{accuracy_line(photos, 'photo')}; predictions of its copies are averaged"
+        print_labeled("by photo", text)
+    if (repeats := figures.get("repeats", 1)) > 1:
+        print_labeled("", f"mean over {repeats} repeats; classes and subgroups are of the first repeat")
+    print_classes(figures)
+    rows = [row[name] for row in figures["classes"].values() for name in OF_CLASSES]
     _print_reasons([figures["accuracy"], figures["balanced_accuracy"], *rows])
     _print_calibration(figures)
     _print_decisions(figures)
     for part in figures.get("subgroups", []):
         shown = ("accuracy", "balanced_accuracy", "auroc")
         table = plain_table(
-            part["column"], "images", "groups", *shown, "", right=("images", "groups", *shown)
+            *[part["column"], "images", "groups", *shown, ""],
+            right=("images", "groups", *shown),
+            names=(part["column"],),
         )
         for row in part["rows"]:
             cells = (with_interval(row[name]) for name in shown)
@@ -112,32 +128,39 @@ def _print_calibration(figures: Mapping[str, Any]) -> None:
         text += f", {before:.1%} before the temperature of {calibration['temperature']:.2f}"
         if any(calibration["intercept"].values()):
             text += " and an intercept for each class"
-    print_line(text)
+    print_sentence(text)
     if by_class := figures.get("class_calibration"):
         error = by_class["classwise_ece"]
         expected = error["calibrated"]
-        print_line(
+        print_sentence(
             f"classwise calibration error {error['value']:.1%} (a calibrated classifier shows "
             f"{expected['low']:.1%} to {expected['high']:.1%})"
         )
 
 
+def operating_point_text(point: Mapping[str, Any]) -> str:
+    """The threshold of the positive class, its sensitivity and specificity, and how it was chosen."""
+    from excite.reporting.decision_text import point_text
+
+    chosen, found = point["chosen"], point["test"]
+    return (
+        f"{chosen['label']} from {chosen['threshold']:.3f}: "
+        f"sensitivity {with_interval(found['sensitivity'])}, "
+        f"specificity {with_interval(found['specificity'])}. {point_text(chosen)}"
+    )
+
+
 def _print_decisions(figures: Mapping[str, Any]) -> None:
     """Print the operating point, the prediction sets, and the abstention."""
     if point := figures.get("operating_point"):
-        chosen, found = point["chosen"], point["test"]
-        print_line(
-            f"{chosen['label']} from {chosen['threshold']:.3f}: "
-            f"sensitivity {with_interval(found['sensitivity'])}, "
-            f"specificity {with_interval(found['specificity'])}. {point_text(chosen)}"
-        )
+        print_sentence(operating_point_text(point))
     for row in figures.get("prediction_sets", []):
-        print_line(
+        print_sentence(
             f"sets at {row['level']:.0%}: {with_interval(row['covered'])} hold the true class, "
             f"mean size {row['mean_size']['value']:.2f}, {row['single']['value']:.1%} with one class"
         )
     if abstention := figures.get("abstention"):
-        print_line(
+        print_sentence(
             f"coverage {with_interval(abstention['coverage'])} "
             f"at a confidence of {abstention['threshold']:.3f} or more: "
             f"accuracy {with_interval(abstention['accuracy'])} on {abstention['answered']} images"
@@ -148,22 +171,28 @@ def print_seen(figures: Mapping[str, Any]) -> None:
     """Print the images that were seen in training, and the accuracy without them."""
     if not (images := figures.get("seen_images")):
         return
-    print_line(f"seen in training: {len(images)} of {figures['n']} images")
+    print_sentence(f"seen in training: {len(images)} of {figures['n']} images{_selected(figures)}")
     for image in images[:SHOWN]:
         print_sentence(f"  {image['path']} = {image['counterpart']} ({image['kind']}: {image['evidence']})")
     if len(images) > SHOWN:
-        print_line(f"  and {len(images) - SHOWN} more; --json and --out DIR list all")
+        print_sentence(f"  and {len(images) - SHOWN} more; --json and --out DIR list all")
     rest = figures["without_seen"]
     text = accuracy_line(rest) if rest["n"] else "no image is left"
-    print_line(f"{'without':<10}{text}")
+    print_labeled("without", text)
+
+
+def _selected(figures: Mapping[str, Any]) -> str:
+    """How many of the seen images the network was not fitted to."""
+    count = figures.get("seen_in_selection")
+    return f"; {count} of them only selected the epoch, the calibration, and the thresholds" if count else ""
 
 
 def _print_reasons(figures: Sequence[Mapping[str, Any]]) -> None:
     """Print why metrics are undefined, or have no interval or a rough one; each reason once."""
     if warnings := [figure["warning"] for figure in figures if "warning" in figure]:
-        print_line(f"rough interval: {'; '.join(dict.fromkeys(warnings))}")
+        print_sentence(f"rough interval: {'; '.join(dict.fromkeys(warnings))}")
     missing = [figure for figure in figures if "reason" in figure]
     for start, defined in (("not defined (-)", False), ("no interval", True)):
         reasons = [figure["reason"] for figure in missing if (figure["value"] is not None) == defined]
         if reasons:
-            print_line(f"{start}: {'; '.join(dict.fromkeys(reasons))}")
+            print_sentence(f"{start}: {'; '.join(dict.fromkeys(reasons))}")

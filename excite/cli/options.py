@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,10 @@ from typing import Annotated, Any
 import typer
 
 from excite.config.train_config import HINTS, TrainConfig
+
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", help="Print reasons, lists, and durations on standard error.")
+]
 
 
 def takes_config(
@@ -70,10 +75,14 @@ def _parameter(field: dataclasses.Field[Any], help: str | None) -> inspect.Param
     hint = HINTS[field.name]
     kind = typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint
     flag = f"--{field.name.replace('_', '-')}"
-    help = help or field.metadata["help"]
+    help, _, default = (help or field.metadata["help"]).partition(" Default: ")
+    choices = field.metadata["limits"].choices
+    if not all(re.search(rf"\b{value}\b", help) for value in choices):
+        help += f" Values: {', '.join(choices)}."
     if field.default not in (None, ""):
-        shown = str(field.default).lower() if kind is bool else field.default
-        help += f" [dim]\\[{shown}][/dim]"
+        default = str(field.default).lower() if kind is bool else str(field.default)
+    if default:
+        help += f" [dim]\\[default: {default.removesuffix('.')}][/dim]"
     option = typer.Option(
         f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
         help=help,

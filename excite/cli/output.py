@@ -1,19 +1,27 @@
-"""What several verbs print; names of users are shown as they are, control characters as escapes."""
+"""Printing for several commands: user-defined names are printed literally, control characters as escapes."""
 
 from __future__ import annotations
 
 import json
 import sys
+import textwrap
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from rich.console import Console, RenderableType
-from rich.table import Table
-from rich.text import Text
 
+from excite.cli.plain_table import PlainTable
 from excite.cli.streams import is_utf8, write_data
+from excite.system.progress import LABEL, ConsoleDisplay
 from excite.system.text import printable
 
 UNLIMITED = 1_000_000  # columns
+
+
+def loading(display: ConsoleDisplay) -> AbstractContextManager[None]:
+    """Show on a terminal that libraries are being imported, which takes seconds; elsewhere nothing."""
+    return display.waiting("loading") if display.console.is_terminal else nullcontext()
 
 
 def print_json(document: Any) -> None:
@@ -27,35 +35,49 @@ def print_line(text: object = "") -> None:
     print(printable(text))
 
 
-def print_table(table: Table) -> None:
-    """A table on standard output; into a file or a pipe it is not cut to the width of a screen."""
+def print_table(table: PlainTable) -> None:
+    """A table on standard output; into a file or a pipe it is not fitted to the width of a screen."""
+    console = Console(highlight=False)
+    for number, line in enumerate(table.lines(console.width if console.is_terminal else None)):
+        style = "bold" if number == 0 else None
+        console.print(line, style=style, markup=False, emoji=False, soft_wrap=True)
+
+
+def print_sentence(text: str, style: str | None = None) -> None:
+    """A sentence on standard output; on a terminal it is broken between words, elsewhere not at all.
+
+    Args:
+        style: its color on a terminal.
+    """
+    console = Console(highlight=False)
+    lines = [printable(text)]
+    if console.is_terminal:
+        lines = textwrap.wrap(lines[0], console.width, break_long_words=False, break_on_hyphens=False)
+    for line in lines or [""]:
+        console.print(line, style=style, markup=False, emoji=False, soft_wrap=True)
+
+
+def print_renderable(renderable: RenderableType) -> None:
+    """A rich object, such as a table with colors, on standard output; in a pipe it is not cut."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=UNLIMITED)
-    console.print(table)
+    console.print(renderable)
 
 
-def print_sentence(text: str) -> None:
-    """A sentence on standard output; on a terminal it is broken between words, elsewhere not at all."""
+def print_labeled(label: str, text: str) -> None:
+    """A text after a label on standard output; on a terminal it continues below its beginning."""
     console = Console(highlight=False)
-    console.print(printable(text), markup=False, emoji=False, soft_wrap=not console.is_terminal)
+    lines = [printable(text)]
+    if console.is_terminal:
+        room = max(console.width - LABEL, 2 * LABEL)
+        lines = textwrap.wrap(lines[0], room, break_long_words=False, break_on_hyphens=False) or [""]
+    for number, line in enumerate(lines):
+        console.print(f"{'' if number else label:<{LABEL}}{line}", markup=False, emoji=False, soft_wrap=True)
 
 
-class PlainTable(Table):
-    """A table without frames whose cells are text, not markup."""
-
-    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
-        """Add a row; control characters in strings are shown as escapes."""
-        super().add_row(*(_text(cell) if isinstance(cell, str) else cell for cell in cells), **options)
-
-
-def plain_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    """A table without frames; the columns in ``right`` are aligned to the right."""
-    table = PlainTable(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(_text(column), justify="right" if column in right else "left", overflow="fold")
-    return table
-
-
-def _text(cell: str) -> Text:
-    return Text(printable(cell), overflow="fold")
+def plain_table(*columns: str, right: Sequence[str] = (), names: Sequence[str] = ()) -> PlainTable:
+    """A table without frames; ``right`` are columns of numbers, ``names`` may be shortened to fit."""
+    numbers = frozenset(i for i, column in enumerate(columns) if column in right)
+    named = frozenset(i for i, column in enumerate(columns) if column in names)
+    return PlainTable(columns, numbers, named - numbers)

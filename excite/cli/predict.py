@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from excite.cli.output import plain_table, print_json, print_table
+from excite.cli.output import loading, plain_table, print_json, print_labeled, print_sentence, print_table
 from excite.cli.streams import write_data
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
-from excite.system.text import csv_text, printable
+from excite.system.progress import ConsoleDisplay, Display
+from excite.system.text import printable
 
 if TYPE_CHECKING:
-    from excite.bundle.prediction import Disagreement, Prediction
+    from excite.bundle.prediction import Disagreement, PredictionList
     from excite.bundle.predictor import Predictor
+    from excite.evaluation.decision_rule import DecisionRule
     from excite.runs.classifier import Classifier
 
 FORMATS = ("table", "json", "csv")
 BATCH = 64
 FEW = 16  # images up to which loading a file quickly saves more than predicting quickly
-IN_SET = "set:"  # a column of a CSV with --set: whether the set holds the class
-MEMBERS = ("members", "members_disagreeing", "members_low", "members_high")  # columns of an ensemble's CSV
+COUNTED = 5  # classes that the line about a written file counts
 
 
 def add_to(app: typer.Typer) -> None:
     app.command(
         "predict",
         epilog="Examples: [bold]excite predict runs/photos new.jpg[/bold] · "
-        "[bold]excite predict runs/photos inbox/ --format csv > out.csv[/bold] · "
+        "[bold]excite predict runs/photos inbox/ --out inbox.xlsx[/bold] · "
         "[bold]excite predict photos.onnx new.jpg[/bold] · "
         "[bold]excite predict runs/photos new.jpg --set 0.9[/bold]",
     )(predict)
@@ -41,52 +42,64 @@ def predict(
         Path, typer.Argument(help="Run folder, or a file written by excite export.", show_default=False)
     ],
     images: Annotated[list[Path], typer.Argument(help="Image files or folders.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Write the predictions to this file: .csv, .json, or .xlsx (Excel).",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
     format: Annotated[
-        str, typer.Option("--format", help="Format of the output.", metavar="|".join(FORMATS))
+        str, typer.Option("--format", help="Format on standard output.", metavar="|".join(FORMATS))
     ] = "table",
     as_json: Annotated[bool, typer.Option("--json", help="Same as --format json.")] = False,
     set_level: Annotated[
         float | None,
         typer.Option(
             "--set",
-            help="Also print the set of classes that holds the true class of this fraction of new images, "
-            "such as 0.9.",
+            help="Also print the prediction set of each image, which holds the true class for this fraction "
+            "of new images, such as 0.9.",
             metavar="LEVEL",
         ),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps, auto; for a run folder.")] = "cpu",
+    device: Annotated[
+        str, typer.Option("--device", help="cpu, cuda, cuda:1, mps, or auto; for a run folder.")
+    ] = "cpu",
 ) -> None:
     """Classify images.
 
-    The networks of a cross-validation form an ensemble; the range of their predictions is printed, too. An
-    unreadable file is reported on standard error; all others are classified, and the exit code is 1. An
-    exported file needs no PyTorch.
+    A run trained with --positive predicts that class from its threshold up, as its report says. The networks
+    of a cross-validation form an ensemble; the range of their predictions is printed, too. An unreadable file
+    is reported on standard error, all others are classified, and the exit code is 1. An exported file needs
+    no PyTorch.
     """
     format = "json" if as_json else format
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
-    classifier = _load(run, device, few_images=len(images) <= FEW and not any(map(Path.is_dir, images)))
+    display = ConsoleDisplay()
+    with loading(display):
+        from excite.bundle.prediction_files import check_prediction_file, write_predictions
+
+        if out is not None:
+            check_prediction_file(out)
+        classifier = _load(run, device, few_images=len(images) <= FEW and not any(map(Path.is_dir, images)))
     if set_level is not None:
         classifier.check_set_level(set_level)
-    predictions: list[Prediction] = []
     files, refused = _files(images)
     if refused and not files:
         raise refused[0]
-    for error in refused:
+    predictions, unreadable = _classify(classifier, files, set_level, display)
+    for error in [*refused, *unreadable]:
         _report(error)
-    failed = len(refused)
-    for start in range(0, len(files), BATCH):
-        try:
-            predictions += classifier.predict(files[start : start + BATCH], set_level=set_level)
-        except ExciteError:  # one of them is unreadable: find out which
-            for file in files[start : start + BATCH]:
-                try:
-                    predictions += classifier.predict(file, set_level=set_level)
-                except ExciteError as error:
-                    _report(error)
-                    failed += 1
-    _print(predictions, format, classifier, with_sets=set_level is not None)
-    if failed:
+    if out is not None:
+        write_predictions(out, predictions)
+    if out is None or as_json:
+        _print(predictions, format, classifier.rule, with_sets=set_level is not None)
+    else:
+        print_labeled("written", f"{out} ({_counts(predictions)})")
+    if refused or unreadable:
         raise typer.Exit(1)
 
 
@@ -102,6 +115,52 @@ def _load(path: Path, device: str, *, few_images: bool) -> Classifier | Predicto
         what = f"an exported file runs on the processor, got {device}"
         raise ExciteError(what, where="--device", exit_code=BAD_USAGE)
     return Predictor.load(path, few_images=few_images)
+
+
+def _classify(
+    classifier: Classifier | Predictor, files: list[Path], set_level: float | None, display: Display
+) -> tuple[PredictionList, list[ExciteError]]:
+    """The predictions for the readable files, and the errors of the others."""
+    from excite.bundle.prediction import PredictionList
+
+    predictions, errors = PredictionList(), []
+    progress = display.stage("classifying")
+    try:
+        for start in range(0, len(files), BATCH):
+            batch = files[start : start + BATCH]
+            try:
+                predictions += classifier.predict(batch, set_level=set_level)
+            except ExciteError:  # one of them is unreadable
+                errors += _classify_each(classifier, batch, set_level, predictions)
+            progress(start + len(batch), len(files))
+    finally:
+        display.close()
+    return predictions, errors
+
+
+def _classify_each(
+    classifier: Classifier | Predictor,
+    files: list[Path],
+    set_level: float | None,
+    predictions: PredictionList,
+) -> list[ExciteError]:
+    """Add the predictions for the readable files; the errors of the others."""
+    errors = []
+    for file in files:
+        try:
+            predictions += classifier.predict(file, set_level=set_level)
+        except ExciteError as error:
+            errors.append(error)
+    return errors
+
+
+def _counts(predictions: PredictionList) -> str:
+    """The number of images of each predicted class, the most frequent first."""
+    labels = Counter("abstained" if each.abstained else each.label for each in predictions)
+    named = ", ".join(f"{label} {count:,}" for label, count in labels.most_common(COUNTED))
+    images = "1 image" if len(predictions) == 1 else f"{len(predictions):,} images"
+    more = len(labels) - COUNTED
+    return f"{images}: {named}{f', and {more} more classes' if more > 0 else ''}"
 
 
 def _report(error: ExciteError) -> None:
@@ -135,47 +194,30 @@ def _images_in(folder: Path) -> list[Path]:
     return list(map(Path, files.images))
 
 
-def _print(
-    predictions: list[Prediction], format: str, classifier: Classifier | Predictor, *, with_sets: bool
-) -> None:
-    classes, ensemble = classifier.classes, classifier.is_ensemble
+def _print(predictions: PredictionList, format: str, rule: DecisionRule | None, *, with_sets: bool) -> None:
+    from excite.bundle.prediction_files import documents, prediction_csv
+    from excite.reporting.decision_text import rule_text
+
     if format == "json":
-        print_json(
-            [
-                {
-                    "path": p.path,
-                    "label": p.label,
-                    "probability": p.probability,
-                    "abstained": p.abstained,
-                    "probabilities": dict(p.probabilities),
-                    **({"set": list(p.classes_in_set or ())} if with_sets else {}),
-                    **({"disagreement": asdict(p.disagreement)} if p.disagreement else {}),
-                }
-                for p in predictions
-            ]
-        )
+        print_json(documents(predictions))
     elif format == "csv":
-        columns = ["path", "predicted", "probability", "abstained", *(f"p:{name}" for name in classes)]
-        columns += [IN_SET + name for name in classes] if with_sets else []
-        rows: list[list[object]] = [[*columns, *(MEMBERS if ensemble else ())]]
-        for p in predictions:
-            shares = [p.probabilities[name] for name in classes]
-            members = asdict(p.disagreement).values() if p.disagreement else ()
-            inside = [str(name in (p.classes_in_set or ())).lower() for name in classes] if with_sets else []
-            head = [p.path, p.label, p.probability, str(p.abstained).lower()]
-            rows.append([*head, *shares, *inside, *members])
-        write_data(csv_text(rows))
+        write_data(prediction_csv(predictions))
     elif predictions:
         columns = ["image", "class", "probability", "next"]
+        ensemble = predictions[0].disagreement is not None
         columns += (["set"] if with_sets else []) + (["members"] if ensemble else [])
-        table = plain_table(*columns, right=("probability",))
+        table = plain_table(*columns, right=("probability",), names=("image", "class"))
         for p in predictions:
-            second = sorted(p.probabilities, key=lambda name: -p.probabilities[name])[1]
+            second = max(
+                (name for name in p.probabilities if name != p.label), key=lambda name: p.probabilities[name]
+            )
             label = f"abstained: {p.label}?" if p.abstained else p.label
             cells = [p.path, label, f"{p.probability:.1%}", f"{second} {p.probabilities[second]:.1%}"]
             inside = [", ".join(p.classes_in_set or ())] if with_sets else []
             table.add_row(*cells, *inside, *([_members(p.disagreement)] if p.disagreement else []))
         print_table(table)
+        if rule is not None:
+            print_sentence(rule_text(rule.label, float(rule.thresholds)))
 
 
 def _members(disagreement: Disagreement) -> str:

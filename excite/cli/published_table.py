@@ -31,8 +31,8 @@ def print_published(as_json: bool) -> None:
     notes = [f"{row.published.title}: {row.published.difference}" for row in rows if row.published.difference]
     print_line()
     print_line(
-        "One image, at the papers' sizes; 'paper' and the errors in % are as published, in "
-        "excite/models/published_results.py with their sources."
+        "One image of the size in the paper; the columns 'paper' and the errors in % are published values, "
+        "whose sources are in excite/models/published_results.py."
     )
     for note in notes:
         print_line(note)

@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
-from excite.cli.output import print_line
+from excite.cli.output import loading, print_line
+from excite.errors import ExciteError
+from excite.system.progress import ConsoleDisplay
+
+WITHOUT = "--no-thumbnails writes the report without images"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -21,22 +25,37 @@ def add_to(app: typer.Typer) -> None:
 def report(
     run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
     thumbnails: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--thumbnails",
-            help="Include mistakes and label candidates as images; mind the privacy of patients.",
+            "--thumbnails/--no-thumbnails",
+            help="Show images or remove them; consider the privacy of patients. Default: as in training.",
+            show_default=False,
         ),
-    ] = False,
+    ] = None,
+    data_root: Annotated[
+        Path | None,
+        typer.Option("--data-root", help="Folder that the data is in now, if it has moved."),
+    ] = None,
 ) -> None:
     """Write report.html, model_card.md, and the figures of a run again.
 
-    Training does so at its end; for a single fold of a cross-validation, only this command does.
+    Training does so at its end; for a single fold of a cross-validation, only this command does. If images
+    are to be shown and are missing, nothing is written.
     """
-    from excite.reporting.png_figures import draw_figures
-    from excite.reporting.report import write_report
-    from excite.runs.run import Run
+    display = ConsoleDisplay()
+    with loading(display):
+        from excite.reporting.png_figures import draw_figures
+        from excite.reporting.report import write_report
+        from excite.runs.moved_data import open_run, require_images
 
-    opened = Run.open(run)
-    write_report(opened, thumbnails=thumbnails)
-    draw_figures(opened)
+    opened = open_run(run, data_root, display)
+    shown = bool(opened.config.thumbnails) if thumbnails is None else thumbnails
+    if shown:
+        try:
+            require_images(opened, opened.predictions["path"].tolist())
+        except ExciteError as error:
+            raise ExciteError(error.what, where=error.where, hint=f"{error.hint}; or {WITHOUT}") from error
+    with display.waiting("writing the report"):
+        write_report(opened, thumbnails=shown)
+        draw_figures(opened, thumbnails=shown)
     print_line(f"written   {run / 'report.html'}, {run / 'model_card.md'}, {opened.figures}")

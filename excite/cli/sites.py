@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from excite.cli.output import print_json, print_line
+from excite.cli.output import loading, print_json, print_line
+from excite.system.progress import ConsoleDisplay
 
 
 def add_to(app: typer.Typer) -> None:
@@ -22,7 +23,8 @@ def add_to(app: typer.Typer) -> None:
 def sites(
     model: Annotated[str, typer.Argument(help="Name of a network.", show_default=False)],
     placement: Annotated[
-        str, typer.Option("--placement", help="standard, pre, post, identity, or inner.")
+        str,
+        typer.Option("--placement", help="Position in the block: standard, pre, post, identity, or inner."),
     ] = "standard",
     where: Annotated[
         str | None,
@@ -31,10 +33,11 @@ def sites(
     stages: Annotated[str | None, typer.Option("--stages", help="Only these stages, such as 4,5.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """List where attention can be inserted into a network, for --where, --stages and --placement."""
-    from excite.config.overrides import module_paths, stage_numbers
-    from excite.insertion.sites import sites as find_sites
-    from excite.models.catalog import create_model
+    """List where attention can be inserted into a network, for --where, --stages, and --placement."""
+    with loading(ConsoleDisplay()):
+        from excite.config.overrides import module_paths, stage_numbers
+        from excite.insertion.sites import sites as find_sites
+        from excite.models.catalog import create_model
 
     table = find_sites(
         create_model(model),

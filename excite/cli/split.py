@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from excite.cli.options import takes_config
-from excite.cli.output import plain_table, print_json, print_line, print_table
+from excite.cli.options import VerboseOption, takes_config
+from excite.cli.output import loading, plain_table, print_json, print_line, print_table
 from excite.config.train_config import TrainConfig
-from excite.data.paths import is_same_path, refuse_inside_data
+from excite.data.paths import is_same_path
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.system.progress import ConsoleDisplay
 from excite.system.text import command_line
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ OPTIONS = (
 HELP = {
     "seed": "Seed of the random draw.",
     "folds": "Add columns fold_0, fold_1, ...: the fold in which each image is held out.",
-    "repeats": "Number of such columns, each with folds drawn anew.",
+    "repeats": "Number of these columns, each with new folds.",
 }
 
 
@@ -59,7 +60,7 @@ def split(
     data: Annotated[
         str, typer.Argument(help="Folder of class folders, CSV, or 'digits'.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option("--out", help="The CSV file to write.")] = Path("manifest.csv"),
+    out: Annotated[Path, typer.Option("--out", help="CSV file to write.")] = Path("manifest.csv"),
     method: Annotated[
         str,
         typer.Option(
@@ -73,7 +74,7 @@ def split(
         Path | None,
         typer.Option(
             "--extend",
-            help="A manifest of this data before images were added: old images keep their split and folds, "
+            help="Manifest of this data before images were added: old images keep their split and folds, "
             "new ones go to the split of their group, or are allocated.",
             show_default=False,
         ),
@@ -85,18 +86,19 @@ def split(
             help="Find near-duplicates and keep them together.",
         ),
     ] = True,
+    verbose: VerboseOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as one JSON document.")] = False,
     given: dict[str, Any],
 ) -> None:
     """Assign each image to training, validation, or test, and write a table.
 
-    Classes keep their proportions, and groups stay together: yours, and the near-duplicates that are found.
+    Classes keep their proportions, and groups stay together: those of the data, and near-duplicates.
     The table has the columns path, label, group, and split; excite train reads it.
     """
     chosen = TrainConfig().replace(**given)
     _check_options(method, group_duplicates, chosen)
     earlier = None if extend is None else _earlier(extend, out, chosen)
-    images = _grouped(data, out, group_duplicates, chosen, earlier)
+    images = _grouped(data, out, group_duplicates, chosen, earlier, ConsoleDisplay(verbose=verbose))
     from excite.data.extension import extend_split
     from excite.data.split import repeated_folds, split_manifest
 
@@ -161,11 +163,11 @@ def _print_extension(extension: Extension) -> None:
     print_line(f"extended  {extension.retained} images keep their split, {extension.added} new")
     if lost := extension.vanished:
         counted = "1 image" if len(lost) == 1 else f"{len(lost)} images"
-        print_line(f"vanished  {counted} of the earlier manifest, for example {lost[0]}")
+        print_line(f"missing   {counted} of the earlier manifest, for example {lost[0]}")
     for conflict in extension.conflicts[:MOST_CONFLICTS]:
         print_line(f"left out  {conflict}")
     if (further := len(extension.conflicts) - MOST_CONFLICTS) > 0:
-        print_line(f"left out  {further} more images that belong to both sides; --json lists them")
+        print_line(f"left out  {further} more images; --json lists them")
 
 
 def _earlier(extend: Path, out: Path, chosen: TrainConfig) -> Manifest:
@@ -178,7 +180,7 @@ def _earlier(extend: Path, out: Path, chosen: TrainConfig) -> Manifest:
     if is_same_path(str(out), str(extend)):
         hint = "choose another file with --out"
         raise ExciteError(
-            "the manifest to extend is not overwritten", where=out, hint=hint, exit_code=BAD_USAGE
+            "the manifest to extend would be overwritten", where=out, hint=hint, exit_code=BAD_USAGE
         )
     return read_manifest(extend)
 
@@ -195,7 +197,7 @@ def _check_options(method: str, group_duplicates: bool, chosen: TrainConfig) -> 
 
 def _print_counts(manifest: Manifest) -> None:
     """One row for each split, and one for each class if there are few."""
-    columns = ("images", "groups", "images a class")
+    columns = ("images", "groups", "images per class")
     table = plain_table("split", *columns, right=columns)
     counts = {name: manifest.part(name).counts() for name in manifest.splits}
     for name in manifest.splits:
@@ -215,48 +217,33 @@ def _print_counts(manifest: Manifest) -> None:
 
 
 def _grouped(
-    data: str, out: Path, group_duplicates: bool, chosen: TrainConfig, earlier: Manifest | None
+    data: str,
+    out: Path,
+    group_duplicates: bool,
+    chosen: TrainConfig,
+    earlier: Manifest | None,
+    display: ConsoleDisplay,
 ) -> Manifest:
-    """The readable images with the groups of the user, of an earlier manifest, and of near-duplicates."""
-    from excite.audit.audit import audit
-    from excite.audit.reading import read_images
-    from excite.data.extension import with_earlier_groups
-    from excite.data.file_validation import read_checked
-    from excite.data.manifest import check_classes
-    from excite.system.cache import cache_directory
-    from excite.system.progress import ConsoleDisplay
+    """The readable images with their groups; oversized groups are named."""
+    with loading(display):
+        from excite.audit.grouped_images import GroupingOptions, grouped_images
+        from excite.data.manifest import check_classes
 
-    refuse_inside_data(out, data)
-    columns = {name: getattr(chosen, name) for name in OPTIONS if name.endswith("_column")}
-    # A split in the data is replaced, and need not be complete.
-    manifest = read_images(data, **columns).with_columns(split="")
-    refuse_inside_data(out, data, manifest.table["path"])
-    cache, display = cache_directory(), ConsoleDisplay()
+    options = GroupingOptions(
+        {name: getattr(chosen, name) for name in OPTIONS if name.endswith("_column")},
+        chosen.group_pattern,
+        group_duplicates,
+        chosen.near_duplicates,
+        [] if chosen.decisions is None else [Path(chosen.decisions)],
+        chosen.max_unreadable,
+        chosen.max_pixels,
+    )
     try:
-        images, unreadable = read_checked(
-            manifest,
-            max_unreadable=chosen.max_unreadable,
-            max_pixels=chosen.max_pixels,
-            cache=cache,
-            display=display,
-            group_pattern=chosen.group_pattern,
-            complete=False,
-        )
-        if earlier is not None:
-            images = with_earlier_groups(images, earlier)
-        if group_duplicates:
-            audited = audit(
-                images,
-                unreadable=unreadable,
-                near_duplicates=chosen.near_duplicates,
-                max_pixels=chosen.max_pixels,
-                cache=cache,
-                decisions=[] if chosen.decisions is None else [Path(chosen.decisions)],
-                progress=display.stage,
-            )
-            images = audited.grouped()
+        images, audited = grouped_images(data, options, display, out=out, earlier=earlier)
+        if audited is not None:
+            review = command_line("excite", "audit", Path(data))
             for number in audited.grouping.oversized:
-                size, review = len(audited.members[number]), command_line("excite", "audit", Path(data))
+                size = len(audited.members[number])
                 display.note(f"group {number} contains {size} of {len(images)} images; review it: {review}")
     finally:
         display.close()

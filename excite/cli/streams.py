@@ -1,4 +1,4 @@
-"""Standard output and error: characters that a stream cannot encode, and noise of libraries."""
+"""Standard output and error: characters that a stream cannot encode, and warnings of libraries."""
 
 from __future__ import annotations
 

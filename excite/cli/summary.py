@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from excite.cli.options import takes_config
-from excite.cli.output import plain_table, print_json, print_line, print_table
+from excite.cli.output import loading, plain_table, print_json, print_line, print_table
 from excite.cli.published_table import print_published
 from excite.errors import BAD_USAGE, ExciteError
+from excite.system.progress import ConsoleDisplay
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from excite.models.summary import Summary
 
 
 # Fields of TrainConfig that say where attention goes.
@@ -36,16 +39,22 @@ def summary(
     ] = None,
     attention: Annotated[str, typer.Option("--attention", help="Channel attention, or none.")] = "none",
     reduction: Annotated[
-        int | None, typer.Option("--reduction", help="Reduction of the attention.", min=1)
+        int | None, typer.Option("--reduction", help="Reduction ratio of the attention.", min=1)
     ] = None,
     classes: Annotated[int | None, typer.Option("--classes", help="Number of classes.", min=1)] = None,
     table: Annotated[
-        bool, typer.Option("--table", help="Compare the networks of the papers with their published figures.")
+        bool, typer.Option("--table", help="Compare the networks of the papers with their published results.")
+    ] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Also list every layer with its output shape.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     given: dict[str, Any],
 ) -> None:
-    """List the layers of a network: output shapes, parameters, and multiply-adds for one image."""
+    """Show the parameters and multiply-adds of a network for one image: in total, and by stage.
+
+    A stage has all modules between two reductions of the resolution.
+    """
     placing = {name: given[name] for name in PLACING if name in given}
     if reduction is not None:
         placing["reduction"] = reduction
@@ -54,7 +63,9 @@ def summary(
     fixed = attention != "none" or classes is not None or "image_size" in given
     if table:
         if fixed or model is not None:
-            raise ExciteError("takes no other option than --json", where="--table", exit_code=BAD_USAGE)
+            raise ExciteError(
+                "cannot be combined with options other than --json", where="--table", exit_code=BAD_USAGE
+            )
         print_published(as_json)
     elif model is None:
         hint = "or use --table for the networks of the papers"
@@ -62,13 +73,20 @@ def summary(
     elif (Path(model) / "config.yaml").is_file():
         if fixed:
             raise ExciteError("the options of a run cannot be changed", where=model, exit_code=BAD_USAGE)
-        from excite.runs.classifier import Classifier
+        with loading(ConsoleDisplay()):
+            from excite.models.summary import summarize
+            from excite.runs.classifier import Classifier
 
         classifier = Classifier.load(model)
-        _print_layers(model, classifier.model, classifier.preprocessing.image_size, as_json)
+        summarized = summarize(classifier.model, classifier.preprocessing.image_size)
+        _print(model, summarized, layers=layers, as_json=as_json)
     else:
-        network = _build(model, attention, placing, classes, given.get("image_size"))
-        _print_layers(model, network, given.get("image_size") or _usual_size(network), as_json)
+        with loading(ConsoleDisplay()):
+            from excite.models.summary import summarize
+
+            network = _build(model, attention, placing, classes, given.get("image_size"))
+        summarized = summarize(network, given.get("image_size") or _usual_size(network))
+        _print(model, summarized, layers=layers, as_json=as_json)
 
 
 def _build(
@@ -89,24 +107,28 @@ def _build(
     return create_model(name, image_size=image_size, **options)
 
 
-def _print_layers(name: str, network: nn.Module, size: int, as_json: bool) -> None:
-    from excite.models.summary import summarize
-
-    result = summarize(network, size)
+def _print(name: str, result: Summary, *, layers: bool, as_json: bool) -> None:
     if as_json:
-        print_json({"model": name, "image_size": size, **result.to_dict()})
+        print_json({"model": name, **result.to_dict()})
         return
-    numbers = ("parameters", "multiply-adds")
-    layers = plain_table("layer", "type", "output", *numbers, right=numbers)
+    print_line(f"{name}, one image of {result.image_size} x {result.image_size} pixels")
+    print_line(f"{result.parameters:,} parameters, {result.multiply_adds / 1e9:.3f} G multiply-adds")
+    print_line()
+    numbers = ("layers", "parameters", "multiply-adds")
+    table = plain_table("output", *numbers, "first module", right=numbers, names=("first module",))
+    for stage in result.stages:
+        counts = (stage.layers, stage.parameters, stage.multiply_adds)
+        table.add_row(stage.output, *(f"{count:,}" for count in counts), stage.first)
+    print_table(table)
+    print_line()
+    if not layers:
+        print_line("--layers lists every layer")
+        return
+    table = plain_table("layer", "type", "output", *numbers[1:], right=numbers[1:], names=("layer",))
     for row in result.rows:
         shape = " x ".join(map(str, row.output_shape or ()))
-        layers.add_row(row.name, row.type, shape, f"{row.parameters:,}", f"{row.multiply_adds:,}")
-    print_table(layers)
-    print_line()
-    print_line(
-        f"{name}, one image of {size} x {size}: {result.parameters:,} parameters, "
-        f"{result.multiply_adds / 1e9:.3f} G multiply-adds"
-    )
+        table.add_row(row.name, row.type, shape, f"{row.parameters:,}", f"{row.multiply_adds:,}")
+    print_table(table)
 
 
 def _usual_size(net: nn.Module) -> int:

@@ -7,22 +7,44 @@ from typing import Annotated, Any
 
 import typer
 
-from excite.cli.metrics_output import labels_line, print_figures, print_folds
 from excite.cli.options import takes_config
-from excite.cli.output import print_json, print_line
+from excite.cli.output import print_json
+from excite.cli.result_output import print_result
+from excite.cli.short_help import HelpAllOption, short_help
 from excite.cli.streams import write_data
 from excite.config.overrides import apply_override
 from excite.config.train_config import RUN, TrainConfig
-from excite.errors import BAD_USAGE, ExciteError
+from excite.errors import BAD_USAGE, INTERRUPTED, ExciteError
+from excite.system.progress import ConsoleDisplay
 from excite.system.text import command_line
 
 PATHS = ("decisions", "weights")
 """Options that are paths: one file may be written in several ways."""
 
 
+COMMON = (
+    "model",
+    "attention",
+    "pretrained",
+    "recipe",
+    "epochs",
+    "image_size",
+    "augment",
+    "group_pattern",
+    "positive",
+    "folds",
+    "device",
+    "out",
+    "resume",
+    "verbose",
+)
+"""Parameters in ``--help``; ``--help-all`` shows all."""
+
+
 def add_to(app: typer.Typer) -> None:
     app.command(
         "train",
+        cls=short_help(COMMON),
         epilog="Examples: [bold]excite train digits[/bold] · "
         "[bold]excite train photos --epochs 30 --augment standard[/bold] · "
         "[bold]excite train photos --resume[/bold]",
@@ -39,13 +61,13 @@ def train(
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", help="Options from a YAML file.", rich_help_panel=RUN)
+        Path | None, typer.Option("--config", help="Read options from a YAML file.", rich_help_panel=RUN)
     ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
-            help="Any option as name=value; keys of a mapping as name.key=value.",
+            help="Set any option as name=value, or a key of a mapping as name.key=value.",
             metavar="NAME=VALUE",
             rich_help_panel=RUN,
         ),
@@ -54,11 +76,27 @@ def train(
         bool, typer.Option("--print-config", help="Print all options as YAML and exit.", rich_help_panel=RUN)
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Resume an interrupted run.", rich_help_panel=RUN)
+        bool,
+        typer.Option(
+            "--resume", help="Resume an interrupted run; DATA may be its folder.", rich_help_panel=RUN
+        ),
+    ] = False,
+    data_root: Annotated[
+        Path | None,
+        typer.Option(
+            "--data-root", help="With --resume: the folder that the data is in now.", rich_help_panel=RUN
+        ),
+    ] = None,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", help="Print the reasons for resolved options, and lists.", rich_help_panel=RUN
+        ),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the metrics as one JSON document.", rich_help_panel=RUN)
     ] = False,
+    help_all: HelpAllOption = False,
     given: dict[str, Any],
 ) -> None:
     """Train a classifier on a folder of images and evaluate it.
@@ -73,6 +111,13 @@ def train(
     if print_config:
         write_data(options.to_yaml())
         return
+    if data_root is not None and not resume:
+        what = "is for a run that is resumed"
+        raise ExciteError(what, where="--data-root", hint="name the data instead", exit_code=BAD_USAGE)
+    if resume and options.data and not options.out:
+        folder = Path(options.data)
+        if (folder / "config.yaml").is_file():
+            options = options.replace(data="", out=str(folder))
     if resume and not options.data and not options.out:
         options = options.replace(out=str(_only_unfinished()))
     if not options.data and not resume:
@@ -81,22 +126,32 @@ def train(
             hint="excite train --help",
             exit_code=BAD_USAGE,
         )
-    from excite.api import train_as_configured
-
+    display = ConsoleDisplay(verbose=verbose)
+    with display.waiting("loading"):
+        from excite.api import train_as_configured
     if resume:
         _refuse_changes(options, given, settings or [])
-    run = train_as_configured(options, resume=resume)
+    try:
+        run = train_as_configured(options, resume=resume, data_root=data_root, display=display)
+    except KeyboardInterrupt:
+        display.close()
+        raise _stopped(options) from None
     if as_json:
         print_json({"run": str(run.path), **run.metrics})
-        return
-    print_figures("test", run.metrics["test"])
-    if run.config.folds is not None:
-        print_folds(run.metrics)
-        print_line(f"labels    {labels_line(run.metrics['label_noise'])}")
-    print_line(f"run       {run.path}")
-    print_line(f"report    {run.path / 'report.html'}")
-    image = Path(run.predictions["path"].iloc[0])
-    print_line(f"next      {command_line('excite', 'predict', run.path, image)}")
+    else:
+        print_result(run)
+
+
+def _stopped(options: TrainConfig) -> ExciteError:
+    """What is left of a training that Ctrl-C stopped outside its steps."""
+    from excite.pipeline.experiment import run_folder
+    from excite.runs.run import Run
+
+    run = Run(run_folder(options, resume=True))
+    if not (run.path / "config.yaml").is_file() or run.finished:
+        return ExciteError("stopped before the training began; nothing was written", exit_code=INTERRUPTED)
+    hint = f"continue with: {command_line('excite', 'train', '--resume', '--out', run.path)}"
+    return ExciteError("stopped", where=run.path, hint=hint, exit_code=INTERRUPTED)
 
 
 def _refuse_changes(options: TrainConfig, given: dict[str, Any], settings: list[str]) -> None:

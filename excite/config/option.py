@@ -42,7 +42,15 @@ def option(
     low: float | None = None,
     high: float | None = None,
 ) -> Any:
-    """A field of the configuration with its help, its group in ``--help`` and its limits."""
+    """A field of the configuration.
+
+    Args:
+        default: the default value; a mapping is copied for each configuration.
+        panel: group in ``--help``.
+        help: help text.
+        choices: the valid values, or none for any.
+        low, high: limits of a number, both included.
+    """
     metadata = {"help": help, "panel": panel, "limits": Limits(choices, low, high)}
     if isinstance(default, Mapping):
         return field(default_factory=lambda: dict(default), metadata=metadata)

@@ -16,12 +16,16 @@ def apply_override(config: TrainConfig, setting: str) -> TrainConfig:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ExciteError("the value is not YAML", where=f"--set {setting}", exit_code=BAD_USAGE) from error
+        raise ExciteError(
+            "the value is not valid YAML", where=f"--set {setting}", exit_code=BAD_USAGE
+        ) from error
     name, dot, key = name.strip().partition(".")
     if name not in HINTS:
         raise unknown_name("option", name, HINTS, where=f"--set {setting}")
     if dot and not key:
-        raise ExciteError(f"names no key of {name}", where=f"--set {setting}", exit_code=BAD_USAGE)
+        raise ExciteError(
+            f"needs a key of {name}, as in {name}.key=value", where=f"--set {setting}", exit_code=BAD_USAGE
+        )
     if dot:
         inner = getattr(config, name)
         if not isinstance(inner, dict):

@@ -1,4 +1,4 @@
-"""TrainConfig: every option of a training with its limits and help text. Imports no torch."""
+"""TrainConfig: every option of a training with its limits and help text. Does not import torch."""
 
 from __future__ import annotations
 
@@ -59,7 +59,11 @@ RESERVED_OPTIONS = frozenset(
 @dataclass(frozen=True)
 class TrainConfig:
     """Options of one training. ``None`` and ``auto`` are resolved from the data and the machine at the start;
-    the run's ``config.yaml`` holds the resolved values."""
+    the run's ``config.yaml`` holds the resolved values.
+
+    >>> TrainConfig(data="photos").replace(epochs=5, model="resnet18").epochs
+    5
+    """
 
     data: str = option("", DATA, "Folder of class folders, folder with train/val/test, CSV, or 'digits'.")
     split: str = option(
@@ -71,11 +75,18 @@ class TrainConfig:
     )
     val_fraction: float = option(0.1, DATA, "Fraction of the images for validation.", low=0.01, high=0.9)
     test_fraction: float = option(0.2, DATA, "Fraction of the images for testing.", low=0.01, high=0.9)
+    test_from: str = option(
+        "train",
+        DATA,
+        "For data with a given split but no test images: draw them from the training images (train), or test "
+        "on the validation images and draw others for validation (val).",
+        choices=("train", "val"),
+    )
     group_pattern: str | None = option(
-        None, DATA, "Regular expression on the file name; its first capture group is the group."
+        None, DATA, "Regular expression for the file name; its first capture group is the group."
     )
     near_duplicates: bool | None = option(
-        None, DATA, "Find cropped, rotated, and recolored copies too; by default for up to 20,000 images."
+        None, DATA, "Find cropped, rotated, and recolored copies, too. Default: for up to 20,000 images."
     )
     decisions: str | None = option(
         None, DATA, "Apply the review decisions in this decisions.csv (see excite audit)."
@@ -88,16 +99,16 @@ class TrainConfig:
     group_column: str = option("group", DATA, "CSV column of the group, such as the patient.")
     split_column: str = option("split", DATA, "CSV column with train, val, or test.")
     max_unreadable: float = option(
-        0.01, DATA, "Largest fraction of unreadable files; more are an error.", low=0.0, high=1.0
+        0.01, DATA, "Maximum fraction of unreadable files; more are an error.", low=0.0, high=1.0
     )
     max_pixels: int = option(
-        MAX_PIXELS, DATA, "Largest number of pixels of an image; larger ones are unreadable.", low=1
+        MAX_PIXELS, DATA, "Maximum number of pixels of an image; a larger one is an unreadable file.", low=1
     )
     intensity_range: str | None = option(
         None,
         DATA,
-        "For images with more than 8 bits per channel: the values of black and white, such as 0,4095; by "
-        "default measured over all images.",
+        "For images with more than 8 bits per channel: the values of black and white, such as 0,4095. "
+        "Default: measured over all images.",
     )
 
     model: str = option("auto", MODEL, "Name of a network of excite, timm, or torchvision.")
@@ -110,8 +121,8 @@ class TrainConfig:
     placement: str = option(
         "auto",
         MODEL,
-        "Position of the attention: in excite's DenseNets final, layer, block, transition, joined with +; in "
-        "other networks standard, pre, post, identity, inner. auto: final or standard.",
+        "Position of the attention. In excite's DenseNets: final, layer, block, or transition, or several "
+        "joined with +. In other networks: standard, pre, post, identity, or inner. auto: final or standard.",
     )
     where: str | None = option(
         None, MODEL, "Insert attention into these modules only: paths with * and **, separated by commas."
@@ -120,7 +131,7 @@ class TrainConfig:
     identity: bool | None = option(
         None,
         MODEL,
-        "Initialize every gate to one, which leaves a trained network unchanged; the default if training "
+        "Initialize every gate to one, which leaves a trained network unchanged. Default: if training "
         "starts from weights.",
     )
     stem: str = option(
@@ -132,14 +143,14 @@ class TrainConfig:
     truncate_after: str | None = option(
         None,
         MODEL,
-        "Path of the last module to use, such as layer3; the head follows it. By default, if the weights "
-        "file is incomplete, the last block that has all of its weights.",
+        "Path of the last module to use, such as layer3; the head follows it. Default: if the weights "
+        "file is incomplete, the last block with all of its weights.",
     )
-    pretrained: bool = option(
-        False,
+    pretrained: bool | None = option(
+        None,
         MODEL,
-        "Start from published weights: those of an installed package (see excite doctor), or downloaded from "
-        "the hub.",
+        "Start from published weights, installed (see excite doctor) or downloaded. Default: for photos, if "
+        "no network or weights are named.",
     )
     weights: str | None = option(None, MODEL, "Start from the weights in this .safetensors file.")
     model_options: dict[str, Any] = option({}, MODEL, "Options of the network's constructor.")
@@ -148,7 +159,11 @@ class TrainConfig:
     )
 
     image_size: int | None = option(
-        None, IMAGES, "Height and width of the network's input, in pixels.", low=1, high=4096
+        None,
+        IMAGES,
+        "Height and width of the network's input, in pixels. Default: by images, weights, and device.",
+        low=1,
+        high=4096,
     )
     resize_mode: str = option(
         "crop",
@@ -181,8 +196,8 @@ class TrainConfig:
     flips: str = option(
         "auto",
         IMAGES,
-        "Flips that keep the class. both: the images have no upright orientation, and are rotated by any "
-        "angle. auto: horizontal; none for digits.",
+        "Flips that do not change the class. both: the images have no upright orientation, and are also "
+        "rotated by any angle. auto: horizontal; none for digits.",
         choices=("auto", "none", "horizontal", "both"),
     )
 
@@ -242,6 +257,14 @@ class TrainConfig:
         low=0.01,
         high=1.0,
     )
+    frozen_layers: int | None = option(
+        None,
+        LOOP,
+        "How many of these twelve parts, from the input on, keep their initial weights; attention "
+        "that excite inserted is trained. Default: 6 for finetune, 0 otherwise.",
+        low=0,
+        high=12,
+    )
     batch_norm: str = option(
         "auto",
         LOOP,
@@ -257,12 +280,19 @@ class TrainConfig:
     ema: float = option(
         1.0, LOOP, "Epochs over which weights are averaged exponentially; 0: no averaging.", low=0.0
     )
-    grad_clip: float = option(1.0, LOOP, "Largest norm of the gradient; 0: no clipping.", low=0.0)
+    grad_clip: float = option(1.0, LOOP, "Maximum norm of the gradient; 0: no clipping.", low=0.0)
     monitor: str = option(
         "auto",
         LOOP,
         "Validation metric that selects the best epoch. auto: loss for finetune, accuracy otherwise.",
         choices=("auto", "accuracy", "loss"),
+    )
+    keep: str = option(
+        "interpolated",
+        LOOP,
+        "Final weights of finetune: between the start and the best epoch, as far from the start as the "
+        "validation images favor (interpolated), or those of the best epoch (tuned).",
+        choices=("interpolated", "tuned"),
     )
     patience: int | None = option(
         None, LOOP, "Stop after this many epochs without improvement. Default: 10 for finetune.", low=1
@@ -283,13 +313,14 @@ class TrainConfig:
     positive: str | None = option(
         None,
         EVALUATION,
-        "The positive class, such as the disease; with two classes, by default the rarer one.",
+        "The positive class, such as the disease. It is predicted from the threshold of --sensitivity or "
+        "--specificity up.",
     )
     sensitivity: float | None = option(
         None,
         EVALUATION,
-        "Choose the threshold of the positive class for this expected sensitivity on new images; 0.95 if "
-        "there is a positive class and no other criterion.",
+        "Choose the threshold of the positive class for this expected sensitivity on new images. Default: "
+        "0.95 if there is a positive class and no other criterion.",
         low=0.01,
         high=1.0,
     )
@@ -317,13 +348,23 @@ class TrainConfig:
         "Columns of the data, separated by commas; metrics are computed for each of their values.",
     )
 
+    robustness: bool = option(
+        False,
+        EVALUATION,
+        "After fine-tuning, also measure the initial, the fine-tuned, and the final weights on corrupted "
+        "test images, which takes 33 predictions per test image.",
+    )
+
     folds: int | None = option(None, RUN, "Number of folds of a cross-validation.", low=2, high=100)
     repeats: int = option(
         1, RUN, "Number of repeats of the cross-validation, each with new folds.", low=1, high=100
     )
-    jobs: int = option(1, RUN, "Number of folds to train at the same time; they divide the threads.", low=1)
-    thumbnails: bool = option(
-        False, RUN, "Include the worst mistakes as images in report.html; mind the privacy of patients."
+    jobs: int = option(1, RUN, "Number of folds to train at the same time; they share the threads.", low=1)
+    thumbnails: bool | None = option(
+        None,
+        RUN,
+        "Show images in report.html and figures/samples.png. Default: unless the images have groups, or "
+        "names that look like groups, which may be people.",
     )
     out: str | None = option(None, RUN, "Run folder. Default: runs/NAME, with the name of the data.")
 
@@ -353,9 +394,11 @@ class TrainConfig:
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
+        """All options by name."""
         return dataclasses.asdict(self)
 
     def to_yaml(self) -> str:
+        """All options as YAML, which ``from_yaml`` reads."""
         return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
 
     @classmethod

@@ -94,10 +94,12 @@ class Augmentation:
 
     @property
     def recolors(self) -> bool:
+        """Whether colors are changed."""
         return max(self.brightness, self.contrast, self.saturation) > 0
 
     @property
     def mixes(self) -> bool:
+        """Whether images of a batch are mixed."""
         return max(self.mixup, self.cutmix) > 0
 
 

@@ -33,7 +33,7 @@ class Conflict:
     def __str__(self) -> str:
         kind = "" if self.column == "split" else f"{self.column} = "
         places = ", ".join(f"{path} ({kind}{value})" for value, path in self.examples.items())
-        return f"{self.path} belongs to images on both sides: {places}"
+        return f"{self.path} is in one group with images on different sides: {places}"
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ def extend_split(
     for name in ("split", *filter(FOLD_COLUMN.fullmatch, map(str, earlier.table.columns))):
         values = earlier.table[name].astype(str).to_numpy(dtype=object)
         known = np.where(matched >= 0, values[matched], "")
-        found = _inherit(images, units, known, name)
-        conflicts = found | conflicts
+        new_conflicts = _inherit(images, units, known, name)
+        conflicts = new_conflicts | conflicts
         if name == "split":
             parts = [split for split in HASH_ORDER if split in earlier.splits]
             shares = np.array([fractions[SPLITS.index(split)] for split in parts])
@@ -98,7 +98,7 @@ def extend_split(
             parts = sorted(set(values.tolist()), key=int)
             shares, own_seed = np.ones(len(parts)), seed + int(name.removeprefix("fold_"))
         keys = unit_keys(images, units, grouped=grouped)
-        _allocate(images, units, keys, known, (parts, shares / shares.sum()), own_seed, list(found))
+        _allocate(images, units, keys, known, (parts, shares / shares.sum()), own_seed, list(new_conflicts))
         columns[name] = known
     keep = np.setdiff1d(np.arange(len(images)), list(conflicts))
     table = images.with_columns(**columns).table.iloc[keep]
@@ -143,11 +143,11 @@ def _inherit(images: Manifest, units: np.ndarray, known: np.ndarray, column: str
         places.setdefault(int(units[row]), {}).setdefault(known[row], paths[row])
     conflicts = {}
     for row in np.flatnonzero(known == "").tolist():
-        found = places.get(int(units[row]), {})
-        if len(found) > 1:
-            conflicts[row] = Conflict(paths[row], column, found)
-        elif found:
-            known[row] = next(iter(found))
+        parts = places.get(int(units[row]), {})
+        if len(parts) > 1:
+            conflicts[row] = Conflict(paths[row], column, parts)
+        elif parts:
+            known[row] = next(iter(parts))
     return conflicts
 
 
@@ -170,9 +170,9 @@ def _allocate(
     old = np.flatnonzero(known != "")
     number = {name: part for part, name in enumerate(names)}
     np.add.at(before, (np.array([number[value] for value in known[old]]), targets[old]), 1)
-    kept = np.setdiff1d(np.arange(len(images)), excluded)
-    rest = Manifest(images.table.iloc[kept], images.classes)
-    check_groups_per_class(rest, units[kept], len(names), noun="groups or images")
+    included = np.setdiff1d(np.arange(len(images)), excluded)
+    rest = Manifest(images.table.iloc[included], images.classes)
+    check_groups_per_class(rest, units[included], len(names), noun="groups or images")
     own, codes = np.unique(units[new], return_inverse=True)
     allocation = Allocation(codes, targets[new], [keys[unit] for unit in own], len(images.classes), seed)
     known[new] = np.array(names, dtype=object)[allocation.parts(shares, before)[codes]]

@@ -19,7 +19,7 @@ from excite.data.intensity import SampleExtremes, combine_extremes
 from excite.data.manifest import Manifest, check_classes
 from excite.data.split import apply_group_pattern
 from excite.errors import BAD_USAGE, ExciteError
-from excite.system.cache import recall, remember
+from excite.system.cache import name_owner, recall, remember
 from excite.system.parallel import Progress, in_threads
 from excite.system.progress import Display
 
@@ -76,8 +76,10 @@ def read_checked(
         progress=display.stage("checking images"),
         complete=complete,
     )
-    for file in unreadable:
-        display.note(f"left out: {file.path}: {file.reason}")
+    if unreadable:
+        display.note(f"left out: {_first(unreadable, shown=1)}")
+    for file in unreadable[1:]:
+        display.detail(f"left out: {file.path} {file.reason}")
     require_readable(unreadable, len(manifest), max_unreadable)
     if group_pattern is not None:
         checked = apply_group_pattern(checked, group_pattern)
@@ -108,6 +110,7 @@ def check_files(
     """
     paths = manifest.table["path"].tolist()
     memory = None if cache is None else cache / "checked" / f"{_key(paths, max_pixels)}.csv"
+    name_owner(memory, paths)
     results = recall(memory, partial(_parse, paths=paths))
     if results is None:
         results = list(in_threads(partial(_inspect, max_pixels=max_pixels), paths, progress=progress))

@@ -73,28 +73,30 @@ def combine_extremes(extremes: Iterable[SampleExtremes]) -> SampleExtremes | Non
     Raises:
         ExciteError: for a mix of integer and floating-point samples, which have no common scale.
     """
-    found = list(extremes)
-    if not found:
+    measured = list(extremes)
+    if not measured:
         return None
-    kinds = {one.kind for one in found}
+    kinds = {one.kind for one in measured}
     if "float" in kinds and len(kinds) > 1:
-        floats = sum(one.kind == "float" for one in found)
-        what = f"{floats} images have floating-point samples and {len(found) - floats} have 16-bit integers"
+        floats = sum(one.kind == "float" for one in measured)
+        what = (
+            f"{floats} images have floating-point samples and {len(measured) - floats} have 16-bit integers"
+        )
         raise ExciteError(what, hint="convert them to one type: there is no common scale")
-    low, high = min(one.low for one in found), max(one.high for one in found)
-    return SampleExtremes(kinds.pop() if len(kinds) == 1 else "integer", low, high, len(found))
+    low, high = min(one.low for one in measured), max(one.high for one in measured)
+    return SampleExtremes(kinds.pop() if len(kinds) == 1 else "integer", low, high, len(measured))
 
 
 def range_warning(extremes: SampleExtremes | None, trained: IntensityRange | None) -> str:
     """A warning if the range of the training data does not cover the samples; "" if it does."""
     if extremes is None:
         return ""
-    seen = f"{extremes.images} images have more than 8 bits per channel, with samples from {extremes.low:g} "
-    seen += f"to {extremes.high:g}"
+    text = f"{extremes.images} images have more than 8 bits per channel, with samples from {extremes.low:g} "
+    text += f"to {extremes.high:g}"
     if trained is None:
-        return f"warning: {seen}; the training data has none: 0 is read as black, 65535 as white"
+        return f"warning: {text}; the training data has none: 0 is read as black, 65535 as white"
     if extremes.low < trained[0] or extremes.high > trained[1]:
-        return f"warning: {seen}; the training data's range {trained[0]:g} to {trained[1]:g} clips them"
+        return f"warning: {text}; the training data's range {trained[0]:g} to {trained[1]:g} clips them"
     return ""
 
 

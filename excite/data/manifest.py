@@ -18,6 +18,8 @@ from excite.data.left_out import LeftOut
 from excite.errors import ExciteError, unknown_name
 from excite.system.files import replacing
 
+RARE = 0.5
+"""Largest ratio of images at which the rarer of two classes is taken to be the one that is looked for."""
 SPLITS = ("train", "val", "test")
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -29,6 +31,7 @@ _SET_WORDS = ("set", "data", "dataset", "split", "images")
 TEXT_COLUMNS = ("path", "label", "group", "photo", "split", "sha256")
 NUMBER_COLUMNS = ("width", "height")
 COLUMNS = TEXT_COLUMNS + NUMBER_COLUMNS
+DUPLICATES = "photo-"  # prefix of the names of groups of near-duplicates
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +114,13 @@ class Manifest:
         index = {name: number for number, name in enumerate(self.classes)}
         return np.array([index[label] for label in self.table["label"]], dtype=np.int64)
 
+    def rare_class(self) -> str | None:
+        """Of two classes, the one with at most ``RARE`` times as many images as the other; else None."""
+        if len(self.classes) != 2:
+            return None
+        (low, rare), (high, _) = sorted((count, name) for name, count in self.counts().items())
+        return rare if low <= RARE * high else None
+
     def counts(self) -> dict[str, int]:
         """Images per class, in the order of the classes."""
         counts = Counter(self.table["label"])
@@ -123,6 +133,11 @@ class Manifest:
     def photo_codes(self) -> np.ndarray:
         """The photo of each row as a number from 0, (N,) int64; copies of one photo share it."""
         return encode_groups(self.table["photo"].to_numpy(dtype=object))
+
+    @property
+    def has_named_groups(self) -> bool:
+        """Whether the user defined groups, beside those of near-duplicates."""
+        return any(name and not name.startswith(DUPLICATES) for name in set(self.table["group"]))
 
     @property
     def has_copies(self) -> bool:
@@ -152,9 +167,9 @@ def normalize_name(name: str) -> str:
 def split_names(names: Iterable[str]) -> dict[str, str]:
     """The split that each name of a folder or value means: train, val, test, or "" for none."""
     keys = {name: _split_key(name) for name in names}
-    found = {name: SPLIT_WORDS.get(key, "") for name, key in keys.items()}
-    evaluation = "val" if "test" in found.values() else "test"
-    return {name: evaluation if keys[name] in _EVALUATION_WORDS else split for name, split in found.items()}
+    splits = {name: SPLIT_WORDS.get(key, "") for name, key in keys.items()}
+    evaluation = "val" if "test" in splits.values() else "test"
+    return {name: evaluation if keys[name] in _EVALUATION_WORDS else split for name, split in splits.items()}
 
 
 def _split_key(name: str) -> str:
@@ -170,8 +185,8 @@ def _split_key(name: str) -> str:
 def encode_groups(names: np.ndarray) -> np.ndarray:
     """Numbers from 0 for names (N,), (N,) int64; each "" gets its own number."""
     codes = np.asarray(pd.factorize(names)[0], dtype=np.int64)
-    alone = names == ""
-    codes[alone] = len(codes) + np.arange(alone.sum())
+    ungrouped = names == ""
+    codes[ungrouped] = len(codes) + np.arange(ungrouped.sum())
     return np.unique(codes, return_inverse=True)[1].astype(np.int64)
 
 

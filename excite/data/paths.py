@@ -76,8 +76,8 @@ def refuse_inside_data(target: Path, data: str | Path, images: Iterable[str] = (
     """
     place = Path(os.path.realpath(target))
     if (root := _data_around(place, data, images)) is not None:
-        here = Path(os.path.realpath(os.curdir))
-        inside = place.relative_to(here if here in place.parents and root in here.parents else root)
+        current = Path(os.path.realpath(os.curdir))
+        inside = place.relative_to(current if current in place.parents and root in current.parents else root)
         other = root.parent / (inside if inside.parts else f"{root.name}-out")
         raise ExciteError(
             "is inside the data, where nothing may be written",

@@ -48,7 +48,7 @@ def without_texts(stream: BinaryIO) -> io.BytesIO:
     A truncated chunk is retained, so that the decoder refuses the file.
     """
     stream.seek(0)
-    kept = [stream.read(_SIGNATURE)]
+    chunks = [stream.read(_SIGNATURE)]
     while len(header := stream.read(8)) == 8:
         length, name = struct.unpack(">I4s", header)
         body = b"" if length > _SMALL and name in _TEXTS else stream.read(length + 4)
@@ -56,7 +56,7 @@ def without_texts(stream: BinaryIO) -> io.BytesIO:
             if not body:
                 stream.seek(length + 4, io.SEEK_CUR)
             continue
-        kept += [header, body]
+        chunks += [header, body]
         if name == b"IEND":
             break
-    return io.BytesIO(b"".join(kept) + header[: len(header) % 8])
+    return io.BytesIO(b"".join(chunks) + header[: len(header) % 8])

@@ -18,6 +18,7 @@ from excite.data.decoding import decode_and_hash
 from excite.data.manifest import Manifest
 from excite.data.preprocessing import Preprocessing
 from excite.errors import ExciteError
+from excite.system.cache import name_owner
 from excite.system.files import replacing
 from excite.system.parallel import Progress, in_threads
 
@@ -46,17 +47,18 @@ def cached_pixels(
         raise ExciteError("only checked images can be decoded into the cache", hint="call check_files first")
     shape = (len(manifest), preprocessing.image_size, preprocessing.image_size, 3)
     path = cache / "pixels" / f"{pixels_key(manifest, preprocessing)}.npy"
-    found = _mapped(path, shape)
-    if found is None:
+    name_owner(path, manifest.table["path"])  # before it is written: an interrupted build has an owner, too
+    pixels = _mapped(path, shape)
+    if pixels is None:
         _build(path, shape, manifest, preprocessing, progress)
-        found = _mapped(path, shape)
-    if found is None:
+        pixels = _mapped(path, shape)
+    if pixels is None:
         raise ExciteError(
             "the decoded images cannot be read back",
             where=path,
             hint="check the disk, or set EXCITE_CACHE to a folder on another one",
         )
-    return found
+    return pixels
 
 
 def pixels_key(manifest: Manifest, preprocessing: Preprocessing) -> str:

@@ -99,4 +99,5 @@ class Preprocessing:
         return np.asarray(canvas)
 
     def to_dict(self) -> dict[str, Any]:
+        """The preprocessing as JSON, which ``from_dict`` reads."""
         return asdict(self)

@@ -177,15 +177,15 @@ def _refuse_unknown_splits(root: Path, folders: list[Path]) -> None:
     raise ExciteError(
         f"folders {tops} all contain folders {below_names}: are they splits or classes?",
         where=root,
-        hint=f"if {below_names} are the classes, rename {tops} to train, val and test, or list the images in "
-        f"a CSV with columns path, label and split; if {tops} are the classes, list the images in a CSV with "
-        "columns path and label",
+        hint=f"if {below_names} are the classes, rename {tops} to train, val, and test, or list the images "
+        f"in a CSV with columns path, label, and split; if {tops} are the classes, list the images in a "
+        "CSV with columns path and label",
     )
 
 
 def _listed(names: Iterable[str]) -> str:
-    shown = [repr(name) for name in names]
-    return ", ".join(shown[:3]) + (", ..." if len(shown) > 3 else "")
+    quoted = [repr(name) for name in names]
+    return ", ".join(quoted[:3]) + (", ..." if len(quoted) > 3 else "")
 
 
 def _split_without_classes(root: Path, folder: Path, files: list[Path]) -> ExciteError:
@@ -225,14 +225,14 @@ def _class_rows(
     rows: list[tuple[str, str, str]] = []
     others: list[str] = []
     for folder in folders:
-        found = find_images(folder, entered=set(entered))
-        if not found.images:
-            example = f", such as {found.others[0]}" if found.others else ""
-            beside = f", only {len(found.others)} other files{example}" if found.others else ""
+        walk = find_images(folder, entered=set(entered))
+        if not walk.images:
+            example = f", such as {walk.others[0]}" if walk.others else ""
+            beside = f", only {len(walk.others)} other files{example}" if walk.others else ""
             hint = "add images, or remove the folder"
             raise ExciteError(f"the class folder contains no images{beside}", where=folder, hint=hint)
-        rows += [(path, folder.name, split) for path in found.images]
-        others += found.others
+        rows += [(path, folder.name, split) for path in walk.images]
+        others += walk.others
     return rows, others
 
 

@@ -23,6 +23,7 @@ def split_manifest(
     method: str,
     seed: int,
     fractions: Sequence[float] = FRACTIONS,
+    test_from: str = "train",
 ) -> Manifest:
     """Assign every image to train, val, or test, with every class in each of them.
 
@@ -32,6 +33,7 @@ def split_manifest(
         seed: of the random draws.
         fractions: fractions of train, val, and test, which are met as closely as whole images or groups
             allow.
+        test_from: ``val`` makes the given validation images the test images, where the data has none.
 
     Raises:
         ExciteError: if there is no such split, with the reason.
@@ -46,6 +48,8 @@ def split_manifest(
     if method not in METHODS:
         raise unknown_name("split method", method, METHODS)
     _check_fractions(fractions)
+    if test_from == "val":
+        manifest = _test_on_val(manifest, method)
     if method == "folder":
         return _completed(manifest, fractions, seed)
     parts = _draw(manifest, fractions[::-1], seed, grouped=method == "grouped")
@@ -140,6 +144,20 @@ def _check_fractions(fractions: Sequence[float]) -> None:
         raise ExciteError(what, exit_code=BAD_USAGE)
 
 
+def _test_on_val(manifest: Manifest, method: str) -> Manifest:
+    """The given validation images as test images. Raises: ExciteError if there are none, or a given test."""
+    what = ""
+    if method != "folder":
+        what = "has no effect: the split of the data is not used"
+    elif "test" in manifest.splits:
+        what = "has no effect: the data has test images"
+    elif "val" not in manifest.splits:
+        what = "the data has no validation images"
+    if what:
+        raise ExciteError(what, where="--test-from val", hint="omit it", exit_code=BAD_USAGE)
+    return manifest.with_columns(split=manifest.table["split"].replace("val", "test"))
+
+
 def _completed(manifest: Manifest, fractions: Sequence[float], seed: int) -> Manifest:
     if "train" not in manifest.splits:
         hint = "arrange train, val, and test folders, or add a split column; or choose random or grouped"
@@ -178,8 +196,10 @@ def _draw(
 
 def check_groups_per_class(manifest: Manifest, units: np.ndarray, parts: int, *, noun: str) -> None:
     """Raises: ExciteError for a class with fewer groups, or images, than there are parts."""
-    held = np.unique(units * len(manifest.classes) + manifest.targets()) % len(manifest.classes)
-    for name, count in zip(manifest.classes, np.bincount(held, minlength=len(manifest.classes)), strict=True):
+    class_of_group = np.unique(units * len(manifest.classes) + manifest.targets()) % len(manifest.classes)
+    for name, count in zip(
+        manifest.classes, np.bincount(class_of_group, minlength=len(manifest.classes)), strict=True
+    ):
         if count < parts:
             what = f"class {name!r} has {count} {noun}; {parts} parts need at least {parts}"
             raise ExciteError(what, hint="add images, leave the class out, or use fewer parts")

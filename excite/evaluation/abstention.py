@@ -88,8 +88,8 @@ def choose_confidence(validation: Predictions, accuracy: float) -> float:
     if chosen is not None:
         return float(thresholds[chosen])
     groups, needed = validation.group_count, fewest_groups(accuracy)
-    what = f"no threshold is shown to reach a selective accuracy of {accuracy:.1%} on new images by "
-    what += f"{groups} validation groups; it takes at least {needed}" + (
+    what = f"{groups} validation groups do not show that any threshold reaches a selective accuracy of "
+    what += f"{accuracy:.1%} on new images; it takes at least {needed}" + (
         ", accepted without an error" if groups < needed else " with fewer errors"
     )
     lower = [percent / 100 for percent in range(int(np.ceil(100 * accuracy)) - 1, 0, -1)]

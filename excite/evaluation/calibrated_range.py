@@ -68,7 +68,7 @@ def calibrated_range(
     def residuals(normals: np.ndarray) -> np.ndarray:
         return (confidences - (normals < limits))[..., None]
 
-    observed = (confidences - predictions.correct)[:, None]
+    observed = (confidences - (predictions.most_probable == predictions.targets))[:, None]
     generator = np.random.default_rng(seed)
     correlation = _match(observed, place[:, None], predictions.group_codes, residuals, generator)
     order = np.argsort(place, kind="stable")
@@ -165,14 +165,14 @@ def _match(
     target = (1 + target) * widening - 1
     own = generator.normal(size=(MATCHING_DRAWS, images))
     shared = generator.normal(size=(MATCHING_DRAWS, int(codes.max()) + 1))[:, codes]
-    found = []
+    dependences = []
     for correlation in CORRELATIONS:
         normals = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * own
         samples = (residuals(one[None])[0] for one in normals)
-        found.append(np.mean([_within_groups(one, place, codes) for one in samples]))
-        if found[-1] > target:
+        dependences.append(np.mean([_within_groups(one, place, codes) for one in samples]))
+        if dependences[-1] > target:
             break
-    rising = np.maximum.accumulate(found)
+    rising = np.maximum.accumulate(dependences)
     return float(np.interp(target, rising, CORRELATIONS[: len(rising)]))
 
 

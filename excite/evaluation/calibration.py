@@ -67,7 +67,7 @@ class Calibration:
         return result
 
     def apply(self, predictions: Predictions) -> Predictions:
-        """The predictions with calibrated probabilities; an intercept may change the predicted class."""
+        """The predictions with calibrated probabilities; an intercept may change the most probable class."""
         return replace(predictions, probabilities=self.probabilities(logits_of(predictions)))
 
 
@@ -195,17 +195,17 @@ def _fit(
     temperature = _temperature(logits, truth)
     start = np.concatenate([[1 / temperature], np.zeros(classes)])
     bounds = [(1 / HOTTEST, 1 / COLDEST)] + [(None, None)] * classes
-    found = []
+    calibrations = []
     for precision in precisions:
         if np.isinf(precision):
-            found.append(Calibration(temperature, (0.0,) * classes))
+            calibrations.append(Calibration(temperature, (0.0,) * classes))
             continue
         ridge = precision / groups
         optimum = minimize(_loss, start, (logits, truth, ridge), method="L-BFGS-B", jac=True, bounds=bounds)
         start = optimum.x
         intercept = start[1:] - start[1:].mean()
-        found.append(Calibration(float(1 / start[0]), tuple(intercept.tolist())))
-    return found
+        calibrations.append(Calibration(float(1 / start[0]), tuple(intercept.tolist())))
+    return calibrations
 
 
 def _loss(

@@ -48,4 +48,4 @@ def class_warning(predictions: Predictions, table: GroupSums, index: int | None 
         return None
     counted = "1 group" if groups == 1 else f"{groups} groups"
     whose = "" if label is None else f" of class {label!r}"
-    return f"{counted}{whose}; it takes about {ENOUGH_OF_A_CLASS}"
+    return f"{counted}{whose}; about {ENOUGH_OF_A_CLASS} are needed"

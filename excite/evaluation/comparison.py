@@ -14,6 +14,7 @@ from excite.evaluation.intervals import FEWEST_GROUPS, LEVEL, RESAMPLES, too_few
 from excite.evaluation.matching import shared_images
 from excite.evaluation.metrics import OVERALL, PER_CLASS, RANKED
 from excite.evaluation.predictions import Predictions
+from excite.evaluation.ranges import difference_in_range
 from excite.evaluation.resampling import GroupSums
 from excite.evaluation.swap_test import ROUNDING, Swaps, swap_test
 
@@ -30,7 +31,7 @@ class Difference:
         first, second, value: the two metrics and second - first; None if undefined.
         low, high: interval of the difference; ``reason`` explains why there is none.
         warning: why the test can hardly detect a difference.
-        p: two-sided p value of no difference, by the same swap test as the interval.
+        p: two-sided p-value of no difference, by the same swap test as the interval.
         n, groups: number of shared images and groups.
     """
 
@@ -88,16 +89,18 @@ def compare(
         if reason is None and by_class:
             reason = class_reason(one, table, index)
         tested = None
+        bounds: tuple[float | None, float | None] = (None, None)
         if reason is None:
             tested = swap_test(after - before, swapped, swaps, shares, level=level)
+            bounds = difference_in_range(metric, tested.low, tested.high)
         differences[metric] = Difference(
             metric=metric,
             label=label,
             first=_defined(before),
             second=_defined(after),
             value=_defined(after - before),
-            low=tested.low if tested else None,
-            high=tested.high if tested else None,
+            low=bounds[0],
+            high=bounds[1],
             p=tested.p if tested else None,
             reason=reason,
             warning=class_warning(one, table, index) if by_class and reason is None else None,
@@ -138,7 +141,7 @@ class McNemar:
 
     Args:
         first_only, second_only: number of images that only the first, or the second, classifies correctly.
-        p: exact two-sided p value; conservative for few images.
+        p: exact two-sided p-value; conservative for few images.
         mid_p: counts the observed outcome half (Fagerland, Lydersen & Laake 2013); close to its level.
         independent: whether every image is its own group, as the test assumes. If not, p is too small: use
             ``compare``.

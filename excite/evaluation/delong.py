@@ -13,6 +13,7 @@ from excite.evaluation.intervals import LEVEL
 from excite.evaluation.matching import shared_images
 from excite.evaluation.placements import Placements, pooled_freedom
 from excite.evaluation.predictions import Predictions
+from excite.evaluation.ranges import difference_in_range
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class AreaDifference:
         label: the positive class.
         first, second, value: the two areas and second - first.
         standard_error: standard error of the difference.
-        low, high, p: interval and two-sided p value of no difference; None if both rank the images
+        low, high, p: interval and two-sided p-value of no difference; None if both rank the images
             identically.
         n, groups: number of images and groups.
     """
@@ -82,7 +83,7 @@ def delong(
         sides = placements.effective_sizes()
         freedom = pooled_freedom((parts[0], parts[1]), (sides[0].freedom, sides[1].freedom))
         half = float(stdtrit(freedom, 0.5 + level / 2)) * error
-        low, high = gap - half, gap + half
+        low, high = difference_in_range("auroc", gap - half, gap + half)
         p = 2 * float(stdtr(freedom, -abs(gap) / error))
     groups = one.group_count
     return AreaDifference(label, float(areas[0]), float(areas[1]), gap, error, low, high, p, len(one), groups)

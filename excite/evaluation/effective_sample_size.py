@@ -1,4 +1,4 @@
-"""The number of independent images, and of independent groups, that images in groups are worth."""
+"""The effective number of independent images and of independent groups, for images in groups."""
 
 from __future__ import annotations
 

@@ -39,11 +39,6 @@ class EvaluationSpec:
     selective_accuracy: float | None = None
     subgroups: tuple[str, ...] = ()
 
-    @property
-    def needs_validation(self) -> bool:
-        """Whether a threshold must be chosen on validation images."""
-        return self.positive is not None or self.selective_accuracy is not None
-
     def without_validation(self) -> EvaluationSpec:
         """The specification without the parts that need validation images."""
         return replace(self, positive=None, selective_accuracy=None)
@@ -55,16 +50,19 @@ def evaluate_predictions(
     *,
     calibration: Calibration | None = None,
     sets: PredictionSets | None = None,
+    point: OperatingPoint | None = None,
     validation: Predictions | None = None,
     columns: Mapping[str, Sequence[object]] | None = None,
 ) -> dict[str, Any]:
     """The metrics of one set of images, as stored under its name in ``metrics.json``.
 
     Args:
-        predictions: calibrated.
+        predictions: calibrated. With an operating point its threshold decides the predicted class, from which
+            accuracy, confusion matrix, and the metrics of the classes are computed.
         spec: what to evaluate in addition to the metrics.
         calibration: of the predictions, to report the metrics without and with it; None: skip this report.
         sets: the classifier's prediction sets, to measure them; None: skip this report.
+        point: the operating point of ``spec.positive``; None: choose it on the validation images.
         validation: calibrated predictions of the validation images; thresholds are chosen on them.
         columns: the values (N,) of each column in ``spec.subgroups``.
 
@@ -78,9 +76,14 @@ def evaluate_predictions(
         ExciteError: for an unknown class or column, a criterion that cannot be reached, or a threshold to
             choose without validation predictions.
     """
-    if validation is None and spec.needs_validation:
+    if validation is None and (spec.selective_accuracy is not None or (spec.positive and point is None)):
         what = "choosing a threshold needs predictions of validation images"
         raise ExciteError(what, hint="provide them with --validation", exit_code=BAD_USAGE)
+    if spec.positive is not None and point is None and validation is not None:
+        point = choose_point(validation, spec)
+    if point is not None:
+        predictions = predictions.with_rule(point.rule)
+        validation = None if validation is None else validation.with_rule(point.rule)
     metrics = measure(predictions)
     if predictions.has_copies:
         metrics["photos"] = measure(predictions.by_photo())
@@ -89,8 +92,11 @@ def evaluate_predictions(
         metrics["calibration"] = before_and_after(calibration.inverse.apply(predictions), calibration)
     if sets is not None:
         metrics["prediction_sets"] = measure_sets(predictions, sets)
-    if spec.positive is not None and validation is not None:
-        metrics["operating_point"] = _operating_point(predictions, validation, spec)
+    if point is not None:
+        metrics["operating_point"] = {
+            "chosen": asdict(point),
+            "test": at_threshold(predictions, point.label, point.threshold),
+        }
     threshold = spec.abstain_below
     if spec.selective_accuracy is not None and validation is not None:
         threshold = choose_confidence(validation, spec.selective_accuracy)
@@ -112,10 +118,3 @@ def choose_point(validation: Predictions, spec: EvaluationSpec) -> OperatingPoin
     if sensitivity is None and spec.specificity is None:
         sensitivity = SENSITIVITY
     return choose_threshold(validation, spec.positive, sensitivity=sensitivity, specificity=spec.specificity)
-
-
-def _operating_point(
-    predictions: Predictions, validation: Predictions, spec: EvaluationSpec
-) -> dict[str, Any]:
-    chosen = choose_point(validation, spec)
-    return {"chosen": asdict(chosen), "test": at_threshold(predictions, chosen.label, chosen.threshold)}

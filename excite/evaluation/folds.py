@@ -11,16 +11,20 @@ from scipy.special import stdtr, stdtrit
 
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.calibrated_range import calibrated_range
+from excite.evaluation.decision_rule import join_rules
 from excite.evaluation.intervals import LEVEL, RESAMPLES
 from excite.evaluation.matching import matched_repeats
 from excite.evaluation.metric_intervals import ANALYTIC, INTERVAL_METHODS, MetricIntervals
 from excite.evaluation.metrics import CALIBRATION_ERRORS, OVERALL, UNDEFINED_OVERALL
 from excite.evaluation.predictions import Predictions
+from excite.evaluation.ranges import mean_in_range
 from excite.evaluation.resampling import GroupSums, Values
 
 
 def pool(folds: Sequence[Predictions]) -> Predictions:
     """Pool the test predictions of all folds of one repeat: one out-of-fold prediction per image.
+
+    Each image keeps the threshold of its fold.
 
     Raises:
         ExciteError: without folds, for folds with different classes, and for an image or group in two folds.
@@ -49,6 +53,7 @@ def pool(folds: Sequence[Predictions]) -> Predictions:
         None
         if any(fold.photos is None for fold in folds)
         else np.concatenate([fold.photos for fold in folds if fold.photos is not None]),
+        join_rules([(fold.rule, len(fold)) for fold in folds]),
     )
 
 
@@ -134,22 +139,29 @@ class CorrectedMean:
     Args:
         mean, deviation: mean and standard deviation of the values.
         standard_error: corrected standard error of the mean.
-        low, high: interval of the mean.
-        p: two-sided p value of a mean of 0; for differences of two methods.
+        low, high: interval of the mean; None if the values do not vary, or are all at the end of the range.
+        p: two-sided p-value of a mean of 0; for differences of two methods.
         values: number of values.
+        reason: why there is no interval.
     """
 
     mean: float
     deviation: float
     standard_error: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     p: float
     values: int
+    reason: str | None = None
 
 
 def corrected_mean(
-    values: Sequence[float], *, train: float, test: float, level: float = LEVEL
+    values: Sequence[float],
+    *,
+    train: float,
+    test: float,
+    metric: str | None = None,
+    level: float = LEVEL,
 ) -> CorrectedMean:
     """Mean with the corrected resampled variance (Nadeau & Bengio 2003): (1/J + test/train) of the variance.
 
@@ -159,6 +171,8 @@ def corrected_mean(
     Args:
         values: J metrics, or differences of metrics of two methods, one per fold and repeat.
         train, test: number of training and test images of a fold; only their ratio matters.
+        metric: name of the metric, in whose range the interval stays, see ``ranges.mean_in_range``; None: the
+            values are differences, and the interval is Student's.
         level: level of the interval.
 
     Raises:
@@ -172,11 +186,16 @@ def corrected_mean(
         raise ExciteError(f"train and test must be positive, got {train:g} and {test:g}", exit_code=BAD_USAGE)
     mean, deviation = float(numbers.mean()), float(numbers.std(ddof=1))
     error = float(np.sqrt(1 / count + test / train)) * deviation
-    half = float(stdtrit(count - 1, 0.5 + level / 2)) * error
+    quantile = float(stdtrit(count - 1, 0.5 + level / 2))
     # Without variance, p is 1 for a mean of 0 and else 0.
     certain = 1.0 if mean == 0 else 0.0
     p = 2 * float(stdtr(count - 1, -abs(mean) / error)) if error > 0 else certain
-    return CorrectedMean(mean, deviation, error, mean - half, mean + half, p, count)
+    if metric is None:
+        return CorrectedMean(
+            mean, deviation, error, mean - quantile * error, mean + quantile * error, p, count
+        )
+    found = mean_in_range(metric, mean, error, quantile, level=level)
+    return CorrectedMean(mean, deviation, error, found.low, found.high, p, count, found.reason)
 
 
 def _mean(values: Sequence[Values], name: str) -> np.ndarray:

@@ -6,9 +6,9 @@ import numpy as np
 from scipy.special import stdtrit
 
 from excite.evaluation.effective_sample_size import class_freedom
-from excite.evaluation.intervals import LEVEL, Interval, wilson
+from excite.evaluation.intervals import LEVEL, Interval
+from excite.evaluation.ranges import mean_in_range, range_of
 
-RANGES = {"mcc": (-1.0, 1.0), "kappa": (-1.0, 1.0)}  # others: 0 to 1
 ROUNDING = 1e-12  # a smaller spread is a rounding error
 
 
@@ -42,19 +42,10 @@ def jackknife_interval(
     """
     if np.isnan(value) or np.isnan(left_out).any():
         return Interval(reason="undefined without one of the groups: a class has too few images")
-    bottom, top = RANGES.get(name, (0.0, 1.0))
-    position = (value - bottom) / (top - bottom)
+    bottom, top = range_of(name)
     squares = ((left_out - left_out.mean()) / (top - bottom)) ** 2
-    variance = float(squares.sum())
-    if np.sqrt(variance) < ROUNDING:
+    error = (top - bottom) * float(np.sqrt(squares.sum()))
+    if error < ROUNDING:
         return Interval(reason="the estimate does not vary between groups")
-    if not 0 < position < 1:
-        return Interval(reason="the value is at the end of its range")
-    freedom = class_freedom(squares, true, correlation)
-    n_effective = position * (1 - position) / variance
-    quantile = float(stdtrit(freedom, 0.5 + level / 2))
-    interval = wilson(position * n_effective, n_effective, level=level, quantile=quantile)
-    if interval.low is None or interval.high is None:
-        return interval
-    low, high = (bottom + (top - bottom) * bound for bound in (interval.low, interval.high))
-    return Interval(low, high, "jackknife")
+    quantile = float(stdtrit(class_freedom(squares, true, correlation), 0.5 + level / 2))
+    return mean_in_range(name, value, error, quantile, level=level, method="jackknife")

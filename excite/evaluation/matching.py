@@ -34,7 +34,8 @@ def shared_images(first: Predictions, second: Predictions) -> tuple[Predictions,
         raise ExciteError(f"{name} has label {labels[0]!r} in one and {labels[1]!r} in the other")
     one = first.take(rows)
     probabilities = second.probabilities[others][:, order]
-    return one, replace(one, probabilities=probabilities)
+    rule = None if second.rule is None else second.rule.take(others)
+    return one, replace(one, probabilities=probabilities, rule=rule)
 
 
 def _matched(first: Predictions, second: Predictions) -> tuple[np.ndarray, np.ndarray]:
@@ -59,14 +60,14 @@ def mean_of_repeats(repeats: Sequence[Predictions]) -> Predictions:
         repeats: predictions from ``folds.pool``, matched by path.
 
     Returns:
-        in the order of the first repeat.
+        in the order of the first repeat, without a rule.
 
     Raises:
         ExciteError: as ``matched_repeats``.
     """
     matched = matched_repeats(repeats)
     mean = np.mean([one.probabilities for one in matched], axis=0)
-    return replace(repeats[0], probabilities=mean)
+    return replace(repeats[0], probabilities=mean, rule=None)
 
 
 def matched_repeats(repeats: Sequence[Predictions]) -> list[Predictions]:

@@ -47,7 +47,8 @@ def measure(
         narrow; each metric of ``metrics.OVERALL`` as ``{"value", "low", "high", "method"}``, with ``reason``
         instead if undefined; ``classes``: name -> ``n``, ``groups`` and each metric of ``metrics.PER_CLASS``;
         ``confusion``: (C, C) counts, rows are labels. The two calibration errors have ``calibrated``, the
-        range expected of a calibrated classifier, instead of an interval.
+        range expected of a calibrated classifier, instead of an interval. ``majority_class``: ``label`` and
+        ``fraction`` of the most frequent class, which is the accuracy of always predicting it.
 
     Raises:
         ExciteError: for an unknown method.
@@ -86,6 +87,11 @@ def measure(
             if bounds and row[name]["value"] is not None:
                 row[name] |= bounds.of_class(name, index).to_dict()
         result["classes"][label] = row
+    largest = int(true.argmax())
+    result["majority_class"] = {
+        "label": predictions.classes[largest],
+        "fraction": float(true[largest] / len(predictions)),
+    }
     matrix = confusion(predictions.targets, predictions.predicted, len(predictions.classes))
     return result | {"confusion": matrix.tolist()}
 

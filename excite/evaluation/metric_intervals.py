@@ -23,12 +23,13 @@ from excite.evaluation.jackknife_interval import jackknife_interval
 from excite.evaluation.mean_intervals import mean_loss_interval, mean_of_intervals
 from excite.evaluation.metrics import PROPORTIONS, negative_log_likelihoods
 from excite.evaluation.predictions import Predictions
+from excite.evaluation.ranges import range_of
 from excite.evaluation.ranking_interval import RankingIntervals
 from excite.evaluation.resampling import GroupSums, Values, bootstrap, jackknife, left_out_images
 
 ANALYTIC = "analytic"
 INTERVAL_METHODS = (ANALYTIC, *METHODS)
-HIGHEST_LOSS = {"log_loss": float(-np.log(np.finfo(np.float64).eps)), "brier": 1.0}  # 36 nats
+LOSSES = ("log_loss", "brier")
 OF_CLASSES = {  # metrics that are means over classes, and the metric of a class
     "balanced_accuracy": "sensitivity",
     "macro_f1": "f1",
@@ -77,7 +78,7 @@ class MetricIntervals:
             return Interval(reason=too_few(self.groups))
         if self.resampled is not None:
             return self._bootstrap(name, None)
-        if name in HIGHEST_LOSS:
+        if name in LOSSES:
             return self._loss(name)
         if reason := class_reason(self.repeats[0], self.tables[0]):
             return Interval(reason=reason)
@@ -99,9 +100,9 @@ class MetricIntervals:
             if reason := class_reason(self.repeats[0], self.tables[0], index):
                 return Interval(reason=reason)
         terms = [(repeat, name, index) for repeat in range(len(self.tables))]
-        found = self._combine([self._of_class(*term) for term in terms], terms)
+        interval = self._combine([self._of_class(*term) for term in terms], terms)
         # Sensitivity and specificity depend on one class only, whose groups Wilson's interval accounts for.
-        return found if name in ("sensitivity", "specificity") else self._warned(found, index)
+        return interval if name in ("sensitivity", "specificity") else self._warned(interval, index)
 
     def _accuracy(self, table: GroupSums) -> Interval:
         return grouped_wilson(np.asarray(table.right.sum(axis=0)), table.images, level=self.level)
@@ -116,10 +117,14 @@ class MetricIntervals:
             true, predicted, right = table.of_class(index)
             # F1 rises with the proportion of right images among those of the class or predicted as it, which
             # is F* = F1 / (2 - F1) (Hand, Christen & Kirielle 2021).
-            found = grouped_wilson(right, true + predicted - right, level=self.level)
-            if found.low is None or found.high is None:
-                return found
-            return replace(found, low=2 * found.low / (1 + found.low), high=2 * found.high / (1 + found.high))
+            interval = grouped_wilson(right, true + predicted - right, level=self.level)
+            if interval.low is None or interval.high is None:
+                return interval
+            return replace(
+                interval,
+                low=2 * interval.low / (1 + interval.low),
+                high=2 * interval.high / (1 + interval.high),
+            )
         if name == "mcc":
             return self._jackknife(name, index, repeat)
         if (repeat, index) not in self.rankings:
@@ -167,7 +172,7 @@ class MetricIntervals:
             float(_mean(self.points, name, None)[0]),
             _mean(self.left_out, name, None),
             effective_size(self.tables[0].images, correlation).freedom,
-            highest=HIGHEST_LOSS[name],
+            highest=range_of(name)[1],
             level=self.level,
         )
 

@@ -61,7 +61,7 @@ class CrossedMean:
     Args:
         mean: the grand mean.
         standard_error, low, high: of the mean, for new trainings and new groups.
-        p: two-sided p value of a mean of 0.
+        p: two-sided p-value of a mean of 0.
         squares: the mean squares.
     """
 

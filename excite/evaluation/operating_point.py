@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from excite.errors import BAD_USAGE, ExciteError
+from excite.evaluation.decision_rule import DecisionRule
 from excite.evaluation.group_quantile import ROUNDING, groups_needed, lower_quantile
 from excite.evaluation.intervals import LEVEL, Interval, grouped_wilson
 from excite.evaluation.predictions import Predictions
@@ -41,6 +42,11 @@ class OperatingPoint:
     specificity: float
     n: int
     groups: int
+
+    @property
+    def rule(self) -> DecisionRule:
+        """The rule that predicts ``label`` from the threshold up."""
+        return DecisionRule(self.label, self.threshold)
 
 
 def choose_threshold(

@@ -55,8 +55,8 @@ class PredictionSets:
         steps, first = np.unique(own, return_index=True)
         below = mass_below(own, validation.group_codes)[first]
         if len(steps) > MOST_STEPS:  # a step that is left out lowers the threshold to the one before it
-            kept = np.unique(np.linspace(0, len(steps) - 1, MOST_STEPS).astype(int))
-            steps, below = steps[kept], below[kept]
+            positions = np.unique(np.linspace(0, len(steps) - 1, MOST_STEPS).astype(int))
+            steps, below = steps[positions], below[positions]
         return cls(validation.group_count, tuple(steps.tolist()), tuple(below.tolist()))
 
     @classmethod
@@ -89,7 +89,7 @@ class PredictionSets:
         if not 0 < level < 1:
             raise ExciteError(f"the level of a set must be in (0, 1), got {level:g}", exit_code=BAD_USAGE)
         if not self.allows(level):
-            what = f"sets with a level of {level:g} take {groups_needed(level)} validation groups"
+            what = f"sets with a level of {level:g} need {groups_needed(level)} validation groups"
             what += f"; this classifier has {self.groups}"
             best = np.floor(1000 * self.groups / (self.groups + 1)) / 1000
             raise ExciteError(what, hint=f"request at most {best:g}", exit_code=BAD_USAGE)

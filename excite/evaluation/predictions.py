@@ -15,6 +15,7 @@ import pandas as pd
 from excite.data.csv_table import CsvTable, read_table
 from excite.data.manifest import encode_groups, normalize_name
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.evaluation.decision_rule import DecisionRule, read_rule
 
 PREFIX = "p:"  # a column of probabilities is named p:CLASS
 LARGEST_GAP = 0.01  # allowed deviation from a sum of 1: accepts rows rounded to three decimals
@@ -35,6 +36,7 @@ class Predictions:
             every image is its own group.
         paths: (N,) unique names of the images.
         photos: (N,) names of the photos that the images are copies of; "" or None: not a copy.
+        rule: which class is predicted; None: the most probable one.
 
     Raises:
         ExciteError: without images; for mismatched shapes, targets outside the classes, probabilities that
@@ -53,6 +55,7 @@ class Predictions:
     groups: np.ndarray | None = None
     paths: tuple[str, ...] | None = None
     photos: np.ndarray | None = None
+    rule: DecisionRule | None = None
 
     def __post_init__(self) -> None:
         classes = tuple(str(name) for name in self.classes)
@@ -87,18 +90,28 @@ class Predictions:
         object.__setattr__(self, "groups", groups)
         object.__setattr__(self, "paths", paths)
         object.__setattr__(self, "photos", photos)
+        if self.rule is not None:
+            self.class_index(self.rule.label)  # raises for an unknown class
+            self.rule.check(len(targets))
 
     def __len__(self) -> int:
         return len(self.targets)
 
     @cached_property
     def predicted(self) -> np.ndarray:
+        """(N,) the predicted class of each image: by the rule, or the most probable one."""
+        if self.rule is None:
+            return self.most_probable
+        return self.rule.decide(self.probabilities, self.class_index(self.rule.label))
+
+    @cached_property
+    def most_probable(self) -> np.ndarray:
         """(N,) the most probable class of each image; of equals, the first."""
         return self.probabilities.argmax(axis=1)
 
     @cached_property
     def confidences(self) -> np.ndarray:
-        """(N,) the probability of the predicted class."""
+        """(N,) the probability of the most probable class."""
         return self.probabilities.max(axis=1)
 
     @cached_property
@@ -113,6 +126,7 @@ class Predictions:
 
     @property
     def group_count(self) -> int:
+        """Number of groups; an image without a group counts as one."""
         return int(self.group_codes.max()) + 1
 
     def class_index(self, name: str) -> int:
@@ -128,7 +142,15 @@ class Predictions:
         groups = None if self.groups is None else self.groups[rows]
         paths = None if self.paths is None else tuple(self.paths[row] for row in rows)
         photos = None if self.photos is None else self.photos[rows]
-        return Predictions(self.targets[rows], self.probabilities[rows], self.classes, groups, paths, photos)
+        return Predictions(
+            self.targets[rows],
+            self.probabilities[rows],
+            self.classes,
+            groups,
+            paths,
+            photos,
+            None if self.rule is None else self.rule.take(rows),
+        )
 
     @cached_property
     def photo_codes(self) -> np.ndarray:
@@ -152,12 +174,17 @@ class Predictions:
         whole = self.take(first[rows])
         return replace(whole, probabilities=means[rows])
 
+    def with_rule(self, rule: DecisionRule | None) -> Predictions:
+        """The same predictions with another rule; None: the most probable class is predicted."""
+        return replace(self, rule=rule)
+
 
 def read_predictions(path: str | Path, *, group: str = "group") -> Predictions:
     """Read predictions from a CSV file with ``path``, ``label`` and a column ``p:CLASS`` for each class.
 
     The optional columns ``group`` and ``photo`` name the group of an image and the photo that it is a copy
-    of.
+    of. An optional column ``threshold:CLASS`` holds the probability from which an image is predicted as
+    CLASS; without one, the most probable class is predicted.
 
     Args:
         path: a CSV file in UTF-8. Other columns are ignored.
@@ -202,7 +229,9 @@ def read_predictions(path: str | Path, *, group: str = "group") -> Predictions:
     groups = table[group].str.strip().to_numpy(dtype=object) if group in table else None
     photos = table["photo"].to_numpy(dtype=object) if "photo" in table else None
     try:
-        return Predictions(targets, numbers.to_numpy(dtype=np.float64), classes, groups, paths, photos)
+        rule = read_rule(table)
+        probabilities = numbers.to_numpy(dtype=np.float64)
+        return Predictions(targets, probabilities, classes, groups, paths, photos, rule)
     except ExciteError as error:
         raise ExciteError(error.what, where=path, hint=error.hint, exit_code=BAD_USAGE) from None
 

@@ -75,8 +75,8 @@ class RankingIntervals:
             estimated = 1 / self.positives
         prior = PRIOR_FREEDOM_OF_PRECISION
         n_effective = 1 / self._average(1 / self.positives, estimated, prior)
-        found = wilson(value * n_effective, n_effective, quantile=self._quantile(level, prior))
-        return Interval(found.low, found.high, "score")
+        interval = wilson(value * n_effective, n_effective, quantile=self._quantile(level, prior))
+        return Interval(interval.low, interval.high, "score")
 
     def _average(self, expected: float, estimated: float, prior: float) -> float:
         weight = prior / (prior + self.freedom)

@@ -55,7 +55,7 @@ def reliability(
     for index in np.unique(place):
         inside = place == index
         codes = np.unique(predictions.group_codes[inside], return_inverse=True)[1]
-        right = predictions.correct[inside]
+        right = (predictions.most_probable == predictions.targets)[inside]
         interval = grouped_wilson(np.bincount(codes, right), np.bincount(codes), level=level)
         result.append(
             Bin(
@@ -121,14 +121,15 @@ def before_and_after(test: Predictions, calibration: Calibration) -> dict[str, A
     """Calibration of a test set without and with the calibration fitted on a validation set.
 
     Args:
-        test: predictions without calibration.
+        test: predictions without calibration; its rule, which is for calibrated ones, is not used.
 
     Returns:
         ``temperature``; ``intercept``: class -> value; ``n``, ``groups``; ``changed``, the number of images
-        whose predicted class the intercepts change; and under ``before`` and ``after``: ``log_loss``,
+        whose most probable class the intercepts change; and under ``before`` and ``after``: ``log_loss``,
         ``brier``, ``ece``, ``ece_equal_mass``, ``accuracy``, and ``balanced_accuracy`` as ``{"value": v}``,
         and ``reliability``, the bins as dictionaries.
     """
+    test = test.with_rule(None)
     after = calibration.apply(test)
     result: dict[str, Any] = {
         "temperature": calibration.temperature,

@@ -67,7 +67,7 @@ class GroupSums:
             brier_terms(predictions.probabilities, targets),
         ]
         self.losses = np.stack([np.bincount(codes, values, groups) for values in sums])
-        off = predictions.confidences - right
+        off = predictions.confidences - (predictions.most_probable == targets)
         edges = {
             "ece": equal_width(bins),
             "ece_equal_mass": equal_mass(predictions.confidences, bins),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
@@ -13,6 +13,7 @@ from excite.evaluation.intervals import LEVEL
 from excite.evaluation.metrics import OVERALL
 from excite.evaluation.mrmc import mean_squares, pseudo_values
 from excite.evaluation.predictions import Predictions
+from excite.evaluation.ranges import difference_in_range
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class SeedDifference:
         first, second: the two means; None if undefined.
         value: second - first.
         low, high: interval of the difference for other seeds and other groups of images.
-        p: two-sided p value of no difference.
+        p: two-sided p-value of no difference.
         seed_variance, group_variance: the parts of the variance of ``value`` from seeds and from groups.
         reason: why there is no interval.
     """
@@ -87,7 +88,11 @@ def _difference(
         one, two = (pseudo_values([[run] for run in side], None, metric) for side in (first, second))
     except ExciteError as error:
         return SeedDifference(None, None, None, reason=error.what)
-    return nested_difference(one, two, level=level)
+    found = nested_difference(one, two, level=level)
+    if found.low is None or found.high is None:
+        return found
+    low, high = difference_in_range(metric, found.low, found.high)
+    return replace(found, low=low, high=high)
 
 
 def nested_difference(first: np.ndarray, second: np.ndarray, *, level: float = LEVEL) -> SeedDifference:

@@ -20,7 +20,7 @@ AT_THE_PLAN = 0.8
 that are added later (benchmarks/study_looks.py compares other values)."""
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(160)
 FARTHEST = 15.0  # a normal quantile beyond every level of interest
-SMALLEST = 1e-9  # smaller p values adjusted for the looks are not told apart
+SMALLEST = 1e-9  # smaller p-values adjusted for the looks are not told apart
 
 
 def spent_level(fraction: float, alpha: float) -> float:
@@ -57,7 +57,7 @@ def nominal_level(looks: Sequence[int], planned: int, alpha: float, *, shared: f
         alpha: two-sided level of all looks together.
         shared: variance that all trainings share, over the variance between trainings.
 
-    Returns: the level to compare an unadjusted two-sided p value of the last look with.
+    Returns: the level to compare an unadjusted two-sided p-value of the last look with.
 
     Example:
         >>> round(nominal_level([5], 5, 0.05), 4)
@@ -72,11 +72,11 @@ def nominal_level(looks: Sequence[int], planned: int, alpha: float, *, shared: f
 def sequential_p(p: float, looks: Sequence[int], planned: int, *, shared: float = 0.0) -> float:
     """The smallest level of all looks together at which the last look finds a difference.
 
-    With it, several comparisons are adjusted by Holm's procedure as with ordinary p values (Ye, Li, Liu & Yao
+    With it, several comparisons are adjusted by Holm's procedure as with ordinary p-values (Ye, Li, Liu & Yao
     2013).
 
     Args:
-        p: unadjusted two-sided p value of the last look.
+        p: unadjusted two-sided p-value of the last look.
         looks, planned, shared: as for ``nominal_level``.
 
     Example:

@@ -12,12 +12,14 @@ from excite.data.paths import refuse_inside_data
 from excite.data.pixel_cache import cached_pixels
 from excite.data.sources import PixelSubset
 from excite.errors import BAD_USAGE, ExciteError
+from excite.evaluation.decision_rule import DecisionRule
 from excite.export.formats import Writer, get_format
 from excite.export.limits import Limits
 from excite.export.parity import BATCH_SIZES, Parity, measure_parity, require_parity
 from excite.export.publish import exists_already, unpublished
 from excite.export.source import Source
 from excite.runs.classifier import Classifier
+from excite.runs.moved_data import require_images
 from excite.runs.run import Run
 from excite.system.cache import cache_directory
 
@@ -32,6 +34,7 @@ class Exported:
     classes: tuple[str, ...]
     image_size: int
     parity: Parity
+    rule: DecisionRule | None
     notes: tuple[str, ...] = ()
 
 
@@ -123,6 +126,7 @@ def _export(source: Source, tests: TestImages, format: str, writer: Writer, path
         classifier.classes,
         classifier.preprocessing.image_size,
         parity,
+        classifier.rule,
         written.notes + ((parity.warning,) if parity.warning else ()),
     )
 
@@ -151,6 +155,7 @@ def load_test_images(run: Run, classifier: Classifier, images: int) -> TestImage
     manifest = run.manifest
     if "test" in manifest.splits:
         manifest = manifest.part("test")
+    require_images(run, manifest.table["path"].tolist())
     pixels = cached_pixels(manifest, classifier.preprocessing, cache_directory())
     rows = np.unique(np.linspace(0, len(pixels) - 1, min(images, len(pixels))).astype(int))
     chosen = np.array(pixels[rows])

@@ -53,7 +53,7 @@ def write(source: Source, path: Path) -> Written:
     """Write a model from uint8 images (N, S, S, 3) to calibrated probabilities (N, C).
 
     Normalization and calibration are layers of the model; the last layer, ``probabilities``, has the names of
-    the classes.
+    the classes and the operating point, and its method ``decide`` returns the predicted classes.
 
     Raises:
         ExciteError: for networks other than excite's DenseNets, attention that ``excite.keras`` lacks, and
@@ -85,8 +85,13 @@ def write(source: Source, path: Path) -> Written:
             network = densenet.build(**options, input_tensor=images)
             logits = network.output
         to_keras(classifier.model, network)
+        point = classifier.operating_point
         last = ClassProbabilities(
-            classifier.classes, **classifier.calibration.to_dict(), name="probabilities"
+            classifier.classes,
+            **classifier.calibration.to_dict(),
+            positive=None if point is None else point.label,
+            threshold=None if point is None else point.threshold,
+            name="probabilities",
         )
         model = keras.Model(pixels, last(logits), name=options["name"])
         model.save(path)

@@ -65,7 +65,7 @@ class Source:
             classes=classifier.classes,
             preprocessing=classifier.preprocessing,
             max_pixels=classifier.max_pixels,
-            decision=Decision(classifier.abstain_below, None, classifier.sets),
+            decision=Decision(classifier.abstain_below, classifier.rule, classifier.sets),
             calibration=classifier.calibration.to_dict(),
             evidence_bias=self.prepared.graph.evidence_bias,
             members=_members(classifier),

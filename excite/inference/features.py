@@ -17,6 +17,7 @@ from excite.data.sources import PixelSource, PixelSubset
 from excite.inference.predict import optimized_copy
 from excite.inference.tta import apply_tta
 from excite.models.head import linear_head
+from excite.system.cache import name_owner, owners_of
 from excite.system.evaluation_mode import evaluating
 from excite.system.files import replacing
 
@@ -81,6 +82,8 @@ def cached_features(
     """
     key = _key(model, pixels_key, preprocessing, device)
     path = cache / "features" / f"{key}.npy"
+    for folder in owners_of(cache / "pixels" / f"{pixels_key}.npy"):
+        name_owner(path, [str(Path(folder) / "image")])
     try:
         cached: np.ndarray = np.load(path, allow_pickle=False)
         if cached.dtype == np.float32 and len(cached) == len(pixels):

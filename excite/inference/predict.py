@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import scipy.special
 import torch
@@ -41,6 +43,7 @@ def predict_logits(
     precision: str = "float32",
     batch_size: int = 64,
     world: World | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> np.ndarray:
     """Logits of N images, averaged over test-time augmentation: (N, C) in float32.
 
@@ -52,6 +55,7 @@ def predict_logits(
         precision: ``float32``, or ``bfloat16`` or ``float16`` for autocast.
         batch_size: images per forward pass.
         world: the processes that share the work; by default this process alone.
+        progress: called with (images done, images of this process).
     """
     world = world or World()
     bounds = np.linspace(0, len(source), world.size + 1).astype(int)
@@ -63,6 +67,8 @@ def predict_logits(
             with autocast(device, precision):
                 logits = [network(version) for version in apply_tta(images, preprocessing.tta)]
             parts.append(torch.stack(logits).float().mean(dim=0).cpu().numpy())
+            if progress is not None:
+                progress(min(len(parts) * batch_size, len(mine)), len(mine))
     gathered = world.gather(np.concatenate(parts) if parts else None)
     return np.concatenate([part for part in gathered if part is not None])
 

@@ -55,6 +55,26 @@ def measure_gates(model: nn.Module, loader: Batches) -> list[GateStatistics]:
     return measure_gates_and_logits(model, loader)[0]
 
 
+def has_identity_gates(model: nn.Module, loader: Batches) -> bool | None:
+    """Whether every gate is exactly one for all images, so that attention has no effect; None without gates.
+
+    Args:
+        model: as for ``measure_gates``; it does not change.
+        loader: batches of images (N, ...) and targets (N,); a few images are enough.
+
+    Example:
+        >>> import excite, torch
+        >>> options = {"identity": True}
+        >>> model = excite.create_model("cifar_resnet20", attention="se", attention_options=options)
+        >>> has_identity_gates(model, [(torch.randn(2, 3, 32, 32), torch.zeros(2))])
+        True
+    """
+    if not any(hasattr(module, "gates") for module in model.modules()):
+        return None
+    gates = measure_gates(model, loader)
+    return all(bool((each.mean == 1).all() and (each.std == 0).all()) for each in gates)
+
+
 class _Moments:
     """Streaming sums of the gates of a module and of their squares, per channel, in float64."""
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from excite.system.text import shorten_middle
+
 # Defined in families.py.
+SHOWN, REPR_WIDTH = 10, 30  # sites of a repr, and columns of their paths
 PLACEMENTS = ("standard", "pre", "post", "identity", "inner")
 
 
@@ -40,16 +44,27 @@ class SiteTable(tuple[Site, ...]):
 
     __slots__ = ()
 
+    def __repr__(self) -> str:
+        counted = f"{len(self)} site{'' if len(self) == 1 else 's'}"
+        more = len(self) - SHOWN
+        rest = [f"... and {more} more; print() shows all"] if more > 0 else []
+        return "\n".join([counted, *_lines(self[:SHOWN], REPR_WIDTH), *rest])
+
     def __str__(self) -> str:
-        rows = [("module", "position", "block", "stage", "channels", "attention")]
-        for site in self:
-            kind = site.kind.rpartition(".")[2]
-            stage = "?" if site.stage is None else str(site.stage)
-            channels = str(site.channels or "?")
-            attention = "yes" if site.has_attention else "-"
-            rows.append((site.path, site.position, kind, stage, channels, attention))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        )
+        return "\n".join(_lines(self))
+
+
+def _lines(sites: Iterable[Site], longest: int | None = None) -> list[str]:
+    """A table; ``longest`` is the largest width of a path, which is shortened in the middle."""
+    rows = [("module", "position", "block", "stage", "channels", "attention")]
+    for site in sites:
+        path = site.path if longest is None else shorten_middle(site.path, longest)
+        kind = site.kind.rpartition(".")[2]
+        stage = "?" if site.stage is None else str(site.stage)
+        channels = str(site.channels or "?")
+        attention = "yes" if site.has_attention else "-"
+        rows.append((path, site.position, kind, stage, channels, attention))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]

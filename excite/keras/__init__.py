@@ -15,5 +15,6 @@ from excite.keras.densenet import densenet201 as densenet201
 from excite.keras.densenet import densenet264 as densenet264
 from excite.keras.finder import sites as sites
 from excite.keras.insertion import insert as insert
+from excite.keras.insertion import remove as remove
 from excite.keras.probabilities import ClassProbabilities as ClassProbabilities
 from excite.keras.squeeze_excitation import SqueezeExcitation as SqueezeExcitation

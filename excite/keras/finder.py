@@ -13,6 +13,7 @@ import keras
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.insertion.site import PLACEMENTS, Site, SiteTable
 from excite.keras.families import FAMILIES, Family, layer_name
+from excite.keras.stages import on_stages, stage_of
 
 Selector = str | type[keras.Layer] | Callable[[keras.Layer], bool]
 Selectors = Selector | Sequence[Selector]
@@ -20,18 +21,25 @@ Selectors = Selector | Sequence[Selector]
 SELECT_HINT = "select layers with where=: a name such as 'conv4_block*', a class, or a function of the layer"
 
 
-def sites(model: keras.Model, *, where: Selectors | None = None, placement: str = "standard") -> SiteTable:
+def sites(
+    model: keras.Model,
+    *,
+    where: Selectors | None = None,
+    stages: int | Sequence[int] | None = None,
+    placement: str = "standard",
+) -> SiteTable:
     """Lists the sites for attention in a functional model.
 
     Args:
         where: a name pattern such as ``conv4_block*``, a layer class, a function of the layer, or a sequence
             of these; by default all known blocks. A pattern that matches blocks selects their sites;
             otherwise attention goes after each matching layer (before it with ``placement="pre"``).
+        stages: only these levels of resolution, numbered as in ``Site.stage``: a ResNet has 2 to 5.
         placement: ``standard``, ``pre``, ``post``, ``identity``, or ``inner``.
 
     Raises:
         ExciteError: for a model without known blocks if ``where`` is None, a ``where`` without a match, an
-            unknown placement, or one that a block does not have.
+            unknown placement, or one that a block does not have, and a stage without sites.
 
     Example:
         >>> x = images = keras.Input((8, 8, 3))
@@ -39,7 +47,7 @@ def sites(model: keras.Model, *, where: Selectors | None = None, placement: str 
         >>> [(site.path, site.channels) for site in sites(keras.Model(images, x), where="first")]
         [('first', 4)]
     """
-    return SiteTable(spot.site for spot in find_spots(functional_form(model), where, placement))
+    return SiteTable(spot.site for spot in find_spots(functional_form(model), where, placement, stages))
 
 
 @dataclass(frozen=True)
@@ -50,13 +58,28 @@ class Spot:
     name: str
 
 
-def find_spots(model: keras.Model, where: Selectors | None, placement: str) -> list[Spot]:
+def find_spots(
+    model: keras.Model,
+    where: Selectors | None,
+    placement: str,
+    stages: int | Sequence[int] | None = None,
+) -> list[Spot]:
+    """The places for attention in a Keras model.
+
+    Args:
+        where: as in ``excite.keras.insert``; None: the blocks of a known family.
+        placement: position of the attention in each block.
+        stages: only blocks of these stages; None: of all.
+
+    Raises:
+        ExciteError: for an unknown placement, a model without known blocks, or ``where`` without a match.
+    """
     if placement not in PLACEMENTS:
         raise unknown_name("placement", placement, PLACEMENTS)
     known = _family_spots(model, placement)
     if where is None:
         if not known:
-            what = f"the blocks of {model.name} are not known"
+            what = f"{model.name} contains no known block"
             raise ExciteError(what, where="sites", hint=SELECT_HINT, exit_code=BAD_USAGE)
         chosen = known
     else:
@@ -68,10 +91,11 @@ def find_spots(model: keras.Model, where: Selectors | None, placement: str) -> l
         chosen = sorted(by_name.values(), key=lambda spot: order.get(spot.site.path, 0))
     for spot in chosen:
         if not spot.site.position:
-            what = f"{spot.site.kind} has no place for placement {placement!r}"
-            hint = f"available: {', '.join(FAMILIES[spot.site.kind].places)}; or {SELECT_HINT}"
+            what = f"{spot.site.kind} does not support placement {placement!r}"
+            hint = f"choose from {', '.join(FAMILIES[spot.site.kind].places)}; or {SELECT_HINT}"
             raise ExciteError(what, where=spot.site.block, hint=hint, exit_code=BAD_USAGE)
-    return chosen
+    kept = on_stages([spot.site for spot in chosen], stages)
+    return [spot for spot in chosen if spot.site in kept]
 
 
 def _family_spots(model: keras.Model, placement: str) -> list[Spot]:
@@ -131,7 +155,7 @@ def _matcher(selector: Selector) -> Callable[[Any], bool]:
     if isinstance(selector, type):
         return lambda layer: isinstance(layer, selector)
     if not callable(selector):
-        what = f"where must not be of type {type(selector).__name__}"
+        what = f"where does not accept {type(selector).__name__}"
         raise ExciteError(what, hint=SELECT_HINT, exit_code=BAD_USAGE)
     return selector
 
@@ -144,7 +168,10 @@ def _site(
     tensor = tensors[0] if isinstance(tensors, list | tuple) else tensors
     axis = 3 if data_format_of(model) == "channels_last" else 1
     channels = tensor.shape[axis] or 0 if len(tensor.shape) == 4 else 0
-    return Site(path, block, kind, position, channels, None, placement, has_attention)
+    height = 1 if axis == 3 else 2
+    side = tensor.shape[height] if len(tensor.shape) == 4 else None
+    stage = stage_of(model, path, side, height)
+    return Site(path, block, kind, position, channels, stage, placement, has_attention)
 
 
 def functional_form(model: keras.Model) -> keras.Model:

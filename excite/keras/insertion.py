@@ -1,8 +1,8 @@
-"""Inserts attention into a copy of a functional Keras model."""
+"""Inserts attention into a copy of a functional Keras model, and removes it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -19,6 +19,7 @@ def insert(
     attention: str = "se",
     *,
     where: Selectors | None = None,
+    stages: int | Sequence[int] | None = None,
     placement: str = "standard",
     reduction: int | None = None,
     identity: bool = False,
@@ -31,7 +32,7 @@ def insert(
 
     Args:
         attention: ``se``.
-        where: the blocks or layers, as in ``sites``.
+        where, stages: the blocks or layers, as in ``sites``.
         placement: ``standard``, ``pre``, ``post``, ``identity`` (on the shortcut), or ``inner``.
         reduction: r; 16 by default.
         identity: start with every gate at exactly one, so that the outputs do not change. This departs from
@@ -52,7 +53,7 @@ def insert(
     check_attention(attention, options)
     settings = {"reduction": 16 if reduction is None else reduction, "identity": identity, **options}
     functional = functional_form(model)
-    spots = find_spots(functional, where, placement)
+    spots = find_spots(functional, where, placement, stages)
     for spot in spots:
         _check(spot.site, spots, settings["reduction"])
     data_format = data_format_of(functional)
@@ -64,8 +65,38 @@ def insert(
     return _clone_with_gates(functional, gates)
 
 
-def _clone_with_gates(model: keras.Model, gates: Mapping[tuple[str, str], keras.Layer]) -> keras.Model:
-    """A copy of the model with a layer at each (layer name, position)."""
+def remove(model: keras.Model) -> keras.Model:
+    """Returns a new model without inserted attention; all other layers keep their names and weights.
+
+    ``remove(insert(model))`` computes the same as ``model``. Inserted layers are recognized by their class
+    and the ``_se`` at the end of their name, also after saving and loading.
+
+    Raises:
+        ExciteError: for a model that is not functional or has no such layer.
+
+    Example:
+        >>> images = keras.Input((8, 8, 3))
+        >>> model = keras.Model(images, keras.layers.Conv2D(4, 3, name="first")(images))
+        >>> gated = insert(model, "se", where="first", reduction=2)
+        >>> [layer.name for layer in remove(gated).layers][1:]
+        ['first']
+    """
+    functional = functional_form(model)
+    attention = (layer for layer in functional.layers if type(layer) in ATTENTION.values())
+    names = {str(layer.name) for layer in attention if layer.name.endswith("_se")}
+    if not names:
+        what, hint = "this model has no inserted attention", "insert some with excite.keras.insert"
+        raise ExciteError(what, where="remove", hint=hint, exit_code=BAD_USAGE)
+    return _clone_with_gates(functional, {}, without=names)
+
+
+def _clone_with_gates(
+    model: keras.Model,
+    gates: Mapping[tuple[str, str], keras.Layer],
+    *,
+    without: Collection[str] = (),
+) -> keras.Model:
+    """A copy of the model with a layer at each (layer name, position), and without some layers."""
     clones: list[tuple[keras.Layer, keras.Layer]] = []
 
     def clone(layer: keras.Layer) -> keras.Layer:
@@ -73,6 +104,8 @@ def _clone_with_gates(model: keras.Model, gates: Mapping[tuple[str, str], keras.
         return clones[-1][1]
 
     def call(layer: keras.Layer, *inputs: Any, **named: Any) -> Any:
+        if layer.name in without:
+            return inputs[0]
         if gate := gates.get((layer.name, "before")):
             inputs = (gate(inputs[0]), *inputs[1:])
         if gate := gates.get((layer.name, "on the shortcut")):
@@ -89,7 +122,8 @@ def _clone_with_gates(model: keras.Model, gates: Mapping[tuple[str, str], keras.
     )
     result = keras.models.clone_model(model, input_tensors=images, call_function=call, clone_function=clone)
     for layer, copy in clones:
-        if isinstance(layer, keras.Layer):  # operations such as ops.add have no weights
+        # Operations such as ops.add have no weights.
+        if isinstance(layer, keras.Layer) and layer.name not in without:
             copy_weights(layer, copy)
     return result
 

@@ -6,7 +6,8 @@ import contextlib
 import importlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import cache
 from types import ModuleType
@@ -27,6 +28,7 @@ MIN_SIZES = {
     "inference": (1 << 19, 1 << 18),
     "pool": (1 << 18, 1 << 18),
     "block": (1 << 21, 1 << 20),  # training, all maps of a dense block
+    "depthwise": (1 << 16, 1 << 16),  # training
     "always": (0, 0),
 }
 _mode: ContextVar[str | None] = ContextVar("kernels", default=None)
@@ -130,12 +132,31 @@ def has_no_hooks(*modules: torch.nn.Module) -> bool:
     )
 
 
+Waiting = Callable[[str], AbstractContextManager[object]]
+_waiting: ContextVar[Waiting] = ContextVar("_waiting", default=contextlib.nullcontext)
+
+
+@contextlib.contextmanager
+def compilation_named_by(waiting: Waiting) -> Iterator[None]:
+    """Name the compilation of kernels that begins in the block, which takes up to half a minute once.
+
+    Args:
+        waiting: a function from a name to a context, such as ``Display.waiting``.
+    """
+    token = _waiting.set(waiting)
+    try:
+        yield
+    finally:
+        _waiting.reset(token)
+
+
 @cache
 def _load_backend(name: str) -> ModuleType | None:
     """The compiled passes; None, with one warning, if this machine cannot compile them."""
     try:
-        backend = importlib.import_module(name)
-        backend.check()
+        with _waiting.get()("compiling kernels, once for this machine"):
+            backend = importlib.import_module(name)
+            backend.check()
     except Exception as error:
         warnings.warn(f"fused kernels are not available, using plain PyTorch: {error}", stacklevel=2)
         return None

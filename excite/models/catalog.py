@@ -12,7 +12,8 @@ from excite.config.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.insertion.insert import insert
 from excite.insertion.sites import Selector
-from excite.models.fused_blocks import fuse
+from excite.models.fused_blocks import fuse_blocks
+from excite.models.fused_depthwise import fuse_depthwise
 from excite.models.head import replace_head
 from excite.models.packaged_weights import find_packaged, is_local, load_packaged, local_networks
 from excite.models.registry import REGISTRY
@@ -67,7 +68,7 @@ def create_model(  # noqa: PLR0913 - hyperparameters
     >>> model.eval()(torch.zeros(1, 3, 32, 32)).shape
     torch.Size([1, 4])
     """
-    library, bare = _find_library(name)
+    library, bare = find_library(name)
     dense = has_attention_options(name)
     if dense:
         if where is not None or stages is not None:
@@ -80,7 +81,8 @@ def create_model(  # noqa: PLR0913 - hyperparameters
             "attention_options": attention_options,
         }
     build = {"excite": _from_excite, "timm": _from_timm, "torchvision": _from_torchvision}[library]
-    model = fuse(build(bare, num_classes, in_chans, image_size, pretrained, model_options))
+    model = build(bare, num_classes, in_chans, image_size, pretrained, model_options)
+    model = fuse_depthwise(fuse_blocks(model))
     smallest = getattr(model, "min_image_size", 1)
     if image_size is not None and image_size < smallest:
         what = f"image size {image_size} is too small: this network needs at least {smallest} pixels"
@@ -99,7 +101,7 @@ def create_model(  # noqa: PLR0913 - hyperparameters
 
 def has_attention_options(name: str) -> bool:
     """Whether attention is an option of the network, as in excite's DenseNets, rather than inserted."""
-    library, bare = _find_library(name)
+    library, bare = find_library(name)
     return library == "excite" and REGISTRY[bare].dense
 
 
@@ -128,7 +130,7 @@ def input_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
     Those of ImageNet if the library declares none.
     """
-    library, bare = _find_library(name)
+    library, bare = find_library(name)
     if library == "timm":
         from timm.models import get_pretrained_cfg
 
@@ -163,7 +165,7 @@ def _load_hub_weights(model: nn.Module, name: str, in_chans: int) -> None:
     if not REGISTRY[name].pretrained:
         available = ", ".join(other for other, row in REGISTRY.items() if row.pretrained)
         hint = f"choose from {available}"
-        raise ExciteError("there are no pretrained weights for it", where=name, hint=hint)
+        raise ExciteError("there are no pretrained weights for this network", where=name, hint=hint)
     import timm
 
     with library_errors(name, fetching=True):
@@ -259,7 +261,7 @@ def _all_names() -> list[str]:
     return names
 
 
-def _find_library(name: str) -> tuple[str, str]:
+def find_library(name: str) -> tuple[str, str]:
     """The library of a model and its name there; timm's names may end in a tag, ``resnet50.a1_in1k``."""
     library, _, bare = name.rpartition(":")
     if bare in REGISTRY and library in ("", "excite"):

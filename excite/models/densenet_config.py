@@ -1,5 +1,6 @@
-"""What a DenseNet is, whatever framework builds it: options and their rules, places for attention, named
-configurations. Without torch, so that Keras's form reads the same table.
+"""DenseNets for any framework: rules of the options, places for attention, and named configurations.
+
+This module does not import torch, so that the Keras networks use it, too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _require = partial(require, where="DenseNet")
 
 @dataclass(frozen=True)
 class Variant:
-    """A named configuration and the facts declared of it, which tests hold against the model.
+    """A named configuration with declared figures, which tests compare with the model.
 
     Args:
         parameters, multiply_adds: with ``num_classes`` classes and no attention, for an image of 224 pixels,
@@ -64,7 +65,7 @@ def check_options(
 ) -> None:
     """Raises: ExciteError for a value out of range or an unknown stem."""
     counts = (growth_rate, init_channels, bottleneck_size, in_chans, len(block_config), *block_config)
-    _require(min(counts) >= 1, "widths, depths and channels must be at least 1")
+    _require(min(counts) >= 1, "widths, depths, and channels must be at least 1")
     _require(0 < compression <= 1, f"compression must be above 0 and at most 1, got {compression}")
     _require(0 <= drop_rate < 1, f"drop_rate must be at least 0 and below 1, got {drop_rate}")
     if stem not in STEMS:
@@ -82,7 +83,7 @@ def attention_sites(placement: str | Sequence[str]) -> frozenset[str]:
 
 
 def compressed_channels(channels: int, compression: float) -> int:
-    """The channels that a transition keeps."""
+    """Number of output channels of a transition, at least 1."""
     return max(1, int(channels * compression))
 
 

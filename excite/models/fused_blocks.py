@@ -9,17 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
 from excite.kernels.dispatch import has_no_hooks, select_backend
 from excite.models.fused_norms import can_fuse_norm, is_batch_norm, norm_add_relu, norm_relu
-
-if TYPE_CHECKING:
-    _Module = nn.Module
-else:
-    _Module = object
+from excite.models.mixed_classes import Mixin, full_name, mix_in
 
 
 @dataclass(frozen=True)
@@ -50,14 +45,15 @@ LAYOUTS: Mapping[str, Layout] = {
         (("conv1", "bn1", "relu"), ("conv2", "bn2", "relu"), ("conv3", "bn3", "relu"))
     ),
 }
-_CLASSES: dict[type[nn.Module], type[Any]] = {}
 
 
-class FusedBlock(_Module):
-    """Mixin of fused blocks, with their original class and its layout."""
+class FusedBlock(Mixin):
+    """Mixin of fused blocks."""
 
-    plain: ClassVar[type[nn.Module]]
-    layout: ClassVar[Layout]
+    @property
+    def layout(self) -> Layout:
+        """The names of the modules of the original class."""
+        return LAYOUTS[full_name(self.plain)]
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, out, H / stride, W / stride)."""
@@ -91,28 +87,10 @@ class FusedBlock(_Module):
         others = [getattr(self, name, None) for name in self.layout.absent]
         return all(other is None or type(other) is nn.Identity for other in others)
 
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        # The class is created at run time, so pickles and deep copies refer to the original class.
-        return _blank, (type(self).plain,), self.__getstate__()  # type: ignore[no-untyped-call]
 
-
-def fuse(model: nn.Module) -> nn.Module:
+def fuse_blocks(model: nn.Module) -> nn.Module:
     """Make every block with a layout a fused block, in place; returns the model."""
     for module in model.modules():
-        name = f"{type(module).__module__}.{type(module).__qualname__}"
-        if name in LAYOUTS and not isinstance(module, FusedBlock):
-            module.__class__ = _fused(type(module))
+        if full_name(type(module)) in LAYOUTS and not isinstance(module, FusedBlock):
+            mix_in(module, FusedBlock)
     return model
-
-
-def _fused(plain: type[nn.Module]) -> type[Any]:
-    if plain not in _CLASSES:
-        layout = LAYOUTS[f"{plain.__module__}.{plain.__qualname__}"]
-        space = {"plain": plain, "layout": layout, "__module__": plain.__module__, "__doc__": plain.__doc__}
-        # The same name, so that printed networks and tables of sites show the original class.
-        _CLASSES[plain] = type(plain.__name__, (FusedBlock, plain), space)
-    return _CLASSES[plain]
-
-
-def _blank(plain: type[nn.Module]) -> nn.Module:
-    return object.__new__(_fused(plain))

@@ -1,4 +1,4 @@
-"""The surface that excite's own networks share, under timm's names."""
+"""The interface of excite's own networks, with timm's names."""
 
 from __future__ import annotations
 

@@ -200,8 +200,8 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
 def _distribution(weights: PackagedWeights) -> tuple[str, Path] | None:
     """The version of the installed package and the path of its file; the package is not imported."""
     try:
-        found = metadata.distribution(weights.package)
-        return found.version, Path(str(found.locate_file(weights.file)))
+        distribution = metadata.distribution(weights.package)
+        return distribution.version, Path(str(distribution.locate_file(weights.file)))
     except (metadata.PackageNotFoundError, KeyError):  # not installed, or without a version
         return None
 
@@ -242,6 +242,6 @@ def _convert(state: Mapping[str, Tensor], weights: PackagedWeights) -> dict[str,
     for (old, value), (new, wanted) in zip(source.items(), target.items(), strict=True):
         same_role = old.rpartition(".")[2] == new.rpartition(".")[2]
         if not same_role or value.shape != wanted.shape:
-            pair = f"{old} {tuple(value.shape)} in the place of {new} {tuple(wanted.shape)}"
+            pair = f"{old} {tuple(value.shape)} instead of {new} {tuple(wanted.shape)}"
             raise ExciteError(what + pair, where=weights.network, hint=hint)
     return dict(zip(target, source.values(), strict=True))

@@ -127,7 +127,7 @@ PUBLISHED: Sequence[PublishedResult] = (
         original=(19.9, 4.9),
         plain=(20.37, 5.21),
         se=(19.80, 4.79),
-        difference="the form that Google released, at its 299 pixels; the SE paper does not give its own's",
+        difference="Google's released network at 299 pixels; the SE paper does not describe its own variant",
     ),
     PublishedResult(
         "MobileNet",
@@ -152,8 +152,8 @@ PUBLISHED: Sequence[PublishedResult] = (
         plain=(32.6, 12.5),
         se=(31.0, 11.1),
         source=f"{SE_PAPER}, table 3",
-        difference="0.140 G stands for all 1x forms, with three groups its own paper counts 0.137 G; "
-        "1.87 M parameters, 2.48 M with SE, seem cut to 1.8 M and 2.4 M",
+        difference="0.140 G is given for all 1x variants; the ShuffleNet paper has 0.137 G for three groups; "
+        "1.87 M parameters (2.48 M with SE) seem truncated to 1.8 M (2.4 M)",
     ),
     PublishedResult(
         "SENet-154",
@@ -191,7 +191,7 @@ PUBLISHED: Sequence[PublishedResult] = (
         plain=(5.46, None),
         se=(4.39, None),
         source=f"{SE_PAPER}, table 4; arXiv 1603.05027, table 4",
-        difference="its shortcuts pad with zeros; its authors' have 1x1 convolutions (41,984 more weights)",
+        difference="shortcuts pad with zeros; the authors' code has 1x1 convolutions (41,984 more weights)",
     ),
 )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -36,6 +37,24 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """The modules between two reductions of the resolution.
+
+    Args:
+        output: ``56 x 56``, ``197 tokens``, or ``1 x 1`` for the head.
+        first, last: paths of the first and the last module.
+        layers: number of rows of the summary.
+    """
+
+    output: str
+    first: str
+    last: str
+    layers: int
+    parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
 class Summary:
     """Rows in call order; the totals are the sums of the rows.
 
@@ -50,15 +69,46 @@ class Summary:
 
     @property
     def parameters(self) -> int:
+        """Number of parameters of the model."""
         return sum(row.parameters for row in self.rows)
 
     @property
     def multiply_adds(self) -> int:
+        """Number of multiply-adds for one image."""
         return sum(row.multiply_adds for row in self.rows)
 
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The rows summed by resolution.
+
+        The resolution of a module is the largest from there on, so that what a gate computes from pooled maps
+        belongs to the stage of the gate.
+        """
+        spans: list[tuple[int, str]] = []
+        largest = (1, "1 x 1")
+        for row in reversed(self.rows):
+            largest = max(largest, _resolution(row.output_shape), key=lambda one: one[0])
+            spans.append(largest)
+        stages = []
+        numbered = zip(self.rows, reversed(spans), strict=True)
+        for (_, output), group in groupby(numbered, key=lambda pair: pair[1]):
+            rows = [row for row, _ in group]
+            stages.append(
+                Stage(
+                    output,
+                    rows[0].name,
+                    rows[-1].name,
+                    len(rows),
+                    sum(row.parameters for row in rows),
+                    sum(row.multiply_adds for row in rows),
+                )
+            )
+        return tuple(stages)
+
     def to_dict(self) -> dict[str, Any]:
-        """The fields, the rows as dictionaries, and the totals, for JSON."""
-        return {**asdict(self), "parameters": self.parameters, "multiply_adds": self.multiply_adds}
+        """The fields, the rows as dictionaries, the stages, and the totals, for JSON."""
+        totals = {"parameters": self.parameters, "multiply_adds": self.multiply_adds}
+        return {**asdict(self), "stages": [asdict(stage) for stage in self.stages], **totals}
 
 
 def summarize(model: nn.Module, image_size: int, in_chans: int = 3) -> Summary:
@@ -86,6 +136,16 @@ def summarize(model: nn.Module, image_size: int, in_chans: int = 3) -> Summary:
         reason = str(error).partition("\n")[0]
         raise ExciteError(f"the model does not take images of {shape}: {reason}", where="summary") from error
     return Summary(image_size, in_chans, tuple(_rows(model, calls)))
+
+
+def _resolution(shape: tuple[int, ...] | None) -> tuple[int, str]:
+    """The number of positions of an output, and the output in words."""
+    if shape is None or len(shape) < 2:
+        return 1, "1 x 1"
+    if len(shape) == 2:
+        return shape[0], f"{shape[0]} tokens"
+    height, width = shape[-2:]
+    return height * width, f"{height} x {width}"
 
 
 @dataclass

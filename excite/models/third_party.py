@@ -6,8 +6,9 @@ import importlib
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import Any
@@ -18,7 +19,7 @@ import torch
 from excite.errors import BAD_USAGE, ExciteError
 from excite.models.packaged_weights import find_packaged, local_networks
 
-CONNECT_TIMEOUT = 5.0  # seconds to wait for the hub's server
+CONNECT_TIMEOUT = 1.0  # seconds to wait for the hub's server, with the look-up of its name
 
 
 @contextmanager
@@ -43,14 +44,14 @@ def library_errors(name: str, *, fetching: bool = False) -> Iterator[None]:
             raise ExciteError(
                 f"could not download the pretrained weights: {reason}",
                 where=name,
-                hint=_alternatives(name),
+                hint=alternatives(name),
             ) from error
         raise ExciteError(f"could not build the model: {reason}", where=name, exit_code=BAD_USAGE) from error
     finally:
         constants.HF_HUB_OFFLINE = before
 
 
-def _alternatives(name: str) -> str:
+def alternatives(name: str) -> str:
     """What to do if the hub cannot be reached."""
     packaged = find_packaged(name)
     if packaged is not None:
@@ -67,11 +68,17 @@ def is_reachable(endpoint: str) -> bool:
         return True
     address = urlsplit(endpoint)
     port = address.port or (80 if address.scheme == "http" else 443)
-    try:
-        with socket.create_connection((address.hostname or "", port), timeout=CONNECT_TIMEOUT):
-            return True
-    except OSError:
-        return False
+    answers: list[bool] = []
+
+    def connect() -> None:
+        with suppress(OSError), socket.create_connection((address.hostname or "", port), CONNECT_TIMEOUT):
+            answers.append(True)
+
+    # The look-up of a name has no timeout of its own.
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(CONNECT_TIMEOUT)
+    return bool(answers)
 
 
 def _is_network_error(error: Exception) -> bool:

@@ -76,7 +76,7 @@ def last_complete_block(model: nn.Module, missing: Collection[str]) -> str | Non
             break
         complete = name
     if complete is None:
-        raise ExciteError("the weights file has no complete block of the network")
+        raise ExciteError("the weights file does not contain a complete block of the network")
     return complete
 
 

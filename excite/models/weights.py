@@ -76,35 +76,35 @@ def load_weights(model: nn.Module, path: str | Path) -> WeightsReport:
         ExciteError: if the file is missing, damaged, or not safetensors, or if no tensor fits the model.
     """
     path = Path(path)
-    found = _read(path)
-    wanted = model.state_dict(keep_vars=True)
-    prefix = _foreign_prefix(found.keys(), wanted.keys())
-    found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
+    source = _read(path)
+    target = model.state_dict(keep_vars=True)
+    prefix = _foreign_prefix(source.keys(), target.keys())
+    source = {name.removeprefix(prefix): tensor for name, tensor in source.items()}
     fitting: dict[str, Tensor] = {}
     mismatched = []
-    for name in wanted.keys() & found.keys():
-        shape, target = tuple(found[name].shape), tuple(wanted[name].shape)
-        if _as_kernel(shape) == _as_kernel(target):
-            fitting[name] = found[name].reshape(target)
+    for name in target.keys() & source.keys():
+        file_shape, model_shape = tuple(source[name].shape), tuple(target[name].shape)
+        if _as_kernel(file_shape) == _as_kernel(model_shape):
+            fitting[name] = source[name].reshape(model_shape)
         else:
-            mismatched.append((name, shape, target))
+            mismatched.append((name, file_shape, model_shape))
     if not fitting:
-        names = f"the file has {min(found, default='none')!r}, the model {min(wanted, default='none')!r}"
+        names = f"the file has {min(source, default='none')!r}, the model {min(target, default='none')!r}"
         hint = "choose the network that the weights were trained with"
-        raise ExciteError(f"none of its {len(found)} tensors fits the model: {names}", where=path, hint=hint)
+        raise ExciteError(f"none of its {len(source)} tensors fits the model: {names}", where=path, hint=hint)
     model.load_state_dict(fitting, strict=False)
 
     # A tensor with two names (tied weights) is stored under one of them.
-    held = {id(wanted[name]) for name in fitting}
+    loaded_ids = {id(target[name]) for name in fitting}
     missing = [
         name
-        for name, tensor in wanted.items()
-        if name not in found and id(tensor) not in held and not name.endswith(_OPTIONAL_SUFFIX)
+        for name, tensor in target.items()
+        if name not in source and id(tensor) not in loaded_ids and not name.endswith(_OPTIONAL_SUFFIX)
     ]
     return WeightsReport(
-        loaded=tuple(name for name in wanted if name in fitting),
+        loaded=tuple(name for name in target if name in fitting),
         missing=tuple(missing),
-        unexpected=tuple(sorted(found.keys() - wanted.keys())),
+        unexpected=tuple(sorted(source.keys() - target.keys())),
         mismatched=tuple(sorted(mismatched)),
         prefix=prefix,
     )
@@ -115,14 +115,14 @@ def _foreign_prefix(names: Collection[str], wanted: Collection[str]) -> str:
 
     Empty if the names fit as they are, or do not fit without a prefix either.
     """
-    prefix, best = "", len(set(names) & set(wanted))
-    found = ""
+    prefix, most_matches = "", len(set(names) & set(wanted))
+    best_prefix = ""
     while names and len({name.partition(".")[0] for name in names}) == 1 and all("." in n for n in names):
         head = next(iter(names)).partition(".")[0] + "."
         prefix, names = prefix + head, [name.removeprefix(head) for name in names]
-        if len(set(names) & set(wanted)) > best:
-            found, best = prefix, len(set(names) & set(wanted))
-    return found
+        if len(set(names) & set(wanted)) > most_matches:
+            best_prefix, most_matches = prefix, len(set(names) & set(wanted))
+    return best_prefix
 
 
 def weights_metadata(path: str | Path) -> dict[str, str]:

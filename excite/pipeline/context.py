@@ -1,4 +1,4 @@
-"""What the steps of a run work on, in one object."""
+"""The context of a run: configuration, images, pixels, network, and processes, in one object."""
 
 from __future__ import annotations
 

@@ -29,9 +29,12 @@ from excite.pipeline.fold_workers import helpers, train_next_folds
 from excite.pipeline.input_check import check_input
 from excite.pipeline.prepare_data import prepare_data
 from excite.pipeline.resolve import resolve
+from excite.pipeline.summary_lines import plan_line
 from excite.runs.derive import architecture_of, evaluation_spec_of
 from excite.runs.environment import environment
+from excite.runs.failed_start import discarding_failed_start
 from excite.runs.label_candidates import write_candidates
+from excite.runs.moved_data import adopt_moved_data, open_run, require_images
 from excite.runs.prediction_table import prediction_rows
 from excite.runs.run import Run, create_run_folder
 from excite.system.devices import choose_device
@@ -44,7 +47,13 @@ CORRECTED = ("accuracy", "balanced_accuracy", "auroc", "mcc", "log_loss", "brier
 HELPER = "import sys; from excite.pipeline.cross_validation import help_with; help_with(sys.argv[1])"
 
 
-def cross_validate(config: TrainConfig, *, resume: bool = False, display: Display | None = None) -> Run:
+def cross_validate(
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    data_root: Path | None = None,
+    display: Display | None = None,
+) -> Run:
     """Train all folds of all repeats, and evaluate their test predictions together.
 
     Under torchrun, each process trains different folds; so do ``config.jobs`` processes on this machine.
@@ -68,7 +77,8 @@ def cross_validate(config: TrainConfig, *, resume: bool = False, display: Displa
     with process_group(device_type) as world, contextlib.closing(display):
         shown = display if world.first else Display()
         if resume:
-            run = Run.open(folder)
+            run = adopt_moved_data(open_run(folder, data_root, shown))
+            require_images(run, run.manifest.table["path"].tolist())
         else:
             run = Run(world.broadcast(_begin(config, folder, shown) if world.first else folder))
             world.barrier()
@@ -77,10 +87,16 @@ def cross_validate(config: TrainConfig, *, resume: bool = False, display: Displa
             shown.note(
                 f"training {jobs} folds at a time; see {run.path}/helper-*.log for the progress of the others"
             )
-        with helpers(jobs - 1, HELPER, run.path), _threads(jobs):
+        alone = not resume and world.size == 1 and jobs == 1
+        with (
+            discarding_failed_start(run, enabled=alone),
+            helpers(jobs - 1, HELPER, run.path),
+            _threads(jobs),
+        ):
             _train_folds(run, World(local_rank=world.local_rank), shown)
         if world.first and not run.finished:
-            _finalize(run, shown)
+            with shown.waiting("computing metrics and intervals"):
+                _finalize(run, shown)
         world.barrier()
     return run
 
@@ -105,8 +121,9 @@ def _begin(config: TrainConfig, folder: Path, display: Display) -> Path:
     folds = repeated_folds(images, config.folds, config.repeats, seed=config.seed, method=config.split)
     if images.splits:
         display.note("the split of the data set is not used: every image is tested in one of the folds")
+    display.fact("plan", f"{plan_line(config)}, {config.folds * config.repeats} trainings")
     for reason in reasons:
-        display.note(reason)
+        display.detail(reason)
     classes = len(images.classes)
     with torch.random.fork_rng(devices=()):
         check_input(create_model(**architecture_of(config, classes)), config, classes)
@@ -127,7 +144,7 @@ def _train_folds(run: Run, world: World, display: Display) -> None:
 
     def train(index: int) -> None:
         repeat, fold = cells[index]
-        display.note(f"repeat {repeat}, fold {fold}: {index + 1} of {len(cells)}")
+        display.fact("fold", f"{index + 1} of {len(cells)}: repeat {repeat}, fold {fold}")
         cell = run.fold(repeat, fold)
         parts = _parts(images, repeat, fold)
         # With its own manifest as data, a fold can be trained again on its own.
@@ -221,7 +238,7 @@ def _corrected(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for name in CORRECTED:
         values = [row[name] for row in rows]
         if None not in values:
-            means[name] = asdict(corrected_mean(values, train=train, test=test))
+            means[name] = asdict(corrected_mean(values, train=train, test=test, metric=name))
     return means
 
 

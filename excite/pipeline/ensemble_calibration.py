@@ -43,7 +43,10 @@ def write_ensemble(
         logits_of(out_of_fold), out_of_fold.targets, out_of_fold.group_codes
     )
     calibrated = replace(out_of_fold, probabilities=probabilities)
-    abstain_below = spec.abstain_below or 0.0
+    point = None if spec.positive is None else choose_point(calibrated, spec)
+    if point is not None:
+        calibrated = calibrated.with_rule(point.rule)
+    abstain_below = spec.abstain_below
     if spec.selective_accuracy is not None:
         abstain_below = confidence_or_always(calibrated, spec.selective_accuracy, display)
     run.write_table("val_predictions.csv", prediction_rows(calibrated))
@@ -58,6 +61,7 @@ def write_ensemble(
             "classes": list(out_of_fold.classes),
             "calibration": calibration.to_dict(),
             "abstain_below": abstain_below,
+            "operating_point": None if point is None else asdict(point),
             "max_pixels": run.config.max_pixels,
             "prediction_sets": PredictionSets.fit(calibrated).to_dict(),
             "sha256": {"manifest.csv": sha256_of(run.path / "manifest.csv")},
@@ -70,6 +74,6 @@ def write_ensemble(
         "n": len(out_of_fold),
         "groups": out_of_fold.group_count,
     }
-    if spec.positive is not None:
-        summary["operating_point"] = asdict(choose_point(calibrated, spec))
+    if point is not None:
+        summary["operating_point"] = asdict(point)
     return summary

@@ -9,6 +9,7 @@ from excite.config.train_config import TrainConfig
 from excite.data.manifest import Manifest
 from excite.data.paths import data_name
 from excite.data.pixel_cache import cached_pixels
+from excite.kernels.dispatch import compilation_named_by
 from excite.models.catalog import create_model
 from excite.models.weights import load_weights
 from excite.pipeline.context import RunContext
@@ -19,6 +20,7 @@ from excite.pipeline.linear_probe import fit_linear_probe
 from excite.pipeline.prepare_run import PreparedRun, main_process_first, prepare_run, reopen_run
 from excite.pipeline.weight_interpolation import interpolate_weights, measure_robustness
 from excite.runs.derive import architecture_of, preprocessing_of
+from excite.runs.failed_start import discarding_failed_start
 from excite.runs.run import Run, newest_run
 from excite.system.cache import cache_directory
 from excite.system.devices import choose_device
@@ -32,6 +34,7 @@ def run_experiment(
     config: TrainConfig,
     *,
     resume: bool = False,
+    data_root: Path | None = None,
     display: Display | None = None,
     images: Manifest | None = None,
     world: World | None = None,
@@ -41,6 +44,8 @@ def run_experiment(
     Args:
         config: the options; those that are ``auto`` or None are resolved.
         resume: continue the run in ``config.out`` (or the default folder) with its own options.
+        data_root: the folder that the data of a resumed run is in now; None: where it was, or at the same
+            place relative to the run.
         display: the progress display; None: none.
         images: checked and audited images for options that were checked with them, such as a fold's; None:
             read and check ``config.data``.
@@ -60,17 +65,27 @@ def run_experiment(
     with processes as world, contextlib.closing(display):
         shown = display if world.first else Display()
         prepared_run = None if resume else prepare_run(config, folder, world, shown, images)
-        prepared_run = prepared_run or reopen_run(folder, shown)
+        prepared_run = prepared_run or reopen_run(folder, shown, data_root)
         if not prepared_run.run.finished:
-            _train(prepared_run, world, shown)
+            begun_here = not resume and images is None and world.size == 1
+            with (
+                discarding_failed_start(prepared_run.run, enabled=begun_here),
+                compilation_named_by(shown.waiting),
+            ):
+                _train(prepared_run, world, shown)
         world.barrier()
     return prepared_run.run
 
 
 def run_folder(config: TrainConfig, *, resume: bool) -> Path:
-    """``config.out``, or ``runs/`` and the data set's name; to resume, the newest run of that name."""
+    """``config.out``, or ``runs/`` and the data set's name.
+
+    To resume, ``config.data`` itself if it is a run, or else the newest run of that name.
+    """
     if config.out:
         return Path(config.out)
+    if resume and (Path(config.data) / "config.yaml").is_file():
+        return Path(config.data)
     name = data_name(config.data)
     return newest_run(Path("runs") / name, config.data) if resume else Path("runs") / name
 
@@ -88,9 +103,6 @@ def _train(prepared_run: PreparedRun, world: World, display: Display) -> None:
             progress=display.stage("decoding images"),
         ),
     )
-    train, val, test = (len(manifest.part(split)) for split in ("train", "val", "test"))
-    classes = len(manifest.classes)
-    display.note(f"{train} training, {val} validation, and {test} test images of {classes} classes")
     context = RunContext(run, config, manifest, prepared_run.model, pixels, device, display, world)
     if config.recipe == "probe":
         if world.first:
@@ -98,7 +110,7 @@ def _train(prepared_run: PreparedRun, world: World, display: Display) -> None:
         return
     fit(context, new_head=prepared_run.new_head)
     if world.first:
-        model = create_model(**architecture_of(config, classes)).to(device)
+        model = create_model(**architecture_of(config, len(manifest.classes))).to(device)
         load_weights(model, run.checkpoints / BEST)
         context = context.with_model(model)
         tuned = config.recipe == "finetune"
@@ -114,12 +126,12 @@ def _interpolate(context: RunContext) -> Outputs:
     fraction = interpolate_weights(context)
     is_probe = fraction == 0 and started_from_probe(context.run.checkpoints)
     if is_probe:
-        context.display.note(
-            "fine-tuning did not help: the final model is the linear probe, refitted on train + val"
+        context.display.fact(
+            "kept", "fine-tuning did not help: the final model is the linear probe, refitted on train + val"
         )
         outputs = fit_linear_probe(context, table="probe.csv")
     else:
         outputs = compute_outputs(context)
-    robustness = measure_robustness(context)
+    robustness = measure_robustness(context) if context.config.robustness else {}
     context.run.write_json("robustness.json", {"fraction": fraction, "probe": is_probe, **robustness})
     return outputs

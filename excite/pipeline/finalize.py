@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
+from excite.data.batches import evaluation_batches
 from excite.data.manifest import Manifest
+from excite.data.sources import PixelSubset
 from excite.errors import ExciteError
 from excite.evaluation.calibration import Calibration, fit_calibration
-from excite.evaluation.evaluate import evaluate_predictions
+from excite.evaluation.evaluate import choose_point, evaluate_predictions
 from excite.evaluation.measure import measure
+from excite.evaluation.operating_point import OperatingPoint
 from excite.evaluation.prediction_sets import PredictionSets
 from excite.inference.predict import predict_logits
+from excite.insertion.gate_statistics import has_identity_gates
 from excite.insertion.insert import inserted_sites
 from excite.pipeline.abstention_threshold import confidence_or_always
 from excite.pipeline.context import RunContext
@@ -20,6 +25,8 @@ from excite.runs.classifier import Classifier
 from excite.runs.derive import architecture_of, evaluation_spec_of
 from excite.runs.prediction_table import prediction_rows, predictions_of
 from excite.runs.training_overlap import duplicates_in_train
+
+PROBED = 8  # images that show whether every gate is one
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,8 @@ def compute_outputs(context: RunContext) -> Outputs:
         images = context.images(split)
         return predict_logits(context.model, images, context.preprocessing, device=context.device)
 
-    return Outputs(context.manifest.part("val"), logits("val"), logits("test"))
+    with context.display.waiting("predicting validation and test images"):
+        return Outputs(context.manifest.part("val"), logits("val"), logits("test"))
 
 
 def finalize(context: RunContext, outputs: Outputs) -> None:
@@ -57,11 +65,15 @@ def finalize(context: RunContext, outputs: Outputs) -> None:
     Raises:
         ExciteError: if a logit is not finite.
     """
-    run, config, manifest = context.run, context.config, context.manifest
     if not np.isfinite(outputs.validation_logits).all() or not np.isfinite(outputs.test_logits).all():
         what = "the trained network's outputs are not finite: training diverged"
-        raise ExciteError(what, where=run.path, hint="try a lower --lr, or --precision float32")
-    held_out = outputs.validation
+        raise ExciteError(what, where=context.run.path, hint="try a lower --lr, or --precision float32")
+    with context.display.waiting("computing metrics and intervals"):
+        _evaluate(context, outputs)
+
+
+def _evaluate(context: RunContext, outputs: Outputs) -> None:
+    run, config, manifest, held_out = context.run, context.config, context.manifest, outputs.validation
     calibration, probabilities = fit_calibration(
         outputs.validation_logits, held_out.targets(), held_out.group_codes()
     )
@@ -69,16 +81,27 @@ def finalize(context: RunContext, outputs: Outputs) -> None:
     validation = predictions_of(held_out, probabilities)
     test = predictions_of(test_images, calibration.probabilities(outputs.test_logits))
     spec = evaluation_spec_of(config)
+    point = None if spec.positive is None else choose_point(validation, spec)
+    if point is not None:
+        validation, test = validation.with_rule(point.rule), test.with_rule(point.rule)
     if spec.selective_accuracy is not None:
         below = confidence_or_always(validation, spec.selective_accuracy, context.display)
         spec = replace(spec, abstain_below=below, selective_accuracy=None)
     sets = PredictionSets.fit(validation)
-    _build_classifier(context, calibration, spec.abstain_below or 0.0, sets).save(run)
+    _build_classifier(context, calibration, spec.abstain_below, sets, point).save(
+        run, identity_gates=_identity_gates(context)
+    )
     columns = {name: test_images.table[name].tolist() for name in spec.subgroups}
     metrics = {
         "val": measure(validation),
         "test": evaluate_predictions(
-            test, spec, calibration=calibration, sets=sets, validation=validation, columns=columns
+            test,
+            spec,
+            calibration=calibration,
+            sets=sets,
+            point=point,
+            validation=validation,
+            columns=columns,
         ),
     }
     for split, values in metrics.items():
@@ -89,8 +112,20 @@ def finalize(context: RunContext, outputs: Outputs) -> None:
     run.write_json("metrics.json", metrics)
 
 
+def _identity_gates(context: RunContext) -> bool | None:
+    """Whether the attention of the final network has no effect, on a few test images; None without gates."""
+    few = PixelSubset(context.pixels, context.rows("test")[:PROBED])
+    batches = evaluation_batches(few, context.preprocessing, PROBED, context.device)
+    targets = torch.zeros(len(few))
+    return has_identity_gates(context.model, [(images, targets) for images in batches])
+
+
 def _build_classifier(
-    context: RunContext, calibration: Calibration, abstain_below: float, sets: PredictionSets
+    context: RunContext,
+    calibration: Calibration,
+    abstain_below: float | None,
+    sets: PredictionSets,
+    point: OperatingPoint | None,
 ) -> Classifier:
     classes = context.manifest.classes
     architecture = architecture_of(context.config, len(classes))
@@ -105,4 +140,5 @@ def _build_classifier(
         abstain_below,
         context.config.max_pixels,
         sets,
+        point,
     )

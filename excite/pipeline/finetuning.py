@@ -35,9 +35,9 @@ def start_from_probe(context: RunContext) -> bool:
         features = probe_features(context)[context.rows("train")]
         probe = fit_head(context, features, context.manifest.part("train"))
     except ExciteError as error:
-        context.display.note(f"fine-tuning starts with a zero head: {error.what}")
+        context.display.fact("start", f"a zero head: {error.what}")
         return False
-    context.display.note(f"fine-tuning starts from a linear probe: {describe_score(probe)}")
+    context.display.fact("start", f"a linear probe; {describe_score(probe)}")
     return True
 
 

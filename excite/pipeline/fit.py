@@ -49,9 +49,11 @@ def fit(context: RunContext, *, new_head: bool) -> None:
         class_weights=weights.to(context.device) if config.balance == "weights" else None,
         on_epoch=lambda counters: run.write_table("metrics.csv", counters.history),
     )
-    trainer.resume()
+    if trainer.resume():
+        counters = trainer.state.counters
+        context.display.fact("resumed", f"in epoch {counters.epoch + 1}, after {counters.step} steps")
     counters = trainer.run()
-    context.display.note(f"training ended: {counters.finished}; best epoch: {counters.best_epoch}")
+    context.display.fact("trained", f"{counters.finished}; best epoch: {counters.best_epoch}")
 
 
 def _training_batches(context: RunContext, weights: torch.Tensor) -> TrainingBatches:

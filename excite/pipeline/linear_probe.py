@@ -35,10 +35,8 @@ def fit_linear_probe(context: RunContext, *, table: str = "metrics.csv") -> Outp
     probe = fit_head(context, features[fitted_on], images)
     names = ("C", "val_loss", "val_accuracy")
     context.run.write_table(table, [dict(zip(names, row, strict=True)) for row in probe.tried])
-    context.display.note(
-        f"linear probe on {features.shape[1]} features of {fitted_on.sum()} images, "
-        f"C = {probe.C:g}: {describe_score(probe)}"
-    )
+    context.display.fact("trained", f"linear probe of {fitted_on.sum():,} images; {describe_score(probe)}")
+    context.display.detail(f"{features.shape[1]} features, C = {probe.C:g}")
     test_logits = features[(splits == "test").to_numpy()] @ probe.weight.T + probe.bias
     return Outputs(images, probe.held_out, test_logits)
 
@@ -71,14 +69,15 @@ def fit_head(context: RunContext, features: np.ndarray, images: Manifest) -> Pro
         ExciteError: if a class has too few groups to hold one out.
     """
     config, targets = context.config, images.targets()
-    probe = fit_probe(
-        features,
-        targets,
-        images.group_codes(),
-        classes=len(images.classes),
-        sample_weights=class_weights(images).numpy()[targets] if config.balance != "none" else None,
-        seed=config.seed,
-    )
+    with context.display.waiting("fitting the linear probe"):
+        probe = fit_probe(
+            features,
+            targets,
+            images.group_codes(),
+            classes=len(images.classes),
+            sample_weights=class_weights(images).numpy()[targets] if config.balance != "none" else None,
+            seed=config.seed,
+        )
     head = linear_head(context.model)
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(probe.weight))

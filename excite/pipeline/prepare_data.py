@@ -8,9 +8,12 @@ from pathlib import Path
 from excite.audit.audit import Audit, audit
 from excite.config.train_config import TrainConfig
 from excite.data.file_validation import read_checked
+from excite.data.group_columns import group_columns_text
 from excite.data.paths import refuse_inside_data
 from excite.data.reading import read_manifest
 from excite.errors import ExciteError
+from excite.pipeline.resolve_model import check_names
+from excite.pipeline.summary_lines import data_line
 from excite.runs.derive import intensity_range_of
 from excite.system.cache import cache_directory
 from excite.system.progress import Display
@@ -32,14 +35,16 @@ def prepare_data(config: TrainConfig, out: Path, display: Display) -> Audit:
         ExciteError: for data that cannot be trained on, for a folder among the images, and, unless
             ``config.allow_leaks``, for a given split with leaks.
     """
+    check_names(config)
     refuse_inside_data(out, config.data)
-    manifest = read_manifest(
-        config.data,
-        path_column=config.path_column,
-        label_column=config.label_column,
-        group_column=config.group_column,
-        split_column=config.split_column,
-    )
+    with display.waiting("reading the data set"):
+        manifest = read_manifest(
+            config.data,
+            path_column=config.path_column,
+            label_column=config.label_column,
+            group_column=config.group_column,
+            split_column=config.split_column,
+        )
     refuse_inside_data(out, config.data, manifest.table["path"])
     checked, _ = read_checked(
         manifest,
@@ -59,26 +64,13 @@ def prepare_data(config: TrainConfig, out: Path, display: Display) -> Audit:
         decisions=[] if config.decisions is None else [Path(config.decisions)],
         progress=display.stage,
     )
-    display.note(_summary(audited))
+    if text := group_columns_text(checked):
+        display.note(text)
+    display.fact("data", data_line(audited))
     if text := _near_constant(audited):
         display.note(text)
     _refuse_leaks(audited, config, display)
     return audited
-
-
-def _summary(audited: Audit) -> str:
-    n, groups = len(audited), len(audited.members)
-    passes = "same picture, same photo" if audited.near_duplicates else "same picture"
-    if n == groups:
-        return f"audit: {n} images without near-duplicates ({passes})"
-    text = f"audit: {n} images in {groups} groups ({passes}"
-    text += ", and your groups)" if audited.manifest.table["group"].any() else ")"
-    if audited.grouping.oversized:
-        text += f"; {len(audited.grouping.oversized)} oversized, which may be wrong: see excite audit"
-    if audited.conflicts:
-        photos = "1 photo" if len(audited.conflicts) == 1 else f"{len(audited.conflicts)} photos"
-        text += f"; {photos} with two labels"
-    return text
 
 
 def _near_constant(audited: Audit) -> str:
@@ -98,7 +90,7 @@ def _refuse_leaks(audited: Audit, config: TrainConfig, display: Display) -> None
         for split, count in audited.leaks.images.items()
         if split != "train" and count
     )
-    what = f"{counts} have a copy in another part of the given split"
+    what = f"{counts} have a near-duplicate in another part of the given split"
     if not config.allow_leaks:
         show = command_line("excite", "audit", Path(config.data))
         hint = f"{show} shows them, --split grouped draws a new split, --allow-leaks trains with them"

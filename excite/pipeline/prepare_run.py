@@ -19,22 +19,27 @@ from excite.errors import BAD_USAGE, ExciteError
 from excite.insertion.insert import inserted_sites
 from excite.models.catalog import create_model
 from excite.models.head import head_path
-from excite.models.weights import load_weights
+from excite.models.weights import WeightsReport, load_weights
 from excite.pipeline.input_check import check_input
 from excite.pipeline.prepare_data import prepare_data
 from excite.pipeline.resolve import resolve
+from excite.pipeline.split_use import describe_split
+from excite.pipeline.summary_lines import plan_line, split_line, weights_line
 from excite.runs.derive import architecture_of
 from excite.runs.environment import environment
+from excite.runs.failed_start import discarding_failed_start
+from excite.runs.moved_data import adopt_moved_data, open_run, require_images
 from excite.runs.run import Run, create_run_folder
 from excite.runs.training_overlap import duplicates_in_train
 from excite.system.cache import cache_directory
 from excite.system.files import write_text
-from excite.system.progress import Display
+from excite.system.progress import LABEL, Display
 from excite.system.world import World
 from excite.training.checkpoint import has_checkpoint
 
 T = TypeVar("T")
 
+COLORS = 3  # channels of every image, as it is read
 MAX_REPEATED_BATCH = 64  # images; a smaller training set fills a batch of up to this size by repetition
 
 
@@ -75,19 +80,29 @@ def prepare_run(
         images = audited.grouped()
     config, reasons = resolve(config, images)
     manifest = _split(config, images, display)
+    if audited is not None and config.split == "folder":
+        display.note(describe_split(images.splits, manifest, config))
     if config.recipe != "probe":
         _check_batch_size(config, world.size, len(manifest.part("train")))
+    display.fact("split", split_line(manifest, config))
+    if audited is not None:  # that of a cross-validation is shown once, for all folds
+        display.fact("plan", plan_line(config))
     for reason in reasons:
-        display.note(reason)
-    model, new_head = _load_initial_weights(config, len(manifest.classes), display)
+        display.detail(reason)
+    with display.waiting("building the network"):
+        model, new_head = _load_initial_weights(config, len(manifest.classes), display)
     if audited is not None:
-        check_input(model, config, len(manifest.classes), processes=world.size)
+        with display.waiting("trying the network on an image"):
+            check_input(model, config, len(manifest.classes), processes=world.size)
         folder = world.broadcast(create_run_folder(folder) if world.first else folder)
     # A cell of a cross-validation or a study has its own folder, and overwrites an earlier attempt in it.
     config = config.replace(out=str(folder))
     run = Run(folder)
     if world.first:
-        _begin_folder(run, config, manifest, audited, processes=world.size)
+        with discarding_failed_start(run, enabled=audited is not None):
+            _begin_folder(run, config, manifest, audited, processes=world.size)
+    if audited is not None:
+        display.note(f"{'run':<{LABEL}}{run.path}")  # not broken into lines: it is copied
     return PreparedRun(run, config, manifest, model, new_head)
 
 
@@ -95,7 +110,9 @@ def _split(config: TrainConfig, images: Manifest, display: Display) -> Manifest:
     """The images with their splits; reports near-duplicates of the training set in the others."""
     rest = 1 - config.val_fraction - config.test_fraction
     fractions = (rest, config.val_fraction, config.test_fraction)
-    manifest = split_manifest(images, method=config.split, fractions=fractions, seed=config.seed)
+    manifest = split_manifest(
+        images, method=config.split, fractions=fractions, seed=config.seed, test_from=config.test_from
+    )
     for split in ("val", "test"):
         if copies := duplicates_in_train(manifest, split):
             n = len(manifest.part(split))
@@ -130,14 +147,18 @@ def _begin_folder(
     write_text(run.path / "config.yaml", config.to_yaml())
 
 
-def reopen_run(folder: Path, display: Display) -> PreparedRun:
+def reopen_run(folder: Path, display: Display, data_root: Path | None = None) -> PreparedRun:
     """A run that was begun, to be resumed.
+
+    Args:
+        data_root: the folder that its data is in now; see ``open_run``.
 
     Raises:
         ExciteError: if its images are missing or have changed.
     """
-    run = Run.open(folder)
+    run = adopt_moved_data(open_run(folder, data_root, display))
     before = run.manifest
+    require_images(run, before.table["path"].tolist())
     now, unreadable = check_files(before, max_pixels=run.config.max_pixels, cache=cache_directory())
     hint = "restore the file, or start a new training without --resume"
     if unreadable:
@@ -157,18 +178,33 @@ def reopen_run(folder: Path, display: Display) -> PreparedRun:
 def _load_initial_weights(config: TrainConfig, classes: int, display: Display) -> tuple[nn.Module, bool]:
     """The network with its initial weights, and whether its head is not among those loaded."""
     torch.manual_seed(config.seed)
-    model = create_model(**architecture_of(config, classes), pretrained=config.pretrained)
+    model = create_model(**architecture_of(config, classes), pretrained=bool(config.pretrained))
     if sites := inserted_sites(model):
         ends = f"{sites[0].path} to {sites[-1].path}" if len(sites) > 1 else sites[0].path
-        display.note(f"{config.attention} inserted at {len(sites)} sites: {ends}")
-    new_head = True
+        display.detail(f"{config.attention} inserted at {len(sites)} sites: {ends}")
+    new_head, report = True, None
     if config.weights:
         report = load_weights(model, Path(config.weights))
+        _refuse_other_channels(report, config.weights)
         new_head = f"{head_path(model)}.weight" not in report.loaded
-        display.note(f"{config.weights}: {report}")
+    display.fact("weights", weights_line(config, model, report))
+    if report is not None:
+        display.detail(f"{config.weights}: {report}")
         for line in report.details().splitlines():
-            display.note(line)
+            display.detail(line)
     return model, new_head
+
+
+def _refuse_other_channels(report: WeightsReport, file: str) -> None:
+    """Raises: ExciteError for weights of a network that takes another number of channels, such as one."""
+    for name, in_file, in_model in report.mismatched:
+        if len(in_file) != 4 or len(in_model) != 4 or in_model[1] != COLORS:
+            continue
+        if (in_file[0], *in_file[2:]) == (in_model[0], *in_model[2:]):
+            counted = "1 channel" if in_file[1] == 1 else f"{in_file[1]} channels"
+            what = f"are of a network for images with {counted} ({name}); images are read with {COLORS}"
+            hint = "repeat this tensor over three channels, divided by three, or use weights for color images"
+            raise ExciteError(what, where=file, hint=hint, exit_code=BAD_USAGE)
 
 
 def main_process_first(world: World, work: Callable[[], T]) -> T:

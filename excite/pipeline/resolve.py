@@ -10,10 +10,11 @@ from excite.pipeline.resolve_data import (
     resolve_images,
     resolve_positive,
     resolve_split,
+    resolve_thumbnails,
 )
 from excite.pipeline.resolve_model import resolve_attention, resolve_model, resolve_truncation
 from excite.pipeline.resolve_training import resolve_loop, resolve_precision, resolve_recipe
-from excite.pipeline.resolve_weights import resolve_packaged_weights
+from excite.pipeline.resolve_weights import resolve_packaged_weights, resolve_start
 from excite.pipeline.resolver import Resolver
 from excite.system.devices import check_compiler, choose_device
 
@@ -33,6 +34,7 @@ def resolve(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[
         check_compiler()
     check_folds(config)
     resolve_split(resolver)
+    resolve_start(resolver)
     resolve_recipe(resolver)
     resolve_precision(resolver)
     resolve_packaged_weights(resolver)
@@ -40,6 +42,7 @@ def resolve(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[
     resolve_model(resolver)
     resolve_attention(resolver)
     resolve_positive(resolver)
+    resolve_thumbnails(resolver)
     check_evaluation_options(resolver.config, manifest)
     resolve_truncation(resolver)
     if resolver.config.recipe != "probe":

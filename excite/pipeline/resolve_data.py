@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from excite.audit.people import may_show_people
 from excite.config.train_config import TrainConfig
 from excite.data.intensity import format_range
 from excite.data.manifest import Manifest, normalize_name
@@ -24,6 +25,9 @@ def check_folds(config: TrainConfig) -> None:
     if config.folds is not None and config.split == "folder":
         what = "cross-validation draws its own folds and cannot use the split of the data set"
         raise ExciteError(what, where="--split", hint="choose grouped, random, or auto", exit_code=BAD_USAGE)
+    if config.folds is not None and config.test_from != "train":
+        what = "cross-validation draws its own folds and cannot use the split of the data set"
+        raise ExciteError(what, where="--test-from", hint="omit it", exit_code=BAD_USAGE)
     for name in ("repeats", "jobs"):
         if config.folds is None and getattr(config, name) > 1:
             what = "has no effect without cross-validation"
@@ -64,14 +68,19 @@ def resolve_images(resolver: Resolver) -> None:
         raise ExciteError(what, where="--tta", hint="omit --tta", exit_code=BAD_USAGE)
 
 
+def resolve_thumbnails(resolver: Resolver) -> None:
+    """Whether pages and figures show images."""
+    if resolver.config.thumbnails is None:
+        people = may_show_people(resolver.manifest)
+        resolver.set(thumbnails=not people)
+        if people:
+            resolver.add_reason("thumbnails", "false", "groups may be people; --thumbnails shows images")
+
+
 def resolve_positive(resolver: Resolver) -> None:
-    """The positive class; of two classes the rarer one."""
-    classes = resolver.manifest.classes
+    """The positive class in the Unicode form of the classes; None stays None, as its threshold decides."""
     if resolver.config.positive is not None:
         resolver.set(positive=normalize_name(resolver.config.positive))
-    if resolver.config.positive is None and len(classes) == 2:
-        rarer = min(classes, key=lambda name: resolver.manifest.counts()[name])
-        resolver.choose("positive", rarer, "the rarer of two classes; it gets a decision threshold")
 
 
 def check_evaluation_options(config: TrainConfig, manifest: Manifest) -> None:

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from excite.attention.registry import supports_identity
+from excite.attention.registry import get_factory, supports_identity
 from excite.config.train_config import TrainConfig
 from excite.errors import BAD_USAGE, ExciteError
-from excite.models.catalog import LARGEST_FOR_CIFAR_STEM, create_model, input_statistics
+from excite.models.catalog import LARGEST_FOR_CIFAR_STEM, create_model, find_library, input_statistics
 from excite.models.densenet_config import VARIANTS, Variant
 from excite.models.truncate import last_complete_block
 from excite.models.weights import load_weights, weights_metadata
+from excite.models.weights_source import require_weights
 from excite.pipeline.resolver import Resolver
 
 SMALL_MODEL, LARGE_MODEL = "densenet_bc_40_12", "densenet121"
+
+
+def check_names(config: TrainConfig) -> None:
+    """Check what takes no image: the names of network and attention, and that pretrained weights can be had.
+
+    Raises: ExciteError for an unknown name, a missing weights file, and weights out of reach.
+    """
+    if config.model != "auto":
+        find_library(config.model)
+    if config.attention not in ("auto", "none"):
+        get_factory(config.attention)
+    if config.weights and not Path(config.weights).is_file():
+        raise ExciteError("the weights file does not exist", where=config.weights, hint="check the path")
+    if config.pretrained:
+        require_weights(config.model)
 
 
 def resolve_model(resolver: Resolver) -> None:

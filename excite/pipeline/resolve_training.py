@@ -14,7 +14,7 @@ from excite.system.devices import choose_precision
 from excite.training.optimization import DEFAULTS
 
 FINETUNE_FROM = 500  # groups; with 111 and 245, fine-tuning was not better than a linear probe (docs/mpox.md)
-FINETUNE_LR_FACTOR, FINETUNE_LAYER_DECAY, FINETUNE_PATIENCE = 0.4, 0.65, 10
+FINETUNE_LR_FACTOR, FINETUNE_LAYER_DECAY, FINETUNE_FROZEN, FINETUNE_PATIENCE = 0.4, 0.65, 6, 10
 PRECISION_REASONS = {
     "bfloat16": "faster than float32 on this machine",
     "float16": "this GPU does not support bfloat16",
@@ -55,9 +55,12 @@ def resolve_precision(resolver: Resolver) -> None:
 def resolve_loop(resolver: Resolver) -> None:
     """The options of the training loop; fine-tuning changes pretrained weights more gently.
 
-    Raises: ExciteError for an unknown augmentation option.
+    Raises: ExciteError for an unknown augmentation option, and for an option of fine-tuning without it.
     """
     tuned, optimizer = resolver.finetunes, DEFAULTS[resolver.config.optimizer]
+    if resolver.config.keep == "tuned" and not tuned:
+        what, hint = "has no effect without fine-tuning", "omit it, or add --recipe finetune"
+        raise ExciteError(what, where="--keep", hint=hint, exit_code=BAD_USAGE)
     if resolver.config.augment == "auto":
         resolver.set(augment="small" if tuned else "standard")
     augmentation_of(resolver.config)
@@ -79,6 +82,8 @@ def resolve_loop(resolver: Resolver) -> None:
         resolver.set(lr=(FINETUNE_LR_FACTOR if tuned else 1.0) * optimizer.lr)
     if resolver.config.layer_decay is None:
         resolver.set(layer_decay=FINETUNE_LAYER_DECAY if tuned else 1.0)
+    if resolver.config.frozen_layers is None:
+        resolver.set(frozen_layers=FINETUNE_FROZEN if tuned else 0)
     if resolver.config.weight_decay is None:
         resolver.set(weight_decay=optimizer.weight_decay)
 

@@ -1,9 +1,38 @@
-"""Resolve what follows from trained weights in an installed package: the network and its preprocessing."""
+"""Resolve whether training starts from the weights of an installed package, and what follows from it."""
 
 from __future__ import annotations
 
+import numpy as np
+
+from excite.config.train_config import TrainConfig
 from excite.models.packaged_weights import find_packaged, is_local, local_networks
 from excite.pipeline.resolver import Resolver
+
+# Smaller images are trained from scratch: ImageNet's features are of larger pictures (docs/training.md).
+SMALLEST_PRETRAINED = 48
+# Options that name a network or belong to excite's own ones.
+NETWORK_OPTIONS = ("model", "weights", "stem", "truncate_after", "model_options", "placement")
+
+
+def resolve_start(resolver: Resolver) -> None:
+    """Whether training starts from pretrained weights where no option says so.
+
+    It does if weights are on this machine, no option names a network or weights, and images are not small.
+    """
+    if resolver.config.pretrained is not None:
+        return
+    side = float(np.median(resolver.manifest.table[["width", "height"]].min(axis=1)))
+    if _names_network(resolver.config) or side < SMALLEST_PRETRAINED or not local_networks():
+        resolver.set(pretrained=False)
+        return
+    reason = "more accurate on photos than training from scratch, which --recipe scratch does"
+    resolver.choose("pretrained", True, reason)
+
+
+def _names_network(config: TrainConfig) -> bool:
+    plain = TrainConfig()
+    named = any(getattr(config, name) != getattr(plain, name) for name in NETWORK_OPTIONS)
+    return named or config.recipe == "scratch"
 
 
 def resolve_packaged_weights(resolver: Resolver) -> None:
@@ -23,8 +52,8 @@ def _resolve_pretrained(resolver: Resolver) -> None:
     weights = find_packaged(resolver.config.model)
     if weights is None or not is_local(weights):
         return
-    resolver.add_reason("pretrained", "true", f"weights of {weights}")
     if resolver.config.image_size is None:
+        resolver.add_reason("pretrained", "true", f"weights of {weights}")
         resolver.choose("image_size", weights.image_size, "the size that its weights were trained with")
     if resolver.config.interpolation == "auto":
         resolver.set(interpolation=weights.interpolation)

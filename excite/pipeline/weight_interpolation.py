@@ -1,4 +1,4 @@
-"""``--recipe finetune``: fine-tuned weights move back toward their start where that helps."""
+"""``--recipe finetune``: fine-tuned weights are interpolated toward their initial values if that helps."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ Weights = Mapping[str, Tensor]
 def interpolate_weights(context: RunContext) -> float:
     """Move the network's weights back toward its start by as much as the validation images favor.
 
+    With ``config.keep`` tuned, they stay where they are.
+
     Weights between pretrained and fine-tuned ones are often better than either, above all on data from
     elsewhere (Wortsman et al. 2022, arXiv 2109.01903), so the loss is measured on the validation images and
     on each of their corruptions (``excite.data.corruptions``). Validation groups are often few, and their
@@ -47,18 +49,21 @@ def interpolate_weights(context: RunContext) -> float:
     Returns:
         the fraction of the fine-tuned weights.
     """
+    if context.config.keep == "tuned":
+        return 1.0
     start, tuned = _start_and_tuned(context)
     rows = sample_rows(context.manifest, "val", context.config)
     candidates = [partial(_interpolate, start, tuned, fraction) for fraction in FRACTIONS]
-    losses, _ = _evaluate(context, candidates, rows)
+    losses, _ = _evaluate(context, candidates, rows, "choosing between initial and tuned weights")
     by_image = losses.mean(axis=0)  # over the corruptions: (fractions, images)
     means = by_image.mean(axis=1)
     chosen = first_within_error(by_image, context.manifest.group_codes()[rows])
     context.model.load_state_dict(candidates[chosen]())
     fraction = FRACTIONS[chosen]
-    context.display.note(
-        f"weight interpolation: {fraction:.0%} fine-tuned, {1 - fraction:.0%} start; log loss on clean and "
-        f"corrupted validation images {means[chosen]:.3f} (start {means[0]:.3f}, fine-tuned {means[-1]:.3f})"
+    context.display.fact(
+        "kept",
+        f"{fraction:.0%} fine-tuned and {1 - fraction:.0%} initial weights; log loss on clean and corrupted "
+        f"validation images {means[chosen]:.3f} (initial {means[0]:.3f}, fine-tuned {means[-1]:.3f})",
     )
     return fraction
 
@@ -76,7 +81,8 @@ def measure_robustness(context: RunContext) -> dict[str, Any]:
     final = {name: value.detach().clone() for name, value in context.model.state_dict().items()}
     rows = sample_rows(context.manifest, "test", context.config)
     start, tuned = _start_and_tuned(context)
-    losses, correct = _evaluate(context, [lambda: start, lambda: tuned, lambda: final], rows)
+    candidates = [lambda: start, lambda: tuned, lambda: final]
+    losses, correct = _evaluate(context, candidates, rows, "measuring robustness")
     context.model.load_state_dict(final)
     kinds = ("start", "tuned", "final")
     table = [
@@ -113,14 +119,14 @@ def _interpolate(start: Weights, tuned: Weights, fraction: float) -> Weights:
 
 
 def _evaluate(
-    context: RunContext, candidates: Sequence[Callable[[], Weights]], rows: np.ndarray
+    context: RunContext, candidates: Sequence[Callable[[], Weights]], rows: np.ndarray, stage: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log loss and correctness (1 + corruptions, candidates, images) of the images in ``rows``, clean first.
 
     Each candidate builds its weights when they are needed, so that one set at a time is in memory. There is
     no test-time augmentation: the comparison is between weights.
     """
-    names, progress = (CLEAN, *CORRUPTIONS), context.display.stage("comparing weights on corrupted images")
+    names, progress = (CLEAN, *CORRUPTIONS), context.display.stage(stage)
     preprocessing = dataclasses.replace(context.preprocessing, tta="none")
     clean, targets = context.pixels[rows], context.manifest.targets()[rows]
     truth = torch.from_numpy(targets)

@@ -15,7 +15,8 @@ from typing import Any
 from excite.audit.audit import Audit
 from excite.audit.decisions import write_decisions
 from excite.audit.duplicates.pair import Pair
-from excite.audit.table import audit_rows, headline
+from excite.audit.table import audit_rows
+from excite.audit.verdict import verdict_of
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.reporting.html import SIDE as SIDE
 from excite.reporting.html import SMALL, common_folder, template, thumbnail
@@ -40,6 +41,7 @@ def write_audit(
     folder: Path,
     *,
     title: str = "",
+    thumbnails: bool = True,
     max_pixels: int = MAX_PIXELS,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -49,17 +51,22 @@ def write_audit(
 
     Args:
         title: name of the data set.
+        thumbnails: show the images; mind the privacy of the people in them.
         progress: called with (pairs drawn, pairs on the page).
 
     Raises:
         ExciteError: if a file cannot be written.
     """
     write_decisions(folder / "decisions.csv", audit.manifest, audit.pairs, audit.decisions)
-    document = json.dumps(audit.to_dict(), indent=2, ensure_ascii=False)
+    document = json.dumps(audit_document(audit), indent=2, ensure_ascii=False)
     write_text(folder / "audit.json", document + "\n")
-    write_text(
-        folder / "audit.html", audit_page(audit, title=title, max_pixels=max_pixels, progress=progress)
-    )
+    page = audit_page(audit, title=title, thumbnails=thumbnails, max_pixels=max_pixels, progress=progress)
+    write_text(folder / "audit.html", page)
+
+
+def audit_document(audit: Audit) -> dict[str, Any]:
+    """The content of ``audit.json``."""
+    return {"verdict": verdict_of(audit).to_dict(), **audit.to_dict()}
 
 
 def audit_page(
@@ -67,6 +74,7 @@ def audit_page(
     *,
     title: str = "",
     most_pairs: int = MOST_PAIRS,
+    thumbnails: bool = True,
     max_pixels: int = MAX_PIXELS,
     progress: Callable[[int, int], None] | None = None,
 ) -> str:
@@ -74,9 +82,11 @@ def audit_page(
 
     Args:
         most_pairs: maximum number of pairs shown; the page states how many are not.
+        thumbnails: as for ``write_audit``.
     """
     sections = _sections(audit, most_pairs)
-    small = lru_cache(maxsize=256)(lambda path: thumbnail(path, max_pixels, audit.manifest.intensity_range))
+    range_ = audit.manifest.intensity_range
+    small = lru_cache(maxsize=256)(lambda path: thumbnail(path, max_pixels, range_) if thumbnails else "")
     view = _View(audit)
     total = sum(len(section.pairs) for section in sections)
     done = 0
@@ -92,13 +102,43 @@ def audit_page(
     return template("audit.html").render(
         title=title or "data set",
         root=view.root,
-        headline=headline(audit),
+        verdict=verdict_of(audit),
         oversized=len(audit.grouping.oversized),
+        terms=_terms(audit),
         rows=audit_rows(audit),
         figures=_figures(audit),
         sections=shown,
+        thumbnails=thumbnails,
         total=len(audit.pairs),
     )
+
+
+TERMS = {
+    "identical file": "The same bytes under two names.",
+    "identical pixels": "Files that differ, but every pixel is equal after decoding.",
+    "same picture": "The whole picture again: re-encoded, resized, recolored, mirrored, or turned. The "
+    "evidence is how well the brightness of two thumbnails correlates, as they are and in their fine "
+    "details: 1 is equal, and unrelated pictures are near 0.",
+    "same photo": "A part of the picture, or a rotated or strongly changed copy: corners of one image are "
+    "found at the corresponding places of the other (features agree), and the aligned pixels correlate: 1 is "
+    "equal.",
+}
+CONFIDENCE = "The estimated probability that two images show the same photo, rounded down."
+SHORTCUT = (
+    "A small decision tree that sees only the file (size, format, color mode, or bytes), and no pixel, "
+    "predicts the class more often than with shuffled labels. A network can learn the same instead of the "
+    "object."
+)
+
+
+def _terms(audit: Audit) -> list[tuple[str, str]]:
+    """The words on the page that need an explanation, each with it."""
+    terms = [(kind, TERMS[kind]) for kind, count in audit.kinds.items() if count]
+    if terms:
+        terms.append(("confidence", CONFIDENCE))
+    if audit.shortcuts:
+        terms.append(("SHORTCUT", SHORTCUT))
+    return terms
 
 
 def _figures(audit: Audit) -> list[tuple[str, str, bool]]:

@@ -12,13 +12,13 @@ MOST_CLASSES = 60  # rows of the table; of more classes those with the largest c
 
 def calibration_table(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
     """Predicted and observed frequency and calibration error of each class; None if not measured."""
-    found = metrics.get("class_calibration")
-    if not found:
+    measured = metrics.get("class_calibration")
+    if not measured:
         return None
     notes = Notes()
     intercept = (metrics.get("calibration") or {}).get("intercept", {})
     shifted = any(intercept.values())
-    classes = list(found["classes"].items())
+    classes = list(measured["classes"].items())
     if len(classes) > MOST_CLASSES:
         classes = sorted(classes, key=lambda item: -item[1]["ece"]["value"])[:MOST_CLASSES]
     rows = [
@@ -31,14 +31,14 @@ def calibration_table(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
         }
         for name, row in classes
     ]
-    error = found["classwise_ece"]
+    error = measured["classwise_ece"]
     bounds = error["calibrated"]
     sentence = (
         f"The mean calibration error of the classes is {error['value']:.3f}; {bounds['low']:.3f} to "
         f"{bounds['high']:.3f} is expected of a calibrated classifier."
     )
-    if len(found["classes"]) > len(rows):
-        sentence += f" The {len(rows)} classes with the largest errors of {len(found['classes'])}:"
+    if len(measured["classes"]) > len(rows):
+        sentence += f" The {len(rows)} classes with the largest errors of {len(measured['classes'])}:"
     return {"rows": rows, "notes": notes.lines, "intercepts": shifted, "sentence": sentence}
 
 

@@ -28,6 +28,7 @@ class Key:
 
     @classmethod
     def of(cls, style: str, text: str) -> Key:
+        """A line of the legend in a style of the style sheet, such as ``s0``."""
         return cls(swatch(style), text)
 
 
@@ -59,10 +60,12 @@ class Chart:
 
     @property
     def shown_rows(self) -> list[list[str]]:
+        """The first ``MOST_ROWS`` rows as text."""
         return [[_cell(value) for value in row] for row in self.rows[:MOST_ROWS]]
 
     @property
     def left_out(self) -> int:
+        """Number of further rows."""
         return max(len(self.rows) - MOST_ROWS, 0)
 
 

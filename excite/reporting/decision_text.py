@@ -5,7 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from excite.evaluation.decision_rule import DecisionRule
 from excite.reporting.text import many
+
+
+def rule_text(label: str, threshold: float) -> str:
+    """The rule of an operating point, as one sentence."""
+    return (
+        f"An image is predicted as {label} if its probability is at least {threshold:.4g}, and else as the "
+        "most probable other class."
+    )
+
+
+def fold_rules_text(rule: DecisionRule) -> str:
+    """The rules of the folds of a cross-validation, as one sentence."""
+    low, high = float(np.min(rule.thresholds)), float(np.max(rule.thresholds))
+    return (
+        f"An image is predicted as {rule.label} from the threshold of its fold up ({low:.4g} to {high:.4g}), "
+        "and else as the most probable other class."
+    )
 
 
 def point_text(chosen: Mapping[str, Any]) -> str:

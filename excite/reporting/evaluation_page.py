@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.reliability import reliability
 from excite.reporting.calibration_tables import calibration_table, set_table
+from excite.reporting.decision_text import rule_text
 from excite.reporting.html import common_folder, template, thumbnail
+from excite.reporting.majority_text import majority_text
 from excite.reporting.mistakes import confusion_view
 from excite.reporting.png_figures import confusion_matrix, save
 from excite.reporting.run_charts import reliability_chart
@@ -36,11 +36,17 @@ from excite.system.files import write_text
 
 MOST_SEEN = 200
 """Maximum number of images shown beside their counterparts: at 15 kB per thumbnail, up to 6 MB."""
-SEEN_COLUMNS = ("path", "label", "predicted", "counterpart", "kind", "evidence", "confidence")
+SEEN_COLUMNS = ("path", "label", "predicted", "counterpart", "kind", "evidence", "confidence", "use")
 
 
 def write_evaluation(
-    result: Evaluation, folder: Path, *, title: str = "", source: str = "", max_pixels: int = MAX_PIXELS
+    result: Evaluation,
+    folder: Path,
+    *,
+    title: str = "",
+    source: str = "",
+    thumbnails: bool = True,
+    max_pixels: int = MAX_PIXELS,
 ) -> None:
     """Write ``metrics.json``, ``predictions.csv``, ``confusion_matrix.png`` and ``evaluation.html``, and,
     for data other than the run's own, ``seen_in_training.csv``, which may have no rows.
@@ -48,6 +54,7 @@ def write_evaluation(
     Args:
         title: what was evaluated.
         source: a sentence that describes the images.
+        thumbnails: show the images that were seen in training; mind the privacy of the people in them.
     """
     target = Run(folder)
     target.write_json("metrics.json", {result.split: result.metrics})
@@ -55,7 +62,7 @@ def write_evaluation(
     if "seen_in_training" in result.metrics:
         target.write_table("seen_in_training.csv", seen_rows(result), columns=SEEN_COLUMNS)
     save(confusion_matrix(result.metrics), folder / "confusion_matrix.png")
-    page = evaluation_page(result, title=title, source=source, max_pixels=max_pixels)
+    page = evaluation_page(result, title=title, source=source, thumbnails=thumbnails, max_pixels=max_pixels)
     write_text(folder / "evaluation.html", page)
 
 
@@ -68,7 +75,12 @@ def seen_rows(result: Evaluation) -> list[dict[str, Any]]:
 
 
 def evaluation_page(
-    result: Evaluation, *, title: str = "", source: str = "", max_pixels: int = MAX_PIXELS
+    result: Evaluation,
+    *,
+    title: str = "",
+    source: str = "",
+    thumbnails: bool = True,
+    max_pixels: int = MAX_PIXELS,
 ) -> str:
     """The page as HTML: one file without scripts or external resources.
 
@@ -85,10 +97,10 @@ def evaluation_page(
         source=source,
         n=metrics["n"],
         verdict=_verdict(metrics, result.predictions),
-        baseline=_baseline(result.predictions),
+        majority=majority_text(metrics),
         remarks=_remarks(metrics, unseen is not None),
         tiles=tiles(metrics),
-        seen=_seen_view(result, max_pixels),
+        seen=_seen_view(result, max_pixels, thumbnails),
         interval=metrics.get("interval", {}),
         overall=overall_table(metrics, metrics["without_seen"] if unseen is not None else None),
         all_images="all images" if unseen is not None else "value",
@@ -127,22 +139,20 @@ def _verdict(metrics: Mapping[str, Any], predictions: Predictions) -> dict[str, 
     }
 
 
-def _baseline(predictions: Predictions) -> str:
-    counts = np.bincount(predictions.targets, minlength=len(predictions.classes))
-    label = predictions.classes[int(counts.argmax())]
-    percentage = 100 * counts.max() / counts.sum()
-    return f"Always predicting {label!r} would reach {percentage:.1f} % accuracy."
-
-
 def _remarks(metrics: Mapping[str, Any], some_unseen: bool) -> list[Statement]:
     """What a reader must know before the metrics."""
     statements = []
     n = metrics["n"]
+    if point := metrics.get("operating_point"):
+        statements.append(Statement(rule_text(point["test"]["label"], point["test"]["threshold"])))
     if seen := metrics.get("seen_in_training"):
         text = (
             f"{seen:,} of {many(n, 'image')} {'was' if seen == 1 else 'were'} seen in training; the metrics "
         )
         text += "are optimistic. "
+        if selected := metrics.get("seen_in_selection"):
+            text += f"The network was not fitted to {selected:,} of them, which only selected the epoch, the "
+            text += "calibration, and the thresholds. "
         if some_unseen:
             rest = metrics["without_seen"]
             accuracy = number_text("accuracy", rest["accuracy"]["value"])
@@ -164,7 +174,7 @@ def _remarks(metrics: Mapping[str, Any], some_unseen: bool) -> list[Statement]:
     return statements
 
 
-def _seen_view(result: Evaluation, max_pixels: int) -> dict[str, Any]:
+def _seen_view(result: Evaluation, max_pixels: int, thumbnails: bool) -> dict[str, Any]:
     """Each seen image beside its counterpart, the least certain first, as these need review."""
     order = sorted(result.seen, key=lambda image: (image.confidence, image.row))[:MOST_SEEN]
     roots = [common_folder([getattr(image, name) for image in order]) for name in ("path", "counterpart")]
@@ -178,17 +188,23 @@ def _seen_view(result: Evaluation, max_pixels: int) -> dict[str, Any]:
                 "percent": int(100 * image.confidence + 1e-9),  # rounded down: only certainty is 100 %
                 "label": label,
                 "predicted": predicted,
+                "use": image.use,
                 "images": [
-                    _image(path, root, max_pixels)
+                    _image(path, root, max_pixels, thumbnails)
                     for path, root in zip((image.path, image.counterpart), roots, strict=True)
                 ],
             }
         )
-    return {"count": len(result.seen), "cards": cards, "left": len(result.seen) - len(cards)}
+    return {
+        "count": len(result.seen),
+        "cards": cards,
+        "left": len(result.seen) - len(cards),
+        "pictures": thumbnails,
+    }
 
 
-def _image(path: str, root: str, max_pixels: int) -> dict[str, Any]:
-    source = thumbnail(path, max_pixels)
+def _image(path: str, root: str, max_pixels: int, thumbnails: bool) -> dict[str, Any]:
+    source = thumbnail(path, max_pixels) if thumbnails else ""
     small = source.startswith("data:image/png")
     return {"path": path, "name": path.removeprefix(root), "source": source, "small": small}
 

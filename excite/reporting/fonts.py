@@ -74,7 +74,7 @@ def shortened(name: str, width: int) -> str:
 
 
 def display_width(text: str) -> int:
-    """Columns of a text; wide characters, such as Chinese ones, take two."""
+    """Number of columns of a text in a fixed-width font; wide characters, such as Chinese ones, take two."""
     return sum(_columns(character) for character in text)
 
 

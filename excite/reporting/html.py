@@ -16,7 +16,7 @@ from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.decoding import decode
 from excite.data.intensity import IntensityRange
 from excite.errors import ExciteError
-from excite.reporting.decision_text import calibration_text, point_text
+from excite.reporting.decision_text import calibration_text, point_text, rule_text
 from excite.system.text import document_text
 
 SIDE = 220  # pixels of a thumbnail's longer side: two fit side by side on a phone 400 pixels wide
@@ -37,7 +37,7 @@ def template(name: str, **filters: Callable[..., str]) -> Template:
         keep_trailing_newline=not html,
     )
     environment.filters.update(filters)
-    environment.globals.update(calibration_text=calibration_text, point_text=point_text)
+    environment.globals.update(calibration_text=calibration_text, point_text=point_text, rule_text=rule_text)
     return environment.get_template(name)
 
 

@@ -19,7 +19,7 @@ def candidates_view(facts: RunFacts, *, thumbnails: bool = False) -> dict[str, A
     """The strongest candidates as rows and a summary of all; None if the run did not search for them.
 
     Args:
-        thumbnails: embed thumbnails; mind the privacy of the people in them.
+        thumbnails: embed thumbnails; consider the privacy of the people in them.
 
     Raises:
         ExciteError: when the table of candidates is missing or damaged.
@@ -56,7 +56,7 @@ def candidates_view(facts: RunFacts, *, thumbnails: bool = False) -> dict[str, A
 
 
 def candidates_text(facts: RunFacts) -> str:
-    """How many candidates there are, how they were noise, and how little they prove."""
+    """The number of candidates, how they were found, and what they do not prove."""
     noise = facts.metrics["label_noise"]
     units, unit, count = noise["units"], noise["unit"], noise["candidates"]
     if not count:
@@ -67,10 +67,9 @@ def candidates_text(facts: RunFacts) -> str:
     return (
         f"{count:,} of {units:,} {unit} {'is a label candidate' if count == 1 else 'are label candidates'}: "
         "models that were not trained on them predict another class, as confidently as they usually do "
-        "for "
-        "that class (confident learning, Northcutt et al. 2021). Candidates need review: difficult or rare "
-        "images are among them, too, and weaker models produce more of them. No label was changed, and the "
-        f"metrics include all candidates. {FILE} lists them."
+        "for that class (confident learning, Northcutt et al. 2021). Candidates need review: difficult or "
+        "rare images are among them, too, and weaker models produce more of them. No label was changed, and "
+        f"the metrics include all candidates. {FILE} lists them."
     )
 
 

@@ -78,15 +78,18 @@ def worst_mistakes(
     max_pixels: int = MAX_PIXELS,
     intensity_range: IntensityRange | None = None,
 ) -> dict[str, Any]:
-    """The errors of highest confidence, one per group: copies of one image would fill the page.
+    """The errors with the highest probability of the predicted class, one per group.
+
+    Copies of one image would fill the page.
 
     Args:
-        thumbnails: embed thumbnails; mind the privacy of the people in them.
+        thumbnails: embed thumbnails; consider the privacy of the people in them.
     """
     paths = predictions.paths or tuple(f"image {row + 1}" for row in range(len(predictions)))
     root = common_folder(paths) if predictions.paths else ""
     wrong = np.flatnonzero(~predictions.correct)
-    order = wrong[np.argsort(-predictions.confidences[wrong], kind="stable")]
+    confidences = predictions.probabilities[wrong, predictions.predicted[wrong]]
+    order = wrong[np.argsort(-confidences, kind="stable")]
     groups, first = np.unique(predictions.group_codes[order], return_index=True)
     of_group = np.bincount(predictions.group_codes[wrong])
     rows = []

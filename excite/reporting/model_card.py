@@ -10,9 +10,10 @@ import yaml
 from excite.evaluation.metrics import OVERALL, PER_CLASS
 from excite.reporting.html import template
 from excite.reporting.label_candidates import candidates_text
+from excite.reporting.majority_text import majority_text
 from excite.reporting.provenance import audit_rows, command, setup_rows
 from excite.reporting.run_facts import RunFacts
-from excite.reporting.sentences import baseline, disjointness, headline, intended_use, limitations, warnings
+from excite.reporting.sentences import disjointness, headline, intended_use, limitations, warnings
 from excite.reporting.tables import NAMES, Cell, Notes, cell, fold_table, metric_text, worst_first
 from excite.system.text import document_text
 
@@ -33,7 +34,7 @@ def model_card_of(facts: RunFacts) -> str:
         front=yaml.safe_dump(_front(facts), sort_keys=False, allow_unicode=True),
         title=facts.name,
         verdict=headline(facts),
-        baseline=baseline(facts),
+        majority=majority_text(facts.by_class),
         disjoint=disjointness(facts).text,
         warnings=[warning.text for warning in warnings(facts)],
         use=intended_use(facts),
@@ -99,10 +100,10 @@ def code_block(text: str) -> str:
 def _front(facts: RunFacts) -> dict[str, Any]:
     """The front matter that model hubs read: task and metrics."""
     test = facts.test
-    shown = ("accuracy", "balanced_accuracy", "auroc", "log_loss")
+    names = ("accuracy", "balanced_accuracy", "auroc", "log_loss")
     metrics = [
         {"type": name, "value": round(test[name]["value"], 6), "name": f"{NAMES[name][0]} (test)"}
-        for name in shown
+        for name in names
         if name in test and test[name]["value"] is not None
     ]
     dataset = {

@@ -32,18 +32,27 @@ NAMED_CLASSES = 60  # with more, the names of neighboring classes overlap
 TICK_WIDTH, TITLE_WIDTH = 30, 18  # characters of a class name beside the matrix and above a sample
 
 
-def draw_figures(run: Run) -> None:
-    """Write ``figures/*.png`` of a finished run. The sample grid shows test images: mind their privacy."""
+def draw_figures(run: Run, *, thumbnails: bool = False) -> None:
+    """Write ``figures/*.png`` of a finished run.
+
+    Args:
+        thumbnails: draw ``samples.png``, which shows test images: mind the privacy of the people in them.
+            Without, an earlier one is removed.
+    """
     test = run.metrics["test"]
     if run.has_epochs:
         save(learning_curves(run.history), run.figures / "learning_curves.png")
     save(confusion_matrix(test), run.figures / "confusion_matrix.png")
-    save(sample_grid(run.predictions, config=run.config), run.figures / "samples.png")
+    samples = run.figures / "samples.png"
+    if thumbnails:
+        save(sample_grid(run.predictions, config=run.config), samples)
+    else:
+        samples.unlink(missing_ok=True)
 
 
 def learning_curves(history: pd.DataFrame) -> Figure:
     """Loss and accuracy over the epochs, in training and validation; a line marks the best epoch."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
     best = best_epoch(history)
     marker = "o" if len(history) == 1 else None  # a line through one point shows nothing
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
@@ -56,7 +65,7 @@ def learning_curves(history: pd.DataFrame) -> Figure:
             marker=marker,
             label="validation (averaged weights)",
         )
-        axes.set(xlabel="epoch", ylabel=name)
+        axes.set(xlabel="epoch", ylabel=name, title=f"{name.capitalize()} during training")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
@@ -80,7 +89,7 @@ def confusion_matrix(metrics: Mapping[str, Any]) -> Figure:
     axes.set(
         xlabel=f"predicted{aside}",
         ylabel=f"label{aside}",
-        title=f"{counts.trace()} of {counts.sum()} correct",
+        title=f"Confusion matrix: {counts.trace()} of {counts.sum()} correct",
     )
     if copies := metrics.get("duplicates_in_train"):  # the figure is also used without the report
         axes.set_title(f"{axes.get_title()}\n{copies} have a near-duplicate in the training set", color=RED)
@@ -107,17 +116,16 @@ def sample_grid(
     wrong = table[table["label"] != table["predicted"]].sort_values("probability", ascending=False)
     right = table[table["label"] == table["predicted"]].sample(frac=1, random_state=0)
     mistakes = wrong.head(max(count // 2, count - len(right)))
-    shown = pd.concat([mistakes, right.head(count - len(mistakes))])
+    samples = pd.concat([mistakes, right.head(count - len(mistakes))])
     width = 8
-    height = -(-len(shown) // width)
+    height = -(-len(samples) // width)
     figure = Figure(figsize=(1.5 * width, 1.85 * height + 0.4), layout="constrained")
-    figure.suptitle(
-        f"{len(mistakes)} errors and {len(shown) - len(mistakes)} correct predictions of {len(table)}"
-    )
+    correct = len(samples) - len(mistakes)
+    figure.suptitle(f"Test images: {len(mistakes)} errors and {correct} correct predictions of {len(table)}")
     grid = figure.subplots(height, width, squeeze=False).ravel()
     for axes in grid:
         axes.axis("off")
-    for axes, row in zip(grid, shown.to_dict("records"), strict=False):
+    for axes, row in zip(grid, samples.to_dict("records"), strict=False):
         _show(axes, str(row["path"]), config or TrainConfig())
         correct = row["label"] == row["predicted"]
         predicted, label = names[row["predicted"]], names[row["label"]]

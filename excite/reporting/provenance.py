@@ -21,7 +21,7 @@ Row = tuple[str, str]
 
 
 def setup_rows(facts: RunFacts) -> list[Row]:
-    """(name, value) for data, network, recipe and machine."""
+    """(name, value) for data, network, recipe, and machine."""
     config = facts.resolved
     rows = [("data", f"{facts.config.data}: {split_sizes(facts)}"), ("split", _split(facts))]
     rows += [
@@ -154,6 +154,7 @@ def typed_command(environment: Mapping[str, Any]) -> str:
 
 
 def default_of(each: dataclasses.Field[Any]) -> Any:
+    """The default of a field of the configuration."""
     if each.default_factory is not dataclasses.MISSING:
         return each.default_factory()
     return each.default
@@ -168,6 +169,11 @@ def _split(facts: RunFacts) -> str:
         )
     how = {"folder": "given by the data", "grouped": "by group", "random": "by image"}
     text = f"{config.split}: {how[config.split]}" if config.split in how else config.split
+    given = facts.audit.get("files", {}).get("splits", {})
+    if config.split == "folder" and config.test_from == "val":
+        text += "; tested on its val, with validation images drawn from train"
+    elif config.split == "folder" and given and (drawn := [s for s in ("val", "test") if s not in given]):
+        text += f"; {' and '.join(drawn)} drawn from train"
     return text + (f"; groups by {config.group_pattern}" if config.group_pattern else "")
 
 
@@ -201,7 +207,11 @@ def _attention(facts: RunFacts) -> str:
         text += f", where {config.where}"
     if config.stages:
         text += f", stages {config.stages}"
-    return text + (", identity start" if config.identity else "") + _options(config.attention_options)
+    text += (", identity start" if config.identity else "") + _options(config.attention_options)
+    if idle := sum(facts.identity_gates):
+        where = "" if len(facts.identity_gates) == 1 else f" in {idle} of {len(facts.identity_gates)} folds"
+        text += f"; without effect{where}: every gate is one"
+    return text
 
 
 def _start(facts: RunFacts) -> str:
@@ -224,7 +234,7 @@ def _recipe(facts: RunFacts) -> str:
                 "; fine-tuning did not improve on the probe by more than chance on the validation images: "
             )
             text += f"the final model is {_probe(facts.run, 'probe.csv')}"
-        if facts.folds and (fractions := [fold["fraction"] for fold in facts.folds if "fraction" in fold]):
+        if facts.folds and (fractions := facts.kept_fractions):
             text += f"; fine-tuning did not help in {fractions.count(0)} of {len(fractions)} folds"
         return text
     if recipe != "probe":
@@ -262,6 +272,7 @@ def _epochs(facts: RunFacts) -> str:
     if facts.history is None or not len(facts.history):
         return f"up to {facts.config.epochs} in each fold" if facts.folds else str(facts.config.epochs)
     text = f"{len(facts.history)} of {facts.config.epochs}; best epoch: {best_epoch(facts.history)}"
+    text += " (not kept)" if 0 in facts.kept_fractions else ""
     seconds = float(facts.history["seconds"].iloc[-1]) if "seconds" in facts.history else 0.0
     return text + (f"; {_duration(seconds)}" if seconds else "")
 

@@ -6,6 +6,7 @@ from excite.reporting.calibration_tables import calibration_table, set_table
 from excite.reporting.chart_with_data import Chart
 from excite.reporting.html import template
 from excite.reporting.label_candidates import candidates_view
+from excite.reporting.majority_text import majority_text
 from excite.reporting.mistakes import confusion_view, worst_mistakes
 from excite.reporting.model_card import model_card_of
 from excite.reporting.provenance import audit_rows, command, setup_rows, typed_command
@@ -19,7 +20,6 @@ from excite.reporting.run_charts import (
 )
 from excite.reporting.run_facts import RunFacts
 from excite.reporting.sentences import (
-    baseline,
     disjointness,
     headline,
     intended_use,
@@ -47,7 +47,7 @@ def write_report(run: Run, *, thumbnails: bool = False) -> None:
     """Write ``report.html`` and ``model_card.md`` into the folder of a finished run.
 
     Args:
-        thumbnails: embed thumbnails of errors and label candidates; mind the privacy of the people in them.
+        thumbnails: embed thumbnails of errors and label candidates; consider the people's privacy.
 
     Raises:
         ExciteError: if the run is not finished, one of its files is damaged, or a file cannot be written.
@@ -78,9 +78,9 @@ def _page(facts: RunFacts, thumbnails: bool) -> str:
         title=facts.name,
         finished=facts.finished,
         verdict=headline(facts),
-        baseline=baseline(facts),
+        majority=majority_text(facts.by_class),
         photos=photo_accuracy(facts),
-        robustness=build_robustness_table(facts.robustness) if facts.robustness else None,
+        robustness=build_robustness_table(facts.robustness) if "rows" in facts.robustness else None,
         disjoint=disjointness(facts),
         warnings=warnings(facts),
         tiles=tiles(test),

@@ -49,6 +49,8 @@ def _summary(
             text + "Fine-tuning did not help: the final model is the linear probe, refitted on train + val."
         )
     fraction = robustness["fraction"]
+    if fraction == 1:
+        return text + "The final weights are the fine-tuned ones."
     return text + (
         f"The final weights are {fraction:.0%} fine-tuned and {1 - fraction:.0%} initial, chosen on the "
         "validation images."

@@ -9,17 +9,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from excite.config.train_config import TrainConfig
-from excite.data.manifest import SPLITS, Manifest
-from excite.data.reading import read_manifest
+from excite.data.manifest import DUPLICATES, SPLITS, Manifest
 from excite.evaluation.measure import measure
-from excite.evaluation.predictions import Predictions, read_predictions
+from excite.evaluation.predictions import Predictions
 from excite.evaluation.reliability import reliability
 from excite.runs.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
-
-AUDIT_GROUP = "photo-"  # prefix of the groups that the audit found; all others are defined by the user
 
 
 @dataclass(frozen=True)
@@ -44,6 +41,8 @@ class RunFacts:
 
     @classmethod
     def of(cls, run: Run) -> RunFacts:
+        """Read the files of a run."""
+
         def optional(name: str) -> dict[str, Any]:
             return run.read_json(name) if (run.path / name).is_file() else {}
 
@@ -51,8 +50,8 @@ class RunFacts:
             run,
             run.config,
             run.metrics,
-            read_manifest(run.path / "manifest.csv", complete=False),
-            read_predictions(run.path / "predictions.csv"),
+            run.manifest,
+            run.predicted(),
             optional("audit.json"),
             optional("classifier.json"),
             optional("environment.json"),
@@ -62,6 +61,7 @@ class RunFacts:
 
     @property
     def name(self) -> str:
+        """Name of the run: its folder."""
         return self.run.path.resolve().name
 
     @property
@@ -78,11 +78,13 @@ class RunFacts:
 
     @property
     def test(self) -> Mapping[str, Any]:
+        """Metrics of the test images."""
         test: Mapping[str, Any] = self.metrics["test"]
         return test
 
     @property
     def val(self) -> Mapping[str, Any] | None:
+        """Metrics of the validation images; None for a cross-validation."""
         return self.metrics.get("val")
 
     @property
@@ -92,6 +94,7 @@ class RunFacts:
 
     @property
     def leaks_allowed(self) -> bool:
+        """Whether the run was trained with leaks on request."""
         return bool(self.test.get("leaks_allowed") or self.metrics.get("leaks_allowed"))
 
     @cached_property
@@ -107,17 +110,14 @@ class RunFacts:
 
     @cached_property
     def positive_class(self) -> str | None:
-        """The positive class: as configured, or, of two classes, the rarer one in training; else None."""
+        """The positive class: as configured, or, of two classes, the clearly rarer in training; else None."""
         classes = self.predictions.classes
         chosen = self.test.get("operating_point", {}).get("chosen", {}).get("label")
         wanted = chosen or getattr(self.config, "positive", None)
         if wanted in classes:
             return str(wanted)
-        if len(classes) != 2:
-            return None
         part = self.manifest.part("train") if "train" in self.manifest.splits else self.manifest
-        counts = part.counts()
-        return min(classes, key=lambda name: counts.get(name, 0))
+        return part.rare_class()
 
     @property
     def positive(self) -> int | None:
@@ -131,11 +131,11 @@ class RunFacts:
         both = self.test.get("calibration")
         if both:
             return (
-                ("reliability-before", "Before calibration", both["before"]["reliability"]),
-                ("reliability-after", "After calibration", both["after"]["reliability"]),
+                ("reliability-before", "Reliability before calibration", both["before"]["reliability"]),
+                ("reliability-after", "Reliability after calibration", both["after"]["reliability"]),
             )
         bins = [asdict(one) for one in reliability(self.predictions)]
-        title = "Out-of-fold predictions" if self.folds else "After calibration"
+        title = "Reliability of out-of-fold predictions" if self.folds else "Reliability after calibration"
         return (("reliability", title, bins),)
 
     @cached_property
@@ -147,6 +147,20 @@ class RunFacts:
     def fell_back_to_probe(self) -> bool:
         """Whether fine-tuning did not help, so that the final model is the linear probe."""
         return bool(self.robustness.get("probe"))
+
+    @cached_property
+    def kept_fractions(self) -> Sequence[float]:
+        """How much of the fine-tuning each final network keeps, in [0, 1]: of each fold, or of the run."""
+        if self.folds:
+            return [fold["fraction"] for fold in self.folds if "fraction" in fold]
+        return [self.robustness["fraction"]] if "fraction" in self.robustness else []
+
+    @cached_property
+    def identity_gates(self) -> Sequence[bool]:
+        """Whether the attention of each final network has no effect: of each fold, or of the run."""
+        runs = [Run(self.run.path / fold["run"]) for fold in self.folds] if self.folds else [self.run]
+        files = [run.read_json("classifier.json") for run in runs if (run.path / "classifier.json").is_file()]
+        return [facts["identity_gates"] for facts in files if facts.get("identity_gates") is not None]
 
     @cached_property
     def classifier_metadata(self) -> Mapping[str, Any]:
@@ -173,7 +187,7 @@ class RunFacts:
     def group_kinds(self) -> tuple[bool, bool]:
         """Whether the user defined groups, and whether the audit found some."""
         names = {name for name in self.manifest.table["group"] if name}
-        found = {name for name in names if name.startswith(AUDIT_GROUP)}
+        found = {name for name in names if name.startswith(DUPLICATES)}
         return bool(names - found), bool(found)
 
     @cached_property

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from excite.data.manifest import SPLITS
+from excite.reporting.decision_text import fold_rules_text, rule_text
+from excite.reporting.kept_text import kept_text
+from excite.reporting.majority_text import hardly_better
 from excite.reporting.run_facts import RunFacts
 from excite.reporting.tables import interval_text, number_text
 from excite.reporting.text import many
@@ -27,7 +28,8 @@ class Statement:
 def headline(facts: RunFacts) -> dict[str, str]:
     """The accuracy with its interval, and the images that it was measured on."""
     figure = facts.test["accuracy"]
-    size = f"{many(facts.test['n'], 'image')} of {many(facts.test['groups'], 'group')}"
+    n, groups = facts.test["n"], facts.test["groups"]
+    size = many(n, "image") + (f" of {many(groups, 'group')}" if groups != n else "")
     right = f"{int(facts.predictions.correct.sum()):,} of {size}"
     what = f"of the test images are classified correctly: {right}"
     if facts.folds:
@@ -41,13 +43,6 @@ def headline(facts: RunFacts) -> dict[str, str]:
         else f"no interval: {figure.get('reason', 'not computed')}",
         "what": what,
     }
-
-
-def baseline(facts: RunFacts) -> str:
-    """The accuracy of always predicting the most frequent class."""
-    counts = np.bincount(facts.predictions.targets, minlength=len(facts.predictions.classes))
-    label = facts.predictions.classes[int(counts.argmax())]
-    return f"Always predicting {label!r} would reach {100 * counts.max() / counts.sum():.1f} % accuracy."
 
 
 def photo_accuracy(facts: RunFacts) -> str:
@@ -66,6 +61,7 @@ def photo_accuracy(facts: RunFacts) -> str:
 
 
 def folds_text(facts: RunFacts) -> str:
+    """The number of folds and repeats, as text."""
     count = len({fold["fold"] for fold in facts.folds})
     repeats = len({fold["repeat"] for fold in facts.folds})
     return f"{count} folds" + (f", {repeats} repeats" if repeats > 1 else "")
@@ -108,6 +104,14 @@ def disjointness(facts: RunFacts) -> Statement:
 def warnings(facts: RunFacts) -> list[Statement]:
     """What a reader must know before the metrics."""
     statements = []
+    if point := facts.test.get("operating_point"):
+        statements.append(Statement(rule_text(point["test"]["label"], point["test"]["threshold"])))
+    elif facts.predictions.rule is not None:
+        statements.append(Statement(fold_rules_text(facts.predictions.rule)))
+    if text := kept_text(facts):
+        statements.append(Statement(text, WARN))
+    if text := hardly_better(facts.test, facts.resolved, str(facts.config.data)):
+        statements.append(Statement(text, WARN))
     few = facts.by_class.get("low_group_count") or []
     if few:
         named = ", ".join(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
@@ -123,7 +127,8 @@ def warnings(facts: RunFacts) -> list[Statement]:
         )
     for shortcut in facts.audit.get("shortcuts", ()):
         text = f"The label can be predicted from {shortcut['feature']} alone "
-        text += f"(balanced accuracy {100 * shortcut['score']:.1f} %): the network may use this shortcut."
+        text += f"(balanced accuracy {100 * shortcut['score']:.1f} %, with shuffled labels "
+        text += f"{100 * shortcut['chance']:.1f} %): the network may use this shortcut."
         statements.append(Statement(text, WARN))
     return statements
 
@@ -136,7 +141,7 @@ def intended_use(facts: RunFacts) -> list[str]:
         f"Assigns one of {len(classes)} classes to an image: {named}.",
         "For research and teaching, on images similar to the training images.",
         "Not for diagnosis or any other decision about a person: that requires a separate validation with "
-        "the population, cameras and sites of the intended use.",
+        "the population, cameras, and sites of the intended use.",
     ]
 
 
@@ -145,7 +150,7 @@ def limitations(facts: RunFacts) -> list[str]:
     groups, n = facts.test["groups"], facts.test["n"]
     limits = [
         f"The metrics are computed from {many(groups, 'group')} ({many(n, 'image')}) of one data source. The "
-        "intervals cover sampling error only, not a change of camera, site or population.",
+        "intervals cover sampling error only, not a change of camera, site, or population.",
         "There is no external validation. excite evaluate RUN DATA evaluates the classifier on other data.",
     ]
     if facts.duplicates_in_train or facts.leaks_allowed:
@@ -176,7 +181,7 @@ def limitations(facts: RunFacts) -> list[str]:
         )
     if not facts.test.get("subgroups"):
         limits.append(
-            "No subgroups, such as skin tone, age, camera or site, were evaluated (--subgroups COLUMN)."
+            "No subgroups, such as skin tone, age, camera, or site, were evaluated (--subgroups COLUMN)."
         )
     if facts.folds:
         limits.append(
@@ -208,10 +213,8 @@ def ensemble_text(facts: RunFacts) -> str:
     return (
         f"This run's classifier is the mean of all {ensemble['members']} models. It has no "
         "metrics of its own either: each image was in the training set of most members. Such an ensemble "
-        "is "
-        "usually at least as accurate as one member, and less confident. Its calibration and thresholds were "
-        "chosen "
-        "on the out-of-fold predictions of single members, so they err on the side of caution."
+        "is usually at least as accurate as one member, and less confident. Its calibration and thresholds "
+        "were chosen on the out-of-fold predictions of single members, so they err on the side of caution."
     )
 
 

@@ -19,10 +19,12 @@ LEFT, RIGHT, TOP, BOTTOM = 56, 18, 10, 40
 
 
 def percent(value: float) -> str:
+    """A fraction as a percentage."""
     return f"{100 * value:.6g} %"
 
 
 def plain(value: float) -> str:
+    """A number with up to six digits."""
     return f"{value:.6g}"
 
 
@@ -44,6 +46,7 @@ class Axis:
     shown: Callable[[float], str] = plain
 
     def marks(self) -> Sequence[float]:
+        """The values with a tick."""
         return self.ticks or round_steps(self.low, self.high)
 
 
@@ -74,15 +77,18 @@ class Plot:
     parts: list[Markup] = field(default_factory=list)
 
     def across(self, value: float) -> float:
+        """The x coordinate of a value."""
         fraction = (value - self.x.low) / (self.x.high - self.x.low)
         return round(LEFT + fraction * (WIDTH - LEFT - RIGHT), 1)
 
     def up(self, value: float) -> float:
+        """The y coordinate of a value."""
         fraction = (value - self.y.low) / (self.y.high - self.y.low)
         return round(self.base - fraction * (self.base - TOP), 1)
 
     @property
     def base(self) -> int:
+        """The y coordinate of the x axis."""
         return self.height - BOTTOM - self.foot
 
     def line(self, points: Iterable[tuple[float, float]], style: str) -> None:

@@ -49,12 +49,14 @@ class Notes:
     reasons: list[str] = field(default_factory=list)
 
     def mark(self, reason: str) -> str:
+        """The letter of a note; equal notes have the same letter."""
         if reason not in self.reasons:
             self.reasons.append(reason)
         return letter(self.reasons.index(reason))
 
     @property
     def lines(self) -> list[tuple[str, str]]:
+        """The letter and the text of each note."""
         return [(letter(number), reason) for number, reason in enumerate(self.reasons)]
 
 

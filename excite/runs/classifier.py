@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from excite.bundle.prediction import Disagreement, Prediction
+from excite.bundle.prediction import Disagreement, Prediction, PredictionList
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.decoding import decode
 from excite.data.preprocessing import Preprocessing
@@ -20,17 +20,23 @@ from excite.data.sources import PixelSubset
 from excite.data.upright import upright
 from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.calibration import Calibration, log_of
+from excite.evaluation.decision_rule import DecisionRule
+from excite.evaluation.operating_point import OperatingPoint
 from excite.evaluation.prediction_sets import PredictionSets
 from excite.inference.ensemble_network import EnsembleNetwork, MeanEnsemble
 from excite.inference.predict import predict_logits, softmax
 from excite.models.weights import save_tensors
 from excite.runs.classifier_file import FORMAT, check_weights, load_network, read_classifier_file
 from excite.runs.ensemble_weights import member_networks
+from excite.runs.image_inputs import ImageInput, single_images, to_image
 from excite.runs.run import Run
 from excite.runs.shared_classifier import open_classifier
 from excite.system.devices import choose_device
 from excite.system.files import sha256_of
 from excite.system.malloc import keep_heap
+from excite.system.text import printable
+
+SHOWN_CLASSES = 8  # of a repr
 
 
 class Classifier:
@@ -42,9 +48,14 @@ class Classifier:
         classes: names, in the order of the network's outputs.
         preprocessing: how images become input.
         calibration: makes probabilities of the logits; None: softmax.
-        abstain_below: predictions with a lower probability are marked as abstained.
+        abstain_below: images whose highest probability is lower are marked as abstained; None: none is.
         max_pixels: images with more pixels are refused.
         sets: the prediction sets, from validation images; None: it has none.
+        operating_point: images are predicted as its class from its threshold up; None: the most probable
+            class is predicted.
+
+    Raises:
+        ExciteError: for a network that takes images with one channel: images are read with three.
 
     Example:
         >>> from PIL import Image
@@ -65,10 +76,15 @@ class Classifier:
         classes: Sequence[str],
         preprocessing: Preprocessing,
         calibration: Calibration | None = None,
-        abstain_below: float = 0.0,
+        abstain_below: float | None = None,
         max_pixels: int = MAX_PIXELS,
         sets: PredictionSets | None = None,
+        operating_point: OperatingPoint | None = None,
     ) -> None:
+        first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+        if first is not None and first.in_channels == 1:
+            what = "the network takes images with 1 channel; a classifier reads images with 3"
+            raise ExciteError(what, hint="build it with in_chans=3", exit_code=BAD_USAGE)
         self.model = model.eval()
         self.architecture = dict(architecture)
         self.classes = tuple(classes)
@@ -77,11 +93,38 @@ class Classifier:
         self.abstain_below = abstain_below
         self.max_pixels = max_pixels
         self.sets = sets
+        self.operating_point = operating_point
+
+    def __repr__(self) -> str:
+        names = ", ".join(map(printable, self.classes[:SHOWN_CLASSES]))
+        names += ", ..." if len(self.classes) > SHOWN_CLASSES else ""
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        size, network = (
+            self.preprocessing.image_size,
+            self.architecture.get("name", type(self.model).__name__),
+        )
+        lines = [
+            f"{type(self).__name__} of {len(self.classes)} classes: {names}",
+            f"  network      {network}, {parameters:,} parameters, {self.device}",
+            f"  input        {size} x {size} pixels, resize mode {self.preprocessing.resize_mode}",
+            f"  temperature  {self.calibration.temperature:.3g}",
+        ]
+        if self.operating_point is not None:
+            label, threshold = self.operating_point.label, self.operating_point.threshold
+            lines.append(f"  predicts     {label} from a probability of {threshold:.3g}")
+        if self.abstain_below is not None:
+            lines.append(f"  abstains     below a probability of {self.abstain_below:.3g}")
+        return "\n".join(lines)
 
     @property
     def is_ensemble(self) -> bool:
         """Whether predictions are the mean of several networks, and have a ``disagreement``."""
         return False
+
+    @property
+    def rule(self) -> DecisionRule | None:
+        """The threshold of the positive class; None: the most probable class is predicted."""
+        return None if self.operating_point is None else self.operating_point.rule
 
     @property
     def device(self) -> torch.device:
@@ -118,10 +161,15 @@ class Classifier:
             facts["abstain_below"],
             facts["max_pixels"],
             _sets_of(facts),
+            _point_of(facts),
         )
 
-    def save(self, run: Run) -> None:
-        """Write ``model.safetensors`` and ``classifier.json``."""
+    def save(self, run: Run, *, identity_gates: bool | None = None) -> None:
+        """Write ``model.safetensors`` and ``classifier.json``.
+
+        Args:
+            identity_gates: whether every gate of the network is one, so that its attention has no effect.
+        """
         save_tensors(run.weights, self.model.state_dict())
         files = (run.weights, run.path / "manifest.csv")
         run.write_json(
@@ -129,10 +177,12 @@ class Classifier:
             {
                 "format": FORMAT,
                 "architecture": self.architecture,
+                "identity_gates": identity_gates,
                 "classes": list(self.classes),
                 "preprocessing": self.preprocessing.to_dict(),
                 "calibration": self.calibration.to_dict(),
                 "abstain_below": self.abstain_below,
+                "operating_point": None if self.operating_point is None else asdict(self.operating_point),
                 "max_pixels": self.max_pixels,
                 "prediction_sets": None if self.sets is None else self.sets.to_dict(),
                 "sha256": {path.name: sha256_of(path) for path in files},
@@ -141,34 +191,41 @@ class Classifier:
 
     def predict(
         self,
-        images: str | Path | Image.Image | Iterable[str | Path | Image.Image],
+        images: ImageInput | Iterable[ImageInput],
         *,
         batch_size: int = 64,
         max_pixels: int | None = None,
         set_level: float | None = None,
-    ) -> list[Prediction]:
-        """Predictions for one or more image files or PIL images, in order.
+        progress: Callable[[int, int], object] | None = None,
+    ) -> PredictionList:
+        """Predictions for images from files, folders, and memory, in order.
 
         Args:
-            images: a path, a PIL image, or several of them.
+            images: a path, a folder, a PIL image, an array (channels last), a tensor (channels first), or
+                several of them; see ``excite.runs.image_inputs.single_images``. Pixels are uint8, or
+                floating-point numbers between 0 and 1.
             batch_size: images per forward pass.
             max_pixels: images with more pixels are refused; None: the limit of the training.
             set_level: also predict the set of classes that holds the true class of this fraction of images,
                 in (0, 1); None: no set.
+            progress: called with (images done, images).
 
         Raises:
-            ExciteError: for a file that cannot be decoded, and a level that takes more validation groups.
+            ExciteError: for a file that cannot be decoded, pixels that are no image, and a level that takes
+                more validation groups.
         """
         if set_level is not None:
             self.check_set_level(set_level)  # before anything is decoded
         limit = self.max_pixels if max_pixels is None else max_pixels
-        items = [images] if isinstance(images, str | Path | Image.Image) else list(images)
-        predictions: list[Prediction] = []
+        items = single_images(images)
+        predictions = PredictionList()
         for start in range(0, len(items), batch_size):
             batch = items[start : start + batch_size]
             pixels = np.stack([self._pixels(image, limit) for image in batch])
-            paths = ["" if isinstance(image, Image.Image) else str(image) for image in batch]
+            paths = [str(image) if isinstance(image, str | Path) else "" for image in batch]
             predictions += self._predictions(paths, PixelSubset(pixels))
+            if progress is not None:
+                progress(len(predictions), len(items))
         return predictions if set_level is None else self._with_sets(predictions, set_level)
 
     def check_set_level(self, level: float) -> None:
@@ -185,19 +242,26 @@ class Classifier:
         """(N, C) float64 calibrated probabilities of preprocessed images."""
         return self.calibration.probabilities(self.logits(source, batch_size))
 
+    def decide(self, probabilities: np.ndarray) -> np.ndarray:
+        """(N,) the number of the predicted class for calibrated probabilities (N, C)."""
+        if self.rule is None:
+            most_probable: np.ndarray = probabilities.argmax(axis=1)
+            return most_probable
+        return self.rule.decide(probabilities, self.classes.index(self.rule.label))
+
     def _prediction_sets(self) -> PredictionSets:
         if self.sets is None:
             what = "this classifier has no prediction sets: it was made without validation images"
             raise ExciteError(what, exit_code=BAD_USAGE)
         return self.sets
 
-    def _with_sets(self, predictions: Sequence[Prediction], level: float) -> list[Prediction]:
+    def _with_sets(self, predictions: Sequence[Prediction], level: float) -> PredictionList:
         rows = np.array([[each.probabilities[name] for name in self.classes] for each in predictions])
         inside = self._prediction_sets().contains(rows.reshape(-1, len(self.classes)), level)
-        return [
+        return PredictionList(
             replace(each, classes_in_set=tuple(self.classes[k] for k in np.argsort(-row) if members[k]))
             for each, row, members in zip(predictions, rows, inside, strict=True)
-        ]
+        )
 
     def _predictions(self, paths: Sequence[str], source: PixelSubset) -> list[Prediction]:
         return [
@@ -205,14 +269,16 @@ class Classifier:
         ]
 
     def _prediction(self, path: str, row: np.ndarray) -> Prediction:
-        best = int(row.argmax())
+        best = int(self.decide(row[None])[0])
         named = dict(zip(self.classes, map(float, row), strict=True))
-        return Prediction(
-            path, self.classes[best], float(row[best]), named, abstained=bool(row[best] < self.abstain_below)
-        )
+        below = self.abstain_below
+        abstained = None if below is None else bool(row.max() < below)
+        return Prediction(path, self.classes[best], float(row[best]), named, abstained)
 
-    def _pixels(self, image: str | Path | Image.Image, max_pixels: int) -> np.ndarray:
+    def _pixels(self, image: ImageInput, max_pixels: int) -> np.ndarray:
         range_ = self.preprocessing.intensity_range
+        if isinstance(image, np.ndarray | torch.Tensor):
+            image = to_image(image, deep=range_ is not None)
         if isinstance(image, Image.Image):
             return self.preprocessing.pixels(upright(image, range_))
         return self.preprocessing.pixels(decode(image, max_pixels=max_pixels, intensity_range=range_))
@@ -245,14 +311,15 @@ class Ensemble(Classifier):
         # With the calibration of the mean, which could otherwise lie outside the range of the members.
         each = self.calibration.probabilities(log_of(each))
         return [
-            replace(
-                self._prediction(path, row),
-                disagreement=Disagreement.of(members, members.argmax(axis=1), int(row.argmax())),
-            )
+            replace(self._prediction(path, row), disagreement=self._disagreement(members, row))
             for path, row, members in zip(paths, mean, each, strict=True)
         ]
 
-    def save(self, run: Run) -> None:
+    def _disagreement(self, members: np.ndarray, mean: np.ndarray) -> Disagreement:
+        """Disagreement of the members' probabilities (M, C) of one image with their calibrated mean (C,)."""
+        return Disagreement.of(members, self.decide(members), int(self.decide(mean[None])[0]))
+
+    def save(self, run: Run, *, identity_gates: bool | None = None) -> None:
         """Raises: ExciteError: an ensemble consists of the runs of its members."""
         raise ExciteError("an ensemble is saved as the runs of its members", where=run.path)
 
@@ -290,9 +357,15 @@ def load_ensemble(run: Run, facts: Mapping[str, Any], *, device: str = "cpu") ->
         facts["abstain_below"],
         facts["max_pixels"],
         _sets_of(facts),
+        _point_of(facts),
     )
 
 
 def _sets_of(facts: Mapping[str, Any]) -> PredictionSets | None:
     sets = facts["prediction_sets"]
     return None if sets is None else PredictionSets.from_dict(sets)
+
+
+def _point_of(facts: Mapping[str, Any]) -> OperatingPoint | None:
+    point = facts["operating_point"]
+    return None if point is None else OperatingPoint(**point)

@@ -13,7 +13,7 @@ from excite.models.weights import load_weights
 from excite.runs.run import Run
 from excite.system.files import sha256_of
 
-FORMAT = 4  # of classifier.json
+FORMAT = 5  # of classifier.json
 
 
 def read_classifier_file(run: Run) -> dict[str, Any]:

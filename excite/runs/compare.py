@@ -7,6 +7,8 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from excite.config.train_config import DATA, EVALUATION, RUN, TrainConfig
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.comparison import compare, mcnemar
@@ -37,8 +39,9 @@ def compare_runs(sources: Sequence[str | Path], metrics: Sequence[str] = METRICS
         ``differences``: for each further run ``first``, ``second``, ``differing_options`` (name -> both
         values; None for tables), ``study`` (the command that compares the configurations; None if they differ
         in what a study shares), and either the ``reason`` why there is no difference, or ``n``, ``groups``,
-        ``metrics`` (name -> ``Difference``), ``mcnemar``, and for two classes ``delong``. They are about
-        these networks: another seed makes another difference.
+        ``identical`` (whether every probability is equal), ``metrics`` (name -> ``Difference``),
+        ``mcnemar``, and for two classes ``delong``. They are about these networks: another seed makes another
+        difference.
 
     Raises:
         ExciteError: for fewer than two sources, one that is not a run, and an unknown metric.
@@ -72,6 +75,7 @@ def _difference(
         return {"reason": error.what}
     one, two = one.by_photo(), two.by_photo()
     found: dict[str, Any] = {"n": len(one), "groups": one.group_count}
+    found["identical"] = bool(np.array_equal(one.probabilities, two.probabilities))
     found["metrics"] = {name: asdict(value) for name, value in compare(one, two, metrics).items()}
     found["mcnemar"] = asdict(mcnemar(one, two))
     if len(one.classes) == 2:

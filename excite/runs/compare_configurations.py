@@ -52,14 +52,14 @@ def compare_configurations(
         _refuse_several_configurations(side)
     predictions = _on_same_images([*first, *second])
     split = len(first)
-    found = compare_seeds(predictions[:split], predictions[split:], metrics)
+    differences = compare_seeds(predictions[:split], predictions[split:], metrics)
     return {
         "first": [str(source) for source in first],
         "second": [str(source) for source in second],
         "n": len(predictions[0]),
         "groups": predictions[0].group_count,
         "differing_options": differing_options(first[0], second[0]),
-        "metrics": {name: asdict(value) for name, value in found.items()},
+        "metrics": {name: asdict(value) for name, value in differences.items()},
     }
 
 
@@ -90,7 +90,7 @@ def _refuse_several_configurations(side: Sequence[Source]) -> None:
 def _on_same_images(sources: Sequence[Source]) -> list[Predictions]:
     """The predictions of all runs for the photos of the test set, in the order of the first run."""
     first = test_predictions(sources[0])
-    found = [first.by_photo()]
+    aligned = [first.by_photo()]
     for source in sources[1:]:
         one, other = matched_paths(sources[0], first, source, test_predictions(source))
         try:
@@ -101,5 +101,5 @@ def _on_same_images(sources: Sequence[Source]) -> list[Predictions]:
             what = f"was tested on other images than {sources[0]}: {len(shared)} of {len(other)} are shared"
             hint = "train all runs on one table that excite split has written; then --seed changes no split"
             raise ExciteError(what, where=source, hint=hint, exit_code=BAD_USAGE)
-        found.append(shared.by_photo())
-    return found
+        aligned.append(shared.by_photo())
+    return aligned

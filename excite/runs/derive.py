@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from excite.config.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from excite.config.overrides import module_paths, stage_numbers
-from excite.config.train_config import TrainConfig
+from excite.config.train_config import EITHER, TrainConfig
 from excite.data.augmentation import PRESETS, Augmentation
 from excite.data.intensity import IntensityRange, parse_range
 from excite.data.manifest import normalize_name
 from excite.data.preprocessing import Preprocessing
-from excite.errors import unknown_name
+from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.evaluate import EvaluationSpec
 
 
@@ -85,6 +86,24 @@ def evaluation_spec_of(config: TrainConfig) -> EvaluationSpec:
         config.selective_accuracy,
         column_names(config.subgroups),
     )
+
+
+def changed_evaluation_spec(config: TrainConfig, changes: Mapping[str, Any]) -> EvaluationSpec:
+    """The spec of a configuration with some options changed; a criterion clears its alternative.
+
+    Raises:
+        ExciteError: for invalid options, and a criterion that needs a positive class.
+    """
+    for one, other, _ in EITHER:
+        if one in changes or other in changes:
+            config = config.replace(**{one: None, other: None})
+    config = config.replace(**changes)
+    if config.positive is None:
+        for name in ("sensitivity", "specificity"):
+            if getattr(config, name) is not None:
+                what = f"--{name} needs a positive class"
+                raise ExciteError(what, hint="choose one with --positive", exit_code=BAD_USAGE)
+    return evaluation_spec_of(config)
 
 
 def column_names(text: str | None) -> tuple[str, ...]:

@@ -18,7 +18,8 @@ from excite.data.paths import absolute_path, is_same_path, refuse_inside_data
 from excite.data.pixel_cache import cached_pixels
 from excite.data.sources import PixelSubset
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
-from excite.evaluation.evaluate import EvaluationSpec, evaluate_predictions
+from excite.evaluation.evaluate import EvaluationSpec, choose_point, evaluate_predictions
+from excite.evaluation.operating_point import OperatingPoint
 from excite.evaluation.prediction_sets import PredictionSets
 from excite.evaluation.predictions import Predictions, read_predictions
 from excite.runs.classifier import Classifier
@@ -30,11 +31,14 @@ from excite.runs.evaluation_images import (
     read_images,
     select_split,
 )
+from excite.runs.moved_data import require_images
 from excite.runs.prediction_table import predictions_of
 from excite.runs.run import Run, refuse_run_folder
-from excite.runs.training_overlap import SeenImage, duplicates_in_train, seen_in_training
+from excite.runs.training_overlap import SELECTED, SeenImage, duplicates_in_train, seen_in_training
 from excite.system.cache import cache_directory
 from excite.system.progress import Display
+
+CRITERION = ("positive", "sensitivity", "specificity")  # of an operating point
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,8 @@ def evaluate_run(
         raise ExciteError(what, where=run.path, hint=hint, exit_code=BAD_USAGE)
     classifier = Classifier.load(run, device=device)
     manifest, grouped_by = read_images(run, data, options, out, display)
+    if data is None:
+        require_images(run, select_split(manifest, split, where)[0].table["path"].tolist())
     manifest = align_classes(manifest, classifier.classes, options.mapping, where)
     trained_columns = column_names(config.subgroups) if data else ()
     spec = _with_known_columns(spec or evaluation_spec_of(config), manifest, trained_columns, display)
@@ -111,18 +117,23 @@ def evaluate_run(
     pixels = cached_pixels(
         images, classifier.preprocessing, cache_directory(), progress=display.stage("decoding images")
     )
-    predictions = predictions_of(images, classifier.probabilities(PixelSubset(pixels)))
-    validation = run.predicted("val") if spec.needs_validation else None
+    point = _point_for(spec, run, classifier)
+    with display.waiting("classifying images"):
+        predictions = predictions_of(images, classifier.probabilities(PixelSubset(pixels)))
+    predictions = predictions.with_rule(None if point is None else point.rule)
+    validation = run.predicted("val") if spec.selective_accuracy is not None else None
 
     def metrics_of(rows: np.ndarray) -> dict[str, Any]:
-        return evaluate_predictions(
-            predictions.take(rows),
-            spec,
-            calibration=classifier.calibration,
-            sets=classifier.sets,
-            validation=validation,
-            columns={name: images.table[name][rows].tolist() for name in spec.subgroups},
-        )
+        with display.waiting("computing metrics and intervals"):
+            return evaluate_predictions(
+                predictions.take(rows),
+                spec,
+                calibration=classifier.calibration,
+                sets=classifier.sets,
+                point=point,
+                validation=validation,
+                columns={name: images.table[name][rows].tolist() for name in spec.subgroups},
+            )
 
     metrics = metrics_of(np.ones(len(images), dtype=bool)) | {"grouped_by": grouped_by}
     if data is None:
@@ -132,10 +143,21 @@ def evaluate_run(
     _report_seen(run, seen, len(images), display)
     rows = ~np.isin(np.arange(len(images)), [image.row for image in seen])
     metrics["seen_in_training"] = len(seen)
+    metrics["seen_in_selection"] = sum(image.use == SELECTED for image in seen)
     metrics["seen_images"] = [image.to_dict() for image in seen]
     metrics["without_seen"] = metrics_of(rows) if rows.any() else {"n": 0, "groups": 0}
     unseen = predictions.take(rows) if rows.any() else None
     return Evaluation(split, metrics, predictions, unseen, tuple(seen))
+
+
+def _point_for(spec: EvaluationSpec, run: Run, classifier: Classifier) -> OperatingPoint | None:
+    """The classifier's own operating point, or for another class or criterion one for it."""
+    if spec.positive is None:
+        return None
+    trained = evaluation_spec_of(run.config)
+    if all(getattr(spec, name) == getattr(trained, name) for name in CRITERION):
+        return classifier.operating_point
+    return choose_point(run.predicted("val"), spec)
 
 
 def _with_known_columns(
@@ -158,6 +180,8 @@ def _report_seen(run: Run, seen: Sequence[SeenImage], n: int, display: Display) 
     if seen:
         members = "" if run.config.folds is None else " by most members of the ensemble"
         text = f"{len(seen)} of {n} images were seen in training{members}, as exact or near-duplicates"
+        if selected := sum(image.use == SELECTED for image in seen):
+            text += f", {selected} of them for selection only"
         display.note(f"{text}; the metrics are optimistic; the first is {seen[0].path}")
 
 
@@ -199,6 +223,9 @@ def evaluate_table(
     if held is not None and held.classes != predictions.classes:
         raise ExciteError("has different classes than the table to evaluate", where=validation)
     sets = None if held is None else PredictionSets.fit(held)
+    if spec.positive is not None and held is not None:
+        point = choose_point(held, spec)
+        predictions = predictions.with_rule(point.rule)
     metrics = evaluate_predictions(predictions, spec, sets=sets, validation=held, columns=columns)
     return Evaluation("table", metrics, predictions)
 

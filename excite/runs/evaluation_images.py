@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from excite.data.file_validation import read_checked
+from excite.data.group_columns import group_columns_text
 from excite.data.intensity import IntensityRange, range_warning
 from excite.data.manifest import Manifest, normalize_name
 from excite.data.paths import refuse_inside_data
@@ -59,6 +60,8 @@ def read_images(
                 "each image counts as a group of its own; define the groups of this data with "
                 "--group-pattern, or --group-column for a CSV"
             )
+            if text := group_columns_text(manifest):
+                display.note(text)
     return manifest, grouped_by
 
 

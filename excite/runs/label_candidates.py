@@ -21,14 +21,14 @@ def write_candidates(run: Run, out_of_fold: Predictions) -> dict[str, Any]:
         for ``metrics.json``: ``unit`` (photos, or images if none has copies), ``units``, ``candidates``, and
         ``thresholds`` by class.
     """
-    found = find_label_noise(out_of_fold)
-    run.write_table(FILE, _rows(found, out_of_fold), COLUMNS)
+    noise = find_label_noise(out_of_fold)
+    run.write_table(FILE, _rows(noise, out_of_fold), COLUMNS)
     unit = "photos" if out_of_fold.has_copies else "images"
-    thresholds = zip(out_of_fold.classes, found.thresholds.tolist(), strict=True)
+    thresholds = zip(out_of_fold.classes, noise.thresholds.tolist(), strict=True)
     return {
         "unit": unit,
-        "units": found.units,
-        "candidates": len(found.candidates),
+        "units": noise.units,
+        "candidates": len(noise.candidates),
         "thresholds": {name: value if np.isfinite(value) else None for name, value in thresholds},
     }
 

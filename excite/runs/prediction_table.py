@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from excite.data.manifest import Manifest
+from excite.evaluation.decision_rule import COLUMN
 from excite.evaluation.predictions import PREFIX, Predictions
 
 
@@ -16,8 +17,11 @@ def predictions_of(part: Manifest, probabilities: np.ndarray) -> Predictions:
 
 
 def prediction_rows(predictions: Predictions) -> list[dict[str, object]]:
-    """One row per image: path, label, group, photo, predicted, and ``p:CLASS`` for each class."""
-    names = predictions.classes
+    """One row per image: path, label, group, photo, predicted, and ``p:CLASS`` for each class.
+
+    With a rule there is a column ``threshold:CLASS``, from which ``read_predictions`` reads it back.
+    """
+    names, rule = predictions.classes, predictions.rule
     columns = [PREFIX + name for name in names]
     assert predictions.paths is not None
     empty = [""] * len(predictions)
@@ -28,6 +32,9 @@ def prediction_rows(predictions: Predictions) -> list[dict[str, object]]:
         empty if predictions.photos is None else predictions.photos,
         predictions.predicted,
         predictions.probabilities.tolist(),
+        [{}] * len(predictions)
+        if rule is None
+        else [{COLUMN + rule.label: threshold} for threshold in rule.of_images(len(predictions)).tolist()],
         strict=True,
     )
     return [
@@ -38,6 +45,7 @@ def prediction_rows(predictions: Predictions) -> list[dict[str, object]]:
             "photo": photo,
             "predicted": names[predicted],
             **dict(zip(columns, row, strict=True)),
+            **threshold,
         }
-        for path, target, group, photo, predicted, row in rows
+        for path, target, group, photo, predicted, row, threshold in rows
     ]

@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,11 @@ class Run:
 
     Every property that reads a file raises ExciteError if the file is missing or damaged.
 
+    Args:
+        path: the run folder.
+        data_root: the folder that the data is in now; paths of images are changed accordingly. None: where
+            the training read it.
+
     >>> run = Run("runs/photos")
     >>> run.finished
     False
@@ -41,11 +47,26 @@ class Run:
     'runs/photos/model.safetensors'
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, data_root: Path | None = None) -> None:
         self.path = Path(path)
+        self.data_root = None if data_root is None else absolute_path(data_root)
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r})"
+        """The run in a few lines; a file that is missing or damaged leaves its line out."""
+        lines = [f"Run({str(self.path)!r})"]
+        with contextlib.suppress(ExciteError):
+            config = self.config
+            attention = "" if config.attention in ("auto", "none") else f" with {config.attention}"
+            lines += [f"  data      {config.data}", f"  network   {config.model}{attention}"]
+            lines += ["" if self.finished else "  not finished"]
+        with contextlib.suppress(ExciteError, KeyError, TypeError):
+            test = self.metrics["test"]
+            accuracy = test["accuracy"]
+            interval = ""
+            if accuracy.get("low") is not None:
+                interval = f" ({100 * accuracy['low']:.1f}-{100 * accuracy['high']:.1f})"
+            lines.append(f"  accuracy  {accuracy['value']:.1%}{interval} on {test['n']:,} test images")
+        return "\n".join(filter(None, lines))
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -62,14 +83,17 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def weights(self) -> Path:
+        """The file of the final weights."""
         return self.path / "model.safetensors"
 
     @property
     def figures(self) -> Path:
+        """The folder of figures."""
         return self.path / "figures"
 
     @property
@@ -88,26 +112,50 @@ class Run:
 
     def is_same_place(self, path: str, before: str) -> bool:
         """Whether a path is the same file or folder as ``before`` was when the run began."""
-        return path == before or is_same_path(path, before, self._working_directory)
+        return path == before or is_same_path(path, before, self.working_directory)
 
     @property
     def data_path(self) -> Path:
-        """The folder or table that the run was trained on, as an absolute path."""
-        return absolute_path(os.path.expanduser(self.config.data), self._working_directory)  # noqa: PTH111
+        """The folder or table that the run was trained on, as an absolute path; or where its data is now."""
+        before = absolute_path(os.path.expanduser(self.config.data), self.working_directory)  # noqa: PTH111
+        return before if self.data_root is None else self.data_root
 
     @property
-    def _working_directory(self) -> str:
+    def working_directory(self) -> Path:
         """The folder that relative paths of the configuration refer to."""
         with contextlib.suppress(ExciteError):
-            return str(self.read_json(CLAIM).get("working_directory", ""))
-        return ""
+            return Path(str(self.read_json(CLAIM).get("working_directory", "")))
+        return Path()
 
     @property
     def manifest(self) -> Manifest:
         """All images with their groups and splits."""
+        manifest = self._manifest
+        if self.data_root is None:
+            return manifest
+        return manifest.with_columns(path=[self._moved(path) for path in manifest.table["path"]])
+
+    @property
+    def _manifest(self) -> Manifest:
         from excite.data.reading import read_manifest
 
-        return read_manifest(self.path / "manifest.csv")
+        return read_manifest(self.path / "manifest.csv", complete=False)
+
+    @cached_property
+    def root(self) -> Path:
+        """The folder whose place ``data_root`` takes: that of the data, or the common one of its images."""
+        paths = [Path(path) for path in self._manifest.table["path"]]
+        data = Run(self.path).data_path
+        for place in (data, data.parent):
+            if all(path.is_relative_to(place) for path in paths):
+                return place
+        return Path(os.path.commonpath([path.parent for path in paths]))
+
+    def _moved(self, path: str) -> str:
+        """The path of an image in the folder that the data is in now."""
+        if self.data_root is None or not Path(path).is_relative_to(self.root):
+            return path
+        return str(self.data_root / Path(path).relative_to(self.root))
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -127,21 +175,26 @@ class Run:
     @property
     def predictions(self) -> pd.DataFrame:
         """One row per test image: path, label, group, photo, predicted, and a probability for each class."""
-        return self.table("predictions.csv")
+        table = self.table("predictions.csv")
+        return table if self.data_root is None else table.assign(path=table["path"].map(self._moved))
 
     def predicted(self, split: str = "test") -> Predictions:
         """Predictions for the test or the validation images, as the metrics are computed from them."""
         from excite.evaluation.predictions import read_predictions
 
-        return read_predictions(
+        found = read_predictions(
             self.path / ("predictions.csv" if split == "test" else f"{split}_predictions.csv")
         )
+        if self.data_root is None:
+            return found
+        return replace(found, paths=tuple(map(self._moved, found.paths or ())))
 
     def fold(self, repeat: int, fold: int) -> Run:
         """The run of one fold of a cross-validation."""
-        return Run(self.path / f"repeat-{repeat}" / f"fold-{fold}")
+        return Run(self.path / f"repeat-{repeat}" / f"fold-{fold}", self.data_root)
 
     def read_json(self, name: str) -> dict[str, Any]:
+        """Read a JSON file of the run. Raises: ExciteError if it is missing or damaged."""
         try:
             content: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
             return content
@@ -153,6 +206,7 @@ class Run:
             raise ExciteError(f"cannot be read: {error}", where=self.path / name) from error
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a JSON file of the run, atomically."""
         write_text(self.path / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def write_table(
@@ -163,6 +217,7 @@ class Run:
         write_text(self.path / name, csv_text([names, *([row[key] for key in names] for row in rows)]))
 
     def table(self, name: str) -> pd.DataFrame:
+        """Read a CSV file of the run. Raises: ExciteError if it is missing or damaged."""
         import pandas as pd
 
         text = {"path": str, "label": str, "group": str, "photo": str, "predicted": str}

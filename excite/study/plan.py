@@ -1,4 +1,4 @@
-"""The plan of a study: arms, seeds and folds; from flags or YAML, checked before anything runs."""
+"""The plan of a study: arms, seeds, and folds; from flags or YAML, checked before anything runs."""
 
 from __future__ import annotations
 
@@ -81,6 +81,10 @@ class Plan:
             raise ExciteError(f"must be at least 2, got {self.folds}", where="folds", exit_code=BAD_USAGE)
         if not self.arms:
             raise ExciteError("a study needs at least one arm", where="--arm", hint=FORM, exit_code=BAD_USAGE)
+        for name in ("positive", "sensitivity", "specificity"):
+            if getattr(self.base, name) is not None:
+                what = "has no effect in a study, which compares the most probable classes"
+                raise ExciteError(what, where=f"--{name}", hint="omit it", exit_code=BAD_USAGE)
         check_arms(self.arms)
 
 
@@ -95,7 +99,7 @@ def check_arms(arms: Sequence[Arm], known: Iterable[str] = ()) -> None:
     for arm in arms:
         where = f"arm {arm.name!r}"
         if not re.fullmatch(r"\w[\w.+-]*", arm.name):
-            what = "a name may contain letters, digits and . _ + -"
+            what = "a name may contain letters, digits, and . _ + -"
             raise ExciteError(what, where=where, hint=FORM, exit_code=BAD_USAGE)
         if sum(arm.name.casefold() == name.casefold() for name in names) > 1:
             raise ExciteError(
@@ -186,7 +190,7 @@ def plan_from_yaml(path: Path) -> Plan:
         base = TrainConfig().replace(**{str(name): value for name, value in options.items()})
         return Plan(
             base.replace(data=str(content.get("data") or "")),
-            [_arm_of(str(name), dict(value)) for name, value in arms.items()],
+            [arm_of(str(name), dict(value)) for name, value in arms.items()],
             counts["seeds"] or 5,
             counts["folds"],
             str(content.get("metric") or METRIC),
@@ -196,7 +200,7 @@ def plan_from_yaml(path: Path) -> Plan:
         raise ExciteError(error.what, where=where, hint=error.hint, exit_code=BAD_USAGE) from None
 
 
-def _arm_of(name: str, values: dict[str, Any]) -> Arm:
+def arm_of(name: str, values: dict[str, Any]) -> Arm:
     baseline = values.pop("baseline", None)
     options: dict[str, Any] = {}
     for option, value in values.items():

@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +30,7 @@ from excite.models.weights import load_weights
 from excite.pipeline.input_check import check_input
 from excite.pipeline.prepare_data import prepare_data
 from excite.pipeline.resolve import resolve
+from excite.pipeline.resolve_model import check_names
 from excite.runs.derive import architecture_of
 from excite.study.plan import OF_THE_MACHINE, Arm, Plan, arm_config, changes, check_arms
 from excite.study.store.store import Store, changed
@@ -37,6 +40,7 @@ from excite.system.progress import Display
 FILE = "study.yaml"
 MANIFEST = "manifest.csv"
 LOCK = ".begin.lock"
+DATABASE = "study.db"
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class Study:
 
     @property
     def folds(self) -> int | None:
+        """Number of folds, or None."""
         folds: int | None = self.document["folds"]
         return folds
 
@@ -109,7 +114,13 @@ class Study:
         if self.folds is None:
             rest = 1 - shared.val_fraction - shared.test_fraction
             fractions = (rest, shared.val_fraction, shared.test_fraction)
-            return split_manifest(self.images, method=self.document["split"], fractions=fractions, seed=first)
+            return split_manifest(
+                self.images,
+                method=self.document["split"],
+                fractions=fractions,
+                seed=first,
+                test_from=shared.test_from,
+            )
         numbers = repeated_folds(self.images, self.folds, 1, seed=first, method=self.document["split"])
         return self.images.with_columns(split=np.where(numbers[:, 0] == fold, "test", "train"))
 
@@ -126,6 +137,11 @@ def begin(plan: Plan, folder: Path, store: str | None, display: Display) -> tupl
     base = plan.base
     if plan.folds is not None:
         base = base.replace(folds=plan.folds, test_fraction=1 / plan.folds)
+    for arm in plan.arms:
+        try:
+            check_names(arm_config(base, arm))
+        except ExciteError as error:
+            raise _in_arm(error, arm) from error
     images = _without_split(prepare_data(base, folder, display).grouped(), plan.folds)
     shared, _ = resolve(base, images)
     base = base.replace(folds=None, split="auto")
@@ -156,6 +172,18 @@ def begin(plan: Plan, folder: Path, store: str | None, display: Display) -> tupl
         return study, opened.extend(name, arms, plan.seeds, plan.folds or 1)
 
 
+def copy_study(folder: Path, copy: Path) -> None:
+    """Copy a study with a store of its own, without its runs; nothing if there is none in the folder."""
+    if not (folder / FILE).is_file() or not (folder / DATABASE).is_file():
+        return
+    copy.mkdir()
+    for name in (FILE, MANIFEST):
+        shutil.copyfile(folder / name, copy / name)
+    source = sqlite3.connect(f"{(folder / DATABASE).absolute().as_uri()}?mode=ro", uri=True)
+    with contextlib.closing(source), contextlib.closing(sqlite3.connect(copy / DATABASE)) as target:
+        source.backup(target)
+
+
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Lock the folder for this process; the lock of a killed process is released.
@@ -171,7 +199,7 @@ def _locked(folder: Path) -> Iterator[None]:
         raise ExciteError(f"cannot be created: {error.strerror}", where=folder, hint=hint) from error
     try:
         names = {path.name for path in folder.iterdir()} - {LOCK}
-        first = {name for name in names if name == MANIFEST or name.startswith(("study.db", f".{MANIFEST}"))}
+        first = {name for name in names if name == MANIFEST or name.startswith((DATABASE, f".{MANIFEST}"))}
         if FILE not in names and names - first:
             raise ExciteError(
                 "contains files that do not belong to a study", where=folder, hint=hint, exit_code=BAD_USAGE
@@ -202,10 +230,12 @@ def resolve_arms(
     noted_reasons: set[str] = set()
     for arm in arms:
         try:
-            config, reasons = resolve(arm_config(base, arm), images)
+            chosen = arm_config(base, arm)
+            # What is compared is the training, of all weights unless the plan names pretrained ones.
+            config, reasons = resolve(chosen.replace(pretrained=bool(chosen.pretrained)), images)
             with torch.random.fork_rng(devices=()):
                 model = create_model(
-                    **architecture_of(config, len(images.classes)), pretrained=config.pretrained
+                    **architecture_of(config, len(images.classes)), pretrained=bool(config.pretrained)
                 )
             if config.weights:
                 load_weights(model, Path(config.weights))
@@ -213,8 +243,7 @@ def resolve_arms(
             assert config.image_size is not None
             counted = summarize(model, config.image_size)
         except ExciteError as error:
-            where = f"arm {arm.name!r}" + (f": {error.where}" if error.where else "")
-            raise ExciteError(error.what, where=where, hint=error.hint, exit_code=BAD_USAGE) from error
+            raise _in_arm(error, arm) from error
         for reason in reasons:
             if reason not in noted_reasons:
                 noted_reasons.add(reason)
@@ -230,10 +259,16 @@ def resolve_arms(
     return found
 
 
+def _in_arm(error: ExciteError, arm: Arm) -> ExciteError:
+    """The error with the name of the arm."""
+    where = f"arm {arm.name!r}" + (f": {error.where}" if error.where else "")
+    return ExciteError(error.what, where=where, hint=error.hint, exit_code=BAD_USAGE)
+
+
 def _note_what_is_not_paired(arms: Mapping[str, Mapping[str, Any]], display: Display) -> None:
-    for option in ("batch_size", "balance", "augment", "augment_options", "image_size"):
+    for option in ("recipe", "batch_size", "balance", "augment", "augment_options", "image_size"):
         if len({json.dumps(arm["options"].get(option), sort_keys=True) for arm in arms.values()}) > 1:
-            display.note(f"the arms differ in {option}, so their training batches differ")
+            display.note(f"the arms differ in {option}, so their trainings are not paired batch by batch")
 
 
 def _without_split(images: Manifest, folds: int | None) -> Manifest:
@@ -247,7 +282,7 @@ def _try_split(images: Manifest, split: str, plan: Plan, base: TrainConfig) -> N
         return
     rest = 1 - base.val_fraction - base.test_fraction
     fractions = (rest, base.val_fraction, base.test_fraction)
-    split_manifest(images, method=split, fractions=fractions, seed=base.seed)
+    split_manifest(images, method=split, fractions=fractions, seed=base.seed, test_from=base.test_from)
 
 
 def _changed_plan(old: Mapping[str, Any], new: Mapping[str, Any]) -> ExciteError:
@@ -287,5 +322,5 @@ def _pictures(images: Manifest) -> list[dict[str, Any]]:
 def _sqlite(folder: Path) -> str:
     """URL of the database in a folder. Raises: ExciteError for a path that is not UTF-8."""
     require_utf8(folder)
-    url = sa.URL.create("sqlite", database=str((folder / "study.db").absolute()))
+    url = sa.URL.create("sqlite", database=str((folder / DATABASE).absolute()))
     return url.render_as_string(hide_password=False)

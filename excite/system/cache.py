@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +15,8 @@ from excite.errors import ExciteError
 from excite.system.files import replacing
 
 T = TypeVar("T")
+
+OWNER = ".data"  # suffix of the note beside a file that names the folder of its images
 
 
 def cache_directory() -> Path:
@@ -58,6 +60,32 @@ def cache_path() -> Path:
         hint = "set EXCITE_CACHE to a folder that can be written to"
         raise ExciteError("there is no home folder for the cache", hint=hint) from error
     return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "excite"
+
+
+def name_owner(path: Path | None, images: Iterable[str]) -> None:
+    """Note beside a file of the cache of which images it was computed, so that it can be found and removed.
+
+    Args:
+        path: the file; None: there is no cache.
+        images: paths of the images; the folder that they have in common is noted.
+    """
+    if path is None:
+        return
+    with suppress(OSError, ValueError):
+        folder = os.path.commonpath({os.path.dirname(image) for image in images})  # noqa: PTH120 (text)
+        known = owners_of(path)
+        if folder not in known:
+            with replacing(path.with_name(path.name + OWNER)) as file:
+                file.write("\n".join([*known, folder]).encode("utf-8", "surrogateescape"))
+
+
+def owners_of(path: Path) -> list[str]:
+    """The folders of the images that a file of the cache was computed from."""
+    try:
+        text = path.with_name(path.name + OWNER).read_bytes().decode("utf-8", "surrogateescape")
+    except OSError:
+        return []
+    return text.split("\n")
 
 
 def recall(path: Path | None, parse: Callable[[str], T | None]) -> T | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import textwrap
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -13,11 +16,20 @@ from excite.system.text import printable
 
 REFRESH = 0.2  # seconds between two updates: on a GPU, each one waits for the device
 PLAIN_REFRESH = 30.0  # seconds between two lines within an epoch, if the output is not a terminal
+NAMED_AFTER = 1.0  # seconds; a longer wait is named, also if the output is not a terminal
+LABEL = 10  # columns of the label of a fact
+BAR = 16  # columns
+EPOCH_HEADER = "epoch   train loss  accuracy  validation loss  accuracy  images/s     time"
 
 
 @dataclass(frozen=True)
 class Status:
-    """The state of an epoch, with the rate in images per second and the remaining time in seconds."""
+    """The state of an epoch.
+
+    Args:
+        images_per_second: the current rate; None before it can be told.
+        seconds_left: the remaining time; None before it can be told.
+    """
 
     epoch: int
     epochs: int
@@ -25,8 +37,8 @@ class Status:
     steps: int
     loss: float
     accuracy: float
-    images_per_second: float
-    seconds_left: float
+    images_per_second: float | None
+    seconds_left: float | None
 
 
 class Display:
@@ -34,6 +46,18 @@ class Display:
 
     def note(self, text: str) -> None:
         """Print a line."""
+
+    def detail(self, text: str) -> None:
+        """Print a line that only ``--verbose`` shows."""
+
+    def fact(self, label: str, text: str) -> None:
+        """Print a line that begins with a label such as ``data``."""
+        self.note(f"{label:<{LABEL}}{text}")
+
+    @contextlib.contextmanager
+    def waiting(self, name: str) -> Iterator[None]:
+        """Name what the block does while it runs."""
+        yield
 
     def stage(self, name: str) -> Callable[[int, int], None]:
         """Start a stage such as decoding; returns a function to call with (done, total)."""
@@ -56,26 +80,67 @@ class Display:
 class ConsoleDisplay(Display):
     """Progress on standard error, so that standard output contains results only."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, *, verbose: bool = False) -> None:
         self.console = console or Console(stderr=True, highlight=False)
+        self.verbose = verbose
         self._last = time.monotonic()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
+        self._has_header = False
 
     def note(self, text: str) -> None:
         self.console.print(printable(text), markup=False, emoji=False, soft_wrap=True)
 
+    def detail(self, text: str) -> None:
+        if self.verbose:
+            self.note(" " * LABEL + text)
+
+    def fact(self, label: str, text: str) -> None:
+        """On a terminal, a long text continues below its beginning, broken between words."""
+        lines = [text]
+        if self.console.is_terminal:
+            room = max(self.console.width - LABEL, 2 * LABEL)
+            lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+        for number, line in enumerate(lines):
+            self.note(f"{'' if number else label:<{LABEL}}{line}")
+
+    @contextlib.contextmanager
+    def waiting(self, name: str) -> Iterator[None]:
+        if self.console.is_terminal:
+            self._draw(name, None, "")
+            try:
+                yield
+            finally:
+                self.close()
+            return
+        timer = threading.Timer(NAMED_AFTER, self.note, (f"{name} ...",))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
     def stage(self, name: str) -> Callable[[int, int], None]:
-        start = time.monotonic()
+        start = shown = time.monotonic()
 
         def show(done: int, total: int) -> None:
-            if self.console.is_terminal and (self.due() or done == total):
-                self._last = time.monotonic()
-                self._draw(name, done / max(total, 1), f"{done:,} of {total:,}")
+            nonlocal shown
+            now = time.monotonic()
+            if self.console.is_terminal:
+                if self.due() or done == total:
+                    self._last = now
+                    self._draw(name, done / max(total, 1), f"{done:,} of {total:,}")
+            elif done < total and now - shown >= (NAMED_AFTER if shown == start else PLAIN_REFRESH):
+                shown = now
+                self.note(f"{name}: {done:,} of {total:,} ...")
             if done == total:
                 self.close()
-                self.note(f"{name}: {total:,} in {time.monotonic() - start:.1f} s")
+                self.detail(f"{name}: {total:,} in {now - start:.1f} s")
 
+        if self.console.is_terminal:
+            self._draw(name, None, "")
         return show
 
     def due(self) -> bool:
@@ -83,10 +148,9 @@ class ConsoleDisplay(Display):
 
     def status(self, status: Status) -> None:
         self._last = time.monotonic()
-        numbers = (
-            f"loss {status.loss:.3f}  accuracy {status.accuracy:.1%}  "
-            f"{status.images_per_second:.0f} images/s  {clock(status.seconds_left)} left"
-        )
+        numbers = f"loss {status.loss:.3f}  accuracy {status.accuracy:.1%}"
+        if status.seconds_left is not None:
+            numbers += f"  {clock(status.seconds_left)} left"
         name = f"epoch {status.epoch}/{status.epochs}"
         if self.console.is_terminal:
             self._draw(name, status.step / status.steps, numbers)
@@ -95,11 +159,13 @@ class ConsoleDisplay(Display):
 
     def epoch(self, row: Mapping[str, float], best: bool) -> None:
         self._last = time.monotonic()
+        if not self._has_header:
+            self._has_header = True
+            self.note(EPOCH_HEADER)
         self.note(
-            f"epoch {row['epoch']:>3.0f}  "
-            f"train loss {row['train_loss']:.3f} accuracy {row['train_accuracy']:.1%}  "
-            f"validation loss {row['val_loss']:.3f} accuracy {row['val_accuracy']:.1%}  "
-            f"{row['images_per_second']:.0f} images/s  {clock(row['seconds'])}{'  best' if best else ''}"
+            f"{row['epoch']:>5.0f}{row['train_loss']:>13.3f}{row['train_accuracy']:>10.1%}"
+            f"{row['val_loss']:>17.3f}{row['val_accuracy']:>10.1%}"
+            f"{row['images_per_second']:>10.0f}{clock(row['seconds']):>9}{' best' if best else ''}"
         )
 
     def close(self) -> None:
@@ -107,18 +173,23 @@ class ConsoleDisplay(Display):
             self._bar.stop()
             self._bar = self._task = None
 
-    def _draw(self, name: str, fraction: float, numbers: str) -> None:
+    def _draw(self, name: str, fraction: float | None, numbers: str) -> None:
+        """Show a bar; without a fraction, it pulses."""
+        is_new = self._bar is None
         if self._bar is None:
             columns = (
                 TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=24),
+                BarColumn(bar_width=BAR),
                 TextColumn("{task.fields[numbers]}", markup=False),
             )
             self._bar = Progress(*columns, console=self.console, transient=True)
             self._bar.start()
-            self._task = self._bar.add_task(name, total=1.0, numbers="")
+            self._task = self._bar.add_task(name, total=None, numbers="")
         assert self._task is not None
-        self._bar.update(self._task, description=name, completed=fraction, numbers=numbers)
+        total = None if fraction is None else 1.0
+        self._bar.update(self._task, description=name, total=total, completed=fraction, numbers=numbers)
+        if is_new:  # others are drawn with the next refresh
+            self._bar.refresh()
 
 
 def clock(seconds: float) -> str:

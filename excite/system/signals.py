@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -22,8 +22,12 @@ class StopRequest:
 
 
 @contextmanager
-def stop_requests() -> Iterator[StopRequest]:
-    """Collect signals in the ``with`` block; a second signal of the same kind has its usual effect."""
+def stop_requests(announce: Callable[[], None] = lambda: None) -> Iterator[StopRequest]:
+    """Collect signals in the ``with`` block; a second signal of the same kind has its usual effect.
+
+    Args:
+        announce: called when a signal arrives, to tell the user that it was heard.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():  # only it may set signal handlers
         yield request
@@ -33,6 +37,8 @@ def stop_requests() -> Iterator[StopRequest]:
     def note(number: int, frame: FrameType | None) -> None:
         request.exit_code = EXIT_CODES[number]
         signal.signal(number, before[number])
+        with suppress(RuntimeError):  # the signal interrupted another line being printed
+            announce()
 
     for number in EXIT_CODES:
         signal.signal(number, note)

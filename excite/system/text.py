@@ -9,6 +9,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from rich.cells import cell_len, set_cell_size
+
 _NOT_PLAIN = re.compile(r"[^ -~]+")
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -25,6 +27,22 @@ def document_text(text: str) -> str:
 
 def _visible(character: str) -> str:
     return character if character.isprintable() else character.encode("unicode_escape").decode()
+
+
+def shorten_middle(text: str, width: int) -> str:
+    """The text in at most ``width`` columns of a terminal; what is left out in the middle becomes one sign.
+
+    >>> shorten_middle("images/2024/march/patient_17.jpg", 20)
+    'images/20…ent_17.jpg'
+    """
+    if cell_len(text) <= width:
+        return text
+    head = (width - 1) // 2
+    tail = width - 1 - head
+    start = len(text)
+    while start and cell_len(text[start - 1 :]) <= tail:
+        start -= 1
+    return f"{set_cell_size(text, head).rstrip()}…{text[start:]}"
 
 
 def command_line(*words: object) -> str:

@@ -46,6 +46,7 @@ class World:
 
     @property
     def first(self) -> bool:
+        """Whether this is the first process."""
         return self.rank == 0
 
     def broadcast(self, value: T) -> T:
@@ -121,7 +122,7 @@ def process_group(device: str) -> Iterator[World]:
         return
     if device not in ("cpu", "cuda"):
         raise ExciteError(
-            f"several processes can train on cpu or cuda, not on {device}",
+            f"training with several processes supports cpu and cuda, not {device}",
             where="--device",
             hint="use --device cpu, or one process",
             exit_code=BAD_USAGE,

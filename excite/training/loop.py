@@ -29,9 +29,11 @@ from excite.training.optimization import (
     AveragedModel,
     build_optimizer,
     classification_loss,
+    freeze_layers,
     freeze_norms,
     learning_rate,
 )
+from excite.training.pace import Pace
 from excite.training.state import Counters, TrainingState
 from excite.training.validation import Validation
 
@@ -77,6 +79,7 @@ class Trainer:
         self.peak, self.class_weights, self.on_epoch = config.lr, class_weights, on_epoch
         self.format = torch.channels_last if config.channels_last else torch.contiguous_format
         model = synchronize_batch_norm(model, world, device).to(memory_format=self.format)
+        freeze_layers(model, config.frozen_layers or 0)
         optimizer = build_optimizer(
             model,
             config.optimizer,
@@ -89,6 +92,8 @@ class Trainer:
         self.state = TrainingState(model, average, optimizer, scaler)
         compiled = cast(nn.Module, torch.compile(model)) if config.compile else model
         self.forward = wrap(compiled, world, device)
+        self.pace = Pace(batches.batch_size)
+        self._contention_shown = device.type != "cpu"  # elsewhere the thread waits for the device
         self._finite = FiniteCheck(steps=batches.steps, device=device, world=world, folder=folder)
 
     def resume(self) -> bool:
@@ -106,27 +111,32 @@ class Trainer:
                 and a checkpoint written.
         """
         counters = self.state.counters
-        with stop_requests() as request:
+        with stop_requests(self._announce_stop) as request:
             while not counters.finished:
-                self.forward.train()
-                if self.config.batch_norm == "frozen":
-                    freeze_norms(self.state.model)
+                self.prepare_epoch()
                 while counters.step < self.batches.steps and self.progress < 1:
-                    with self._timed():
-                        self.train_step()
-                        counters.step += 1
+                    self._timed_step()
                     if self.display.due():
                         self.display.status(self._status())
+                        self._show_contention()
                     self._stop_if_requested(request)
+                began = time.perf_counter()
                 with self._timed():
-                    self._finish_epoch()
+                    self._finish_epoch(request)
                 self._stop_if_finished()
                 self.save()
+                self.pace.end_epoch(time.perf_counter() - began)
                 if self.world.first:
                     self.on_epoch(counters)
                 self.display.epoch(counters.history[-1], counters.best_epoch == counters.epoch)
                 self._stop_if_requested(request)
         return counters
+
+    def prepare_epoch(self) -> None:
+        """Put the network into training mode, except for batch norms that are frozen."""
+        self.forward.train()
+        if self.config.batch_norm == "frozen":
+            freeze_norms(self.state.model)
 
     def train_step(self) -> None:
         """Forward and backward over this process's pieces of the batch, and one update."""
@@ -188,6 +198,23 @@ class Trainer:
             spent = self.world.all_reduce_max([round(spent * 1e6)])[0] / 1e6
         self.state.counters.seconds += spent
 
+    def _timed_step(self) -> None:
+        began, processor = time.perf_counter(), time.thread_time()
+        with self._timed():
+            self.train_step()
+            self.state.counters.step += 1
+        self.pace.add(time.perf_counter() - began, time.thread_time() - processor)
+
+    def _show_contention(self) -> None:
+        """Say once that other programs use the processors."""
+        if not self._contention_shown and (fraction := self.pace.processor_fraction()) is not None:
+            self._contention_shown = True
+            text = f"busy with other work: this training gets {fraction:.0%} of the time that it could use"
+            self.display.fact("cores", text)
+
+    def _announce_stop(self) -> None:
+        self.display.fact("stopping", "finishing this step, then saving; once more stops at once")
+
     def _gradient_sync(self, last: bool) -> contextlib.AbstractContextManager[object]:
         """Average gradients over the processes once per step, with the last piece."""
         if isinstance(self.forward, DistributedDataParallel) and not last:
@@ -216,16 +243,30 @@ class Trainer:
             steps=self.batches.steps,
             loss=loss / images,
             accuracy=correct / images,
-            images_per_second=self._steps_done * self.batches.batch_size / counters.seconds,
-            seconds_left=counters.seconds * (1 - self.progress) / self.progress,
+            images_per_second=self.pace.images_per_second,
+            seconds_left=self._seconds_left(),
         )
 
-    def _finish_epoch(self) -> None:
-        """Evaluate the averaged model, add a row to the history, and save weights that are the best."""
+    def _seconds_left(self) -> float | None:
+        steps = self.config.epochs * self.batches.steps - self._steps_done
+        left = self.pace.seconds_left(steps, self.config.epochs - self.state.counters.epoch)
+        if left is not None and self.config.time_budget is not None:
+            left = min(left, max(0.0, 60 * self.config.time_budget - self.state.counters.seconds))
+        return left
+
+    def _finish_epoch(self, request: StopRequest) -> None:
+        """Evaluate the averaged model, add a row to the history, and save weights that are the best.
+
+        Raises: ExciteError for a request to stop, between two batches; resuming repeats the evaluation.
+        """
         counters, state = self.state.counters, self.state
         self.world.broadcast_buffers(state.average.model)
         val_loss, val_accuracy = self.validation.evaluate(
-            state.average.model, device=self.device, precision=self.config.precision, world=self.world
+            state.average.model,
+            device=self.device,
+            precision=self.config.precision,
+            world=self.world,
+            progress=lambda *_: None if self.world.size > 1 else self._stop_if_requested(request),
         )
         loss, correct, images = self.world.all_reduce_sum(state.sums.clone()).tolist()
         earlier = counters.history[-1]["seconds"] if counters.history else 0.0

@@ -26,7 +26,7 @@ class OptimizerDefaults:
     weight_decay: float
 
 
-LAYERS = 12  # of layer-wise learning rate decay
+LAYERS = 12  # of layer-wise learning rate decay and of freezing
 
 DEFAULTS = {"adamw": OptimizerDefaults(5e-4, 0.05), "sgd": OptimizerDefaults(0.05, 5e-4)}
 
@@ -68,15 +68,49 @@ def build_optimizer(
 
 
 def layer_scales(model: nn.Module, layer_decay: float) -> dict[str, float]:
-    """Parameter path -> factor of its learning rate: 1 for the head, smaller toward the input.
+    """Parameter path -> factor of its learning rate: 1 for the head, smaller toward the input."""
+    return {path: layer_decay**depth for path, depth in _depths(model).items()}
+
+
+def freeze_layers(model: nn.Module, count: int) -> None:
+    """Keep the weights of the ``count`` of twelve layers next to the input fixed, in place.
+
+    No gradients are computed for them. excite's attention modules in these layers are trained, because they
+    are not among the pretrained weights; the gradients are then computed down to the first of them.
+
+    Args:
+        model: the network.
+        count: 0 to 12; with 12, only the head is trained.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 8), nn.Linear(8, 2))
+        >>> freeze_layers(model, 6)
+        >>> [parameter.requires_grad for parameter in model.parameters()]
+        [False, False, True, True, True, True]
+    """
+    attention = {
+        id(parameter)
+        for module in model.modules()
+        if type(module).__module__.startswith("excite.attention.")
+        for parameter in module.parameters()
+    }
+    depths = _depths(model)
+    for path, parameter in model.named_parameters():
+        if depths[path] > LAYERS - count and id(parameter) not in attention:
+            parameter.requires_grad_(False)
+
+
+def _depths(model: nn.Module) -> dict[str, int]:
+    """Parameter path -> its layer, counted from the head: 0 is the head, 12 the stem.
 
     Blocks are the modules with a number in their path, in order of registration. They are divided into twelve
     layers, as many as a small transformer has: one factor per block would freeze the stem of a deep network.
     """
-    blocks = list(dict.fromkeys(_block(path) for path, _ in model.named_parameters()))
+    paths = [path for path, _ in model.named_parameters()]
+    blocks = list(dict.fromkeys(map(_block, paths)))
     count = max(1, len(blocks) - 1)
     depth = {block: round(LAYERS * (count - index) / count) for index, block in enumerate(blocks)}
-    return {path: layer_decay ** depth[_block(path)] for path, _ in model.named_parameters()}
+    return {path: depth[_block(path)] for path in paths}
 
 
 def _block(path: str) -> str:

@@ -33,7 +33,7 @@ def time_training_step(
     device: torch.device,
     steps: int = STEPS,
 ) -> float:
-    """Median seconds of ``Trainer.train_step`` on random pixels: loading, augmentation, update and all.
+    """Median seconds of a step of training on random pixels, including augmentation and the update.
 
     The model is trained for a few steps, at the learning rate with which a training starts. The global random
     state changes.

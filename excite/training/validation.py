@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,11 +31,27 @@ class Validation:
     preprocessing: Preprocessing
 
     def evaluate(
-        self, model: nn.Module, *, device: torch.device, precision: str, world: World
+        self,
+        model: nn.Module,
+        *,
+        device: torch.device,
+        precision: str,
+        world: World,
+        progress: Callable[[int, int], object] | None = None,
     ) -> tuple[float, float]:
-        """Mean log loss and accuracy; each process evaluates a part of the images, and gets the result."""
+        """Mean log loss and accuracy; each process evaluates a part of the images, and gets the result.
+
+        Args:
+            progress: called with (images done, images of this process).
+        """
         logits = predict_logits(
-            model, self.source, self.preprocessing, device=device, precision=precision, world=world
+            model,
+            self.source,
+            self.preprocessing,
+            device=device,
+            precision=precision,
+            world=world,
+            progress=progress,
         )
         loss = float(F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(self.targets)))
         return loss, float((logits.argmax(axis=1) == self.targets).mean())

@@ -17,14 +17,14 @@ def test_se_is_squeeze_excitation_with_its_options() -> None:
     assert "se" in attention_names()
 
 
-def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(ExciteError, match=r"unknown attention 'see' \(did you mean 'se'\?\)") as caught:
         create_attention("see", 64)
     assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize(("option", "nearest"), [("reducton", "reduction"), ("gates", "gate")])
-def test_an_unknown_option_is_answered_with_the_nearest(option: str, nearest: str) -> None:
+def test_an_unknown_option_is_refused_with_the_nearest(option: str, nearest: str) -> None:
     with pytest.raises(ExciteError, match=f"unknown option '{option}' .did you mean '{nearest}'"):
         create_attention("se", 64, **{option: 1})
 

@@ -202,7 +202,7 @@ def test_it_compiles_to_one_graph(autocast: bool) -> None:
         torch.testing.assert_close(compiled(images), module(images))
 
 
-def test_elementwise_multiply_adds_are_two_an_element_and_the_rest_is_what_the_counter_sees() -> None:
+def test_elementwise_multiply_adds_are_two_per_element_and_the_counter_sees_the_rest() -> None:
     module = SqueezeExcitation(32)
     assert module.elementwise_multiply_adds((1, 32, 5, 7)) == 2 * 32 * 5 * 7
     assert module.elementwise_multiply_adds((8, 32, 5, 7)) == module.elementwise_multiply_adds((32, 5, 7))

@@ -68,7 +68,7 @@ learned = pytest.mark.parametrize(("name", "options"), LEARNED, ids=names(LEARNE
 
 
 def randomize(module: nn.Module) -> nn.Module:
-    """Weights, biases and statistics that nothing starts at."""
+    """Random weights, biases, and statistics."""
     for name, tensor in module.state_dict().items():
         if name.endswith("running_var"):
             nn.init.uniform_(tensor, 0.5, 2.0)
@@ -267,7 +267,7 @@ def test_without_a_squeeze_each_position_is_an_image_of_its_own_to_se() -> None:
 
 @pytest.mark.slow
 def test_without_a_squeeze_resnet_50_is_as_large_as_with_se_and_costs_a_tenth_more() -> None:
-    """28.1 million parameters as SE-ResNet-50; 3.86 + sum of 2 C^2 / r a position = 4.27 billion."""
+    """28.1 million parameters as SE-ResNet-50; 3.86 + sum of 2 C^2 / r per position = 4.27 billion."""
     with torch.device("meta"):
         plain = excite.create_model("resnet50_v1")
         se, none = (excite.insert(plain, name, identity=False) for name in ("se", "nosqueeze"))
@@ -600,7 +600,7 @@ def test_multiply_adds(name: str, options: dict[str, Any], passes: int, seen: in
         ("ge", {"form": "thetaplus"}, "did you mean 'theta"),
         ("ge", {"extent": 3}, "extent must be a power of two, at least 2, got 3"),
         ("ge", {"extent": 1}, "extent must be a power of two"),
-        ("ge", {"form": "theta"}, "needs feature_size .or give an extent"),
+        ("ge", {"form": "theta"}, "needs feature_size .pass it, or an extent"),
         ("ge", {"feature_size": 7}, "feature_size has no effect"),
         ("ge", {"form": "theta", "feature_size": (7, 0)}, "feature_width must be at least 1"),
     ],
@@ -612,13 +612,13 @@ def test_wrong_options_are_refused(name: str, options: dict[str, Any], message: 
 
 
 @pytest.mark.parametrize(("name", "nearest"), [("simm", "simam"), ("cbma", "cbam"), ("coordat", "coordatt")])
-def test_a_misspelt_variant_is_answered_with_the_nearest(name: str, nearest: str) -> None:
+def test_a_misspelled_variant_is_refused_with_the_nearest(name: str, nearest: str) -> None:
     with pytest.raises(ExciteError, match=f"did you mean '{nearest}'"):
         create_attention(name, 8)
 
 
 def test_a_users_own_class_is_made_by_name_with_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one in the docs, as it stands there."""
+    """The class in the documentation."""
     monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
     page = (Path(excite.__file__).parents[1] / "docs" / "attention.md").read_text(encoding="utf-8")
     exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], {"register": register})

@@ -1,4 +1,4 @@
-"""The audit joins what its passes find with what the user knows, and says what follows for the split."""
+"""The audit joins near-duplicates with the groups of the user, and reports leaks and conflicts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.audit.checked import audit
 
 
 def picture(seed: int, width: int = 64, height: int = 48) -> Image.Image:
-    """Blobs that no hash takes for each other."""
+    """Blobs with different hashes."""
     random = np.random.default_rng(seed)
     coarse = Image.fromarray(random.integers(0, 256, (6, 8, 3), dtype=np.uint8))
     return coarse.resize((width, height), Image.Resampling.BICUBIC)
@@ -72,7 +72,7 @@ def state(root: Path) -> dict[str, tuple[str, int]]:
     return {str(f): (hashlib.sha256(f.read_bytes()).hexdigest(), f.stat().st_mtime_ns) for f in files}
 
 
-def test_a_clean_set_is_called_clean(folders: Path) -> None:
+def test_a_set_without_findings_has_an_empty_headline(folders: Path) -> None:
     before = state(folders)
     found = audit(read_images(folders))
     assert len(found) == len(found.members) == 24
@@ -119,7 +119,7 @@ def test_a_patient_with_two_labels_is_no_conflict_but_may_leak(tmp_path: Path) -
     assert found.name_pattern is None
 
 
-def test_found_copies_join_what_the_user_knows(folders: Path, inject: Inject) -> None:
+def test_near_duplicates_extend_the_groups_of_the_user(folders: Path, inject: Inject) -> None:
     inject(
         ("train/a/0.png", "train/a/1.png", "identical file", 1.0),
         ("train/b/0.png", "train/b/1.png", "identical file", 1.0),
@@ -142,7 +142,7 @@ def test_found_copies_join_what_the_user_knows(folders: Path, inject: Inject) ->
     assert len(audit(manifest).members) == made.group_count()
 
 
-def test_a_found_groups_name_never_meets_one_of_the_users(folders: Path, inject: Inject) -> None:
+def test_names_of_new_groups_never_equal_those_of_the_user(folders: Path, inject: Inject) -> None:
     inject(("train/b/0.png", "train/b/1.png", "identical file", 1.0))
     plain = audit(read_images(folders))
     row = plain.pairs[0].a
@@ -154,7 +154,7 @@ def test_a_found_groups_name_never_meets_one_of_the_users(folders: Path, inject:
     assert made.group_count() == 23
 
 
-def test_a_persons_decisions_are_obeyed(folders: Path, tmp_path: Path, inject: Inject) -> None:
+def test_decisions_of_a_reviewer_are_applied(folders: Path, tmp_path: Path, inject: Inject) -> None:
     inject(("train/a/0.png", "test/a/0.png", "identical file", 1.0))
     assert audit(read_images(folders)).leaks
     form = tmp_path / "decisions.csv"
@@ -168,7 +168,7 @@ def test_a_persons_decisions_are_obeyed(folders: Path, tmp_path: Path, inject: I
     assert found.to_dict()["decisions"] == {"accepted": 1, "rejected": 0, "not_found": 0}
 
 
-def test_the_forms_of_an_earlier_audit_are_always_read(tmp_path: Path) -> None:
+def test_decisions_of_an_earlier_audit_are_always_read(tmp_path: Path) -> None:
     own, other = tmp_path / "out" / "decisions.csv", tmp_path / "other.csv"
     assert decision_files(tmp_path / "out") == []
     assert decision_files(tmp_path / "out", other) == [other]
@@ -195,7 +195,7 @@ def test_the_document_is_json_with_the_fixed_keys(folders: Path, inject: Inject)
 @pytest.mark.parametrize(
     ("count", "asked", "expected"), [(24, None, True), (24, False, False), (24, True, True)]
 )
-def test_pass_three_runs_when_asked_or_when_the_set_is_small(
+def test_pass_three_runs_on_request_or_for_a_small_set(
     folders: Path, monkeypatch: pytest.MonkeyPatch, count: int, asked: bool | None, expected: bool
 ) -> None:
     seen = []
@@ -208,7 +208,7 @@ def test_pass_three_runs_when_asked_or_when_the_set_is_small(
     assert seen == [expected, asked is True]
 
 
-def test_the_pairs_found_bear_out_a_name_pattern_or_not(
+def test_the_agreement_of_pairs_with_a_name_pattern_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for index in range(12):
@@ -234,7 +234,7 @@ def test_shortcuts_and_name_patterns_are_in_the_report(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("flat", [True, False])
-def test_one_or_two_images_are_looked_at(tmp_path: Path, count: int, flat: bool) -> None:
+def test_one_or_two_images_are_audited(tmp_path: Path, count: int, flat: bool) -> None:
     for number in range(count):
         save(tmp_path, f"{number}.png" if flat else f"a/{number}.png", number)
     found = audit(read_images(tmp_path))
@@ -244,7 +244,7 @@ def test_one_or_two_images_are_looked_at(tmp_path: Path, count: int, flat: bool)
 
 
 @pytest.mark.parametrize("make", ["nothing", "text", "empty class"])
-def test_no_image_at_all_is_said(tmp_path: Path, make: str) -> None:
+def test_a_source_without_images_is_an_error(tmp_path: Path, make: str) -> None:
     if make == "text":
         (tmp_path / "notes.txt").write_text("x")
     if make == "empty class":
@@ -253,7 +253,7 @@ def test_no_image_at_all_is_said(tmp_path: Path, make: str) -> None:
         read_images(tmp_path)
 
 
-def test_a_set_whose_every_file_is_bad_is_reported(tmp_path: Path) -> None:
+def test_a_set_of_unreadable_files_is_reported(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.png").write_bytes(b"")
@@ -263,7 +263,7 @@ def test_a_set_whose_every_file_is_bad_is_reported(tmp_path: Path) -> None:
     json.dumps(found.to_dict())
 
 
-def test_links_in_a_circle_end(tmp_path: Path) -> None:
+def test_circular_links_are_followed_once(tmp_path: Path) -> None:
     save(tmp_path, "a/0.png", 0)
     save(tmp_path, "b/0.png", 1)
     (tmp_path / "a" / "round").symlink_to(tmp_path, target_is_directory=True)

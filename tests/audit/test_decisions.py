@@ -1,4 +1,4 @@
-"""What a person writes into decisions.csv is what the next audit obeys; a slip in it is one clear line."""
+"""Decisions in decisions.csv are applied by the next audit; an error in it is one clear line."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ AWKWARD = [
 ]
 
 
-def said(file: Path, text: str) -> Path:
+def written(file: Path, text: str) -> Path:
     file.write_bytes(text.encode())
     return file
 
 
-def test_the_form_lists_every_pair_once_the_least_sure_first(tmp_path: Path) -> None:
+def test_the_table_lists_every_pair_once_the_least_certain_first(tmp_path: Path) -> None:
     write_decisions(tmp_path / "d.csv", manifest(["0", "1", "2", "3"]), PAIRS, ResolvedDecisions())
     table = pd.read_csv(tmp_path / "d.csv", dtype=str, keep_default_na=False)
     assert tuple(table.columns) == COLUMNS
@@ -54,14 +54,14 @@ def test_the_form_lists_every_pair_once_the_least_sure_first(tmp_path: Path) -> 
     assert table["b_sha256"].tolist() == [f"{n:064x}" for n in (3, 1, 2)]
 
 
-def test_an_untouched_form_decides_nothing(tmp_path: Path) -> None:
+def test_an_unchanged_table_contains_no_decisions(tmp_path: Path) -> None:
     write_decisions(tmp_path / "d.csv", manifest(["0", "1", "2", "3"]), PAIRS, ResolvedDecisions())
     assert read_decisions(tmp_path / "d.csv") == []
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.sampled_from(["", "accept", "reject"]), min_size=3, max_size=3))
-def test_what_is_filled_in_comes_back_and_is_carried_over(
+def test_decisions_are_read_back_and_kept_by_the_next_audit(
     tmp_path_factory: pytest.TempPathFactory, words: list[str]
 ) -> None:
     data = manifest(AWKWARD)
@@ -83,7 +83,7 @@ def test_what_is_filled_in_comes_back_and_is_carried_over(
 
 
 @pytest.mark.parametrize("name", AWKWARD)
-def test_any_name_is_found_again(tmp_path: Path, name: str) -> None:
+def test_any_file_name_is_read_back(tmp_path: Path, name: str) -> None:
     data = manifest([name, "other.png"])
     decided = resolve(read_decisions(_form(tmp_path, data)), data)
     assert decided.accepted == {(0, 1)}
@@ -100,7 +100,7 @@ def test_images_are_found_by_path_by_relative_path_and_by_content(tmp_path: Path
         f"accept,{tmp_path}/a.png,./b.png",
         f"Reject,{1:064X},{2:064x}",
     ]
-    decided = resolve(read_decisions(said(tmp_path / "d.csv", "\n".join(["decision,a,b", *lines]))), data)
+    decided = resolve(read_decisions(written(tmp_path / "d.csv", "\n".join(["decision,a,b", *lines]))), data)
     assert decided.accepted == {(0, 1)}
     assert decided.rejected == {(1, 2)}
 
@@ -123,7 +123,7 @@ def test_a_moved_file_is_found_by_its_content_and_a_changed_one_is_not(tmp_path:
     assert resolve(read_decisions(tmp_path / "e.csv"), before).rejected == {(0, 1)}
 
 
-def test_lines_pasted_from_the_page_are_shorter_than_the_form(tmp_path: Path) -> None:
+def test_lines_copied_from_the_page_may_be_shorter(tmp_path: Path) -> None:
     data = manifest(["0", "1", "2", "3"])
     write_decisions(tmp_path / "d.csv", data, PAIRS, ResolvedDecisions())
     with (tmp_path / "d.csv").open("a") as stream:
@@ -131,7 +131,7 @@ def test_lines_pasted_from_the_page_are_shorter_than_the_form(tmp_path: Path) ->
     with pytest.raises(ExciteError, match="unknown decision 'decision'"):
         read_decisions(tmp_path / "d.csv")
     text = (tmp_path / "d.csv").read_text().replace("decision,a,b\n", "")
-    assert resolve(read_decisions(said(tmp_path / "d.csv", text)), data).rejected == {(0, 1)}
+    assert resolve(read_decisions(written(tmp_path / "d.csv", text)), data).rejected == {(0, 1)}
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_lines_pasted_from_the_page_are_shorter_than_the_form(tmp_path: Path) ->
         (b"decision,first,second\n", "has no column 'a'"),
         (b"decision,a,b\nmaybe,x,y\n", "d.csv, line 2: unknown decision 'maybe'"),
         (b"decision,a,b\n,x,y\nacept,x,y\n", "line 3: unknown decision 'acept' .did you mean 'accept'"),
-        (b"decision,a,b\naccept,x\n", "line 2: the line names only one image"),
+        (b"decision,a,b\naccept,x\n", "line 2: names only one image"),
         (b'decision,a,b\naccept,"x,y\n', "is not a valid CSV file: line 2"),
         (b"decision,a,b\naccept,\xff,y\n", "not a CSV file in UTF-8"),
         (None, "there is no such file"),
@@ -156,22 +156,22 @@ def test_a_broken_file_is_one_clear_line(tmp_path: Path, content: bytes | None, 
 
 
 def test_contradictions_are_refused(tmp_path: Path) -> None:
-    file = said(tmp_path / "d.csv", "decision,a,b\naccept,/data/0,/data/1\nreject,/data/1,/data/0\n")
+    file = written(tmp_path / "d.csv", "decision,a,b\naccept,/data/0,/data/1\nreject,/data/1,/data/0\n")
     with pytest.raises(
-        ExciteError, match=r"d.csv, line 3: the decision is reject, but accept in .*d.csv, line 2"
+        ExciteError, match=r"d.csv, line 3: contradicts .*d.csv, line 2: reject here, accept there"
     ):
         resolve(read_decisions(file), manifest(["0", "1"]))
 
 
-def test_a_spreadsheets_semicolons_and_mark_are_understood(tmp_path: Path) -> None:
-    file = said(tmp_path / "d.csv", "\ufeffDecision;a;b\r\nno;/data/0;/data/1\r\n;/data/0;/data/2\r\n")
+def test_semicolons_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    file = written(tmp_path / "d.csv", "\ufeffDecision;a;b\r\nno;/data/0;/data/1\r\n;/data/0;/data/2\r\n")
     assert resolve(read_decisions(file), manifest(["0", "1", "2"])).rejected == {(0, 1)}
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_blank_lines_and_empty_columns_decide_nothing(tmp_path: Path, separator: str) -> None:
     text = "\ufeff\r\n Decision , a,b,,\r\n\r\naccept,x.png,y.png,,\r\n,,,,\r\nno,x.png,z.png\r\n\r\n"
-    found = read_decisions(said(tmp_path / "d.csv", text.replace(",", separator)))
+    found = read_decisions(written(tmp_path / "d.csv", text.replace(",", separator)))
     assert [(one.word, one.a, one.b) for one in found] == [
         ("accept", "x.png", "y.png"),
         ("reject", "x.png", "z.png"),
@@ -183,5 +183,5 @@ def test_a_path_behind_a_link_is_the_file_that_the_system_opens(tmp_path: Path) 
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "here/link").symlink_to(tmp_path / "store/inner")
     images = manifest(["x.png", "y.png"], tmp_path / "store")
-    file = said(tmp_path / "here/d.csv", "decision,a,b\nyes,link/../x.png,link/../y.png\n")
+    file = written(tmp_path / "here/d.csv", "decision,a,b\nyes,link/../x.png,link/../y.png\n")
     assert resolve(read_decisions(file), images).accepted == {(0, 1)}

@@ -1,4 +1,4 @@
-"""Leaks and conflicts are what a brute-force look at every two images says."""
+"""Leaks and label conflicts against a brute-force comparison of every two images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ rows = st.lists(
 
 
 @given(rows)
-def test_leaks_agree_with_a_look_at_every_two_images(rows: list) -> None:
+def test_leaks_agree_with_a_comparison_of_every_two_images(rows: list) -> None:
     splits, groups = [row[0] for row in rows], [row[1] for row in rows]
     leaking_groups, affected = set(), set()
     for a, b in combinations(range(len(rows)), 2):
@@ -44,7 +44,7 @@ def test_near_duplicates_agree_with_a_comparison_of_all_pairs(rows: list) -> Non
 
 
 @given(rows)
-def test_conflicts_agree_with_a_look_at_every_two_images(rows: list) -> None:
+def test_conflicts_agree_with_a_comparison_of_every_two_images(rows: list) -> None:
     photos, labels = [row[1] for row in rows], [row[2] for row in rows]
     expected = {
         photos[a]

@@ -1,4 +1,4 @@
-"""What tells the classes apart without a picture is found; what does not, is not."""
+"""Metadata that predicts the class is found; noise is not."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_each_property_alone_is_named(given: dict, feature: str) -> None:
     assert features(found) == {feature}
 
 
-def test_three_classes_of_which_one_stands_out() -> None:
+def test_one_of_three_classes_with_other_metadata_is_found() -> None:
     targets = np.arange(300) % 3
     modes = ["L" if target == 2 else "RGB" for target in targets]
     found = find_shortcuts(facts(300, mode=modes), sides(300), targets, np.arange(300))
@@ -78,7 +78,7 @@ def test_three_classes_of_which_one_stands_out() -> None:
 
 
 def test_noise_is_no_shortcut() -> None:
-    """With p = 0.01 and a margin, twenty sets of pure noise give at most one false alarm but once in 60."""
+    """With p = 0.01, twenty sets of noise give more than one false positive once in 60 times."""
     alarms = 0
     for seed in range(20):
         targets = np.random.default_rng(seed).permutation(TARGETS)
@@ -87,8 +87,8 @@ def test_noise_is_no_shortcut() -> None:
 
 
 @pytest.mark.slow
-def test_copies_of_a_few_photos_are_no_proof() -> None:
-    """20 copies of a photo share a size, and so tell each other's class; other photos' sizes do not."""
+def test_copies_of_a_few_photos_are_no_evidence() -> None:
+    """The 20 copies of a photo have one size, which predicts their class, but not that of other photos."""
     groups = np.repeat(np.arange(24), 20)
     targets = groups % 2
     shape = sides(24, seed=3)[groups]
@@ -110,13 +110,13 @@ def test_copies_of_a_few_photos_are_no_proof() -> None:
         (TARGETS, ALONE % 4),
     ],
 )
-def test_too_little_to_tell_is_told_by_silence(targets: np.ndarray, groups: np.ndarray) -> None:
+def test_too_few_images_give_no_shortcut(targets: np.ndarray, groups: np.ndarray) -> None:
     n = len(targets)
     shape = sides(n) + 500 * targets[:, None]
     assert find_shortcuts(facts(n), shape, targets, groups) == []
 
 
-def test_files_that_do_not_differ_tell_nothing() -> None:
+def test_files_with_equal_metadata_give_no_shortcut() -> None:
     same = facts(240, bytes=[1000] * 240)
     assert find_shortcuts(same, np.full((240, 2), 32), TARGETS, ALONE) == []
 

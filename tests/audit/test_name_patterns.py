@@ -1,4 +1,4 @@
-"""A proposal works as it stands with --group-pattern; where names tell nothing, nothing is proposed."""
+"""A proposed pattern works with --group-pattern; names without groups give no proposal."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_the_exercises_own_files(real_data: Path) -> None:
         ([*(f"{i}.jpg" for i in range(40)), "3 (1).jpg", "4 - Copy.jpg", "5 copy 2.jpg"], before_space),
     ],
 )
-def test_what_is_proposed_makes_the_groups_it_speaks_of(names: list[str], key: object) -> None:
+def test_a_proposed_pattern_forms_the_groups_of_its_text(names: list[str], key: object) -> None:
     found = propose_pattern(names, ["x"] * len(names))
     assert found is not None
     made = groups_of(names, found.pattern)
@@ -103,7 +103,7 @@ def test_what_is_proposed_makes_the_groups_it_speaks_of(names: list[str], key: o
         ([], None),
     ],
 )
-def test_nothing_is_proposed_where_names_tell_nothing(names: list[str], labels: list[str] | None) -> None:
+def test_names_without_groups_give_no_proposal(names: list[str], labels: list[str] | None) -> None:
     assert propose_pattern(names, labels or ["x"] * len(names)) is None
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from excite.bundle.decision import Decision, PositiveThreshold
+from excite.bundle.decision import Decision
+from excite.evaluation.decision_rule import DecisionRule
 from excite.evaluation.prediction_sets import PredictionSets
 
 CLASSES = ("a", "b", "c")
@@ -20,7 +21,7 @@ def test_each_prediction_follows_the_thresholds(
     values: list[list[float]], abstain_below: float, threshold: float, has_point: bool
 ) -> None:
     rows = np.array(values) / np.array(values).sum(axis=1, keepdims=True)
-    point = PositiveThreshold("b", threshold) if has_point else None
+    point = DecisionRule("b", threshold) if has_point else None
     predictions = Decision(abstain_below, point).predictions([""] * len(rows), rows, CLASSES)
     for prediction, (a, b, c) in zip(predictions, rows.tolist(), strict=True):
         others = "a" if a >= c else "c"
@@ -43,5 +44,7 @@ def test_members_that_predict_another_class_are_counted() -> None:
 
 def test_it_is_saved_and_read_back() -> None:
     sets = PredictionSets(9, (0.25, 0.5), (0.0, 4.5))
-    for decision in (Decision(), Decision(0.5, PositiveThreshold("a", 0.1), sets)):
-        assert Decision.from_dict(json.loads(json.dumps(decision.to_dict()))) == decision
+    for decision in (Decision(), Decision(0.5, DecisionRule("a", 0.1), sets)):
+        saved = decision.to_dict()
+        assert Decision.from_dict(json.loads(json.dumps(saved))).to_dict() == saved
+        assert Decision.from_dict(saved).sets == decision.sets

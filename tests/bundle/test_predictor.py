@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from excite.bundle.decision import Decision, PositiveThreshold
+from excite.bundle.decision import Decision
 from excite.bundle.predictor import Predictor, is_bundle
 from excite.errors import ExciteError
+from excite.evaluation.decision_rule import DecisionRule
 from excite.evaluation.prediction_sets import PredictionSets
 from tests.bundle.files import (
     CLASSES,
@@ -72,7 +73,7 @@ def test_an_image_that_cannot_be_decoded_or_is_too_large_is_named(tmp_path: Path
 
 def test_thresholds_abstention_and_sets_are_those_of_the_file(tmp_path: Path) -> None:
     sets = PredictionSets(100, (0.1, 0.2, 0.9), (0.0, 1.0, 50.0))
-    decision = Decision(0.99, PositiveThreshold("blue", 0.1), sets)
+    decision = Decision(0.99, DecisionRule("blue", 0.1), sets)
     predictor = Predictor.load(write_bundle(tmp_path / "x.onnx", info=make_info(decision=decision)))
     red = Image.new("RGB", (20, 20), (128, 0, 0))  # exp(2) : 1 : 1
     total = np.exp(2) + 2

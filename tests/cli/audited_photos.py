@@ -1,4 +1,4 @@
-"""A small data set with a leak, and the commands that look at it, called in this process."""
+"""A small data set with a leak, and commands that read it, called in this process."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from excite.cli import doctor
+from excite.errors import ExciteError
 from tests.conftest import Command
 
 VERBS = (
@@ -44,6 +47,23 @@ def test_help_fills_the_lines_of_a_narrow_terminal(
         assert len(line) <= 78
         if line and after:  # the next word would not have fitted
             assert len(f"{line} {after.split()[0]}") > 78
+
+
+@pytest.mark.parametrize(("verb", "most"), [("train", 56), ("study run", 60)])
+def test_help_is_one_screen_and_help_all_has_every_option(
+    excite_command: Command, monkeypatch: pytest.MonkeyPatch, verb: str, most: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    short = excite_command(*verb.split(), "--help").stdout
+    whole = excite_command(*verb.split(), "--help-all").stdout
+    assert len(short.splitlines()) <= most
+    assert max(map(len, short.splitlines())) <= 80
+    assert 10 <= len(re.findall(r"^│ +(?:-\w,? )?--", short, re.M)) <= 16
+    assert "--help-all" in short
+    assert "--label-smoothing" not in short
+    assert "--label-smoothing" in whole
+    assert "Training loop" in whole
+    assert excite_command(*verb.split(), "--help").stdout == short  # nothing of it stays
 
 
 def test_neither_help_nor_import_loads_torch() -> None:
@@ -124,3 +144,26 @@ def test_json_is_one_document_and_nothing_else(trained: Path, excite_command: Co
         done = excite_command(*arguments)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (KeyboardInterrupt(), 130, "excite: interrupted\n"),
+        (
+            ExciteError("stopped", hint="continue with: excite train --resume", exit_code=143),
+            143,
+            "excite: stopped (continue with: excite train --resume)\n",
+        ),
+        (ExciteError("broken"), 1, "excite: error: broken\n"),
+    ],
+)
+def test_what_the_user_stopped_is_not_called_an_error(
+    excite_command: Command, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, line: str
+) -> None:
+    def stopped(*_arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(doctor, "_import", stopped)
+    done = excite_command("doctor")
+    assert (done.returncode, done.stderr) == (code, line)

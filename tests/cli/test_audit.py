@@ -52,7 +52,7 @@ def test_strict_ends_with_one_when_there_are_leaks(place: Path) -> None:
     ok("audit", "photos", "--strict")
 
 
-def test_a_decision_is_obeyed_the_next_time(place: Path) -> None:
+def test_a_decision_is_applied_by_the_next_audit(place: Path) -> None:
     ok("audit", "photos")
     form = place / "audits" / "photos" / "decisions.csv"
     header, row = list(csv.reader(form.read_text().splitlines()))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
+from rich.console import Console
 
+from excite.cli import output
 from tests.conftest import Command
 
 
@@ -20,9 +26,40 @@ def table(path: Path, positives: int, seed: int) -> Path:
     return path
 
 
-def test_few_images_of_a_class_are_told(excite_command: Command, tmp_path: Path) -> None:
+def test_few_images_of_a_class_cause_a_warning(excite_command: Command, tmp_path: Path) -> None:
     for positives, expected in ((4, True), (30, False)):
         first, second = (table(tmp_path / f"{positives}-{seed}.csv", positives, seed) for seed in (1, 2))
         done = excite_command("compare", first, second, "--metrics", "accuracy,balanced_accuracy")
         assert done.returncode == 0, done.stderr
-        assert ("rough: 4 groups of class 'yes'; it takes about 5" in done.stdout) is expected, done.stdout
+        assert ("rough: 4 groups of class 'yes'; about 5 are needed" in done.stdout) is expected, done.stdout
+
+
+def test_two_equal_tables_are_identical_and_nothing_more(excite_command: Command, tmp_path: Path) -> None:
+    first, second = (table(tmp_path / f"{name}.csv", 30, 1) for name in "ab")
+    done = excite_command("compare", first, second)
+    assert "identical: every probability is equal on 60 shared images" in done.stdout
+    assert "McNemar" not in done.stdout
+    found = json.loads(excite_command("compare", first, second, "--json").stdout)
+    assert found["differences"][0]["identical"] is True
+    other = table(tmp_path / "c.csv", 30, 2)
+    assert "identical" not in excite_command("compare", first, other).stdout
+
+
+def test_a_comparison_fits_80_columns_and_breaks_no_number(
+    excite_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(Console):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(force_terminal=True, width=80, color_system=None, **options)
+
+    names = [f"a_rather_long_name_of_a_table_{seed}.csv" for seed in (1, 2)]
+    for seed, name in enumerate(names):
+        table(tmp_path / "work" / name, 30, seed)
+    monkeypatch.setattr(output, "Console", Terminal)
+    done = excite_command("compare", *names)
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in done.stdout.splitlines()]
+    found = json.loads(excite_command("compare", *names, "--json").stdout)
+    accuracy = found["runs"][0]["accuracy"]
+    for number in (f"{accuracy['value']:.1%}", f"({100 * accuracy['low']:.1f}-{100 * accuracy['high']:.1f})"):
+        assert any(number in line for line in lines)
+    assert max(map(len, lines)) <= 80

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import platform
+import re
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+import excite
 from excite.cli import doctor
 from excite.cli.doctor import CORE, NEEDS
 from tests.conftest import Command
@@ -17,11 +20,12 @@ from tests.conftest import Command
 def test_versions_are_those_that_are_installed(excite_command: Command) -> None:
     done = excite_command("doctor")
     assert done.returncode == 0, done.stderr
-    rows = dict(line.split(maxsplit=1) for line in done.stdout.splitlines()[1:] if len(line.split()) > 1)
+    lines = done.stdout.splitlines()[1:]
+    rows = dict(line.split(maxsplit=1) for line in lines if len(line.split()) > 1)
     assert rows["python"].strip() == platform.python_version()
     for distribution in CORE.values():
         assert rows[distribution].strip() == metadata.version(distribution)
-    assert done.stdout.count(" ready") == len(NEEDS)
+    assert done.stdout.count("  ready") == len(NEEDS)
 
 
 def test_json_has_packages_and_machine(excite_command: Command) -> None:
@@ -52,7 +56,7 @@ def test_a_package_that_cannot_be_imported_is_named_with_what_needs_it_and_the_c
     assert done.stderr == "excite: error: some commands cannot run (pip install timm)\n"
 
 
-def test_a_cache_that_cannot_be_used_is_told_and_no_error(
+def test_an_unusable_cache_is_reported_without_an_error(
     excite_command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -63,7 +67,42 @@ def test_a_cache_that_cannot_be_used_is_told_and_no_error(
     assert "set EXCITE_CACHE to a folder that can be written to" in done.stdout
 
 
-def test_it_takes_nothing_else(excite_command: Command) -> None:
+def test_every_command_and_every_dependency_is_there(excite_command: Command) -> None:
+    """As ``excite --help`` lists them, and as pip installs them."""
+    commands = set(re.findall(r"^│ (\w+) ", excite_command("--help").stdout, re.M)) - {"doctor", "cache"}
+    assert set(NEEDS) == commands
+    project = Path(excite.__file__).parents[1] / "pyproject.toml"
+    required = tomllib.loads(project.read_text())["project"]["dependencies"]
+    names = {re.split(r"[<>=]", text)[0].lower().replace("_", "-") for text in required}
+    listed = {name.lower().replace("_", "-") for name in CORE.values()}
+    assert {name for name in names if not name.startswith("efficientnet")} == listed
+
+
+def test_what_an_option_lacks_is_told_and_is_no_error(
+    excite_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda _name: None)
+    done = excite_command("doctor")
+    assert done.returncode == 0
+    lines = {line[:16].strip(): line for line in done.stdout.splitlines()}
+    assert 'all of it needs SQLAlchemy: pip install "excite[study]"' in lines["excite study"]
+    assert "--out FILE.xlsx needs openpyxl" in lines["excite predict"]
+    assert lines["excite train"].endswith("ready")
+
+
+def test_caches_are_listed_with_their_sizes(
+    excite_command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "pixels").mkdir()
+    (tmp_path / "pixels" / "x.npy").write_bytes(bytes(2_500_000))
+    monkeypatch.setenv("EXCITE_CACHE", str(tmp_path))
+    found = json.loads(excite_command("doctor", "--json").stdout)
+    assert found["caches"]["pixels"] == 2_500_000
+    assert found["excite"] == excite.__version__
+    assert "cache/pixels" in excite_command("doctor").stdout
+
+
+def test_it_has_no_other_options(excite_command: Command) -> None:
     done = excite_command("doctor", "--jsn")
     assert (done.returncode, done.stdout) == (2, "")
     assert "--json" in done.stderr

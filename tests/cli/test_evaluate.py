@@ -11,7 +11,9 @@ import pytest
 from tests.conftest import Command
 
 
-def test_evaluate_writes_where_it_is_told(trained: Path, excite_command: Command, tmp_path: Path) -> None:
+def test_evaluate_writes_to_the_requested_folder(
+    trained: Path, excite_command: Command, tmp_path: Path
+) -> None:
     done = excite_command("evaluate", trained / "run", trained / "pictures", "--out", tmp_path / "out")
     assert "on 60 images" in done.stdout
     figures = json.loads((tmp_path / "out" / "metrics.json").read_text())["all"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from excite.evaluation.decision_rule import DecisionRule
 from excite.export.export import Exported, Parity
 from excite.export.formats import FORMATS
 from tests.conftest import Command
@@ -67,6 +68,7 @@ def _exported(monkeypatch: pytest.MonkeyPatch) -> None:
         tuple("abcdefghijklmn"),
         96,
         Parity(images=40, batch_sizes=(1, 7), largest=3.2e-7, largest_log=1e-6, same_class=40),
+        DecisionRule("c", 0.21),
         ("mind this",),
     )
     monkeypatch.setattr("excite.export.export.export_run", lambda run, formats, out, **options: [made])
@@ -74,13 +76,14 @@ def _exported(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_exported")
-def test_it_says_what_was_written_and_how_to_load_it(excite_command: Command, trained: Path) -> None:
+def test_the_output_names_the_file_and_how_to_load_it(excite_command: Command, trained: Path) -> None:
     done = excite_command("export", trained / "run", "--format", "keras")
     assert done.returncode == 0, done.stderr
     lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert lines["written"] == "my runs/x.keras   (3.0 MiB)"
     assert lines["takes"] == "uint8 images 96 x 96"
     assert lines["gives"] == "probabilities of 14 classes: a, b, c, d, e, f, g, h, i, j, k, l, ..."
+    assert lines["predicts"].startswith("An image is predicted as c if its probability is at least 0.21, and")
     assert "on 40 images of the run, in batches of 1, 7:" in lines["checked"]
     assert "a probability is 3.2e-07, of its logarithm 1.0e-06; the same class for 40" in lines["checked"]
     assert lines["note"] == "mind this"

@@ -50,10 +50,15 @@ def test_a_fraction_is_a_percentage_with_its_interval(figure: dict[str, Any], di
         ({"n": 5, "groups": 5, "seen_in_training": 4}, "on 5 images (4 seen in training),"),
     ],
 )
-def test_accuracy_never_stands_without_the_images_behind_it(more: dict[str, int], behind: str) -> None:
-    figures = {"accuracy": {"value": 0.8}, "balanced_accuracy": {"value": 0.7}, "log_loss": {"value": 0.1234}}
+def test_accuracy_is_printed_with_its_number_of_images(more: dict[str, int], behind: str) -> None:
+    figures: dict[str, Any] = {
+        "accuracy": {"value": 0.8},
+        "balanced_accuracy": {"value": 0.7},
+        "log_loss": {"value": 0.1234},
+    }
+    figures["majority_class"] = {"label": "no", "fraction": 0.6}
     text = accuracy_line({**figures, **more})
-    assert text == f"accuracy 80.00% {behind} balanced 70.00%, log loss 0.123"
+    assert text == f"accuracy 80.00% {behind} balanced 70.00%, log loss 0.123; always 'no' gives 60.00%"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +101,7 @@ def test_every_class_subgroup_and_threshold_has_its_line(
     assert any(line.startswith("calibration error ") for line in lines)
 
 
-def test_what_is_not_defined_is_a_dash_with_its_reason_once(
+def test_an_undefined_metric_is_a_dash_and_its_reason_is_printed_once(
     metrics: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     missing = {"value": None, "reason": "no image of the class"}
@@ -107,7 +112,7 @@ def test_what_is_not_defined_is_a_dash_with_its_reason_once(
     assert "not defined (-): no image of the class" in out
 
 
-def test_of_many_classes_the_worst_are_shown_and_the_rest_is_counted(
+def test_of_many_classes_those_with_the_lowest_sensitivity_are_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = [f"class{number:02}" for number in range(MANY)]
@@ -119,7 +124,7 @@ def test_of_many_classes_the_worst_are_shown_and_the_rest_is_counted(
     assert len(shown) == MOST_CLASSES
     worst = max(classes[name]["sensitivity"]["value"] for name in shown)
     assert all(classes[name]["sensitivity"]["value"] >= worst for name in names if name not in shown)
-    assert f"the {MOST_CLASSES} classes with the lowest sensitivity of {MANY}" in out
+    assert f"the {MOST_CLASSES} of {MANY} classes with the lowest sensitivity" in out
 
 
 def test_folds_have_a_row_each_and_their_corrected_mean(
@@ -136,7 +141,7 @@ def test_folds_have_a_row_each_and_their_corrected_mean(
     assert lines[4].startswith(f"one training's accuracy: mean {mean['mean']:.1%} of 3 folds")
 
 
-def test_seen_images_are_named_up_to_ten_and_accuracy_is_given_without_them(
+def test_up_to_ten_seen_images_are_listed_and_accuracy_is_printed_without_them(
     metrics: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     pair = {"counterpart": "/train/1.png", "kind": "same photo", "evidence": "41 of 55 features agree"}

@@ -1,4 +1,4 @@
-"""Names of classes, files and columns are data: through every verb they stay what they are."""
+"""Names of classes, files, and columns are data: no command changes or interprets them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def test_files_and_classes_come_back_in_json_and_csv(place: Path, excite_command: Command) -> None:
+def test_names_of_files_and_classes_survive_json_and_csv(place: Path, excite_command: Command) -> None:
     done = excite_command("predict", place / "run $y", place / "inbox", "--json")
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
@@ -84,7 +84,7 @@ def test_files_and_classes_come_back_in_json_and_csv(place: Path, excite_command
     assert all(set(row["probabilities"]) == set(CLASSES) for row in rows)
     done = excite_command("predict", place / "run $y", place / "inbox", "--format", "csv")
     header, *rows = csv.reader(done.stdout.splitlines(keepends=True))
-    assert set(header[4:]) == {f"p:{name}" for name in CLASSES}
+    assert set(header[3:]) == {f"p:{name}" for name in CLASSES}
     assert len(rows) == len(FILES)
     known = {row[0].rpartition("/")[2] for row in rows}
     assert {os.fsdecode(file) for file in FILES if file.isascii() or b"\xff" not in file} <= known
@@ -113,7 +113,7 @@ def test_a_run_keeps_the_names(place: Path) -> None:
     ],
     ids=lambda arguments: "-".join(arguments[:1]),
 )
-def test_what_is_printed_is_visible_and_whole(
+def test_every_printed_character_is_visible(
     place: Path, excite_command: Command, arguments: tuple[str, ...]
 ) -> None:
     paths = [str(place / one) if (place / one).exists() else one for one in arguments]
@@ -128,7 +128,7 @@ def test_what_is_printed_is_visible_and_whole(
             assert shlex.split(line)[-1] == "my [table] $z.csv"
 
 
-def test_the_command_after_next_is_one_word_a_path(place: Path, excite_command: Command) -> None:
+def test_the_next_command_quotes_each_path_as_one_word(place: Path, excite_command: Command) -> None:
     source = place / "two $words"
     for number in range(12):
         paint(source / "ab"[number % 2] / f"{number}.png", number)
@@ -172,7 +172,7 @@ def test_values_of_subgroups_are_text(place: Path, excite_command: Command) -> N
     assert "x [old] 1[/b]" in done.stdout
 
 
-def test_hundreds_of_classes_are_summed_up(tmp_path: Path, excite_command: Command) -> None:
+def test_hundreds_of_classes_are_summarized(tmp_path: Path, excite_command: Command) -> None:
     for number in range(80):
         for index in range(3):
             paint(tmp_path / "many" / f"c{number:02d}" / f"{index}.png", 3 * number + index)

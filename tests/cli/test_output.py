@@ -28,7 +28,7 @@ def test_a_name_is_one_visible_line_without_markup(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == f"{SHOWN}\n{SHOWN}\n"
 
 
-def test_in_a_table_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_name_in_a_table_is_one_visible_line_without_markup(capsys: pytest.CaptureFixture[str]) -> None:
     table = plain_table(STRANGE, "n", right=("n",))
     table.add_row(STRANGE, "7")
     print_table(table)
@@ -37,7 +37,7 @@ def test_in_a_table_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert row.rstrip() == f"{SHOWN}  7"
 
 
-def test_numbers_stand_below_each_other_at_the_right(capsys: pytest.CaptureFixture[str]) -> None:
+def test_numbers_are_right_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     table = plain_table("name", "images", right=("images",))
     for name, images in (("a", "5"), ("b", "12,345")):
         table.add_row(name, images)
@@ -46,7 +46,7 @@ def test_numbers_stand_below_each_other_at_the_right(capsys: pytest.CaptureFixtu
     assert [line[-6:] for line in lines] == ["images", "     5", "12,345"]
 
 
-def test_into_a_pipe_nothing_is_cut_or_broken(capsys: pytest.CaptureFixture[str]) -> None:
+def test_in_a_pipe_nothing_is_cut_or_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
     table = plain_table("text")
     table.add_row(LONG)
     print_table(table)
@@ -54,7 +54,7 @@ def test_into_a_pipe_nothing_is_cut_or_broken(capsys: pytest.CaptureFixture[str]
     assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == ["text", LONG, LONG]
 
 
-def test_on_a_terminal_sentences_break_between_words_and_cells_anywhere(
+def test_on_a_terminal_sentences_wrap_between_words_and_cells_anywhere(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(output, "Console", Terminal)

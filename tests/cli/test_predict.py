@@ -7,11 +7,15 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import pytest
+
 from excite.runs.classifier import Classifier
 from tests.conftest import Command
 
 
-def test_predict_answers_what_it_can_and_names_what_it_cannot(
+def test_predict_classifies_readable_files_and_names_the_others(
     trained: Path, excite_command: Command, tmp_path: Path
 ) -> None:
     (tmp_path / "bad.jpg").write_text("<html>")
@@ -54,5 +58,47 @@ def test_predict_prints_prediction_sets_in_every_format(trained: Path, excite_co
     assert done.stdout.splitlines()[1].rstrip().endswith(", ".join(expected.classes_in_set))
     refused = excite_command("predict", run, image, "--set", "0.999")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
-    assert "sets with a level of 0.999 take 999 validation groups; this classifier has" in refused.stderr
+    assert "sets with a level of 0.999 need 999 validation groups; this classifier has" in refused.stderr
     assert Classifier.load(run).predict(image)[0].classes_in_set is None
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".xlsx", ".CSV"])
+def test_out_writes_the_format_of_its_ending(
+    trained: Path, excite_command: Command, tmp_path: Path, suffix: str
+) -> None:
+    if suffix == ".xlsx":
+        pytest.importorskip("openpyxl")
+    out = tmp_path / f"found{suffix}"
+    pictures = trained / "pictures"
+    done = excite_command("predict", trained / "run", pictures, "--out", out)
+    assert done.returncode == 0, done.stderr
+    expected = Classifier.load(trained / "run").predict(pictures).table
+    counts = expected["predicted"].value_counts()
+    assert f"({len(expected)} images: {counts.index[0]} {counts.iloc[0]}" in done.stdout
+    assert len(done.stdout.splitlines()) == 1
+    if suffix == ".json":
+        rows = json.loads(out.read_text())
+        table = pd.DataFrame([{"path": row["path"], **row["probabilities"]} for row in rows])
+        table.columns = ["path", *(f"p:{name}" for name in "abc")]
+    else:
+        table = (pd.read_excel if suffix == ".xlsx" else pd.read_csv)(out)
+        assert list(table.columns) == list(expected.columns)
+        assert table["predicted"].tolist() == expected["predicted"].tolist()
+    assert table["path"].tolist() == expected["path"].tolist()
+    for name in "abc":
+        np.testing.assert_allclose(table[f"p:{name}"], expected[f"p:{name}"])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("found.txt", "found.txt: the ending '.txt' is no format (use .csv, .json, or .xlsx)"),
+        ("found", "found: the name has no ending"),
+    ],
+)
+def test_another_ending_is_refused_before_anything_is_read(
+    excite_command: Command, name: str, message: str
+) -> None:
+    done = excite_command("predict", "no-run", "no-image.png", "--out", name)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert message in done.stderr

@@ -18,7 +18,7 @@ def _two_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_two_rows")
-def test_measured_and_published_figures_stand_side_by_side(excite_command: Command) -> None:
+def test_computed_and_published_results_are_side_by_side(excite_command: Command) -> None:
     lines = excite_command("summary", "--table").stdout.splitlines()
     row = next(line for line in lines if line.startswith("ResNet-50"))
     figures = "25,557,032 25.6 M 28,088,024 28.1 M 3.858 3.86 3.872 3.87 24.8 23.29"
@@ -39,8 +39,8 @@ def test_json_has_the_same_rows(excite_command: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["resnet50", "--table"], "--table: takes no other option than --json"),
-        (["--table", "--attention", "se"], "--table: takes no other option than --json"),
+        (["resnet50", "--table"], "--table: cannot be combined with options other than --json"),
+        (["--table", "--attention", "se"], "--table: cannot be combined with options other than --json"),
         (["resnet50", "--stages", "5"], "--stages: needs --attention"),
         ([], "name a network or a run"),
     ],

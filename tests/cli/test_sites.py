@@ -7,7 +7,7 @@ import json
 from tests.conftest import Command
 
 
-def test_sites_lists_where_attention_can_go(excite_command: Command) -> None:
+def test_sites_lists_the_places_for_attention(excite_command: Command) -> None:
     done = excite_command("sites", "resnet18", "--stages", "4,5", "--placement", "post")
     assert done.stdout.splitlines()[1].split() == ["layer3.0", "after", "BasicBlock", "4", "256", "-"]
     assert done.stdout.splitlines()[-1] == "resnet18: 4 sites, 4 of them without attention"

@@ -41,13 +41,13 @@ def test_a_split_keeps_found_copies_together_and_is_read_back(place: Path) -> No
     assert back.table["split"].tolist() == [row["split"] for row in rows]
 
 
-def test_without_found_groups_each_image_is_drawn_for_itself(place: Path) -> None:
+def test_without_near_duplicates_each_image_is_its_own_group(place: Path) -> None:
     document = json.loads(ok("split", "photos", "--no-group-duplicates", "--json").stdout)
     assert (document["method"], document["groups"]) == ("random", 25)
     assert {row["group"] for row in columns_of(place / "manifest.csv")} == {""}
 
 
-def test_a_random_split_says_how_many_test_images_have_a_near_duplicate_in_the_training_set(
+def test_a_random_split_warns_of_near_duplicates_in_the_training_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -57,9 +57,9 @@ def test_a_random_split_says_how_many_test_images_have_a_near_duplicate_in_the_t
     rows = columns_of(tmp_path / "manifest.csv")
     trained = {row["group"] for row in rows if row["split"] == "train"}
     tested = [row["group"] for row in rows if row["split"] == "test"]
-    torn = sum(group in trained for group in tested)
-    assert torn > 0
-    assert f"{torn} of {len(tested)} test images have a near-duplicate in the training set" in done.stdout
+    divided = sum(group in trained for group in tested)
+    assert divided > 0
+    assert f"{divided} of {len(tested)} test images have a near-duplicate in the training set" in done.stdout
     grouped = ok("split", *options)
     assert "near-duplicate" not in grouped.stdout
 
@@ -102,7 +102,7 @@ def test_a_group_larger_than_a_fold_is_refused_with_the_arithmetic(place: Path) 
     ) or "has 2 groups" in str(error)
 
 
-def test_too_many_bad_files_are_refused_and_few_left_out(place: Path) -> None:
+def test_too_many_unreadable_files_are_refused_and_few_are_left_out(place: Path) -> None:
     (place / "photos" / "train" / "a" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     assert "1 of 26 files are unreadable" in str(refused("split", "photos"))
     done = ok("split", "photos", "--max-unreadable", 0.1)
@@ -143,7 +143,7 @@ def test_an_extended_split_keeps_old_images_and_puts_a_copy_beside_its_original(
     gone = next(path for path, row in old.items() if row["split"] == "train" and row["group"] == "")
     Path(gone).unlink()
     done = ok("split", "photos", "--extend", "old.csv", "--out", "new.csv")
-    assert f"vanished  1 image of the earlier manifest, for example {gone}" in done.stdout
+    assert f"missing   1 image of the earlier manifest, for example {gone}" in done.stdout
     assert "24 images keep their split, 1 new" in done.stdout
     new = {row["path"]: row for row in columns_of(place / "new.csv")}
     assert new.keys() == (old.keys() - {gone}) | {str(copy)}
@@ -158,7 +158,7 @@ def test_an_extended_split_keeps_old_images_and_puts_a_copy_beside_its_original(
 def test_the_manifest_to_extend_is_not_overwritten(place: Path) -> None:
     ok("split", "photos")
     before = (place / "manifest.csv").read_bytes()
-    assert "is not overwritten" in str(refused("split", "photos", "--extend", "manifest.csv"))
+    assert "would be overwritten" in str(refused("split", "photos", "--extend", "manifest.csv"))
     assert "--folds has no effect with --extend" in str(
         refused("split", "photos", "--extend", "manifest.csv", "--out", "new.csv", "--folds", 3)
     )

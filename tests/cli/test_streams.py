@@ -60,7 +60,7 @@ def test_what_cannot_be_encoded_is_replaced(encoding: str, standard_output: Call
         assert r"\u732b[/b]" in text
 
 
-def test_own_signs_have_lookalikes() -> None:
+def test_symbols_of_excite_have_ascii_replacements() -> None:
     write_lookalikes()
     stream = Stream("ascii")
     stream.reconfigure(errors="excite.lookalikes")
@@ -98,7 +98,7 @@ def test_debug_shows_warnings_of_libraries(recwarn: pytest.WarningsRecorder) -> 
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-def test_help_reaches_any_terminal(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_is_printed_on_terminals_of_any_encoding(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from excite.cli.app import run
 
     stream = Stream(encoding)

@@ -69,7 +69,9 @@ def test_values_get_the_type_of_their_option(value: Any, hint: Any, expected: An
         ([], dict[str, Any], r"must be a mapping, got \[\]"),
     ],
 )
-def test_a_value_of_another_type_is_refused_in_words(value: Any, hint: Any, message: str) -> None:
+def test_a_value_of_another_type_is_refused_with_the_expected_type(
+    value: Any, hint: Any, message: str
+) -> None:
     with pytest.raises(ExciteError, match=f"^x: {message}$") as raised:
         typed("x", value, hint)
     assert raised.value.exit_code == BAD_USAGE

@@ -44,13 +44,13 @@ def test_settings_of_one_mapping_add_up_and_leave_the_earlier_configuration_alon
     ("setting", "message"),
     [
         ("epochs", "must have the form name=value"),
-        ("epochs=[1", "not YAML"),
+        ("epochs=[1", "not valid YAML"),
         ("epochs.a=1", "epochs has no keys"),
-        ("attention_options.=1", "names no key of attention_options"),
+        ("attention_options.=1", "needs a key of attention_options"),
         ("=1", "unknown option ''"),
     ],
 )
-def test_a_setting_that_says_nothing_is_refused_and_named(setting: str, message: str) -> None:
+def test_a_malformed_setting_is_refused_and_named(setting: str, message: str) -> None:
     with pytest.raises(ExciteError, match=message) as raised:
         apply_override(TrainConfig(), setting)
     assert raised.value.where == f"--set {setting}"
@@ -91,7 +91,7 @@ def test_stages_are_numbers(text: str, stages: list[int]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "4,", "four", "4;5", "4.5"])
-def test_what_is_no_list_of_stages_is_refused_with_the_way_to_find_them(text: str) -> None:
+def test_a_malformed_list_of_stages_is_refused_with_a_hint(text: str) -> None:
     with pytest.raises(ExciteError, match="stages: must be numbers separated by commas") as raised:
         stage_numbers(text)
     assert raised.value.exit_code == BAD_USAGE

@@ -1,4 +1,4 @@
-"""Options: each wrong value is refused by its name, each right one survives the file."""
+"""Options: every invalid value is refused by name, every valid one survives the file."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def test_a_wrong_value_is_refused_by_the_options_name(name: str, value: Any) -> 
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_every_option_has_a_panel_and_a_sentence_of_help_and_a_default_within_its_limits(name: str) -> None:
+def test_every_option_has_a_panel_help_and_a_default_within_its_limits(name: str) -> None:
     assert FIELDS[name].metadata["help"].endswith(".")
     assert FIELDS[name].metadata["panel"]
     limits_of(name).check(name, getattr(TrainConfig(), name))
 
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if kind_of(name) in (int, float)])
-def test_every_number_has_a_least_value_which_is_allowed(name: str) -> None:
+def test_every_number_has_a_lower_limit_that_is_allowed(name: str) -> None:
     low, high = limits_of(name).low, limits_of(name).high
     # Alone, as both fractions may not fill the whole.
     for value in {low, high} - {None}:
@@ -152,14 +152,14 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | No
         TrainConfig.from_yaml(tmp_path / "x.yaml")
 
 
-def test_a_wrong_value_in_a_file_is_told_with_the_file_and_the_option(tmp_path: Path) -> None:
+def test_a_wrong_value_in_a_file_is_refused_with_the_file_and_the_option(tmp_path: Path) -> None:
     with pytest.raises(ExciteError, match=r"config.yaml: epochs: must be at least 1, got 0"):
         load(tmp_path, "epochs: 0\n")
     with pytest.raises(ExciteError, match=r"config.yaml: lr: must be a number, got inf"):
         load(tmp_path, "lr: .inf\n")
 
 
-def test_an_unknown_option_answers_with_the_nearest(tmp_path: Path) -> None:
+def test_an_unknown_option_is_refused_with_the_nearest(tmp_path: Path) -> None:
     for attempt in (
         lambda: TrainConfig().replace(epoch=3),
         lambda: load(tmp_path, "epoch: 3"),
@@ -170,7 +170,7 @@ def test_an_unknown_option_answers_with_the_nearest(tmp_path: Path) -> None:
         assert raised.value.exit_code == BAD_USAGE
 
 
-def test_an_unknown_choice_answers_with_the_nearest() -> None:
+def test_an_unknown_choice_is_refused_with_the_nearest() -> None:
     with pytest.raises(ExciteError, match=r"optimizer: unknown value 'adamv' .did you mean 'adamw'"):
         TrainConfig(optimizer="adamv")
 

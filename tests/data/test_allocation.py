@@ -55,7 +55,7 @@ def test_ranks_are_those_of_the_published_hash() -> None:
     name=st.text(max_size=5),
     k=st.sampled_from([0, 2, 5]),
 )
-def test_one_image_more_moves_at_most_one_other_past_each_cut(
+def test_one_more_image_moves_at_most_one_other_past_each_cut(
     counts: list[int], label: int, seed: int, name: str, k: int
 ) -> None:
     shares = np.full(k, 1 / k) if k else SHARES
@@ -125,7 +125,7 @@ def test_a_part_without_a_class_gets_the_nearest_group_and_not_the_largest() -> 
         assert set(found.values()) == {0, 1, 2}
 
 
-def test_images_that_are_in_the_parts_already_are_made_up_for() -> None:
+def test_new_images_compensate_for_those_already_assigned() -> None:
     units, targets = np.arange(100), np.arange(100) % 2
     allocation = Allocation(units, targets, [str(n) for n in range(100)], 2, 0)
     # 100 images of class 0 and none of class 1 are in part 0.

@@ -110,7 +110,7 @@ def test_flips_are_numpys(horizontal: int, vertical: int, moves: dict[str, float
     np.testing.assert_allclose(augment(pixels, draws, how).numpy(), expected, atol=1e-4 if moves else 1e-7)
 
 
-def test_flips_come_as_often_as_they_are_asked_for() -> None:
+def test_flips_have_the_requested_frequency() -> None:
     pixels = torch.zeros(20_000, 2, 2, 3, dtype=torch.uint8)
     pixels[:, 0, 0] = 255
     images = augment(pixels, rand(20_000), Augmentation(horizontal_flip=0.3, vertical_flip=0.6))
@@ -132,7 +132,7 @@ def test_flips_come_as_often_as_they_are_asked_for() -> None:
 def test_a_crop_is_pillows(
     area: float, aspect: float, x: float, y: float, height: int, width: int, flipped: bool
 ) -> None:
-    """Kept area 1 - area, sides stretched by up to 2 either way, the place from the room that is left."""
+    """The area, the stretch of the sides by up to 2, and the place within the picture."""
     pixels = noise(1, height, width)
     how = Augmentation(area=0.01, aspect=2, horizontal_flip=0.5)
     draws = draws_with(area=area / 0.99, aspect=aspect, x=x, y=y, horizontal=0.0 if flipped else HALF)
@@ -147,7 +147,7 @@ def test_a_crop_is_pillows(
 
 @settings(max_examples=30, deadline=None)
 @given(area=st.floats(0.05, 1), aspect=st.floats(1, 3), seed=st.integers(0, 2**32))
-def test_a_crop_keeps_its_share_of_the_picture_and_never_leaves_it(
+def test_a_crop_has_the_requested_area_and_stays_inside_the_picture(
     area: float, aspect: float, seed: int
 ) -> None:
     """The picture's red is each pixel's column and its green the row, so a crop tells where it was cut."""
@@ -190,7 +190,7 @@ def test_rotation_keeps_angles_on_pictures_of_any_shape(degrees: float, height: 
     assert np.ptp(across) == pytest.approx(3, abs=1.2)
 
 
-def test_angles_spread_evenly_and_are_no_function_of_the_stretch() -> None:
+def test_angles_are_uniform_and_independent_of_the_stretch() -> None:
     """A gray ramp through a quarter turn: its slope along x is the angle's cosine, along y its sine."""
     ramp = (torch.arange(32) * 4 + 64).expand(32, 32)
     pixels = ramp.unsqueeze(-1).expand(-1, -1, 3).to(torch.uint8).expand(2000, -1, -1, -1)
@@ -210,7 +210,9 @@ def test_angles_spread_evenly_and_are_no_function_of_the_stretch() -> None:
     saturation=st.floats(0.7, 1.3),
     seed=st.integers(0, 1000),
 )
-def test_color_is_torchvisions(brightness: float, contrast: float, saturation: float, seed: int) -> None:
+def test_color_changes_equal_those_of_torchvision(
+    brightness: float, contrast: float, saturation: float, seed: int
+) -> None:
     """Of pictures in which no step clips, since torchvision clips after each and this clips once."""
     pixels = noise(2, 6, 7, seed) // 3 + 60
     how = Augmentation(brightness=0.3, contrast=0.3, saturation=0.3)
@@ -237,7 +239,7 @@ def test_each_color_draw_moves_its_own_property() -> None:
     assert grayer.std(dim=1).mean() == pytest.approx(float(plain.std(dim=1).mean()) / 2, rel=1e-2)
 
 
-def test_erasing_blanks_one_square_inside_the_picture_as_often_as_asked() -> None:
+def test_erasing_blanks_one_square_inside_the_picture_with_the_requested_frequency() -> None:
     pixels = noise(3000, 40, 40) // 4  # never gray
     images = augment(pixels, rand(3000), Augmentation(erase=0.25))
     blank = (images == 0.5).all(dim=1)
@@ -305,7 +307,7 @@ def one_picture(pixels: np.ndarray, draws: list[float], how: Augmentation) -> to
 
 
 @pytest.mark.parametrize("size", [(33, 48), (40, 40)])
-def test_a_batch_is_what_scipy_and_torchvision_make_of_its_pictures(size: tuple[int, int]) -> None:
+def test_an_augmented_batch_equals_scipy_and_torchvision(size: tuple[int, int]) -> None:
     """Of pictures in which no step clips, since torchvision clips after each and this clips once."""
     pixels, draws = noise(32, *size) // 3 + 60, rand(32)
     pictures = [one_picture(each.numpy(), row.tolist(), ALL) for each, row in zip(pixels, draws, strict=True)]
@@ -314,8 +316,8 @@ def test_a_batch_is_what_scipy_and_torchvision_make_of_its_pictures(size: tuple[
 
 
 @pytest.mark.parametrize("how", [*PRESETS.values(), ALL, Augmentation(vertical_flip=0.5)])
-def test_a_device_is_never_asked_for_a_number(how: Augmentation) -> None:
-    """A tensor without memory cannot be asked: what waits for a GPU's answer fails on the meta device."""
+def test_augmentation_never_waits_for_the_device(how: Augmentation) -> None:
+    """The meta device has no values, so that reading one, which would wait for a GPU, fails."""
     images = augment(noise(8).to("meta"), rand(8).to("meta"), how)
     assert images.shape == (8, 3, 12, 16)
     assert images.device.type == "meta"
@@ -355,7 +357,7 @@ def test_every_amount_has_limits_and_may_be_text_from_yaml() -> None:
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 8.0])
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
-def test_the_share_follows_the_beta_distribution(alpha: float, kind: str) -> None:
+def test_the_mixing_fraction_follows_the_beta_distribution(alpha: float, kind: str) -> None:
     generator = torch.Generator().manual_seed(0)
     how = Augmentation(**{kind: alpha})
     shares = np.array([draw_mixing(2, how, generator).share for _ in range(4000)])
@@ -365,7 +367,7 @@ def test_the_share_follows_the_beta_distribution(alpha: float, kind: str) -> Non
     assert shares.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.1)  # of Beta(alpha, alpha)
 
 
-def test_of_mixup_and_cutmix_each_takes_half_of_the_batches() -> None:
+def test_mixup_and_cutmix_are_each_used_for_half_of_the_batches() -> None:
     generator = torch.Generator().manual_seed(0)
     draws = [draw_mixing(8, PRESETS["best"], generator) for _ in range(2000)]
     assert sum(draw.box is None for draw in draws) / 2000 == pytest.approx(0.5, abs=0.04)

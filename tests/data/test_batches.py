@@ -1,4 +1,4 @@
-"""What a step trains on is a function of seed, epoch and step: whole, in parts, in any order."""
+"""The batch of a step is a function of seed, epoch, and step: whole, in parts, in any order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IMAGENET = Preprocessing(4)
 
 
 def numbered(count: int, size: int = 4) -> np.ndarray:
-    """Pictures that are their own number."""
+    """Pictures whose pixels are all their number."""
     return np.arange(count, dtype=np.uint8)[:, None, None, None].repeat(size, 1).repeat(size, 2).repeat(3, 3)
 
 
@@ -54,7 +54,7 @@ def test_an_epoch_shows_each_image_once_with_its_own_target_in_an_order_of_its_o
     assert seen(batches_of(numbered(20)), 0) == epochs[0]
 
 
-def test_what_does_not_fill_a_batch_waits_for_another_epoch() -> None:
+def test_images_that_do_not_fill_a_batch_are_used_in_another_epoch() -> None:
     batches = batches_of(numbered(23))
     assert batches.steps == 5
     epochs = [seen(batches, epoch) for epoch in range(12)]
@@ -62,7 +62,7 @@ def test_what_does_not_fill_a_batch_waits_for_another_epoch() -> None:
     assert set().union(*epochs) == set(range(23))
 
 
-def test_fewer_images_than_a_batch_go_round() -> None:
+def test_fewer_images_than_a_batch_are_repeated() -> None:
     batches = batches_of(numbered(3), batch_size=8)
     assert batches.steps == 1
     assert sorted(np.bincount(seen(batches, 0))) == [2, 3, 3]
@@ -93,8 +93,8 @@ def test_the_parts_of_a_step_are_the_whole_batch(mode: str, parts: int) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_any_step_can_be_asked_for_in_any_order_and_again(mode: str) -> None:
-    """Which is what lets a training resume in the middle of an epoch."""
+def test_any_step_can_be_loaded_in_any_order_and_again(mode: str) -> None:
+    """A training can therefore resume in the middle of an epoch."""
     options = {"classes": 5, "batch_size": 8} | MODES[mode]
     in_order = batches_of(noise(24), **options)
     expected = {(epoch, step): in_order.load(epoch, step, 0) for epoch in range(3) for step in range(3)}
@@ -115,22 +115,22 @@ def test_the_global_random_state_is_neither_read_nor_moved() -> None:
     assert torch.equal(batches.load(0, 0, 0)[0], one)
 
 
-def test_images_are_augmented_anew_each_epoch() -> None:
+def test_augmentation_differs_between_epochs() -> None:
     pixels = noise(1).repeat(4, axis=0)  # one picture, so that order plays no part
     batches = batches_of(pixels, classes=1, augmentation=PRESETS["standard"])
     images = torch.cat([batches.load(epoch, 0, 0)[0] for epoch in range(3)])
     assert len(images.flatten(1).unique(dim=0)) == 12
 
 
-def test_sampling_draws_each_image_as_often_as_its_probability_says() -> None:
+def test_sampling_draws_each_image_with_its_probability() -> None:
     probabilities = np.array([0.5, 0.25, 0.125, 0.125, 0.0])
     batches = batches_of(numbered(5).repeat(1, axis=0), sampling=probabilities, batch_size=5)
     numbers = np.concatenate([seen(batches, epoch) for epoch in range(800)])
     np.testing.assert_allclose(np.bincount(numbers, minlength=5) / len(numbers), probabilities, atol=0.03)
 
 
-def test_mixed_targets_are_shares_of_the_images_that_are_mixed() -> None:
-    """Each picture is one number everywhere, so a mixed pixel tells the share."""
+def test_mixed_targets_are_the_fractions_of_the_mixed_images() -> None:
+    """Each picture is one number everywhere, so a mixed pixel gives the fraction."""
     batches = batches_of(numbered(2), batch_size=2, augmentation=Augmentation(mixup=1.0))
     mixed = 0
     for epoch in range(40):
@@ -141,7 +141,7 @@ def test_mixed_targets_are_shares_of_the_images_that_are_mixed() -> None:
 
 
 class Copies(TorchDispatchMode):
-    """Counts what is copied to another device; and no tensor on it can be asked for a number."""
+    """Counts copies to another device, whose tensors cannot be read."""
 
     count = 0
 
@@ -157,7 +157,7 @@ class Copies(TorchDispatchMode):
 @pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize("mode", MODES)
 def test_a_batch_is_made_on_a_device_without_waiting_and_with_few_copies(mode: str, parts: int) -> None:
-    """Whatever its size: the meta device stands for a GPU, as it has no numbers to give back."""
+    """For a batch of any size; the meta device, which has no values, stands for a GPU."""
     counts = []
     for size in (4, 24):
         options = {"batch_size": size, "parts": parts, "device": torch.device("meta"), **MODES[mode]}

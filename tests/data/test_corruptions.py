@@ -1,4 +1,4 @@
-"""Shifts change what they say and nothing else, and the same each time."""
+"""Each corruption changes its own property, reproducibly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), dtype=np.uint
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_a_shift_gives_other_pixels_of_the_same_form_and_always_the_same(name: str) -> None:
+def test_a_corruption_changes_pixels_reproducibly_and_keeps_their_shape(name: str) -> None:
     before = PIXELS.copy()
     first, second = corrupt(PIXELS, name), corrupt(PIXELS, name)
     assert first.dtype == np.uint8
@@ -43,7 +43,7 @@ def test_blur_and_contrast_keep_the_mean_and_lower_the_spread() -> None:
         assert changed.std() < 0.95 * PIXELS.std()
 
 
-def test_nearer_shows_the_middle() -> None:
+def test_nearer_enlarges_the_center() -> None:
     image = np.zeros((1, 40, 40, 3), dtype=np.uint8)
     image[:, 6:34, 6:34] = 255  # 28 of 40, the part that stays in view
     assert corrupt(image, "nearer")[0, 1:-1, 1:-1].min() == 255

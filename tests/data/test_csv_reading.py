@@ -1,4 +1,4 @@
-"""CSV files as manifests: which columns are kept under which name, and which files are refused."""
+"""CSV files as manifests: columns and their names, and invalid files."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_other_columns_do_not_take_the_names_of_the_manifest(tmp_path: Path) -> 
         ("path,label,split\na.png,x,trian\n", "unknown split 'trian'.*did you mean 'train'"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+def test_errors_name_the_file_and_the_row(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ExciteError, match=message) as caught:
         read_csv(csv(tmp_path, text), ROLES)
     assert caught.value.where == str(tmp_path / "data.csv")

@@ -80,7 +80,7 @@ def test_quoted_fields_are_read_as_the_csv_module_writes_them(tmp_path: Path) ->
         (b'path,label\n1.png,"a\n', "is not a valid CSV file: line 2"),
     ],
 )
-def test_what_is_no_table_is_refused_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_file_that_is_no_table_is_refused_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(ExciteError, match=message) as caught:
         read(tmp_path, content)
     assert str(caught.value).startswith(str(tmp_path / "table.csv"))

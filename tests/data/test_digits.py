@@ -40,7 +40,7 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         digits_folder(tmp_path / "file")
 
 
-def test_a_full_disk_is_told_and_left_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error_and_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full_disk(*args: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -1,4 +1,4 @@
-"""Old images keep their split and folds; new ones go to their group, or make up for what a split lacks."""
+"""Existing images keep their split and folds; new ones follow their group, or fill up the splits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def split_of(manifest: Manifest, column: str = "split") -> dict[str, str]:
     return dict(zip(table["sha256"], table[column].astype(str), strict=True))
 
 
-def test_old_images_keep_their_split_and_new_ones_meet_the_fractions() -> None:
+def test_existing_images_keep_their_split_and_new_ones_meet_the_fractions() -> None:
     earlier = split_manifest(images(100), method="random", seed=0)
     extended = extend_split(images(200), earlier, grouped=False, seed=0, fractions=FRACTIONS)
     assert (extended.retained, extended.added, extended.vanished, extended.conflicts) == (100, 100, (), ())

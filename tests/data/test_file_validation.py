@@ -1,4 +1,4 @@
-"""The check names every bad file, leaves the good ones untouched, and does its work once."""
+"""The check names every unreadable file, changes no file, and runs once per file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def state(root: Path) -> dict[str, tuple[str, int]]:
 
 @pytest.fixture
 def examined(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The files that were really opened."""
+    """The files that were opened."""
     opened: list[str] = []
     original = file_validation.inspect_file
 
@@ -65,7 +65,7 @@ def test_hash_and_upright_size_are_filled_in(tmp_path: Path) -> None:
     assert state(root) == before
 
 
-def test_bad_files_are_left_out_and_named(tmp_path: Path) -> None:
+def test_unreadable_files_are_left_out_and_named(tmp_path: Path) -> None:
     root = folder(tmp_path / "data")
     (root / "a" / "empty.jpg").touch()
     (root / "a" / "page.jpg").write_text("<html>")
@@ -92,7 +92,7 @@ def test_an_unchanged_folder_is_not_read_again(tmp_path: Path, examined: list[st
 
 
 @pytest.mark.parametrize("change", ["touched", "added", "limit"])
-def test_any_change_is_looked_at(tmp_path: Path, examined: list[str], change: str) -> None:
+def test_any_changed_file_is_checked_again(tmp_path: Path, examined: list[str], change: str) -> None:
     root = folder(tmp_path / "data")
     check_files(read_manifest(root), cache=tmp_path / "cache")
     examined.clear()
@@ -110,10 +110,10 @@ def test_any_change_is_looked_at(tmp_path: Path, examined: list[str], change: st
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "garbage", "other files", "no hash"])
-def test_a_damaged_memory_is_done_again(tmp_path: Path, examined: list[str], damage: str) -> None:
+def test_with_a_damaged_cache_the_check_is_repeated(tmp_path: Path, examined: list[str], damage: str) -> None:
     root = folder(tmp_path / "data")
     first, _ = check_files(read_manifest(root), cache=tmp_path / "cache")
-    (memory,) = (tmp_path / "cache" / "checked").iterdir()
+    (memory,) = (tmp_path / "cache" / "checked").glob("*.csv")
     text = memory.read_text()
     lines = text.splitlines()
     broken = {
@@ -131,7 +131,7 @@ def test_a_damaged_memory_is_done_again(tmp_path: Path, examined: list[str], dam
     assert again.table.equals(first.table)
 
 
-def test_a_class_lost_to_bad_files_is_refused_with_their_reason(tmp_path: Path) -> None:
+def test_a_class_of_unreadable_files_only_is_refused_with_their_reason(tmp_path: Path) -> None:
     root = folder(tmp_path / "data")
     for file in (root / "b").iterdir():
         file.write_bytes(b"")
@@ -145,7 +145,7 @@ def test_a_class_lost_to_bad_files_is_refused_with_their_reason(tmp_path: Path) 
     assert (len(kept), len(bad), kept.classes) == (4, 4, ("a", "b"))
 
 
-def test_too_many_bad_files_are_refused() -> None:
+def test_too_many_unreadable_files_are_refused() -> None:
     bad = [UnreadableFile(f"/data/{number}.jpg", "is truncated") for number in range(5)]
     require_readable([], 10, 0)
     require_readable(bad, 100, 0.05)
@@ -156,7 +156,7 @@ def test_too_many_bad_files_are_refused() -> None:
     assert caught.value.exit_code == 2
 
 
-def test_only_a_batch_is_held_at_once() -> None:
+def test_only_one_batch_is_in_memory_at_once() -> None:
     started: list[int] = []
     results = in_threads(lambda item: started.append(item) or item, range(1000), batch=10)
     for expected, result in enumerate(results):
@@ -164,7 +164,7 @@ def test_only_a_batch_is_held_at_once() -> None:
         assert len(started) <= expected + 10
 
 
-def test_no_images_at_all_are_no_mishap() -> None:
+def test_no_images_at_all_cause_no_error() -> None:
     nothing = Manifest(pd.DataFrame({"path": [], "label": []}), ())
     kept, bad = check_files(nothing, complete=False)
     assert (len(kept), bad) == (0, [])

@@ -1,4 +1,4 @@
-"""One walk over a folder: each image once, in a fixed order, and nothing that is no file."""
+"""A walk over a folder: each image once, in a fixed order, and only files."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_name_that_is_not_utf8_is_refused_unless_any_name_will_do(tmp_path: Pa
     assert find_images(tmp_path, any_name=True).images == [strange]
 
 
-def test_a_folder_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_path_that_is_no_folder_is_one_clear_line(tmp_path: Path) -> None:
     touch(tmp_path, "file")
     with pytest.raises(ExciteError, match="file: the folder cannot be read: not a directory"):
         find_images(tmp_path / "file")
@@ -80,7 +80,7 @@ def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
         (tmp_path / "b").chmod(0o700)
 
 
-def test_what_is_left_out_is_counted_with_an_example() -> None:
+def test_left_out_files_are_counted_with_an_example() -> None:
     assert without_image_names([]) == beside_class_folders([]) == ()
     (one,) = without_image_names(["a/notes.txt"])
     assert str(one).startswith("1 file was left out because it does not have the extension of an image")

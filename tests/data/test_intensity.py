@@ -149,7 +149,7 @@ def white_is_zero(samples: np.ndarray) -> bytes:
     return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory + struct.pack("<I", 0)
 
 
-def test_a_tiff_whose_zero_is_white_is_turned_around() -> None:
+def test_a_tiff_whose_zero_is_white_is_inverted() -> None:
     samples = np.array([[0, 4095], [1000, 2000]], np.uint16)
     shown = np.asarray(decode(white_is_zero(samples), intensity_range=(0, 4095)))[..., 0]
     np.testing.assert_array_equal(shown, 255 - (samples >> 4))
@@ -255,12 +255,12 @@ def test_a_range_survives_its_text(low: float, width: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "5", "1,2,3", "a,b", "5,5", "9,1", "nan,1", "0,inf"])
-def test_what_is_no_range_is_refused(text: str) -> None:
+def test_a_malformed_range_is_refused(text: str) -> None:
     with pytest.raises(ExciteError, match="must be LOW,HIGH with LOW < HIGH"):
         parse_range(text)
 
 
-def test_other_data_is_warned_of_where_the_training_range_clips_it() -> None:
+def test_samples_outside_the_training_range_cause_a_warning() -> None:
     deep = SampleExtremes("integer", 0, 60000, 3)
     assert "clips" in range_warning(deep, (0, 4095))
     assert "has none" in range_warning(deep, None)
@@ -325,7 +325,7 @@ def test_nearly_constant_images_are_reported_by_train(
 
 
 @pytest.mark.slow
-def test_a_training_leaves_the_callers_random_numbers(tmp_path: Path, pictures: Path) -> None:
+def test_a_training_does_not_change_the_callers_random_state(tmp_path: Path, pictures: Path) -> None:
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
     excite.train(pictures, out=str(tmp_path / "run"), epochs=1, quiet=True, **SMALL)

@@ -1,4 +1,4 @@
-"""The manifest keeps what it was given, also through a file."""
+"""A manifest keeps its values, also through a file."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_failed_save_leaves_the_old_file_and_no_other(
         (list("aabb"), ["train", "train", "test", "test"], "class 'b' has no images in train"),
     ],
 )
-def test_what_cannot_be_trained_on_is_refused(
+def test_data_without_a_trainable_classifier_is_refused(
     labels: list[str], splits: list[str] | None, message: str
 ) -> None:
     made = manifest(labels, **({} if splits is None else {"split": splits}))

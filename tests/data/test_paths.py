@@ -1,4 +1,4 @@
-"""Paths mean what the system means by them, and nothing is written among images."""
+"""Paths are resolved as by the system, and nothing is written among images."""
 
 from __future__ import annotations
 

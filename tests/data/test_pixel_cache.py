@@ -1,4 +1,4 @@
-"""Decoded pixels are the pictures' own, made once, whole or not there, whatever happens meanwhile."""
+"""The pixel cache contains the decoded images, is built once, and is complete or missing."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_unchecked_images_are_refused(tmp_path: Path) -> None:
         cached_pixels(raw, SMALL, tmp_path)
 
 
-def test_too_little_space_is_said_before_any_work(
+def test_too_little_space_is_an_error_before_any_work(
     tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
@@ -200,7 +200,7 @@ def test_two_processes_may_build_it_at_once(tmp_path: Path, manifest: Manifest) 
     assert (len(built(tmp_path / "cache")), leftovers(tmp_path / "cache")) == (1, [])
 
 
-def test_a_build_killed_half_way_is_no_harm(tmp_path: Path, manifest: Manifest) -> None:
+def test_an_interrupted_build_is_repeated(tmp_path: Path, manifest: Manifest) -> None:
     manifest.save(tmp_path / "manifest.csv")
     process = start(tmp_path, stop=12)
     go(process)

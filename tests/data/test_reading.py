@@ -1,4 +1,4 @@
-"""Folders and tables as people keep them are read, or refused with one line that says how to put it right."""
+"""Folders and tables as users have them are read, or refused with one line and a solution."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_class_folders_are_read_to_any_depth_in_a_fixed_order(tmp_path: Path) ->
     assert all(Path(path).is_absolute() for path in read_manifest(os.path.relpath(tmp_path)).table["path"])
 
 
-def test_clutter_is_left_out_and_other_files_are_counted(tmp_path: Path) -> None:
+def test_system_files_are_ignored_and_other_files_are_counted(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.png", "a/2.png", "b/1.png", "b/2.png", "a/notes.txt", "readme.md")
     touch(tmp_path, ".git/x.png", "__MACOSX/a/._1.png", "a/.hidden.png", "a/Thumbs.db", "b/.DS_Store")
     made = read_manifest(tmp_path)
@@ -45,7 +45,7 @@ def test_clutter_is_left_out_and_other_files_are_counted(tmp_path: Path) -> None
     assert Path(left_out.example).is_file()
 
 
-def test_images_without_an_ending_or_a_class_are_told(tmp_path: Path) -> None:
+def test_images_without_an_extension_or_a_class_are_reported(tmp_path: Path) -> None:
     touch(tmp_path, *(f"{name}/{i}.png" for name in "ab" for i in range(2)))
     touch(tmp_path, "a/3.png?width=300", "a/4", "b/5.jpg_large", "beside.png", "train.csv")
     by_name, beside = read_manifest(tmp_path).left_out
@@ -110,7 +110,7 @@ def test_unknown_folders_with_the_same_class_folders_are_no_classes(
     with pytest.raises(ExciteError, match=r"'cat', 'dog': are they splits or classes\?") as caught:
         read_manifest(tmp_path)
     assert all(repr(top) in str(caught.value) for top in tops)
-    assert "CSV with columns path, label and split" in str(caught.value)
+    assert "CSV with columns path, label, and split" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_folders_below_classes_are_no_classes(tmp_path: Path, names: list[str]) 
     assert read_manifest(touch(tmp_path, *names)).classes == ("cat", "dog")
 
 
-def test_a_flat_test_folder_is_told_what_it_lacks(tmp_path: Path) -> None:
+def test_a_test_folder_without_classes_is_refused_with_a_solution(tmp_path: Path) -> None:
     touch(tmp_path, *(f"train/{name}/{i}.jpg" for name in "ab" for i in range(2)), "test/1.jpg", "test/2.jpg")
     with pytest.raises(ExciteError, match="test/ has no class folders: its 2 images have no class"):
         read_manifest(tmp_path)
@@ -134,7 +134,7 @@ def test_a_flat_test_folder_is_told_what_it_lacks(tmp_path: Path) -> None:
         read_manifest(tmp_path)
 
 
-def test_one_folder_around_the_class_folders_is_told(tmp_path: Path) -> None:
+def test_one_folder_around_the_class_folders_is_refused_with_a_solution(tmp_path: Path) -> None:
     touch(tmp_path, "PetImages/Cat/1.png", "PetImages/Dog/1.png")
     with pytest.raises(ExciteError, match=r"if its folders are the classes, name .*PetImages"):
         read_manifest(tmp_path)
@@ -219,9 +219,7 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path: Path, names: list[str
     assert caught.value.exit_code == 1
 
 
-def test_a_place_that_is_not_there_is_answered_with_the_nearest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_place_is_refused_with_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "flowers/a/1.png")
     with pytest.raises(ExciteError, match=r"no such file or folder \(did you mean '.*flowers'") as caught:
         read_manifest(tmp_path / "flower")
@@ -339,7 +337,7 @@ def test_a_column_that_is_wanted_twice_is_one_clear_line(tmp_path: Path, options
     assert caught.value.exit_code == 2
 
 
-def test_a_saved_manifest_with_a_mended_size_is_read(tmp_path: Path) -> None:
+def test_a_saved_manifest_with_an_edited_size_is_read(tmp_path: Path) -> None:
     made = read_manifest(table(tmp_path, f"path,label\n{rows()}")).with_columns(width=7)
     made.save(tmp_path / "saved.csv")
     text = (tmp_path / "saved.csv").read_text().replace(",7,", ",1e9,", 1)

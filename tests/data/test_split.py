@@ -1,4 +1,4 @@
-"""No group is torn apart, no part lacks a class, and the shares are met as near as the groups allow."""
+"""No group is divided, no part lacks a class, and fractions are met as closely as the groups allow."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ shares = st.tuples(st.integers(1, 10), st.integers(1, 10), st.integers(1, 10)).m
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(sizes=class_sizes, fractions=shares, seed=st.integers(0, 9))
-def test_random_splits_meet_the_share_of_every_class(
+def test_random_splits_meet_the_fractions_for_every_class(
     sizes: list[int], fractions: tuple[float, ...], seed: int
 ) -> None:
     data = manifest([f"c{c}" for c, size in enumerate(sizes) for _ in range(size)])
@@ -155,7 +155,7 @@ def test_class_counts_agree_with_scikit_learn() -> None:
         assert abs(count - expected[label]) <= 1
 
 
-def test_many_small_classes_still_meet_the_overall_shares() -> None:
+def test_many_small_classes_still_meet_the_overall_fractions() -> None:
     made = split_manifest(manifest([f"c{i % 50:02d}" for i in range(50 * 12)]), method="random", seed=0)
     for name, images in zip(SPLITS, (420, 60, 120), strict=True):
         assert abs(len(made.part(name)) - images) <= 2
@@ -194,7 +194,7 @@ def test_decomposed_names_are_the_same_groups() -> None:
     assert one.equals(two)
 
 
-def test_one_image_more_moves_at_most_two_others() -> None:
+def test_one_more_image_moves_at_most_two_others() -> None:
     labels = [f"c{number % 2}" for number in range(500)]
     before = split_manifest(manifest(labels), method="random", seed=0).table["split"]
     after = split_manifest(manifest([*labels, "c0"]), method="random", seed=0).table["split"][:500]
@@ -283,7 +283,7 @@ def test_wrong_use_is_refused(options: dict, message: str) -> None:
         (r"\d+", "puts every image into its own group"),
     ],
 )
-def test_a_pattern_that_tells_nothing_is_refused(pattern: str, message: str) -> None:
+def test_a_pattern_without_groups_is_refused(pattern: str, message: str) -> None:
     data = manifest(list("ab") * 30)
     if pattern == r"^(0+)a":
         data = data.with_columns(path=[f"/data/0{'a' * (i + 1)}.png" for i in range(60)])
@@ -319,6 +319,28 @@ def test_a_missing_part_is_drawn_out_of_train(given_splits: list[str], sizes: di
     assert {name: len(made.part(name)) for name in SPLITS} == sizes
     kept = data.table["split"] != "train"
     assert made.table["split"][kept].equals(data.table["split"][kept])
+
+
+def test_the_given_val_can_be_the_test_set() -> None:
+    data = manifest(list("ab") * 100, splits=["train"] * 140 + ["val"] * 60)
+    made = split_manifest(data, method="folder", seed=0, test_from="val")
+    given = data.table["split"] == "val"
+    assert set(made.table["split"][given]) == {"test"}
+    assert set(made.table["split"][~given]) == {"train", "val"}
+    assert len(made.part("val")) == 18  # 0.1 of 0.7 + 0.1, of 70 images of each class
+
+
+@pytest.mark.parametrize(
+    ("splits", "method", "what"),
+    [
+        (["train"] * 40 + ["val"] * 10 + ["test"] * 10, "folder", "the data has test images"),
+        (["train"] * 60, "folder", "the data has no validation images"),
+        (["train"] * 40 + ["val"] * 20, "random", "the split of the data is not used"),
+    ],
+)
+def test_a_test_set_from_val_needs_a_val_and_no_test(splits: list[str], method: str, what: str) -> None:
+    with pytest.raises(ExciteError, match=what):
+        split_manifest(manifest(list("ab") * 30, splits=splits), method=method, seed=0, test_from="val")
 
 
 def test_a_missing_part_keeps_the_groups_of_train_whole() -> None:

@@ -1,4 +1,4 @@
-"""Predictions whose true figures are known, because millions more can be drawn."""
+"""Simulated predictions, of which any number can be drawn to compute the true metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def simulate(
     """Images of groups that have one class, and are easy or hard together.
 
     Args:
-        size: images a group on average; they vary between 1 and 2 size - 1.
+        size: images per group on average; they vary between 1 and 2 size - 1.
         positive: fraction of groups of the last class; None: all classes are equally frequent.
         alike: standard deviation of what a group adds to the signal of all its images.
     """

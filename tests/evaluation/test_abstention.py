@@ -18,7 +18,9 @@ from tests.evaluation.simulated import messy, simulate
 
 @settings(max_examples=60, deadline=None)
 @given(images=st.integers(1, 150), levels=st.sampled_from([1, 3, 1000]), seed=st.integers(0, 10_000))
-def test_accuracy_by_coverage_is_that_of_the_surest_images(images: int, levels: int, seed: int) -> None:
+def test_accuracy_by_coverage_is_that_of_the_most_confident_images(
+    images: int, levels: int, seed: int
+) -> None:
     probabilities, targets = messy(np.random.default_rng(seed), images, 3, levels=levels)
     predictions = Predictions(targets, probabilities, ("a", "b", "c"))
     curve = accuracy_by_coverage(predictions)
@@ -54,7 +56,9 @@ def test_the_confidence_is_the_last_of_a_sequence_of_binomial_tests(
                 break
             expected = threshold
         if expected is None:
-            with pytest.raises(ExciteError, match=r"no threshold is shown to reach .*it takes at least"):
+            with pytest.raises(
+                ExciteError, match=r"do not show that any threshold reaches .*it takes at least"
+            ):
                 choose_confidence(predictions, wish)
         else:
             assert choose_confidence(predictions, wish) == expected
@@ -78,13 +82,15 @@ def test_the_selective_accuracy_on_new_images_is_reached_as_often_as_promised() 
     assert short <= 42  # P(more | 10 %) = 1.2 %
 
 
-def test_images_of_a_group_are_one_witness() -> None:
+def test_images_of_a_group_count_as_one_observation() -> None:
     rows = np.stack([np.linspace(0.99, 0.6, 60), np.linspace(0.01, 0.4, 60)], axis=1)
     names = np.repeat(np.arange(20), 3).astype(str)
     alone = Predictions(np.zeros(60, dtype=int), rows, ("a", "b"))
     assert choose_confidence(alone, 0.95) == pytest.approx(0.6)  # 60 without an error; 45 are needed
     grouped = Predictions(np.zeros(60, dtype=int), rows, ("a", "b"), names)
-    with pytest.raises(ExciteError, match="20 validation groups; it takes at least 45") as raised:
+    with pytest.raises(
+        ExciteError, match=r"20 validation groups do not show .*it takes at least 45"
+    ) as raised:
         choose_confidence(grouped, 0.95)
     assert raised.value.hint == "request at most 89%"
     assert choose_confidence(grouped, 0.89) == pytest.approx(0.6)

@@ -17,8 +17,8 @@ def confident(confidences: list[float], right: list[bool]) -> Predictions:
     return Predictions(np.where(right, 0, 1), np.stack([first, 1 - first], axis=1), ("a", "b"))
 
 
-def test_chance_alone_makes_such_an_error() -> None:
-    """A calibrated classifier's error lies in the range 95 times of 100, one that brags lies above it."""
+def test_a_calibrated_error_is_inside_the_range_and_an_overconfident_one_above_it() -> None:
+    """A calibrated classifier's error lies in the range 95 times of 100, an overconfident one above it."""
     random = np.random.default_rng(1)
     inside = 0
     for run in range(200):
@@ -27,8 +27,8 @@ def test_chance_alone_makes_such_an_error() -> None:
         low, high = calibrated_range(predictions, draws=300, seed=run)
         inside += low <= calibration_error(predictions) <= high
     assert inside / 200 == pytest.approx(0.95, abs=0.03)
-    bragging = confident([0.95] * 150, (random.random(150) < 0.7).tolist())
-    assert calibration_error(bragging) > calibrated_range(bragging)[1]
+    overconfident = confident([0.95] * 150, (random.random(150) < 0.7).tolist())
+    assert calibration_error(overconfident) > calibrated_range(overconfident)[1]
 
 
 def grouped(seed: int, groups: int, size: int, *, temperature: float = 1.0) -> Predictions:
@@ -42,7 +42,7 @@ def grouped(seed: int, groups: int, size: int, *, temperature: float = 1.0) -> P
 
 
 @pytest.mark.slow
-def test_images_of_a_group_that_are_wrong_together_do_not_make_a_calibrated_classifier_suspicious() -> None:
+def test_correlated_errors_within_groups_stay_inside_the_range() -> None:
     """Nominal are 2.5 %; without groups far more are outside, and overconfidence is still found."""
     outside = {"groups": 0, "none": 0, "classes": 0, "overconfident": 0}
     for seed in range(60):

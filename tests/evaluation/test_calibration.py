@@ -56,7 +56,7 @@ def test_the_temperature_is_netcals() -> None:
 
 @pytest.mark.parametrize("images", [3, 20, 200])
 def test_a_perfect_validation_set_does_not_make_the_classifier_certain(images: int) -> None:
-    """So many right of so many: by Krichevsky and Trofimov's rule, (N + 1/2) / (N + 1) of the next are."""
+    """With N of N correct, Krichevsky and Trofimov's rule expects (N + 1/2) / (N + 1) of the next."""
     targets = np.arange(images) % 2
     logits = 4.0 * np.eye(2)[targets]
     surest = softmax(logits / fit_temperature(logits, targets)).max()
@@ -70,7 +70,7 @@ def test_probabilities_of_exactly_0_and_1_can_be_fitted() -> None:
     assert np.isfinite(cooled.probabilities).all()
 
 
-def test_what_cannot_be_fitted_is_refused() -> None:
+def test_logits_that_cannot_be_fitted_are_refused() -> None:
     with pytest.raises(ExciteError, match="cannot be fitted without images"):
         fit_calibration(np.empty((0, 2)), np.empty(0, dtype=int))
     with pytest.raises(ExciteError, match="logits are not finite"):
@@ -143,7 +143,7 @@ def test_a_balanced_loss_is_undone_by_the_intercepts_and_not_by_a_temperature() 
 
 @pytest.mark.slow
 def test_without_a_shift_intercepts_are_rare_and_cost_nothing() -> None:
-    """Images of a group are alike: five groups' worth of chance must not look like a shift."""
+    """Images of a group are correlated: chance in five groups must not look like a shift."""
     losses, used = [], 0
     for seed in range(30):
         validation, test = (

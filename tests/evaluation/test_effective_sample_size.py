@@ -8,7 +8,7 @@ import pytest
 from excite.evaluation.effective_sample_size import class_freedom, effective_size, intraclass_correlation
 
 
-def test_images_are_worth_as_much_as_their_correlation_allows() -> None:
+def test_the_effective_size_follows_from_the_correlation() -> None:
     sizes = np.array([5, 5, 5, 5, 0])
     for correlation, images in ((0.0, 20), (1.0, 4), (0.5, 20 / 3)):
         found = effective_size(sizes, correlation)

@@ -1,4 +1,4 @@
-"""Folds are pooled once and whole, and their spread is not mistaken for that of independent trials."""
+"""Pooled folds, and the corrected variance of their mean."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
@@ -14,6 +16,7 @@ from excite.evaluation.folds import corrected_mean, mean_of_folds, measure_repea
 from excite.evaluation.measure import measure
 from excite.evaluation.metrics import OVERALL
 from excite.evaluation.predictions import Predictions
+from excite.evaluation.ranges import range_of
 from tests.evaluation.simulated import simulate
 
 
@@ -35,7 +38,7 @@ def test_pooled_folds_are_all_images_once() -> None:
         assert pooled[name]["value"] == pytest.approx(plain[name]["value"], abs=1e-12)
 
 
-def test_folds_that_share_images_or_tear_groups_are_refused() -> None:
+def test_folds_that_share_images_or_divide_groups_are_refused() -> None:
     whole = with_paths(simulate(np.random.default_rng(0), 20, size=3))
     half = whole.group_codes < 10
     with pytest.raises(ExciteError, match=r"group '\d+' is in fold 1 and in fold 2"):
@@ -52,7 +55,7 @@ def test_folds_that_share_images_or_tear_groups_are_refused() -> None:
         pool([])
 
 
-def test_the_mean_of_folds_is_free_of_what_pooling_does_to_the_auroc() -> None:
+def test_the_mean_of_folds_does_not_have_the_bias_of_the_pooled_auroc() -> None:
     """Scores without signal: every fold has its own offset, the higher the fewer positives it tests."""
     random = np.random.default_rng(0)
     pooled, means = [], []
@@ -115,7 +118,49 @@ def test_the_corrected_interval_is_students_with_a_larger_variance() -> None:
     assert plain.p == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
 
 
-def test_folds_that_share_training_images_deceive_students_test_but_not_the_corrected_one() -> None:
+@given(
+    st.sampled_from(OVERALL),
+    st.lists(st.floats(0, 1), min_size=2, max_size=10),
+    st.integers(1, 50),
+)
+def test_no_interval_of_a_mean_leaves_the_range_of_its_metric(
+    metric: str, places: list[float], test: int
+) -> None:
+    bottom, top = range_of(metric)
+    values = [bottom + (top - bottom) * place for place in places]
+    got = corrected_mean(values, train=100 - test, test=test, metric=metric)
+    if got.low is None or got.high is None:
+        assert got.reason
+    else:
+        assert bottom <= got.low <= got.mean <= got.high <= top
+
+
+def test_the_interval_of_a_mean_near_the_end_of_its_range_contains_the_truth() -> None:
+    """Folds of 20 independent images at 95 %: Student's interval leaves the range and misses on one side."""
+    random = np.random.default_rng(0)
+    accuracies = random.binomial(20, 0.95, size=(2000, 5)) / 20
+    found = [corrected_mean(row, train=4, test=1, metric="accuracy") for row in accuracies]
+    defined = [one for one in found if one.low is not None and one.high is not None]
+    assert len(defined) > 1950
+    assert np.mean([one.low <= 0.95 <= one.high for one in defined if one.low and one.high]) > 0.95
+    student = [corrected_mean(row, train=4, test=1) for row in accuracies]
+    assert np.mean([one.high > 1 for one in student if one.high]) > 0.5
+
+
+def test_the_interval_of_a_log_loss_is_students_on_a_logarithmic_scale() -> None:
+    values = [0.02, 0.4, 0.1, 0.05, 0.2]
+    got = corrected_mean(values, train=4, test=1, metric="log_loss")
+    assert got.low is not None
+    assert got.high is not None
+    error = np.sqrt(1 / 5 + 1 / 4) * np.std(values, ddof=1) / np.mean(values)  # the delta method
+    low, high = stats.t.interval(0.95, 4, loc=np.log(np.mean(values)), scale=error)
+    assert (got.low, got.high) == pytest.approx((np.exp(low), np.exp(high)))
+    plain = corrected_mean(values, train=4, test=1)
+    assert plain.low is not None
+    assert plain.low < 0 < got.low
+
+
+def test_with_shared_training_images_only_the_corrected_test_holds_its_level() -> None:
     """A null with the correlation that Nadeau and Bengio assume, test / (test + train), between folds."""
     random = np.random.default_rng(0)
     runs, folds, correlation = 4000, 10, 0.1
@@ -130,6 +175,9 @@ def test_folds_that_share_training_images_deceive_students_test_but_not_the_corr
 def test_values_that_do_not_vary() -> None:
     assert corrected_mean([0, 0, 0], train=2, test=1).p == 1
     assert corrected_mean([1, 1, 1], train=2, test=1).p == 0
+    perfect = corrected_mean([1, 1, 1], train=2, test=1, metric="accuracy")
+    assert (perfect.mean, perfect.low, perfect.high) == (1, None, None)
+    assert perfect.reason == "the estimate does not vary"
     with pytest.raises(ExciteError, match="two finite values"):
         corrected_mean([0.5], train=2, test=1)
     with pytest.raises(ExciteError, match="must be positive"):

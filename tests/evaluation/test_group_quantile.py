@@ -1,4 +1,4 @@
-"""The order statistic by groups, against a brute-force twin."""
+"""The order statistic by groups, against brute force."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ def test_no_number_of_groups_guarantees_everything() -> None:
     assert lower_quantile(np.arange(9.0), np.arange(9), 1.0) == (0.0, 0.9)
 
 
-def test_a_group_weighs_one_however_many_images_it_has() -> None:
+def test_every_group_has_the_same_weight() -> None:
     scores, codes = np.array([0.1, 0.2, 0.3, 0.4, 0.9]), np.array([0, 0, 0, 0, 1])
     assert mass_below(scores, codes) == pytest.approx([0, 0.25, 0.5, 0.75, 1])

@@ -1,4 +1,4 @@
-"""Intervals against statsmodels and scipy, and against what 95 % means: 95 of 100 hold the truth."""
+"""Intervals of proportions and of the bootstrap against statsmodels and SciPy, and their coverage."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from excite.errors import ExciteError
 from excite.evaluation.intervals import bootstrap_interval, grouped_wilson, wilson
 from excite.evaluation.jackknife_interval import jackknife_interval
 from excite.evaluation.measure import measure
-from excite.evaluation.metric_intervals import MetricIntervals
-from excite.evaluation.placements import Placements
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.resampling import GroupSums, bootstrap, jackknife
 from tests.evaluation.simulated import simulate
+from tests.evaluation.true_values import OF_GROUPS, OF_IMAGES, truth
 
 
 @pytest.mark.parametrize("n", [1, 2, 17, 200, 5000])
@@ -36,7 +35,7 @@ def test_wilson_is_scipys() -> None:
     assert (got.low, got.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
-def test_images_of_a_group_that_are_all_alike_are_worth_one() -> None:
+def test_equal_images_of_a_group_count_as_one() -> None:
     right = (np.arange(80) < 60).astype(float)
     tenfold = grouped_wilson(right * 10, np.full(80, 10.0))
     once = wilson(60, 80, quantile=float(stats.t.ppf(0.975, 79)))
@@ -79,47 +78,7 @@ def test_bootstrap_is_scipys_on_the_same_resamples(method: str, metric: str) -> 
     assert got.high == pytest.approx(expected.confidence_interval.high, abs=1e-9)
 
 
-def test_the_jackknifes_interval_of_a_share_is_wilsons() -> None:
-    right = (np.arange(200) < 150).astype(float)
-    left = (right.sum() - right) / 199
-    got = jackknife_interval("f1", 0.75, left, np.ones((1, 200)))
-    variance = 0.75 * 0.25 / 200 * (200 / 199) ** 2
-    n = 0.75 * 0.25 / variance
-    expected = wilson(0.75 * n, n, quantile=float(stats.t.ppf(0.975, 202)))
-    assert (got.low, got.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
-
-
-def test_few_groups_of_a_class_that_carry_the_spread_widen_the_interval() -> None:
-    # All variance is that of 6 groups of the second class: 5 degrees of freedom, and 3 more for counts.
-    left = 0.5 + 0.001 * np.r_[np.zeros(94), np.resize([1, -1], 6)]
-    true = np.stack([np.r_[np.ones(94), np.zeros(6)], np.r_[np.zeros(94), np.ones(6)]])
-    n = 0.25 / (6 * 0.001**2)
-    expected = wilson(n / 2, n, quantile=float(stats.t.ppf(0.975, 8)))
-    got = jackknife_interval("f1", 0.5, left, true)
-    assert (got.low, got.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
-
-
-@pytest.mark.parametrize("size", [1, 4])
-def test_the_jackknifes_spread_of_an_area_is_delongs_and_obuchowskis(size: int) -> None:
-    one = simulate(np.random.default_rng(0), 300, size=size, alike=1.0)
-    left = jackknife([GroupSums(one)], 0)[0].overall["auroc"]
-    parts = Placements.of(one.probabilities[:, [1]].T, one.targets == 1, one.group_codes).covariances()
-    assert ((left - left.mean()) ** 2).sum() == pytest.approx(sum(parts)[0, 0], rel=0.03)
-
-
-def test_every_range_holds_its_bounds() -> None:
-    for name, value, lowest, highest in (
-        ("mcc", -0.99, -1, 1),
-        ("kappa", 0.99, -1, 1),
-        ("f1", 0.99, 0, 1),
-    ):
-        left = value + np.resize([0.01, -0.01], 40)
-        got = jackknife_interval(name, value, left, np.ones((1, 40)))
-        assert got.method == "jackknife"
-        assert lowest <= (got.low or 0) < value < (got.high or 0) <= highest
-
-
-def test_where_there_is_no_interval_it_says_why() -> None:
+def test_a_missing_interval_has_a_reason() -> None:
     draws = np.linspace(0, 1, 100)
     few = bootstrap_interval(0.5, draws, draws, groups=9)
     assert few.low is None
@@ -149,73 +108,12 @@ def test_a_perfect_result_still_has_a_lower_bound_for_its_accuracy() -> None:
     assert result["mcc"]["low"] is None
 
 
-def few_of_a_class(count: int, size: int = 1) -> Predictions:
-    """The images of 100 groups, but only of the first ``count`` of class b."""
-    one = simulate(np.random.default_rng(0), 100, size=size)
-    first = np.unique(one.group_codes[one.targets == 1])[:count]
-    return one.take(np.flatnonzero((one.targets == 0) | np.isin(one.group_codes, first)))
-
-
-def test_a_class_of_few_groups_is_named_in_a_warning_or_as_the_reason() -> None:
-    four = measure(few_of_a_class(4))
-    assert four["low_group_count"] == ["a", "b"]  # what tells one from the other are the same 4 groups
-    named = "4 groups of class 'b'; it takes about 5"
-    for metric in (four["auroc"], four["balanced_accuracy"], four["classes"]["b"]["auroc"]):
-        assert metric["low"] < metric["value"] <= metric["high"]
-        assert metric["warning"] == named
-    assert "warning" not in four["accuracy"]
-    two = measure(few_of_a_class(2))
-    reason = "2 groups of class 'b' are too few; at least 3 are needed"
-    for metric in (two["auroc"], two["balanced_accuracy"], two["mcc"], two["classes"]["b"]["f1"]):
-        assert metric["low"] is None
-        assert metric["reason"] == reason
-    assert two["classes"]["b"]["sensitivity"]["low"] is not None  # Wilson's is honest about 2
-    assert "warning" not in measure(few_of_a_class(5))["auroc"]
-
-
 # What 95 % means. benchmarks/intervals.py has the full table; these are the same simulations, fewer of them.
-
-NAMES = ("balanced_accuracy", "macro_f1", "mcc", "kappa", "auroc", "average_precision", "log_loss", "brier")
-
-OF_IMAGES: dict[str, Any] = {"groups": 200}
-OF_GROUPS: dict[str, Any] = {"groups": 60, "size": 5, "alike": 1.2}
-SIMULATIONS: dict[str, dict[str, Any]] = {
-    "200 images": OF_IMAGES,
-    "60 groups": OF_GROUPS,
-    "60 groups, 93 % right": {"groups": 60, "size": 5, "alike": 1.0, "signal": 2.6},
-    "60 groups, 3 classes": {**OF_GROUPS, "signal": 2.0, "classes": 3},
-}
-RUNS = 400
-
-
-def truth(settings: dict[str, Any], names: tuple[str, ...]) -> dict[str, float]:
-    """The figures of so many groups that their own error is small beside an interval's width."""
-    table = GroupSums(simulate(np.random.default_rng(99), **(settings | {"groups": 100_000})))
-    return {name: float(table.point().overall[name][0]) for name in names}
-
-
-def coverage(
-    settings: dict[str, Any], names: tuple[str, ...], runs: int
-) -> tuple[dict[str, float], dict[str, float]]:
-    """The fraction of the intervals that hold the truth, and of the runs that have one."""
-    known = truth(settings, names)
-    random = np.random.default_rng(1)
-    inside, given = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
-    for _ in range(runs):
-        one = simulate(random, **settings)
-        table = GroupSums(one)
-        intervals = MetricIntervals([one], [table], [table.point()])
-        for name in names:
-            found = intervals.overall(name)
-            if found.low is not None and found.high is not None:
-                given[name] += 1
-                inside[name] += found.low <= known[name] <= found.high
-    return {name: inside[name] / given[name] for name in names}, {name: given[name] / runs for name in names}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", [OF_IMAGES, OF_GROUPS], ids=["200 images", "60 groups"])
-def test_wilsons_intervals_of_accuracy_hold_the_truth_95_times_of_100(settings: dict[str, Any]) -> None:
+def test_wilsons_intervals_of_accuracy_have_95_percent_coverage(settings: dict[str, Any]) -> None:
     known = truth(settings, ("accuracy",))["accuracy"]
     random = np.random.default_rng(1)
     inside = 0
@@ -225,47 +123,3 @@ def test_wilsons_intervals_of_accuracy_hold_the_truth_95_times_of_100(settings: 
         interval = grouped_wilson(right, np.bincount(one.group_codes).astype(float))
         inside += (interval.low or 0) <= known <= (interval.high or 0)
     assert inside / 2000 == pytest.approx(0.95, abs=0.015)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("settings", SIMULATIONS.values(), ids=SIMULATIONS)
-def test_intervals_hold_the_truth_95_times_of_100(settings: dict[str, Any]) -> None:
-    """Monte-Carlo error of 400 runs: 1.1 points. benchmarks/intervals.py has more."""
-    inside, _ = coverage(settings, NAMES, RUNS)
-    for name in NAMES:
-        assert inside[name] == pytest.approx(0.95, abs=0.028), name
-
-
-RARE: dict[str, dict[str, Any]] = {
-    "30 groups, 20 %": {**OF_GROUPS, "groups": 30, "positive": 0.2},
-    "200 images, 10 %": {"groups": 200, "positive": 0.1},
-    "200 images, 3 %": {"groups": 200, "positive": 0.03},
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("settings", RARE.values(), ids=RARE)
-def test_intervals_hold_the_truth_when_a_class_is_rare(settings: dict[str, Any]) -> None:
-    """Before, balanced accuracy was 89.5, 92.2 and 58 %, and AUROC 87 % of 200 images with 3 %."""
-    names = ("balanced_accuracy", "macro_f1", "auroc", "average_precision", "log_loss")
-    inside, given = coverage(settings, names, 400)
-    for name in names:
-        assert inside[name] > 0.925, name
-        assert given[name] > 0.9, name
-
-
-@pytest.mark.slow
-def test_intervals_that_take_images_of_a_group_for_independent_hold_it_far_less_often() -> None:
-    known = truth(OF_GROUPS, ("accuracy", "brier"))
-    random = np.random.default_rng(1)
-    inside = dict.fromkeys(known, 0)
-    for _ in range(200):
-        one = simulate(random, **OF_GROUPS)
-        alone = Predictions(one.targets, one.probabilities, one.classes)
-        table = GroupSums(alone, ranking=False)
-        intervals = MetricIntervals([alone], [table], [table.point()])
-        for name in known:
-            found = intervals.overall(name)
-            inside[name] += (found.low or 0) <= known[name] <= (found.high or 0)
-    for name in known:
-        assert inside[name] / 200 < 0.85, name

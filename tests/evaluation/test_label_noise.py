@@ -13,7 +13,7 @@ from excite.evaluation.predictions import Predictions
 from .simulated import softmax
 
 
-def said(
+def with_flipped_labels(
     classes: int, images: int, *, flipped: int = 0, sharpness: float = 3.0, seed: int = 0
 ) -> tuple[Predictions, np.ndarray]:
     """Predictions by a fair classifier, and which labels (N,) bool are wrong."""
@@ -33,8 +33,8 @@ def first_rows(found: LabelNoise) -> list[int]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_two_classes_are_judged_as_cleanlab_judges_them(seed: int) -> None:
-    predictions, _ = said(2, 300, flipped=30, sharpness=1.5, seed=seed)
+def test_candidates_of_two_classes_are_those_of_cleanlab(seed: int) -> None:
+    predictions, _ = with_flipped_labels(2, 300, flipped=30, sharpness=1.5, seed=seed)
     labels, probabilities = predictions.targets, predictions.probabilities
     found = find_label_noise(predictions)
     cleanlab = pytest.importorskip("cleanlab.filter", reason="cleanlab is not installed")
@@ -52,7 +52,7 @@ def test_two_classes_are_judged_as_cleanlab_judges_them(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_thresholds_of_many_classes_are_cleanlabs(seed: int) -> None:
-    predictions, _ = said(4, 500, flipped=50, sharpness=6.0, seed=seed)
+    predictions, _ = with_flipped_labels(4, 500, flipped=50, sharpness=6.0, seed=seed)
     labels, probabilities = predictions.targets, predictions.probabilities
     cleanlab = pytest.importorskip("cleanlab.count", reason="cleanlab is not installed")
     found = find_label_noise(predictions)
@@ -61,7 +61,7 @@ def test_the_thresholds_of_many_classes_are_cleanlabs(seed: int) -> None:
 
 def test_no_number_of_wrong_labels_is_estimated() -> None:
     """The paper's equation 3 gives 65 to 77 here, where every label is right."""
-    predictions, _ = said(3, 600, sharpness=1.5)
+    predictions, _ = with_flipped_labels(3, 600, sharpness=1.5)
     assert {field.name for field in dataclasses.fields(find_label_noise(predictions))} == {
         "units",
         "thresholds",
@@ -70,8 +70,8 @@ def test_no_number_of_wrong_labels_is_estimated() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_every_candidate_follows_the_papers_words(seed: int) -> None:
-    predictions, _ = said(3, 120, flipped=20, sharpness=1.0, seed=seed)
+def test_every_candidate_follows_the_papers_definition(seed: int) -> None:
+    predictions, _ = with_flipped_labels(3, 120, flipped=20, sharpness=1.0, seed=seed)
     labels, probabilities = predictions.targets.tolist(), predictions.probabilities.tolist()
     thresholds = []
     for label in range(3):
@@ -95,7 +95,7 @@ def test_every_candidate_follows_the_papers_words(seed: int) -> None:
 def test_planted_wrong_labels_are_found(sharpness: float, share: float) -> None:
     recalls, precisions = [], []
     for seed in range(10):
-        predictions, wrong = said(3, 600, flipped=30, sharpness=sharpness, seed=seed)
+        predictions, wrong = with_flipped_labels(3, 600, flipped=30, sharpness=sharpness, seed=seed)
         rows = first_rows(find_label_noise(predictions))
         recalls.append(wrong[rows].sum() / wrong.sum())
         precisions.append(wrong[rows].mean())
@@ -104,13 +104,13 @@ def test_planted_wrong_labels_are_found(sharpness: float, share: float) -> None:
     assert np.mean(precisions) > 0.95
 
 
-def test_right_labels_and_a_fair_classifier_leave_few_candidates() -> None:
-    predictions, _ = said(2, 1000, sharpness=5.0)
+def test_correct_labels_and_a_fair_classifier_give_few_candidates() -> None:
+    predictions, _ = with_flipped_labels(2, 1000, sharpness=5.0)
     assert len(find_label_noise(predictions).candidates) <= 0.005 * 1000
 
 
 def test_a_photo_with_many_copies_counts_once() -> None:
-    single, _ = said(2, 200, flipped=20, sharpness=1.5)
+    single, _ = with_flipped_labels(2, 200, flipped=20, sharpness=1.5)
     times = np.random.default_rng(1).integers(1, 15, len(single))
     rows = np.repeat(np.arange(len(single)), times)
     photos = np.array([f"photo {row}" for row in rows], dtype=object)
@@ -122,7 +122,7 @@ def test_a_photo_with_many_copies_counts_once() -> None:
     assert [len(one.rows) for one in together.candidates] == [times[row] for row in first_rows(alone)]
 
 
-def test_a_photo_under_two_labels_is_judged_under_each() -> None:
+def test_a_photo_with_two_labels_counts_once_for_each() -> None:
     photos = np.array(["m1", "m1", "m2", "m2", "n1", "n1", "n1", "n1"], dtype=object)
     shares = np.array([0.9, 0.9, 0.2, 0.2, 0.3, 0.3, 0.3, 0.3])
     targets = np.array([0, 0, 0, 0, 1, 1, 1, 0])

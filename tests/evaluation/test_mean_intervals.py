@@ -1,4 +1,4 @@
-"""Means over classes and of losses, against hand-made ones and what 95 % means."""
+"""Intervals of means over classes and of losses, against formulas by hand and simulated coverage."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_loss_without_skewness_has_students_interval() -> None:
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-3)
 
 
-def test_the_interval_of_a_skewed_loss_holds_the_truth_where_students_is_too_low() -> None:
+def test_the_interval_of_a_skewed_loss_has_coverage_where_students_is_too_low() -> None:
     random = np.random.default_rng(0)
     halls = students = 0
     runs, images = 1500, 100

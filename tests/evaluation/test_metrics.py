@@ -1,4 +1,4 @@
-"""Figures against scikit-learn's on the same arrays, and against loops that count images one by one."""
+"""Metrics against scikit-learn on the same arrays, and against loops that count images one by one."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def counted(probabilities: np.ndarray, targets: np.ndarray, c: int) -> dict[str,
 @pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(**TABLES)
-def test_every_figure_is_scikit_learns(
+def test_every_metric_is_scikit_learns(
     images: int, classes: int, present: int, levels: int, seed: int
 ) -> None:
     """Few levels of probability make ties; few classes that are present leave some without an image."""
@@ -123,7 +123,7 @@ def test_macro_auroc_is_scikit_learns_one_against_rest() -> None:
 @pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(**TABLES)
-def test_no_table_crashes_the_intervals_and_none_has_a_bound_without_sense(
+def test_intervals_of_any_predictions_are_valid(
     images: int, classes: int, present: int, levels: int, seed: int
 ) -> None:
     random = np.random.default_rng(seed)
@@ -169,7 +169,7 @@ def test_one_image() -> None:
     assert result["confusion"] == [[0, 0, 0], [0, 0, 0], [0, 1, 0]]
 
 
-def test_a_constant_answer_has_no_correlation_with_the_truth() -> None:
+def test_a_constant_prediction_has_no_correlation_with_the_truth() -> None:
     result = measure(Predictions(np.array([0, 0, 0, 1]), np.full((4, 2), 0.5), ("a", "b")), intervals=False)
     assert result["confusion"] == [[3, 0], [1, 0]]  # a tie goes to the first class
     assert result["mcc"]["value"] == result["kappa"]["value"] == 0
@@ -182,7 +182,7 @@ def test_float32_rows_that_sum_to_a_little_more_than_1_are_measured() -> None:
     assert result["log_loss"]["value"] == 0
 
 
-def test_certainty_in_the_wrong_class_costs_much_but_not_infinitely_much() -> None:
+def test_the_loss_of_a_confident_error_is_large_but_finite() -> None:
     result = measure(Predictions(np.array([1, 0]), np.eye(2), ("a", "b")), intervals=False)
     assert 30 < result["log_loss"]["value"] < 40
 

@@ -1,4 +1,4 @@
-"""A mean over trainings and images at once: against statsmodels, SciPy and simulation."""
+"""The mean over crossed trainings and images, against statsmodels, SciPy, and simulation."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from excite.errors import ExciteError
-from excite.evaluation.mrmc import MeanSquares, crossed_mean, mean_squares, pseudo_values
-from excite.evaluation.power import corrected_studies, crossed_studies, trainings_needed
+from excite.evaluation.mrmc import crossed_mean, mean_squares, pseudo_values
 from excite.evaluation.predictions import Predictions
+from tests.evaluation.simulated_studies import simulated
 
 
 def table(seed: int = 0, shape: tuple[int, int] = (4, 12)) -> np.ndarray:
@@ -32,7 +32,7 @@ def test_mean_squares_are_those_of_a_two_way_analysis_of_variance() -> None:
     assert (found.trainings, found.groups, found.rest) == pytest.approx(tuple(expected))
 
 
-def test_the_variance_is_that_of_rows_and_columns_drawn_anew() -> None:
+def test_the_variance_is_that_over_new_rows_and_columns() -> None:
     """Unbiased: over many tables its mean is the variance of their means."""
     found = [crossed_mean(table(seed)) for seed in range(2000)]
     true = np.var([one.mean for one in found])
@@ -40,7 +40,7 @@ def test_the_variance_is_that_of_rows_and_columns_drawn_anew() -> None:
     assert true == pytest.approx(1 / 4 + 4 / 12 + 1 / 48, rel=0.1)
 
 
-def test_with_one_row_told_apart_by_chance_alone_it_is_near_a_t_test() -> None:
+def test_with_equal_trainings_it_is_close_to_a_t_test() -> None:
     """Columns alone matter: the interval is that of the columns' means, with two degrees of freedom fewer."""
     columns = np.random.default_rng(0).normal(size=(1, 40))
     values = columns + 1e-9 * np.random.default_rng(1).normal(size=(5, 40))
@@ -58,7 +58,7 @@ def predictions(seed: int, groups: np.ndarray | None = None, images: int = 60) -
     return Predictions(targets, np.column_stack([1 - scores, scores]), ("a", "b"), groups)
 
 
-def test_pseudo_values_of_accuracy_are_who_is_right() -> None:
+def test_pseudo_values_of_accuracy_are_the_correct_predictions() -> None:
     one, two = [predictions(1), predictions(2)], [predictions(3), predictions(4)]
     found = pseudo_values([[p] for p in one], [[p] for p in two], "accuracy")
     right = [np.stack([p.correct.astype(float) for p in side]) for side in (one, two)]
@@ -90,63 +90,7 @@ def test_too_little_is_refused() -> None:
         pseudo_values([[predictions(1, groups)]] * 3, None, "accuracy")
 
 
-def test_power_of_the_corrected_t_is_the_noncentral_ts() -> None:
-    deviation, count, ratio = 0.02, 6, 0.25
-    studies = corrected_studies(deviation, count, ratio, alpha=0.05)
-    for difference in (0.0, 0.02, 0.04):
-        center = difference / (deviation * np.sqrt(1 / count + ratio))
-        bound = stats.t.ppf(0.975, count - 1)
-        expected = stats.nct.sf(bound, count - 1, center) + stats.nct.cdf(-bound, count - 1, center)
-        assert studies.power(difference) == pytest.approx(expected, abs=0.01)
-    assert studies.power(studies.smallest()) == pytest.approx(0.8, abs=0.001)
-
-
-def test_crossed_studies_have_their_level_and_more_seeds_more_power() -> None:
-    seen = MeanSquares(trainings=0.4, groups=0.5, rest=0.1, rows=5, columns=100)
-    studies = crossed_studies(seen, 5, alpha=0.05)
-    assert studies.power(0.0) == pytest.approx(0.05, abs=0.01)
-    assert crossed_studies(seen, 20, alpha=0.05).smallest() < studies.smallest()
-    assert crossed_studies(seen, 5, groups=1000, alpha=0.05).smallest() < studies.smallest()
-
-
-def test_the_trainings_needed_are_the_fewest_that_suffice() -> None:
-    def studies(count: int) -> object:
-        return corrected_studies(0.02, count, 0.0, alpha=0.05)
-
-    needed = trainings_needed(0.01, studies, 3)  # type: ignore[arg-type]
-    assert needed is not None
-    assert studies(needed).power(0.01) >= 0.8 > studies(needed - 1).power(0.01)  # type: ignore[attr-defined]
-    assert needed == pytest.approx(34, abs=1)  # a one-sample t test: (1.96 + 0.84)² · 4, and a little for t
-    # Where test sets overlap, the variance has a floor that no number of trainings gets below.
-    assert trainings_needed(0.01, lambda n: corrected_studies(0.02, n, 0.25, alpha=0.05), 3) is None
-
-
-def simulated(random: np.random.Generator, delta: float, seeds: int = 5, images: int = 200) -> np.ndarray:
-    """(S, N) differences of who is right: images are hard or not, for one arm more than for the other, and
-    each training is a little better or worse."""
-    hard = random.normal(0.8, 1.0, images)
-    sides = []
-    for shift in (0.0, delta):
-        own = hard + random.normal(0, 0.5, images) + shift
-        level = own + random.normal(0, 0.15, (seeds, 1)) + random.normal(0, 0.3, (seeds, images))
-        sides.append((random.normal(size=(seeds, images)) < level).astype(float))
-    return sides[1] - sides[0]
-
-
-def test_of_a_thousand_studies_of_equal_arms_5_percent_show_a_difference() -> None:
+def test_in_5_percent_of_studies_equal_arms_differ_significantly() -> None:
     random = np.random.default_rng(0)
     shown = np.mean([crossed_mean(simulated(random, 0.0)).p < 0.05 for _ in range(1000)])
     assert shown == pytest.approx(0.05, abs=0.01)
-
-
-def test_a_planted_difference_is_shown_as_often_as_stated() -> None:
-    """Within 3 points, of a power that is stated from the spread of other studies of the same kind."""
-    random = np.random.default_rng(1)
-    seen = [crossed_mean(simulated(random, 0.4)) for _ in range(1000)]
-    names = ("trainings", "groups", "rest")
-    spread = [float(np.mean([getattr(one.squares, name) for one in seen])) for name in names]
-    true = float(np.mean([one.mean for one in seen]))
-    stated = crossed_studies(MeanSquares(*spread, 5, 200), 5, alpha=0.05).power(true)  # type: ignore[call-arg]
-    assert 0.5 < stated < 0.9
-    shown = np.mean([crossed_mean(simulated(random, 0.4)).p < 0.05 for _ in range(2000)])
-    assert shown == pytest.approx(stated, abs=0.03)

@@ -1,4 +1,4 @@
-"""Thresholds and decision curves against scikit-learn's curves, order statistics, and plain counting."""
+"""Thresholds against order statistics, scikit-learn's ROC curve, and plain counting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from scipy import stats
 from sklearn.metrics import roc_curve
 
 from excite.errors import ExciteError
-from excite.evaluation.decision_curve import decision_curve
 from excite.evaluation.operating_point import at_threshold, choose_threshold
 from excite.evaluation.predictions import Predictions
 from tests.evaluation.simulated import messy, simulate
@@ -23,22 +22,22 @@ from tests.evaluation.simulated import messy, simulate
 @given(
     images=st.integers(2, 60),
     levels=st.sampled_from([1, 2, 5, 1000]),
-    wish=st.sampled_from([0.01, 0.5, 0.8, 0.9, 0.95, 1.0]),
+    level=st.sampled_from([0.01, 0.5, 0.8, 0.9, 0.95, 1.0]),
     seed=st.integers(0, 10_000),
 )
-def test_the_threshold_is_the_order_statistic(images: int, levels: int, wish: float, seed: int) -> None:
-    """Of n positive images, the ⌈wish (n + 1)⌉-th probability from above, or the last one."""
+def test_the_threshold_is_the_order_statistic(images: int, levels: int, level: float, seed: int) -> None:
+    """Of n positive images, the ⌈level (n + 1)⌉-th probability from above, or the last one."""
     probabilities, targets = messy(np.random.default_rng(seed), images, 2, levels=levels)
     targets[:2] = 0, 1
     validation = Predictions(targets, probabilities, ("well", "ill"))
     ill = np.sort(probabilities[targets == 1, 1])[::-1]
     well = np.sort(probabilities[targets == 0, 1])
-    one = choose_threshold(validation, "ill", sensitivity=wish)
-    rank = math.ceil(round(wish * (len(ill) + 1), 9))
+    one = choose_threshold(validation, "ill", sensitivity=level)
+    rank = math.ceil(round(level * (len(ill) + 1), 9))
     assert one.threshold == ill[min(rank, len(ill)) - 1]
     assert one.reached == (rank <= len(ill))
-    two = choose_threshold(validation, "ill", specificity=wish)
-    rank = math.ceil(round(wish * (len(well) + 1), 9))
+    two = choose_threshold(validation, "ill", specificity=level)
+    rank = math.ceil(round(level * (len(well) + 1), 9))
     last = well[min(rank, len(well)) - 1]
     higher = probabilities[probabilities[:, 1] > last, 1]
     assert two.threshold > last
@@ -48,7 +47,7 @@ def test_the_threshold_is_the_order_statistic(images: int, levels: int, wish: fl
     assert one.specificity == pytest.approx(1 - false_alarms[found >= one.sensitivity - 1e-9].min())
     assert two.sensitivity == pytest.approx(found[1 - false_alarms >= two.specificity - 1e-9].max())
     for point in (one, two):
-        assert point.reached == (point.guaranteed >= wish - 1e-9)
+        assert point.reached == (point.guaranteed >= level - 1e-9)
         assert point.reached == (point.criterion_groups >= (point.groups_needed or np.inf))
         same = at_threshold(validation, "ill", point.threshold)
         assert same["sensitivity"]["value"] == point.sensitivity
@@ -112,7 +111,7 @@ def test_the_test_set_is_measured_at_the_threshold_of_the_validation_set() -> No
     assert result["sensitivity"]["low"] < 0.9 < result["sensitivity"]["high"]
 
 
-def test_what_a_threshold_leaves_without_images_is_not_defined() -> None:
+def test_proportions_without_images_are_not_defined() -> None:
     test = Predictions(np.zeros(3, dtype=int), np.array([[0.8, 0.2]] * 3), ("well", "ill"))
     result = at_threshold(test, "ill", 0.5)
     assert result["sensitivity"] == {"value": None, "reason": "no image belongs to this class"}
@@ -121,7 +120,7 @@ def test_what_a_threshold_leaves_without_images_is_not_defined() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "message"),
+    ("criteria", "message"),
     [
         ({}, "a sensitivity or a specificity"),
         ({"sensitivity": 0.9, "specificity": 0.9}, "a sensitivity or a specificity"),
@@ -129,9 +128,9 @@ def test_what_a_threshold_leaves_without_images_is_not_defined() -> None:
         ({"specificity": 0}, "specificity must be in"),
     ],
 )
-def test_a_wish_that_cannot_be_is_refused(wishes: dict[str, float], message: str) -> None:
+def test_a_criterion_out_of_range_is_refused(criteria: dict[str, float], message: str) -> None:
     with pytest.raises(ExciteError, match=message):
-        choose_threshold(simulate(np.random.default_rng(0), 20), "a", **wishes)
+        choose_threshold(simulate(np.random.default_rng(0), 20), "a", **criteria)
 
 
 def test_a_class_that_is_unknown_or_without_images_is_refused() -> None:
@@ -142,28 +141,3 @@ def test_a_class_that_is_unknown_or_without_images_is_refused() -> None:
         choose_threshold(one, "ill", sensitivity=0.9)
     with pytest.raises(ExciteError, match="all of the validation images belong to 'well'"):
         choose_threshold(one, "well", sensitivity=0.9)
-
-
-def test_net_benefit_is_vickers_formula() -> None:
-    test = simulate(np.random.default_rng(0), 120, size=2, alike=1)
-    curve = decision_curve(test, resamples=300)
-    ill, scores = test.targets == 1, test.probabilities[:, 1]
-    for at, model, low, high, everyone in zip(
-        curve.thresholds, curve.model, curve.low, curve.high, curve.everyone, strict=True
-    ):
-        tp, fp = (scores[ill] >= at).sum(), (scores[~ill] >= at).sum()
-        assert model == pytest.approx((tp - fp * at / (1 - at)) / len(test), abs=1e-12)
-        assert everyone == pytest.approx(ill.mean() - (1 - ill.mean()) * at / (1 - at), abs=1e-12)
-        if low is not None and high is not None:
-            assert low <= model <= high
-    assert sum(low is not None for low in curve.low) > 80
-    assert (curve.n, curve.groups) == (len(test), 120)
-
-
-def test_decision_curves_are_of_one_class_and_of_thresholds_between_0_and_1() -> None:
-    three = simulate(np.random.default_rng(0), 40, classes=3)
-    with pytest.raises(ExciteError, match="needs a positive class"):
-        decision_curve(three)
-    assert decision_curve(three, "b", resamples=20).label == "b"
-    with pytest.raises(ExciteError, match="must be in"):
-        decision_curve(three, "b", thresholds=np.array([0.5, 1.0]))

@@ -32,7 +32,7 @@ def test_new_groups_are_covered_as_often_as_required(level: float, size: int) ->
         assert np.mean(covered) == pytest.approx(level, abs=4 * error)
 
 
-def test_a_set_holds_what_reaches_the_threshold_and_always_the_most_probable_class() -> None:
+def test_a_set_contains_the_classes_above_the_threshold_and_the_most_probable_one() -> None:
     sets = PredictionSets.fit(simulate(np.random.default_rng(0), 100, classes=3))
     rows = np.array([[0.34, 0.33, 0.33], [0.98, 0.01, 0.01]])
     threshold = sets.threshold(0.5)
@@ -44,12 +44,12 @@ def test_a_set_holds_what_reaches_the_threshold_and_always_the_most_probable_cla
     assert (sets.contains(rows, 0.95) == expected).all()
 
 
-def test_a_level_that_takes_more_groups_is_refused_with_their_number() -> None:
+def test_a_level_that_needs_more_groups_is_refused_with_their_number() -> None:
     names = np.repeat(np.arange(8), 5).astype(str)
     few = simulate(np.random.default_rng(0), 40).take(np.arange(40))
     sets = PredictionSets.fit(Predictions(few.targets, few.probabilities, few.classes, names))
     assert not sets.allows(0.9)
-    with pytest.raises(ExciteError, match=r"level of 0\.9 take 9 validation groups.* has 8") as told:
+    with pytest.raises(ExciteError, match=r"level of 0\.9 need 9 validation groups.* has 8") as told:
         sets.threshold(0.9)
     assert told.value.hint == "request at most 0.888"
     assert sets.threshold(0.888) > 0
@@ -58,7 +58,7 @@ def test_a_level_that_takes_more_groups_is_refused_with_their_number() -> None:
             sets.threshold(level)
 
 
-def test_a_saved_quantile_function_is_short_and_not_less_careful() -> None:
+def test_a_saved_quantile_function_is_short_and_conservative() -> None:
     validation = simulate(np.random.default_rng(0), 5000, classes=3)
     sets = PredictionSets.fit(validation)
     assert len(sets.probabilities) <= 1000

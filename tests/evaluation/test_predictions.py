@@ -1,4 +1,4 @@
-"""A table of predictions is taken as it stands, or refused in one line that names what is wrong."""
+"""A table of predictions is read unchanged, or refused in one line that names the error."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_table_is_read_as_it_stands(tmp_path: Path) -> None:
     assert codes[0] == codes[2] != codes[1]
 
 
-def test_a_table_without_groups_has_one_a_row_and_another_column_may_hold_them(tmp_path: Path) -> None:
+def test_without_groups_each_row_is_one_and_another_column_may_contain_them(tmp_path: Path) -> None:
     bare = GOOD.replace(",group", "").replace(",x\n", "\n").replace("0.5,\n", "0.5\n")
     assert read_predictions(written(tmp_path, bare)).group_count == 3
     named = written(tmp_path, GOOD.replace("group", "patient"))
@@ -79,7 +79,7 @@ def test_a_table_without_groups_has_one_a_row_and_another_column_may_hold_them(t
         ('path,label,p:a\n"x', "is not a valid CSV file: line 2"),
     ],
 )
-def test_a_bad_table_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+def test_an_invalid_table_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     path = written(tmp_path, text)
     with pytest.raises(ExciteError, match=message) as caught:
         read_predictions(path)
@@ -116,7 +116,7 @@ def test_rounded_rows_are_divided_by_their_sum_and_float32_rows_left_alone() -> 
         ([0, 1], ("a", "b"), {"paths": ("x",)}, "1 paths for 2 images: one per image"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(
+def test_inconsistent_arrays_are_refused(
     targets: list[float], classes: tuple[str, ...], extra: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ExciteError, match=message):
@@ -131,7 +131,7 @@ def test_numbers_and_missing_values_serve_as_groups() -> None:
     assert (len(part), part.group_count) == (2, 1)
 
 
-def test_a_long_table_is_read_in_a_moment(tmp_path: Path) -> None:
+def test_a_long_table_is_read(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     rows = random.dirichlet(np.ones(6), 5000)
     table = pd.DataFrame(rows, columns=[f"p:{c}" for c in range(6)])
@@ -194,7 +194,7 @@ def test_without_photos_every_image_is_one() -> None:
         lambda text: text.replace(",group\n", ", group ,\n"),
     ],
 )
-def test_a_table_of_a_spreadsheet_says_the_same(tmp_path: Path, change: object, separator: str) -> None:
+def test_a_table_of_a_spreadsheet_is_read_alike(tmp_path: Path, change: object, separator: str) -> None:
     expected = read_predictions(written(tmp_path, GOOD))
     (tmp_path / "sheet.csv").write_bytes(change(GOOD).replace(",", separator).encode())
     found = read_predictions(tmp_path / "sheet.csv")

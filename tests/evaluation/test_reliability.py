@@ -124,7 +124,7 @@ def test_errors_of_classes_are_those_of_bins_counted_by_hand(images: int, classe
     assert found["classwise_ece"]["value"] == pytest.approx(np.mean(errors), abs=1e-9)
 
 
-def test_a_shift_of_the_prior_is_seen_in_the_classes_though_not_in_the_predicted_class() -> None:
+def test_a_shift_of_the_prior_shows_in_the_classwise_error() -> None:
     """10 % positive, predicted with far more: the interval of the observed frequency shows it."""
     random = np.random.default_rng(0)
     positive = random.random(1000) < 0.1
@@ -142,12 +142,12 @@ def test_a_shift_of_the_prior_is_seen_in_the_classes_though_not_in_the_predicted
 def test_the_report_of_a_calibration_is_that_of_both_predictions() -> None:
     random = np.random.default_rng(0)
 
-    def bragging(groups: int) -> Predictions:
+    def overconfident(groups: int) -> Predictions:
         plain = simulate(random, groups, classes=3)
         shifted = softmax(3 * logits_of(plain) + np.array([0, 0, 4]))
         return Predictions(plain.targets, shifted, plain.classes, plain.groups)
 
-    validation, test = bragging(1000), bragging(2000)
+    validation, test = overconfident(1000), overconfident(2000)
     calibration, _ = fit_calibration(logits_of(validation), validation.targets)
     result = before_and_after(test, calibration)
     json.dumps(result, allow_nan=False)

@@ -1,4 +1,4 @@
-"""Weights stand for copies: a group that counts twice is a group whose images are there twice."""
+"""Weights of groups equal repeated images."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from excite.evaluation.measure import measure
 from excite.evaluation.metrics import PER_CLASS
 from excite.evaluation.predictions import Predictions
-from excite.evaluation.ranking import Ranking
 from excite.evaluation.resampling import GroupSums, bootstrap, jackknife_weights, resample_weights
 from tests.evaluation.simulated import messy, simulate
 
@@ -51,24 +49,6 @@ def test_figures_under_weights_are_those_of_the_copied_images(
                 assert got == pytest.approx(plain["classes"][label][name]["value"], abs=1e-9), (name, label)
 
 
-def test_areas_under_weights_are_scikit_learns_with_sample_weights() -> None:
-    random = np.random.default_rng(0)
-    for decimals in (1, 2, 9):
-        scores, positive = random.random(80).round(decimals), random.random(80) < 0.3
-        codes = random.integers(0, 30, 80)
-        weights = random.integers(0, 4, (30, 5)).astype(float)
-        areas, precisions = Ranking.of(scores, positive, codes, 30).areas(
-            weights, np.bincount(codes[~positive], minlength=30) @ weights
-        )
-        for column in range(5):
-            each = weights[codes, column]
-            assert areas[column] == pytest.approx(
-                roc_auc_score(positive, scores, sample_weight=each), abs=1e-12
-            )
-            expected = average_precision_score(positive, scores, sample_weight=each)
-            assert precisions[column] == pytest.approx(expected, abs=1e-12)
-
-
 def test_every_group_is_drawn_as_often_as_another() -> None:
     weights = resample_weights(50, 4000, np.random.default_rng(0))
     assert (weights.sum(axis=0) == 50).all()
@@ -91,7 +71,7 @@ def test_the_same_seed_gives_the_same_figures_and_another_seed_others() -> None:
     assert measure(predictions, seed=1)["auroc"] == measure(predictions)["auroc"]  # nothing is drawn
 
 
-def test_blocks_do_not_change_what_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_blocks_does_not_change_the_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     table = GroupSums(simulate(np.random.default_rng(0), 60, size=3))
     whole = bootstrap([table], 100, seed=3)[0]
     monkeypatch.setattr("excite.evaluation.resampling.BLOCK", 1)

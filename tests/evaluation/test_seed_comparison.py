@@ -56,8 +56,8 @@ def test_the_difference_is_that_of_the_mean_accuracies() -> None:
 
 
 @pytest.mark.parametrize("seeds", [(2, 2), (3, 3), (5, 5), (3, 10)])
-def test_false_alarms_stay_at_their_level_where_seeds_differ(seeds: tuple[int, int]) -> None:
-    """1,000 images, 2 points between seeds: one run of each configuration alarms in more than 30 %."""
+def test_the_test_holds_its_level_when_seeds_differ(seeds: tuple[int, int]) -> None:
+    """1,000 images, 2 points between seeds: one run of each has more than 30 % false positives."""
     random = np.random.default_rng(3)
     alarms = []
     for _ in range(400):
@@ -79,7 +79,7 @@ def test_without_any_variation_there_is_no_interval() -> None:
     assert "varies neither" in found.reason
 
 
-def test_what_cannot_be_compared_is_one_line() -> None:
+def test_runs_that_cannot_be_compared_are_one_line() -> None:
     one = training(np.arange(40) % 3 > 0)
     with pytest.raises(ExciteError, match="two trainings on each side"):
         compare_seeds([one], [one, one])

@@ -1,4 +1,4 @@
-"""Levels of repeated looks: against published bounds, and against random walks that are looked at."""
+"""Levels of repeated looks, against published bounds and simulated random walks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def test_until_the_plan_bounds_are_lan_and_demets(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("shared", [0.0, 0.25])
 @pytest.mark.parametrize("looks", [(5,), (5, 10, 20), (3, 5, 8, 30), tuple(range(3, 31))])
-def test_random_walks_cross_as_often_as_is_spent(looks: tuple[int, ...], shared: float) -> None:
+def test_random_walks_cross_the_bounds_with_the_spent_probability(
+    looks: tuple[int, ...], shared: float
+) -> None:
     random, walks = np.random.default_rng(0), 100_000
     means = random.normal(size=(walks, looks[-1])).cumsum(axis=1) / np.arange(1, looks[-1] + 1)
     means += np.sqrt(shared) * random.normal(size=(walks, 1))
@@ -37,7 +39,7 @@ def test_random_walks_cross_as_often_as_is_spent(looks: tuple[int, ...], shared:
     assert crossed.mean() == pytest.approx(spent, abs=4 * np.sqrt(0.05 / walks))
 
 
-def test_what_looks_share_is_less_conservative_if_it_is_known() -> None:
+def test_a_known_shared_variance_makes_looks_less_conservative() -> None:
     assert nominal_level([5, 15], 5, 0.05) < nominal_level([5, 15], 5, 0.05, shared=0.25) < 0.05
 
 
@@ -47,7 +49,7 @@ def test_what_looks_share_is_less_conservative_if_it_is_known() -> None:
     looks=st.lists(st.integers(1, 60), min_size=1, max_size=4, unique=True).map(sorted),
     planned=st.integers(1, 20),
 )
-def test_the_adjusted_p_is_the_level_at_which_p_is_just_found(
+def test_the_adjusted_p_is_the_level_at_which_p_is_just_significant(
     p: float, looks: list[int], planned: int
 ) -> None:
     adjusted = sequential_p(p, looks, planned)
@@ -58,7 +60,7 @@ def test_the_adjusted_p_is_the_level_at_which_p_is_just_found(
 
 
 @pytest.mark.slow
-def test_equal_arms_are_shown_in_5_percent_of_studies_by_all_looks_together() -> None:
+def test_all_looks_together_hold_the_level_for_equal_arms() -> None:
     """With looks at 5, 10 and 20 seeds; tested at 5 % each, it is 8 to 11 % (benchmarks/study_looks.py)."""
     random, looks, studies = np.random.default_rng(1), (5, 10, 20), 1500
     fixed = shown = 0

@@ -1,4 +1,4 @@
-"""A row for each value of a column is what the images of that value alone give."""
+"""The row of a value has the metrics of its images alone."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def test_missing_values_are_a_row_of_their_own() -> None:
     assert {row["value"]: row["n"] for row in rows} == {"(unknown)": 3, "x": 2, "3": 1}
 
 
-def test_a_row_of_one_class_says_what_is_not_defined() -> None:
+def test_undefined_metrics_of_a_row_have_a_reason() -> None:
     predictions = simulate(np.random.default_rng(0), 60)
     rows = subgroups(predictions, predictions.targets, resamples=50)["rows"]
     assert all(row["auroc"]["reason"] == "all images belong to one class" for row in rows)
     assert all(row["present"] == 1 for row in rows)
 
 
-def test_columns_that_make_no_subgroups_are_refused() -> None:
+def test_columns_unfit_for_subgroups_are_refused() -> None:
     predictions = simulate(np.random.default_rng(0), 60)
     with pytest.raises(ExciteError, match="name: 60 different values are too many for subgroups"):
         subgroups(predictions, list(range(60)), name="name")

@@ -86,7 +86,7 @@ def test_contributions_of_many_groups_are_exact_for_linear_metrics(
     assert np.sort(np.abs(linear)) == pytest.approx(np.sort(np.abs(exact)), abs=1e-9)
 
 
-def test_p_of_accuracy_of_single_images_is_mcnemars_mid_p() -> None:
+def test_p_of_accuracy_with_single_images_is_mcnemars_mid_p() -> None:
     random = np.random.default_rng(0)
     for better in (0.0, 0.5, 1.0):
         first, second = pair(random, 200, better=better)
@@ -119,7 +119,7 @@ def test_the_interval_of_a_mean_is_students_where_the_differences_are_normal() -
     assert found.high == pytest.approx(expected.high, abs=0.05 * width)
 
 
-def test_another_scale_of_the_scores_is_no_difference_in_ranking() -> None:
+def test_rescaled_scores_have_no_difference_in_ranking() -> None:
     one = simulate(np.random.default_rng(0), 80)
     sharper = Predictions(one.targets, softmax(3 * np.log(one.probabilities)), one.classes)
     found = compare(one, sharper, ["auroc"])["auroc"]

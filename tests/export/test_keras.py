@@ -52,7 +52,10 @@ for path in map(Path, sys.argv[1:]):
     assert model.inputs[0].dtype == "uint8"
     assert model.get_layer("probabilities").classes == ["a", "b", "c"]
     recorded = truth[[f"p:{name}" for name in classifier.classes]].to_numpy(dtype=float)
-    np.testing.assert_allclose(model.predict(pixels, verbose=0), recorded, atol=1e-5)
+    probabilities = model.predict(pixels, verbose=0)
+    np.testing.assert_allclose(probabilities, recorded, atol=1e-5)
+    assert model.get_layer("probabilities").decide(probabilities) == truth["predicted"].tolist()
+    assert model.get_layer("probabilities").positive == run.config.positive
 """
 
 Result = tuple[int, str, str]
@@ -77,7 +80,7 @@ class Exports:
 def exports(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Exports:
     require_installed("keras")
     place = tmp_path_factory.mktemp("exports")
-    flipped = train_small(place, tta="flip", attention="se").path
+    flipped = train_small(place, tta="flip", attention="se", positive="a", specificity=0.9).path
     other = place / "other"
     shutil.copytree(run.path, other)
     classifier = excite.Classifier.load(run)

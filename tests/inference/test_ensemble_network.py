@@ -10,7 +10,7 @@ from torch import nn
 from excite.inference.ensemble_network import EnsembleNetwork, MeanEnsemble
 
 
-def test_the_mean_is_numpys_whether_networks_are_apart_or_stacked() -> None:
+def test_the_mean_is_numpys_for_separate_and_for_stacked_networks() -> None:
     torch.manual_seed(0)
     apart = [nn.Sequential(nn.Flatten(), nn.Linear(48, 3)) for _ in range(4)]
     stacked = nn.Sequential(nn.Flatten(), nn.Linear(48, 12))

@@ -1,4 +1,4 @@
-"""Features: what the last layer gets, computed once and remembered until something that matters changes."""
+"""Features are the input of the last layer, computed once and cached until something relevant changes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_head_of_the_features_gives_the_logits_also_with_test_time_augmentat
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_progress_counts_images_and_no_hook_stays_even_after_an_error(model: DenseNet) -> None:
+def test_progress_counts_images_and_hooks_are_removed_also_after_an_error(model: DenseNet) -> None:
     seen: list[tuple[int, int]] = []
 
     def progress(done: int, total: int) -> None:
@@ -131,7 +131,7 @@ def test_a_damaged_file_is_computed_and_written_again(
     assert len(counted) == 2
 
 
-def test_where_nothing_can_be_written_they_are_computed_each_time(
+def test_without_a_writable_cache_they_are_computed_each_time(
     model: DenseNet, tmp_path: Path, counted: list[int]
 ) -> None:
     (tmp_path / "file").write_text("")

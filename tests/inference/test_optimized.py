@@ -1,4 +1,4 @@
-"""A copy that answers says what its network says."""
+"""The optimized copy has the outputs of its network."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ NETWORKS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_copy_answers_alike(name: str) -> None:
+def test_the_copy_gives_the_same_outputs(name: str) -> None:
     model = stirred(excite.create_model(name, num_classes=4, **NETWORKS[name]))
     before = copy.deepcopy(model.state_dict())
     made = optimize_for_inference(model, images(1))
@@ -98,7 +98,7 @@ GATES = {
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("name", "options"), [(name, one) for name in GATES for one in GATES[name]])  # type: ignore[attr-defined]
-def test_a_gate_that_answers(name: str, options: dict[str, object], dtype: torch.dtype) -> None:
+def test_gates_are_optimized(name: str, options: dict[str, object], dtype: torch.dtype) -> None:
     attention = create_attention(name, 64, **options).requires_grad_(False).eval()
     for parameter in attention.parameters():
         nn.init.normal_(parameter, 0, 0.3)
@@ -115,7 +115,7 @@ def test_a_gate_that_answers(name: str, options: dict[str, object], dtype: torch
 @pytest.mark.slow
 @pytest.mark.parametrize("attention", [None, "se", "eca"])
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "torchvision:resnet50"])
-def test_residual_blocks_answer_in_one_go(name: str, attention: str | None) -> None:
+def test_residual_blocks_are_optimized(name: str, attention: str | None) -> None:
     model = stirred(excite.create_model(name, num_classes=4, attention=attention))
     made = optimize_for_inference(model, images(1))
     assert norms(made) == 0
@@ -141,7 +141,7 @@ class AddsInPlace(nn.Module):
         return self.relu(y).mean((2, 3))
 
 
-def test_a_rectifier_after_an_addition_stays() -> None:
+def test_a_relu_after_an_addition_is_kept() -> None:
     model = stirred(AddsInPlace())
     made = optimize_for_inference(model, images())
     assert made is not model
@@ -166,7 +166,7 @@ class Twice(nn.Module):
         return (self.conv(once) if self.shared else once + seen).mean((2, 3))
 
 
-def test_what_cannot_be_folded_answers_itself() -> None:
+def test_modules_that_cannot_be_folded_are_kept() -> None:
     beside = stirred(Twice(shared=False))
     assert optimize_for_inference(beside, images()) is beside
     shared = stirred(Twice(shared=True))
@@ -177,20 +177,20 @@ def test_what_cannot_be_folded_answers_itself() -> None:
 
 
 @pytest.mark.parametrize("model", [nn.Conv2d(3, 4, 3), nn.Identity(), create_attention("se", 3)])
-def test_a_network_of_one_module_answers_too(model: nn.Module) -> None:
+def test_a_network_of_one_module_is_optimized(model: nn.Module) -> None:
     x = images()
     with torch.no_grad():
         torch.testing.assert_close(optimize_for_inference(model.eval(), x)(x), model(x))
 
 
-def test_a_head_of_zeros_hides_no_wrong_copy() -> None:
+def test_a_head_of_zeros_does_not_hide_a_wrong_copy() -> None:
     head = nn.Linear(3, 2)
     nn.init.zeros_(head.weight)
     model = stirred(nn.Sequential(Twice(shared=False), head))
     assert optimize_for_inference(model, images()) is model
 
 
-def test_who_watches_sees_the_network_itself() -> None:
+def test_hooks_see_the_network_itself() -> None:
     model = stirred(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1)))
     with use_kernels("off"):
         assert optimize_for_inference(model, images()) is model
@@ -200,7 +200,7 @@ def test_who_watches_sees_the_network_itself() -> None:
     assert optimize_for_inference(model, images()) is not model
 
 
-def test_a_copy_that_trains_again_forgets_its_numbers() -> None:
+def test_a_copy_in_training_mode_discards_prepared_weights() -> None:
     model = stirred(excite.create_model("densenet121", num_classes=4))
     made = optimize_for_inference(model, images())
     block = made.get_submodule("features.denseblock1")
@@ -223,7 +223,7 @@ def test_a_copy_that_trains_again_forgets_its_numbers() -> None:
             torch.testing.assert_close(found, made(x), rtol=1e-3, atol=1e-4)
 
 
-def test_many_images_are_answered_as_one_is() -> None:
+def test_many_images_give_the_outputs_of_single_ones() -> None:
     model = stirred(excite.create_model("timm:mobilenetv1_100", num_classes=4))
     pixels = np.random.default_rng(0).integers(0, 256, (MIN_IMAGES_FOR_COPY, 32, 32, 3), dtype=np.uint8)
     how, cpu = Preprocessing(image_size=32), torch.device("cpu")

@@ -50,7 +50,7 @@ def test_logits_are_those_of_each_image_alone(
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_rows_come_in_the_order_that_they_are_asked_for(model: nn.Module, expected: np.ndarray) -> None:
+def test_rows_are_in_the_requested_order(model: nn.Module, expected: np.ndarray) -> None:
     rows = np.array([5, 0, 5, 2])
     found = predict_logits(model, PixelSubset(PIXELS, rows), HOW, device=CPU)
     np.testing.assert_allclose(found, expected[rows], rtol=1e-4, atol=1e-5)
@@ -76,7 +76,7 @@ class Alone(World):
 
 
 @pytest.mark.parametrize("size", [2, 3, 10])  # of ten processes three have no image
-def test_processes_share_the_images_out_and_each_has_all_logits(
+def test_processes_divide_the_images_and_each_has_all_logits(
     model: nn.Module, expected: np.ndarray, size: int
 ) -> None:
     given: list[Any] = []

@@ -1,4 +1,4 @@
-"""Test-time views: which pixels they show, and that the answer is the mean of the answers."""
+"""Test-time augmentation: the pixels of each version, and the mean of their predictions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from excite.inference.tta import apply_tta
 IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
-def test_one_view_is_the_image_itself() -> None:
+def test_without_augmentation_there_is_only_the_image() -> None:
     [only] = apply_tta(IMAGES, "none")
     assert only is IMAGES
 
@@ -43,7 +43,7 @@ def test_crops_are_torchvisions_ten_crops_enlarged_and_the_whole() -> None:
 
 
 @pytest.mark.parametrize(("views", "count"), [("flip", 2), ("crops", 12)])
-def test_logits_are_the_mean_over_the_views(views: str, count: int) -> None:
+def test_logits_are_the_mean_over_all_versions(views: str, count: int) -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2))
     plain = Preprocessing(32, mean=(0, 0, 0), std=(1, 1, 1))
     pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
@@ -57,6 +57,6 @@ def test_logits_are_the_mean_over_the_views(views: str, count: int) -> None:
     assert found == pytest.approx(expected, abs=1e-5)
 
 
-def test_unknown_views_are_refused_with_the_nearest_name() -> None:
+def test_unknown_modes_are_refused_with_the_nearest() -> None:
     with pytest.raises(ExciteError, match="flip"):
         Preprocessing(32, tta="flips")

@@ -56,7 +56,7 @@ def test_a_module_that_is_never_called_takes_no_attention(model: nn.Module, wher
         excite.insert(model, "se", where=where)
 
 
-def test_known_blocks_in_a_network_of_the_users_own_are_looked_at_too() -> None:
+def test_known_blocks_in_a_custom_network_are_checked_too() -> None:
     net = Shortened(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1])
     with pytest.raises(ExciteError, match=r"layer4\.0.*does not call this module"):
         excite.insert(net, "se", where="layer4.*")

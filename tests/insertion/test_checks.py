@@ -185,7 +185,7 @@ def test_an_exported_program(resnet: nn.Module) -> None:
         insert(program.module())
 
 
-def test_looking_at_a_traced_model_says_why_nothing_is_known(resnet: nn.Module) -> None:
+def test_sites_of_a_traced_model_are_an_error_with_the_reason(resnet: nn.Module) -> None:
     with pytest.raises(ExciteError, match=r"was traced \(insert before tracing"):
         sites(torch.jit.trace(resnet, torch.randn(1, 3, 32, 32)))
 

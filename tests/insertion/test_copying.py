@@ -18,8 +18,8 @@ from excite.insertion.copying import deep_copy
 
 def test_a_copy_has_the_same_values_and_no_shared_tensor() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-    twin = deep_copy(model)
-    for one, two in zip(model.state_dict().values(), twin.state_dict().values(), strict=True):
+    copied = deep_copy(model)
+    for one, two in zip(model.state_dict().values(), copied.state_dict().values(), strict=True):
         assert torch.equal(one, two)
         assert one.data_ptr() != two.data_ptr()
 
@@ -31,8 +31,8 @@ def test_derived_tensors_are_copied_where_python_cannot() -> None:
     layer(torch.ones(1, 3))
     with pytest.raises(RuntimeError, match="deepcopy"):
         copy.deepcopy(layer)
-    twin = deep_copy(layer)
-    assert torch.equal(twin(torch.ones(1, 3)), layer(torch.ones(1, 3)))
+    copied = deep_copy(layer)
+    assert torch.equal(copied(torch.ones(1, 3)), layer(torch.ones(1, 3)))
 
 
 def test_the_error_names_the_module() -> None:

@@ -1,4 +1,4 @@
-"""Every family: what stays, what comes, and that it goes again."""
+"""Attention in every family of networks: names and values stay, and insertion is reversible."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_one_architecture_has_the_same_sites_in_both_libraries(
         "torchvision:regnet_y_400mf",
     ],
 )
-def test_attention_goes_beside_a_blocks_own_where_its_place_is_named(name: str) -> None:
+def test_attention_is_added_to_native_attention_at_a_named_place(name: str) -> None:
     model = build(name)
     x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     expected, had = logits(model, x), list(model.state_dict())
@@ -116,7 +116,7 @@ def test_attention_goes_beside_a_blocks_own_where_its_place_is_named(name: str) 
     ("name", "own"),
     [("timm:mobilenetv3_small_100", 9), ("timm:efficientnet_b0", 16), ("timm:regnety_002", 13)],
 )
-def test_blocks_with_attention_of_their_own_say_so(name: str, own: int) -> None:
+def test_blocks_with_native_attention_report_it(name: str, own: int) -> None:
     table = sites(build(name))
     assert sum(site.has_attention for site in table) == own
     assert "yes" in str(table)

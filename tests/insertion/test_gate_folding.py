@@ -1,4 +1,4 @@
-"""Gates that hardly vary: measured like NumPy does, folded without a change of the logits."""
+"""Constant gates: measured as by NumPy, and folded without a change of the logits."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def logits(model: nn.Module, loader: list[tuple[Tensor, Tensor]]) -> Tensor:
 
 
 def at_rest(model: nn.Module) -> nn.Module:
-    """Gates that are the same for all images, and another number for each channel."""
+    """Gates that are the same for all images, and differ between channels."""
     for module in model.modules():
         if isinstance(module, excite.SqueezeExcitation):
             nn.init.zeros_(module.fc2.weight)
@@ -89,7 +89,7 @@ CASES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_gates_at_rest_fold_without_a_change(case: str) -> None:
+def test_constant_gates_fold_without_a_change(case: str) -> None:
     build, folded, fixed = CASES[case]
     torch.manual_seed(0)
     model, loader = at_rest(build()), batches()
@@ -153,7 +153,7 @@ def test_only_gates_within_the_tolerance_are_folded() -> None:
 
 
 @pytest.mark.parametrize("name", attention_names())
-def test_every_attention_says_its_gates(name: str) -> None:
+def test_every_attention_reports_its_gates(name: str) -> None:
     torch.manual_seed(0)
     attention = excite.insert(nn.Sequential(nn.Conv2d(3, 16, 3)), name, where="0")[0].attention
     u = torch.randn(2, 16, 6, 6)
@@ -166,7 +166,7 @@ def test_accuracies_may_come_from_other_images() -> None:
     assert fold_constant_gates(model, batches(12), test=batches(7)).images == 7
 
 
-def test_what_cannot_be_folded_is_refused() -> None:
+def test_gates_that_cannot_be_folded_are_refused() -> None:
     plain = excite.create_model("cifar_resnet20", num_classes=5)
     with pytest.raises(ExciteError, match="this model has no gates"):
         measure_gates(plain, batches())

@@ -1,4 +1,4 @@
-"""What a user does with a model afterwards: copy, save, trace, compile, export, train."""
+"""Models with inserted attention can be copied, saved, traced, compiled, exported, and trained."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_copies_and_pickles_compute_the_same(placement: str) -> None:
         assert len(list(remove(other).parameters())) == 62
 
 
-def test_weights_load_into_a_model_that_was_attended_anew() -> None:
+def test_weights_load_into_a_model_with_newly_inserted_attention() -> None:
     model, fresh = resnet(), insert(torchvision.models.resnet18(num_classes=5)).eval()
     fresh.load_state_dict(model.state_dict())
     assert torch.equal(logits(fresh, X), logits(model, X))
@@ -135,7 +135,7 @@ def test_synchronized_batch_norm_keeps_the_attention(library: str) -> None:
         inserted_sites(change(copy.deepcopy(model)))
 
 
-def test_hooks_modes_dtypes_devices_and_frozen_weights_stay() -> None:
+def test_hooks_modes_dtypes_devices_and_frozen_weights_are_kept() -> None:
     model = torchvision.models.resnet18().to(torch.bfloat16).eval()
     seen = []
     model.layer1[0].bn2.register_forward_hook(lambda module, inputs, output: seen.append(module))
@@ -152,7 +152,7 @@ def test_hooks_modes_dtypes_devices_and_frozen_weights_stay() -> None:
     assert next(insert(model.to("meta")).layer1[0].bn2.attention.parameters()).is_meta
 
 
-def test_the_callers_random_numbers_stay_and_decide() -> None:
+def test_the_callers_random_state_determines_the_weights_and_does_not_change() -> None:
     model = torchvision.models.resnet18()
     torch.manual_seed(3)
     first = insert(model)

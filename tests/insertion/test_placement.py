@@ -1,4 +1,4 @@
-"""Where attention meets a block, against blocks written by hand and against the SE networks of timm."""
+"""Placements of attention, against blocks written by hand and the SE networks of timm."""
 
 from __future__ import annotations
 

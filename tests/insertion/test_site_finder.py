@@ -32,7 +32,7 @@ def test_stages_are_levels_of_resolution(name: str, found: list[int]) -> None:
     assert [site.stage for site in sites(build(name))] == found
 
 
-def test_looking_leaves_no_trace() -> None:
+def test_finding_sites_does_not_change_the_model() -> None:
     model = Net([(4, 1, True), (6, 2, False)])
     calls: list[int] = []
     model.body[0].register_forward_hook(lambda *_: calls.append(1))
@@ -44,7 +44,7 @@ def test_looking_leaves_no_trace() -> None:
     assert all(torch.equal(value, had[name]) for name, value in model.state_dict().items())
 
 
-def test_channels_and_stages_of_modules_that_do_not_say_them() -> None:
+def test_channels_and_stages_of_modules_without_such_attributes() -> None:
     (pool,) = sites(torchvision.models.resnet18(), where="maxpool")
     assert (pool.channels, pool.stage, pool.kind) == (64, 2, "torch.nn.modules.pooling.MaxPool2d")
     net = Net([(4, 1, True), (6, 2, True), (8, 2, True)])

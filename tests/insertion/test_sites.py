@@ -24,7 +24,7 @@ WHERE = st.sampled_from(
 @pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(UNITS, WHERE, st.sampled_from(["standard", "pre"]), st.booleans(), st.integers(0, 10))
-def test_in_and_out_again(
+def test_insertion_is_reversible(
     units: list[tuple[int, int, bool]], where: Selector, placement: str, training: bool, seed: int
 ) -> None:
     torch.manual_seed(seed)

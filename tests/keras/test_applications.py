@@ -104,7 +104,7 @@ def test_networks_of_keras_applications_take_attention_with_an_identity_start(
     ("name", "own", "blocks"),
     [("MobileNetV3Small", 9, 11), ("EfficientNetB0", 16, 16), ("EfficientNetV2B0", 16, 21)],
 )
-def test_blocks_with_attention_of_their_own_say_so_and_take_more_elsewhere(
+def test_blocks_with_native_attention_report_it_and_support_other_placements(
     name: str, own: int, blocks: int
 ) -> None:
     model = getattr(keras.applications, name)(weights=None, include_top=False, input_shape=(64, 64, 3))
@@ -122,5 +122,5 @@ def test_blocks_with_attention_of_their_own_say_so_and_take_more_elsewhere(
 
 def test_a_network_that_is_not_known_is_refused() -> None:
     model = keras.applications.Xception(weights=None, include_top=False, input_shape=(75, 75, 3))
-    with pytest.raises(ExciteError, match="the blocks of xception are not known"):
+    with pytest.raises(ExciteError, match="xception contains no known block"):
         excite.keras.insert(model, "se")

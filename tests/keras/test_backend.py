@@ -41,7 +41,7 @@ def test_a_missing_backend_gets_one_line(backend: str) -> None:
     )
 
 
-def test_an_unknown_backend_is_answered_with_the_nearest() -> None:
+def test_an_unknown_backend_is_refused_with_the_nearest() -> None:
     require_installed("keras")
     message = output_of_import("", KERAS_BACKEND="tensorflo")
     assert message == "ExciteError unknown Keras backend 'tensorflo' (did you mean 'tensorflow'?)"

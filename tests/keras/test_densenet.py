@@ -86,7 +86,7 @@ def test_a_whole_network_is_saved_and_loaded_without_custom_objects(tmp_path: Pa
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("name", ["densenet121", "densenet161", "densenet169", "densenet201", "densenet264"])
+@pytest.mark.parametrize("name", ["densenet121", "densenet161"])
 def test_parameters_are_pytorchs_and_keras_counts_the_stored_statistics_too(name: str) -> None:
     model = getattr(excite.keras, name)()
     # count_params() counts every weight; PyTorch's parameters are those that are learned. The rest are the
@@ -94,9 +94,9 @@ def test_parameters_are_pytorchs_and_keras_counts_the_stored_statistics_too(name
     learned = sum(np.prod(weight.shape) for weight in model.trainable_weights)
     assert learned == VARIANTS[name].parameters
     with torch.device("meta"):
-        twin = getattr(torch_densenet, name)()
-    assert learned == sum(parameter.numel() for parameter in twin.parameters())
-    norms = [module for module in twin.modules() if isinstance(module, nn.BatchNorm2d)]
+        reference = getattr(torch_densenet, name)()
+    assert learned == sum(parameter.numel() for parameter in reference.parameters())
+    norms = [module for module in reference.modules() if isinstance(module, nn.BatchNorm2d)]
     statistics = sum(2 * module.num_features for module in norms)
     assert model.count_params() == learned + statistics
     if name == "densenet121":
@@ -118,10 +118,10 @@ def named_shapes(model: keras.Model) -> list[tuple[str, list[tuple[int, ...]]]]:
 def test_attention_adds_what_it_adds_in_pytorch() -> None:
     for placement in ("final", EVERYWHERE):
         with torch.device("meta"):
-            twin = torch_densenet.DenseNet(**SMALL, **SE, placement=placement)
+            reference = torch_densenet.DenseNet(**SMALL, **SE, placement=placement)
         model = keras_net(**SE, placement=placement)
         learned = sum(np.prod(weight.shape) for weight in model.trainable_weights)
-        assert learned == sum(parameter.numel() for parameter in twin.parameters())
+        assert learned == sum(parameter.numel() for parameter in reference.parameters())
 
 
 @pytest.mark.once
@@ -152,7 +152,7 @@ def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> Non
 
 
 @pytest.mark.once
-def test_a_misspelt_option_of_a_named_network_is_answered_with_the_nearest() -> None:
+def test_a_misspelled_option_of_a_named_network_is_refused_with_the_nearest() -> None:
     with pytest.raises(ExciteError, match="did you mean 'growth_rate'"):
         excite.keras.densenet121(growthrate=3)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import re
+from pathlib import Path
 
 import pytest
 
@@ -16,3 +18,12 @@ def test_examples_print_what_they_show(name: str) -> None:
     result = doctest.testmod(importlib.import_module(f"excite.keras.{name}"))
     assert result.attempted
     assert not result.failed
+
+
+@pytest.mark.once
+def test_the_example_in_the_readme_runs_as_it_stands() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "excite.keras" in block]
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert {"model", "gated", "plain"} <= names.keys()

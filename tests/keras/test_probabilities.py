@@ -7,6 +7,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from excite.evaluation.decision_rule import DecisionRule
+from excite.evaluation.predictions import Predictions
 from excite.keras import ClassProbabilities, SqueezeExcitation
 from tests.keras.nets import in_keras
 
@@ -37,3 +39,16 @@ def test_it_is_the_softmax_of_calibrated_logits_in_float32() -> None:
     half = ClassProbabilities("abc", 2.5, intercept, dtype="mixed_float16")(logits.astype(np.float16))
     assert keras.backend.standardize_dtype(half.dtype) == "float32"
     np.testing.assert_allclose(keras.ops.convert_to_numpy(half), expected, atol=1e-3)
+
+
+def test_the_rule_of_the_run_is_saved_with_the_model(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).dirichlet(np.ones(3), 40).astype(np.float32)
+    for options in ({}, {"positive": "b", "threshold": 0.2}):
+        logits = keras.Input((3,))
+        layer = ClassProbabilities("abc", name="probabilities", **options)
+        keras.Model(logits, layer(logits)).save(tmp_path / "x.keras")
+        again = keras.saving.load_model(tmp_path / "x.keras").get_layer("probabilities")
+        predicted = Predictions(np.zeros(40, dtype=int), rows, ("a", "b", "c"))
+        if options:
+            predicted = predicted.with_rule(DecisionRule("b", 0.2))
+        assert again.decide(rows) == ["abc"[column] for column in predicted.predicted]

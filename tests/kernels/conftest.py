@@ -1,4 +1,4 @@
-"""Small maps go through the operators here, too: speed is not what is tested."""
+"""Small maps use the fused operators here, too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiled kernels are kept in the cache folder, wherever that is and whatever it holds."""
+"""Compiled kernels are kept in the cache folder, and compiled again if it is damaged or missing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def triple_numbers(arguments: Any) -> None:
 
 
 def compile_and_run() -> int:
-    """Compile ``triple_numbers``, check its answer, and return how often the cache had it."""
+    """Compile ``triple_numbers``, check its result, and return the number of cache hits."""
     kernel = compile_kernel(triple_numbers, types.void(types.CPointer(types.int64)))
     numbers = np.array([14, 0])
     kernel.ctypes(numbers.ctypes.data_as(kernel.ctypes.argtypes[0]))
@@ -55,7 +55,7 @@ def cached_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def test_the_package_holds_sources_alone() -> None:
+def test_the_package_contains_only_sources() -> None:
     import excite.kernels.cpu.passes
 
     package = Path(excite.__file__).parent
@@ -158,7 +158,7 @@ def test_processes_compile_at_the_same_time(folder: Path) -> None:
     assert file.is_file()
 
 
-def test_settings_of_numba_are_left_alone() -> None:
+def test_settings_of_numba_do_not_change() -> None:
     import excite.kernels.cpu.passes  # noqa: F401
 
     assert os.environ.get("NUMBA_CACHE_DIR", "") == numba.config.CACHE_DIR

@@ -1,10 +1,10 @@
-"""Norm, gate, shortcut and ReLU in one operator are the modules one after the other."""
+"""Norm, gate, shortcut, and ReLU in one operator equal the modules in sequence."""
 
 from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import timm
@@ -18,10 +18,8 @@ import excite
 from excite.attention.registry import create_attention
 from excite.kernels.dispatch import use_kernels
 from excite.kernels.norm_gate import norm_gate
-from excite.kernels.norm_pool import norm_pool
-from excite.models.fused_blocks import fuse
-
-MODES = ("on", "plain")
+from excite.models.fused_blocks import fuse_blocks
+from tests.kernels.gradients import MODES, gradients, last, norm_of
 
 
 @pytest.fixture(autouse=True)
@@ -29,26 +27,6 @@ def seeded() -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
-
-
-def last(*size: int) -> Tensor:
-    return torch.randn(*size).contiguous(memory_format=torch.channels_last)
-
-
-def norm_of(channels: int) -> nn.BatchNorm2d:
-    norm = nn.BatchNorm2d(channels)
-    for tensor in (norm.weight, norm.bias, norm.running_mean):
-        nn.init.normal_(tensor)
-    norm.running_var.uniform_(0.5, 2)
-    return norm
-
-
-def gradients(run: Callable[[], Tensor], leaves: list[Tensor]) -> list[Tensor]:
-    """The output and the gradients of its product with fixed numbers."""
-    out = run()
-    weights = torch.linspace(-1, 1, out.numel(), dtype=torch.float64).sin().view(out.shape)
-    found = torch.autograd.grad((out.double() * weights).sum(), leaves)
-    return [out.detach(), *found]
 
 
 @pytest.mark.parametrize("choice", MODES)
@@ -71,11 +49,11 @@ def test_equals_the_modules_in_float64(
 
     leaves = [t.requires_grad_() for t in (x, shortcut) if t is not None]
     leaves += [p for module in (norm, gate) if module for p in module.parameters()]
-    twins = [t.detach().double().requires_grad_() for t in (x, shortcut) if t is not None]
+    references = [t.detach().double().requires_grad_() for t in (x, shortcut) if t is not None]
     with use_kernels(choice):
         found = gradients(lambda: norm_gate(x, norm, gate, shortcut=shortcut, relu=relu), leaves)
     parameters = [p for module in exact if module for p in module.parameters()]
-    expected = gradients(lambda: modules(*twins, *([None] if not add else [])), twins + parameters)
+    expected = gradients(lambda: modules(*references, *([None] if not add else [])), references + parameters)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-4)
     for one, other in zip(norm.buffers(), exact[0].buffers(), strict=True):
@@ -96,47 +74,14 @@ def test_running_statistics_are_those_of_the_module(momentum: float | None) -> N
     torch.testing.assert_close(norm.running_var, plain.running_var)
 
 
-POOLS = {
-    "average": (nn.AvgPool2d(2), [(4, 16, 6, 6), (3, 16, 7, 5), (1, 16, 2, 2)]),
-    "largest": (nn.MaxPool2d(3, 2, 1), [(4, 16, 6, 6), (3, 16, 7, 5), (1, 16, 2, 2), (2, 8, 200, 200)]),
-    "largest, wide": (nn.MaxPool2d((2, 3), (1, 2)), [(4, 16, 6, 6), (3, 16, 7, 5)]),
-}
-
-
-@pytest.mark.parametrize("choice", MODES)
-@pytest.mark.parametrize(("kind", "size"), [(kind, size) for kind in POOLS for size in POOLS[kind][1]])
-def test_norm_and_pooling(choice: str, kind: str, size: tuple[int, int, int, int]) -> None:
-    pool, _ = POOLS[kind]
-    norm, x = norm_of(size[1]), last(*size).requires_grad_()
-    exact, twin = copy.deepcopy(norm).double(), x.detach().double().requires_grad_()
-    with use_kernels(choice):
-        assert norm_pool(x, copy.deepcopy(norm), pool) is not None
-        found = gradients(lambda: norm_pool(x, norm, pool), [x, *norm.parameters()])
-    expected = gradients(lambda: pool(F.relu(exact(twin))), [twin, *exact.parameters()])
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(
-            one.double(), other, rtol=1e-4, atol=1e-4 * max(1, float(other.abs().max()))
-        )
-
-
-@pytest.mark.parametrize(
-    "pool",
-    [nn.AvgPool2d(3), nn.AvgPool2d(2, ceil_mode=True), nn.MaxPool2d(3, dilation=2), nn.LPPool2d(2, 2),
-     nn.MaxPool2d(2, return_indices=True)],
-)  # fmt: skip
-def test_other_poolings_are_left_to_their_modules(pool: nn.Module) -> None:
-    with use_kernels("on"):
-        assert norm_pool(last(2, 8, 9, 9), norm_of(8), pool) is None
-
-
-def test_a_constant_channel_has_variance_zero() -> None:
+def test_a_constant_channel_has_zero_variance() -> None:
     x = last(4, 3, 5, 5)
     x[:, 1] = 7.25
     norm = norm_of(3)
     torch.testing.assert_close(norm_gate(x, norm), copy.deepcopy(norm)(x), rtol=1e-4, atol=1e-4)
 
 
-def test_a_mean_far_from_zero_costs_no_digits() -> None:
+def test_a_mean_far_from_zero_costs_no_precision() -> None:
     """The sums are taken about a number near the mean; about zero, 1e4 +- 1 would leave no variance."""
     x = last(4, 3, 9, 9) + 1e4
     exact = F.batch_norm(x.double(), None, None, training=True)
@@ -161,17 +106,17 @@ def test_a_fused_network_is_the_plain_one(name: str, attention: str | None) -> N
     network = NETWORKS[name]()
     if attention:
         network = excite.insert(network, attention)
-    network = fuse(network).to(memory_format=torch.channels_last)
+    network = fuse_blocks(network).to(memory_format=torch.channels_last)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):  # residual branches that start at zero would hide mistakes
             nn.init.uniform_(module.weight, 0.5, 1)
-    twin, exact = copy.deepcopy(network), copy.deepcopy(network).double()
-    assert list(twin.state_dict()) == list(network.state_dict())
+    reference, exact = copy.deepcopy(network), copy.deepcopy(network).double()
+    assert list(reference.state_dict()) == list(network.state_dict())
     side = 16 if name.startswith("cifar") else 64  # these keep small images large
     x = last(8, 3, side, side)
     network(x).square().sum().backward()
     with use_kernels("off"):
-        for other in (twin, exact):
+        for other in (reference, exact):
             other(x.to(next(other.parameters()).dtype)).square().sum().backward()
     # ReLUs within rounding of zero go either way, in both; so both are held against float64.
     fused, plain = (
@@ -180,15 +125,15 @@ def test_a_fused_network_is_the_plain_one(name: str, attention: str | None) -> N
             for one, other in zip(each.parameters(), exact.parameters(), strict=True)
         )
         / len(list(exact.parameters()))
-        for each in (network, twin)
+        for each in (network, reference)
     )
     assert fused < 3 * plain + 1e-4
-    for one, other in zip(network.buffers(), twin.buffers(), strict=True):
+    for one, other in zip(network.buffers(), reference.buffers(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
-    network.eval(), twin.eval()
-    twin.load_state_dict(network.state_dict())
+    network.eval(), reference.eval()
+    reference.load_state_dict(network.state_dict())
     with torch.no_grad(), use_kernels("off"):
-        plain = twin(x)
+        plain = reference(x)
     with torch.no_grad():
         torch.testing.assert_close(network(x), plain, rtol=1e-3, atol=1e-3)
 
@@ -234,7 +179,7 @@ def test_bfloat16_rounds_no_worse_than_the_modules() -> None:
     assert errors["on"] < 1.5 * errors["off"]
 
 
-def test_gradients_may_be_asked_twice() -> None:
+def test_gradients_can_be_computed_twice() -> None:
     x, norm = last(2, 8, 4, 4).requires_grad_(), norm_of(8)
     loss = norm_gate(x, norm, create_attention("se", 8), relu=True).square().sum()
     first = torch.autograd.grad(loss, x, retain_graph=True)

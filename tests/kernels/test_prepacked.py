@@ -1,4 +1,4 @@
-"""Weights that are ready give what PyTorch's own operators give."""
+"""Prepacked weights give the results of PyTorch's operators."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_product(m: int, c: int, j: int, bias: bool, dtype: torch.dtype, after
 
 
 @pytest.mark.parametrize("packed", [True, False])
-def test_changed_weights_count_after_forgetting(packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_weights_are_used_after_a_reset(packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not packed:
         monkeypatch.setattr("excite.kernels.prepacked._packs", lambda _: False)
     conv = nn.Conv2d(3, 5, 3).requires_grad_(False)

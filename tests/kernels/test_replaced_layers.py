@@ -1,4 +1,4 @@
-"""Where a layer was replaced, watched or changed, the fused operators leave the work to the modules."""
+"""Replaced, hooked, and changed layers are called instead of the fused operators."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def same_either_way(module: nn.Module, x: Tensor) -> None:
     """Output and gradients with and without fused operators."""
     found = []
     for choice in ("plain", "off"):
-        twin = deep_copy(module)
+        reference = deep_copy(module)
         with use_kernels(choice):
-            out = twin(x)
+            out = reference(x)
             out.float().sin().sum().backward()
-        found.append([out.detach(), *(parameter.grad for parameter in twin.parameters())])
+        found.append([out.detach(), *(parameter.grad for parameter in reference.parameters())])
     for one, other in zip(*found, strict=True):
         assert (one is None) == (other is None)
         if one is not None:
@@ -64,7 +64,7 @@ CHANGES: dict[str, Callable[[Transition], object]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_transition_runs_what_it_has(change: str) -> None:
+def test_a_transition_runs_its_replaced_layers(change: str) -> None:
     transition = Transition(16, 8, None)
     CHANGES[change](transition)
     same_either_way(transition, last(4, 16, 6, 6))
@@ -82,7 +82,7 @@ def test_hooks_in_a_transition_see_its_layers(child: str) -> None:
 
 
 @pytest.mark.parametrize("child", ["relu0", "pool0"])
-def test_the_stem_runs_what_it_has(child: str) -> None:
+def test_the_stem_runs_its_replaced_layers(child: str) -> None:
     net = DenseNet(growth_rate=8, block_config=(2,), init_channels=16, num_classes=3)
     net.features.set_submodule(child, nn.LeakyReLU(0.3) if child == "relu0" else nn.AvgPool2d(3, 2, 1))
     same_either_way(net.to(memory_format=torch.channels_last), last(4, 3, 32, 32))
@@ -98,7 +98,7 @@ DENSE: dict[str, tuple[str, dict[str, int]]] = {
 
 
 @pytest.mark.parametrize("change", DENSE)
-def test_a_dense_block_runs_what_it_has(change: str) -> None:
+def test_a_dense_block_runs_its_replaced_layers(change: str) -> None:
     block = DenseNet(growth_rate=8, block_config=(2,), init_channels=16, num_classes=3).features.denseblock1
     name, options = DENSE[change]
     old = block.denselayer1.get_submodule(name)
@@ -112,7 +112,7 @@ def attended_norm() -> nn.Sequential:
 
 
 class Learned(nn.Module):
-    """A hook that multiplies by a number that learns."""
+    """A hook that multiplies by a parameter."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class Learned(nn.Module):
         return out * self.factor
 
 
-def test_what_hooks_inside_of_attention_learn_has_its_gradient() -> None:
+def test_parameters_in_hooks_inside_attention_get_gradients() -> None:
     net, hook = attended_norm(), Learned()
     net[0].attention.fc1.register_forward_hook(hook)
     with use_kernels("plain"):
@@ -130,7 +130,7 @@ def test_what_hooks_inside_of_attention_learn_has_its_gradient() -> None:
     assert hook.factor.grad is not None
 
 
-def test_what_hooks_inside_of_attention_in_dense_blocks_learn_has_its_gradient() -> None:
+def test_parameters_in_hooks_inside_attention_in_dense_blocks_get_gradients() -> None:
     net = DenseNet(
         growth_rate=8, block_config=(2,), init_channels=16, num_classes=3, attention="se", placement="layer"
     )

@@ -67,7 +67,7 @@ def test_the_same_seed_gives_the_same_network_with_attention_and_without() -> No
     assert torch.equal(plain(images), attended.eval()(images))
 
 
-def test_places_of_one_kind_of_network_are_refused_for_the_other() -> None:
+def test_placements_of_another_kind_of_network_are_refused() -> None:
     with pytest.raises(ExciteError, match="unknown placement 'final'"):
         create_model("resnet18", attention="se", placement="final")
     with pytest.raises(ExciteError, match="unknown placement 'standard'"):
@@ -138,7 +138,7 @@ def test_training_output_is_one_tensor(name: str) -> None:
         ("keras:resnet50", "did you mean"),
     ],
 )
-def test_an_unknown_model_is_answered_with_the_nearest(name: str, hint: str) -> None:
+def test_an_unknown_model_is_refused_with_the_nearest(name: str, hint: str) -> None:
     with pytest.raises(ExciteError, match=f"unknown model '{name}' .*{hint}") as caught:
         create_model(name)
     assert caught.value.exit_code == 2
@@ -169,7 +169,7 @@ def test_input_statistics_are_what_the_weights_expect() -> None:
 
 
 def trained_elsewhere(name: str, *, pretrained: bool = False, **options: Any) -> nn.Module:
-    """timm.create_model as if the hub were there: weights that no seed of ours gives."""
+    """timm.create_model as if the hub could be reached, with weights that no seed gives."""
     torch.manual_seed(99)
     return REAL_TIMM(name, **options)
 
@@ -202,8 +202,10 @@ def test_pretrained_takes_the_hubs_trunk_and_the_classifier_if_it_fits(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["densenet264", "densenet_bc_40_12"])
-def test_where_there_are_no_pretrained_weights_it_says_so(name: str) -> None:
-    with pytest.raises(ExciteError, match=r"no pretrained weights for it .choose from densenet121, "):
+def test_networks_without_pretrained_weights_are_refused(name: str) -> None:
+    with pytest.raises(
+        ExciteError, match=r"no pretrained weights for this network .choose from densenet121, "
+    ):
         create_model(name, pretrained=True)
 
 
@@ -261,7 +263,7 @@ def test_pretrained_torchvision_gets_a_fresh_head_of_the_right_size(monkeypatch:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REGISTRY)
-def test_own_models_cost_what_is_declared(name: str) -> None:
+def test_own_models_have_the_declared_cost(name: str) -> None:
     declared = REGISTRY[name]
     with torch.device("meta"):
         model = create_model(name, num_classes=declared.num_classes)
@@ -271,8 +273,10 @@ def test_own_models_cost_what_is_declared(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OTHER_OWN)
-def test_own_models_refuse_what_they_do_not_take(name: str) -> None:
+def test_own_models_refuse_unsupported_options(name: str) -> None:
     with pytest.raises(ExciteError, match=rf"{name}: unknown option 'in_chan' .did you mean 'in_chans'"):
         create_model(name, in_chan=1)
-    with pytest.raises(ExciteError, match=r"no pretrained weights for it .choose from densenet121, "):
+    with pytest.raises(
+        ExciteError, match=r"no pretrained weights for this network .choose from densenet121, "
+    ):
         create_model(name, pretrained=True)

@@ -94,7 +94,7 @@ def test_shortcut_takes_every_stride_th_pixel_and_pads_channels_with_zeros(
 
 
 @pytest.mark.parametrize("size", [8, 7])
-def test_a_block_whose_branch_is_silent_is_its_shortcut(size: int) -> None:
+def test_a_block_with_a_zero_branch_is_its_shortcut(size: int) -> None:
     x = torch.randn(2, 16, size, size)
     same, wider = BasicBlock(16, 16, 1).eval(), BasicBlock(16, 32, 2).eval()
     for block in (same, wider):
@@ -119,7 +119,7 @@ def test_preactivation_leaves_the_shortcut_free_and_starts_it_after_the_norm_whe
 
 
 @pytest.mark.parametrize("depth", [20, 164])
-def test_every_parameter_learns_and_a_copy_answers_alike(depth: int) -> None:
+def test_every_parameter_learns_and_a_copy_gives_the_same_output(depth: int) -> None:
     torch.manual_seed(0)
     model = getattr(cifar_resnet, f"cifar_resnet{depth}")()
     model(torch.randn(2, 3, 8, 8)).square().sum().backward()
@@ -154,7 +154,7 @@ def test_values_out_of_range_are_refused(options: dict[str, Any], match: str) ->
 
 
 @pytest.mark.parametrize(("option", "near"), [("num_class", "num_classes"), ("depth", "known")])
-def test_unknown_options_are_answered_with_the_nearest(option: str, near: str) -> None:
+def test_unknown_options_are_refused_with_the_nearest(option: str, near: str) -> None:
     with pytest.raises(ExciteError, match=rf"cifar_resnet20: unknown option '{option}' .*{near}"):
         cifar_resnet.cifar_resnet20(**{option: 8})
 

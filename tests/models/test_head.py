@@ -1,4 +1,4 @@
-"""The last layer of a classifier: found in any library's network, and replaced by one of another size."""
+"""The last layer of a classifier, found in networks of any library and replaced."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_new_head_is_fresh_and_all_else_stays() -> None:
 @pytest.mark.parametrize(
     "last", [nn.Conv2d(4, 2, 1), nn.Linear(4, 2, bias=False)], ids=["convolution", "no bias"]
 )
-def test_a_probe_needs_a_linear_layer_with_a_bias_and_says_what_else_to_do(last: nn.Module) -> None:
+def test_a_probe_needs_a_linear_layer_with_a_bias(last: nn.Module) -> None:
     with pytest.raises(ExciteError, match=r"Sequential does not end in a linear layer .*--recipe scratch"):
         linear_head(nn.Sequential(nn.Conv2d(3, 4, 3), last))
     head = nn.Linear(4, 2)

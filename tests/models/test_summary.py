@@ -55,7 +55,7 @@ def test_final_attention_adds_one_row_with_its_own_cost() -> None:
         (lambda: timm.create_model("vit_base_patch16_224"), 86_567_656, 17.56),
     ],
 )
-def test_other_peoples_models_have_their_published_facts(
+def test_models_of_other_libraries_have_their_published_cost(
     build: Callable[..., Any], parameters: int, billions: float
 ) -> None:
     with torch.device("meta"):

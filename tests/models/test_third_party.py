@@ -1,4 +1,4 @@
-"""timm and torchvision: their errors in one line, a hub that cannot be reached, no import of the compiler."""
+"""timm and torchvision: errors in one line, an unreachable hub, and no import of the compiler."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_hub_that_answers_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["densenet121", "timm:resnet18"])
-def test_pretrained_weights_out_of_reach_name_the_way_out(
+def test_unreachable_pretrained_weights_are_an_error_with_a_solution(
     closed_port: None, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The real libraries, the real error."""

@@ -1,4 +1,4 @@
-"""Cutting a network off: the head sees the block's pooled output, and names of what is kept stay."""
+"""Truncated networks: the head sees the pooled output of the block, and remaining names do not change."""
 
 from __future__ import annotations
 
@@ -56,22 +56,22 @@ def test_logits_are_the_heads_of_the_blocks_output(name: str, after: str) -> Non
         torch.testing.assert_close(seen["head"].flatten(1), seen["block"].mean(dim=(2, 3)))
 
 
-def test_attention_goes_into_what_is_left() -> None:
+def test_attention_is_inserted_into_the_truncated_network() -> None:
     model = create_model("resnet18", num_classes=3, truncate_after="layer3", attention="se")
     assert {site.path.partition(".")[0] for site in inserted_sites(model)} == {"layer1", "layer2", "layer3"}
 
 
-def test_weights_that_lack_some_are_used_up_to_the_last_whole_block(real_data: Path) -> None:
+def test_incomplete_weights_are_used_up_to_the_last_complete_block(real_data: Path) -> None:
     model = create_model("mobilenetv1_100", num_classes=2, pad_type="same")
     report = load_weights(model, real_data / "weights" / "mobilenetv1_100_imagenet_trunk.safetensors")
     assert last_complete_block(model, report.missing) == "blocks.4.0"
 
 
-def test_a_missing_head_alone_is_no_reason_to_cut() -> None:
+def test_a_missing_head_alone_causes_no_truncation() -> None:
     model = create_model("resnet18", num_classes=2)
     assert last_complete_block(model, ["fc.weight", "fc.bias"]) is None
     assert last_complete_block(model, ["layer4.1.conv2.weight"]) == "layer4.0"
-    with pytest.raises(ExciteError, match="the weights file has no complete block of the network"):
+    with pytest.raises(ExciteError, match="does not contain a complete block of the network"):
         last_complete_block(model, ["layer1.0.conv1.weight"])
 
 
@@ -85,6 +85,6 @@ def test_a_missing_head_alone_is_no_reason_to_cut() -> None:
         ("vit_tiny_patch16_224", "blocks.3", "is not a feature map"),
     ],
 )
-def test_what_cannot_be_cut_says_why(name: str, after: str, message: str) -> None:
+def test_impossible_truncations_are_refused_with_the_reason(name: str, after: str, message: str) -> None:
     with pytest.raises(ExciteError, match=message):
         create_model(name, num_classes=3, truncate_after=after)

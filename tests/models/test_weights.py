@@ -38,7 +38,7 @@ def test_saved_weights_give_the_same_logits_buffers_included(tmp_path: Path) -> 
     assert str(report) == f"{len(source.state_dict())} of {len(source.state_dict())} tensors loaded"
 
 
-def test_what_does_not_fit_is_named_and_keeps_its_values(tmp_path: Path) -> None:
+def test_tensors_that_do_not_fit_are_named_and_keep_their_values(tmp_path: Path) -> None:
     path = save(small(), tmp_path / "plain.safetensors")
     tensors = load_file(path)
     tensors["head.weight"] = torch.zeros(2)
@@ -62,7 +62,7 @@ def test_what_does_not_fit_is_named_and_keeps_its_values(tmp_path: Path) -> None
     assert not report.complete
 
 
-def test_missing_step_counts_of_batch_norm_are_not_worth_a_line(tmp_path: Path) -> None:
+def test_missing_step_counts_of_batch_norm_are_not_reported(tmp_path: Path) -> None:
     path = save(small(), tmp_path / "model.safetensors")
     kept = {name: value for name, value in load_file(path).items() if "num_batches" not in name}
     save_file(kept, path)

@@ -1,4 +1,4 @@
-"""What the steps of a run share: the rows and images of each split, and the network."""
+"""The context of a run: the rows and images of each split, and the network."""
 
 from __future__ import annotations
 

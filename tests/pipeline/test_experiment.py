@@ -1,4 +1,4 @@
-"""From a folder to a finished run, and what is in the run."""
+"""From a folder to a finished run, and the contents of the run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.mark.slow
-def test_the_run_folder_holds_what_is_promised(trained: Run) -> None:
+def test_the_run_folder_contains_the_documented_files(trained: Run) -> None:
     files = {str(path.relative_to(trained.path)) for path in trained.path.rglob("*") if path.is_file()}
     assert files == {
         "config.yaml",
@@ -84,7 +84,7 @@ def test_every_option_is_resolved(trained: Run) -> None:
     assert (config["model"], config["stem"], config["attention"]) == ("densenet_bc_40_12", "cifar", "se")
 
 
-def test_metrics_are_what_scikit_learn_makes_of_the_predictions(trained: Run) -> None:
+def test_metrics_are_those_of_scikit_learn(trained: Run) -> None:
     table = pd.read_csv(trained.path / "predictions.csv", dtype={"label": str, "predicted": str})
     classes = ["a", "b", "c"]
     probabilities = table[[f"p:{name}" for name in classes]].to_numpy()
@@ -101,7 +101,7 @@ def test_metrics_are_what_scikit_learn_makes_of_the_predictions(trained: Run) ->
     assert set(table["path"]) == set(manifest.loc[manifest["split"] == "test", "path"])
 
 
-def test_the_kept_weights_are_those_of_the_best_epoch(trained: Run) -> None:
+def test_the_saved_weights_are_those_of_the_best_epoch(trained: Run) -> None:
     best = trained.history["val_accuracy"].max()
     assert trained.metrics["val"]["accuracy"]["value"] == pytest.approx(best, abs=0.17)  # one of 6 images
     checkpoints = trained.path / "checkpoints" / "best.safetensors"
@@ -112,7 +112,7 @@ def test_the_kept_weights_are_those_of_the_best_epoch(trained: Run) -> None:
     assert checkpoints.stat().st_size == pytest.approx(trained.weights.stat().st_size, rel=0.01)
 
 
-def test_the_classifier_says_of_files_and_pictures_what_the_run_s_predictions_say(trained: Run) -> None:
+def test_the_classifier_repeats_the_predictions_of_the_run(trained: Run) -> None:
     classifier = excite.Classifier.load(trained.path)
     table = trained.predictions
     by_path = classifier.predict(list(table["path"]))
@@ -126,7 +126,7 @@ def test_the_classifier_says_of_files_and_pictures_what_the_run_s_predictions_sa
         assert (one.path, other.path) == (row["path"], "")
 
 
-def test_prediction_does_not_hang_on_the_company(trained: Run) -> None:
+def test_a_prediction_does_not_depend_on_the_other_images(trained: Run) -> None:
     classifier = excite.Classifier.load(trained)
     paths = list(trained.predictions["path"])[:5]
     together = classifier.predict(paths)
@@ -220,7 +220,7 @@ def test_groups_of_the_file_name_stay_together_and_are_counted(pictures: Path, t
 
 
 @pytest.mark.slow
-def test_bad_files_are_left_out_up_to_max_bad(pictures: Path, tmp_path: Path) -> None:
+def test_unreadable_files_are_left_out_up_to_max_unreadable(pictures: Path, tmp_path: Path) -> None:
     (pictures / "a" / "broken.png").write_bytes(b"no picture")
     with pytest.raises(ExciteError, match=r"1 of 61 files are unreadable.*broken\.png"):
         excite.train(pictures, out=str(tmp_path / "run"), quiet=True, **SMALL)

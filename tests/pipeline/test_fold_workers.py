@@ -1,4 +1,4 @@
-"""Cells shared out among processes: each is trained once, and a dead process's cell is taken over."""
+"""Folds divided among processes: each is trained once, and that of a dead process is taken over."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_the_cell_of_a_killed_process_is_taken_over_by_the_one_that_waits(tmp_pa
     assert len(twice) == 1
 
 
-def test_helpers_end_with_what_they_help(tmp_path: Path) -> None:
+def test_helpers_end_with_their_training(tmp_path: Path) -> None:
     code = "import os, pathlib, signal, sys; "
     code += "pathlib.Path(sys.argv[1], f'pid-{os.getpid()}').touch(); signal.pause()"
 

@@ -1,4 +1,4 @@
-"""What a network cannot process is told before anything is written, with what would work."""
+"""Input that a network cannot process is an error before anything is written, with a solution."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_network_is_left_as_it_was() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_one_value_per_channel_is_told_before_training() -> None:
+def test_one_value_per_channel_is_an_error_before_training() -> None:
     model = create_model("resnet18", num_classes=2)
     four = CONFIG.replace(batch_size=4, accumulation_steps=4)
     with pytest.raises(ExciteError, match="a single value per channel"):
@@ -105,7 +105,7 @@ def test_folds_do_not_check_the_input_again(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod."])
-def test_a_wrappers_prefix_is_taken_off_and_said(tmp_path: Path, prefix: str) -> None:
+def test_the_prefix_of_a_wrapper_is_removed_and_reported(tmp_path: Path, prefix: str) -> None:
     model = create_model("resnet18", num_classes=2)
     tensors = {prefix + name: value.clone() for name, value in model.state_dict().items()}
     save_file(tensors, tmp_path / "w.safetensors")

@@ -1,4 +1,4 @@
-"""--recipe probe: features once, a head in seconds, and a classifier like any other."""
+"""--recipe probe: features are computed once, and the result is a classifier like any other."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUICK = {"quiet": True, "device": "cpu", "model": "cifar_resnet20", "image_size"
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures, and weights of a network that learned nothing: its features tell colors all the same."""
+    """Pictures, and random weights, whose features distinguish colors nevertheless."""
     place = tmp_path_factory.mktemp("probing")
     make_pictures(place / "pictures")
     torch.manual_seed(0)
@@ -39,7 +39,7 @@ def probed(place: Path) -> Run:
 
 
 @pytest.mark.slow
-def test_the_probe_learns_and_its_classifier_says_the_same(probed: Run) -> None:
+def test_the_probe_learns_and_its_classifier_predicts_alike(probed: Run) -> None:
     assert probed.metrics["test"]["accuracy"]["value"] > 0.9
     assert probed.metrics["val"]["n"] == len(probed.manifest.part("train")) + len(probed.manifest.part("val"))
     again = evaluate_run(probed)
@@ -91,10 +91,10 @@ def test_a_probe_is_cross_validated(place: Path, tmp_path: Path) -> None:
     [
         ({"recipe": "probe"}, "probe needs pretrained weights"),
         ({"recipe": "finetune"}, "finetune needs pretrained weights"),
-        ({"recipe": "scratch", "weights": "w.safetensors"}, "scratch starts from random weights"),
+        ({"recipe": "scratch", "pretrained": True}, "scratch starts from random weights"),
     ],
 )
-def test_a_recipe_without_its_beginning_is_refused(
+def test_a_recipe_without_pretrained_weights_is_refused(
     place: Path, tmp_path: Path, options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ExciteError, match=message):

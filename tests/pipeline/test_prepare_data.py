@@ -1,4 +1,4 @@
-"""Training obeys the audit."""
+"""Training uses the groups and the leaks of the audit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def scene(seed: int, size: int = 96) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes of eight photos, each with a mirrored copy under a name that says nothing."""
+    """Two classes of eight photos, each with a mirrored copy under an unrelated name."""
     folder = tmp_path_factory.mktemp("data") / "photos"
     names = iter(np.random.default_rng(0).permutation(1000))
     for number in range(16):
@@ -72,7 +72,7 @@ def test_copies_stay_together_by_default(photos: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_random_split_stays_possible_and_is_stamped(
+def test_a_random_split_is_possible_and_marked(
     photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     options = {**QUICK, "quiet": False}
@@ -88,13 +88,15 @@ def test_a_random_split_stays_possible_and_is_stamped(
 
 @pytest.mark.slow
 def test_a_given_split_with_leaks_is_refused(leaky: Path, tmp_path: Path) -> None:
-    with pytest.raises(ExciteError, match=r"2 of \d+ test images have a copy in another part.*--allow-leaks"):
+    with pytest.raises(
+        ExciteError, match=r"2 of \d+ test images have a near-duplicate in another part.*--allow-leaks"
+    ):
         excite.train(leaky, out=str(tmp_path / "run"), **QUICK)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
-def test_leaks_that_are_allowed_are_stamped(leaky: Path, tmp_path: Path) -> None:
+def test_allowed_leaks_are_marked(leaky: Path, tmp_path: Path) -> None:
     run = excite.train(leaky, allow_leaks=True, out=str(tmp_path / "run"), **QUICK)
     assert run.metrics["test"]["duplicates_in_train"] == 2
     assert json.loads((run.path / "metrics.json").read_text())["val"]["duplicates_in_train"] == 0
@@ -102,14 +104,14 @@ def test_leaks_that_are_allowed_are_stamped(leaky: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_given_split_can_be_drawn_anew(leaky: Path, tmp_path: Path) -> None:
+def test_a_given_split_can_be_replaced(leaky: Path, tmp_path: Path) -> None:
     run = excite.train(leaky, split="grouped", out=str(tmp_path / "run"), **QUICK)
     assert run.metrics["test"]["duplicates_in_train"] == 0
 
 
 @pytest.mark.slow
-def test_a_persons_decisions_count(photos: Path, tmp_path: Path) -> None:
-    found = excite.audit_dataset(photos)
+def test_decisions_of_a_reviewer_are_applied(photos: Path, tmp_path: Path) -> None:
+    found = excite.audit(photos)
     pair = found.pairs[0]
     paths = found.manifest.table["path"]
     (tmp_path / "decisions.csv").write_text(
@@ -121,7 +123,7 @@ def test_a_persons_decisions_count(photos: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_no_pass_beyond_the_second_where_it_is_not_wanted(photos: Path, tmp_path: Path) -> None:
-    assert excite.audit_dataset(photos, near_duplicates=False).near_duplicates is False
+def test_without_near_duplicates_there_is_no_third_pass(photos: Path, tmp_path: Path) -> None:
+    assert excite.audit(photos, near_duplicates=False).near_duplicates is False
     run = excite.train(photos, near_duplicates=False, out=str(tmp_path / "run"), **QUICK)
     assert run.config.near_duplicates is False

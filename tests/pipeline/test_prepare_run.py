@@ -1,4 +1,4 @@
-"""What precedes a training: all is checked before anything is written; a run is reopened as it began."""
+"""Everything is checked before a run is written, and a run is reopened with its options and images."""
 
 from __future__ import annotations
 
@@ -25,12 +25,15 @@ OPTIONS: dict[str, Any] = SMALL | {"epochs": 2}
 
 
 class Notes(Display):
-    """Keeps what is noted."""
+    """Collects the notes."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
 
     def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def detail(self, text: str) -> None:
         self.notes.append(text)
 
 
@@ -106,26 +109,26 @@ def test_the_same_seed_prepares_the_same_split_and_weights(pictures: Path, tmp_p
     assert not torch.equal(weights[0], weights[2])
 
 
-def test_near_duplicates_across_a_random_split_are_told(pictures: Path, tmp_path: Path) -> None:
-    twin: dict[str, str] = {}
+def test_near_duplicates_across_a_random_split_are_reported(pictures: Path, tmp_path: Path) -> None:
+    counterpart: dict[str, str] = {}
     for number, original in enumerate(sorted((pictures / "a").glob("p*.png"))[:20]):
         # The same pixels in other bytes: files of equal bytes are always in the same split.
         copy = pictures / "a" / f"again_{number}.png"
         with Image.open(original) as image:
             image.save(copy, compress_level=0)
-        twin |= {original.name: copy.name, copy.name: original.name}
+        counterpart |= {original.name: copy.name, copy.name: original.name}
     display = Notes()
     run = prepared(pictures, tmp_path / "run", display, split="random", near_duplicates=True)
     split = {Path(path): split for path, split in run.manifest.table[["path", "split"]].to_numpy()}
     test = [path for path, where in split.items() if where == "test"]
-    twins = [path.with_name(twin[path.name]) for path in test if path.name in twin]
-    copies = sum(split.get(path) == "train" for path in twins)
+    counterparts = [path.with_name(counterpart[path.name]) for path in test if path.name in counterpart]
+    copies = sum(split.get(path) == "train" for path in counterparts)
     assert copies > 0
     expected = f"{copies} of {len(test)} test images have a near-duplicate in the training set"
     assert any(note.startswith(expected) for note in display.notes)
 
 
-def test_a_head_among_the_loaded_weights_is_no_new_one(pictures: Path, tmp_path: Path) -> None:
+def test_a_loaded_head_is_not_replaced(pictures: Path, tmp_path: Path) -> None:
     torch.manual_seed(9)
     model = excite.create_model(OPTIONS["model"], num_classes=3, **OPTIONS["model_options"])
     state = model.state_dict()
@@ -159,9 +162,13 @@ def test_a_run_whose_images_have_changed_is_not_resumed(pictures: Path, tmp_path
         victim.unlink()
     else:
         victim.write_bytes(victim.read_bytes()[:60])
-    with pytest.raises(ExciteError, match=r"p3_3\.png: the image has changed since the run began") as raised:
+    what = r"p3_3\.png: the image has changed since the run began"
+    if harm == "removed":
+        what = r"1 of 60 images are missing, such as .*p3_3\.png \(restore them"
+    with pytest.raises(ExciteError, match=what) as raised:
         reopen_run(run.path, Display())
-    assert "without --resume" in str(raised.value.hint)
+    hint = "restore them" if harm == "removed" else "without --resume"
+    assert hint in str(raised.value.hint)
 
 
 def test_a_folder_without_a_run_is_not_reopened(tmp_path: Path) -> None:
@@ -184,3 +191,13 @@ def test_the_first_process_works_before_the_others_and_each_has_the_result() -> 
 
         assert main_process_first(Waiting(rank, 2), work) == 10 + rank
     assert order == ["0 works", "0 waits", "1 waits", "1 works"]
+
+
+def test_weights_of_a_grayscale_network_are_refused_in_one_line(pictures: Path, tmp_path: Path) -> None:
+    """They would leave the first layer at random values."""
+    model = excite.create_model("cifar_resnet20", num_classes=3, in_chans=1)
+    save_file(model.state_dict(), tmp_path / "gray.safetensors")
+    options = SMALL | {"model": "cifar_resnet20", "model_options": {}, "image_size": 32}
+    with pytest.raises(ExciteError, match=r"images with 1 channel \(conv1\.weight\); images are read with 3"):
+        prepared(pictures, tmp_path / "run", weights=str(tmp_path / "gray.safetensors"), **options)
+    assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""Which images decide how far fine-tuned weights move back."""
+"""The images on which interpolated weights are compared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from excite.data.manifest import Manifest
 from excite.pipeline.weight_interpolation import MAX_IMAGES, sample_rows
 
 
-def test_one_copy_of_each_photo_is_asked_and_not_more_images_than_that_takes() -> None:
+def test_weights_are_chosen_on_one_copy_of_each_photo() -> None:
     photos = [f"photo {number // 4}" for number in range(2000)]
     splits = np.where(np.arange(2000) // 4 % 5 == 0, "val", "train")
     labels = np.where(np.arange(2000) % 8 < 4, "a", "b")

@@ -1,4 +1,4 @@
-"""Run folders written from simulated predictions: what a report is made of, without a training."""
+"""Run folders written from simulated predictions, without a training."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MANY = 50  # classes; subgroups of so many take seconds
 def simulated(
     classes: Sequence[str], groups: int, size: int, *, seed: int = 0, name: str = "test", alone: bool = False
 ) -> Predictions:
-    """Groups of ``size`` images and one class; the classes take turns, so that each has its share.
+    """Groups of ``size`` images and one class; the classes alternate.
 
     Args:
         alone: name no group.
@@ -139,7 +139,9 @@ def write_cross_validation(
             row["auroc"] = None if fold == 0 else figures["auroc"]["value"]
             rows.append(row)
             accuracies.append(row["accuracy"] + 0.001 * repeat)
-    mean = corrected_mean(accuracies, train=len(pooled) * (folds - 1) / folds, test=len(pooled) / folds)
+    mean = corrected_mean(
+        accuracies, train=len(pooled) * (folds - 1) / folds, test=len(pooled) / folds, metric="accuracy"
+    )
     figures = measure(pooled, resamples=resamples) | {"duplicates_in_train": 0}
     if repeats > 1:  # means of repeats have no classes and no matrix of their own
         figures = {key: value for key, value in figures.items() if key not in ("classes", "confusion")}
@@ -182,6 +184,8 @@ def _save(predictions: Predictions, path: Path, **further: Any) -> None:
     assert predictions.groups is not None
     names = predictions.classes
     columns = {f"p:{name}": predictions.probabilities[:, index] for index, name in enumerate(names)}
+    if (rule := predictions.rule) is not None:
+        columns[f"threshold:{rule.label}"] = rule.of_images(len(predictions))
     table = pd.DataFrame(
         {
             "path": predictions.paths,

@@ -1,4 +1,4 @@
-"""audit.html is one file that shows what it speaks of, whatever the files are called."""
+"""audit.html is one file that shows the pairs, whatever the names of the files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ AWKWARD = [
 
 
 class Page(HTMLParser):
-    """What a browser makes of the page: pictures, texts, buttons, addresses."""
+    """A parsed page: pictures, texts, buttons, and addresses."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ def test_the_page_needs_nothing_from_outside(make_audit: MakeAudit) -> None:
     assert "prefers-color-scheme: dark" in text
 
 
-def test_pairs_stand_side_by_side_the_least_sure_first(make_audit: MakeAudit) -> None:
+def test_pairs_are_side_by_side_the_least_certain_first(make_audit: MakeAudit) -> None:
     found = make_audit([f"{n}.png" for n in range(6)], [0.9, 0.31, 0.75, 0.62, 1.0])
     page = Page(audit_page(found))
     assert len(page.images) == 10
@@ -152,7 +152,7 @@ def test_the_lines_of_the_page_are_decisions(make_audit: MakeAudit, tmp_path: Pa
     assert decided.rejected == {(pair.a, pair.b) for pair in found.pairs}
 
 
-def test_what_is_left_out_is_counted(make_audit: MakeAudit) -> None:
+def test_left_out_pairs_are_counted(make_audit: MakeAudit) -> None:
     found = make_audit([f"{n:02d}.png" for n in range(30)], size=16)
     page = Page(audit_page(found, most_pairs=8))
     assert len(page.images) == 16
@@ -161,7 +161,7 @@ def test_what_is_left_out_is_counted(make_audit: MakeAudit) -> None:
     assert "not shown" not in Page(audit_page(found, most_pairs=29)).text
 
 
-def test_a_picture_that_is_gone_leaves_a_word(make_audit: MakeAudit) -> None:
+def test_a_missing_picture_is_replaced_by_a_word(make_audit: MakeAudit) -> None:
     found = make_audit(["0.png", "1.png", "2.png"])
     Path(found.manifest.table["path"][1]).unlink()
     page = Page(audit_page(found))

@@ -1,4 +1,4 @@
-"""evaluation.html: one file without a script, with figures of all images and of unseen ones."""
+"""evaluation.html: one file without scripts, with metrics of all images and of unseen ones."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_page_needs_nothing_from_outside_and_runs_no_script(tmp_path: Path) 
         assert address.startswith(("data:", "#"))
 
 
-def test_seen_images_stand_beside_their_counterparts_and_figures_are_given_twice(tmp_path: Path) -> None:
+def test_seen_images_are_beside_their_counterparts_and_metrics_are_given_twice(tmp_path: Path) -> None:
     result = evaluation(tmp_path)
     text = evaluation_page(result)
     cards = re.findall(r"<article.*?</article>", text, re.DOTALL)
@@ -67,7 +67,7 @@ def test_seen_images_stand_beside_their_counterparts_and_figures_are_given_twice
     for figures in (result.metrics, result.metrics["without_seen"]):
         assert f"<b>{100 * figures['accuracy']['value']:.1f} %</b>" in text
     assert "3 of 40 images were seen in training" in text
-    assert text.count('class="table classes"') == text.count('class="table heat"') == 2
+    assert text.count('class="table stack classes"') == text.count('class="table heat"') == 2
     ids = re.findall(r' id="([^"]+)"', text)
     assert len(ids) == len(set(ids))
 
@@ -75,7 +75,7 @@ def test_seen_images_stand_beside_their_counterparts_and_figures_are_given_twice
 def test_data_of_which_nothing_was_seen_has_each_table_once(tmp_path: Path) -> None:
     text = evaluation_page(evaluation(tmp_path, seen=0))
     assert "Seen in training" not in text
-    assert text.count('class="table classes"') == text.count('class="table heat"') == 1
+    assert text.count('class="table stack classes"') == text.count('class="table heat"') == 1
 
 
 def test_names_of_any_kind_stay_text(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_names_of_any_kind_stay_text(tmp_path: Path) -> None:
     assert "{{ 7*7 }}" in text
 
 
-def test_a_picture_that_is_gone_leaves_a_word(tmp_path: Path) -> None:
+def test_a_missing_picture_is_replaced_by_a_word(tmp_path: Path) -> None:
     result = evaluation(tmp_path)
     Path(result.seen[0].counterpart).unlink()
     text = evaluation_page(result)

@@ -1,4 +1,4 @@
-"""Names in figures: in a font that has them, or as escapes; one in so many where there are many."""
+"""Names in figures: in a font that contains them, or as escapes; of many, only some."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_chinese_and_korean_names_are_drawn_without_a_warning(tmp_path: Path) ->
     assert any(ord("猫") in FT2Font(file).get_charmap() for file in files)
 
 
-def test_characters_without_a_font_become_escapes_and_are_told_once() -> None:
+def test_characters_without_a_font_become_escapes_with_one_warning() -> None:
     character = next(
         chr(code) for code in range(0x16800, 0x1F000) if chr(code).isprintable() and not has_font(chr(code))
     )
@@ -61,7 +61,7 @@ def test_names_are_drawn_literally(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("classes", "every"), [(2, 1), (60, 1), (61, 2), (250, 5)])
-def test_of_many_classes_one_in_so_many_is_named(tmp_path: Path, classes: int, every: int) -> None:
+def test_of_many_classes_only_some_are_labeled(tmp_path: Path, classes: int, every: int) -> None:
     names = [f"class {number}" for number in range(classes)]
     figure = confusion_matrix(matrix(names))
     save(figure, tmp_path / "matrix.png")

@@ -1,4 +1,4 @@
-"""What the figures show is what the tables hold."""
+"""Figures show the values of the tables."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_curves_are_the_history(tmp_path: Path) -> None:
         np.testing.assert_array_equal(drawn["validation (averaged weights)"], table[f"val_{name}"])
 
 
-def test_the_marked_epoch_is_the_kept_one() -> None:
+def test_the_marked_epoch_is_the_best_one() -> None:
     """Of two equal accuracies the one with the lower loss."""
     table = history().assign(val_accuracy=[0.5, 0.9, 0.9, 0.9, 0.1], val_loss=[1.0, 0.5, 0.3, 0.4, 0.1])
     labels = [line.get_label() for line in learning_curves(table).axes[0].lines]
@@ -60,7 +60,7 @@ def figures_of(counts: np.ndarray, classes: list[str], copies: int = 0) -> dict[
     return {"confusion": counts.tolist(), "classes": dict.fromkeys(classes), "duplicates_in_train": copies}
 
 
-def test_a_split_that_flatters_is_stamped_on_the_matrix() -> None:
+def test_near_duplicates_are_noted_on_the_matrix() -> None:
     counts = np.array([[3, 1], [0, 2]])
     stamped, clean = (confusion_matrix(figures_of(counts, ["a", "b"], copies)) for copies in (5, 0))
     assert "5 have a near-duplicate in the training set" in stamped.axes[0].get_title()
@@ -69,7 +69,7 @@ def test_a_split_that_flatters_is_stamped_on_the_matrix() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 30, 31])
-def test_the_matrix_says_every_count_while_there_is_room(tmp_path: Path, classes: int) -> None:
+def test_the_matrix_shows_every_count_for_few_classes(tmp_path: Path, classes: int) -> None:
     counts = np.arange(classes**2).reshape(classes, classes)
     figure = confusion_matrix(figures_of(counts, [f"class {number}" for number in range(classes)]))
     written = {text.get_text() for text in figure.axes[0].texts}
@@ -90,7 +90,7 @@ def test_a_class_without_images_does_not_divide_by_zero(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("right", "wrong", "shown"), [(30, 2, (2, 22)), (3, 30, (21, 3)), (30, 30, (12, 12))]
 )
-def test_half_of_the_samples_are_mistakes_where_there_are_so_many(
+def test_half_of_the_samples_are_errors_if_there_are_enough(
     tmp_path: Path, right: int, wrong: int, shown: tuple[int, int]
 ) -> None:
     figure = sample_grid(predictions(tmp_path, right, wrong))
@@ -99,13 +99,13 @@ def test_half_of_the_samples_are_mistakes_where_there_are_so_many(
     assert sum("label dog" not in title for title in titles) == shown[1]
 
 
-def test_the_surest_mistakes_come_first(tmp_path: Path) -> None:
+def test_the_most_confident_errors_come_first(tmp_path: Path) -> None:
     titles = [axes.get_title() for axes in sample_grid(predictions(tmp_path, 5, 20)).axes]
     shares = [int(title.split()[1].rstrip("%")) for title in titles if "label dog" in title]
     assert shares == sorted(shares, reverse=True)
 
 
-def test_a_picture_that_is_gone_is_said_to_be_gone(tmp_path: Path) -> None:
+def test_a_missing_picture_is_named_as_missing(tmp_path: Path) -> None:
     table = predictions(tmp_path, 2, 0)
     Path(table["path"].iloc[0]).unlink()
     figure = sample_grid(table)

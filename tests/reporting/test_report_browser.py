@@ -1,8 +1,9 @@
-"""The report in a real browser: quiet, offline, accessible, and never wider than the screen."""
+"""The report in a browser: without errors, offline, accessible, and never wider than the screen."""
 
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Any
 
 import pytest
 
+import excite
+from excite.reporting.audit_page import write_audit
 from excite.reporting.evaluation_page import write_evaluation
 from excite.reporting.report import write_report
-from tests.reporting.run_folders import write_cross_validation, write_run
+from tests.conftest import make_pictures
+from tests.reporting.run_folders import simulated, write_cross_validation, write_run
 from tests.reporting.test_evaluation_page import evaluation
 
 CHROMIUM = shutil.which("chromium")
@@ -111,6 +115,71 @@ def test_the_table_of_classes_is_not_cut_off_on_a_laptop(
     page.close()
 
 
+HIDDEN = """[...document.querySelectorAll('.table')].filter(t => t.scrollWidth > t.clientWidth + 1)
+            .map(t => t.getAttribute('aria-label'))"""
+
+
+@pytest.mark.parametrize("name", ["two", "awkward", "folds"])
+@pytest.mark.parametrize("width", [360, 390, 800, 1280])
+def test_no_column_is_hidden_behind_a_scroll(
+    browser: Any, reports: dict[str, Path], width: int, name: str
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 740})
+    page.goto(reports[name].as_uri())
+    page.eval_on_selector_all("details", "all => all.forEach(each => each.open = true)")
+    assert page.evaluate(HIDDEN) == []
+    page.close()
+
+
+def test_on_a_phone_each_number_stands_beside_its_name(browser: Any, reports: dict[str, Path]) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 740})
+    page.goto(reports["two"].as_uri())
+    rows = page.evaluate(
+        "[...document.querySelectorAll('.classes tbody td')].map(c => [c.dataset.label, "
+        "getComputedStyle(c, '::before').content])"
+    )
+    assert {"images", "sensitivity", "AUROC"} <= {label for label, _ in rows}
+    assert all(shown == f'"{label}"' for label, shown in rows)
+    page.close()
+
+
+def test_learning_curves_and_mistakes_come_first_and_the_matrix_uses_its_width(
+    browser: Any, tmp_path: Path
+) -> None:
+    names = [f"class {number}" for number in range(10)]
+    run = write_run(tmp_path / "run", names, test=simulated(names, 40, 2), resamples=20)
+    write_report(run)
+    page = browser.new_page(viewport={"width": DESK, "height": 740})
+    page.goto((run.path / "report.html").as_uri())
+    sections = page.evaluate("[...document.querySelectorAll('section[id]')].map(s => s.id)")
+    assert sections[:3] == ["learning", "mistakes", "figures"]
+    widths = "s => document.querySelector(s).getBoundingClientRect().width"
+    assert page.evaluate(widths, ".heat") > 0.9 * page.evaluate(widths, "main")
+    page.close()
+
+
+def test_an_audit_on_paper_begins_with_its_findings_and_cuts_no_card(browser: Any, tmp_path: Path) -> None:
+    pictures = make_pictures(tmp_path / "pictures", classes=2, each=20)
+    for path in sorted((pictures / "a").iterdir()):
+        for number in range(10):
+            shutil.copy(path, path.with_name(f"{path.stem}_copy_{number}_with_a_rather_long_name.png"))
+    found = excite.audit(pictures, near_duplicates=False)
+    assert len(found.pairs) >= 200
+    write_audit(found, tmp_path / "audit")
+    page = browser.new_page(viewport={"width": 718, "height": 1000})
+    page.goto((tmp_path / "audit" / "audit.html").as_uri())
+    pages = len(re.findall(rb"/Type\s*/Page[^s]", page.pdf(format="A4", prefer_css_page_size=True)))
+    assert pages < 20
+    page.emulate_media(media="print")
+    assert page.evaluate("[...document.querySelectorAll('.choice')].every(b => !b.offsetHeight)")
+    cards = "[...document.querySelectorAll('.card')].map(c => getComputedStyle(c).breakInside)"
+    assert set(page.evaluate(cards)) == {"avoid"}
+    top = "s => document.querySelector(s).getBoundingClientRect().top"
+    assert page.evaluate(top, "#findings") < page.evaluate(top, "#terms") < page.evaluate(top, ".card")
+    assert page.evaluate("document.querySelector('#terms').open")
+    page.close()
+
+
 @pytest.mark.parametrize("width", [400, 800, 1100, 1600])
 def test_an_evaluation_is_quiet_offline_and_fits_the_screen(browser: Any, tmp_path: Path, width: int) -> None:
     write_evaluation(evaluation(tmp_path / "data"), tmp_path / "out")
@@ -139,7 +208,7 @@ def grave_faults(page: Any, looked: int, context: str | None = None, **options: 
     return [(fault["id"], fault["nodes"][0]["html"]) for fault in grave]
 
 
-def test_a_fault_would_be_found(browser: Any, reports: dict[str, Path]) -> None:
+def test_the_check_finds_a_planted_fault(browser: Any, reports: dict[str, Path]) -> None:
     page = browser.new_page()
     page.goto(reports["two"].as_uri())
     assert grave_faults(page, 1, context=".verdict") == []

@@ -42,7 +42,7 @@ def test_the_run_records_the_sites_and_the_classifier_has_them(trained: Run) -> 
 
 
 @pytest.mark.slow
-def test_its_attention_comes_out_again(trained: Run) -> None:
+def test_its_attention_can_be_removed(trained: Run) -> None:
     model = excite.Classifier.load(trained).model
     torch.manual_seed(0)
     plain = excite.create_model("cifar_resnet20", num_classes=3)
@@ -68,16 +68,14 @@ def resolved(**options: object) -> tuple[TrainConfig, list[str]]:
         ({"attention": "none"}, None),
     ],
 )
-def test_gates_start_at_one_where_trained_weights_would_be_lost(
-    options: dict[str, object], identity: bool | None
-) -> None:
+def test_gates_start_at_one_with_trained_weights(options: dict[str, object], identity: bool | None) -> None:
     assert resolved(model="resnet18", **options)[0].identity is identity
 
 
 @pytest.mark.parametrize(
     "options", [{"where": "layer4.*"}, {"stages": "5"}, {"identity": True}, {"placement": "pre"}]
 )
-def test_nothing_is_parsed_and_ignored(options: dict[str, object]) -> None:
+def test_options_without_effect_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ExciteError, match="has no effect without attention"):
         resolved(model="resnet18", **options)
 

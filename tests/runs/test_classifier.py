@@ -41,12 +41,19 @@ def test_without_validation_images_a_classifier_has_no_sets_and_is_read_back(tmp
         read.predict(PICTURE, set_level=0.9)
 
 
-def test_a_set_holds_the_classes_that_reach_the_threshold(tmp_path: Path) -> None:
+def test_a_set_contains_the_classes_that_reach_the_threshold(tmp_path: Path) -> None:
     sets = PredictionSets(9, (1e-6, 0.9), (0.0, 1.0))
     _, read = saved(tmp_path / "run", sets)
     assert read.sets == sets
     [prediction] = read.predict(PICTURE, set_level=0.9)
     assert sorted(prediction.classes_in_set or ()) == ["a", "b"]
     assert [replace(prediction, classes_in_set=None)] == read.predict(PICTURE)
-    with pytest.raises(ExciteError, match="take 99 validation groups"):
+    with pytest.raises(ExciteError, match="need 99 validation groups"):
         read.predict(PICTURE, set_level=0.99)
+
+
+def test_a_grayscale_network_is_refused_in_one_line() -> None:
+    model = create_model("cifar_resnet20", num_classes=2, in_chans=1)
+    with pytest.raises(ExciteError, match="takes images with 1 channel") as raised:
+        Classifier(model, {}, ("a", "b"), Preprocessing(32))
+    assert "in_chans=3" in str(raised.value)

@@ -1,4 +1,4 @@
-"""excite compare: figures side by side and paired differences, from runs or from tables."""
+"""excite compare: metrics and paired differences of runs or tables."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_runs_of_copied_data_are_matched_by_content(tmp_path: Path) -> None:
     assert pair["metrics"]["log_loss"]["value"] == pytest.approx(0, abs=1e-6)  # one seed, one result
 
 
-def test_what_shares_no_image_is_shown_and_not_compared(
+def test_runs_without_shared_images_are_shown_but_not_compared(
     two: tuple[Path, Path, np.ndarray, np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:
     other = table(tmp_path / "other.csv", np.full(10, 0.5), np.arange(10) % 2, first=900)
@@ -90,7 +90,7 @@ def test_what_shares_no_image_is_shown_and_not_compared(
     assert "share no images" in pair["reason"]
 
 
-def test_the_command_prints_figures_and_differences(
+def test_the_command_prints_metrics_and_differences(
     two: tuple[Path, Path, np.ndarray, np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert excite_cli(["compare", str(two[0]), str(two[1]), "--metrics", "accuracy, brier"]) == 0
@@ -106,10 +106,10 @@ def test_tables_have_no_configurations(
     (pair,) = compare_runs(two[:2])["differences"]
     assert (pair["differing_options"], pair["study"]) == (None, None)
     assert excite_cli(["compare", str(two[0]), str(two[1])]) == 0
-    assert "not about the configurations" in capsys.readouterr().out
+    assert "not the configurations" in capsys.readouterr().out
 
 
-def test_what_cannot_be_compared_gets_one_line(
+def test_runs_that_cannot_be_compared_are_one_line(
     two: tuple[Path, Path, np.ndarray, np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:
     with pytest.raises(ExciteError, match="at least two"):

@@ -1,4 +1,4 @@
-"""excite compare A1 A2 --with B1 B2: configurations over seeds, and the runs that make no such comparison."""
+"""excite compare A1 A2 --with B1 B2 compares configurations over seeds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .test_compare import table
 
 
 def make_run(folder: Path, seed: int, *, first: int = 0, **options: object) -> Path:
-    """A finished run of which only the options and the predictions for 60 images are of interest."""
+    """A finished run with options and predictions for 60 images."""
     folder.mkdir()
     config = TrainConfig().replace(data="photos", model="densenet121", seed=seed, out=str(folder), **options)
     (folder / "config.yaml").write_text(config.to_yaml())
@@ -78,7 +78,7 @@ def test_two_runs_are_two_networks_and_a_study_compares_their_configurations(
     assert pair["study"] == study
     assert excite_cli(["compare", str(runs[0]), str(runs[3])]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "about these two networks, not about their configurations" in text
+    assert "compare these two networks, not their configurations" in text
     assert study in text
     (pair,) = compare_runs(runs[:2])["differences"]
     assert (pair["differing_options"], pair["study"]) == ({}, None)

@@ -1,4 +1,4 @@
-"""What follows from a configuration: the network's arguments, preprocessing, augmentation, and evaluation."""
+"""Arguments of the network, preprocessing, augmentation, and evaluation from a configuration."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_without_attention_the_network_gets_its_name_size_and_options() -> None:
     assert architecture_of(config, 3) == expected
 
 
-def test_attention_brings_its_options_and_where_it_goes() -> None:
+def test_attention_has_its_options_and_placement() -> None:
     config = RESOLVED.replace(
         attention="se",
         placement="pre",
@@ -61,7 +61,7 @@ def test_stages_that_are_no_numbers_are_refused() -> None:
 @pytest.mark.parametrize(
     ("normalization", "mean"), [("imagenet", (0.485, 0.456, 0.406)), ("symmetric", (0.5, 0.5, 0.5))]
 )
-def test_preprocessing_is_what_the_configuration_says(normalization: str, mean: tuple[float, ...]) -> None:
+def test_preprocessing_follows_from_the_configuration(normalization: str, mean: tuple[float, ...]) -> None:
     config = RESOLVED.replace(normalization=normalization, resize_mode="pad", tta="flip")
     found = preprocessing_of(config.replace(intensity_range="0,4095"))
     assert (found.image_size, found.resize_mode, found.tta, found.mean) == (64, "pad", "flip", mean)
@@ -80,18 +80,18 @@ def test_preprocessing_is_what_the_configuration_says(normalization: str, mean: 
         ({"flips": "both", "augment": "none"}, {"rotation": PRESETS["none"].rotation}),
     ],
 )
-def test_flips_and_own_amounts_change_the_preset(options: dict[str, Any], expected: dict[str, float]) -> None:
+def test_flips_and_options_change_the_preset(options: dict[str, Any], expected: dict[str, float]) -> None:
     found = augmentation_of(RESOLVED.replace(**options))
     assert {name: getattr(found, name) for name in expected} == expected
 
 
-def test_an_unknown_amount_is_answered_with_the_nearest() -> None:
+def test_an_unknown_amount_is_refused_with_the_nearest() -> None:
     with pytest.raises(ExciteError, match=r"augment_options: .*'rotate' .did you mean 'rotation'") as raised:
         augmentation_of(RESOLVED.replace(augment_options={"rotate": 3}))
     assert raised.value.exit_code == BAD_USAGE
 
 
-def test_evaluation_asks_what_the_configuration_asks() -> None:
+def test_the_evaluation_follows_from_the_configuration() -> None:
     config = RESOLVED.replace(positive="e\u0301l\u00e9phant", sensitivity=0.9, subgroups="site, age group")
     found = evaluation_spec_of(config)
     assert found.positive == "\u00e9l\u00e9phant"  # as class names are read

@@ -1,4 +1,4 @@
-"""The networks of a cross-validation as one classifier: their mean, and nothing that flatters."""
+"""The networks of a cross-validation as one classifier, and its evaluation."""
 
 from __future__ import annotations
 
@@ -17,16 +17,11 @@ from safetensors.torch import load_file, save_file
 
 import excite
 from excite.cli.app import run as excite_cli
-from excite.config.train_config import TrainConfig
 from excite.errors import ExciteError
 from excite.evaluation.calibration import Calibration, fit_calibration, log_of
-from excite.evaluation.predictions import Predictions
 from excite.models.head import head_path
-from excite.pipeline.abstention_threshold import ALWAYS_ABSTAIN
-from excite.pipeline.ensemble_calibration import write_ensemble
 from excite.runs.evaluate import evaluate_run
 from excite.runs.run import Run
-from excite.system.progress import Display
 from tests.conftest import make_pictures
 
 QUICK = {"quiet": True, "device": "cpu", "model": "cifar_resnet20", "image_size": 32, "precision": "float32"}
@@ -45,7 +40,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tuned(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Members that share no weights."""
     out = tmp_path_factory.mktemp("runs") / "tuned"
-    return excite.train(data, out=str(out), folds=2, repeats=2, epochs=1, batch_size=8, **QUICK)
+    return excite.train(data, out=str(out), folds=2, repeats=2, epochs=1, batch_size=8, positive="b", **QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +53,7 @@ def probed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     weights = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(head)}
     save_file(weights, place / "w.safetensors")
     options = {"recipe": "probe", "weights": str(place / "w.safetensors"), "out": str(place / "run")}
+    options |= {"positive": "a"}
     return excite.train(data, folds=3, **QUICK, **options)
 
 
@@ -67,7 +63,7 @@ def calibrated(probabilities: np.ndarray, calibration: dict[str, Any]) -> np.nda
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def members_say(run: Run, files: list[str]) -> np.ndarray:
+def member_probabilities(run: Run, files: list[str]) -> np.ndarray:
     """(M, N, C) by the folds' own classifiers."""
     folds = [Run(run.path / row["run"]) for row in run.metrics["folds"]]
     said = [excite.Classifier.load(fold).predict(files) for fold in folds]
@@ -76,32 +72,36 @@ def members_say(run: Run, files: list[str]) -> np.ndarray:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["tuned", "probed"])
-def test_it_says_the_mean_of_its_members_and_how_far_they_go_apart(
+def test_it_predicts_the_mean_of_its_members_and_their_disagreement(
     name: str, request: pytest.FixtureRequest
 ) -> None:
     run: Run = request.getfixturevalue(name)
     files = list(run.predictions["path"])
     ensemble = excite.Classifier.load(run)
     calibration = run.metrics["ensemble"]["calibration"]
-    each = members_say(run, files)
+    each = member_probabilities(run, files)
     assert len(each) == run.metrics["ensemble"]["members"] == len(run.metrics["folds"])
     mean = calibrated(each.mean(axis=0), calibration)
     said = ensemble.predict(files)
     assert np.array([list(one.probabilities.values()) for one in said]) == pytest.approx(mean, abs=1e-5)
     own = calibrated(each, calibration)
+    point = run.metrics["ensemble"]["operating_point"]
+    (other,) = set(ensemble.classes) - {point["label"]}
     for number, one in enumerate(said):
         best = ensemble.classes.index(one.label)
         assert one.disagreement is not None
         assert one.disagreement.members == len(each)
         assert one.disagreement.low == pytest.approx(own[:, number, best].min(), abs=1e-5)
         assert one.disagreement.high == pytest.approx(own[:, number, best].max(), abs=1e-5)
-        if np.abs(each[:, number, 0] - 0.5).min() > 1e-4:
-            assert one.disagreement.disagreeing == (each[:, number].argmax(axis=1) != best).sum()
+        positive = own[:, number, ensemble.classes.index(point["label"])]
+        if np.abs(positive - point["threshold"]).min() > 1e-4:
+            predicted = np.where(positive >= point["threshold"], point["label"], other)
+            assert one.disagreement.disagreeing == (predicted != one.label).sum()
     assert excite.Classifier.load(run.fold(0, 0)).predict(files[0])[0].disagreement is None
 
 
 @pytest.mark.slow
-def test_probes_share_their_body(probed: Run, tuned: Run) -> None:
+def test_probes_share_their_network(probed: Run, tuned: Run) -> None:
     assert len(excite.Classifier.load(probed).model.members.networks) == 1
     assert len(excite.Classifier.load(tuned).model.members.networks) == 4
 
@@ -157,7 +157,7 @@ def test_the_command_shows_disagreement_in_every_format(
 
 
 @pytest.mark.slow
-def test_its_own_images_are_refused_and_known_again(
+def test_its_own_images_are_refused_and_recognized_in_other_data(
     probed: Run, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert excite_cli(["evaluate", str(probed.path)]) == 2
@@ -181,7 +181,7 @@ def test_its_own_images_are_refused_and_known_again(
 
 
 @pytest.mark.slow
-def test_evaluation_and_prediction_say_the_same(probed: Run, data: Path) -> None:
+def test_evaluation_and_prediction_agree(probed: Run, data: Path) -> None:
     found = evaluate_run(probed, str(data)).predictions
     said = excite.Classifier.load(probed).predict(list(found.paths or ()))
     shares = np.array([list(one.probabilities.values()) for one in said])
@@ -222,23 +222,6 @@ def test_an_unfinished_cross_validation_gets_one_line(
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert "the training has not finished; continue it with excite train --resume --out" in told
-
-
-def test_a_wish_that_cannot_be_had_leaves_it_never_sure(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text(TrainConfig(data="d", selective_accuracy=0.95).to_yaml())
-    (tmp_path / "manifest.csv").write_text("path,label\n")
-    shares = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
-    wrong = Predictions(np.array([1, 0, 1]), shares, ("a", "b"), np.array(["", "", ""]), ("x", "y", "z"))
-    notes: list[str] = []
-    display = Display()
-    display.note = notes.append  # type: ignore[method-assign]
-    found = write_ensemble(Run(tmp_path), [], wrong, display)
-    assert found["abstain_below"] == ALWAYS_ABSTAIN > 1
-    assert notes == [
-        "the classifier would abstain on every image: no threshold is shown to reach a selective accuracy "
-        "of 95.0% on new images by 3 validation groups; it takes at least 45, accepted without an error "
-        "(train with more validation images)"
-    ]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""environment.json: what a run was made with."""
+"""environment.json: versions, command, and commit of a run."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ from excite.runs import environment as module
 from excite.runs.environment import LIBRARIES, environment
 
 
-def test_it_says_versions_command_and_what_was_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_contains_versions_command_and_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["excite", "train", "photos"])
     found = environment(TrainConfig(device="cuda:1", seed=17), 2)
@@ -57,14 +55,14 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
-def test_of_a_checkout_it_says_the_commit_and_whether_files_differ(checkout: Path) -> None:
+def test_it_contains_the_commit_of_a_checkout_and_whether_files_differ(checkout: Path) -> None:
     commit = git(checkout, "rev-parse", "HEAD")
     assert environment(TrainConfig(), 1)["git"] == {"commit": commit, "changed": False}
     (checkout / "excite" / "new.py").touch()
     assert environment(TrainConfig(), 1)["git"] == {"commit": commit, "changed": True}
 
 
-def test_of_an_installed_package_and_without_git_it_says_nothing(
+def test_without_git_or_a_checkout_it_contains_no_commit(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:

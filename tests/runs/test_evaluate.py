@@ -1,4 +1,4 @@
-"""excite evaluate: new data, other names of classes, images the training has seen, anybody's predictions."""
+"""excite evaluate: other data, other class names, images seen in training, and tables of predictions."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
         Image.fromarray(pixels).save(path)
         rows.append((path.name, "ab"[number % 2], ("old", "new")[number // 2 % 2]))
     pd.DataFrame(rows, columns=["path", "label", "camera"]).to_csv(place / "data.csv", index=False)
-    return excite.train(place / "data.csv", out=str(place / "run"), subgroups="camera", **QUICK)
+    return excite.train(place / "data.csv", out=str(place / "run"), subgroups="camera", positive="a", **QUICK)
 
 
-def test_the_training_answers_what_was_asked(trained: Run) -> None:
+def test_the_training_evaluates_the_requested_options(trained: Run) -> None:
     test = trained.metrics["test"]
     (cameras,) = test["subgroups"]
     truth = trained.predictions.merge(trained.manifest.table[["path", "camera"]], on="path")
@@ -51,7 +51,7 @@ def test_the_training_answers_what_was_asked(trained: Run) -> None:
         rows = truth[truth["camera"] == row["value"]]
         assert row["n"] == len(rows)
         assert row["accuracy"]["value"] == pytest.approx((rows["label"] == rows["predicted"]).mean())
-    point = test["operating_point"]  # two equal classes: the first is called positive
+    point = test["operating_point"]
     assert (point["chosen"]["label"], point["chosen"]["criterion"], point["chosen"]["level"]) == (
         "a",
         "sensitivity",
@@ -64,7 +64,7 @@ def test_the_training_answers_what_was_asked(trained: Run) -> None:
     assert called.sum() == point["test"]["tp"] + point["test"]["fp"]
 
 
-def test_the_saved_calibration_makes_validation_likelier_than_none(trained: Run) -> None:
+def test_the_saved_calibration_lowers_the_validation_loss(trained: Run) -> None:
     facts = json.loads((trained.path / "classifier.json").read_text())
     calibration = trained.metrics["test"]["calibration"]
     assert facts["calibration"]["temperature"] == calibration["temperature"] != 1
@@ -74,7 +74,7 @@ def test_the_saved_calibration_makes_validation_likelier_than_none(trained: Run)
     )
 
 
-def test_other_wishes_can_be_asked_later(trained: Run) -> None:
+def test_other_criteria_can_be_evaluated_later(trained: Run) -> None:
     spec = EvaluationSpec(positive="b", specificity=0.9, abstain_below=0.6)
     figures = evaluate_run(trained, spec=spec).metrics
     assert figures["operating_point"]["chosen"]["criterion"] == "specificity"
@@ -83,14 +83,65 @@ def test_other_wishes_can_be_asked_later(trained: Run) -> None:
     assert "subgroups" not in figures
 
 
-def test_a_classifier_that_may_doubt_says_so(trained: Run, tmp_path: Path) -> None:
+def test_a_classifier_abstains_below_its_threshold(trained: Run, tmp_path: Path) -> None:
     options = trained.config.to_dict() | {"abstain_below": 0.99, "out": str(tmp_path / "run"), "quiet": True}
     run = excite.train(options.pop("data"), **options)
     said = excite.Classifier.load(run).predict(list(run.predictions["path"]))
     assert {one.abstained for one in said} >= {True}
     for one in said:
-        assert one.abstained == (one.probability < 0.99)
+        assert one.abstained == (max(one.probabilities.values()) < 0.99)
     assert run.metrics["test"]["abstention"]["answered"] == sum(not one.abstained for one in said)
+
+
+def test_every_place_predicts_by_the_operating_point(trained: Run, tmp_path: Path) -> None:
+    """One threshold decides in metrics.json, predictions.csv, ``predict``, and ``evaluate`` on other data."""
+    threshold = trained.metrics["test"]["operating_point"]["chosen"]["threshold"]
+    options = trained.config.to_dict() | {"out": str(tmp_path / "run"), "quiet": True}
+    options |= {"sensitivity": None, "specificity": 0.99}
+    run = excite.train(options.pop("data"), **options)
+    changed = []
+    for one in (trained, run):
+        classifier = excite.Classifier.load(one)
+        assert classifier.operating_point is not None
+        threshold = classifier.operating_point.threshold
+        table = one.predictions
+        by_rule = np.where(table["p:a"] >= threshold, "a", "b")
+        assert list(table["predicted"]) == list(by_rule)
+        assert [each.label for each in classifier.predict(list(table["path"]))] == list(by_rule)
+        test = one.metrics["test"]
+        assert test["accuracy"]["value"] == pytest.approx((table["label"] == by_rule).mean())
+        assert (
+            test["classes"]["a"]["sensitivity"]["value"]
+            == test["operating_point"]["test"]["sensitivity"]["value"]
+        )
+        place = tmp_path / one.path.parent.name / "other"
+        for path, label in zip(table["path"], table["label"], strict=True):
+            (place / label).mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, place / label)
+        found = evaluate_run(one, str(place))
+        assert found.metrics["operating_point"]["chosen"]["threshold"] == threshold
+        assert found.metrics["confusion"] == test["confusion"]
+        changed.append(test["confusion"] != _by_argmax(table))
+    assert any(changed)
+
+
+def _by_argmax(table: pd.DataFrame) -> list[list[int]]:
+    argmax = np.where(table["p:a"] >= 0.5, "a", "b")
+    return [[int(((table["label"] == t) & (argmax == p)).sum()) for p in "ab"] for t in "ab"]
+
+
+def test_no_limit_no_abstention_and_no_positive_class_no_operating_point(
+    trained: Run, tmp_path: Path
+) -> None:
+    options = trained.config.to_dict() | {"out": str(tmp_path / "run"), "quiet": True, "positive": None}
+    run = excite.train(options.pop("data"), **options)
+    assert "operating_point" not in run.metrics["test"]
+    assert run.config.positive is None
+    classifier = excite.Classifier.load(run)
+    assert classifier.operating_point is None
+    (found,) = classifier.predict(run.predictions["path"].iloc[0])
+    assert found.abstained is None
+    assert found.label == max(found.probabilities, key=lambda name: found.probabilities[name])
 
 
 @pytest.fixture
@@ -127,7 +178,7 @@ def test_classes_are_mapped_and_seen_images_are_counted(
     assert "3 of 13 images were seen in training" in said.err
 
 
-def test_seen_images_are_named_with_counterpart_and_evidence_and_figures_are_given_without_them(
+def test_seen_images_are_listed_and_metrics_are_given_without_them(
     trained: Run, foreign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [
@@ -165,7 +216,33 @@ def test_seen_images_are_named_with_counterpart_and_evidence_and_figures_are_giv
     assert f"on {len(rest)} images" in said
 
 
-def test_a_second_evaluation_looks_at_new_images_alone(
+def test_images_that_only_selected_are_told_from_those_the_network_was_fitted_to(
+    trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = trained.manifest.table
+    for split in ("train", "val", "test"):
+        for label in "ab":
+            place = tmp_path / "data" / label
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copy(
+                table.loc[(table["split"] == split) & (table["label"] == label), "path"].iloc[0], place
+            )
+    found = evaluate_run(trained, str(tmp_path / "data")).metrics
+    assert (found["seen_in_training"], found["seen_in_selection"], found["without_seen"]["n"]) == (4, 2, 2)
+    split_of = dict(zip(table["path"], table["split"], strict=True))
+    uses = {split_of[image["counterpart"]]: image["use"] for image in found["seen_images"]}
+    assert uses == {"train": "fitted", "val": "selected"}
+    arguments = ["evaluate", str(trained.path), str(tmp_path / "data"), "--out", str(tmp_path / "o")]
+    assert excite_cli(arguments) == 0
+    said = capsys.readouterr()
+    assert "4 of 6 images were seen in training, as exact or near-duplicates, 2 of them for" in said.err
+    assert "4 of 6 images; 2 of them only selected the epoch" in said.out
+    page = (tmp_path / "o" / "evaluation.html").read_text()
+    assert "The network was not fitted to 2 of them" in page
+    assert "used for selection only" in page
+
+
+def test_a_second_evaluation_reads_only_new_images(
     trained: Run, foreign: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluate_run(trained, str(foreign), options=DataOptions(mapping={"measles": "b"}))
@@ -186,7 +263,7 @@ def test_a_second_evaluation_looks_at_new_images_alone(
     assert looked == []
 
 
-def test_data_that_was_seen_altogether_has_no_figures_without_it(
+def test_data_that_was_all_seen_has_no_metrics_without_it(
     trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = trained.manifest.table
@@ -279,7 +356,7 @@ def test_a_runs_own_images_keep_the_groups_of_its_manifest(patterned: Run) -> No
         (["plain.csv"], ["--out", "../patterned"], "is inside the data, where nothing may be written"),
     ],
 )
-def test_groups_and_places_that_make_no_sense_get_one_line_before_anything_is_computed(
+def test_invalid_groups_and_folders_are_one_line_before_anything_is_computed(
     patterned: Run,
     elsewhere: Path,
     capsys: pytest.CaptureFixture[str],
@@ -299,7 +376,7 @@ def test_groups_and_places_that_make_no_sense_get_one_line_before_anything_is_co
     assert sorted(elsewhere.rglob("*")) == before
 
 
-def test_all_unknown_classes_are_named_with_the_likeliest_answer(
+def test_all_unknown_classes_are_named_with_the_likely_solution(
     trained: Run, foreign: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (foreign / "a").rename(foreign / "aa")
@@ -308,7 +385,7 @@ def test_all_unknown_classes_are_named_with_the_likeliest_answer(
     assert "classes 'aa', 'measles' are not classes of the run: a, b (map it with --map-class aa=a" in said
 
 
-def test_copies_of_images_that_are_gone_are_known_by_content_or_from_memory(
+def test_copies_of_missing_images_are_recognized_by_hash_or_from_the_cache(
     trained: Run, foreign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluate_run(
@@ -331,7 +408,7 @@ def test_copies_of_images_that_are_gone_are_known_by_content_or_from_memory(
         ([], "class 'measles' is not a class of the run: a, b (map it with --map-class measles=b"),
         (["--map-class", "measels=b"], "did you mean 'measles'?"),
         (["--map-class", "measles=c"], "unknown class 'c'"),
-        (["--map-class", "measles"], "is not of the form THEIRS=OURS"),
+        (["--map-class", "measles"], "must have the form THEIRS=OURS"),
         (["--map-class", "measles=b", "--subgroups", "lens"], "--subgroups: unknown column 'lens'"),
         (["--map-class", "measles=b", "--positive", "c"], "unknown class 'c'"),
         (
@@ -341,7 +418,7 @@ def test_copies_of_images_that_are_gone_are_known_by_content_or_from_memory(
         (["--validation", "x.csv"], "--validation does not apply to a run"),
     ],
 )
-def test_what_cannot_be_evaluated_gets_one_line(
+def test_inputs_that_cannot_be_evaluated_are_one_line(
     trained: Run, foreign: Path, capsys: pytest.CaptureFixture[str], more: list[str], says: str
 ) -> None:
     assert excite_cli(["evaluate", str(trained.path), str(foreign), *more]) != 0
@@ -365,7 +442,9 @@ def good_table() -> pd.DataFrame:
     )
 
 
-def test_anybodys_predictions_are_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_predictions_of_any_classifier_are_evaluated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     table = good_table()
     table.to_csv(tmp_path / "said.csv", index=False)
     arguments = [
@@ -380,7 +459,9 @@ def test_anybodys_predictions_are_measured(tmp_path: Path, capsys: pytest.Captur
     more = ["--validation", str(tmp_path / "said.csv"), "--positive", "yes", "--sensitivity", "0.8"]
     assert excite_cli([*arguments, *more]) == 0
     figures = json.loads(capsys.readouterr().out)["table"]
-    predicted = np.where(table["p:yes"] > table["p:no"], "yes", "no")
+    threshold = figures["operating_point"]["chosen"]["threshold"]
+    predicted = np.where(table["p:yes"] >= threshold, "yes", "no")
+    assert (predicted != np.where(table["p:yes"] > table["p:no"], "yes", "no")).any()
     assert figures["accuracy"]["value"] == pytest.approx((predicted == table["label"]).mean())
     assert [row["n"] for row in figures["subgroups"][0]["rows"]] == [10, 10, 10]
     assert figures["operating_point"]["test"]["sensitivity"]["value"] >= 0.8
@@ -396,7 +477,7 @@ def test_anybodys_predictions_are_measured(tmp_path: Path, capsys: pytest.Captur
         (lambda table: table.assign(label="maybe"), "label 'maybe' has no column 'p:maybe'"),
     ],
 )
-def test_a_faulty_table_gets_one_line(
+def test_an_invalid_table_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], harm: object, says: str
 ) -> None:
     harm(good_table()).to_csv(tmp_path / "said.csv", index=False)  # type: ignore[operator]
@@ -406,7 +487,7 @@ def test_a_faulty_table_gets_one_line(
     assert said.count("\n") == 1
 
 
-def test_one_image_and_one_class_are_measured_and_what_is_not_defined_says_why(
+def test_one_image_of_one_class_is_evaluated_with_reasons_for_undefined_metrics(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good_table()[:1].to_csv(tmp_path / "one.csv", index=False)
@@ -427,7 +508,7 @@ def test_one_image_and_one_class_are_measured_and_what_is_not_defined_says_why(
     assert "nan" not in said
 
 
-def test_an_evaluation_is_not_written_over_a_run(
+def test_an_evaluation_does_not_overwrite_a_run(
     trained: Run, foreign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
@@ -445,7 +526,7 @@ def test_an_evaluation_is_not_written_over_a_run(
     assert excite_cli(["evaluate", str(run), "--out", str(run / "evaluation")]) == 0
 
 
-def test_a_table_of_predictions_is_not_written_over(
+def test_a_table_of_predictions_is_not_overwritten(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = tmp_path / "predictions.csv"
@@ -456,7 +537,7 @@ def test_a_table_of_predictions_is_not_written_over(
     assert table.read_bytes() == before
 
 
-def test_a_table_has_no_parts(tmp_path: Path) -> None:
+def test_a_table_has_no_splits(tmp_path: Path) -> None:
     good_table().to_csv(tmp_path / "said.csv", index=False)
     assert excite_cli(["evaluate", str(tmp_path / "said.csv"), "--split", "val"]) == 2
 

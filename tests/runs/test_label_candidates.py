@@ -1,4 +1,4 @@
-"""Label candidates of a cross-validation: their table, their counts, and one row a photo."""
+"""Label candidates of a cross-validation: their table and counts, with one row per photo."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from excite.runs.label_candidates import COLUMNS, FILE, write_candidates
 from excite.runs.run import Run
 
 
-def test_photos_are_judged_and_not_their_copies(tmp_path: Path) -> None:
+def test_photos_are_the_units_not_their_copies(tmp_path: Path) -> None:
     shares = np.array([0.9, 0.9, 0.2, 0.2, 0.3, 0.3, 0.3, 0.3])
     said = Predictions(
         np.array([0, 0, 0, 0, 1, 1, 1, 1]),
@@ -34,7 +34,7 @@ def test_photos_are_judged_and_not_their_copies(tmp_path: Path) -> None:
     assert (tmp_path / "label_candidates.csv").read_text().count("\n") == 1  # the columns alone
 
 
-def test_rows_name_the_image_and_its_probabilities_and_the_surest_comes_first(tmp_path: Path) -> None:
+def test_rows_contain_the_image_and_its_probabilities_in_order_of_the_margin(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     targets = np.repeat([0, 1], 30)
     own = random.uniform(0.7, 0.9, 60)

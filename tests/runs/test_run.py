@@ -1,4 +1,4 @@
-"""A run folder belongs to one run, and a resumed run is the one that is meant."""
+"""A run folder belongs to one run, and --resume selects the right one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.conftest import Command, make_pictures
 
 
 def begun(folder: Path, data: str, began: int = 0) -> Path:
-    """A run that has begun: what a resumed one needs to be found."""
+    """A started run that --resume can find."""
     run = Run(create_run_folder(folder))
     run.write_json("environment.json", environment(TrainConfig(), 1))
     config = run.path / "config.yaml"
@@ -26,27 +26,27 @@ def begun(folder: Path, data: str, began: int = 0) -> Path:
     return run.path
 
 
-def test_every_claim_gets_a_folder_of_its_own(tmp_path: Path) -> None:
+def test_every_new_run_has_its_own_folder(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         claimed = list(pool.map(lambda _: create_run_folder(tmp_path / "runs/x"), range(24)))
     assert len(set(claimed)) == 24
     assert {path.name for path in claimed} == {"x", *(f"x-{number}" for number in range(2, 25))}
 
 
-def test_an_empty_folder_is_claimed_once(tmp_path: Path) -> None:
+def test_an_empty_folder_is_used_once(tmp_path: Path) -> None:
     (tmp_path / "mounted").mkdir()
     assert [create_run_folder(tmp_path / "mounted").name for _ in range(2)] == ["mounted", "mounted-2"]
 
 
 @pytest.mark.parametrize("left", ["environment.json", "manifest.csv", "audit.json"])
-def test_what_a_killed_run_left_is_not_used_again(tmp_path: Path, left: str) -> None:
+def test_the_folder_of_a_killed_run_is_not_used_again(tmp_path: Path, left: str) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / left).touch()
     assert create_run_folder(tmp_path / "x").name == "x-2"
     assert newest_run(tmp_path / "x").name == "x"
 
 
-def test_other_files_in_a_numbered_folder_are_passed_over(tmp_path: Path) -> None:
+def test_a_numbered_folder_with_other_files_is_skipped(tmp_path: Path) -> None:
     create_run_folder(tmp_path / "x")
     (tmp_path / "x-2").mkdir()
     (tmp_path / "x-2" / "notes.txt").touch()
@@ -56,7 +56,7 @@ def test_other_files_in_a_numbered_folder_are_passed_over(tmp_path: Path) -> Non
         create_run_folder(tmp_path / "x-2")
 
 
-def test_only_a_run_is_kept_from_being_written_over(tmp_path: Path) -> None:
+def test_only_run_folders_are_protected(tmp_path: Path) -> None:
     run = begun(tmp_path / "x", "x")
     claimed = create_run_folder(tmp_path / "x")
     (tmp_path / "config.yaml").touch()  # of a project that the runs lie in
@@ -67,14 +67,14 @@ def test_only_a_run_is_kept_from_being_written_over(tmp_path: Path) -> None:
         refuse_run_folder(out)
 
 
-def test_a_run_that_never_began_says_so(tmp_path: Path) -> None:
+def test_a_run_that_never_started_is_an_error(tmp_path: Path) -> None:
     folder = create_run_folder(tmp_path / "x")
     with pytest.raises(ExciteError, match="stopped before the training began") as caught:
         Run.open(folder)
     assert caught.value.hint == "train again without --resume"
 
 
-def test_the_run_that_began_last_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_run_that_started_last_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     make_pictures(tmp_path / "x", classes=1, each=1)
     for began in (30, 20, 10):
@@ -103,9 +103,7 @@ def test_data_is_the_same_however_it_is_written(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.slow
-def test_resume_takes_the_data_in_any_spelling_and_names_the_way_out(
-    excite_command: Command, tmp_path: Path
-) -> None:
+def test_resume_accepts_any_spelling_of_the_data(excite_command: Command, tmp_path: Path) -> None:
     work = tmp_path / "work"
     make_pictures(work / "photos", classes=2, each=12)
     make_pictures(work / "others/photos", classes=2, each=12)

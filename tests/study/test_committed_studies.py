@@ -1,4 +1,4 @@
-"""The study pages in docs/ look as the template makes them today, and their text says what they say."""
+"""The study pages in docs/ agree with the template, and their texts quote them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def styles(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_it_is_of_this_template_without_pictures_and_places(path: Path) -> None:
+def test_it_agrees_with_the_template_and_contains_no_images_or_paths(path: Path) -> None:
     page = path.read_text(encoding="utf-8")
     assert STYLE.findall(page) == styles("style.html") + styles("study.html")
     template = (TEMPLATES / "study.html").read_text(encoding="utf-8")
@@ -32,7 +32,18 @@ def test_it_is_of_this_template_without_pictures_and_places(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_what_is_written_about_it_has_its_command_and_its_verdicts(path: Path) -> None:
+def test_every_cell_names_its_column_for_phones(path: Path) -> None:
+    page = path.read_text(encoding="utf-8")
+    for table in re.findall(r'<div class="table[^"]*stack[^>]*>(<table>.*?</table>)', page, re.DOTALL):
+        columns = re.findall(r'<th scope="col">(.*?)</th>', table)
+        for row in re.findall(r"<tr>(.*?)</tr>", table.partition("<tbody>")[2], re.DOTALL):
+            labels = re.findall(r'<td[^>]* data-label="([^"]*)"', row)
+            assert len(labels) == row.count("<td")
+            assert labels == columns[-len(labels) :]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_its_text_contains_the_command_and_the_verdicts(path: Path) -> None:
     """The write-up beside a page quotes its sentences word for word, perhaps cut short with [...]."""
     text = path.with_suffix(".md").read_text(encoding="utf-8")
     assert "excite study run " in text
@@ -45,7 +56,7 @@ def test_what_is_written_about_it_has_its_command_and_its_verdicts(path: Path) -
         assert sentence.removesuffix(" [...]") in page
 
 
-def test_there_is_a_page_for_each_text_and_a_way_to_it() -> None:
+def test_each_text_has_a_page_and_a_link_to_it() -> None:
     texts = sorted(path.stem for path in PLACE.glob("*.md"))
     assert texts == [path.stem for path in PAGES]
     guide = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")

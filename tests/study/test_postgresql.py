@@ -1,4 +1,4 @@
-"""Studies in PostgreSQL: a cluster of the test's own, started anew in the middle of the work."""
+"""Studies in PostgreSQL, whose server is restarted while cells are trained."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
 
 from excite.errors import ExciteError
 from excite.study.store.store import Store
-from tests.study.store.test_store import STUDY, content, finish, new_store
+from tests.study.store.small_store import STUDY, content, finish, new_store
 
 
 def programs() -> Path | None:

@@ -1,4 +1,4 @@
-"""A study on a Ray cluster of two nodes: the results of this machine, cell by cell, bit for bit."""
+"""A study on a Ray cluster of two nodes has the results of one machine, bit for bit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
 from excite.study.store.leases import location_of
 from excite.study.study import Study
 from tests.conftest import make_pictures
-from tests.study.test_study import begun, trained
+from tests.study.small_study import begun, trained
 
 pytestmark = pytest.mark.slow
 
@@ -123,7 +123,9 @@ print(*(node["NodeID"] for node in ray.nodes()))
     assert all(one in status.stdout for one in nodes)
 
 
-def test_without_the_token_nobody_is_let_in(cluster: tuple[str, dict[str, str]], tmp_path: Path) -> None:
+def test_without_the_token_no_connection_is_accepted(
+    cluster: tuple[str, dict[str, str]], tmp_path: Path
+) -> None:
     address, environment = cluster
     study = begun(make_pictures(tmp_path / "pictures", classes=2), tmp_path / "study", seeds=1)
     wrong = tmp_path / "wrong"

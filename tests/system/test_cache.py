@@ -1,4 +1,4 @@
-"""The cache folder: where it is, and what is said when it cannot be used."""
+"""The cache folder: its place, and errors if it cannot be used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from excite.errors import ExciteError
 from excite.system.cache import cache_directory, cache_path
 
 
-def test_the_cache_is_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_variable_sets_the_cache_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.delenv("EXCITE_CACHE", raising=False)
     assert cache_directory() == tmp_path / "xdg" / "excite"

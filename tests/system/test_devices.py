@@ -1,4 +1,4 @@
-"""Device and arithmetic by name, and what is refused, on machines with and without a GPU."""
+"""Devices and precisions by name, on machines with and without a GPU."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, *, gpus: int = 0, mps: bool = False
     ("gpus", "mps", "rank", "expected"),
     [(0, False, 0, "cpu"), (0, True, 0, "mps"), (2, False, 0, "cuda:0"), (2, True, 1, "cuda:1")],
 )
-def test_auto_takes_the_fastest_that_is_there(
+def test_auto_is_the_fastest_available_device(
     monkeypatch: pytest.MonkeyPatch, gpus: int, mps: bool, rank: int, expected: str
 ) -> None:
     machine(monkeypatch, gpus=gpus, mps=mps)
@@ -39,7 +39,7 @@ def test_a_device_by_name_where_each_process_has_its_own_gpu(
 
 
 @pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "cuda:-1", "CPU"])
-def test_a_name_that_is_no_device_is_bad_usage(name: str) -> None:
+def test_an_unknown_device_is_bad_usage(name: str) -> None:
     with pytest.raises(
         ExciteError, match=r"device: unknown device .*use cpu, cuda, cuda:1, or mps"
     ) as raised:
@@ -48,7 +48,7 @@ def test_a_name_that_is_no_device_is_bad_usage(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:1", "mps", "xpu", "meta"])
-def test_a_device_that_is_not_there_says_so(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_missing_device_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     machine(monkeypatch)
     with pytest.raises(
         ExciteError, match=f"{name.split(':')[0]} is not available: .*use --device cpu"
@@ -69,7 +69,7 @@ def test_more_gpus_than_there_are_are_refused(monkeypatch: pytest.MonkeyPatch, n
     ("unit", "there", "expected"),
     [("amx_tile", True, "bfloat16"), ("avx512_bf16", True, "bfloat16"), ("amx_tile", False, "float32")],
 )
-def test_auto_precision_on_a_cpu_goes_by_its_matrix_unit(
+def test_auto_precision_on_a_cpu_depends_on_its_matrix_unit(
     monkeypatch: pytest.MonkeyPatch, unit: str, there: bool, expected: str
 ) -> None:
     for name in ("amx_tile", "avx512_bf16"):
@@ -78,14 +78,14 @@ def test_auto_precision_on_a_cpu_goes_by_its_matrix_unit(
     assert choose_precision("auto", CPU) == expected
 
 
-def test_auto_precision_is_float32_where_pytorch_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_precision_is_float32_if_pytorch_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("amx_tile", "avx512_bf16"):
         monkeypatch.delattr(torch.cpu, f"_is_{name}_supported", raising=False)
     assert choose_precision("auto", CPU) == "float32"
 
 
 @pytest.mark.parametrize(("fast", "expected"), [(True, "bfloat16"), (False, "float16")])
-def test_auto_precision_on_a_gpu_goes_by_its_bfloat16(
+def test_auto_precision_on_a_gpu_depends_on_bfloat16_support(
     monkeypatch: pytest.MonkeyPatch, fast: bool, expected: str
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: fast)
@@ -102,7 +102,7 @@ def test_a_precision_by_name_is_taken_except_float16_on_a_cpu() -> None:
 
 
 @pytest.mark.parametrize("name", ["float32", "bfloat16"])
-def test_the_forward_pass_runs_in_the_arithmetic_that_was_chosen(name: str) -> None:
+def test_the_forward_pass_has_the_chosen_precision(name: str) -> None:
     layer = torch.nn.Linear(4, 4)
     with autocast(CPU, name):
         assert layer(torch.randn(2, 4)).dtype == getattr(torch, name)

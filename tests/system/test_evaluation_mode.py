@@ -1,4 +1,4 @@
-"""Evaluation mode leaves a model as it found it, part by part."""
+"""Evaluation mode restores the mode of every module."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_inside_all_parts_are_in_evaluation_mode_and_after_it_in_their_own() -> 
     assert not model[1].training
 
 
-def test_an_error_changes_nothing_about_that() -> None:
+def test_modes_are_restored_also_after_an_error() -> None:
     model = frozen()
     before = modes(model)
     with pytest.raises(RuntimeError, match="half way"), evaluating(model):

@@ -1,4 +1,4 @@
-"""A file is the old one or the new one, never half of one, and nothing is left lying about."""
+"""A file is the old one or the new one, never a part of one, and nothing else is left behind."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def full_disk(*arguments: Any) -> None:
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_full_disk_is_said_in_one_line_and_the_old_file_stays(
+def test_a_full_disk_is_one_line_and_the_old_file_stays(
     tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file"

@@ -1,4 +1,4 @@
-"""Large blocks that are freed and asked for again cause no page faults, unless the user has other wishes."""
+"""Large blocks that are freed and allocated again cause no page faults, unless the user turns this off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work in threads: results in order, few held at once, errors passed on, no thread left."""
+"""Work in threads: results in order, few in memory, errors raised, no thread left."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_every_item_is_worked_on_once_and_progress_counts_them() -> None:
     assert seen == [(number, 25) for number in range(1, 26)]
 
 
-def test_no_more_than_a_batch_is_begun_before_its_results_are_taken() -> None:
+def test_no_more_than_a_batch_is_in_progress() -> None:
     begun: list[int] = []
     results = in_threads(begun.append, range(20), batch=4)
     next(results)
@@ -39,7 +39,7 @@ def test_no_more_than_a_batch_is_begun_before_its_results_are_taken() -> None:
     assert len(begun) <= 4
 
 
-def test_an_error_is_passed_on_and_the_rest_is_left() -> None:
+def test_an_error_is_raised_and_the_rest_is_not_started() -> None:
     begun: list[int] = []
 
     def work(number: int) -> int:
@@ -55,7 +55,7 @@ def test_an_error_is_passed_on_and_the_rest_is_left() -> None:
     assert max(begun) == 3
 
 
-def test_nothing_to_do_is_no_trouble_and_threads_end() -> None:
+def test_without_items_there_are_no_results_and_threads_end() -> None:
     before = set(threading.enumerate())
     assert list(in_threads(str, [])) == []
     assert list(in_threads(str, [1])) == ["1"]

@@ -1,4 +1,4 @@
-"""Memory of a process is what the system says it is."""
+"""The memory of a process as the system reports it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_peak_counts_from_the_last_reset_and_beyond_the_base() -> None:
     assert whole - base == pytest.approx(grown, abs=MIB)
 
 
-def test_what_is_held_is_the_pages_in_memory() -> None:
+def test_held_memory_is_that_of_the_resident_pages() -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     expected = pages * os.sysconf("SC_PAGE_SIZE")
     assert held_memory() == pytest.approx(expected, rel=0.05)
@@ -65,7 +65,7 @@ def test_free_memory_is_less_than_all_of_it() -> None:
     assert 0 < free <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_where_the_system_does_not_say_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_system_information_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PROCESS", tmp_path / "nowhere")
     reset_peak_memory("cpu")
     assert peak_memory("cpu") is None

@@ -1,8 +1,11 @@
-"""What a person sees: lines on standard error, a bar on a terminal, and nothing on standard output."""
+"""Progress: lines on standard error, a bar on a terminal, and nothing on standard output."""
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import re
+import time
 
 import pytest
 from rich.console import Console
@@ -35,30 +38,97 @@ ROW = {
 
 def everything(display: Display) -> None:
     display.note("begin")
+    display.detail("a reason")
+    display.fact("data", "3 images")
     show = display.stage("decoding")
     show(1, 2)
     show(2, 2)
+    with display.waiting("thinking"):
+        pass
     display.status(STATUS)
     display.epoch(ROW, best=True)
     display.close()
 
 
-def test_where_there_is_no_terminal_each_thing_is_one_plain_line_on_standard_error(
+def test_without_a_terminal_each_message_is_one_plain_line_on_standard_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     everything(ConsoleDisplay())
     out, err = capsys.readouterr()
     assert out == ""
-    lines = err.splitlines()
-    assert lines == [
+    assert err.splitlines() == [
         "begin",
-        lines[1],
-        "epoch 2/20 step 5/40  loss 0.432  accuracy 87.5%  123 images/s  1:23 left",
-        "epoch   3  train loss 0.500 accuracy 75.0%  validation loss 0.250 accuracy 90.0%  "
-        "100 images/s  1:01  best",
+        "data      3 images",
+        "epoch 2/20 step 5/40  loss 0.432  accuracy 87.5%  1:23 left",
+        "epoch   train loss  accuracy  validation loss  accuracy  images/s     time",
+        "    3        0.500     75.0%            0.250     90.0%       100     1:01 best",
     ]
-    assert lines[1].startswith("decoding: 2 in ")
     assert "\x1b" not in err
+
+
+def test_verbose_adds_reasons_and_durations(capsys: pytest.CaptureFixture[str]) -> None:
+    everything(ConsoleDisplay(verbose=True))
+    lines = capsys.readouterr().err.splitlines()
+    assert "          a reason" in lines
+    assert any(line.strip().startswith("decoding: 2 in ") for line in lines)
+
+
+def test_the_header_of_the_epochs_stands_above_its_columns_and_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    display = ConsoleDisplay()
+    for row in (ROW, ROW | {"epoch": 100, "images_per_second": 12345.0, "seconds": 36000.0}):
+        display.epoch(row, best=True)
+    header, first, last = capsys.readouterr().err.splitlines()
+    for column, cell in [("train loss", "0.500"), ("images/s", "100"), ("time", "1:01")]:
+        end = header.index(column) + len(column)
+        assert first[:end].endswith(cell)
+    assert last.split() == ["100", "0.500", "75.0%", "0.250", "90.0%", "12345", "10:00:00", "best"]
+    assert max(map(len, (header, first, last))) <= 80
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_wait_of_over_a_second_is_named_while_it_lasts(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setattr(progress, "NAMED_AFTER", 0.01)
+    screen = io.StringIO()
+    display = ConsoleDisplay(Console(file=screen, force_terminal=terminal, width=80))
+    with display.waiting("compiling kernels"):
+        deadline = time.monotonic() + 10
+        while "compiling kernels" not in screen.getvalue():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    display.note("end")
+    assert screen.getvalue().endswith("end\n")
+
+
+def test_a_short_wait_leaves_no_line_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with ConsoleDisplay().waiting("loading"):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_on_a_terminal_of_80_columns_nothing_wraps() -> None:
+    screen = io.StringIO()
+    display = ConsoleDisplay(Console(file=screen, force_terminal=True, width=80, color_system=None))
+    display.fact("data", "word " * 40)
+    display.status(dataclasses.replace(STATUS, epoch=100, epochs=100, seconds_left=36000.0))
+    display.epoch(ROW, best=True)
+    display.close()
+    display._draw("comparing weights on corrupted images", 0.6, "12,345 of 20,000")
+    display.close()
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in re.split(r"[\r\n]", screen.getvalue())]
+    assert max(map(len, lines)) <= 80
+    assert sum(line.count("word") for line in lines) == 40
+    assert any(line.startswith("          word") for line in lines)
+    assert any("10:00:00 left" in line for line in lines)
+    assert any("12,345 of 20,000" in line for line in lines)
+
+
+def test_there_is_no_forecast_before_there_can_be_one(capsys: pytest.CaptureFixture[str]) -> None:
+    ConsoleDisplay().status(dataclasses.replace(STATUS, seconds_left=None, images_per_second=None))
+    assert "left" not in capsys.readouterr().err
 
 
 def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,7 +137,7 @@ def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
-def test_on_a_terminal_there_is_a_bar_that_is_gone_after_closing() -> None:
+def test_on_a_terminal_the_bar_disappears_after_closing() -> None:
     screen = io.StringIO()
     display = ConsoleDisplay(Console(file=screen, force_terminal=True, width=200, highlight=False))
     display.status(STATUS)
@@ -77,11 +147,11 @@ def test_on_a_terminal_there_is_a_bar_that_is_gone_after_closing() -> None:
     display.close()  # twice is as good as once
     text = screen.getvalue()
     assert "epoch 2/20" in text
-    assert text.count("validation loss 0.250") == 1
+    assert text.count("0.250     90.0%") == 1
     assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l")  # and shown again
 
 
-def test_notes_are_shown_letter_by_letter_and_on_one_line() -> None:
+def test_notes_are_printed_literally_on_one_line() -> None:
     """File names may hold what the terminal library takes for markup or an emoji."""
     screen = io.StringIO()
     note = "a [b]/:warning:/[/b] " + "x" * 300
@@ -90,7 +160,7 @@ def test_notes_are_shown_letter_by_letter_and_on_one_line() -> None:
 
 
 @pytest.mark.parametrize(("terminal", "wait"), [(True, progress.REFRESH), (False, progress.PLAIN_REFRESH)])
-def test_a_status_is_due_when_enough_time_has_passed(
+def test_a_status_is_printed_after_enough_time(
     monkeypatch: pytest.MonkeyPatch, terminal: bool, wait: float
 ) -> None:
     now = [100.0]

@@ -1,4 +1,4 @@
-"""The first signal is a request, the second acts, and afterwards everything is as it was."""
+"""The first signal is a request, the second one acts, and handlers are restored."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_second_sigterm_ends_the_process() -> None:
     assert done.stdout == "still here\n"
 
 
-def test_two_blocks_one_in_the_other_each_get_their_own_signals() -> None:
+def test_nested_blocks_get_their_own_signals() -> None:
     with stop_requests() as outer:
         with stop_requests() as inner:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -79,7 +79,7 @@ def test_two_blocks_one_in_the_other_each_get_their_own_signals() -> None:
         assert outer.exit_code == 130
 
 
-def test_in_another_thread_it_is_quiet_and_touches_no_handler() -> None:
+def test_in_another_thread_it_changes_no_handler() -> None:
     before, seen = signal.getsignal(signal.SIGINT), []
 
     def work() -> None:

@@ -1,4 +1,4 @@
-"""Names reach the terminal, a shell and CSV as they are."""
+"""Names are unchanged on a terminal, in a shell, and in CSV."""
 
 from __future__ import annotations
 

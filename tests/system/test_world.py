@@ -1,4 +1,4 @@
-"""What processes that train together exchange; alone, each value is its own."""
+"""Values that processes of one training exchange; a single process keeps its own."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_first_process_is_known_before_they_are_joined(
 @pytest.mark.parametrize(
     ("device", "message"),
     [
-        ("mps", "--device: several processes can train on cpu or cuda, not on mps"),
+        ("mps", "--device: training with several processes supports cpu and cuda, not mps"),
         ("cuda", "99 processes need a GPU each, but there are"),
     ],
 )
@@ -79,7 +79,7 @@ print(json.dumps(found | {"left": not torch.distributed.is_initialized()}))
 
 
 def together(script: str, processes: int) -> list[str]:
-    """What each process printed; as under torchrun, their parent holds the store they meet in."""
+    """The output of each process; as under torchrun, the parent owns their rendezvous store."""
     store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": str(processes)}
     meeting["TORCHELASTIC_USE_AGENT_STORE"] = "True"
@@ -103,12 +103,12 @@ def together(script: str, processes: int) -> list[str]:
 
 @pytest.fixture(scope="module")
 def exchanged() -> list[dict[str, Any]]:
-    """What each of three processes has got."""
+    """The values of three processes."""
     return [json.loads(text) for text in together(EXCHANGE, 3)]
 
 
 @pytest.mark.slow
-def test_every_process_gets_the_same(exchanged: list[dict[str, Any]]) -> None:
+def test_every_process_has_the_same_value(exchanged: list[dict[str, Any]]) -> None:
     assert [found.pop("first") for found in exchanged] == [True, False, False]
     assert exchanged[0] == exchanged[1] == exchanged[2] == {
         "broadcast": ["from", 0],
@@ -134,6 +134,6 @@ for number in range(3):
 
 
 @pytest.mark.slow
-def test_processes_join_again_after_they_have_parted() -> None:
+def test_processes_can_join_again() -> None:
     first, second = together(TWICE, 2)
     assert first == second == "0 1\n1 2\n2 3\n"

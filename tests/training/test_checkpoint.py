@@ -1,4 +1,4 @@
-"""A checkpoint comes back bit for bit or not at all, whatever befell the disk or the process."""
+"""A checkpoint is read back bit for bit or refused, whatever happened to the disk or the process."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_tensors_of_every_kind_come_back_bit_for_bit(tmp_path: Path) -> None:
     assert loaded[1] == facts
 
 
-def test_without_one_there_is_none(tmp_path: Path) -> None:
+def test_without_a_checkpoint_there_is_none(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path) is None
     assert load_checkpoint(tmp_path / "nowhere") is None
 
@@ -99,7 +99,7 @@ def test_a_changed_bit_anywhere_is_noticed_and_the_one_before_is_taken(tmp_path:
 
 
 @pytest.mark.parametrize("length", [0, 7, 100, -1])
-def test_a_checkpoint_cut_short_is_passed_over(tmp_path: Path, length: int) -> None:
+def test_a_truncated_checkpoint_is_skipped(tmp_path: Path, length: int) -> None:
     save_two(tmp_path)
     (tmp_path / LAST).write_bytes((tmp_path / LAST).read_bytes()[:length])
     with pytest.warns(UserWarning, match="checkpoint skipped"):
@@ -108,7 +108,7 @@ def test_a_checkpoint_cut_short_is_passed_over(tmp_path: Path, length: int) -> N
     assert loaded[1] == {"epoch": 1}
 
 
-def test_a_file_that_is_no_checkpoint_is_passed_over(tmp_path: Path) -> None:
+def test_a_file_that_is_no_checkpoint_is_skipped(tmp_path: Path) -> None:
     save_two(tmp_path)
     save_tensors(tmp_path / LAST, tensors_of(5))  # sound safetensors without facts
     with pytest.warns(UserWarning, match="checkpoint skipped"):
@@ -117,7 +117,7 @@ def test_a_file_that_is_no_checkpoint_is_passed_over(tmp_path: Path) -> None:
     assert loaded[1] == {"epoch": 1}
 
 
-def test_where_both_are_damaged_nothing_is_made_up(tmp_path: Path) -> None:
+def test_two_damaged_checkpoints_are_an_error(tmp_path: Path) -> None:
     save_two(tmp_path)
     damage(tmp_path / LAST)
     damage(tmp_path / PREVIOUS)

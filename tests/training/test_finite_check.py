@@ -1,4 +1,4 @@
-"""A loss that is not finite is found, with its first step, on any device."""
+"""A loss that is not finite is found with its first step, on any device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A linear probe against scikit-learn fitted by hand, and by what it must not see."""
+"""A linear probe against scikit-learn, and the independence of held-out predictions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from excite.training.linear_probe import C_VALUES, fit_probe
 
 
 def clustered(groups: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Features of patients with four images each; one of 30 tells the class, all tell the patient."""
+    """Features of patients with four images each; one of 30 predicts the class, all together the patient."""
     random = np.random.default_rng(seed)
     label = np.arange(groups) % classes
     center = random.normal(size=(groups, 30))
@@ -50,8 +50,8 @@ def test_c_has_the_lowest_log_loss_on_held_out_groups() -> None:
 
 
 @pytest.mark.slow
-def test_held_out_predictions_know_nothing_of_their_patient() -> None:
-    """Labels drawn by patient: who has seen the patient knows the label, who has not can only guess."""
+def test_held_out_predictions_are_independent_of_the_patients_labels() -> None:
+    """Labels drawn by patient: other images of a patient reveal the label, without them it is chance."""
     random = np.random.default_rng(1)
     features, _, groups = clustered(80, 2)
     targets = random.permutation(np.arange(80) % 2)[groups]

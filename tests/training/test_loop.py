@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 from excite.config.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from excite.errors import INTERRUPTED, TERMINATED, ExciteError
 from excite.system.progress import Display, Status
+from excite.training import validation
 from excite.training.loop import BEST
 from tests.training.conftest import full_net, make_trainer, plain_net, problem, same, weights_of
 
@@ -210,7 +212,50 @@ def test_status_counts_what_was_done(tmp_path: Path) -> None:
     steps = trainer.batches.steps
     assert [(s.epoch, s.step) for s in shown] == [(e, s) for e in (1, 2) for s in range(1, steps + 1)]
     assert shown[steps - 1].loss == pytest.approx(counters.history[0]["train_loss"])
-    assert shown[-1].seconds_left == 0
+    assert shown[0].seconds_left is None  # before there can be a forecast
+    assert shown[-1].seconds_left is not None
+    assert 0 <= shown[-1].seconds_left < counters.seconds  # the validation
+
+
+def test_a_signal_is_answered_at_once(tmp_path: Path) -> None:
+    heard: list[str] = []
+
+    class Recorder(SignalAfter):
+        def note(self, text: str) -> None:
+            heard.append(text)
+
+    with pytest.raises(ExciteError):
+        make_trainer(tmp_path, plain_net(), display=Recorder(2, signal.SIGTERM)).run()
+    assert len(heard) == 1
+    assert "finishing this step" in heard[0]
+
+
+def test_a_training_stopped_in_its_validation_goes_on_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large validation set is not waited for."""
+    whole = make_trainer(tmp_path / "whole", plain_net())
+    whole.run()
+    predict, signals = validation.predict_logits, [signal.SIGTERM]
+
+    def interrupted(*arguments: Any, **options: Any) -> np.ndarray:
+        if signals:
+            os.kill(os.getpid(), signals.pop())
+        return predict(*arguments, **options)
+
+    monkeypatch.setattr(validation, "predict_logits", interrupted)
+    stopped = make_trainer(tmp_path / "stopped", plain_net())
+    with pytest.raises(ExciteError) as raised:
+        stopped.run()
+    assert raised.value.exit_code == TERMINATED
+    assert stopped.state.counters.history == []  # the epoch has not ended
+    resumed = make_trainer(tmp_path / "stopped", plain_net())
+    assert resumed.resume()
+    resumed.run()
+    assert same(weights_of(resumed), weights_of(whole))
+    numbers = ("train_loss", "val_loss", "val_accuracy")
+    for one, other in zip(resumed.state.counters.history, whole.state.counters.history, strict=True):
+        assert [one[name] for name in numbers] == [other[name] for name in numbers]
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torchvision.models import resnet18
 
+import excite
 from excite.config.train_config import TrainConfig
 from excite.training.optimization import (
     DEFAULTS,
@@ -20,6 +21,7 @@ from excite.training.optimization import (
     AveragedModel,
     build_optimizer,
     classification_loss,
+    freeze_layers,
     freeze_norms,
     layer_scales,
     learning_rate,
@@ -236,3 +238,21 @@ def test_frozen_norms_keep_their_statistics_and_learn_their_weights() -> None:
     norm(torch.randn(4, 3, 2, 2) + 5).sum().backward()
     assert norm.running_mean.equal(before)
     assert norm.weight.grad is not None
+
+
+def test_frozen_layers_are_those_next_to_the_image_but_not_their_attention() -> None:
+    model = excite.create_model("resnet50_v1", num_classes=3, attention="se")
+    scales = layer_scales(model, 0.5)
+    freeze_layers(model, 7)
+    for path, parameter in model.named_parameters():
+        frozen = scales[path] < 0.5 ** (LAYERS - 7) and ".attention." not in path
+        assert parameter.requires_grad != frozen, path
+    assert not model.get_parameter("conv1.weight").requires_grad
+    assert model.get_parameter("fc.weight").requires_grad
+
+
+@pytest.mark.parametrize(("count", "trained"), [(0, 62), (12, 2)])
+def test_no_layer_or_all_but_the_head_are_frozen(count: int, trained: int) -> None:
+    model = resnet18()
+    freeze_layers(model, count)
+    assert sum(parameter.requires_grad for parameter in model.parameters()) == trained

@@ -27,6 +27,9 @@ def agreement(left: np.ndarray, right: np.ndarray) -> tuple[float, float]:
 
     The effective number of pixels depends on how evenly they contribute: outlines on a plain background
     correlate, but on the evidence of few pixels.
+
+    Args:
+        left, right: arrays of equal shape.
     """
     length = float(np.sqrt((left * left).sum() * (right * right).sum()))
     if length == 0:

@@ -25,7 +25,7 @@ from excite.audit.duplicates.same_picture import BLANK_CONFIDENCE, near_pairs
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.intensity import IntensityRange
 from excite.data.manifest import Manifest
-from excite.system.cache import recall, remember
+from excite.system.cache import name_owner, recall, remember
 from excite.system.files import replacing
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def find_cross_pairs(
         search = _Search(known, images, near_duplicates, max_pixels, cache, progress)
         pairs, missing = search.pairs(), search.missing
         if not missing:  # otherwise the missing files may be back next time
+            for manifest in (known, images):
+                name_owner(memory, manifest.table["path"])
             remember(memory, format_pairs(pairs))
     return CrossPairs(tuple(replace(pair, b=pair.b - split) for pair in pairs), missing)
 
@@ -115,8 +117,8 @@ class _Search:
                 progress=progress(stage),
             )
 
-        self._fingerprints = fingerprints(known, "looking at training images") + fingerprints(
-            images, "looking at images"
+        self._fingerprints = fingerprints(known, "reading training images") + fingerprints(
+            images, "reading images"
         )
         self.missing = sum(fingerprint is None for fingerprint in self._fingerprints[: self._split])
 
@@ -168,7 +170,7 @@ class _Search:
         thumbnails = [fingerprint.thumbnail for fingerprint in fingerprints]
         pairs = near_pairs(thumbnails, range(len(fingerprints)), known)
         small = [place for place, one in enumerate(thumbnails) if not (one.blank or one.fine)]
-        stage = self._progress("comparing small images")
+        stage = self._progress("comparing thumbnails")
         pairs += _further(aligned_copy_pairs(thumbnails, small, stage, known), pairs)
         features = [fingerprint.features for fingerprint in fingerprints if fingerprint.features is not None]
         if self._near_duplicates:
@@ -204,6 +206,7 @@ class _Search:
             if self._cache is None
             else self._cache / "duplicates" / f"{_described_key(sha256s, self._range)}.npz"
         )
+        name_owner(memory, self._table["path"].iloc[: self._split])
         if memory is not None:
             with suppress(OSError, ValueError, KeyError, BadZipFile):
                 with np.load(memory, allow_pickle=False) as held:

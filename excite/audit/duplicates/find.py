@@ -19,7 +19,7 @@ from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.intensity import IntensityRange
 from excite.data.manifest import Manifest
 from excite.errors import ExciteError
-from excite.system.cache import recall, remember
+from excite.system.cache import name_owner, recall, remember
 from excite.system.parallel import Progress
 
 _VERSION = 4
@@ -55,6 +55,7 @@ def find_pairs(
         )
     key = pairs_key(sha256s, near_duplicates, manifest.intensity_range)
     memory = None if cache is None else cache / "duplicates" / f"{key}.json"
+    name_owner(memory, manifest.table["path"])
     pairs = recall(memory, partial(parse_pairs, n=len(manifest)))
     if pairs is None:
         pairs = _search(manifest, near_duplicates, max_pixels, progress or (lambda stage: None))
@@ -70,7 +71,7 @@ def _search(
         manifest,
         near_duplicates=near_duplicates,
         max_pixels=max_pixels,
-        progress=progress("looking at images"),
+        progress=progress("reading images"),
     )
     thumbnails = [fingerprint.thumbnail for fingerprint in fingerprints]
     same = identical_pairs(table["sha256"].tolist(), thumbnails)
@@ -80,7 +81,7 @@ def _search(
     near = near_pairs(thumbnails, distinct)
     small = [row for row in distinct if not (thumbnails[row].blank or thumbnails[row].fine)]
     known = {(pair.a, pair.b) for pair in near}
-    moved = aligned_copy_pairs(thumbnails, small, progress("comparing small images") if small else None)
+    moved = aligned_copy_pairs(thumbnails, small, progress("comparing thumbnails") if small else None)
     near += [pair for pair in moved if (pair.a, pair.b) not in known]
     pairs = same + near
     if near_duplicates:

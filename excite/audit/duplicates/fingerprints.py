@@ -28,6 +28,7 @@ SMALLEST = 24
 """Smallest short side in pixels for a comparison beyond identical pixels. At 8 pixels, handwritten zeros of
 two people correlate like copies; the thresholds were chosen on the 32 pixels of CIFAR-10."""
 
+FINGERPRINTS = "fingerprints.sqlite"  # in the cache folder
 _VERSION = 1
 _PAGE = 500  # rows per query; SQLite allows 999 parameters
 _WAIT = 20.0  # seconds to wait while another process writes
@@ -95,7 +96,7 @@ def cached_fingerprints(
     store = (
         None
         if cache is None
-        else _Store(cache / "fingerprints.sqlite", versions(near_duplicates, manifest.intensity_range))
+        else _Store(cache / FINGERPRINTS, versions(near_duplicates, manifest.intensity_range))
     )
     known = {} if store is None else store.read(sorted(set(table["sha256"])))
     fresh = table[~table["sha256"].isin(known)].drop_duplicates("sha256")

@@ -163,19 +163,19 @@ class _Joining:
                 self._merge(a, b, weak=-value < STRONG_BITS)
 
     def _merge(self, a: int, b: int, *, weak: bool) -> None:
-        kept = self._groups.join(a, b)
-        gone = b if kept == a else a
-        self._weak[kept] += self._weak.pop(gone, 0) + weak
-        others = self._evidence.pop(gone)
-        self._evidence[kept].pop(gone, None)
+        root = self._groups.join(a, b)
+        merged = b if root == a else a
+        self._weak[root] += self._weak.pop(merged, 0) + weak
+        others = self._evidence.pop(merged)
+        self._evidence[root].pop(merged, None)
         for other, value in others.items():
-            self._evidence[other].pop(gone, None)
-            if other != kept:
-                self._add(kept, other, value)
-                heapq.heappush(self._queue, (-self._evidence[kept][other], kept, other))
-        for other in self._apart.pop(gone, set()):
-            self._apart[other].discard(gone)
-            self._keep_apart(kept, other)
+            self._evidence[other].pop(merged, None)
+            if other != root:
+                self._add(root, other, value)
+                heapq.heappush(self._queue, (-self._evidence[root][other], root, other))
+        for other in self._apart.pop(merged, set()):
+            self._apart[other].discard(merged)
+            self._keep_apart(root, other)
 
     def _add(self, a: int, b: int, value: float) -> None:
         if a != b:

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from excite.cli.options import takes_config
-from excite.cli.output import print_json, print_line, print_table
+from excite.cli.output import print_json, print_line, print_renderable
+from excite.cli.short_help import short_help
 from excite.cli.study.options import (
     STUDY,
     ArmOption,
@@ -23,12 +24,13 @@ from excite.cli.study.options import (
     StoreOption,
 )
 from excite.cli.study.output import print_analysis, train_and_print
-from excite.cli.study.run import run
+from excite.cli.study.run import COMMON, run
 from excite.data.paths import refuse_inside_data
 from excite.errors import BAD_USAGE, ExciteError
 from excite.system.text import command_line
 
-NOT_HERE = ("data", "folds", "repeats", "jobs", "out", "thumbnails")
+OF_RUNS = ("positive", "sensitivity", "specificity")  # a study compares the most probable classes
+NOT_HERE = ("data", "folds", "repeats", "jobs", "out", "thumbnails", *OF_RUNS)
 
 
 def _need_libraries() -> None:
@@ -47,6 +49,7 @@ def add_to(app: typer.Typer) -> None:
     )
     verbs.command(
         "run",
+        cls=short_help(COMMON),
         epilog="Examples: [bold]excite study run digits --arm plain:densenet_bc_40_12 "
         "--arm se:densenet_bc_40_12+se --epochs 10[/bold] · "
         "[bold]excite study run photos --plan reduction --model resnet50 --folds 5[/bold]",
@@ -66,10 +69,10 @@ def resume(
     jobs: JobsOption = None,
     ray: RayOption = None,
     lease: LeaseOption = 60.0,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps or auto.")] = "auto",
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps, or auto.")] = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Continue a study: train the cells that are left or have failed. Several processes may do so at once."""
+    """Continue a study: train the remaining and the failed cells. Several processes may do so at once."""
     from excite.study.running.orchestrate import Resources
     from excite.study.study import Study
 
@@ -80,11 +83,11 @@ def status(
     folder: FolderArgument,
     store: StoreOption = None,
     every_cell: Annotated[
-        bool, typer.Option("--cells", help="Also list each cell: its state, its time, its worker.")
+        bool, typer.Option("--cells", help="Also list each cell with its state, time, and worker.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the progress and the workers of a study, but no results: that would be a look at them."""
+    """Show the progress and the workers of a study, but no results, which would be a look at them."""
     from excite.study.running import status_tables
     from excite.study.store.schema import DONE, RUNNING
     from excite.study.study import Study
@@ -99,14 +102,14 @@ def status(
         document |= {"each_cell": status_tables.state_rows(cells)} if every_cell else {}
         print_json(document)
         return
-    print_table(status_tables.signs_table(cells))
+    print_renderable(status_tables.signs_table(cells))
     print_line(status_tables.progress_text(cells))
     print_line()
     if every_cell:
-        print_table(status_tables.cells_table(cells))
+        print_renderable(status_tables.cells_table(cells))
         print_line()
     if {DONE, RUNNING} & set(states):
-        print_table(status_tables.workers_table(cells))
+        print_renderable(status_tables.workers_table(cells))
         print_line()
     print_line(status_tables.looks_text(looks))
 
@@ -117,12 +120,15 @@ def add(
     seeds: Annotated[
         int | None,
         typer.Option(
-            "--seeds", min=1, help="Total number of seeds, including those of before.", rich_help_panel=STUDY
+            "--seeds",
+            min=1,
+            help="Total number of seeds, including the existing ones.",
+            rich_help_panel=STUDY,
         ),
     ] = None,
     store: StoreOption = None,
 ) -> None:
-    """Add arms or seeds to a study, also while it runs; finished cells are kept."""
+    """Add arms or seeds to a study, even while it runs; finished cells are kept."""
     from excite.study.plan import parse_arm
     from excite.study.study import Study
     from excite.study.study import add as add_cells
@@ -130,7 +136,7 @@ def add(
 
     if not arm and seeds is None:
         raise ExciteError(
-            "nothing to add", hint="--arm NAME:MODEL+ATTENTION, or --seeds 10", exit_code=BAD_USAGE
+            "nothing to add", hint="add --arm NAME:MODEL+ATTENTION or --seeds 10", exit_code=BAD_USAGE
         )
     study = Study.open(folder, store)
     new = add_cells(study, [parse_arm(text) for text in arm or []], seeds or 1, ConsoleDisplay())
@@ -152,7 +158,7 @@ def export(
 ) -> None:
     """Print the verdicts so far, and write study.html, study.md, cells.csv, and comparisons.csv.
 
-    Each export with more finished cells is another look at the results, which intervals allow for.
+    Each export with more finished cells is another look at the results, which the intervals account for.
     """
     from excite.study.results.report import write_predictions, write_study
     from excite.study.study import Study

@@ -14,7 +14,8 @@ ArmOption = Annotated[
     list[str] | None,
     typer.Option(
         "--arm",
-        help="NAME:MODEL, with +ATTENTION and ,option=value: se8:densenet121+se,reduction=8.",
+        help="NAME:MODEL, optionally with +ATTENTION and ,option=value, such as "
+        "se8:densenet121+se,reduction=8.",
         metavar="ARM",
         rich_help_panel=STUDY,
         show_default=False,
@@ -24,7 +25,8 @@ StoreOption = Annotated[
     str | None,
     typer.Option(
         "--store",
-        help="Database of the cells, such as postgresql://host/studies. Default: a file in the folder.",
+        help="Database of the cells, such as postgresql://host/studies. "
+        "[dim]\\[default: a file in the folder][/dim]",
         rich_help_panel=STUDY,
         show_default=False,
     ),
@@ -34,7 +36,8 @@ JobsOption = Annotated[
     typer.Option(
         "--jobs",
         min=1,
-        help="Number of cells to train at the same time. Default: as many as cores and memory allow.",
+        help="Number of cells to train at the same time. "
+        "[dim]\\[default: as many as cores and memory allow][/dim]",
         rich_help_panel=STUDY,
     ),
 ]
@@ -57,11 +60,16 @@ MetricOption = Annotated[
     str | None,
     typer.Option(
         "--metric",
-        help="Metric to compare. Default: balanced_accuracy.",
+        help="Metric to compare. [dim]\\[default: balanced_accuracy][/dim]",
         rich_help_panel=STUDY,
     ),
 ]
 BaselineOption = Annotated[
-    str | None, typer.Option("--baseline", help="Arm that all others are compared with.", show_default=False)
+    str | None,
+    typer.Option(
+        "--baseline",
+        help="Arm that all others are compared with. Default: as in the plan, or the first.",
+        show_default=False,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel=STUDY)]

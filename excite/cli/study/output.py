@@ -8,6 +8,7 @@ from excite.cli.output import plain_table, print_json, print_line, print_sentenc
 
 
 def train_and_print(study: Any, resources: Any, pool: Any, as_json: bool) -> None:
+    """Train the remaining cells of a study, and print its results."""
     from excite.study.results.analysis import analyze
     from excite.study.running.live_table import ConsoleLiveTable
     from excite.study.running.orchestrate import continue_study
@@ -23,6 +24,7 @@ def train_and_print(study: Any, resources: Any, pool: Any, as_json: bool) -> Non
 
 
 def print_document(study: Any, analysis: Any) -> None:
+    """Print the results of a study as one JSON document."""
     from excite.study.results.report import arm_rows, comparison_rows, verdicts
     from excite.study.running.status_tables import look_rows
 
@@ -33,6 +35,7 @@ def print_document(study: Any, analysis: Any) -> None:
 
 
 def print_analysis(analysis: Any) -> None:
+    """Print the arms, the verdicts, and what the study can detect."""
     from excite.reporting.tables import NAMES
     from excite.study.results import sentences
     from excite.study.results.report import arm_rows, verdicts

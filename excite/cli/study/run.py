@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from excite.cli.output import print_line
+from excite.cli.output import loading, print_line
+from excite.cli.short_help import HelpAllOption
 from excite.cli.study.options import (
     STUDY,
     ArmOption,
@@ -23,20 +24,37 @@ from excite.config.overrides import apply_override
 from excite.config.train_config import RUN, TrainConfig
 from excite.data.paths import data_name
 from excite.errors import BAD_USAGE, ExciteError
-from excite.system.text import command_line
+from excite.system.progress import ConsoleDisplay
+
+COMMON = (
+    "arm",
+    "plan",
+    "seeds",
+    "folds",
+    "metric",
+    "jobs",
+    "out",
+    "dry_run",
+    "pretrained",
+    "recipe",
+    "epochs",
+    "image_size",
+    "device",
+)
+"""Parameters in ``--help``; ``--help-all`` shows all."""
 
 
 def run(
     *,
     data: Annotated[
-        str | None, typer.Argument(help="As for excite train: folder, CSV or 'digits'.", show_default=False)
+        str | None, typer.Argument(help="Folder, CSV, or 'digits', as for excite train.", show_default=False)
     ] = None,
     arm: ArmOption = None,
     plan: Annotated[
         str | None,
         typer.Option(
             "--plan",
-            help="A comparison of the SE paper: reduction, squeeze, gate, stages, placement, or "
+            help="A comparison from the SE paper: reduction, squeeze, gate, stages, placement, or "
             "architectures.",
             rich_help_panel=STUDY,
         ),
@@ -46,14 +64,19 @@ def run(
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option("--seeds", min=1, help="Number of seeds per arm. Default: 5.", rich_help_panel=STUDY),
+        typer.Option(
+            "--seeds",
+            min=1,
+            help="Number of seeds per arm. [dim]\\[default: 5][/dim]",
+            rich_help_panel=STUDY,
+        ),
     ] = None,
     folds: Annotated[
         int | None,
         typer.Option(
             "--folds",
             min=2,
-            help="Number of folds of a cross-validation, for each seed.",
+            help="Number of folds of the cross-validation for each seed.",
             rich_help_panel=STUDY,
         ),
     ] = None,
@@ -67,8 +90,8 @@ def run(
         typer.Option(
             "--std",
             min=1e-9,
-            help="Standard deviation of the differences between cells, for the estimate of statistical "
-            "power.",
+            help="Standard deviation of the differences between paired cells, for the estimate of "
+            "statistical power.",
             rich_help_panel=STUDY,
             show_default=False,
         ),
@@ -77,24 +100,25 @@ def run(
         Path | None,
         typer.Option(
             "--out",
-            help="Folder of the study. Default: studies/NAME, with the name of the data.",
+            help="Folder of the study. [dim]\\[default: studies/NAME][/dim]",
             rich_help_panel=STUDY,
         ),
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print the estimated cost and train nothing.", rich_help_panel=STUDY),
+        typer.Option("--dry-run", help="Print the estimated cost; write nothing.", rich_help_panel=STUDY),
     ] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
-            help="As for excite train; applies to all arms.",
+            help="Any option as for excite train; applies to all arms.",
             metavar="NAME=VALUE",
             rich_help_panel=RUN,
         ),
     ] = None,
     as_json: JsonOption = False,
+    help_all: HelpAllOption = False,
     given: dict[str, Any],
 ) -> None:
     """Train several networks on the same images with the same seeds, and test whether one is better.
@@ -102,8 +126,10 @@ def run(
     Options of training, such as --epochs, apply to all arms. The same command, or excite study resume,
     continues an interrupted study; nothing is trained twice.
     """
-    from excite.study.plan import METRIC, Plan, parse_arm, plan_from_yaml
-    from excite.system.progress import ConsoleDisplay
+    display = ConsoleDisplay()
+    with loading(display):
+        from excite.study.plan import METRIC, Plan, parse_arm, plan_from_yaml
+        from excite.study.running.orchestrate import Resources, preset_arms, rehearse, start
 
     written = None if config is None else plan_from_yaml(config)
     base = (TrainConfig() if written is None else written.base).replace(
@@ -115,10 +141,7 @@ def run(
         hint = "excite study run --help"
         raise ExciteError("no data given: name a folder, a CSV, or 'digits'", hint=hint, exit_code=BAD_USAGE)
     if sum(one is not None for one in (plan, config, arm or None)) > 1:
-        raise ExciteError("--arm, --plan and --config are mutually exclusive", exit_code=BAD_USAGE)
-    from excite.study.running.orchestrate import Resources, preset_arms, start
-
-    display = ConsoleDisplay()
+        raise ExciteError("--arm, --plan, and --config are mutually exclusive", exit_code=BAD_USAGE)
     if plan is not None:
         arms = preset_arms(plan, base, display)
         base = base.replace(model="auto")
@@ -134,11 +157,12 @@ def run(
     )
     folder = out or Path("studies") / data_name(base.data)
     resources = Resources(base.device, jobs, ray, lease)
+    if dry_run:
+        for line in rehearse(whole, folder, resources, display, std).split("\n"):
+            display.note(line)
+        print_line("nothing was written; the same command without --dry-run trains")
+        return
     study, pool, forecast = start(whole, folder, store, resources, display, std)
     for line in forecast.split("\n"):
         display.note(line)
-    if dry_run:
-        print_line(f"study     {folder}")
-        print_line(f"next      {command_line('excite', 'study', 'resume', folder)}")
-        return
     train_and_print(study, resources, pool, as_json)

@@ -1,4 +1,4 @@
-"""The analysis of a study: each arm with its variation, each pair of arms with its difference and p value."""
+"""The analysis of a study: each arm with its variation, each pair of arms with its difference and p-value."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Analysis:
 
     Args:
         comparisons: the pairs of arms that have finished cells.
-        planned_comparisons: the number of pairs in the plan, for which p values are adjusted.
+        planned_comparisons: the number of pairs in the plan, for which p-values are adjusted.
         looks: the looks so far, with this one.
         done, planned: number of finished and of all cells.
     """

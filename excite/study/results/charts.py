@@ -53,7 +53,7 @@ def forest_chart(analysis: Analysis) -> Chart | None:
     for number, one in enumerate(known):
         parts += _row(one, TOP + ROW * number, across, metric)
     title = f"Differences in {NAMES[metric][0]} with 95 % intervals"
-    told = "; ".join(_said(one, metric) for one in known)
+    description = "; ".join(_said(one, metric) for one in known)
     rows = [
         (
             one.second,
@@ -68,7 +68,7 @@ def forest_chart(analysis: Analysis) -> Chart | None:
         for one in known
     ]
     columns = ["arm", "baseline", "difference", "low", "high", "p", "holm_p", "significant"]
-    drawing = framed("forest", title, told, WIDTH, height, parts)
+    drawing = framed("forest", title, description, WIDTH, height, parts)
     notes = ["Filled dots are significant differences (Holm's p < 0.05), rings are not significant."]
     return Chart("forest", title, drawing, columns, rows, (), notes)
 
@@ -158,9 +158,11 @@ def learning_charts(analysis: Analysis) -> list[Chart]:
             for number, arm in enumerate(drawn)
         ]
         notes = [f"Only the first {STYLES} arms are drawn."] if len(histories) > STYLES else []
-        told = f"{title}: mean over the cells of {', '.join(drawn)}, with a band of one standard deviation."
+        description = (
+            f"{title}: mean over the cells of {', '.join(drawn)}, with a band of one standard deviation."
+        )
         columns = ["arm", "epoch", f"val_{name}_mean", "deviation", "cells"]
-        charts.append(Chart(plot.name, title, plot.drawn(title, told), columns, rows, legend, notes))
+        charts.append(Chart(plot.name, title, plot.drawn(title, description), columns, rows, legend, notes))
     return charts
 
 
@@ -206,10 +208,12 @@ def cells_chart(analysis: Analysis) -> Chart | None:
                 at, value, f"f{(at - 1) % STYLES}", f"{name}, seed {unit[0]}, fold {unit[1]}: {value:.4g}"
             )
     title = f"{NAMES[metric][0]} of every cell"
-    told = f"{title}; lines join the cells of the same seed and fold."
+    description = f"{title}; lines join the cells of the same seed and fold."
     rows = [(name, *unit, value) for name in names for unit, value in sorted(own[name].items())]
     notes = ["Lines join cells of the same seed and fold, which share split and initial weights."]
-    return Chart("cells", title, plot.drawn(title, told), ["arm", "seed", "fold", metric], rows, (), notes)
+    return Chart(
+        "cells", title, plot.drawn(title, description), ["arm", "seed", "fold", metric], rows, (), notes
+    )
 
 
 def _level_axis(name: str, low: float, high: float, in_percent: bool) -> Axis:

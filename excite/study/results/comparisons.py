@@ -1,4 +1,4 @@
-"""Pairs of arms: each difference with its p value, adjusted for looks and comparisons, and its power."""
+"""Pairs of arms: each difference with its p-value, adjusted for looks and comparisons, and its power."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Comparison:
         units: number of pairs of cells.
         seeds, n, groups: number of seeds, test images and groups.
         looks: the looks that tested this pair; None without a test.
-        sequential: p value, adjusted for the looks.
-        holm: p value, adjusted for the looks and for the number of comparisons of the plan.
+        sequential: p-value, adjusted for the looks.
+        holm: p-value, adjusted for the looks and for the number of comparisons of the plan.
         more_seeds: number of further seeds that detect a difference of this size with 80 % power; None: no
             number does.
         smallest: difference that the study detects with 80 % power; infinite: no possible difference.
@@ -65,6 +65,7 @@ class Comparison:
 
     @property
     def significant(self) -> bool:
+        """Whether the adjusted p-value is below 0.05."""
         return self.holm is not None and self.holm < 1 - LEVEL
 
 
@@ -94,7 +95,7 @@ def compare_arms(
         return None
     before, after = [first[unit] for unit in units], [second[unit] for unit in units]
     folded, same = folds is not None, same_images(folds_by_seed(before, folds is not None))
-    seen = pair_looks(
+    own_looks = pair_looks(
         looks,
         one,
         two,
@@ -104,14 +105,14 @@ def compare_arms(
         # Folds share less than the ratio of their images says: without it, the levels are conservative.
         shared=0.0 if same or folded else image_ratio(before),
     )
-    estimate = estimate_of(after, before, metric, folded, level=1 - seen.level(1 - LEVEL))
+    estimate = estimate_of(after, before, metric, folded, level=1 - own_looks.level(1 - LEVEL))
     stacked = _stacked(before), _stacked(after)
     try:
         swap_test = compare(*stacked, [metric])[metric]
     except ExciteError:
         swap_test = None
     seeds = len({seed for seed, _ in units})
-    more, smallest = _power(estimate, metric, seeds, seen, (1 - LEVEL) / count)
+    more, smallest = _power(estimate, metric, seeds, own_looks, (1 - LEVEL) / count)
     return Comparison(
         one,
         two,
@@ -122,8 +123,8 @@ def compare_arms(
         seeds,
         len({path for cell in before for path in cell.predictions.paths or ()}),
         len(set(stacked[0].groups if stacked[0].groups is not None else ())),
-        None if estimate.p is None else seen,
-        None if estimate.p is None else seen.adjusted(estimate.p),
+        None if estimate.p is None else own_looks,
+        None if estimate.p is None else own_looks.adjusted(estimate.p),
         more_seeds=more,
         smallest=smallest,
     )
@@ -160,16 +161,16 @@ def _stacked(cells: Sequence[Cell]) -> Predictions:
 
 
 def holm(comparisons: Sequence[Comparison], planned: int) -> list[Comparison]:
-    """The comparisons with p values adjusted for the number of comparisons in the plan (Holm 1979).
+    """The comparisons with p-values adjusted for the number of comparisons in the plan (Holm 1979).
 
-    Planned comparisons without a p value count, too: they will get one, and the others must not change then.
+    Planned comparisons without a p-value count, too: they will get one, and the others must not change then.
     """
     order = sorted(
         (number for number, one in enumerate(comparisons) if one.sequential is not None),
         key=lambda number: comparisons[number].sequential or 0.0,
     )
-    found, worst = list(comparisons), 0.0
+    adjusted, largest = list(comparisons), 0.0
     for rank, number in enumerate(order):
-        worst = max(worst, min(1.0, (planned - rank) * (comparisons[number].sequential or 0.0)))
-        found[number] = dataclasses.replace(comparisons[number], holm=worst)
-    return found
+        largest = max(largest, min(1.0, (planned - rank) * (comparisons[number].sequential or 0.0)))
+        adjusted[number] = dataclasses.replace(comparisons[number], holm=largest)
+    return adjusted

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from excite.errors import ExciteError
 from excite.evaluation.folds import corrected_mean
@@ -14,6 +15,7 @@ from excite.evaluation.intervals import LEVEL
 from excite.evaluation.mrmc import crossed_mean, pseudo_values
 from excite.evaluation.power import Simulated, corrected_studies, crossed_studies
 from excite.evaluation.predictions import Predictions
+from excite.evaluation.ranges import difference_in_range, mean_in_range
 
 FEWEST_SEEDS = 3
 """With fewer trainings on the same images, their variance is unreliable (benchmarks/study_verdicts.py)."""
@@ -33,6 +35,7 @@ class Cell:
 
     @property
     def unit(self) -> Unit:
+        """Seed and fold, which paired cells share."""
         return self.seed, self.fold
 
 
@@ -43,7 +46,7 @@ class Estimate:
     Args:
         value: the mean.
         low, high: the interval.
-        p: two-sided p value of a mean of 0.
+        p: two-sided p-value of a mean of 0.
         method: ``crossed`` or ``corrected``.
         reason: why there is no interval.
         studies: simulates studies with this variance, from a number of seeds and a level.
@@ -96,7 +99,12 @@ def _crossed(
     def studies(seeds: int, alpha: float) -> Simulated:
         return crossed_studies(squares, seeds, overlap=overlap, alpha=alpha)
 
-    return Estimate(found.mean, found.low, found.high, found.p, "crossed", None, studies)
+    if before is not None:
+        low, high = difference_in_range(metric, found.low, found.high)
+        return Estimate(found.mean, low, high, found.p, "crossed", None, studies)
+    quantile = float(stdtrit(squares.degrees, 0.5 + level / 2))
+    inside = mean_in_range(metric, found.mean, found.standard_error, quantile, level=level)
+    return Estimate(found.mean, inside.low, inside.high, found.p, "crossed", inside.reason, studies)
 
 
 def corrected(
@@ -120,7 +128,8 @@ def corrected(
             value, reason=f"{len(values)} seeds on one set of test images; at least {FEWEST_SEEDS} are needed"
         )
     ratio = image_ratio(cells)
-    found = corrected_mean(values.tolist(), train=1.0, test=ratio, level=level)
+    named = metric if baseline is None else None
+    found = corrected_mean(values.tolist(), train=1.0, test=ratio, metric=named, level=level)
     if found.deviation == 0:
         return Estimate(value, reason="the estimate does not vary between cells")
     per_seed = len(values) / len(one)
@@ -129,7 +138,10 @@ def corrected(
         count = max(2, round(seeds * per_seed))
         return corrected_studies(found.deviation, count, ratio, alpha=alpha)
 
-    return Estimate(found.mean, found.low, found.high, found.p, "corrected", None, studies)
+    low, high = found.low, found.high
+    if baseline is not None and low is not None and high is not None:
+        low, high = difference_in_range(metric, low, high)
+    return Estimate(found.mean, low, high, found.p, "corrected", found.reason, studies)
 
 
 def _differences(cells: Sequence[Cell], baseline: Sequence[Cell] | None, metric: str) -> np.ndarray:

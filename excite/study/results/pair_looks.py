@@ -1,4 +1,4 @@
-"""The looks at one pair of arms, and the levels that its tests have by them."""
+"""The looks at one pair of arms, and the levels of its tests that follow from them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PairLooks:
         return nominal_level([*self.pairs, later], self.planned, alpha, shared=self.shared)
 
     def adjusted(self, p: float) -> float:
-        """The p value of the last look, adjusted for all looks."""
+        """The p-value of the last look, adjusted for all looks."""
         return sequential_p(p, self.pairs, self.planned, shared=self.shared)
 
 

@@ -1,4 +1,4 @@
-"""The report of a study: study.html, study.md, cells.csv and comparisons.csv."""
+"""The report of a study: study.html, study.md, cells.csv, and comparisons.csv."""
 
 from __future__ import annotations
 

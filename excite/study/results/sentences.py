@@ -92,7 +92,7 @@ def interval(estimate: Estimate | None, metric: str) -> str:
     if estimate is None or estimate.low is None or estimate.high is None:
         return ""
     if metric in PERCENT:  # the interval of a few seeds may exceed the range
-        return f"{100 * max(estimate.low, 0.0):.1f} to {100 * min(estimate.high, 1.0):.1f} %"
+        return f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f} %"
     return f"{estimate.low:.3f} to {estimate.high:.3f}"
 
 
@@ -118,11 +118,11 @@ def design_text(analysis: Analysis, folds: int | None) -> str:
     pairing += "in all arms; differences are computed within such pairs. "
     if folds is None and analysis.design != SAME_IMAGES:
         return pairing + (
-            "Each seed uses a new split, and trainings share images: intervals and p values are those of the "
+            "Each seed uses a new split, and trainings share images: intervals and p-values are those of the "
             "corrected resampled t-test (Nadeau & Bengio 2003)."
         )
     text = pairing + (
-        "All seeds test the same images. Intervals and p values account for the variation between trainings "
+        "All seeds test the same images. Intervals and p-values account for the variation between trainings "
         "and between groups of images (Dorfman, Berbaum & Metz 1992)"
     )
     if folds is not None:
@@ -167,21 +167,21 @@ def looks_text(analysis: Analysis) -> str:
     if not counts:
         return "The results have not been looked at yet."
     *before, last = counts[-MOST_LOOKS:]
-    shown = (
+    cells = (
         f"{', '.join(map(str, before))} and {many(last, 'finished cell')}"
         if before
         else many(last, "finished cell")
     )
     times = "once" if not before else f"{len(counts)} times"
     return (
-        f"The results have been looked at {times}, {'last ' if len(counts) > MOST_LOOKS else ''}with {shown}."
+        f"The results have been looked at {times}, {'last ' if len(counts) > MOST_LOOKS else ''}with {cells}."
     )
 
 
 def interval_text() -> str:
     """What the intervals of differences mean."""
     return (
-        "Intervals and p values of the verdicts are sequential: the probability that any look, of those so "
+        "Intervals and p-values of the verdicts are sequential: the probability that any look, of those so "
         "far and of those to come, shows a difference between equal arms is kept near or below 5 %. Of "
         f"these, {5 * AT_THE_PLAN:g} % are spent when the seeds planned at the first look are done, the rest "
         "is for seeds added later (Lan & DeMets 1983). Intervals of single arms and of the alternative "
@@ -190,6 +190,7 @@ def interval_text() -> str:
 
 
 def memory_text(arm: ArmFigures) -> str:
+    """The peak memory of an arm; "-" if it is unknown."""
     return "-" if arm.memory is None else f"{arm.memory / 2**20:,.0f} MiB"
 
 
@@ -219,6 +220,7 @@ def differences(comparison: Comparison, metric: str) -> list[tuple[str, str, str
 
 
 def p_text(value: float) -> str:
+    """A p-value with three decimals, or ``< 0.001``."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 

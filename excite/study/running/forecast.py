@@ -109,11 +109,12 @@ def count_work(config: TrainConfig, parts: Manifest, *, folded: bool) -> tuple[i
         val_drawn, drawn = round(fraction * drawn), round((1 - fraction) * drawn)
     predictions = (config.epochs + 1) * val + test
     if config.recipe == "finetune":
-        # Features for the initial probe and, if fine-tuning does not help, for the final one; then, under
-        # each corruption, the interpolated weights on validation images and three sets of weights on test
-        # images.
-        predictions += train + (train + val + test)
-        mixtures, ends = len(FRACTIONS) * min(val_drawn, MAX_IMAGES), 3 * min(test_drawn, MAX_IMAGES)
+        # Features of all images for the initial probe and, if fine-tuning does not help, for the final one.
+        # Then, under each corruption, the interpolated weights on validation images and, on request, three
+        # sets of weights on test images.
+        predictions += 2 * (train + val + test)
+        mixtures = len(FRACTIONS) * min(val_drawn, MAX_IMAGES)
+        ends = 3 * min(test_drawn, MAX_IMAGES) if config.robustness else 0
         predictions += (1 + len(CORRUPTIONS)) * (mixtures + ends)
     return config.epochs * max(1, drawn // config.batch_size), predictions
 
@@ -152,9 +153,9 @@ def smallest_difference(study: Study, std: float | None, seeds: int) -> tuple[fl
     if (study.folds is not None or study.document["split"] == "folder") and seeds >= FEWEST_SEEDS:
         entry = DISAGREE if std is None else std**2 * groups / folds
         # Half of the variance between two arms is due to the image, half due to the training.
-        seen = MeanSquares(entry / 2, entry / 2 * (seeds + 1), entry / 2, seeds, groups)
+        assumed = MeanSquares(entry / 2, entry / 2 * (seeds + 1), entry / 2, seeds, groups)
         overlap = ratio if study.folds is not None else 0.0
-        return crossed_studies(seen, seeds, overlap=overlap, alpha=level).smallest(), assumption
+        return crossed_studies(assumed, seeds, overlap=overlap, alpha=level).smallest(), assumption
     deviation = math.sqrt(DISAGREE * folds / groups) if std is None else std
     return corrected_studies(deviation, seeds * folds, ratio, alpha=level).smallest(), assumption
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from excite.config.train_config import TrainConfig
+from excite.data.paths import refuse_inside_data
 from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.power import largest_difference
 from excite.reporting.tables import NAMES
@@ -25,7 +27,7 @@ from excite.study.running.live_table import LiveTable
 from excite.study.running.local import WorkerPool, choose_pool, run_here
 from excite.study.store.leases import LEASE
 from excite.study.store.schema import DONE, RUNNING, WAITING
-from excite.study.study import Study, begin
+from excite.study.study import Study, begin, copy_study
 from excite.system.progress import Display, clock
 
 
@@ -83,8 +85,25 @@ def start(
     Returns: the study, the workers, and the forecast as text.
     """
     study, new = begin(plan, folder, store, display)
-    pool, costs = forecast_cost(study, resources)
+    with display.waiting("timing a few steps of each arm"):
+        pool, costs = forecast_cost(study, resources)
     return study, pool, outlook(study, pool, costs, new, std)
+
+
+def rehearse(
+    plan: Plan, folder: Path, resources: Resources, display: Display, std: float | None = None
+) -> str:
+    """The forecast of ``start``, for which nothing is written into the folder or a store.
+
+    A study in the folder counts with its finished cells, unless they are in another store.
+    """
+    refuse_inside_data(folder, plan.base.data)
+    with tempfile.TemporaryDirectory() as place:
+        copy = Path(place) / "study"
+        copy_study(folder, copy)
+        study, _, forecast = start(plan, copy, None, resources, display, std)
+        study.store.close()
+    return forecast
 
 
 def forecast_cost(study: Study, resources: Resources) -> tuple[WorkerPool, dict[str, ArmCost]]:

@@ -67,9 +67,9 @@ def workers_table(cells: Sequence[Any]) -> Table:
     table = _table("where", "cells done", "time per cell", "failed", "running")
     for row in worker_rows(cells):
         seconds = row["seconds"]
-        shown = "-" if seconds is None else clock(seconds)
+        duration = "-" if seconds is None else clock(seconds)
         at = ", ".join(row["running"][:MOST_LINES]) + (" ..." if len(row["running"]) > MOST_LINES else "")
-        values = (row["where"], row["done"], shown, row["failed"], at or "-")
+        values = (row["where"], row["done"], duration, row["failed"], at or "-")
         table.add_row(*(Text(printable(one)) for one in values))
     return table
 
@@ -77,14 +77,14 @@ def workers_table(cells: Sequence[Any]) -> Table:
 def worker_rows(cells: Sequence[Any]) -> list[dict[str, Any]]:
     """``where``, ``done``, mean ``seconds`` per cell, ``failed`` and ``running`` of each machine or node."""
     folded = _folded(cells)
-    found: dict[str, list[Any]] = {}
+    by_place: dict[str, list[Any]] = {}
     for cell in cells:
         if cell.state == WAITING:
             continue
         where = location_of(cell.worker).rpartition(", process ")[0] or location_of(cell.worker)
-        found.setdefault(where, []).append(cell)
+        by_place.setdefault(where, []).append(cell)
     rows = []
-    for where, own in sorted(found.items()):
+    for where, own in sorted(by_place.items()):
         spent = [seconds for cell in own if (seconds := _seconds(cell, DONE)) is not None]
         states = [cell.state for cell in own]
         rows.append(
@@ -123,7 +123,7 @@ def look_rows(looks: Sequence[Look]) -> list[dict[str, Any]]:
 def looks_text(looks: Sequence[Look]) -> str:
     """How often the results have been looked at."""
     if not looks:
-        return "results  not looked at yet; excite study export looks at them"
+        return "results  no look yet; excite study export computes the differences"
     last = look_rows(looks)[-1]
     times = "looked at once" if len(looks) == 1 else f"looked at {len(looks)} times, last"
     return f"results  {times} with {many(last['cells'], 'finished cell')}, {last['seen']}"

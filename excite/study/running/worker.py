@@ -171,6 +171,7 @@ def _config(study: Study, lease: Lease, place: Path, device: str) -> TrainConfig
         seed=arm.seed + lease.seed,
         device=device,
         split="folder",
+        test_from="train",  # the parts of the cell are complete
     )
 
 
@@ -225,6 +226,7 @@ def _stop_with_driver() -> None:
 
 
 def main() -> int:
+    """Train cells until none is left; the exit code of the worker process."""
     folder, device, threads, name, lease_seconds = sys.argv[1:]
     _stop_with_driver()
     try:

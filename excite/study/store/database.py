@@ -93,6 +93,7 @@ class Database:
         )
 
     def close(self) -> None:
+        """Close all connections."""
         self.engine.dispose()
 
     def do(self, work: Callable[[sa.Connection], T]) -> T:

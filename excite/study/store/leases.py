@@ -1,4 +1,4 @@
-"""Leases of cells: taken, renewed by heartbeats, released, failed or finished."""
+"""Leases of cells: taken, renewed by heartbeats, released, failed, or finished."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class Lease:
 
     @property
     def key(self) -> Key:
+        """Arm, seed, and fold of the cell."""
         return self.arm, self.seed, self.fold
 
 

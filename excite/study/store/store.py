@@ -1,4 +1,4 @@
-"""The store of studies: plans, cells and results."""
+"""The store of studies: plans, cells, and results."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ class Store(Leases):
     def document(self, study: str) -> dict[str, Any]:
         """The document of a study. Raises: ExciteError if the study does not exist."""
         query = sa.select(studies.c.document).where(studies.c.study == study)
-        found = self.do(lambda c: c.execute(query).scalar())
-        if found is None:
+        content = self.do(lambda c: c.execute(query).scalar())
+        if content is None:
             raise ExciteError(f"does not contain the study {study[:12]}", where=self.display_url)
-        return found
+        return content
 
     def images(self, study: str) -> list[tuple[str, str, str]]:
         """(path, label, group) of each image, in the order of the numbers in predictions."""
@@ -121,8 +121,8 @@ class Store(Leases):
         query = (
             sa.select(cells.c.state, sa.func.count()).where(cells.c.study == study).group_by(cells.c.state)
         )
-        found = self.do(lambda c: {row[0]: row[1] for row in c.execute(query)})
-        return {state: found.get(state, 0) for state in (WAITING, RUNNING, DONE, FAILED)}
+        numbers = self.do(lambda c: {row[0]: row[1] for row in c.execute(query)})
+        return {state: numbers.get(state, 0) for state in (WAITING, RUNNING, DONE, FAILED)}
 
     def results(self, study: str, *, predictions: bool = True) -> list[sa.Row[Any]]:
         """All results: arm, seed, fold, result and, with ``predictions``, images and probabilities."""

@@ -1,4 +1,4 @@
-"""Pictures drawn by a seed, unlike each other, and what may be done to them."""
+"""Pictures drawn from a seed, unlike each other, and changes of them."""
 
 from __future__ import annotations
 

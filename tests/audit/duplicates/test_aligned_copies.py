@@ -1,4 +1,4 @@
-"""Small pictures shifted, cropped or squeezed a little are found; those of one kind are not joined."""
+"""Small pictures that were shifted, cropped, or stretched a little are found; similar motifs are not."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_small_copy_out_of_place_finds_its_picture_and_no_other(change: str) -
 
 
 def sign(kind: int, hand: int) -> Thumbnail:
-    """One of five signs in white on black, as no other hand has written it."""
+    """One of five signs in white on black, drawn differently for each seed."""
     corners = np.random.default_rng(kind).uniform(0.2, 0.8, (6, 2))
     corners += np.random.default_rng(1000 + hand).normal(0, 0.03, (6, 2))
     drawn = cv2.polylines(np.zeros((112, 112), np.uint8), [np.int32(corners * 112)], False, 255, 10)
@@ -55,14 +55,14 @@ def sign(kind: int, hand: int) -> Thumbnail:
 
 
 @pytest.mark.parametrize("search", [near_pairs, aligned_copy_pairs])
-def test_signs_of_one_kind_are_not_taken_for_copies(search: Callable) -> None:
+def test_signs_of_one_kind_are_no_near_duplicates(search: Callable) -> None:
     hands = [sign(hand % 3, hand) for hand in range(300)]
     found = search([*hands, hands[7]], range(301))
     assert (7, 300) in {(pair.a, pair.b) for pair in found}
     assert len(found) <= 3  # without regard to how alike they all are, hundreds
 
 
-def test_next_to_no_pictures() -> None:
+def test_few_or_no_pictures_have_no_pairs() -> None:
     one = thumbnail(scene(0, (32, 32)))
     assert aligned_copy_pairs([], []) == aligned_copy_pairs([one], [0]) == []
 

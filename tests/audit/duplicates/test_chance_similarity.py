@@ -1,4 +1,4 @@
-"""Who is a stranger: never a copy, as long as no photo makes up more than a twentieth of the set."""
+"""Background pairs contain no copies, as long as no photo makes up more than a twentieth of the set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from excite.audit.duplicates.chance_similarity import MIN_IMAGES, QUANTILE, samp
 
 
 def with_copies(n: int, copies: int, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """(keys, group) of ``n`` pictures, of which a share comes in groups of ``copies``."""
+    """(keys, group) of ``n`` pictures, a fraction of them in groups of ``copies``."""
     random = np.random.default_rng(0)
     group = np.arange(n)
     many = int(share * n) // copies * copies
@@ -19,13 +19,13 @@ def with_copies(n: int, copies: int, share: float) -> tuple[np.ndarray, np.ndarr
 
 
 @pytest.mark.parametrize(("n", "copies", "share"), [(400, 40, 0.5), (2000, 90, 0.5), (4000, 150, 1.0)])
-def test_copies_are_not_taken_for_strangers(n: int, copies: int, share: float) -> None:
+def test_copies_are_no_background_pairs(n: int, copies: int, share: float) -> None:
     keys, group = with_copies(n, copies, share)
     some, background = sample_background_pairs(keys)
     assert len(some) == 300
     assert (group[some] != group[background]).mean() > QUANTILE
 
 
-def test_of_a_small_set_nobody_can_say() -> None:
+def test_a_small_set_has_no_background_pairs() -> None:
     keys, _ = with_copies(MIN_IMAGES - 1, 2, 0.0)
     assert [len(rows) for rows in sample_background_pairs(keys)] == [0, 0]

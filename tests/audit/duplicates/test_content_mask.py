@@ -20,7 +20,7 @@ def test_a_border_is_outside_and_its_margin_too(border: int) -> None:
     assert np.array_equal(mask, expected)
 
 
-def test_dark_areas_inside_the_photo_belong_to_it() -> None:
+def test_dark_areas_inside_the_photo_are_part_of_it() -> None:
     gray = np.full((60, 80), 128, np.uint8)
     gray[20:40, 20:60] = 0
     assert content_mask(gray).all()

@@ -25,13 +25,13 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 @pytest.fixture
 def images(tmp_path: Path, known: Manifest) -> Manifest:
-    """A copy of each kind of a known picture, two of one another, and strangers."""
+    """A copy of each kind of a known picture, two copies of another one, and unrelated pictures."""
     place = tmp_path / "images" / "a"
     place.mkdir(parents=True)
     for seed, (name, change) in enumerate(CHANGES.items()):
         change(scene(seed)).save(place / f"{name}.png")
     (place / "same.png").write_bytes((tmp_path / "known" / "b" / "5.png").read_bytes())
-    for name in ("new", "twin"):
+    for name in ("new", "again"):
         scene(90).save(place / f"{name}.png")
     return checked(tmp_path / "images")
 
@@ -44,7 +44,9 @@ def named(known: Manifest, images: Manifest, **options: object) -> dict[str, str
 
 
 @pytest.mark.slow
-def test_copies_find_their_known_picture_and_strangers_none(known: Manifest, images: Manifest) -> None:
+def test_copies_are_paired_with_their_known_picture_and_others_with_none(
+    known: Manifest, images: Manifest
+) -> None:
     expected = {name: str(seed) for seed, name in enumerate(CHANGES)} | {"same": "5"}
     assert named(known, images) == expected
     assert named(known, images, near_duplicates=False) == {
@@ -93,7 +95,7 @@ def test_no_known_file_is_read_twice(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("harm", ["gone", "changed"])
-def test_a_known_file_that_cannot_be_looked_at_is_compared_by_content(
+def test_a_known_file_that_cannot_be_read_is_compared_by_hash(
     known: Manifest, images: Manifest, harm: str
 ) -> None:
     for row in (0, len(known) - 1):  # "turned" and "same"
@@ -108,7 +110,7 @@ def test_a_known_file_that_cannot_be_looked_at_is_compared_by_content(
 
 
 @pytest.mark.slow
-def test_nothing_to_compare_is_no_trouble(known: Manifest, images: Manifest) -> None:
+def test_nothing_to_compare_gives_no_pairs(known: Manifest, images: Manifest) -> None:
     nothing = Manifest(known.table[:0], known.classes)
     assert find_cross_pairs(nothing, images).pairs == ()
     assert find_cross_pairs(known, nothing).pairs == ()

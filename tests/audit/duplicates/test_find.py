@@ -1,4 +1,4 @@
-"""All passes over a data set: which pairs there are, and that they are remembered."""
+"""All passes over a data set: its pairs, and their cache."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def folder(root: Path, pictures: dict[str, Image.Image]) -> Path:
 
 
 def checked(root: Path) -> Manifest:
-    """Any number of pictures; what is too few to train on can still be audited."""
+    """Any number of pictures, also too few to train on."""
     paths = sorted(map(str, root.rglob("*.*")))
     table = pd.DataFrame({"path": paths, "label": "x"}, columns=["path", "label"])
     made, bad = check_files(Manifest(table, ("x",)), complete=False)
@@ -60,7 +60,7 @@ def test_many_identical_files_make_few_pairs(tmp_path: Path) -> None:
     assert len(set(group_images(40, pairs).groups)) == 1
 
 
-def test_blank_pictures_are_reported_but_glue_nothing(tmp_path: Path) -> None:
+def test_blank_pictures_are_reported_but_join_no_group(tmp_path: Path) -> None:
     blank = {f"a/{i}.png": Image.new("RGB", (60, 60), (i // 2 * 9,) * 3) for i in range(8)}
     root = folder(tmp_path / "d", {**blank, "b/0.png": scene(0), "b/1.png": scene(1)})
     pairs = found_in(root)
@@ -74,7 +74,7 @@ def test_no_images() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_hardly_any_images(tmp_path: Path, count: int) -> None:
+def test_few_or_no_images(tmp_path: Path, count: int) -> None:
     root = folder(tmp_path / "d", {f"{'ab'[i]}/{i}.png": scene(i) for i in range(count)})
     assert found_in(root) == []
 
@@ -108,11 +108,11 @@ def test_a_folder_is_searched_and_remembered(tmp_path: Path, monkeypatch: pytest
     found = find_pairs(manifest, cache=tmp_path / "cache", progress=progress)
     assert {(pair.a, pair.b) for pair in found} == {(seed, 4 + seed) for seed in range(4)}
     assert {pair.kind for pair in found} == {"same photo"}
-    assert list(stages) == ["looking at images", "comparing photos"]
+    assert list(stages) == ["reading images", "comparing photos"]
     assert all(seen[-1][0] == seen[-1][1] for seen in stages.values())
     assert find_pairs(manifest, near_duplicates=False) == []
 
-    (memory,) = (tmp_path / "cache" / "duplicates").iterdir()
+    (memory,) = (tmp_path / "cache" / "duplicates").glob("*.json")
     monkeypatch.setattr("excite.audit.duplicates.fingerprints.decode_and_hash", None)
     assert find_pairs(manifest, cache=tmp_path / "cache") == found
     memory.write_text(memory.read_text()[:-20])
@@ -154,7 +154,7 @@ def test_pairs_are_remembered_by_content_and_not_by_name(
 PAIRS = [Pair(0, 2, "identical file", "the same bytes", 1.0), Pair(1, 2, "same photo", "41 of 55 \x1b", 0.25)]
 
 
-def test_pairs_come_back_from_their_file_and_not_for_fewer_images() -> None:
+def test_pairs_are_read_from_their_file_but_not_for_fewer_images() -> None:
     assert parse_pairs(format_pairs(PAIRS), n=3) == PAIRS
     assert parse_pairs(format_pairs(PAIRS), n=2) is None
 
@@ -163,5 +163,5 @@ def test_pairs_come_back_from_their_file_and_not_for_fewer_images() -> None:
     "change",
     [{"a": 2}, {"a": -1}, {"kind": "same person"}, {"confidence": 1.5}, {"confidence": float("nan")}],
 )
-def test_a_damaged_pair_is_not_believed(change: dict[str, Any]) -> None:
+def test_a_damaged_pair_is_not_used(change: dict[str, Any]) -> None:
     assert parse_pairs(format_pairs([replace(PAIRS[0], **change)]), n=3) is None

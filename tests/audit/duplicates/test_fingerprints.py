@@ -1,4 +1,4 @@
-"""Fingerprints are read back as they were; no image is read twice, and none that has changed is believed."""
+"""Fingerprints are read back unchanged; no image is read twice, and changed images have none."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.audit.checked import checked
 from tests.audit.duplicates.scenes import scene
 
 
-def test_a_look_is_read_back_as_it_was(known: Manifest) -> None:
+def test_a_fingerprint_is_read_back_unchanged(known: Manifest) -> None:
     for fingerprint in compute_fingerprints(known, near_duplicates=True, max_pixels=10**8):
         again = _unpacked(b"".join(_packed(fingerprint)))
         for name, value in vars(fingerprint.thumbnail).items():
@@ -34,7 +34,7 @@ def test_a_look_is_read_back_as_it_was(known: Manifest) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"x", None, "text"])
-def test_a_damaged_memory_costs_a_look(
+def test_with_a_damaged_cache_the_image_is_read_again(
     known: Manifest, tmp_path: Path, content: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"near_duplicates": False, "max_pixels": 10**8, "cache": tmp_path / "cache"}
@@ -81,7 +81,7 @@ def test_two_names_of_one_content_are_read_once(tmp_path: Path) -> None:
     assert one is two is not three
 
 
-def test_what_was_stored_without_features_does_not_serve_a_search_with_them(
+def test_a_fingerprint_without_features_is_not_used_in_a_search_with_them(
     known: Manifest, tmp_path: Path
 ) -> None:
     first = Manifest(known.table[:2], known.classes)
@@ -102,7 +102,7 @@ def test_an_image_of_few_pixels_has_no_features(tmp_path: Path) -> None:
     assert large.features is not None
 
 
-def test_without_a_folder_to_write_in_images_are_read_each_time(known: Manifest, tmp_path: Path) -> None:
+def test_without_a_writable_folder_images_are_read_each_time(known: Manifest, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     options = {"near_duplicates": False, "max_pixels": 10**8, "cache": tmp_path / "file" / "cache"}
     seen: list[tuple[int, int]] = []

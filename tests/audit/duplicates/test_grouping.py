@@ -43,7 +43,7 @@ def test_certain_pairs_give_the_connected_components(graph: tuple[int, list[tupl
 
 @pytest.mark.slow
 @given(graphs(), st.lists(st.sampled_from(["", "p", "q", "r"]), min_size=25, max_size=25), st.data())
-def test_decisions_are_obeyed(
+def test_decisions_are_applied(
     graph: tuple[int, list[tuple[int, int]]], names: list[str], data: st.DataObject
 ) -> None:
     n, edges = graph
@@ -61,7 +61,7 @@ def test_decisions_are_obeyed(
     assert all(linked.groups[p.a] != linked.groups[p.b] for p in linked.doubtful)
 
 
-def test_one_weak_link_does_not_glue_two_big_groups_but_several_do() -> None:
+def test_one_weak_pair_does_not_join_two_large_groups_but_several_do() -> None:
     inside = [pair(0, i) for i in range(1, 14)] + [pair(14, i) for i in range(15, 28)]
     lone = group_images(28, [*inside, pair(3, 20, 0.9)])
     assert len(set(lone.groups)) == 2
@@ -71,27 +71,27 @@ def test_one_weak_link_does_not_glue_two_big_groups_but_several_do() -> None:
     assert len(set(group_images(28, [*inside, pair(3, 20, 0.999)]).groups)) == 1
 
 
-def test_one_image_joins_a_group_on_less_than_a_group_does() -> None:
+def test_one_image_joins_a_group_with_less_evidence_than_a_group() -> None:
     inside = [pair(0, i) for i in range(1, 14)]
     assert len(set(group_images(15, [*inside, pair(5, 14, 0.8)]).groups)) == 1
     assert len(set(group_images(15, [*inside, pair(5, 14, 0.6)]).groups)) == 2
     assert len(set(group_images(15, [*inside, pair(5, 14, 0.6), pair(6, 14, 0.6)]).groups)) == 1
 
 
-def test_a_chain_of_weak_links_does_not_grow_a_giant() -> None:
+def test_a_chain_of_weak_pairs_forms_no_large_group() -> None:
     chain = [pair(i, i + 1, 0.8) for i in range(399)]
     sizes = [len(group) for group in members(group_images(400, chain).groups)]
     assert max(sizes) < 10
 
 
-def test_a_giant_is_flagged_unless_the_user_said_so() -> None:
+def test_an_oversized_group_is_reported_unless_the_user_defined_it() -> None:
     chain = [pair(i, i + 1) for i in range(59)]
     assert group_images(200, chain).oversized == (0,)
     assert group_images(200, [], known=["patient"] * 60 + [""] * 140).oversized == ()
     assert group_images(2000, chain).oversized == ()
 
 
-def test_accepting_joins_what_was_doubtful_and_rejecting_parts_what_was_sure() -> None:
+def test_accepting_joins_a_doubtful_pair_and_rejecting_separates_a_certain_one() -> None:
     weak, sure = pair(0, 1, 0.5), pair(2, 3)
     assert group_images(4, [weak, sure]).groups == (0, 1, 2, 2)
     assert group_images(4, [weak, sure], must_link=[(1, 0)], cannot_link=[(3, 2)]).groups == (0, 0, 1, 2)
@@ -100,7 +100,7 @@ def test_accepting_joins_what_was_doubtful_and_rejecting_parts_what_was_sure() -
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
-def test_hardly_any_images(n: int) -> None:
+def test_few_or_no_images(n: int) -> None:
     assert group_images(n, []).groups == tuple(range(n))
 
 

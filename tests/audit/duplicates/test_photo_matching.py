@@ -34,7 +34,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_changed_copy_lies_on_its_original(name: str) -> None:
+def test_a_changed_copy_is_aligned_with_its_original(name: str) -> None:
     image = picture(0)
     seen = overlay(extract(image), extract(CHANGES[name](image)), mirror=False)
     assert seen.correlation > 0.65

@@ -1,4 +1,4 @@
-"""Synthetic truth: whatever is done to a photo, it is found again, and other photos are left alone."""
+"""Synthetic ground truth: changed copies of a photo are found, and other photos are not joined."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_one_caption_on_two_photos_joins_nothing(originals: list[Features]) -> N
 
 
 @pytest.mark.slow
-def test_slices_of_strangers_who_share_most_of_their_anatomy_stay_apart() -> None:
+def test_similar_slices_of_different_patients_are_not_joined() -> None:
     random = np.random.default_rng(0)
 
     def anatomy() -> np.ndarray:
@@ -92,11 +92,11 @@ def test_slices_of_strangers_who_share_most_of_their_anatomy_stay_apart() -> Non
 
 
 @pytest.mark.parametrize("noisy", [False, True])
-def test_the_more_strangers_agree_the_better_copies_have_to(noisy: bool) -> None:
+def test_the_more_similar_background_pairs_are_the_more_evidence_copies_need(noisy: bool) -> None:
     seen = [Overlay(60, 100, value, 1.0, 1.0, mirror=False, noisy=noisy) for value in (0.45, 0.7, 0.95)]
     assert [evidence_bits(one) > 0 for one in seen] == [noisy, True, True]
     assert [evidence_bits(one, background=0.7) > 0 for one in seen] == [False, False, True]
-    for background in (0.2, 0.5, 0.8):  # whatever reaches the threshold agrees better than strangers do
+    for background in (0.2, 0.5, 0.8):  # whatever reaches the threshold agrees better than background pairs
         values = np.linspace(0, 0.99, 200)
         found = [
             evidence_bits(Overlay(60, 100, v, 1.0, 1.0, mirror=False, noisy=noisy), background)
@@ -106,7 +106,7 @@ def test_the_more_strangers_agree_the_better_copies_have_to(noisy: bool) -> None
         assert found == sorted(found)
 
 
-def test_a_lonely_picture_is_held_against_every_copy_in_a_small_group() -> None:
+def test_a_single_picture_is_compared_with_every_copy_in_a_small_group() -> None:
     random = np.random.default_rng(0)
     straight = random.standard_normal((40, 16)).astype(np.float32)
     straight[1:11] = straight[0] + random.normal(0, 0.5, (10, 16))  # the lonely one is 0, its group 1 to 10
@@ -118,7 +118,7 @@ def test_a_lonely_picture_is_held_against_every_copy_in_a_small_group() -> None:
     assert {(0, row) for row in range(1, 11)} <= wanted
 
 
-def test_few_or_empty_pictures_are_no_trouble() -> None:
+def test_few_or_empty_pictures_have_no_pairs() -> None:
     empty = extract(Image.new("RGB", (224, 224)))
     tiny = extract(Image.new("RGB", (1, 1)))
     line = extract(Image.new("RGB", (3000, 2)))
@@ -126,7 +126,7 @@ def test_few_or_empty_pictures_are_no_trouble() -> None:
         assert photo_pairs(features) == []
 
 
-def test_threads_of_opencv_are_left_as_they_were(originals: list[Features]) -> None:
+def test_the_number_of_opencv_threads_does_not_change(originals: list[Features]) -> None:
     before = cv2.getNumThreads()
     cv2.setNumThreads(3)
     try:

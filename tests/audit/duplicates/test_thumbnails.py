@@ -26,7 +26,7 @@ def test_spectra_are_weighted_low_frequencies_of_the_dct() -> None:
 
 
 @pytest.mark.parametrize("turn", [lambda x: x[:, ::-1], lambda x: x[::-1], lambda x: x.T])
-def test_flips_and_turns_do_not_change_the_key(turn: object) -> None:
+def test_flips_and_rotations_do_not_change_the_key(turn: object) -> None:
     luma = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE))
     keys = unoriented(spectra(np.stack([luma, turn(luma)])))
     np.testing.assert_allclose(keys[0], keys[1], atol=1e-4)

@@ -1,4 +1,4 @@
-"""A dense block in one buffer is the block that concatenates."""
+"""A dense block in one buffer equals the block that concatenates."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def images(many: int = 6, side: int = 64) -> Tensor:
 def ran(
     net: DenseNet, x: Tensor, choice: str, *, training: bool, bfloat16: bool = False
 ) -> dict[str, Tensor]:
-    """Everything that a step leaves: output, gradients, buffers; and the output without gradients."""
+    """All results of a step: output, gradients, and buffers; and the output without gradients."""
     net = copy.deepcopy(net).train(training)
     x = x.clone(memory_format=torch.channels_last).requires_grad_()
     torch.manual_seed(1)
@@ -127,7 +127,7 @@ def test_a_frozen_weight_gets_no_gradient() -> None:
 
 
 def test_the_buffer_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else all of these tests would compare the plain block with itself."""
+    """Otherwise these tests would compare the plain block with itself."""
     monkeypatch.setattr(DenseLayer, "forward", None)
     with torch.no_grad():
         assert network()(images(2)).shape == (2, 5)

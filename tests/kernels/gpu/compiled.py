@@ -1,4 +1,4 @@
-"""Compiles every Triton kernel for GPUs that are not at hand, and prints what each needs as JSON lines.
+"""Compiles every Triton kernel for GPUs that need not be present, and prints its resources as JSON lines.
 
 Run by ``test_gpu``, in a process of its own. The kernels are those that the functions would launch for such
 arguments: they are called as they are, with a driver that knows its target and nothing else.
@@ -24,7 +24,7 @@ CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
 
 
 class Target:
-    """What a driver tells a compiler."""
+    """The target of a compilation."""
 
     def __init__(self, capability: int) -> None:
         self.capability = capability

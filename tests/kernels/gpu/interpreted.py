@@ -1,4 +1,4 @@
-"""The Triton kernels against their twins, in Triton's interpreter: run by ``test_gpu``, in a process alone.
+"""The Triton kernels against their references in Triton's interpreter, run by ``test_passes.py``.
 
 The interpreter rounds to bfloat16 by cutting digits off, so that a result may be one digit lower.
 """

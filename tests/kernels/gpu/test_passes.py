@@ -1,4 +1,4 @@
-"""The Triton kernels do what their twins in PyTorch define, and compile for GPUs, though none is at hand.
+"""The Triton kernels equal their references in PyTorch, and compile for GPUs.
 
 Triton runs in processes of its own: its interpreter is chosen before it is imported.
 """
@@ -67,7 +67,7 @@ def test_each_pass_has_a_compiled_loop_of_the_same_signature() -> None:
 
 
 @pytest.mark.slow
-def test_kernels_are_their_twins_in_tritons_interpreter(tmp_path: Path) -> None:
+def test_kernels_equal_their_references_in_tritons_interpreter(tmp_path: Path) -> None:
     inner = ["-m", "pytest", "-n", "0", "-p", "no:cacheprovider", str(HERE / "interpreted.py")]
     done = alone(tmp_path, *inner, interpret=True)
     assert done.returncode == 0, done.stdout[-6000:]

@@ -1,4 +1,4 @@
-"""What a cell is said to take is what it does: steps of training and images of inference, counted."""
+"""The forecast counts the steps of training and the images of inference of a cell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees of a study's cells: every one of them, who is at it and who was, on any terminal."""
+"""Tables of the cells of a study and their workers, on any terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from excite.study.running import status_tables
 from excite.study.running.live_table import ConsoleLiveTable
 from excite.study.study import Study
 from tests.conftest import Command, make_pictures
-from tests.study.test_study import begun, trained
+from tests.study.small_study import begun, trained
 
 HERE = f"{socket.gethostname()}, process {os.getpid()}"
 
@@ -42,7 +42,7 @@ CELLS = [
 ]
 
 
-def shown(table: Table, width: int = 80) -> str:
+def rendered(table: Table, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width)
     console.print(table)
     return console.file.getvalue()  # type: ignore[attr-defined]
@@ -50,14 +50,14 @@ def shown(table: Table, width: int = 80) -> str:
 
 @pytest.mark.parametrize("width", [60, 80, 200])
 @pytest.mark.parametrize(("seeds", "folds"), [(1, 1), (5, 1), (40, 1), (30, 5)])
-def test_every_cell_has_its_sign_on_a_narrow_terminal_too(width: int, seeds: int, folds: int) -> None:
+def test_every_cell_has_its_symbol_also_on_a_narrow_terminal(width: int, seeds: int, folds: int) -> None:
     states = ["done", "running", "waiting", "failed", "done"]
     cells = [
         cell("an-arm-with-a-name", seed, fold, states[(seed + fold) % 5])
         for fold in range(folds)
         for seed in range(seeds)
     ]
-    lines = shown(status_tables.signs_table(cells), width).splitlines()
+    lines = rendered(status_tables.signs_table(cells), width).splitlines()
     signs = re.sub(r"[^·▶✓✗]", "", "".join(lines[1:]))
     expected = [
         status_tables.SIGNS[states[(seed + fold) % 5]][0] for seed in range(seeds) for fold in range(folds)
@@ -66,7 +66,7 @@ def test_every_cell_has_its_sign_on_a_narrow_terminal_too(width: int, seeds: int
     assert max(map(len, lines)) <= width
 
 
-def test_who_is_at_a_cell_and_who_was() -> None:
+def test_workers_are_listed_with_their_cells() -> None:
     assert status_tables.running_text(CELLS) == "▶ plain seed 1  1:00  a, node 1, process 9"
     assert status_tables.progress_text(CELLS) == "2 of 6 cells done, 1 running, 1 failed, about 4:00 left"
     assert status_tables.worker_rows(CELLS) == [
@@ -74,12 +74,12 @@ def test_who_is_at_a_cell_and_who_was() -> None:
         {"where": "a, node 2", "done": 1, "seconds": 100.0, "failed": 0, "running": []},
         {"where": "b", "done": 0, "seconds": None, "failed": 1, "running": []},
     ]
-    text = shown(status_tables.cells_table(CELLS), 120)
+    text = rendered(status_tables.cells_table(CELLS), 120)
     assert re.search(r"se +1 +0 +failed +b, process 1 +no \[such\] thing", text)
     assert re.search(r"plain +1 +0 +running +1:00 +a, node 1, process 9", text)
 
 
-def test_of_many_workers_some_are_told() -> None:
+def test_of_many_workers_only_some_are_listed() -> None:
     cells = [cell("a", seed, 0, "running", f"m{seed}, process 1", started=1.0) for seed in range(50)]
     assert status_tables.running_text(cells).splitlines()[-1] == f"and {50 - status_tables.MOST_LINES} more"
 
@@ -103,7 +103,7 @@ def test_a_terminal_shows_one_table_that_stays_in_place(study: Study) -> None:
 
 
 @pytest.mark.slow
-def test_status_says_where_each_cell_was_trained(study: Study, excite_command: Command) -> None:
+def test_status_shows_where_each_cell_was_trained(study: Study, excite_command: Command) -> None:
     told = excite_command("study", "status", study.folder, "--cells").stdout
     assert len(re.findall(rf"done +\d+:\d\d +{re.escape(HERE)}", told)) == 2
     assert re.search(rf"^{re.escape(socket.gethostname())} +2 ", told, re.MULTILINE)

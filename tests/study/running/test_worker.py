@@ -1,4 +1,4 @@
-"""What two arms' trainings see and start from: the same for the same seed and fold, and only then."""
+"""Arms have the same batches and initial weights for the same seed and fold, and only then."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int, int],
 
 
 @pytest.mark.parametrize(("seed", "fold"), CELLS)
-def test_all_arms_are_given_the_same_batches_with_the_same_augmentation(
+def test_all_arms_have_the_same_batches_with_the_same_augmentation(
     seen: dict[tuple[str, int, int], Seen], seed: int, fold: int
 ) -> None:
     first = seen[ARMS[0].name, seed, fold]
@@ -103,8 +103,8 @@ def test_with_attention_a_network_starts_from_the_weights_that_it_has_without(
     assert all(torch.equal(value, beside[name]) for name, value in without.items())
 
 
-def test_other_seeds_folds_and_epochs_draw_anew(seen: dict[tuple[str, int, int], Seen]) -> None:
-    """Or the tests above would pass where nothing is drawn at all."""
+def test_other_seeds_folds_and_epochs_have_other_draws(seen: dict[tuple[str, int, int], Seen]) -> None:
+    """Otherwise the tests above would pass without any draws."""
     own = [seen["plain", seed, fold] for seed, fold in CELLS]
     for one, two in itertools.combinations(own, 2):
         assert not any(map(torch.equal, one.images, two.images))

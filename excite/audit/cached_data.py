@@ -1,0 +1,140 @@
+"""What the cache folder holds, of which data sets, and how it is emptied."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from excite.audit.duplicates.fingerprints import FINGERPRINTS
+from excite.system.cache import OWNER, owners_of
+
+OF_IMAGES = ("pixels", "features", "checked", "facts", "duplicates")  # folders of files with an owner
+OF_ALL = {
+    "kernels": "compiled kernels",
+    "weights": "weights of installed packages",
+    "digits": "the built-in data set digits",
+}
+NO_OWNER = ""
+
+
+@dataclass(frozen=True)
+class CachedData:
+    """Files of the cache that belong together.
+
+    Args:
+        data: the folder of the images that they were computed from; "" for files of no data set.
+        content: what they are.
+        files: number of files.
+        size: in bytes.
+        exists: whether the folder of the images still exists; None for files of no data set.
+    """
+
+    data: str
+    content: str
+    files: int
+    size: int
+    exists: bool | None
+
+
+def cached_data(cache: Path) -> list[CachedData]:
+    """What the cache holds: by data set, the largest first, then what belongs to none.
+
+    Fingerprints of images are in one file for all data sets, by the content of the images.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> cached_data(Path(mkdtemp()))
+        []
+    """
+    found: dict[str, list[Path]] = defaultdict(list)
+    for file in _files_of_images(cache):
+        for data in owners_of(file) or [NO_OWNER]:
+            found[data].append(file)
+    rows = []
+    for data, files in found.items():
+        kinds = ", ".join(sorted({file.parent.name for file in files}))
+        exists = Path(data).exists() if data else None
+        rows.append(CachedData(data, kinds, len(files), sum(map(_size, files)), exists))
+    rows.sort(key=lambda row: (not row.data, -row.size))
+    for name, content in OF_ALL.items():
+        if files := [file for file in (cache / name).rglob("*") if file.is_file()]:
+            rows.append(CachedData(NO_OWNER, content, len(files), sum(map(_size, files)), None))
+    if (cache / FINGERPRINTS).is_file():
+        size = _size(cache / FINGERPRINTS)
+        rows.append(CachedData(NO_OWNER, "fingerprints of images of all data sets", 1, size, None))
+    return rows
+
+
+def empty_cache(cache: Path, data: Path | None = None) -> tuple[int, int]:
+    """Remove what was computed from the images of a folder, or (None) everything.
+
+    Everything can be computed again. Only files that excite writes are removed.
+
+    Args:
+        cache: the cache folder.
+        data: the folder of a data set, which may not exist any more; its fingerprints are removed, too.
+
+    Returns:
+        the number of files or fingerprints, and their bytes.
+    """
+    if data is None:
+        files = [*_files_of_images(cache), cache / FINGERPRINTS]
+        files += [file for name in OF_ALL for file in (cache / name).rglob("*")]
+        files = [file for file in files if file.is_file()]
+        size = sum(map(_size, files))
+        for name in (*OF_IMAGES, *OF_ALL):
+            shutil.rmtree(cache / name, ignore_errors=True)
+        for file in cache.glob(f"{FINGERPRINTS}*"):  # with the files that SQLite has beside it
+            file.unlink()
+        return len(files), size
+    files = [file for file in _files_of_images(cache) if any(_is_in(one, data) for one in owners_of(file))]
+    size = sum(map(_size, files))
+    count = len(files) + _remove_fingerprints(cache, files)
+    for file in files:
+        file.unlink(missing_ok=True)
+        file.with_name(file.name + OWNER).unlink(missing_ok=True)
+    return count, size
+
+
+def _files_of_images(cache: Path) -> Iterator[Path]:
+    for name in OF_IMAGES:
+        yield from (file for file in (cache / name).glob("*") if file.is_file() and file.suffix != OWNER)
+
+
+def _is_in(folder: str, data: Path) -> bool:
+    return Path(folder).is_relative_to(data)
+
+
+def _remove_fingerprints(cache: Path, files: list[Path]) -> int:
+    """Remove the fingerprints of the images that checked files list; their number."""
+    hashes: set[str] = set()
+    for file in files:
+        if file.parent.name == "checked":
+            with file.open(encoding="utf-8", newline="") as stream:
+                hashes |= {row["sha256"] for row in csv.DictReader(stream)} - {""}
+    removed = 0
+    if hashes and (cache / FINGERPRINTS).is_file():
+        with (
+            suppress(sqlite3.Error),
+            closing(sqlite3.connect(cache / FINGERPRINTS, timeout=10)) as database,
+        ):
+            with database:
+                rows = [(sha256,) for sha256 in sorted(hashes)]
+                removed = database.executemany(
+                    "DELETE FROM fingerprints WHERE substr(key, -64) = ?", rows
+                ).rowcount
+            database.execute("VACUUM")  # deleted rows stay in the file until then
+    return max(removed, 0)
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,81 @@
+"""excite cache"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from excite.cli.output import plain_table, print_json, print_line, print_table
+from excite.errors import BAD_USAGE, ExciteError
+from excite.system.text import command_line
+
+
+def add_to(app: typer.Typer) -> None:
+    verbs = typer.Typer(
+        help="List what was computed from images and kept, or remove it.",
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+    )
+    verbs.command("list", epilog="Example: [bold]excite cache list[/bold]")(list_cache)
+    verbs.command(
+        "empty",
+        epilog="Examples: [bold]excite cache empty photos[/bold] · [bold]excite cache empty --all[/bold]",
+    )(empty)
+    app.add_typer(verbs, name="cache")
+
+
+def list_cache(
+    *, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False
+) -> None:
+    """List the data sets of which the cache holds decoded images, features, or results of checks."""
+    from excite.audit.cached_data import cached_data
+    from excite.system.cache import cache_path
+
+    cache = cache_path()
+    rows = cached_data(cache)
+    if as_json:
+        print_json({"cache": str(cache), "rows": [asdict(row) for row in rows]})
+        return
+    print_line(f"cache     {cache}")
+    if not rows:
+        print_line("it is empty")
+        return
+    table = plain_table("of", "holds", "files", "size", right=("files", "size"))
+    for row in rows:
+        whose = row.data if row.data else "-"
+        gone = " (gone)" if row.exists is False else ""
+        table.add_row(whose + gone, row.content, str(row.files), _size(row.size))
+    print_table(table)
+    lost = next((row.data for row in rows if row.exists is False), None)
+    if lost is not None:
+        command = command_line("excite", "cache", "empty", Path(lost))
+        print_line(f"decoded images outlive their files: {command} removes them")
+
+
+def empty(
+    *,
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="Folder of a data set, which may be gone.", show_default=False),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Remove everything.")] = False,
+) -> None:
+    """Remove what was computed from the images of a data set. It is computed again when it is needed."""
+    from excite.audit.cached_data import empty_cache
+    from excite.data.paths import absolute_path
+    from excite.system.cache import cache_path
+
+    if (data is None) != everything:
+        what = "needs the folder of a data set, or --all"
+        raise ExciteError(what, where="excite cache empty", hint="excite cache list", exit_code=BAD_USAGE)
+    count, size = empty_cache(cache_path(), None if data is None else absolute_path(data))
+    if data is not None and not count:
+        raise ExciteError("the cache holds nothing of it", where=data, hint="excite cache list")
+    print_line(f"removed   {count} files and fingerprints, {_size(size)}")
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB"

@@ -1,0 +1,116 @@
+"""Sentences of a report agree with the run: accuracy, disjointness, warnings, and limitations."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from excite.reporting.run_facts import RunFacts
+from excite.reporting.sentences import (
+    BAD,
+    FINE,
+    WARN,
+    disjointness,
+    folds_text,
+    headline,
+    intended_use,
+    limitations,
+    warnings,
+)
+from tests.reporting.run_folders import write_cross_validation, write_run
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> RunFacts:
+    return RunFacts.of(write_run(tmp_path_factory.mktemp("runs") / "one"))
+
+
+def changed(facts: RunFacts, **test: Any) -> RunFacts:
+    """The facts with other entries of the test metrics."""
+    return dataclasses.replace(facts, metrics={**facts.metrics, "test": {**facts.metrics["test"], **test}})
+
+
+def regrouped(facts: RunFacts, groups: list[str]) -> RunFacts:
+    return dataclasses.replace(facts, manifest=facts.manifest.with_columns(group=groups))
+
+
+def test_the_headline_counts_the_correct_predictions(facts: RunFacts) -> None:
+    found, predictions = headline(facts), facts.predictions
+    correct = sum(predictions.probabilities.argmax(axis=1) == predictions.targets)
+    assert found["value"] == f"{100 * correct / len(predictions):.1f} %"
+    assert f"{correct} of {len(predictions)} images of 40 groups" in found["what"]
+    low, high = (100 * facts.metrics["test"]["accuracy"][name] for name in ("low", "high"))
+    assert found["interval"] == f"95 % interval {low:.1f} to {high:.1f} %"
+
+
+@pytest.mark.parametrize(
+    ("entries", "severity", "text"),
+    [
+        ({"duplicates_in_train": 1}, BAD, "1 of 120 test images has a near-duplicate in the training set"),
+        ({"duplicates_in_train": 7}, BAD, "7 of 120 test images have a near-duplicate in the training set"),
+        ({"duplicates_in_train": 7, "leaks_allowed": True}, BAD, "Leaks were allowed: 7 of 120 test images"),
+        ({"leaks_allowed": True}, BAD, "Leaks were allowed; the metrics are optimistic."),
+        ({}, FINE, "No group is in two splits: groups defined by the user"),
+    ],
+)
+def test_near_duplicates_and_leaks_make_the_metrics_optimistic(
+    facts: RunFacts, entries: dict[str, Any], severity: str, text: str
+) -> None:
+    found = disjointness(changed(facts, **entries))
+    assert found.severity == severity
+    assert text in found.text
+
+
+def test_a_group_in_two_splits_is_found_in_the_manifest(facts: RunFacts) -> None:
+    groups = facts.manifest.table["group"].tolist()
+    splits = facts.manifest.table["split"].tolist()
+    groups[splits.index("val")] = groups[splits.index("test")]
+    found = disjointness(regrouped(facts, groups))
+    assert found.severity == WARN
+    assert found.text.startswith("1 group is in more than one split")
+
+
+def test_a_search_for_near_duplicates_is_part_of_disjointness(facts: RunFacts) -> None:
+    alone = regrouped(facts, [""] * len(facts.manifest))
+    assert disjointness(alone).severity == FINE
+    unsearched = dataclasses.replace(alone, audit={"passes": ["files", "same picture"]})
+    found = disjointness(unsearched)
+    assert found.severity == WARN
+    assert found.text.endswith("crops and rotations of the same photo were not searched for.")
+
+
+def test_findings_of_the_audit_are_warnings(facts: RunFacts) -> None:
+    texts = [statement.text for statement in warnings(facts)]
+    assert "There are only 40 test groups: intervals are wide and may be too narrow." in texts
+    assert "The audit found 1 photo with conflicting labels." in texts
+    assert any("from size alone (balanced accuracy 81.0 %," in text for text in texts)
+    few = [statement.text for statement in warnings(changed(facts, low_group_count=list("abcdefg")))]
+    assert any("Fewer than ten test groups: a, b, c, d, e and 2 more." in text for text in few)
+    without_findings = warnings(dataclasses.replace(changed(facts, groups=500), audit={}))
+    assert all(statement.severity == FINE for statement in without_findings)
+
+
+def test_limitations_name_what_was_not_measured(facts: RunFacts) -> None:
+    text = " ".join(limitations(facts))
+    assert "There is no external validation" in text
+    assert "No groups were defined" not in text
+    assert "No groups were defined" in " ".join(limitations(regrouped(facts, [""] * len(facts.manifest))))
+    assert "No subgroups" not in text  # this run has one
+    without = {key: value for key, value in facts.metrics["test"].items() if key != "subgroups"}
+    unmeasured = dataclasses.replace(facts, metrics={**facts.metrics, "test": without})
+    assert "No subgroups, such as skin tone" in " ".join(limitations(unmeasured))
+
+
+def test_the_intended_use_lists_the_classes(facts: RunFacts) -> None:
+    assert intended_use(facts)[0] == "Assigns one of 2 classes to an image: benign, malignant."
+
+
+def test_folds_and_repeats_are_counted(tmp_path: Path) -> None:
+    one = RunFacts.of(write_cross_validation(tmp_path / "one", folds=4))
+    assert folds_text(one) == "4 folds"
+    two = RunFacts.of(write_cross_validation(tmp_path / "two", folds=3, repeats=2))
+    assert folds_text(two) == "3 folds, 2 repeats"
+    assert "out of fold" in headline(one)["what"]
