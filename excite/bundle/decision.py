@@ -20,7 +20,7 @@ class Decision:
 
     Args:
         abstain_below: images whose highest probability is lower are marked as abstained; None: none is.
-        rule: the threshold of the positive class, one for all images; None: the most probable class is predicted.
+        rule: the threshold of the positive class, one for all images; None: the most probable class counts.
         sets: the prediction sets; None: there are none.
 
     Example:

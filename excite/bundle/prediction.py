@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from excite.evaluation.predictions import PREFIX
+from excite.evaluation.prediction_columns import PROBABILITY
 from excite.system.text import printable, shorten_middle
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class PredictionList(list[Prediction]):
         is_ensemble = any(each.disagreement is not None for each in self)
         abstains = any(each.abstained is not None for each in self)
         header: list[object] = ["path", "predicted", "probability", *(["abstained"] if abstains else [])]
-        header += [PREFIX + name for name in classes]
+        header += [PROBABILITY + name for name in classes]
         header += [IN_SET + name for name in classes] if has_sets else []
         header += MEMBERS if is_ensemble else ()
         rows = [header]

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from excite.errors import BAD_USAGE, ExciteError
+from excite.evaluation.prediction_columns import THRESHOLD
 
 if TYPE_CHECKING:
     import pandas as pd
-
-COLUMN = "threshold:"  # a column of thresholds is named threshold:CLASS
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +71,7 @@ def read_rule(table: pd.DataFrame) -> DecisionRule | None:
     """
     import pandas as pd
 
-    columns = [name for name in table.columns if name.startswith(COLUMN)]
+    columns = [name for name in table.columns if name.startswith(THRESHOLD)]
     if not columns:
         return None
     if len(columns) > 1:
@@ -83,7 +82,7 @@ def read_rule(table: pd.DataFrame) -> DecisionRule | None:
     if len(wrong):
         what = f"row {wrong[0] + 1}: {columns[0]} is {table[columns[0]].iloc[wrong[0]]!r}, not a number"
         raise ExciteError(what, exit_code=BAD_USAGE)
-    return DecisionRule(columns[0].removeprefix(COLUMN), thresholds)
+    return DecisionRule(columns[0].removeprefix(THRESHOLD), thresholds)
 
 
 def join_rules(rules: list[tuple[DecisionRule | None, int]]) -> DecisionRule | None:

@@ -16,8 +16,8 @@ from excite.data.csv_table import CsvTable, read_table
 from excite.data.manifest import encode_groups, normalize_name
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.decision_rule import DecisionRule, read_rule
+from excite.evaluation.prediction_columns import PROBABILITY
 
-PREFIX = "p:"  # a column of probabilities is named p:CLASS
 LARGEST_GAP = 0.01  # allowed deviation from a sum of 1: accepts rows rounded to three decimals
 _DECIMAL_COMMA = r"^\s*(-?\d*),(\d+(?:[eE][-+]?\d+)?)\s*$"
 ROUNDING = 1e-6  # rows with smaller deviations, as of a float32 softmax, are not normalized
@@ -201,7 +201,7 @@ def read_predictions(path: str | Path, *, group: str = "group") -> Predictions:
     table = read.frame()
     needed = ["path", "label"] if group == "group" else ["path", "label", group]
     missing = [name for name in needed if name not in table]
-    columns = [name for name in table.columns if name.startswith(PREFIX)]
+    columns = [name for name in table.columns if name.startswith(PROBABILITY)]
     if missing or not columns:
         names = [repr(name) for name in missing] + ([] if columns else ["'p:CLASS' for each class"])
         hint = (
@@ -240,8 +240,8 @@ def _classes_of(table: CsvTable, labels: set[str]) -> tuple[str, ...]:
     """The classes with a column; spaces around a name are kept only if the labels have them, too."""
     classes = []
     for name in table.written:
-        if name.strip().startswith(PREFIX):
-            exact = normalize_name(name.lstrip().removeprefix(PREFIX))
+        if name.strip().startswith(PROBABILITY):
+            exact = normalize_name(name.lstrip().removeprefix(PROBABILITY))
             classes.append(exact.strip() if exact not in labels and exact.strip() in labels else exact)
     return tuple(classes)
 

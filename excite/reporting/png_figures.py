@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from excite.config.train_config import TrainConfig
 from excite.data.decoding import decode
 from excite.errors import ExciteError
-from excite.evaluation.predictions import PREFIX
+from excite.evaluation.prediction_columns import PROBABILITY
 from excite.reporting.fonts import display_width, figure_names, set_fonts
 from excite.reporting.run_charts import best_epoch
 from excite.runs.derive import intensity_range_of
@@ -110,8 +110,8 @@ def sample_grid(
     predictions: pd.DataFrame, count: int = SAMPLES, *, config: TrainConfig | None = None
 ) -> Figure:
     """Test images with predicted labels: half of them errors if there are enough, most confident first."""
-    columns = [name for name in predictions.columns if name.startswith(PREFIX)]
-    names = figure_names([name.removeprefix(PREFIX) for name in columns], TITLE_WIDTH)
+    columns = [name for name in predictions.columns if name.startswith(PROBABILITY)]
+    names = figure_names([name.removeprefix(PROBABILITY) for name in columns], TITLE_WIDTH)
     table = predictions.assign(probability=predictions[columns].max(axis=1))
     wrong = table[table["label"] != table["predicted"]].sort_values("probability", ascending=False)
     right = table[table["label"] == table["predicted"]].sample(frac=1, random_state=0)

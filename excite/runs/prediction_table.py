@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from excite.data.manifest import Manifest
-from excite.evaluation.decision_rule import COLUMN
-from excite.evaluation.predictions import PREFIX, Predictions
+from excite.evaluation.prediction_columns import PROBABILITY, THRESHOLD
+from excite.evaluation.predictions import Predictions
 
 
 def predictions_of(part: Manifest, probabilities: np.ndarray) -> Predictions:
@@ -22,7 +22,7 @@ def prediction_rows(predictions: Predictions) -> list[dict[str, object]]:
     With a rule there is a column ``threshold:CLASS``, from which ``read_predictions`` reads it back.
     """
     names, rule = predictions.classes, predictions.rule
-    columns = [PREFIX + name for name in names]
+    columns = [PROBABILITY + name for name in names]
     assert predictions.paths is not None
     empty = [""] * len(predictions)
     rows = zip(
@@ -34,7 +34,7 @@ def prediction_rows(predictions: Predictions) -> list[dict[str, object]]:
         predictions.probabilities.tolist(),
         [{}] * len(predictions)
         if rule is None
-        else [{COLUMN + rule.label: threshold} for threshold in rule.of_images(len(predictions)).tolist()],
+        else [{THRESHOLD + rule.label: threshold} for threshold in rule.of_images(len(predictions)).tolist()],
         strict=True,
     )
     return [

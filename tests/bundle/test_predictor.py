@@ -81,7 +81,7 @@ def test_thresholds_abstention_and_sets_are_those_of_the_file(tmp_path: Path) ->
     assert (prediction.label, prediction.abstained) == ("blue", True)
     assert prediction.probability == pytest.approx(1 / total, abs=1e-6)
     assert prediction.classes_in_set == ("red",)
-    with pytest.raises(ExciteError, match="take 999 validation groups"):
+    with pytest.raises(ExciteError, match="need 999 validation groups"):
         predictor.check_set_level(0.999)
     plain = Predictor.load(write_bundle(tmp_path / "y.onnx"))
     assert plain.predict(red)[0].label == "red"

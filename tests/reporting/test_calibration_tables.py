@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from excite.evaluation.prediction_sets import PredictionSets, measure_sets
+from excite.evaluation.prediction_sets import PredictionSets
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.reliability import class_calibration
+from excite.evaluation.set_metrics import measure_sets
 from excite.reporting.calibration_tables import MOST_CLASSES, calibration_table, set_table
 from tests.evaluation.simulated import simulate, softmax
 
