@@ -129,6 +129,10 @@ HEAVY = {
 }
 
 
+# Imported only where a DataFrame is asked for, PredictionList.table.
+OPTIONAL = {("bundle", "prediction.py"): {"pandas"}}
+
+
 def runtime_imports(path: Path) -> set[str]:
     """The modules that a file imports when it runs, in functions too, but not for types only."""
     tree = trees()[path]
@@ -163,7 +167,7 @@ def import_chain(path: Path) -> set[str]:
         if file in seen:
             continue
         seen.add(file)
-        for name in runtime_imports(file):
+        for name in runtime_imports(file) - OPTIONAL.get(file.relative_to(PACKAGE).parts[-2:], set()):
             found.add(name.split(".")[0])
             if name in files:
                 waiting.append(files[name])

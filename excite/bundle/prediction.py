@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from excite.errors import ExciteError
 from excite.evaluation.prediction_columns import PROBABILITY
 from excite.system.text import printable, shorten_middle
 
@@ -86,8 +87,14 @@ class PredictionList(list[Prediction]):
 
         With a limit of the confidence also abstained, with prediction sets ``set:CLASS``, and of an ensemble
         the disagreement of its members.
+
+        Raises:
+            ExciteError: if pandas is not installed, as in an environment for exported files only.
         """
-        import pandas as pd
+        try:
+            import pandas as pd
+        except ModuleNotFoundError as error:
+            raise ExciteError("a table needs pandas", hint="pip install pandas") from error
 
         columns, *rows = self.rows()
         return pd.DataFrame(rows, columns=[str(name) for name in columns])

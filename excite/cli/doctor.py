@@ -55,6 +55,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "summary": _NETWORK,
     "sites": _NETWORK,
 }
+# What excite depends on itself; the extra train brings the rest.
+BASE = ("PIL", "numpy", "typer", "rich", "yaml", "lazy_loader")
 # Command -> module, distribution, what it is for, and the extra that brings it.
 EXTRAS = {
     "study": (
@@ -62,8 +64,16 @@ EXTRAS = {
         ("psycopg", "psycopg", "PostgreSQL", "study"),
         ("ray", "ray", "--ray", "study"),
     ),
-    "predict": (("openpyxl", "openpyxl", "--out FILE.xlsx", "excel"),),
-    "export": (("keras", "keras", "--format keras", "keras"),),
+    "predict": (
+        ("onnxruntime", "onnxruntime", "an ONNX file", "serve"),
+        ("openpyxl", "openpyxl", "--out FILE.xlsx", "excel"),
+    ),
+    "export": (
+        ("onnxruntime", "onnxruntime", "--format onnx", "export"),
+        ("openvino", "openvino", "--format openvino", "export"),
+        ("keras", "keras", "--format keras", "keras"),
+        ("huggingface_hub", "huggingface_hub", "--push", "hub"),
+    ),
 }
 
 
@@ -104,7 +114,9 @@ def doctor(
         print_table(table)
     if any(missing.values()):
         names = sorted({name for several in missing.values() for name in several})
-        raise ExciteError("some commands cannot run", hint=f"pip install {' '.join(names)}")
+        without_training = {CORE[name] for name in set(CORE) - set(BASE)} <= set(names)
+        what = '"excite[train]"' if without_training else " ".join(names)
+        raise ExciteError("some commands cannot run", hint=f"pip install {what}")
 
 
 def _state(missing: list[str], extras: list[dict[str, Any]]) -> str:

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from excite.errors import BAD_USAGE, ExciteError
-from excite.evaluation.prediction_columns import THRESHOLD
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,28 +56,6 @@ class DecisionRule:
         """The rule of some of the images."""
         thresholds = self.thresholds
         return self if np.ndim(thresholds) == 0 else DecisionRule(self.label, np.asarray(thresholds)[rows])
-
-
-def read_rule(table: pd.DataFrame) -> DecisionRule | None:
-    """The rule of a table with a column ``threshold:CLASS``; None without one.
-
-    Raises:
-        ExciteError: for several such columns, and a value that is not a number.
-    """
-    import pandas as pd
-
-    columns = [name for name in table.columns if name.startswith(THRESHOLD)]
-    if not columns:
-        return None
-    if len(columns) > 1:
-        what = f"has several columns of thresholds: {', '.join(columns)}"
-        raise ExciteError(what, hint="keep the one of the positive class", exit_code=BAD_USAGE)
-    thresholds = pd.to_numeric(table[columns[0]], errors="coerce").to_numpy(dtype=np.float64)
-    wrong = np.flatnonzero(np.isnan(thresholds))
-    if len(wrong):
-        what = f"row {wrong[0] + 1}: {columns[0]} is {table[columns[0]].iloc[wrong[0]]!r}, not a number"
-        raise ExciteError(what, exit_code=BAD_USAGE)
-    return DecisionRule(columns[0].removeprefix(THRESHOLD), thresholds)
 
 
 def join_rules(rules: list[tuple[DecisionRule | None, int]]) -> DecisionRule | None:

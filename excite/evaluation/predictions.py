@@ -15,8 +15,9 @@ import pandas as pd
 from excite.data.csv_table import CsvTable, read_table
 from excite.data.manifest import encode_groups, normalize_name
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
-from excite.evaluation.decision_rule import DecisionRule, read_rule
+from excite.evaluation.decision_rule import DecisionRule
 from excite.evaluation.prediction_columns import PROBABILITY
+from excite.evaluation.threshold_column import read_rule
 
 LARGEST_GAP = 0.01  # allowed deviation from a sum of 1: accepts rows rounded to three decimals
 _DECIMAL_COMMA = r"^\s*(-?\d*),(\d+(?:[eE][-+]?\d+)?)\s*$"

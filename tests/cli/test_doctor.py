@@ -13,7 +13,7 @@ import pytest
 
 import excite
 from excite.cli import doctor
-from excite.cli.doctor import CORE, NEEDS
+from excite.cli.doctor import BASE, CORE, NEEDS
 from tests.conftest import Command
 
 
@@ -72,10 +72,16 @@ def test_every_command_and_every_dependency_is_there(excite_command: Command) ->
     commands = set(re.findall(r"^│ (\w+) ", excite_command("--help").stdout, re.M)) - {"doctor", "cache"}
     assert set(NEEDS) == commands
     project = Path(excite.__file__).parents[1] / "pyproject.toml"
-    required = tomllib.loads(project.read_text())["project"]["dependencies"]
-    names = {re.split(r"[<>=]", text)[0].lower().replace("_", "-") for text in required}
+    declared = tomllib.loads(project.read_text())["project"]
+    base = _names(declared["dependencies"])
+    assert base == {CORE[name].lower().replace("_", "-") for name in BASE}
+    names = base | _names(declared["optional-dependencies"]["train"])
     listed = {name.lower().replace("_", "-") for name in CORE.values()}
     assert {name for name in names if not name.startswith("efficientnet")} == listed
+
+
+def _names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[<>=]", text)[0].lower().replace("_", "-") for text in requirements}
 
 
 def test_what_an_option_lacks_is_told_and_is_no_error(

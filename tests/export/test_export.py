@@ -18,6 +18,7 @@ from excite.bundle.predictor import Predictor
 from excite.errors import ExciteError
 from excite.export.export import export_run
 from excite.export.formats import FORMATS, parse_formats
+from excite.export.limits import Limits
 from excite.export.parity import Reading, Written
 from excite.runs.classifier import Classifier
 from excite.runs.run import Run
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.slow
         ({"out": "x.h5"}, r"x\.h5: onnx files end in \.onnx \(use x\.onnx\)"),
         ({"images": 0}, "images: must be at least 1, got 0"),
         ({"formats": ["onnx", "keras"], "out": "x.onnx"}, "--out: names one file, for one format"),
-        ({"formats": ["onnx", "keras"], "int8": object()}, "--int8: is for --format onnx alone"),
+        ({"formats": ["onnx", "keras"], "int8": Limits()}, "--int8: is for --format onnx alone"),
     ],
     ids=str,
 )
@@ -98,6 +99,7 @@ import resource, sys
 from excite.errors import ExciteError
 from excite.export.export import export_run
 from excite.export.formats import get_format
+from excite.export.limits import Limits
 from excite.runs.run import Run
 
 name, out = sys.argv[2:]
@@ -164,7 +166,7 @@ def test_a_missing_image_of_the_run_is_named(run: Run, tmp_path: Path) -> None:
     folder = str(run.data_path)
     assert folder in table
     (copy / "manifest.csv").write_text(table.replace(folder, str(tmp_path / "gone")))
-    with pytest.raises(ExciteError, match=r"gone.*there is no such file"):
+    with pytest.raises(ExciteError, match=r"images are missing, such as .*gone.*--data-root"):
         export_run(Run(copy), ["onnx"], tmp_path / "x.onnx")
     assert not (tmp_path / "x.onnx").exists()
 

@@ -20,6 +20,7 @@ import excite
 from excite.data.sources import PixelSubset
 from excite.errors import ExciteError
 from excite.export.export import export_run
+from excite.runs.hub import check_repository
 from excite.runs.run import Run
 from tests.export.conftest import train_small
 from tests.export.hub_server import TOKEN, Hub, running_hub
@@ -160,9 +161,14 @@ def test_what_the_hub_refuses_is_one_line(hub: Hub, run: Run, tmp_path: Path) ->
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert "the hub refuses: " in refused.stderr
     assert "hf auth login" in refused.stderr
-    for name in ("pictures", "../x", "a/b/c"):
-        wrong = command(hub, tmp_path, *push, "--push", name)
-        assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
-        assert "must have the form owner/name" in wrong.stderr
+    wrong = command(hub, tmp_path, *push, "--push", "pictures")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert "must have the form owner/name" in wrong.stderr
     missing = command(hub, tmp_path, "predict", "hub:owner/nothing", "x.jpg")
     assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["pictures", "../x", "a/b/c", "a/..", "", "a b/c"])
+def test_a_name_without_owner_is_refused(name: str) -> None:
+    with pytest.raises(ExciteError, match="must have the form owner/name"):
+        check_repository(name, where="--push")
