@@ -12,6 +12,8 @@ from excite.cli.output import plain_table, print_json, print_line, print_table
 from excite.errors import BAD_USAGE, ExciteError
 from excite.system.text import command_line
 
+MIB = 2**20  # bytes
+
 
 def add_to(app: typer.Typer) -> None:
     verbs = typer.Typer(
@@ -43,11 +45,11 @@ def list_cache(
     if not rows:
         print_line("it is empty")
         return
-    table = plain_table("of", "holds", "files", "size", right=("files", "size"))
+    table = plain_table("of", "holds", "files", "MiB", right=("files", "MiB"), names=("of",))
     for row in rows:
         whose = row.data if row.data else "-"
         gone = " (gone)" if row.exists is False else ""
-        table.add_row(whose + gone, row.content, str(row.files), _size(row.size))
+        table.add_row(whose + gone, row.content, f"{row.files:,}", f"{row.size / MIB:.1f}")
     print_table(table)
     lost = next((row.data for row in rows if row.exists is False), None)
     if lost is not None:
@@ -74,8 +76,4 @@ def empty(
     count, size = empty_cache(cache_path(), None if data is None else absolute_path(data))
     if data is not None and not count:
         raise ExciteError("the cache holds nothing of it", where=data, hint="excite cache list")
-    print_line(f"removed   {count} files and fingerprints, {_size(size)}")
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**20:.1f} MiB"
+    print_line(f"removed   {count} files and fingerprints, {size / MIB:.1f} MiB")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -127,7 +128,10 @@ def evaluate(
         opened = open_run(run, data_root, display)
         limits["max_pixels"] = opened.config.max_pixels
         limits["thumbnails"] = bool(opened.config.thumbnails) if thumbnails is None else thumbnails
-        result = _evaluate_run(opened, data, split, _mapping(map_class or []), out, given, chosen, display)
+        with contextlib.closing(display):
+            result = _evaluate_run(
+                opened, data, split, _mapping(map_class or []), out, given, chosen, display
+            )
     if out is not None:
         write_evaluation(result, out, title=str(run), source=_source(run, data, result.split), **limits)
     if as_json:

@@ -9,7 +9,7 @@ import typer
 
 from excite.cli.output import loading, print_line
 from excite.errors import ExciteError
-from excite.system.progress import ConsoleDisplay
+from excite.system.progress import LABEL, ConsoleDisplay
 
 WITHOUT = "--no-thumbnails writes the report without images"
 
@@ -58,4 +58,5 @@ def report(
     with display.waiting("writing the report"):
         write_report(opened, thumbnails=shown)
         draw_figures(opened, thumbnails=shown)
-    print_line(f"written   {run / 'report.html'}, {run / 'model_card.md'}, {opened.figures}")
+    for label, path in (("written", run / "report.html"), ("", run / "model_card.md"), ("", opened.figures)):
+        print_line(f"{label:<{LABEL}}{path}")

@@ -64,6 +64,17 @@ def test_the_training_evaluates_the_requested_options(trained: Run) -> None:
     assert called.sum() == point["test"]["tp"] + point["test"]["fp"]
 
 
+def test_the_text_of_an_evaluation_is_short(trained: Run) -> None:
+    found = evaluate_run(trained)
+    head, *lines = repr(found).splitlines()
+    n, groups = found.metrics["n"], found.metrics["groups"]
+    assert head == f"Evaluation of {n} images{'' if n == groups else f' of {groups} groups'} (test)"
+    shown = {name: float(value) for name, value, *_ in (line.split() for line in lines)}
+    assert shown["accuracy"] == pytest.approx(found.metrics["accuracy"]["value"], abs=0.00051)
+    assert set(shown) <= {"accuracy", "balanced_accuracy", "auroc", "log_loss"}
+    assert len(repr(found)) < 400
+
+
 def test_the_saved_calibration_lowers_the_validation_loss(trained: Run) -> None:
     facts = json.loads((trained.path / "classifier.json").read_text())
     calibration = trained.metrics["test"]["calibration"]

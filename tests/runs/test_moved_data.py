@@ -65,6 +65,9 @@ def test_data_elsewhere_is_one_line_and_found_by_its_root(
     assert excite_cli(["evaluate", str(run), "--data-root", str(tmp_path / "archive"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["test"]
     assert found["confusion"] == Run(run).metrics["test"]["confusion"]
+    for opened in (run, Run(run)):
+        found = excite.evaluate(opened, data_root=tmp_path / "archive").metrics
+        assert found["confusion"] == Run(run).metrics["test"]["confusion"]
     assert excite_cli(["evaluate", str(run), "--data-root", str(tmp_path)]) == 2
     assert "does not contain the images of the run" in capsys.readouterr().err
 
