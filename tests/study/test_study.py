@@ -15,7 +15,7 @@ from excite.errors import ExciteError
 from excite.study.plan import Arm, Plan, parse_arm
 from excite.study.running import worker
 from excite.study.store.store import Store
-from excite.study.study import Study, add, begin
+from excite.study.study import Study, add, begin, cell_folder
 from excite.system.progress import Display
 from tests.conftest import make_pictures
 from tests.study.small_study import ARMS, BASE, NET, begun, runs_of, trained
@@ -156,7 +156,7 @@ def test_a_worker_that_stops_releases_its_cell(
 
 def test_the_partial_files_of_a_killed_worker_are_removed(data: Path, tmp_path: Path, done: Study) -> None:
     study = begun(data, tmp_path / "study", seeds=1, folds=2)
-    place = worker.cell_folder(study.folder, "plain", 0, 0)
+    place = cell_folder(study.folder, "plain", 0, 0)
     place.mkdir(parents=True)
     (place / "manifest.csv").write_text("path")  # before config.yaml
     trained(study)
