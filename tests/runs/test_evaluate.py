@@ -104,6 +104,7 @@ def test_a_classifier_abstains_below_its_threshold(trained: Run, tmp_path: Path)
     assert run.metrics["test"]["abstention"]["answered"] == sum(not one.abstained for one in said)
 
 
+@pytest.mark.slow
 def test_every_place_predicts_by_the_operating_point(trained: Run, tmp_path: Path) -> None:
     """One threshold decides in metrics.json, predictions.csv, ``predict``, and ``evaluate`` on other data."""
     threshold = trained.metrics["test"]["operating_point"]["chosen"]["threshold"]
@@ -558,6 +559,7 @@ def test_the_data_must_be_there(trained: Run) -> None:
         evaluate_run(trained, "nowhere")
 
 
+@pytest.mark.slow
 def test_classes_are_aligned_in_both_unicode_forms(tmp_path: Path) -> None:
     composed, decomposed = "caf\u00e9", "cafe\u0301"
     for folder, name in (("train", composed), ("train", "tea"), ("new", decomposed), ("new", "th\u00e9")):
