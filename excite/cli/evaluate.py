@@ -61,11 +61,15 @@ def evaluate(
     ],
     data: Annotated[
         str | None,
-        typer.Argument(help="Folder or CSV of labeled images. Default: the run's own test images."),
+        typer.Argument(
+            help="Folder or CSV of labeled images. [dim]\\[default: the run's own test images][/dim]"
+        ),
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option("--split", help="train, val, test, or all. Default: test, if there is one."),
+        typer.Option(
+            "--split", help="train, val, test, or all. [dim]\\[default: test, if there is one][/dim]"
+        ),
     ] = None,
     map_class: Annotated[
         list[str] | None,
@@ -94,7 +98,8 @@ def evaluate(
         bool | None,
         typer.Option(
             "--thumbnails/--no-thumbnails",
-            help="Show images that were seen in training in evaluation.html. Default: as in the training.",
+            help="Show images that were seen in training in evaluation.html. "
+            "[dim]\\[default: as in the training][/dim]",
             show_default=False,
         ),
     ] = None,

@@ -28,7 +28,8 @@ def report(
         bool | None,
         typer.Option(
             "--thumbnails/--no-thumbnails",
-            help="Show images or remove them; consider the privacy of patients. Default: as in training.",
+            help="Show images or remove them; consider the privacy of patients. "
+            "[dim]\\[default: as in training][/dim]",
             show_default=False,
         ),
     ] = None,

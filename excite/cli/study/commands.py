@@ -31,6 +31,10 @@ from excite.system.progress import ConsoleDisplay
 from excite.system.text import command_line
 
 OF_RUNS = ("positive", "sensitivity", "specificity")  # a study compares the most probable classes
+PRETRAINED = (
+    "Start from published weights, installed (see excite doctor) or downloaded. Default: off; all arms are "
+    "trained from scratch."
+)
 NOT_HERE = ("data", "folds", "repeats", "jobs", "out", "thumbnails", *OF_RUNS)
 
 
@@ -54,7 +58,7 @@ def add_to(app: typer.Typer) -> None:
         epilog="Examples: [bold]excite study run digits --arm plain:densenet_bc_40_12 "
         "--arm se:densenet_bc_40_12+se --epochs 10[/bold] · "
         "[bold]excite study run photos --plan reduction --model resnet50 --folds 5[/bold]",
-    )(takes_config(without=NOT_HERE)(run))
+    )(takes_config(without=NOT_HERE, help={"pretrained": PRETRAINED})(run))
     verbs.command("status", epilog="Example: [bold]excite study status studies/digits --cells[/bold]")(status)
     verbs.command("resume", epilog="Example: [bold]excite study resume studies/digits --jobs 2[/bold]")(
         resume
@@ -155,7 +159,8 @@ def add(
 def export(
     folder: FolderArgument,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Output folder. Default: the folder of the study.")
+        Path | None,
+        typer.Option("--out", help="Output folder. [dim]\\[default: the folder of the study][/dim]"),
     ] = None,
     metric: MetricOption = None,
     against: BaselineOption = None,
