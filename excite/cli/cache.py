@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from excite.cli.output import plain_table, print_json, print_line, print_table
+from excite.cli.output import loading, plain_table, print_json, print_line, print_table
 from excite.errors import BAD_USAGE, ExciteError
+from excite.system.progress import ConsoleDisplay
 from excite.system.text import command_line
 
 MIB = 2**20  # bytes
@@ -33,8 +34,9 @@ def list_cache(
     *, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False
 ) -> None:
     """List the data sets of which the cache holds decoded images, features, or results of checks."""
-    from excite.audit.cached_data import cached_data
-    from excite.system.cache import cache_path
+    with loading(ConsoleDisplay()):
+        from excite.audit.cached_data import cached_data
+        from excite.system.cache import cache_path
 
     cache = cache_path()
     rows = cached_data(cache)
@@ -54,7 +56,8 @@ def list_cache(
     lost = next((row.data for row in rows if row.exists is False), None)
     if lost is not None:
         command = command_line("excite", "cache", "empty", Path(lost))
-        print_line(f"decoded images outlive their files: {command} removes them")
+        print_line("decoded images outlive their files; this command removes them:")
+        print_line(f"next      {command}")
 
 
 def empty(

@@ -99,7 +99,10 @@ def prepare_run(
     config = config.replace(out=str(folder))
     run = Run(folder)
     if world.first:
-        with discarding_failed_start(run, enabled=audited is not None):
+        with (
+            discarding_failed_start(run, enabled=audited is not None),
+            display.waiting("writing the run folder"),
+        ):
             _begin_folder(run, config, manifest, audited, processes=world.size)
     if audited is not None:
         display.unbroken("run", str(run.path))
