@@ -28,6 +28,7 @@ from excite.cli.output import print_error
 from excite.cli.streams import quiet_libraries, write_lookalikes
 from excite.cli.study import commands
 from excite.errors import BAD_USAGE, FAILED, INTERRUPTED, TERMINATED, ExciteError
+from excite.system.progress import QUIET
 from excite.version import __version__
 
 app = typer.Typer(
@@ -36,7 +37,6 @@ app = typer.Typer(
     "use the classifier.",
     epilog="Start with: excite train digits",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -84,6 +84,7 @@ def options(
         False, "--version", callback=_version, is_eager=True, help="Print the version."
     ),
     debug: bool = typer.Option(False, "--debug", help="Print the traceback of an error."),
+    quiet: bool = typer.Option(False, "--quiet", help="Show no progress; results and errors are printed."),
 ) -> None:
     pass
 
@@ -94,12 +95,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
     first = os.environ.get("RANK", "0") == "0"  # of several processes, one prints
     if not first:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (open until the process ends)
-    debug = "--debug" in arguments
-    if debug:  # accepted before or after the command
-        arguments = [argument for argument in arguments if argument != "--debug"]
+    debug, quiet = "--debug" in arguments, "--quiet" in arguments
+    # Accepted before or after the command.
+    arguments = [argument for argument in arguments if argument not in ("--debug", "--quiet")]
     write_lookalikes()
-    with quiet_libraries(debug):
-        return _run(arguments, first, debug)
+    before = QUIET.set(quiet)
+    try:
+        with quiet_libraries(debug):
+            return _run(arguments, first, debug)
+    finally:
+        QUIET.reset(before)
 
 
 def _run(arguments: list[str], first: bool, debug: bool) -> int:

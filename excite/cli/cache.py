@@ -27,6 +27,7 @@ def add_to(app: typer.Typer) -> None:
         "empty",
         epilog="Examples: [bold]excite cache empty photos[/bold] · [bold]excite cache empty --all[/bold]",
     )(empty)
+    verbs.command("prune", epilog="Example: [bold]excite cache prune --days 30 --max-gb 10[/bold]")(prune)
     app.add_typer(verbs, name="cache")
 
 
@@ -80,3 +81,31 @@ def empty(
     if data is not None and not count:
         raise ExciteError("the cache holds nothing of it", where=data, hint="excite cache list")
     print_line(f"removed   {count} files and fingerprints, {size / MIB:.1f} MiB")
+
+
+def prune(
+    *,
+    days: Annotated[
+        float | None,
+        typer.Option("--days", help="Remove what was last used more than this many days ago.", min=0),
+    ] = None,
+    max_gb: Annotated[
+        float | None,
+        typer.Option("--max-gb", help="Remove the least recently used until this many GB are left.", min=0),
+    ] = None,
+) -> None:
+    """Remove decoded images and other results that have not been used for long.
+
+    They are computed again when they are needed. Compiled kernels, fingerprints, and converted weights stay.
+    """
+    from excite.audit.cached_data import prune_cache
+    from excite.system.cache import cache_path
+
+    if days is None and max_gb is None:
+        raise ExciteError("needs --days or --max-gb", where="excite cache prune", exit_code=BAD_USAGE)
+    count, size = prune_cache(
+        cache_path(),
+        older_than=None if days is None else days * 24 * 3600,
+        max_size=None if max_gb is None else round(max_gb * 1e9),
+    )
+    print_line(f"removed   {count} files, {size / MIB:.1f} MiB")

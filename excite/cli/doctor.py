@@ -37,6 +37,7 @@ CORE = {
     "jinja2": "Jinja2",
     "typer": "typer",
     "rich": "rich",
+    "platformdirs": "platformdirs",
     "lazy_loader": "lazy_loader",
 }
 _NETWORK = ("torch", "torchvision", "timm", "numpy", "numba", "lazy_loader", "typer", "rich")
@@ -56,7 +57,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "sites": _NETWORK,
 }
 # What excite depends on itself; the extra train brings the rest.
-BASE = ("PIL", "numpy", "typer", "rich", "yaml", "lazy_loader")
+BASE = ("PIL", "numpy", "typer", "rich", "yaml", "lazy_loader", "platformdirs")
 # Command -> module, distribution, what it is for, and the extra that brings it.
 EXTRAS = {
     "study": (

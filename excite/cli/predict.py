@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from excite.runs.classifier import Classifier
 
 FORMATS = ("table", "json", "csv")
+ORDERS = ("given", "doubt")
 BATCH = 64
 FEW = 16  # images up to which loading a file quickly saves more than predicting quickly
 COUNTED = 5  # classes that the line about a written file counts
@@ -74,6 +75,10 @@ def predict(
             metavar="LEVEL",
         ),
     ] = None,
+    sort: Annotated[
+        str,
+        typer.Option("--sort", help="Order: as given, or the most doubtful first.", metavar="|".join(ORDERS)),
+    ] = "given",
     device: Annotated[
         str, typer.Option("--device", help="cpu, cuda, cuda:1, mps, or auto; for a run folder.")
     ] = "cpu",
@@ -88,6 +93,8 @@ def predict(
     format = "json" if as_json else format
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
+    if sort not in ORDERS:
+        raise unknown_name("order", sort, ORDERS, where="--sort")
     display = ConsoleDisplay()
     with loading(display):
         from excite.bundle.prediction_files import check_prediction_file, write_predictions
@@ -103,6 +110,8 @@ def predict(
     predictions, unreadable = _classify(classifier, files, set_level, display)
     for error in [*refused, *unreadable]:
         _report(error)
+    if sort == "doubt":
+        predictions = predictions.by_doubt()
     if out is not None:
         write_predictions(out, predictions)
     if out is None or as_json:

@@ -7,6 +7,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -19,7 +20,13 @@ PLAIN_REFRESH = 30.0  # seconds between two lines within an epoch, if the output
 NAMED_AFTER = 1.0  # seconds; a longer wait is named, also if the output is not a terminal
 LABEL = 10  # columns of the label of a fact
 BAR = 16  # columns
+QUIET: ContextVar[bool] = ContextVar("QUIET", default=False)  # with --quiet, nothing is shown
 EPOCH_HEADER = "epoch   train loss  accuracy  validation loss  accuracy  images/s     time"
+
+
+def progress_console() -> Console:
+    """The console on standard error; while ``QUIET`` is set, one that prints nothing."""
+    return Console(stderr=True, highlight=False, quiet=QUIET.get())
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,7 @@ class ConsoleDisplay(Display):
     """Progress on standard error, so that standard output contains results only."""
 
     def __init__(self, console: Console | None = None, *, verbose: bool = False) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or progress_console()
         self.verbose = verbose
         self._last = time.monotonic()
         self._bar: Progress | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -143,6 +144,30 @@ def test_without_the_extra_a_command_names_it(
     assert (done.returncode, done.stdout) == (1, "")
     message = 'this command needs torch, which is not installed (pip install "excite[train]")'
     assert done.stderr == f"excite: error: {message}\n"
+
+
+@pytest.mark.parametrize("place", [0, 3])
+def test_quiet_shows_no_progress_but_the_result(trained: Path, excite_command: Command, place: int) -> None:
+    arguments: list[object] = ["evaluate", trained / "run", trained / "pictures"]
+    arguments.insert(place, "--quiet")
+    done = excite_command(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "accuracy" in done.stdout
+    failed = excite_command("evaluate", trained / "nowhere", "--quiet")
+    assert failed.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands_and_options(shell: str) -> None:
+    """As the script of --install-completion asks."""
+    typed = "excite predict --se"
+    words = {"COMP_WORDS": typed, "COMP_CWORD": "2", "_TYPER_COMPLETE_ARGS": typed}
+    environment = {**os.environ, **words, "_EXCITE_COMPLETE": f"complete_{shell}"}
+    environment["_TYPER_COMPLETE_FISH_ACTION"] = "get-args"
+    call = [sys.executable, "-m", "excite"]
+    done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
+    assert "--set" in done.stdout
+    assert "--device" not in done.stdout
 
 
 def test_debug_shows_where(excite_command: Command) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
+import time
 from hashlib import sha256
 from pathlib import Path
 
@@ -115,3 +117,22 @@ def test_the_list_fits_80_columns_with_one_line_per_entry(
     assert len(row) <= 80
     assert row.split()[-2:] == ["9", "953.7"]
     assert "(gone)" in row
+
+
+def test_pruning_removes_the_least_recently_used(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (cache / "pixels").mkdir(parents=True)
+    day = 24 * 3600.0
+    for days in (1, 10, 40, 50):
+        file = cache / "pixels" / f"{days}.npy"
+        file.write_bytes(bytes(1_000_000))
+        file.with_name(file.name + ".data").write_text("/photos")
+        os.utime(file, (time.time() - days * day,) * 2)
+    (cache / "kernels").mkdir()
+    (cache / "kernels" / "old").write_bytes(bytes(10))
+    os.utime(cache / "kernels" / "old", (0, 0))
+    assert excite_cli(["cache", "prune", "--days", "45"]) == 0
+    assert "removed   1 files, 1.0 MiB" in capsys.readouterr().out
+    assert excite_cli(["cache", "prune", "--max-gb", "0.0015"]) == 0
+    left = {str(file.relative_to(cache)) for file in cache.rglob("*") if file.is_file()}
+    assert left == {"pixels/1.npy", "pixels/1.npy.data", "kernels/old"}
+    assert excite_cli(["cache", "prune"]) == 2

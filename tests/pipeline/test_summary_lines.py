@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
@@ -41,6 +43,17 @@ def test_data_names_images_classes_groups_and_what_was_not_looked_for(audited: A
     assert data_line(audited) == (
         "19 images of 3 classes, 18 groups (near-duplicates); crops and rotations were not searched for"
     )
+
+
+def test_data_names_how_deep_images_are_read(tmp_path: Path) -> None:
+    """A file of 16 bits that uses 12 of them would be black if all 16 were meant."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for each in range(3):
+            pixels = np.random.default_rng([ord(name), each]).integers(0, 4000, (32, 32), dtype=np.uint16)
+            Image.fromarray(pixels).save(tmp_path / name / f"{each}.png")
+    line = data_line(excite.audit(tmp_path, near_duplicates=False))
+    assert "6 with more than 8 bits per channel, 0 black and 4095 white" in line
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,7 @@ def test_begun_cells_continue_at_the_new_place_to_the_same_results(project: Path
         assert all(Path(path).is_relative_to(archive) for path in run.predictions["path"])
 
 
+@pytest.mark.slow
 def test_the_same_command_with_the_new_folder_continues_the_study(project: Path, tmp_path: Path) -> None:
     archive = Path(shutil.copytree(project / "pictures", tmp_path / "archive"))
     old = Study.open(project / "study").images
