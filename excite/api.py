@@ -32,7 +32,7 @@ from excite.runs.derive import changed_evaluation_spec
 from excite.runs.evaluate import Evaluation, evaluate_run
 from excite.runs.evaluation_images import DataOptions
 from excite.runs.labeled_inputs import LabeledImages, labeled_files
-from excite.runs.moved_data import missing_images
+from excite.runs.moved_data import missing_images, open_run
 from excite.runs.run import Run
 from excite.system.cache import cache_directory
 from excite.system.progress import ConsoleDisplay, Display
@@ -202,6 +202,7 @@ def evaluate(
     split: str | None = None,
     map_class: Mapping[str, str] | None = None,
     group_pattern: str | None = None,
+    data_root: str | Path | None = None,
     device: str = "cpu",
     **options: Any,
 ) -> Evaluation:
@@ -213,6 +214,7 @@ def evaluate(
         split: train, val, test, or all; None: test if there is one.
         map_class: class of the data -> class of the run, where their names differ.
         group_pattern: regular expression on the file names of ``data``; its first capture group is the group.
+        data_root: the folder that the run's own data is in now, if it has moved.
         device: where the network computes.
         options: ``positive``, ``sensitivity``, ``specificity``, ``abstain_below``, ``selective_accuracy``,
             and ``subgroups`` of ``TrainConfig``; by default those of the training.
@@ -227,15 +229,16 @@ def evaluate(
     >>> evaluate(run).metrics["n"]
     12
     """
-    opened = run if isinstance(run, Run) else Run.open(run)
+    if data_root is not None or not isinstance(run, Run):
+        run = open_run(run.path if isinstance(run, Run) else run, data_root)
     for name in options:
         if name not in EVALUATION_OPTIONS:
             raise unknown_name("option", name, EVALUATION_OPTIONS, where="evaluate")
     return evaluate_run(
-        opened,
+        run,
         None if data is None else labeled_files(data),
         split=split,
-        spec=changed_evaluation_spec(opened.config, options),
+        spec=changed_evaluation_spec(run.config, options),
         options=DataOptions(mapping=map_class or {}, group_pattern=group_pattern),
         device=device,
     )

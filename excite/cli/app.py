@@ -24,11 +24,11 @@ from excite.cli import (
     summary,
     train,
 )
+from excite.cli.output import print_error
 from excite.cli.streams import quiet_libraries, write_lookalikes
 from excite.cli.study import commands
 from excite.errors import BAD_USAGE, FAILED, INTERRUPTED, TERMINATED, ExciteError
 from excite.system.progress import QUIET
-from excite.system.text import printable
 from excite.version import __version__
 
 app = typer.Typer(
@@ -119,7 +119,7 @@ def _run(arguments: list[str], first: bool, debug: bool) -> int:
         if not first:  # all processes raise the same error
             return error.exit_code
         kind = "" if error.exit_code in (INTERRUPTED, TERMINATED) else "error: "
-        return _fail(str(error), error.exit_code, kind=kind)
+        return _fail(error.message, error.exit_code, error.hint, kind=kind)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", INTERRUPTED, kind="")
     except BrokenPipeError:  # the reader of our output has gone, as in excite ... | head
@@ -149,6 +149,5 @@ def _run(arguments: list[str], first: bool, debug: bool) -> int:
 
 def _fail(message: str, code: int, hint: str | None = None, kind: str = "error: ") -> int:
     """Print the one line; what the user stopped is not an error."""
-    advice = f" ({hint})" if hint else ""
-    print(printable(f"excite: {kind}{message}{advice}"), file=sys.stderr, flush=True)
+    print_error(f"{kind}{message}", hint)
     return code

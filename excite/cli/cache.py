@@ -8,9 +8,12 @@ from typing import Annotated
 
 import typer
 
-from excite.cli.output import plain_table, print_json, print_line, print_table
+from excite.cli.output import loading, plain_table, print_json, print_line, print_table
 from excite.errors import BAD_USAGE, ExciteError
+from excite.system.progress import ConsoleDisplay
 from excite.system.text import command_line
+
+MIB = 2**20  # bytes
 
 
 def add_to(app: typer.Typer) -> None:
@@ -32,8 +35,9 @@ def list_cache(
     *, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False
 ) -> None:
     """List the data sets of which the cache holds decoded images, features, or results of checks."""
-    from excite.audit.cached_data import cached_data
-    from excite.system.cache import cache_path
+    with loading(ConsoleDisplay()):
+        from excite.audit.cached_data import cached_data
+        from excite.system.cache import cache_path
 
     cache = cache_path()
     rows = cached_data(cache)
@@ -44,16 +48,17 @@ def list_cache(
     if not rows:
         print_line("it is empty")
         return
-    table = plain_table("of", "holds", "files", "size", right=("files", "size"))
+    table = plain_table("of", "holds", "files", "MiB", right=("files", "MiB"), names=("of",))
     for row in rows:
         whose = row.data if row.data else "-"
         gone = " (gone)" if row.exists is False else ""
-        table.add_row(whose + gone, row.content, str(row.files), _size(row.size))
+        table.add_row(whose + gone, row.content, f"{row.files:,}", f"{row.size / MIB:.1f}")
     print_table(table)
     lost = next((row.data for row in rows if row.exists is False), None)
     if lost is not None:
         command = command_line("excite", "cache", "empty", Path(lost))
-        print_line(f"decoded images outlive their files: {command} removes them")
+        print_line("decoded images outlive their files; this command removes them:")
+        print_line(f"next      {command}")
 
 
 def empty(
@@ -75,7 +80,7 @@ def empty(
     count, size = empty_cache(cache_path(), None if data is None else absolute_path(data))
     if data is not None and not count:
         raise ExciteError("the cache holds nothing of it", where=data, hint="excite cache list")
-    print_line(f"removed   {count} files and fingerprints, {_size(size)}")
+    print_line(f"removed   {count} files and fingerprints, {size / MIB:.1f} MiB")
 
 
 def prune(
@@ -103,8 +108,4 @@ def prune(
         older_than=None if days is None else days * 24 * 3600,
         max_size=None if max_gb is None else round(max_gb * 1e9),
     )
-    print_line(f"removed   {count} files, {_size(size)}")
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**20:.1f} MiB"
+    print_line(f"removed   {count} files, {size / MIB:.1f} MiB")

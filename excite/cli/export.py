@@ -47,7 +47,10 @@ def export(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Output file or folder. Default: in the run folder, with the run's name."),
+        typer.Option(
+            "--out",
+            help="Output file or folder. [dim]\\[default: in the run folder, with the run's name][/dim]",
+        ),
     ] = None,
     images: Annotated[
         int, typer.Option("--images", help="Number of test images of the run for the parity check.", min=1)

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from excite.cli.output import loading, plain_table, print_json, print_labeled, print_sentence, print_table
+from excite.cli.output import (
+    loading,
+    plain_table,
+    print_error,
+    print_json,
+    print_labeled,
+    print_sentence,
+    print_table,
+)
 from excite.cli.streams import write_data
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.system.progress import ConsoleDisplay, Display
@@ -42,7 +50,9 @@ def predict(
     run: Annotated[
         Path, typer.Argument(help="Run folder, or a file written by excite export.", show_default=False)
     ],
-    images: Annotated[list[Path], typer.Argument(help="Image files or folders.", show_default=False)],
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files, folders, or 'digits'.", show_default=False)
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -174,16 +184,24 @@ def _counts(predictions: PredictionList) -> str:
 
 def _report(error: ExciteError) -> None:
     """Report an image that cannot be classified on standard error."""
-    print(printable(f"excite: error: {error}"), file=sys.stderr)
+    print_error(f"error: {error.message}", error.hint)
 
 
 def _files(images: list[Path]) -> tuple[list[Path], list[ExciteError]]:
-    """The image files, those of the folders, and the errors of folders without images."""
+    """The image files, those of the folders, and the errors of folders without images.
+
+    ``digits`` is the built-in data set, as elsewhere, unless there is a file or a folder of this name.
+    """
+    from excite.data.digits import digits_folder
+    from excite.system.cache import cache_directory
+
     files: list[Path] = []
     refused: list[ExciteError] = []
     for path in images:
         try:
-            files += _images_in(path) if path.is_dir() else [path]
+            is_digits = path == Path("digits") and not path.exists()
+            place = digits_folder(cache_directory()) if is_digits else path
+            files += _images_in(place) if place.is_dir() else [place]
         except ExciteError as error:
             refused.append(error)
     return files, refused

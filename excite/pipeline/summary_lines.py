@@ -45,10 +45,10 @@ def data_line(audited: Audit) -> str:
 
 
 def split_line(manifest: Manifest, config: TrainConfig) -> str:
-    """The number of images in each split, and how they were drawn."""
+    """The number of images in each split, and how they were drawn unless they were given."""
     train, val, test = (len(manifest.part(split)) for split in ("train", "val", "test"))
-    how = {"grouped": "groups kept together", "random": "at random", "folder": "as in the data"}[config.split]
-    return f"{train:,} training, {val:,} validation, and {test:,} test images, {how}"
+    how = {"grouped": ", groups kept together", "random": ", at random", "folder": ""}[config.split]
+    return f"{train:,} training, {val:,} validation, and {test:,} test images{how}"
 
 
 def plan_line(config: TrainConfig) -> str:

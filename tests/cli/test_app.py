@@ -50,7 +50,7 @@ def test_help_fills_the_lines_of_a_narrow_terminal(
             assert len(f"{line} {after.split()[0]}") > 78
 
 
-@pytest.mark.parametrize(("verb", "most"), [("train", 56), ("study run", 60)])
+@pytest.mark.parametrize(("verb", "most"), [("train", 56), ("study run", 62)])
 def test_help_is_one_screen_and_help_all_has_every_option(
     excite_command: Command, monkeypatch: pytest.MonkeyPatch, verb: str, most: int
 ) -> None:
@@ -65,6 +65,23 @@ def test_help_is_one_screen_and_help_all_has_every_option(
     assert "--label-smoothing" in whole
     assert "Training loop" in whole
     assert excite_command(*verb.split(), "--help").stdout == short  # nothing of it stays
+
+
+@pytest.mark.parametrize("verb", [*VERBS, "audit", "compare", "report", "split", "study run", "study add"])
+def test_help_names_defaults_in_one_style_and_breaks_no_values(
+    excite_command: Command, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = excite_command(*verb.split(), "--help").stdout
+    words = " ".join(line.strip("│ ") for line in shown.splitlines())
+    assert "Default: " not in words
+    assert not re.search(r"[a-z]\|[a-z]+ *$", shown, re.MULTILINE)  # values of an option, cut in two
+    assert all(len(line) <= 80 for line in shown.splitlines())
+
+
+def test_help_of_a_study_names_its_own_default_weights(excite_command: Command) -> None:
+    words = " ".join(excite_command("study", "run", "--help").stdout.replace("│", " ").split())
+    assert "[default: off; all arms are trained from scratch]" in words
 
 
 def test_neither_help_nor_import_loads_torch() -> None:

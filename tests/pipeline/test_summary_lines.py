@@ -58,13 +58,13 @@ def test_data_names_how_deep_images_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("split", "how"),
-    [("grouped", "groups kept together"), ("random", "at random"), ("folder", "as in the data")],
+    [("grouped", ", groups kept together"), ("random", ", at random"), ("folder", "")],
 )
 def test_split_names_its_sizes_and_how_it_was_drawn(audited: Audit, split: str, how: str) -> None:
     images = audited.manifest.with_columns(split=["train"] * 12 + ["val"] * 3 + ["test"] * 4)
     assert isinstance(images, Manifest)
     line = split_line(images, config(split=split))
-    assert line == f"12 training, 3 validation, and 4 test images, {how}"
+    assert line == f"12 training, 3 validation, and 4 test images{how}"
 
 
 @pytest.mark.parametrize(
