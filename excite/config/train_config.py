@@ -265,6 +265,12 @@ class TrainConfig:
         low=0,
         high=12,
     )
+    train: str = option(
+        "all",
+        LOOP,
+        "What is trained: all, or attention, head, and patterns of module paths such as 'layer4.*', with "
+        "commas between them; the rest keeps its pretrained weights.",
+    )
     batch_norm: str = option(
         "auto",
         LOOP,

@@ -55,6 +55,7 @@ class TrainOptions(TypedDict, total=False):
     weight_decay: float | None
     layer_decay: float | None
     frozen_layers: int | None
+    train: str
     batch_norm: str
     momentum: float
     warmup: float

@@ -12,6 +12,7 @@ from excite.pipeline.resolver import Resolver
 from excite.runs.derive import augmentation_of
 from excite.system.devices import choose_precision
 from excite.training.optimization import DEFAULTS
+from excite.training.trainable import ALL
 
 FINETUNE_FROM = 500  # groups; with 111 and 245, fine-tuning was not better than a linear probe (docs/mpox.md)
 FINETUNE_LR_FACTOR, FINETUNE_LAYER_DECAY, FINETUNE_FROZEN, FINETUNE_PATIENCE = 0.4, 0.65, 6, 10
@@ -61,6 +62,9 @@ def resolve_loop(resolver: Resolver) -> None:
     if resolver.config.keep == "tuned" and not tuned:
         what, hint = "has no effect without fine-tuning", "omit it, or add --recipe finetune"
         raise ExciteError(what, where="--keep", hint=hint, exit_code=BAD_USAGE)
+    if resolver.config.train != ALL and not resolver.has_weights:
+        what, hint = "the other weights would stay random", "add --pretrained or --weights FILE"
+        raise ExciteError(what, where="--train", hint=hint, exit_code=BAD_USAGE)
     if resolver.config.augment == "auto":
         resolver.set(augment="small" if tuned else "standard")
     augmentation_of(resolver.config)
@@ -83,7 +87,7 @@ def resolve_loop(resolver: Resolver) -> None:
     if resolver.config.layer_decay is None:
         resolver.set(layer_decay=FINETUNE_LAYER_DECAY if tuned else 1.0)
     if resolver.config.frozen_layers is None:
-        resolver.set(frozen_layers=FINETUNE_FROZEN if tuned else 0)
+        resolver.set(frozen_layers=FINETUNE_FROZEN if tuned and resolver.config.train == ALL else 0)
     if resolver.config.weight_decay is None:
         resolver.set(weight_decay=optimizer.weight_decay)
 

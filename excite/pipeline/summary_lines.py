@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import nn
 
 from excite.audit.audit import Audit
 from excite.config.train_config import TrainConfig
 from excite.data.manifest import Manifest
-from excite.insertion.insert import inserted_sites
 from excite.models.head import head_path
 from excite.models.weights import WeightsReport
+from excite.training.trainable import attention_modules, inside, saving_text
 
-_ATTENTION = "excite.attention."
 _COUNTERS = "num_batches_tracked"
 
 
@@ -79,15 +76,15 @@ def weights_line(config: TrainConfig, model: nn.Module, report: WeightsReport | 
     head = head_path(model)
     names = [name for name in model.state_dict() if not name.endswith(_COUNTERS)]
     if report is None:
-        new = [name for name in names if _inside(name, [head, *gates])]
+        new = [name for name in names if inside(name, [head, *gates])]
         loaded = len(names) - len(new)
     else:
         new = [*report.missing, *(name for name, _, _ in report.mismatched)]
         loaded = sum(not name.endswith(_COUNTERS) for name in report.loaded)
-    parts = ["the head"] if any(_inside(name, [head]) for name in new) else []
-    fresh = sum(any(_inside(name, [gate]) for name in new) for gate in gates)
+    parts = ["the head"] if any(inside(name, [head]) for name in new) else []
+    fresh = sum(any(inside(name, [gate]) for name in new) for gate in gates)
     parts += [f"{fresh} gate{'s' if fresh > 1 else ''}"] if fresh else []
-    others = sum(not _inside(name, [head, *gates]) for name in new)
+    others = sum(not inside(name, [head, *gates]) for name in new)
     parts += [f"{others} other tensor{'s' if others > 1 else ''}"] if others else []
     text = f"{loaded} tensors loaded"
     if parts:
@@ -95,19 +92,6 @@ def weights_line(config: TrainConfig, model: nn.Module, report: WeightsReport | 
         text += f"; {' and '.join(parts)} {'is' if is_one else 'are'} new"
     if report is not None and report.unexpected:
         text += f"; {len(report.unexpected)} of the file not used"
+    if saving := saving_text(model, config.train, config.optimizer):
+        text += f"; {saving}"
     return text
-
-
-def attention_modules(model: nn.Module) -> list[str]:
-    """Paths of the attention modules: inserted ones, or those that the network was built with."""
-    if sites := inserted_sites(model):
-        return [f"{site.path}.attention" for site in sites]
-    paths: list[str] = []
-    for path, module in model.named_modules():
-        if type(module).__module__.startswith(_ATTENTION) and not _inside(path, paths):
-            paths.append(path)
-    return paths
-
-
-def _inside(name: str, paths: Sequence[str]) -> bool:
-    return any(name == path or name.startswith(f"{path}.") for path in paths)

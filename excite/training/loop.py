@@ -35,6 +35,7 @@ from excite.training.optimization import (
 )
 from excite.training.pace import Pace
 from excite.training.state import Counters, TrainingState
+from excite.training.trainable import train_only
 from excite.training.validation import Validation
 
 BEST = "best.safetensors"
@@ -80,6 +81,7 @@ class Trainer:
         self.format = torch.channels_last if config.channels_last else torch.contiguous_format
         model = synchronize_batch_norm(model, world, device).to(memory_format=self.format)
         freeze_layers(model, config.frozen_layers or 0)
+        train_only(model, config.train)
         optimizer = build_optimizer(
             model,
             config.optimizer,

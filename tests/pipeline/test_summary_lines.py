@@ -16,7 +16,8 @@ from excite.audit.audit import Audit
 from excite.config.train_config import TrainConfig
 from excite.data.manifest import Manifest
 from excite.models.weights import load_weights
-from excite.pipeline.summary_lines import attention_modules, data_line, plan_line, split_line, weights_line
+from excite.pipeline.summary_lines import data_line, plan_line, split_line, weights_line
+from excite.training.trainable import attention_modules
 from tests.conftest import make_pictures
 
 NET = "cifar_resnet20"
