@@ -38,17 +38,21 @@ class RankingIntervals:
         freedoms = (sides[0].freedom, sides[1].freedom)
         self.freedom = pooled_freedom((parts[0], parts[1]), freedoms) if known else 0.0
 
-    def auroc(self, level: float = LEVEL) -> Interval:
+    def auroc(self, level: float = LEVEL, *, ratio: float = 1.0) -> Interval:
         """Interval of the AUROC: the areas A that differ from the estimate by at most t √V(A).
 
         V is Hanley and McNeil's (1982) variance with the mean of both sample sizes in two places, as Newcombe
         (2006, method 5) proposes, for the effective sample sizes. It is multiplied by the ratio, averaged as
         above, of the estimated variance (DeLong et al. 1988, Obuchowski 1997) to it.
+
+        Args:
+            level: level of the interval.
+            ratio: by how much the variance is larger than the scores tell.
         """
         area = float(self.placements.areas[0])
         smallest = 0.5 / (self.positives * self.negatives)
         expected = self._variance(float(np.clip(area, smallest, 1 - smallest)))
-        ratio = self._average(1.0, self.variance / expected, PRIOR_FREEDOM)
+        ratio *= self._average(1.0, self.variance / expected, PRIOR_FREEDOM)
         quantile = self._quantile(level, PRIOR_FREEDOM)
 
         def beyond(other: float) -> float:
