@@ -19,7 +19,7 @@ DEAD = 0.01  # a dead gate is at most this for every image
 SATURATED = 0.01  # distance from an end of the range that a saturated gate keeps for 99 % of the images
 TWINS = 0.99  # correlation of twin gates
 EXPLAINED = 0.99  # fraction of the variance that ``rank`` components explain
-HARMLESS = 0.005
+HARMLESS = 0.01
 """A site is constant in practice if replacing its gates by their means costs at most this accuracy: the
 interval of the loss lies below it."""
 
@@ -207,6 +207,16 @@ class AttentionReport:
         """The sites that are constant in practice."""
         return [site for site in self.sites if site.ablation.harmless]
 
+    @property
+    def fold_tolerance(self) -> float | None:
+        """The largest variation that ``fold_constant_gates`` can take without a site that is not constant.
+
+        None if it would fold none.
+        """
+        limit = min((s.site.variation for s in self.sites if not s.ablation.harmless), default=np.inf)
+        below = [s.site.variation for s in self.constant if s.site.variation < limit]
+        return max(below) if below else None
+
     def to_dict(self) -> dict[str, Any]:
         """The contents of ``attention.json``."""
         joint = self.constant_at_means
@@ -218,6 +228,7 @@ class AttentionReport:
             "constant_at_means": None if joint is None else joint.to_dict(),
             "sites": [site.to_dict() for site in self.sites],
             "unmeasured": list(self.unmeasured),
+            "fold_tolerance": self.fold_tolerance,
         }
 
 

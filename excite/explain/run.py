@@ -33,6 +33,7 @@ from excite.explain.sanity import cascade, stability
 from excite.explain.shortcuts import ShortcutReport, measure_shortcuts
 from excite.inference.ensemble_network import MeanEnsemble
 from excite.inference.features import extract_features
+from excite.insertion.gate_folding import Folding, fold_constant_gates
 from excite.runs.classifier import Classifier
 from excite.runs.run import Run
 from excite.system.progress import Display
@@ -217,8 +218,10 @@ def _cascade(classifier: Classifier, images: Tensor, labels: Tensor) -> list[tup
     return cascade(model, images, lambda net, x: network_evidence(net, x, labels[:, None]).maps[:, 0])
 
 
-def attention_of_run(run: Run, classifier: Classifier, display: Display | None = None) -> AttentionReport:
-    """What the gates of a run's network do on its test images.
+def attention_of_run(
+    run: Run, classifier: Classifier, display: Display | None = None
+) -> tuple[AttentionReport, np.ndarray]:
+    """What the gates of a run's network do on its test images, and the class of each of these images.
 
     Raises:
         ExciteError: for a network without attention, and a run without test images.
@@ -228,7 +231,34 @@ def attention_of_run(run: Run, classifier: Classifier, display: Display | None =
     images = images_of_run(run, classifier, ("test",), most=MOST_GATED, objects=None, display=display)
     batches = list(Explainer(classifier).batches(images.pixels))
     with display.waiting("measuring gates"):
-        return analyze_attention(classifier.model, batches, images.targets, images.codes)
+        report = analyze_attention(classifier.model, batches, images.targets, images.codes)
+    return report, images.targets
+
+
+def fold_run(run: str | Path | Run, tolerance: float) -> Folding:
+    """The network of a run with its constant gates folded, and its accuracy before and after.
+
+    The gates are measured on the images that ``attention_of_run`` uses.
+
+    Args:
+        run: a finished run, or its folder.
+        tolerance: as for ``fold_constant_gates``; ``AttentionReport.fold_tolerance`` is one.
+
+    Raises:
+        ExciteError: as ``attention_of_run`` and ``fold_constant_gates``.
+    """
+    opened = run if isinstance(run, Run) else Run.open(run)
+    classifier = Classifier.load(opened)
+    _refuse_cross_validation(opened)
+    images = images_of_run(
+        opened, classifier, ("test",), most=MOST_GATED, objects=None, display=Display()
+    )
+    targets = torch.from_numpy(images.targets)
+    batches = list(Explainer(classifier).batches(images.pixels))
+    sizes = [len(batch) for batch in batches]
+    return fold_constant_gates(
+        classifier.model, list(zip(batches, targets.split(sizes), strict=True)), tolerance
+    )
 
 
 def shortcuts_of_run(
