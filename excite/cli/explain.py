@@ -134,7 +134,7 @@ def _folder(run: Run, out: Path | None, images: list[Path]) -> Path:
     return folder
 
 
-def _measure(  # noqa: PLR0917 - one argument for each option
+def _measure(
     run: Run,
     classifier: Classifier,
     images: list[Path],

@@ -1,4 +1,4 @@
-"""What the gates of a network do on images: SE, every other attention of excite, and timm's and torchvision's."""
+"""The gates of a network on images: those of excite's attention, timm's, and torchvision's."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def gates_of(module: nn.Module, u: Tensor, output: Tensor) -> Tensor | None:
     explains the output first.
 
     Returns:
-        None if the module does not multiply its input.
+        NaN where the input is 0, so that the gate has no effect and cannot be told; None if the module does
+        not multiply its input.
     """
     if callable(compute := getattr(module, "gates", None)):
         gates: Tensor = compute(u)
@@ -84,9 +85,10 @@ def gates_of(module: nn.Module, u: Tensor, output: Tensor) -> Tensor | None:
         power = u.square().sum(axes, keepdim=True)
         s = (u * v).sum(axes, keepdim=True) / power.clamp(min=1e-12)
         if (v - s * u).square().sum() <= _CLOSE**2 * size:
-            return s
+            return s.masked_fill(power == 0, torch.nan)
     s = v / torch.where(u == 0, torch.ones(()).to(u), u)
-    return s if (v - s * u).square().sum() <= _CLOSE**2 * size else None
+    exact = (v - s * u).square().sum() <= _CLOSE**2 * size
+    return s.masked_fill(u == 0, torch.nan) if exact else None
 
 
 @torch.no_grad()
@@ -142,28 +144,31 @@ class _Recorder:
         self.channels: tuple[list[Tensor], list[Tensor]] = ([], [])
         self.maps: list[Tensor] = []
         self.total: Tensor | float = 0.0
-        self.count, self.failed = 0, False
+        self.count: Tensor | float = 0.0
+        self.failed = False
 
     def add(self, gates: Tensor | None, u: Tensor, version: int) -> None:
         if gates is None:
             self.failed = True
             return
         gates = gates.expand(len(u), u.shape[1], -1, -1)
-        self.channels[version].append(gates.mean((2, 3)).cpu())
+        self.channels[version].append(gates.nanmean((2, 3)).cpu())
         if version:
             return
         if gates.shape[2:].numel() > 1 and len(self.maps) < SHOWN_MAPS:
-            self.maps += gates.mean(dim=1).cpu()[: SHOWN_MAPS - len(self.maps)]
-        self.total = self.total + gates.double().sum(dim=0).cpu()
-        self.count += len(u)
+            self.maps += gates.nanmean(dim=1).nan_to_num().cpu()[: SHOWN_MAPS - len(self.maps)]
+        self.total = self.total + gates.double().nansum(dim=0).cpu()
+        self.count = self.count + gates.isfinite().sum(dim=0).cpu()
 
     def site(self, path: str) -> SiteGates | None:
-        if self.failed or not self.count:
+        if self.failed or not self.channels[0]:
             return None
-        gates = torch.stack([torch.cat(self.channels[0]), torch.cat(self.channels[1])]).numpy()
+        gates = torch.stack([torch.cat(self.channels[0]), torch.cat(self.channels[1])])
+        means = gates.nanmean(dim=(0, 1)).nan_to_num()
+        gates = torch.where(gates.isnan(), means, gates)  # without an effect, so taken for average
         maps = torch.stack(self.maps).numpy() if self.maps else None
-        assert isinstance(self.total, Tensor)
-        return SiteGates(path, gates, maps, (self.total / self.count).float())
+        mean = torch.as_tensor(self.total / self.count).nan_to_num()  # 0 where the input always is
+        return SiteGates(path, gates.numpy(), maps, mean.float())
 
 
 def _recording(recorder: _Recorder, version: int) -> Callable[..., None]:

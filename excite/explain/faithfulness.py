@@ -210,7 +210,7 @@ class Pointing:
 
 
 def pointing(maps: Tensor, objects: Tensor, codes: np.ndarray) -> Pointing:
-    """How the maps (N, h, w) point at objects, masks (N, S, S) between 0 and 1, of images with groups (N,)."""
+    """How maps (N, h, w) point at objects, masks (N, S, S) between 0 and 1; ``codes`` (N,) are groups."""
     side = objects.shape[-1]
     wide = F.interpolate(maps[:, None], (side, side), mode="bilinear", align_corners=False)[:, 0]
     best = wide.flatten(1).argmax(dim=1)

@@ -65,13 +65,11 @@ class Explanation:
         """Whether the map adds up, in one sentence."""
         total = float(self.map.sum()) + self.bias
         if self.adds_up:
-            return (
-                f"The evidence adds up: {self.map.sum():.3f} + {self.bias:.3f} (bias) = {self.logit:.3f}, the "
-                "logit."
-            )
+            parts = f"{self.map.sum():.3f} + {self.bias:.3f} (bias) = {self.logit:.3f}"
+            return f"The evidence adds up: {parts}, the logit."
         return (
-            f"Approximate: the evidence and the bias add up to {total:.3f}, the logit is {self.logit:.3f}; the "
-            f"gap is {self.gap:.2g}."
+            f"Approximate: the evidence and the bias add up to {total:.3f}, the logit is {self.logit:.3f}; "
+            f"the gap is {self.gap:.2g}."
         )
 
 

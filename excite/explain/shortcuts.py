@@ -93,8 +93,8 @@ class ShortcutReport:
         best = max(telling, key=lambda test: test.auroc.value)
         retained = (best.auroc.value - 0.5) / max(whole.value - 0.5, 1e-9)
         return (
-            f"{start} With {best.name} ({best.text}) it is still {text_of(best.auroc)}: {min(retained, 1):.0%} "
-            "of what the pictures tell beyond chance is there without the object."
+            f"{start} With {best.name} ({best.text}) it is still {text_of(best.auroc)}: "
+            f"{min(retained, 1):.0%} of the excess over 0.5 is there without the object."
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -213,14 +213,15 @@ def name_findings(tests: Sequence[Measurement]) -> list[str]:
     """What the telling tests of regions and files have in common, the most general first.
 
     If the sides of the frame and the middle tell the classes by their colors, it is the color of the whole
-    picture; if the sides do and the middle does not, the frame; corners are named if the sides tell nothing,
+    picture; if the middle does not, or clearly less, the frame; corners are named if the sides tell nothing,
     or clearly less.
     """
     by_name = {test.name: test for test in tests if test.source != NETWORK}
     frame, middle = by_name.get("frame"), by_name.get("middle")
     findings = []
     if frame is not None and frame.telling:
-        if middle is not None and middle.telling:
+        least = frame.auroc.interval.low or 0.0
+        if middle is not None and middle.telling and (middle.auroc.interval.high or 1.0) >= least:
             findings.append(
                 "color of the whole picture, such as that of a camera or light: the middle tells the classes "
                 f"with AUROC {text_of(middle.auroc)}, the frame with {text_of(frame.auroc)}"

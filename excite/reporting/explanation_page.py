@@ -160,8 +160,8 @@ def checks(page: ExplanationPage) -> list[Statement]:
             )
             found.append(Statement(text + f"largest gap is {largest:.1g}.", FINE))
         else:
-            text = f"Approximate: the evidence of {n - good} of {many(n, 'image')} does not add up to the logit; "
-            found.append(Statement(text + f"the largest gap is {largest:.2g}.", WARN))
+            text = f"Approximate: the evidence of {n - good} of {many(n, 'image')} does not add up to the "
+            found.append(Statement(text + f"logit; the largest gap is {largest:.2g}.", WARN))
     if (tests := page.faithfulness) is not None:
         beaten = all((each.interval.low or 0.0) > 0 for each in tests.rivalries)
         found.append(Statement(tests.verdict, FINE if beaten else WARN))
