@@ -57,7 +57,9 @@ def main() -> None:
     parser.add_argument("--sets", type=int, default=500, help="simulated sets for each row")
     parser.add_argument("--pictures", type=int, default=40, help="sets of pictures for each planted shortcut")
     arguments = parser.parse_args()
-    print("| groups x images, features | interval holds 0.5 | p at most 0.05 | mean AUROC |\n|---|---|---|---|")
+    print(
+        "| groups x images, features | interval holds 0.5 | p at most 0.05 | mean AUROC |\n|---|---|---|---|"
+    )
     for design in DESIGNS:
         held, small, mean = coverage(*design, arguments.sets)
         name = f"{design[0]} x {design[1]}, {design[2]}"

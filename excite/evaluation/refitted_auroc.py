@@ -101,10 +101,8 @@ class GroupedFolds:
         shuffled = np.array([_areas(r, y, self.classes) for r, y in zip(ranks[1:], labels[1:], strict=True)])
         area = _areas(ranks[0], self.targets, self.classes)
         excess = self._excess(ranks[1:], shuffled)
-        fading = (4 * float(area) * (1 - float(area))) ** 2
-        ratio = 1 + (excess - 1) * fading
         interval, corrected = (
-            _interval(ranks[0], self.targets, self.codes, ratio, level)
+            _interval(ranks[0], self.targets, self.codes, excess, level)
             for level in (LEVEL, 1 - (1 - LEVEL) / tests)
         )
         p = (1 + int((shuffled >= area).sum())) / (1 + len(shuffled))
@@ -196,10 +194,10 @@ def _squared_error(ranks: np.ndarray, targets: np.ndarray, codes: np.ndarray) ->
 
 
 def _interval(
-    ranks: np.ndarray, targets: np.ndarray, codes: np.ndarray, ratio: float, level: float
+    ranks: np.ndarray, targets: np.ndarray, codes: np.ndarray, excess: float, level: float
 ) -> Interval:
     rankings = _rankings(ranks, targets, codes)
-    intervals = [ranking.auroc(level, ratio=ratio) for ranking in rankings]
+    intervals = [ranking.auroc(level, excess=excess) for ranking in rankings]
     if len(rankings) == 1:
         return intervals[0]
     areas = [float(ranking.placements.areas[0]) for ranking in rankings]

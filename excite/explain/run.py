@@ -30,11 +30,12 @@ from excite.explain.images import Explainer, Explanation
 from excite.explain.rivals import rival_maps, with_random_head
 from excite.explain.run_images import RunImages, images_of_run
 from excite.explain.sanity import cascade, stability
-from excite.explain.shortcuts import ShortcutReport, measure_shortcuts
+from excite.explain.shortcuts import ShortcutReport, measure_shortcuts, name_findings, pixel_tests
 from excite.inference.ensemble_network import MeanEnsemble
 from excite.inference.features import extract_features
 from excite.insertion.gate_folding import Folding, fold_constant_gates
 from excite.runs.classifier import Classifier
+from excite.runs.derive import preprocessing_of
 from excite.runs.run import Run
 from excite.system.progress import Display
 
@@ -42,6 +43,7 @@ MOST_EXPLAINED = 60  # images for insertion and deletion, which take 90 forward 
 MOST_RANDOMIZED = 16  # images for the randomized layers
 MOST_GATED = 1000
 MOST_SHORTCUT = 1000
+MOST_QUICK = 400
 RANDOM_HEADS = 5
 
 
@@ -132,7 +134,9 @@ def explain_run(
     """
     display = display or Display()
     _refuse_cross_validation(run)
-    images = images_of_run(run, classifier, ("test",), most=MOST_EXPLAINED, objects=objects, display=display)
+    images = images_of_run(
+        run, classifier.preprocessing, ("test",), most=MOST_EXPLAINED, objects=objects, display=display
+    )
     explainer = Explainer(classifier, label)
     paths = images.manifest.table["path"].tolist()
     explanations = explainer.explain(images.pixels, paths, display.stage("explaining"))
@@ -228,7 +232,9 @@ def attention_of_run(
     """
     display = display or Display()
     _refuse_cross_validation(run)
-    images = images_of_run(run, classifier, ("test",), most=MOST_GATED, objects=None, display=display)
+    images = images_of_run(
+        run, classifier.preprocessing, ("test",), most=MOST_GATED, objects=None, display=display
+    )
     batches = list(Explainer(classifier).batches(images.pixels))
     with display.waiting("measuring gates"):
         report = analyze_attention(classifier.model, batches, images.targets, images.codes)
@@ -251,7 +257,7 @@ def fold_run(run: str | Path | Run, tolerance: float) -> Folding:
     classifier = Classifier.load(opened)
     _refuse_cross_validation(opened)
     images = images_of_run(
-        opened, classifier, ("test",), most=MOST_GATED, objects=None, display=Display()
+        opened, classifier.preprocessing, ("test",), most=MOST_GATED, objects=None, display=Display()
     )
     targets = torch.from_numpy(images.targets)
     batches = list(Explainer(classifier).batches(images.pixels))
@@ -276,7 +282,9 @@ def shortcuts_of_run(
     display = display or Display()
     _refuse_cross_validation(run)
     splits = ("train", "val", "test") if run.config.recipe == "probe" else ("val", "test")
-    images = images_of_run(run, classifier, splits, most=MOST_SHORTCUT, objects=objects, display=display)
+    images = images_of_run(
+        run, classifier.preprocessing, splits, most=MOST_SHORTCUT, objects=objects, display=display
+    )
     preprocessing = replace(classifier.preprocessing, tta="none")
 
     def features(pixels: np.ndarray) -> np.ndarray:
@@ -293,6 +301,19 @@ def shortcuts_of_run(
         masks=images.masks,
         progress=display.stage("altering images"),
     )
+
+
+def pixel_findings(run: Run) -> list[str]:
+    """Shortcuts in the colors of regions and in the files of a run's images: the part without the network.
+
+    It takes seconds. Nothing is found where images are missing or groups are too few.
+    """
+    preprocessing = preprocessing_of(run.config)
+    try:
+        images = images_of_run(run, preprocessing, None, most=MOST_QUICK, objects=None, display=Display())
+        return name_findings(pixel_tests(images.pixels, images.targets, images.codes, images.file_table()))
+    except ExciteError:
+        return []
 
 
 def _refuse_cross_validation(run: Run) -> None:

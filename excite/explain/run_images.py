@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
 from excite.audit.file_metadata import collect_metadata
 from excite.audit.metadata_shortcut import feature_columns
 from excite.data.file_validation import check_files
 from excite.data.manifest import Manifest
 from excite.data.pixel_cache import cached_pixels
+from excite.data.preprocessing import Preprocessing
 from excite.errors import BAD_USAGE, ExciteError
 from excite.explain.objects import object_masks
-from excite.runs.classifier import Classifier
 from excite.runs.moved_data import require_images
 from excite.runs.run import Run
 from excite.system.cache import cache_directory
@@ -57,13 +58,32 @@ class RunImages:
         if len(known) < len(metadata):
             raise ExciteError("an image cannot be read any more", where=self.manifest.table["path"].iloc[0])
         sides = self.manifest.table[["width", "height"]].to_numpy()
-        return np.hstack(list(feature_columns(known, sides).values()))
+        return in_bins(np.hstack(list(feature_columns(known, sides).values())))
+
+
+def in_bins(table: np.ndarray, bins: int = 5) -> np.ndarray:
+    """Ranks of columns (N, F) that vary, and a column for each of their quantile bins.
+
+    A linear classifier can then use a size that is neither the smallest nor the largest.
+
+    >>> in_bins(np.array([[1.0], [2.0]]), bins=2)
+    array([[1., 1., 0.],
+           [2., 0., 1.]])
+    """
+    columns = []
+    for column in table.T:
+        if np.ptp(column) == 0:
+            continue
+        ranks = stats.rankdata(column)
+        places = np.minimum((ranks - 0.5) * bins // len(ranks), bins - 1)
+        columns += [ranks, *(places[:, None] == np.arange(bins)).T.astype(float)]
+    return np.stack(columns, axis=1) if columns else np.zeros((len(table), 0))
 
 
 def images_of_run(
     run: Run,
-    classifier: Classifier,
-    splits: tuple[str, ...],
+    preprocessing: Preprocessing,
+    splits: tuple[str, ...] | None,
     *,
     most: int,
     objects: Path | None,
@@ -71,31 +91,37 @@ def images_of_run(
 ) -> RunImages:
     """The images of some splits of a run, at most ``most``: whole groups, drawn with a fixed seed.
 
+    Of several copies of one photo, the first.
+
     Args:
-        splits: names of splits; those that the run does not have are ignored.
+        preprocessing: of the run.
+        splits: names of splits; those that the run does not have are ignored. None: all images.
         objects: a folder of masks or a CSV of boxes, see ``object_masks``; None: unknown.
 
     Raises:
         ExciteError: if the run has no such images, or they are missing.
     """
     table = run.manifest.table
-    chosen = table[table["split"].isin(splits)].reset_index(drop=True)
+    chosen = (table if splits is None else table[table["split"].isin(splits)]).reset_index(drop=True)
     if not len(chosen):
-        names = " and ".join(splits)
+        names = " and ".join(splits or ())
         what = f"the run has no {names} images to explain"
         hint = "name images: excite explain RUN IMAGE"
         raise ExciteError(what, where=run.path, hint=hint, exit_code=BAD_USAGE)
+    images = Manifest(chosen, run.manifest.classes)
+    _, first = np.unique(images.photo_codes(), return_index=True)
+    chosen = chosen.iloc[np.sort(first)].reset_index(drop=True)
     images = Manifest(chosen, run.manifest.classes)
     rows = some_groups(images.group_codes(), most)
     images = Manifest(chosen.iloc[rows].reset_index(drop=True), run.manifest.classes)
     require_images(run, images.table["path"].tolist())
     images, _ = check_files(images, max_pixels=run.config.max_pixels, cache=cache_directory(), complete=False)
     pixels = cached_pixels(
-        images, classifier.preprocessing, cache_directory(), progress=display.stage("decoding images")
+        images, preprocessing, cache_directory(), progress=display.stage("decoding images")
     )
     masks = None
     if objects is not None:
-        masks = object_masks(objects, images.table["path"].tolist(), classifier.preprocessing)
+        masks = object_masks(objects, images.table["path"].tolist(), preprocessing)
     return RunImages(images, pixels, masks)
 
 

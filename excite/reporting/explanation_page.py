@@ -130,7 +130,7 @@ def explanation_page(page: ExplanationPage) -> str:
 def choose_examples(
     explanations: Sequence[Explanation], labels: Sequence[str], most: int = MOST_CARDS
 ) -> list[int]:
-    """Numbers of the images to show: of each class the surest and the least sure, right and wrong, in turn."""
+    """Numbers of the images to show: of each class the surest and least sure answers, right and wrong."""
     piles: list[list[int]] = []
     for name in sorted(set(labels)):
         rows = [row for row, label in enumerate(labels) if label == name]
@@ -204,8 +204,8 @@ def attention_sentence(report: AttentionReport) -> str:
     if interval.low is not None and interval.high is not None:
         bounds = f" ({100 * interval.low:+.2f} to {100 * interval.high:+.2f})"
     return (
-        f"{text}: with {'its' if len(constant) == 1 else 'their'} gates at their means the accuracy changes by "
-        f"{100 * joint.difference:+.2f} percentage points{bounds} on {many(report.images, 'image')}."
+        f"{text}: with {'its' if len(constant) == 1 else 'their'} gates at their means the accuracy changes "
+        f"by {100 * joint.difference:+.2f} percentage points{bounds} on {many(report.images, 'image')}."
     )
 
 
