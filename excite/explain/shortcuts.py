@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -190,13 +191,12 @@ def measure_shortcuts(
         ExciteError: as ``GroupedFolds``.
     """
     variants: list[tuple[Alteration, Callable[[], np.ndarray]]] = [
-        (each, lambda each=each: altered(pixels, each))
-        for each in (WHOLE, *ALTERATIONS)  # type: ignore[misc]
+        (each, partial(altered, pixels, each)) for each in (WHOLE, *ALTERATIONS)
     ]
     if masks is not None:
         for name, keep in (("object only", True), ("background only", False)):
             kind = Alteration(name, f"the {name.split()[0]} by your masks", keep, WHOLE.alter)
-            variants.append((kind, lambda keep=keep: with_masks(pixels, masks, keep=keep)))  # type: ignore[misc]
+            variants.append((kind, partial(with_masks, pixels, masks, keep=keep)))
     tests = ShortcutTests(targets, groups)
     tables = []
     for number, (kind, pictures) in enumerate(variants):

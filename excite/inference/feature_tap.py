@@ -71,11 +71,12 @@ class FeatureTap:
         if (exact := cls.find(model, images)) is not None:
             return exact
         maps, _, _ = _record(model, images, head_path(model))
-        if not maps:
+        named = [tap for tap, _ in maps if tap.place == "features"]
+        outputs = [tap for tap, _ in maps if tap.place == "output"]
+        if not named and not outputs:
             what = f"{type(model).__name__} has no feature map with several positions to explain"
             raise ExciteError(what, hint="use larger images, or a convolutional network")
-        by_name = [tap for tap, _ in maps if tap.place == "features"]
-        return (by_name or [tap for tap, _ in maps if tap.place == "output"])[-1]
+        return (named or outputs)[-1]
 
     @contextmanager
     def watch(self, model: nn.Module, replace: Replace | None = None) -> Iterator[list[Tensor]]:

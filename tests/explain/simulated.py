@@ -31,7 +31,7 @@ def pictures(
         else:
             cv2.rectangle(canvas, (x - 5, y - 5), (x + 5, y + 5), 1, -1)
         picture[canvas > 0] = 230
-        picture += random.normal(0, 8, picture.shape).astype(np.int64)
+        picture += np.asarray(random.normal(0, 8, picture.shape)).astype(np.int64)
         if plant == "frame" and label:
             for edge in (np.s_[:5], np.s_[-5:], np.s_[:, :5], np.s_[:, -5:]):
                 picture[edge] = (20, 40, 120)
