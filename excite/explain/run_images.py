@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from excite.audit.file_metadata import collect_metadata
@@ -91,7 +92,7 @@ def images_of_run(
 ) -> RunImages:
     """The images of some splits of a run, at most ``most``: whole groups, drawn with a fixed seed.
 
-    Of several copies of one photo, the first.
+    Of several copies of one photo, the first few, so that no photo is left out.
 
     Args:
         preprocessing: of the run.
@@ -109,8 +110,9 @@ def images_of_run(
         hint = "name images: excite explain RUN IMAGE"
         raise ExciteError(what, where=run.path, hint=hint, exit_code=BAD_USAGE)
     images = Manifest(chosen, run.manifest.classes)
-    _, first = np.unique(images.photo_codes(), return_index=True)
-    chosen = chosen.iloc[np.sort(first)].reset_index(drop=True)
+    photos = images.photo_codes()
+    copies = max(1, most // (int(photos.max()) + 1))
+    chosen = chosen[pd.Series(photos).groupby(photos).cumcount().to_numpy() < copies].reset_index(drop=True)
     images = Manifest(chosen, run.manifest.classes)
     rows = some_groups(images.group_codes(), most)
     images = Manifest(chosen.iloc[rows].reset_index(drop=True), run.manifest.classes)
