@@ -95,7 +95,7 @@ class ShortcutReport:
         retained = (best.auroc.value - 0.5) / max(whole.value - 0.5, 1e-9)
         return (
             f"{start} With {best.name} ({best.text}) it is still {text_of(best.auroc)}: "
-            f"{min(retained, 1):.0%} of the excess over 0.5 is there without the object."
+            f"{min(retained, 1):.0%} of the excess over 0.5 is left."
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def test_the_report_says_what_is_there_without_the_object() -> None:
     assert by_name["background only"].telling
     assert not by_name["metadata only"].telling
     assert not by_name["object only"].auroc.value > by_name["background only"].auroc.value
-    assert "there without the object" in report.sentence
+    assert "of the excess over 0.5 is left" in report.sentence
     assert report.findings
     clean = measure_shortcuts(small_features, *pictures(seed=3))
     assert "No test without the object" in clean.sentence
