@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from excite.explain.faithfulness import PHRASES, area
-from excite.explain.gate_analysis import AttentionReport
+from excite.explain.gate_analysis import AttentionReport, GateKinds
 from excite.explain.images import Explanation
 from excite.explain.run import Faithfulness
 from excite.explain.shortcuts import ShortcutReport, text_of
@@ -277,12 +277,19 @@ def _site_row(report: Any) -> dict[str, str]:
         "class": percents[0],
         "image": percents[1],
         "nothing": percents[2],
-        "kinds": f"{kinds.static} / {kinds.dead} / {kinds.saturated} / {kinds.twins} of {kinds.channels}",
+        "kinds": _kinds_text(kinds),
         "rank": str(kinds.rank),
         "change": f"{100 * change.difference:+.2f}",
         "bounds": bounds,
         "constant": "constant" if change.harmless else "",
     }
+
+
+def _kinds_text(kinds: GateKinds) -> str:
+    """Such as "16: 2 static, 12 twin"."""
+    named = {"static": kinds.static, "dead": kinds.dead, "saturated": kinds.saturated, "twin": kinds.twins}
+    parts = [f"{count} {name}" for name, count in named.items() if count]
+    return f"{kinds.channels}" + (f": {', '.join(parts)}" if parts else "")
 
 
 def _gate_charts(report: AttentionReport, page: ExplanationPage) -> list[Any]:
