@@ -12,7 +12,7 @@ import lazy_loader
 from excite.version import __version__ as __version__
 
 _lazy, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
-_CALLABLE_PACKAGES = ("audit", "study")  # called as the functions of these names in api.py
+_CALLABLE_PACKAGES = ("audit", "explain", "study")  # called as the functions of these names in api.py
 
 
 def __getattr__(name: str) -> Any:

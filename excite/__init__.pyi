@@ -1,6 +1,7 @@
 from .api import audit as audit
 from .api import compare as compare
 from .api import evaluate as evaluate
+from .api import explain as explain
 from .api import split as split
 from .api import study as study
 from .api import train as train

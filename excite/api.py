@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -22,15 +22,18 @@ from excite.data.manifest import Manifest, check_classes
 from excite.data.paths import data_name
 from excite.data.split import split_manifest
 from excite.errors import unknown_name
+from excite.explain.images import Explanation, explain_images
 from excite.pipeline.cross_validation import cross_validate
 from excite.pipeline.experiment import run_experiment, run_folder
 from excite.reporting.png_figures import draw_figures
 from excite.reporting.report import write_report
+from excite.runs.classifier import Classifier
 from excite.runs.compare import METRICS, compare_runs
 from excite.runs.compare_configurations import compare_configurations
 from excite.runs.derive import changed_evaluation_spec
 from excite.runs.evaluate import Evaluation, evaluate_run
 from excite.runs.evaluation_images import DataOptions
+from excite.runs.image_inputs import ImageInput
 from excite.runs.labeled_inputs import LabeledImages, labeled_files
 from excite.runs.moved_data import missing_images, open_run
 from excite.runs.run import Run
@@ -242,6 +245,35 @@ def evaluate(
         options=DataOptions(mapping=map_class or {}, group_pattern=group_pattern),
         device=device,
     )
+
+
+def explain(
+    classifier: Classifier,
+    images: ImageInput | Iterable[ImageInput],
+    *,
+    label: str | None = None,
+) -> list[Explanation]:
+    """Why a classifier answers as it does: maps of evidence that add up, with the bias, to the logit.
+
+    Args:
+        classifier: it does not change.
+        images: a path, a folder, a PIL image, an array (channels last), a tensor (channels first), or
+            several of them, as ``Classifier.predict`` takes them.
+        label: the class to explain; None: the predicted class of each image.
+
+    Returns:
+        one explanation for each image, with its ``map`` (h, w), ``bias``, and ``logit``; ``adds_up`` tells
+        whether the sum is exact.
+
+    Raises:
+        ExciteError: for a file that cannot be decoded, pixels that are no image, and an unknown class.
+
+    >>> run = train(photos, model="cifar_resnet20", image_size=32, epochs=1, device="cpu", quiet=True)
+    >>> found = explain(Classifier.load(run), run.predictions["path"][:2].tolist())
+    >>> [abs(each.map.sum() + each.bias - each.logit) < 1e-4 for each in found]
+    [np.True_, np.True_]
+    """
+    return explain_images(classifier, images, label=label)
 
 
 def study(

@@ -34,6 +34,7 @@ LAYERS = {
     "training": 5,
     "runs": 5,
     "pipeline": 6,
+    "explain": 6,
     "export": 6,
     "reporting": 7,
     "study": 8,

@@ -91,7 +91,7 @@ def find_shortcuts(
     labels[units] = targets
     if len(np.unique(labels)) < 2 or np.bincount(labels).min() < FEWEST_GROUPS:
         return []
-    columns = _columns([facts[row] for row in rows], sides[rows])
+    columns = feature_columns([facts[row] for row in rows], sides[rows])
     families = {name: _varied(table) for name, table in columns.items()}
     families = {name: table for name, table in families.items() if table.shape[1]}
     if not families:
@@ -131,7 +131,7 @@ def _sample(groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return np.flatnonzero(np.isin(codes, order[taken]))
 
 
-def _columns(facts: Sequence[FileMetadata], sides: np.ndarray) -> dict[str, np.ndarray]:
+def feature_columns(facts: Sequence[FileMetadata], sides: np.ndarray) -> dict[str, np.ndarray]:
     """The features of each property, name -> (N, columns)."""
     width, height = sides[:, 0].astype(float), sides[:, 1].astype(float)
     size = np.array([fact.bytes for fact in facts], dtype=float)

@@ -52,6 +52,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "report": (*_METRICS, "jinja2", "matplotlib", "PIL"),
     "compare": _METRICS,
     "predict": (*_IMAGES, "scipy"),
+    "explain": tuple(CORE),
     "export": (*_IMAGES, "scipy"),
     "summary": _NETWORK,
     "sites": _NETWORK,

@@ -38,12 +38,17 @@ class RankingIntervals:
         freedoms = (sides[0].freedom, sides[1].freedom)
         self.freedom = pooled_freedom((parts[0], parts[1]), freedoms) if known else 0.0
 
-    def auroc(self, level: float = LEVEL) -> Interval:
+    def auroc(self, level: float = LEVEL, *, excess: float = 1.0) -> Interval:
         """Interval of the AUROC: the areas A that differ from the estimate by at most t √V(A).
 
         V is Hanley and McNeil's (1982) variance with the mean of both sample sizes in two places, as Newcombe
         (2006, method 5) proposes, for the effective sample sizes. It is multiplied by the ratio, averaged as
         above, of the estimated variance (DeLong et al. 1988, Obuchowski 1997) to it.
+
+        Args:
+            level: level of the interval.
+            excess: factor by which the variance of an area of 0.5 is larger than the scores tell; it fades
+                as the square of 4 A (1 - A).
         """
         area = float(self.placements.areas[0])
         smallest = 0.5 / (self.positives * self.negatives)
@@ -52,7 +57,8 @@ class RankingIntervals:
         quantile = self._quantile(level, PRIOR_FREEDOM)
 
         def beyond(other: float) -> float:
-            return abs(area - other) - quantile * float(np.sqrt(ratio * self._variance(other)))
+            larger = 1 + (excess - 1) * (4 * other * (1 - other)) ** 2
+            return abs(area - other) - quantile * float(np.sqrt(ratio * larger * self._variance(other)))
 
         inner_low, inner_high = min(area, 1 - LARGEST_SHARE), max(area, LARGEST_SHARE)
         low = float(brentq(beyond, 0.0, inner_low)) if area > 0 else 0.0

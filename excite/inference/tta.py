@@ -25,10 +25,26 @@ def apply_tta(images: Tensor, mode: str) -> list[Tensor]:
     return [version for batch in (images, *crops) for version in (batch, batch.flip(3))]
 
 
-def _crops(images: Tensor) -> list[Tensor]:
-    side = images.shape[-1]
+def tta_boxes(mode: str, side: int) -> list[tuple[int, int, int, bool]]:
+    """Where the versions of ``apply_tta`` are in the image: (top, left, size in pixels, mirrored).
+
+    >>> tta_boxes("flip", 8)
+    [(0, 0, 8, False), (0, 0, 8, True)]
+    """
+    if mode == "none":
+        return [(0, 0, side, False)]
+    crops = _crop_boxes(side) if mode == "crops" else []
+    return [(*box, mirrored) for box in [(0, 0, side), *crops] for mirrored in (False, True)]
+
+
+def _crop_boxes(side: int) -> list[tuple[int, int, int]]:
+    """(top, left, size) of the crops of the four corners and the center."""
     size = max(1, round(CROP_FRACTION * side))
     end, center = side - size, (side - size) // 2
-    corners = [(0, 0), (0, end), (end, 0), (end, end), (center, center)]
-    crops = [images[..., top : top + size, left : left + size] for top, left in corners]
+    return [(top, left, size) for top, left in [(0, 0), (0, end), (end, 0), (end, end), (center, center)]]
+
+
+def _crops(images: Tensor) -> list[Tensor]:
+    side = images.shape[-1]
+    crops = [images[..., top : top + size, left : left + size] for top, left, size in _crop_boxes(side)]
     return [F.interpolate(crop, size=(side, side), mode="bilinear", align_corners=False) for crop in crops]

@@ -221,7 +221,7 @@ class Classifier:
         predictions = PredictionList()
         for start in range(0, len(items), batch_size):
             batch = items[start : start + batch_size]
-            pixels = np.stack([self._pixels(image, limit) for image in batch])
+            pixels = np.stack([self.pixels_of(image, limit) for image in batch])
             paths = [str(image) if isinstance(image, str | Path) else "" for image in batch]
             predictions += self._predictions(paths, PixelSubset(pixels))
             if progress is not None:
@@ -275,7 +275,17 @@ class Classifier:
         abstained = None if below is None else bool(row.max() < below)
         return Prediction(path, self.classes[best], float(row[best]), named, abstained)
 
-    def _pixels(self, image: ImageInput, max_pixels: int) -> np.ndarray:
+    def pixels_of(self, image: ImageInput, max_pixels: int | None = None) -> np.ndarray:
+        """One image as the network receives it before normalization: (S, S, 3) uint8.
+
+        Args:
+            image: a file, a PIL image, an array, or a tensor.
+            max_pixels: images with more pixels are refused; None: the limit of the training.
+
+        Raises:
+            ExciteError: for a file that cannot be decoded, and pixels that are no image.
+        """
+        max_pixels = self.max_pixels if max_pixels is None else max_pixels
         range_ = self.preprocessing.intensity_range
         if isinstance(image, np.ndarray | torch.Tensor):
             image = to_image(image, deep=range_ is not None)

@@ -20,6 +20,7 @@ VERBS = (
     "train",
     "evaluate",
     "predict",
+    "explain",
     "export",
     "summary",
     "doctor",
@@ -38,7 +39,7 @@ def test_help_is_there_with_an_example(excite_command: Command, verb: str) -> No
     assert f"excite {verb or 'train'}" in " ".join(epilog.split())
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "audit", "predict", "export"])
+@pytest.mark.parametrize("verb", ["train", "evaluate", "audit", "predict", "explain", "export"])
 def test_help_fills_the_lines_of_a_narrow_terminal(
     excite_command: Command, verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
