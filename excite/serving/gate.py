@@ -71,7 +71,7 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request = _Request(scope, send, self.draining)
+        request = _Request(scope, send, self)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         scope["state"]["request"] = request
         try:
@@ -138,8 +138,8 @@ class Gate:
 class _Request:
     """A request and the state of its response."""
 
-    def __init__(self, scope: Scope, send: Send, draining: bool) -> None:
-        self.scope, self._send, self._draining = scope, send, draining
+    def __init__(self, scope: Scope, send: Send, gate: Gate) -> None:
+        self.scope, self._send, self._gate = scope, send, gate
         self.start = time.perf_counter()
         self.id = uuid.uuid4().hex[:16]
         self.status, self.started = 0, False
@@ -153,7 +153,7 @@ class _Request:
             headers += [(name.encode(), value.encode()) for name, value in HEADERS.items()]
             if not any(name == b"cache-control" for name, _ in headers):
                 headers.append((b"cache-control", b"no-store"))
-            if self._draining:  # the client opens its next connection to the process that took over
+            if self._gate.draining:  # the client opens its next connection to the process that took over
                 headers.append((b"connection", b"close"))
             message = {**message, "headers": headers}
         await self._send(message)

@@ -64,7 +64,7 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(self._parser, parse)
 
     def admit(self, request: Request, images: int, size: int) -> None:
-        """Count the images of a request. Raises: RefusedError if the key has used up its images, or no room."""
+        """Count the images of a request. Raises: RefusedError without room, or images left for the key."""
         line = request.scope["state"]["request"]
         line.images, line.bytes = images, size
         self.callers.check_room(images)

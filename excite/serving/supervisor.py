@@ -1,4 +1,4 @@
-"""The parent of the workers: it owns the socket, replaces workers, and passes on signals. It loads no library.
+"""The parent of the workers: it owns the socket, replaces workers, and passes on signals. It has no library.
 
 SIGTERM and SIGINT: workers answer what they accepted, and end. SIGHUP: new workers load the file as it is;
 as soon as all are ready they take over, and the old ones end after their last answer. If one cannot load the

@@ -58,7 +58,7 @@ class Process:
 def started(folder: Path, file: Path | None = None, **options: Any) -> Iterator[Process]:
     """A service on a free port; it is stopped at the end, if it still runs."""
     file = file or write_bundle(folder / "colors.onnx")
-    settings = Settings(str(file), port=0, **options)
+    settings = Settings(str(file), **{"port": 0, **options})
     log = folder / "service.log"
     with log.open("w") as errors:
         process = subprocess.Popen(
