@@ -35,7 +35,7 @@ class Buffers:
             length: what the header says; None: it has none.
 
         Raises:
-            RefusedError: for a body that is too large (413) or too slow (408), and if the memory is used up (503).
+            RefusedError: for a body that is too large (413) or slow (408), and without memory for it (503).
             ClientGoneError: if the client closes the connection.
         """
         if length is not None and length > self.max_bytes:

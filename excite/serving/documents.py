@@ -24,7 +24,7 @@ class DisagreementDocument(BaseModel):
 
 
 class EvidenceDocument(BaseModel):
-    """The evidence map: a PNG in Base64, and the part of the image that it covers, as fractions of its size."""
+    """The evidence map: a PNG in Base64, and the part of the image that it covers, in fractions."""
 
     model_config = ConfigDict(populate_by_name=True)
     class_name: str = Field(alias="class")

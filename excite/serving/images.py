@@ -69,7 +69,7 @@ class ImageClassifier:
         self.max_pixels = min(max_pixels, predictor.info.max_pixels)
 
     def check_content(self, content: bytes) -> None:
-        """Check the first bytes, and what would take unlimited time. Raises: RefusedError (400, 415, or 422)."""
+        """Check the first bytes, and what would take unlimited time. Raises: RefusedError (4xx)."""
         if not content:
             raise RefusedError(400, "malformed", "the image is empty (0 bytes)")
         head = content[:HEAD_BYTES]

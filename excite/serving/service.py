@@ -52,7 +52,7 @@ class Service:
         self._parser.shutdown()
 
     def check(self, request: Request) -> int | None:
-        """The length of the body, before it is read. Raises: RefusedError if there is no point in reading it."""
+        """The length of the body, before it is read. Raises: RefusedError if it need not be read."""
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise RefusedError(415, "unsupported", "compressed bodies are not read")
         self.callers.check_room()

@@ -122,10 +122,16 @@ def test_everything_is_reached_by_keyboard(browser: Any, service: Process) -> No
     assert reached == ["about-open", "choose", "camera-open"]
     page.focus("#choose")
     with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
+        page.keyboard.press("Space")
     chooser.value.set_files([image("red")])
     api.expect(page.locator(DONE)).to_have_count(1)
     assert page.inner_text("#status") == "red.png: red"
+    page.focus("#about-open")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#about[open]")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#about", state="hidden")
+    assert page.evaluate("document.activeElement.id") == "about-open"
     page.context.close()
 
 
