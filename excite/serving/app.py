@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse as Utf8Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
@@ -63,7 +64,12 @@ def create_app(service: Service) -> Gate:
     async def model() -> JSONResponse:
         return JSONResponse(model_card(service))
 
-    @app.get("/metrics", responses=documents.errors(), summary="Metrics for Prometheus")
+    @app.get(
+        "/metrics",
+        response_class=PlainTextResponse,
+        responses=documents.errors(),
+        summary="Metrics for Prometheus",
+    )
     async def metrics() -> Response:
         return Response(service.metrics.render(), media_type=CONTENT_TYPE_LATEST)
 

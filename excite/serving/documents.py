@@ -112,7 +112,9 @@ def inference_body(size: int, outputs: tuple[str, ...]) -> dict[str, Any]:
             "shape": {
                 "type": "array",
                 "description": f"[N, {size}, {size}, 3]",
-                "items": {"type": "integer"},
+                "minItems": 4,
+                "maxItems": 4,
+                "items": {"type": "integer", "minimum": 1},
             },
             "data": {"type": "array", "description": "flat or nested", "items": {}},
             "parameters": {"type": "object"},

@@ -29,7 +29,8 @@ def test_the_languages_have_the_same_texts() -> None:
         pytest.skip("node is not installed")
     folder = resources.files("excite.serving") / "page"
     code = (folder / "texts.js").read_text(encoding="utf-8").replace("export ", "")
-    code += "; console.log(JSON.stringify([texts, chooseLanguage(['zh-TW', 'en']), chooseLanguage(['fr', 'de'])]))"
+    code += "; const choices = [chooseLanguage(['zh-TW', 'en']), chooseLanguage(['fr', 'de'])];"
+    code += " console.log(JSON.stringify([texts, ...choices]))"
     done = subprocess.run([node, "-e", code], capture_output=True, text=True, check=True)
     texts, chinese, other = json.loads(done.stdout)
     assert flat(texts["en"]) == flat(texts["zh"])
