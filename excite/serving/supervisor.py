@@ -145,6 +145,7 @@ class Supervisor:
             self._kill_all()
         elif number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             self.stopping = True
+            self.listener.close()  # connections that no worker will accept are refused, rather than lost
             notify("STOPPING=1")
             for worker in self.workers:
                 worker.stop(self.settings.grace)
