@@ -68,7 +68,7 @@ def body_of(service: Service, image: bytes) -> tuple[bytes, dict[str, str]]:
 
 
 def command_of(name: str, file: Path, port: int, python: str) -> tuple[list[str], dict[str, str]]:
-    """Command line and environment of a service; its name ends in "one thread" for as many threads as ours."""
+    """Command line and environment of a service; "one thread" in its name: as many threads as ours."""
     equal = name.endswith("one thread")
     threads, workers = ("1", "2") if equal else ("0", "1")
     if name.startswith("excite"):

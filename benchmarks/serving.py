@@ -1,7 +1,7 @@
 """Measure ``excite serve``: speed beside LitServe and BentoML, overload, abuse, and mutated uploads.
 
-Run by hand: ``python benchmarks/serving.py FILE.onnx IMAGES [--only throughput,...]``. IMAGES is a folder of JPEGs.
-The load comes from this process, the service runs in others. ``--others PYTHON`` is the interpreter of an
+Run by hand: ``python benchmarks/serving.py FILE.onnx IMAGES [--only throughput,...]``. IMAGES is a folder of
+JPEGs. The load comes from this process, the service runs in others. ``--others PYTHON`` is the interpreter of an
 environment with litserve, bentoml, onnxruntime, and Pillow. The load average is printed before each part,
 because figures of a machine that does something else are worth little.
 """
@@ -42,16 +42,15 @@ def throughput(file: Path, images: list[bytes], options: argparse.Namespace) -> 
                 result = load(service, images, options.seconds, 8)
                 found.setdefault(name, []).append(result.rate)
                 print(
-                    f"{name:22} ready {service.seconds_to_ready:5.2f} s  memory {idle:4.0f} / {service.memory():4.0f} MB  "
-                    f"{result.rate:6.1f} requests/s  median {1e3 * result.quantile(0.5):5.0f} ms  "
+                    f"{name:22} ready {service.seconds_to_ready:5.2f} s  memory {idle:4.0f} / "
+                    f"{service.memory():4.0f} MB  {result.rate:6.1f} requests/s  median {1e3 * result.quantile(0.5):5.0f} ms  "
                     f"p99 {1e3 * result.quantile(0.99):5.0f} ms  {dict(result.statuses)}",
                     flush=True,
                 )
     ours = statistics.median(found["excite"])
     for name, rates in found.items():
-        print(
-            f"{name:22} median {statistics.median(rates):6.1f} requests/s; excite has {ours / statistics.median(rates):.2f} x"
-        )
+        median = statistics.median(rates)
+        print(f"{name:22} median {median:6.1f} requests/s; excite has {ours / median:.2f} x")
 
 
 def half(file: Path, images: list[bytes], options: argparse.Namespace) -> None:
@@ -79,9 +78,10 @@ def overload(file: Path, images: list[bytes], options: argparse.Namespace) -> No
         after = service.memory(), service.descriptors(), service.threads()
         asked = sum(result.statuses.values()) / result.seconds
         print(
-            f"capacity {full.rate:.1f}/s; asked {asked:.0f}/s for {result.seconds:.0f} s: {dict(result.statuses)}; "
-            f"p50 {result.quantile(0.5):.2f}, p99 {result.quantile(0.99):.2f} s of accepted ones; queue x time "
-            f"{32 / full.rate:.2f} s; memory {before[0]:.1f} -> {after[0]:.1f} MB ({100 * (after[0] / before[0] - 1):+.1f} %); "
+            f"capacity {full.rate:.1f}/s; asked {asked:.0f}/s for {result.seconds:.0f} s: "
+            f"{dict(result.statuses)}; p50 {result.quantile(0.5):.2f}, p99 {result.quantile(0.99):.2f} s of "
+            f"accepted ones; queue x time {32 / full.rate:.2f} s; memory {before[0]:.1f} -> {after[0]:.1f} MB "
+            f"({100 * (after[0] / before[0] - 1):+.1f} %); "
             f"descriptors {before[1]} -> {after[1]}; threads {before[2]} -> {after[2]}"
         )
 
@@ -95,9 +95,8 @@ def reload(file: Path, images: list[bytes], options: argparse.Namespace) -> None
         )
         time.sleep(3)
         new = {each.pid for each in service.processes}
-        print(
-            f"SIGHUP in the middle: {dict(result.statuses)}; processes {len(old)} -> {len(new)}, {len(new - old)} new"
-        )
+        counts = f"processes {len(old)} -> {len(new)}, {len(new - old)} new"
+        print(f"SIGHUP in the middle: {dict(result.statuses)}; {counts}")
 
 
 def stop(file: Path, images: list[bytes], options: argparse.Namespace) -> None:
@@ -116,9 +115,8 @@ def abuse(file: Path, images: list[bytes], options: argparse.Namespace) -> None:
         before = service.memory()
         for chunked in (False, True):
             status, peak = _send_large(service, chunked)
-            print(
-                f"300 MB, {'chunked' if chunked else 'with its length'}: {status}, {peak - before:+.1f} MB at most"
-            )
+            kind = "chunked" if chunked else "with its length"
+            print(f"300 MB, {kind}: {status}, {peak - before:+.1f} MB at most")
         start = time.monotonic()
         print(f"1 byte per second: {_send_slowly(service)} after {time.monotonic() - start:.1f} s")
         with contextlib.ExitStack() as stack:
@@ -178,7 +176,7 @@ def fuzz(file: Path, images: list[bytes], options: argparse.Namespace) -> None:
 
 
 def _send(service: Service, request: bytes, *, ends: bool) -> str:
-    """The status of a request that may be malformed; ``ends`` closes the client's side, as nothing follows."""
+    """The status of a request that may be malformed; ``ends``: the client closes its side after it."""
     with socket.create_connection(("127.0.0.1", service.port), timeout=60) as client:
         answer = b""
         with contextlib.suppress(ConnectionError):

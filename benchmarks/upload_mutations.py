@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from PIL import Image
 
 Source = random.Random
+_POST = b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
 
 
 def mutated(images: Sequence[bytes], source: Source) -> tuple[str, bytes]:
@@ -178,13 +179,13 @@ def _malformed(image: bytes, source: Source) -> bytes:
     heads = [
         b"POST /predict HTTP/1.1\r\n\r\n",
         b"\0\0\0\0\r\n\r\n",
-        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
-        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+        _POST + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n",
+        _POST + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
         b"GET /../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET /%00%2e%2e/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"POST /predict?set=nan&evidence=%ff HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n",
         b"POST /predict HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 0\r\n\r\n",
-        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n",
+        _POST + b"Content-Encoding: gzip\r\nContent-Length: 0\r\n\r\n",
         b"DELETE /predict HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ]
     return source.choice(heads)

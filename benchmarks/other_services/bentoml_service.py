@@ -1,5 +1,5 @@
-"""The ONNX file behind BentoML: ``bentoml serve bentoml_service:Classifier``, with SERVICE_FILE, SERVICE_THREADS,
-and SERVICE_WORKERS in the environment; 0 threads: the default of ONNX Runtime.
+"""The ONNX file behind BentoML: ``bentoml serve bentoml_service:Classifier``, with SERVICE_FILE,
+SERVICE_THREADS, and SERVICE_WORKERS in the environment; 0 threads: the default of ONNX Runtime.
 
 Runs in an environment with bentoml, onnxruntime, and Pillow.
 """

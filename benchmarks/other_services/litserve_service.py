@@ -1,4 +1,6 @@
-"""The ONNX file behind LitServe: ``python litserve_service.py FILE PORT THREADS WORKERS``; 0 threads: its default.
+"""The ONNX file behind LitServe: ``python litserve_service.py FILE PORT THREADS WORKERS``.
+
+0 threads: the default of ONNX Runtime.
 
 Runs in an environment with litserve, onnxruntime, and Pillow.
 """
