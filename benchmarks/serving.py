@@ -1,8 +1,8 @@
 """Measure ``excite serve``: speed beside LitServe and BentoML, overload, abuse, and mutated uploads.
 
 Run by hand: ``python benchmarks/serving.py FILE.onnx IMAGES [--only throughput,...]``. IMAGES is a folder of
-JPEGs. The load comes from this process, the service runs in others. ``--others PYTHON`` is the interpreter of an
-environment with litserve, bentoml, onnxruntime, and Pillow. The load average is printed before each part,
+JPEGs. The load comes from this process, the service runs in others. ``--others PYTHON`` is the interpreter of
+an environment with litserve, bentoml, onnxruntime, and Pillow. The load average is printed before each part,
 because figures of a machine that does something else are worth little.
 """
 
@@ -43,8 +43,8 @@ def throughput(file: Path, images: list[bytes], options: argparse.Namespace) -> 
                 found.setdefault(name, []).append(result.rate)
                 print(
                     f"{name:22} ready {service.seconds_to_ready:5.2f} s  memory {idle:4.0f} / "
-                    f"{service.memory():4.0f} MB  {result.rate:6.1f} requests/s  median {1e3 * result.quantile(0.5):5.0f} ms  "
-                    f"p99 {1e3 * result.quantile(0.99):5.0f} ms  {dict(result.statuses)}",
+                    f"{service.memory():4.0f} MB  {result.rate:6.1f} requests/s  "
+                    f"median {1e3 * result.quantile(0.5):5.0f} ms  p99 {1e3 * result.quantile(0.99):5.0f} ms  {dict(result.statuses)}",
                     flush=True,
                 )
     ours = statistics.median(found["excite"])
@@ -80,8 +80,8 @@ def overload(file: Path, images: list[bytes], options: argparse.Namespace) -> No
         print(
             f"capacity {full.rate:.1f}/s; asked {asked:.0f}/s for {result.seconds:.0f} s: "
             f"{dict(result.statuses)}; p50 {result.quantile(0.5):.2f}, p99 {result.quantile(0.99):.2f} s of "
-            f"accepted ones; queue x time {32 / full.rate:.2f} s; memory {before[0]:.1f} -> {after[0]:.1f} MB "
-            f"({100 * (after[0] / before[0] - 1):+.1f} %); "
+            f"accepted ones; queue x time {32 / full.rate:.2f} s; memory {before[0]:.1f} -> "
+            f"{after[0]:.1f} MB ({100 * (after[0] / before[0] - 1):+.1f} %); "
             f"descriptors {before[1]} -> {after[1]}; threads {before[2]} -> {after[2]}"
         )
 
@@ -170,8 +170,8 @@ def fuzz(file: Path, images: list[bytes], options: argparse.Namespace) -> None:
                 peak = max(peak, service.memory())
         assert post(service, images[0])[0] == 200
         print(
-            f"{options.uploads} uploads: {dict(statuses)}; memory {before:.0f} MB before, {peak:.0f} at most, "
-            f"{service.memory():.0f} after"
+            f"{options.uploads} uploads: {dict(statuses)}; memory {before:.0f} MB before, "
+            f"{peak:.0f} at most, {service.memory():.0f} after"
         )
 
 

@@ -101,7 +101,7 @@ def _bomb(image: bytes, source: Source) -> bytes:
         last = content.rindex(b"\xff\xda")
         return request(content[:-2] + content[last:-2] * source.choice([30, 3000]) + content[-2:])
     webp = io.BytesIO()
-    Image.new("RGB", (source.choice([4000, 16383]),) * 2).save(
+    Image.new("RGB", (source.choice([2000, 5100]),) * 2).save(
         webp, "WebP", lossless=True, method=0, quality=0
     )
     return request(webp.getvalue())

@@ -135,9 +135,7 @@ def serve(
 
 def _file(run: Path, data_root: Path | None) -> Path:
     """The ONNX file, exported if the path is a run folder without one."""
-    from excite.bundle.predictor import is_bundle
-
-    if is_bundle(run) and run.is_dir():
+    if (run / "model.xml").is_file():
         hint = "excite export RUN --format onnx writes one"
         raise ExciteError("is OpenVINO IR; an ONNX file is served", where=run, hint=hint, exit_code=BAD_USAGE)
     if not run.is_dir():

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from tests.bundle.files import make_info, write_bundle
 from tests.serving.pictures import picture
 from tests.serving.services import Process, started
 
@@ -34,7 +35,9 @@ def mutations() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    with started(tmp_path_factory.mktemp("uploads"), body_seconds=0.3) as process:
+    folder = tmp_path_factory.mktemp("uploads")
+    file = write_bundle(folder / "colors.onnx", info=make_info(max_pixels=10**8))
+    with started(folder, file, body_seconds=0.2) as process:
         yield process
 
 
@@ -56,7 +59,7 @@ def test_mutated_uploads_are_answered_or_refused(service: Process, mutations: Mo
     statuses: dict[str, Counter[str]] = {kind: Counter() for kind in mutations.MUTATIONS}
     [worker] = service.workers
     before = psutil.Process(worker).memory_info().rss
-    for _ in range(15):
+    for _ in range(10):
         for kind, mutate in mutations.MUTATIONS.items():
             statuses[kind][send(service, mutate(source.choice(IMAGES), source))] += 1
     wrong = {kind: found for kind, found in statuses.items() if any(each.startswith("5") for each in found)}
