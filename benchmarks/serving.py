@@ -44,7 +44,8 @@ def throughput(file: Path, images: list[bytes], options: argparse.Namespace) -> 
                 print(
                     f"{name:22} ready {service.seconds_to_ready:5.2f} s  memory {idle:4.0f} / "
                     f"{service.memory():4.0f} MB  {result.rate:6.1f} requests/s  "
-                    f"median {1e3 * result.quantile(0.5):5.0f} ms  p99 {1e3 * result.quantile(0.99):5.0f} ms  {dict(result.statuses)}",
+                    f"median {1e3 * result.quantile(0.5):5.0f} ms  "
+                    f"p99 {1e3 * result.quantile(0.99):5.0f} ms  {dict(result.statuses)}",
                     flush=True,
                 )
     ours = statistics.median(found["excite"])

@@ -7,6 +7,7 @@ file, the old workers stay. A worker that dies is replaced.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import selectors
@@ -63,6 +64,7 @@ class Worker:
             if "error" in document:
                 self.error = ExciteError(document["error"], where=document["where"], hint=document["hint"])
         os.close(self.report)
+        self.report = -1  # its number will be that of another file
 
 
 class Supervisor:
@@ -163,7 +165,7 @@ class Supervisor:
 
     def _take_over(self, worker: Worker) -> None:
         """After a report: the new workers replace the old ones once all are ready."""
-        if not worker.ready or self.stopping or worker.generation < self.generation:
+        if not worker.ready or self.stopping or worker.kill_at is not None:
             return
         current = [each for each in self.workers if each.generation == self.generation]
         if not all(each.ready for each in current):
@@ -189,7 +191,7 @@ class Supervisor:
     def _reap(self) -> None:
         for worker in [each for each in self.workers if each.process.poll() is not None]:
             self.workers.remove(worker)
-            with suppress(KeyError):
+            if worker.report >= 0:
                 self._selector.unregister(worker.report)
                 worker.read_report()
             self._forget_metrics(worker.process.pid)
@@ -269,7 +271,7 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
         address = socket.getaddrinfo(settings.host, settings.port, family, socket.SOCK_STREAM)[0][4]
         listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
-        hint = "choose another one with --port" if isinstance(error, OSError) and error.errno == 98 else None
+        hint = "choose another one with --port" if error.errno == errno.EADDRINUSE else None
         reason = (error.strerror or str(error)).lower()
         raise ExciteError(f"cannot listen: {reason}", where=place, hint=hint, exit_code=BAD_USAGE) from error
     listener.setblocking(False)

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.bundle.files import SIZE, expected_probabilities, make_info, write_bundle
 from tests.serving.pictures import picture
-from tests.serving.services import Process, started
+from tests.serving.services import READY, Process, started
 from tests.waiting import wait_until
 
 
@@ -190,8 +190,18 @@ def test_workers_that_die_are_replaced_and_nobody_outlives_the_supervisor(tmp_pa
             for each in family.samples
         }
         assert found["excite_predictions_total"] == 8  # of both workers
+        assert second in service.workers
+        for _ in range(2):
+            old = service.workers
+            service.process.send_signal(signal.SIGHUP)
+            service.wait_for(READY)
+            assert wait_until(
+                lambda old=old: len(service.workers) == 2 and not set(old) & set(service.workers)
+            )
+        os.kill(service.workers[0], signal.SIGKILL)
+        assert wait_until(lambda: service.log.read_text().count("a worker ended") == 2)
+        assert wait_until(lambda: len(service.workers) == 2)
         workers = service.workers
-        assert second in workers
         service.process.kill()
         assert wait_until(lambda: all(map(gone, workers)))
 
