@@ -23,6 +23,7 @@ from pathlib import Path
 from service_load import Service, load, post, running
 from upload_mutations import mutated
 
+SETTLING = 60.0  # seconds
 PARTS = ("throughput", "half", "overload", "reload", "stop", "abuse", "fuzz")
 
 
@@ -71,7 +72,7 @@ def overload(file: Path, images: list[bytes], options: argparse.Namespace) -> No
     """Five times the capacity; then memory, descriptors, and threads as before."""
     with running("excite", file, options.port, images[0]) as service:
         full = load(service, images, options.seconds, 8)
-        load(service, images, options.seconds, 64, rate=5 * full.rate)  # memory grows to its size under load
+        load(service, images, SETTLING, 64, rate=5 * full.rate)  # memory grows to its size under load
         time.sleep(2)
         before = service.memory(), service.descriptors(), service.threads()
         result = load(service, images, options.overload_seconds, 64, rate=5 * full.rate)

@@ -302,11 +302,8 @@ def _signals() -> Iterator[socket.socket]:
 
 def _memory_options() -> dict[str, str]:
     """Images of different size come and go in several threads: what is free goes back to the system."""
-    return {
-        "MALLOC_ARENA_MAX": "2",
-        "MALLOC_TRIM_THRESHOLD_": str(2**20),
-        "MALLOC_MMAP_THRESHOLD_": str(2**20),
-    }
+    large = str(2**20)
+    return {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": large, "MALLOC_MMAP_THRESHOLD_": large}
 
 
 def _print(text: str, *, error: bool = False) -> None:

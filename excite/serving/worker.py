@@ -45,7 +45,7 @@ def serve(inherited: Inherited) -> None:
     predictor = Predictor.load(settings.file, threads=1)
     service = Service(predictor, settings, callers, keys)
     try:
-        _warm_up(predictor)
+        _warm_up(predictor, callers)
         _allow_descriptors(settings.connections)
         gate = create_app(service)
         limits = ConnectionLimits(settings.connections, settings.header_seconds)
@@ -62,12 +62,16 @@ def serve(inherited: Inherited) -> None:
         service.close()
 
 
-def _warm_up(predictor: Predictor) -> None:
-    """Compute once, so that the first request does not wait for the memory of the runtime."""
+def _warm_up(predictor: Predictor, callers: int) -> None:
+    """Compute on all threads at once, so that the memory of the runtime has the size that it needs."""
+    from concurrent.futures import ThreadPoolExecutor
+
     import numpy as np
 
     size = predictor.info.preprocessing.image_size
-    predictor.outputs(np.zeros((1, size, size, 3), dtype=np.uint8))
+    pixels = [np.zeros((1, size, size, 3), dtype=np.uint8)] * (2 * callers)
+    with ThreadPoolExecutor(callers) as pool:
+        list(pool.map(predictor.outputs, pixels))
 
 
 def _allow_descriptors(connections: int) -> None:
