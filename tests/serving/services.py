@@ -67,7 +67,12 @@ def started(folder: Path, file: Path | None = None, **options: Any) -> Iterator[
             stderr=errors,
             stdin=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(
+                    [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+                ),
+            },
         )
     try:
         yield Process(process, log)
