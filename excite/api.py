@@ -31,7 +31,8 @@ from excite.runs.compare_configurations import compare_configurations
 from excite.runs.derive import changed_evaluation_spec
 from excite.runs.evaluate import Evaluation, evaluate_run
 from excite.runs.evaluation_images import DataOptions
-from excite.runs.moved_data import missing_images
+from excite.runs.labeled_inputs import LabeledImages, labeled_files
+from excite.runs.moved_data import missing_images, open_run
 from excite.runs.run import Run
 from excite.system.cache import cache_directory
 from excite.system.progress import ConsoleDisplay, Display
@@ -68,7 +69,7 @@ def _shows_options(function: Callable[..., Any]) -> None:
 
 
 def train(
-    data: str | Path,
+    data: LabeledImages,
     *,
     resume: bool = False,
     data_root: str | Path | None = None,
@@ -78,7 +79,9 @@ def train(
     """Train on a folder of images and evaluate, as ``excite train`` does.
 
     Args:
-        data: a folder of class folders, a folder with train/val/test, a CSV file, or ``"digits"``.
+        data: a folder of class folders, a folder with train/val/test, a CSV file, or ``"digits"``; or from
+            memory, as ``excite.runs.labeled_inputs.labeled_files``: a DataFrame with path (or image) and
+            label, pairs of image and label, or images and labels.
         resume: continue the interrupted run in ``out``, or in ``data`` if that is a run folder; the weights
             become those of an uninterrupted run.
         data_root: the folder that the data of a resumed run is in now.
@@ -92,14 +95,14 @@ def train(
     >>> run.metrics["test"]["n"]
     12
     """
-    config = TrainConfig().replace(data=str(data), **options)
+    config = TrainConfig().replace(data=labeled_files(data), **options)
     root = None if data_root is None else Path(data_root)
     display = Display() if quiet else ConsoleDisplay()
     return train_as_configured(config, resume=resume, data_root=root, display=display)
 
 
 def audit(
-    data: str | Path,
+    data: LabeledImages,
     *,
     near_duplicates: bool | None = None,
     decisions: str | Path | None = None,
@@ -128,7 +131,7 @@ def audit(
     """
     cache = cache_directory()
     images, unreadable = check_files(
-        read_images(data, group_pattern=group_pattern, **columns),
+        read_images(labeled_files(data), group_pattern=group_pattern, **columns),
         max_pixels=max_pixels,
         cache=cache,
         complete=False,
@@ -144,7 +147,7 @@ def audit(
 
 
 def split(
-    data: str | Path,
+    data: LabeledImages,
     *,
     out: str | Path | None = None,
     method: str = "auto",
@@ -180,8 +183,9 @@ def split(
     """
     options = GroupingOptions(columns, group_pattern, group_duplicates)
     place = None if out is None else Path(out)
-    images, _ = grouped_images(data, options, Display(), out=place)
-    check_classes(images, where=data)
+    name = labeled_files(data)
+    images, _ = grouped_images(name, options, Display(), out=place)
+    check_classes(images, where=name)
     if method == "auto":
         method = "grouped" if images.table["group"].any() else "random"
     fractions = (1 - val_fraction - test_fraction, val_fraction, test_fraction)
@@ -193,11 +197,12 @@ def split(
 
 def evaluate(
     run: Run | str | Path,
-    data: str | Path | None = None,
+    data: LabeledImages | None = None,
     *,
     split: str | None = None,
     map_class: Mapping[str, str] | None = None,
     group_pattern: str | None = None,
+    data_root: str | Path | None = None,
     device: str = "cpu",
     **options: Any,
 ) -> Evaluation:
@@ -209,6 +214,7 @@ def evaluate(
         split: train, val, test, or all; None: test if there is one.
         map_class: class of the data -> class of the run, where their names differ.
         group_pattern: regular expression on the file names of ``data``; its first capture group is the group.
+        data_root: the folder that the run's own data is in now, if it has moved.
         device: where the network computes.
         options: ``positive``, ``sensitivity``, ``specificity``, ``abstain_below``, ``selective_accuracy``,
             and ``subgroups`` of ``TrainConfig``; by default those of the training.
@@ -223,22 +229,23 @@ def evaluate(
     >>> evaluate(run).metrics["n"]
     12
     """
-    opened = run if isinstance(run, Run) else Run.open(run)
+    if data_root is not None or not isinstance(run, Run):
+        run = open_run(run.path if isinstance(run, Run) else run, data_root)
     for name in options:
         if name not in EVALUATION_OPTIONS:
             raise unknown_name("option", name, EVALUATION_OPTIONS, where="evaluate")
     return evaluate_run(
-        opened,
-        None if data is None else str(data),
+        run,
+        None if data is None else labeled_files(data),
         split=split,
-        spec=changed_evaluation_spec(opened.config, options),
+        spec=changed_evaluation_spec(run.config, options),
         options=DataOptions(mapping=map_class or {}, group_pattern=group_pattern),
         device=device,
     )
 
 
 def study(
-    data: str | Path,
+    data: LabeledImages,
     arms: Mapping[str, Mapping[str, Any]],
     *,
     seeds: int = 5,
@@ -279,7 +286,7 @@ def study(
     from excite.study.running.live_table import ConsoleLiveTable, LiveTable
     from excite.study.running.orchestrate import Resources, continue_study, start
 
-    base = TrainConfig().replace(data=str(data), **options)
+    base = TrainConfig().replace(data=labeled_files(data), **options)
     made = [arm_of(name, dict(differences)) for name, differences in arms.items()]
     plan = Plan(base, made, seeds, folds, metric or METRIC)
     folder = Path("studies") / data_name(base.data) if out is None else Path(out)

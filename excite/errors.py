@@ -39,10 +39,13 @@ class ExciteError(Exception):
         self.exit_code = exit_code
         super().__init__(str(self))
 
+    @property
+    def message(self) -> str:
+        """Where and what, without the hint."""
+        return f"{self.where}: {self.what}" if self.where else self.what
+
     def __str__(self) -> str:
-        place = f"{self.where}: " if self.where else ""
-        advice = f" ({self.hint})" if self.hint else ""
-        return f"{place}{self.what}{advice}"
+        return f"{self.message} ({self.hint})" if self.hint else self.message
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str], *, where: object = None) -> ExciteError:

@@ -188,9 +188,9 @@ def loader() -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_python_examples_run(code: str) -> None:
-    """Those that need no files, no downloads, and no Keras."""
-    if re.search(r"keras|Classifier\.load|Run\.open|train\(", code):
-        pytest.skip("needs files or Keras")
+    """Those that need no files, no downloads, no Keras, and no coremltools."""
+    if re.search(r"keras|coremltools|Classifier\.load|Run\.open|train\(", code):
+        pytest.skip("needs files, Keras, or coremltools")
     torch.manual_seed(0)
     model = SmallNet().eval()
     if "fold_constant_gates(" in code:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 import sqlite3
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -19,6 +20,7 @@ OF_ALL = {
     "kernels": "compiled kernels",
     "weights": "weights of installed packages",
     "digits": "the built-in data set digits",
+    "memory": "images and tables that Python passed",
 }
 NO_OWNER = ""
 
@@ -100,6 +102,43 @@ def empty_cache(cache: Path, data: Path | None = None) -> tuple[int, int]:
         file.unlink(missing_ok=True)
         file.with_name(file.name + OWNER).unlink(missing_ok=True)
     return count, size
+
+
+def prune_cache(
+    cache: Path, *, older_than: float | None = None, max_size: int | None = None, now: float | None = None
+) -> tuple[int, int]:
+    """Remove what was computed from images and not used for long, or, the oldest first, what is too much.
+
+    Args:
+        cache: the cache folder.
+        older_than: files last used more than this many seconds ago are removed; None: none is.
+        max_size: bytes that files computed from images may take; None: any number.
+        now: the time in seconds since 1970; None: the current one.
+
+    Returns:
+        the number of files removed, and their bytes.
+    """
+    now = time.time() if now is None else now
+    used = sorted((_last_used(file), file) for file in _files_of_images(cache))
+    total, count, size = sum(_size(file) for _, file in used), 0, 0
+    for when, file in used:
+        is_old = older_than is not None and now - when > older_than
+        if not is_old and (max_size is None or total - size <= max_size):
+            continue
+        size += _size(file)
+        count += 1
+        file.unlink(missing_ok=True)
+        file.with_name(file.name + OWNER).unlink(missing_ok=True)
+    return count, size
+
+
+def _last_used(file: Path) -> float:
+    """Some file systems do not record when a file is read; then, when it was written."""
+    try:
+        status = file.stat()
+    except OSError:
+        return 0.0
+    return max(status.st_atime, status.st_mtime)
 
 
 def _files_of_images(cache: Path) -> Iterator[Path]:

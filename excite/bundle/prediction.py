@@ -119,6 +119,16 @@ class PredictionList(list[Prediction]):
             rows.append(row)
         return rows
 
+    def by_doubt(self) -> PredictionList:
+        """The most doubtful first: by the lead of the highest probability over the next.
+
+        >>> sure = Prediction("sure.png", "cat", 0.75, {"cat": 0.75, "dog": 0.25})
+        >>> unsure = Prediction("unsure.png", "dog", 0.5, {"cat": 0.5, "dog": 0.5})
+        >>> [each.path for each in PredictionList([sure, unsure]).by_doubt()]
+        ['unsure.png', 'sure.png']
+        """
+        return PredictionList(sorted(self, key=_lead))
+
     def __repr__(self) -> str:
         counted = "1 prediction" if len(self) == 1 else f"{len(self):,} predictions"
         lines = [f"{counted}; .table is a DataFrame" if len(self) > SHOWN else counted]
@@ -129,3 +139,8 @@ class PredictionList(list[Prediction]):
         if len(self) > SHOWN:
             lines.append(f"  ... and {len(self) - SHOWN:,} more")
         return "\n".join(lines)
+
+
+def _lead(prediction: Prediction) -> float:
+    *_, second, first = sorted(prediction.probabilities.values())
+    return first - second

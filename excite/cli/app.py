@@ -25,10 +25,11 @@ from excite.cli import (
     summary,
     train,
 )
+from excite.cli.output import print_error
 from excite.cli.streams import quiet_libraries, write_lookalikes
 from excite.cli.study import commands
 from excite.errors import BAD_USAGE, FAILED, INTERRUPTED, TERMINATED, ExciteError
-from excite.system.text import printable
+from excite.system.progress import QUIET
 from excite.version import __version__
 
 app = typer.Typer(
@@ -37,7 +38,6 @@ app = typer.Typer(
     "use the classifier.",
     epilog="Start with: excite train digits",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -86,6 +86,7 @@ def options(
         False, "--version", callback=_version, is_eager=True, help="Print the version."
     ),
     debug: bool = typer.Option(False, "--debug", help="Print the traceback of an error."),
+    quiet: bool = typer.Option(False, "--quiet", help="Show no progress; results and errors are printed."),
 ) -> None:
     pass
 
@@ -96,12 +97,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
     first = os.environ.get("RANK", "0") == "0"  # of several processes, one prints
     if not first:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (open until the process ends)
-    debug = "--debug" in arguments
-    if debug:  # accepted before or after the command
-        arguments = [argument for argument in arguments if argument != "--debug"]
+    debug, quiet = "--debug" in arguments, "--quiet" in arguments
+    # Accepted before or after the command.
+    arguments = [argument for argument in arguments if argument not in ("--debug", "--quiet")]
     write_lookalikes()
-    with quiet_libraries(debug):
-        return _run(arguments, first, debug)
+    before = QUIET.set(quiet)
+    try:
+        with quiet_libraries(debug):
+            return _run(arguments, first, debug)
+    finally:
+        QUIET.reset(before)
 
 
 def _run(arguments: list[str], first: bool, debug: bool) -> int:
@@ -116,7 +121,7 @@ def _run(arguments: list[str], first: bool, debug: bool) -> int:
         if not first:  # all processes raise the same error
             return error.exit_code
         kind = "" if error.exit_code in (INTERRUPTED, TERMINATED) else "error: "
-        return _fail(str(error), error.exit_code, kind=kind)
+        return _fail(error.message, error.exit_code, error.hint, kind=kind)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", INTERRUPTED, kind="")
     except BrokenPipeError:  # the reader of our output has gone, as in excite ... | head
@@ -146,6 +151,5 @@ def _run(arguments: list[str], first: bool, debug: bool) -> int:
 
 def _fail(message: str, code: int, hint: str | None = None, kind: str = "error: ") -> int:
     """Print the one line; what the user stopped is not an error."""
-    advice = f" ({hint})" if hint else ""
-    print(printable(f"excite: {kind}{message}{advice}"), file=sys.stderr, flush=True)
+    print_error(f"{kind}{message}", hint)
     return code

@@ -60,8 +60,8 @@ def audit(
         bool | None,
         typer.Option(
             "--thumbnails/--no-thumbnails",
-            help="Show images in audit.html. Default: unless the images have groups, or names that look like "
-            "groups, which may be people.",
+            help="Show images in audit.html, which may show people. "
+            "[dim]\\[default: unless the images have groups, or names that look like groups][/dim]",
             show_default=False,
         ),
     ] = None,

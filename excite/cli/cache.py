@@ -8,9 +8,12 @@ from typing import Annotated
 
 import typer
 
-from excite.cli.output import plain_table, print_json, print_line, print_table
+from excite.cli.output import loading, plain_table, print_json, print_line, print_table
 from excite.errors import BAD_USAGE, ExciteError
+from excite.system.progress import ConsoleDisplay
 from excite.system.text import command_line
+
+MIB = 2**20  # bytes
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,6 +27,7 @@ def add_to(app: typer.Typer) -> None:
         "empty",
         epilog="Examples: [bold]excite cache empty photos[/bold] · [bold]excite cache empty --all[/bold]",
     )(empty)
+    verbs.command("prune", epilog="Example: [bold]excite cache prune --days 30 --max-gb 10[/bold]")(prune)
     app.add_typer(verbs, name="cache")
 
 
@@ -31,8 +35,9 @@ def list_cache(
     *, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False
 ) -> None:
     """List the data sets of which the cache holds decoded images, features, or results of checks."""
-    from excite.audit.cached_data import cached_data
-    from excite.system.cache import cache_path
+    with loading(ConsoleDisplay()):
+        from excite.audit.cached_data import cached_data
+        from excite.system.cache import cache_path
 
     cache = cache_path()
     rows = cached_data(cache)
@@ -43,16 +48,17 @@ def list_cache(
     if not rows:
         print_line("it is empty")
         return
-    table = plain_table("of", "holds", "files", "size", right=("files", "size"))
+    table = plain_table("of", "holds", "files", "MiB", right=("files", "MiB"), names=("of",))
     for row in rows:
         whose = row.data if row.data else "-"
         gone = " (gone)" if row.exists is False else ""
-        table.add_row(whose + gone, row.content, str(row.files), _size(row.size))
+        table.add_row(whose + gone, row.content, f"{row.files:,}", f"{row.size / MIB:.1f}")
     print_table(table)
     lost = next((row.data for row in rows if row.exists is False), None)
     if lost is not None:
         command = command_line("excite", "cache", "empty", Path(lost))
-        print_line(f"decoded images outlive their files: {command} removes them")
+        print_line("decoded images outlive their files; this command removes them:")
+        print_line(f"next      {command}")
 
 
 def empty(
@@ -74,8 +80,32 @@ def empty(
     count, size = empty_cache(cache_path(), None if data is None else absolute_path(data))
     if data is not None and not count:
         raise ExciteError("the cache holds nothing of it", where=data, hint="excite cache list")
-    print_line(f"removed   {count} files and fingerprints, {_size(size)}")
+    print_line(f"removed   {count} files and fingerprints, {size / MIB:.1f} MiB")
 
 
-def _size(count: int) -> str:
-    return f"{count / 2**20:.1f} MiB"
+def prune(
+    *,
+    days: Annotated[
+        float | None,
+        typer.Option("--days", help="Remove what was last used more than this many days ago.", min=0),
+    ] = None,
+    max_gb: Annotated[
+        float | None,
+        typer.Option("--max-gb", help="Remove the least recently used until this many GB are left.", min=0),
+    ] = None,
+) -> None:
+    """Remove decoded images and other results that have not been used for long.
+
+    They are computed again when they are needed. Compiled kernels, fingerprints, and converted weights stay.
+    """
+    from excite.audit.cached_data import prune_cache
+    from excite.system.cache import cache_path
+
+    if days is None and max_gb is None:
+        raise ExciteError("needs --days or --max-gb", where="excite cache prune", exit_code=BAD_USAGE)
+    count, size = prune_cache(
+        cache_path(),
+        older_than=None if days is None else days * 24 * 3600,
+        max_size=None if max_gb is None else round(max_gb * 1e9),
+    )
+    print_line(f"removed   {count} files, {size / MIB:.1f} MiB")

@@ -140,16 +140,19 @@ def _print_metrics(metrics: dict[str, Any]) -> None:
     )
     for name, one in metrics.items():
         if one["value"] is None:
-            table.add_row(name, "-", one["reason"] or "not defined", "")
+            table.add_row(name, "-", "-", "")
             continue
         scale, unit = (100, " points") if name in FRACTIONS else (1, "")
         digits = 2 if unit else 3
         value = f"{scale * one['value']:+.{digits}f}{unit}"
-        bounds = one["reason"] or ""
+        bounds = "-"
         if one["low"] is not None:
             bounds = f"{scale * one['low']:+.{digits}f} to {scale * one['high']:+.{digits}f}"
         table.add_row(name, value, bounds, "" if one["p"] is None else _p(one["p"]))
     print_table(table)
+    for reason in dict.fromkeys(one["reason"] for one in metrics.values() if one["reason"]):
+        named = ", ".join(name for name, one in metrics.items() if one["reason"] == reason)
+        print_sentence(f"no interval (-) of {named}: {reason}")
     if warnings := dict.fromkeys(one["warning"] for one in metrics.values() if one.get("warning")):
         print_sentence(f"rough: {'; '.join(warnings)}")
 

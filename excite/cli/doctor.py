@@ -37,13 +37,14 @@ CORE = {
     "jinja2": "Jinja2",
     "typer": "typer",
     "rich": "rich",
+    "platformdirs": "platformdirs",
     "lazy_loader": "lazy_loader",
 }
 _NETWORK = ("torch", "torchvision", "timm", "numpy", "numba", "lazy_loader", "typer", "rich")
 _IMAGES = (*_NETWORK, "safetensors", "PIL", "pandas", "yaml")
 _METRICS = ("numpy", "scipy", "pandas", "sklearn", "yaml", "typer", "rich")
 # What excite depends on itself; the extra train brings the rest.
-BASE = ("PIL", "numpy", "typer", "rich", "yaml", "lazy_loader")
+BASE = ("PIL", "numpy", "typer", "rich", "yaml", "lazy_loader", "platformdirs")
 NEEDS: dict[str, tuple[str, ...]] = {
     "train": tuple(CORE),
     "audit": (*_IMAGES, "scipy", "sklearn", "cv2", "jinja2"),

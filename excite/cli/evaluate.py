@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,11 +61,15 @@ def evaluate(
     ],
     data: Annotated[
         str | None,
-        typer.Argument(help="Folder or CSV of labeled images. Default: the run's own test images."),
+        typer.Argument(
+            help="Folder or CSV of labeled images. [dim]\\[default: the run's own test images][/dim]"
+        ),
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option("--split", help="train, val, test, or all. Default: test, if there is one."),
+        typer.Option(
+            "--split", help="train, val, test, or all. [dim]\\[default: test, if there is one][/dim]"
+        ),
     ] = None,
     map_class: Annotated[
         list[str] | None,
@@ -93,7 +98,8 @@ def evaluate(
         bool | None,
         typer.Option(
             "--thumbnails/--no-thumbnails",
-            help="Show images that were seen in training in evaluation.html. Default: as in the training.",
+            help="Show images that were seen in training in evaluation.html. "
+            "[dim]\\[default: as in the training][/dim]",
             show_default=False,
         ),
     ] = None,
@@ -127,7 +133,10 @@ def evaluate(
         opened = open_run(run, data_root, display)
         limits["max_pixels"] = opened.config.max_pixels
         limits["thumbnails"] = bool(opened.config.thumbnails) if thumbnails is None else thumbnails
-        result = _evaluate_run(opened, data, split, _mapping(map_class or []), out, given, chosen, display)
+        with contextlib.closing(display):
+            result = _evaluate_run(
+                opened, data, split, _mapping(map_class or []), out, given, chosen, display
+            )
     if out is not None:
         write_evaluation(result, out, title=str(run), source=_source(run, data, result.split), **limits)
     if as_json:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from excite.cli.output import loading, print_json, print_line
+from excite.cli.output import loading, print_json, print_labeled, print_line
 from excite.errors import BAD_USAGE, ExciteError
 from excite.export.formats import FORMATS, get_format, parse_formats
 from excite.export.limits import Limits
-from excite.system.progress import ConsoleDisplay
+from excite.system.progress import LABEL, ConsoleDisplay
 from excite.system.text import command_line
 
 if TYPE_CHECKING:
@@ -47,7 +47,10 @@ def export(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Output file or folder. Default: in the run folder, with the run's name."),
+        typer.Option(
+            "--out",
+            help="Output file or folder. [dim]\\[default: in the run folder, with the run's name][/dim]",
+        ),
     ] = None,
     images: Annotated[
         int, typer.Option("--images", help="Number of test images of the run for the parity check.", min=1)
@@ -97,7 +100,8 @@ def export(
     if deploy is not None and "onnx" not in formats:
         raise ExciteError("needs --format onnx", where="--deploy", exit_code=BAD_USAGE)
     limits = Limits(int8_accuracy, int8_log_loss) if int8 else None
-    with loading(ConsoleDisplay()):
+    display = ConsoleDisplay()
+    with loading(display):
         from excite.export.deploy import write_deployment
         from excite.export.export import export_run
         from excite.export.publish import exists_already
@@ -109,12 +113,13 @@ def export(
     if deploy is not None and deploy.exists():
         raise exists_already(deploy)
     found = open_run(run, data_root)
-    exported = export_run(found, formats, out, images=images, license=license, int8=limits)
+    exported = export_run(found, formats, out, images=images, license=license, int8=limits, display=display)
     if deploy is not None:
         write_deployment(exported[formats.index("onnx")].path, deploy)
     url = None
     if push is not None:
-        url = upload(exported[formats.index("hub")].path, push)
+        with display.waiting("uploading"):
+            url = upload(exported[formats.index("hub")].path, push)
     if as_json:
         files = [{**asdict(each), "path": str(each.path), "rule": _rule(each)} for each in exported]
         print_json({"files": files, "pushed": url, "deployment": None if deploy is None else str(deploy)})
@@ -124,9 +129,9 @@ def export(
             print_line()
         _print(each)
     if deploy is not None:
-        print_line(f"deploy    {deploy}")
+        print_labeled("deploy", str(deploy))
     if url is not None:
-        print_line(f"pushed    {url}")
+        print_labeled("pushed", url)
 
 
 def _rule(exported: Exported) -> dict[str, object] | None:
@@ -141,21 +146,23 @@ def _print(exported: Exported) -> None:
     size = (
         f"{exported.size / 2**20:.1f} MiB" if exported.size >= 2**20 else f"{exported.size / 2**10:.0f} KiB"
     )
-    print_line(f"written   {exported.path}   ({size})")
+    print_labeled("written", f"{exported.path} ({size})")
     names = ", ".join(exported.classes[:SHOWN]) + (", ..." if len(exported.classes) > SHOWN else "")
-    print_line(f"takes     uint8 images {side} x {side}")
-    print_line(f"gives     probabilities of {len(exported.classes)} classes: {names}")
+    print_labeled("takes", f"uint8 images {side} x {side}")
+    print_labeled("gives", f"probabilities of {len(exported.classes)} classes: {names}")
     if rule := exported.rule:
-        print_line(f"predicts  {rule_text(rule.label, float(rule.thresholds))}")
+        text = rule_text(rule.label, float(rule.thresholds))
         if exported.format == "keras":
-            print_line("          model.get_layer('probabilities').decide(probabilities) applies this rule")
+            text += " model.get_layer('probabilities').decide(probabilities) applies this rule."
+        print_labeled("predicts", text)
     sizes = ", ".join(map(str, parity.batch_sizes))
-    print_line(
-        f"checked   on {parity.images} images of the run, in batches of {sizes}: the largest difference of a "
+    print_labeled(
+        "checked",
+        f"on {parity.images} images of the run, in batches of {sizes}: the largest difference of a "
         f"probability is {parity.largest:.1e}, of its logarithm {parity.largest_log:.1e}; the same class for "
-        f"{parity.same_class}"
+        f"{parity.same_class}",
     )
     for note in exported.notes:
-        print_line(f"note      {note}")
+        print_labeled("note", note)
     use = get_format(exported.format).use
-    print_line(f"next      {command_line(*(word.format(str(exported.path)) for word in use))}")
+    print_line(f"{'next':<{LABEL}}{command_line(*(word.format(str(exported.path)) for word in use))}")

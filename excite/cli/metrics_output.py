@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from excite.cli.output import plain_table, print_labeled, print_sentence, print_table
+from excite.system.text import shorter_path
 
 SHOWN = 10
 """Images that the terminal names; files name all."""
@@ -150,6 +151,15 @@ def operating_point_text(point: Mapping[str, Any]) -> str:
     )
 
 
+def abstention_text(abstention: Mapping[str, Any]) -> str:
+    """Below which confidence the classifier abstains, its coverage, and its selective accuracy."""
+    return (
+        f"below a confidence of {abstention['threshold']:.3f}: "
+        f"coverage {with_interval(abstention['coverage'])}, "
+        f"selective accuracy {with_interval(abstention['accuracy'])} on {abstention['answered']} images"
+    )
+
+
 def _print_decisions(figures: Mapping[str, Any]) -> None:
     """Print the operating point, the prediction sets, and the abstention."""
     if point := figures.get("operating_point"):
@@ -160,11 +170,7 @@ def _print_decisions(figures: Mapping[str, Any]) -> None:
             f"mean size {row['mean_size']['value']:.2f}, {row['single']['value']:.1%} with one class"
         )
     if abstention := figures.get("abstention"):
-        print_sentence(
-            f"coverage {with_interval(abstention['coverage'])} "
-            f"at a confidence of {abstention['threshold']:.3f} or more: "
-            f"accuracy {with_interval(abstention['accuracy'])} on {abstention['answered']} images"
-        )
+        print_sentence(f"abstains {abstention_text(abstention)}")
 
 
 def print_seen(figures: Mapping[str, Any]) -> None:
@@ -173,7 +179,9 @@ def print_seen(figures: Mapping[str, Any]) -> None:
         return
     print_sentence(f"seen in training: {len(images)} of {figures['n']} images{_selected(figures)}")
     for image in images[:SHOWN]:
-        print_sentence(f"  {image['path']} = {image['counterpart']} ({image['kind']}: {image['evidence']})")
+        path, counterpart = shorter_path(image["path"]), shorter_path(image["counterpart"])
+        pair = f"  {path} = {counterpart} ({image['kind']}: {image['evidence']})"
+        print_sentence(f"  {path} (the same file)" if path == counterpart else pair)
     if len(images) > SHOWN:
         print_sentence(f"  and {len(images) - SHOWN} more; --json and --out DIR list all")
     rest = figures["without_seen"]

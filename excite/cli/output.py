@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from excite.cli.plain_table import PlainTable
@@ -28,6 +29,20 @@ def print_json(document: Any) -> None:
     """The one JSON document on standard output, in UTF-8 or ASCII."""
     text = json.dumps(document, indent=2, ensure_ascii=not is_utf8(sys.stdout))
     write_data(text.encode("utf-8", "backslashreplace").decode() + "\n")
+
+
+def print_error(message: str, hint: str | None = None) -> None:
+    """One line on standard error; on a terminal too narrow for it, lines of it, with the hint below.
+
+    A hint that holds a command is not broken: it is copied.
+    """
+    console = Console(stderr=True, highlight=False)
+    line, advice = printable(f"excite: {message}"), printable(f" ({hint})") if hint else ""
+    lines = [line + advice]
+    if console.is_terminal and cell_len(lines[0]) > console.width:
+        lines = _broken(line, console.width)
+        lines += [advice.strip()] if "excite " in advice else _broken(advice.strip(), console.width)
+    print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 def print_line(text: object = "") -> None:
@@ -52,9 +67,14 @@ def print_sentence(text: str, style: str | None = None) -> None:
     console = Console(highlight=False)
     lines = [printable(text)]
     if console.is_terminal:
-        lines = textwrap.wrap(lines[0], console.width, break_long_words=False, break_on_hyphens=False)
+        lines = _broken(lines[0], console.width)
     for line in lines or [""]:
         console.print(line, style=style, markup=False, emoji=False, soft_wrap=True)
+
+
+def _broken(text: str, width: int) -> list[str]:
+    """The text in lines that are broken between words."""
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def print_renderable(renderable: RenderableType) -> None:
@@ -71,7 +91,7 @@ def print_labeled(label: str, text: str) -> None:
     lines = [printable(text)]
     if console.is_terminal:
         room = max(console.width - LABEL, 2 * LABEL)
-        lines = textwrap.wrap(lines[0], room, break_long_words=False, break_on_hyphens=False) or [""]
+        lines = _broken(lines[0], room) or [""]
     for number, line in enumerate(lines):
         console.print(f"{'' if number else label:<{LABEL}}{line}", markup=False, emoji=False, soft_wrap=True)
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from excite.cli.output import loading, plain_table, print_json, print_labeled, print_sentence, print_table
+from excite.cli.output import (
+    loading,
+    plain_table,
+    print_error,
+    print_json,
+    print_labeled,
+    print_sentence,
+    print_table,
+)
 from excite.cli.streams import write_data
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.system.progress import ConsoleDisplay, Display
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
     from excite.runs.classifier import Classifier
 
 FORMATS = ("table", "json", "csv")
+ORDERS = ("given", "doubt")
 BATCH = 64
 FEW = 16  # images up to which loading a file quickly saves more than predicting quickly
 COUNTED = 5  # classes that the line about a written file counts
@@ -41,7 +50,9 @@ def predict(
     run: Annotated[
         Path, typer.Argument(help="Run folder, or a file written by excite export.", show_default=False)
     ],
-    images: Annotated[list[Path], typer.Argument(help="Image files or folders.", show_default=False)],
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files, folders, or 'digits'.", show_default=False)
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -64,6 +75,10 @@ def predict(
             metavar="LEVEL",
         ),
     ] = None,
+    sort: Annotated[
+        str,
+        typer.Option("--sort", help="Order: as given, or the most doubtful first.", metavar="|".join(ORDERS)),
+    ] = "given",
     device: Annotated[
         str, typer.Option("--device", help="cpu, cuda, cuda:1, mps, or auto; for a run folder.")
     ] = "cpu",
@@ -78,6 +93,8 @@ def predict(
     format = "json" if as_json else format
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
+    if sort not in ORDERS:
+        raise unknown_name("order", sort, ORDERS, where="--sort")
     display = ConsoleDisplay()
     with loading(display):
         from excite.bundle.prediction_files import check_prediction_file, write_predictions
@@ -93,6 +110,8 @@ def predict(
     predictions, unreadable = _classify(classifier, files, set_level, display)
     for error in [*refused, *unreadable]:
         _report(error)
+    if sort == "doubt":
+        predictions = predictions.by_doubt()
     if out is not None:
         write_predictions(out, predictions)
     if out is None or as_json:
@@ -165,16 +184,24 @@ def _counts(predictions: PredictionList) -> str:
 
 def _report(error: ExciteError) -> None:
     """Report an image that cannot be classified on standard error."""
-    print(printable(f"excite: error: {error}"), file=sys.stderr)
+    print_error(f"error: {error.message}", error.hint)
 
 
 def _files(images: list[Path]) -> tuple[list[Path], list[ExciteError]]:
-    """The image files, those of the folders, and the errors of folders without images."""
+    """The image files, those of the folders, and the errors of folders without images.
+
+    ``digits`` is the built-in data set, as elsewhere, unless there is a file or a folder of this name.
+    """
+    from excite.data.digits import digits_folder
+    from excite.system.cache import cache_directory
+
     files: list[Path] = []
     refused: list[ExciteError] = []
     for path in images:
         try:
-            files += _images_in(path) if path.is_dir() else [path]
+            is_digits = path == Path("digits") and not path.exists()
+            place = digits_folder(cache_directory()) if is_digits else path
+            files += _images_in(place) if place.is_dir() else [place]
         except ExciteError as error:
             refused.append(error)
     return files, refused

@@ -9,7 +9,7 @@ import typer
 
 from excite.cli.output import loading, print_line
 from excite.errors import ExciteError
-from excite.system.progress import ConsoleDisplay
+from excite.system.progress import LABEL, ConsoleDisplay
 
 WITHOUT = "--no-thumbnails writes the report without images"
 
@@ -28,7 +28,8 @@ def report(
         bool | None,
         typer.Option(
             "--thumbnails/--no-thumbnails",
-            help="Show images or remove them; consider the privacy of patients. Default: as in training.",
+            help="Show images or remove them; consider the privacy of patients. "
+            "[dim]\\[default: as in training][/dim]",
             show_default=False,
         ),
     ] = None,
@@ -58,4 +59,5 @@ def report(
     with display.waiting("writing the report"):
         write_report(opened, thumbnails=shown)
         draw_figures(opened, thumbnails=shown)
-    print_line(f"written   {run / 'report.html'}, {run / 'model_card.md'}, {opened.figures}")
+    for label, path in (("written", run / "report.html"), ("", run / "model_card.md"), ("", opened.figures)):
+        print_line(f"{label:<{LABEL}}{path}")

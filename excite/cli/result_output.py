@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from excite.cli.metrics_output import (
+    abstention_text,
     labels_line,
     operating_point_text,
     print_classes,
@@ -16,7 +16,7 @@ from excite.cli.metrics_output import (
 )
 from excite.cli.output import print_labeled, print_line
 from excite.system.progress import LABEL
-from excite.system.text import command_line
+from excite.system.text import command_line, shorter_path
 
 if TYPE_CHECKING:
     from excite.reporting.run_facts import RunFacts
@@ -41,6 +41,8 @@ def print_result(run: Run) -> None:
     print_labeled("baseline", f"always {largest['label']!r}: accuracy {largest['fraction']:.1%}")
     if text := threshold_text(facts):
         print_labeled("threshold", text)
+    if abstention := test.get("abstention"):
+        print_labeled("abstains", abstention_text(abstention))
     if photos := test.get("photos"):
         print_labeled("by photo", f"{result_line(photos, 'photo')}; predictions of its copies are averaged")
     if len(test["classes"]) >= MIN_CLASSES:
@@ -50,7 +52,7 @@ def print_result(run: Run) -> None:
         print_labeled("labels", labels_line(run.metrics["label_noise"]))
     for text in important_notes(facts)[:MAX_NOTES]:
         print_labeled("note", text)
-    image = Path(run.predictions["path"].iloc[0])
+    image = shorter_path(run.predictions["path"].iloc[0])
     # Not broken into lines: they are copied.
     print_line(f"{'run':<{LABEL}}{run.path}")
     print_line(f"{'report':<{LABEL}}{run.path / 'report.html'}")

@@ -65,9 +65,9 @@ def split(
         str,
         typer.Option(
             "--split",
-            help="Keep groups together (grouped), or assign each image independently (random); auto: grouped "
-            "if there are groups.",
-            metavar="|".join(METHODS),
+            help="grouped: keep groups together; random: assign each image independently; auto: grouped if "
+            "there are groups.",
+            metavar="METHOD",
         ),
     ] = "auto",
     extend: Annotated[

@@ -55,6 +55,7 @@ def summary(
 
     A stage has all modules between two reductions of the resolution.
     """
+    display = ConsoleDisplay()
     placing = {name: given[name] for name in PLACING if name in given}
     if reduction is not None:
         placing["reduction"] = reduction
@@ -73,19 +74,19 @@ def summary(
     elif (Path(model) / "config.yaml").is_file():
         if fixed:
             raise ExciteError("the options of a run cannot be changed", where=model, exit_code=BAD_USAGE)
-        with loading(ConsoleDisplay()):
+        with loading(display):
             from excite.models.summary import summarize
             from excite.runs.classifier import Classifier
 
-        classifier = Classifier.load(model)
-        summarized = summarize(classifier.model, classifier.preprocessing.image_size)
+            classifier = Classifier.load(model)
+            summarized = summarize(classifier.model, classifier.preprocessing.image_size)
         _print(model, summarized, layers=layers, as_json=as_json)
     else:
-        with loading(ConsoleDisplay()):
+        with loading(display):
             from excite.models.summary import summarize
 
             network = _build(model, attention, placing, classes, given.get("image_size"))
-        summarized = summarize(network, given.get("image_size") or _usual_size(network))
+            summarized = summarize(network, given.get("image_size") or _usual_size(network))
         _print(model, summarized, layers=layers, as_json=as_json)
 
 

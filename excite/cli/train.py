@@ -61,7 +61,12 @@ def train(
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", help="Read options from a YAML file.", rich_help_panel=RUN)
+        list[Path] | None,
+        typer.Option(
+            "--config",
+            help="Read options from a YAML file; of several files, the last one decides.",
+            rich_help_panel=RUN,
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -104,7 +109,7 @@ def train(
     The images are checked and split into training, validation, and test images. The best weights on the
     validation images are evaluated on the test images. All results are written to a run folder.
     """
-    base = TrainConfig.from_yaml(config) if config else TrainConfig()
+    base = TrainConfig.from_yaml(*(config or []))
     options = base.replace(**(given if data is None else {"data": data, **given}))
     for setting in settings or []:
         options = apply_override(options, setting)

@@ -402,8 +402,14 @@ class TrainConfig:
         return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
 
     @classmethod
-    def from_yaml(cls, path: Path) -> TrainConfig:
-        """Read a YAML file; options that it does not contain have their defaults."""
+    def from_yaml(cls, *paths: Path) -> TrainConfig:
+        """Read YAML files; an option has the value of the last file that contains it, or else its default."""
+        config = cls()
+        for path in paths:
+            config = config._with_yaml(path)
+        return config
+
+    def _with_yaml(self, path: Path) -> TrainConfig:
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -414,7 +420,7 @@ class TrainConfig:
         if not isinstance(values or {}, dict):
             raise ExciteError("must contain options as 'name: value'", where=path, exit_code=BAD_USAGE)
         try:
-            return cls().replace(**{str(name): value for name, value in (values or {}).items()})
+            return self.replace(**{str(name): value for name, value in (values or {}).items()})
         except ExciteError as error:
             where = f"{path}: {error.where}" if error.where else path
             raise ExciteError(error.what, where=where, hint=error.hint, exit_code=BAD_USAGE) from None

@@ -156,7 +156,7 @@ def _side_by_side(first: Predictions, second: Predictions, ranking: bool) -> Gro
     for name in ("true", "predicted", "right"):
         tables = [getattr(one, name), getattr(two, name)]
         setattr(both, name, sparse.csr_array(sparse.hstack(tables)))
-    both.gaps = {name: sparse.csr_array(sparse.hstack([one.gaps[name], two.gaps[name]])) for name in one.gaps}
+    both.gaps = {name: _joined_bins(one.gaps[name], two.gaps[name]) for name in one.gaps}
     if ranking:
         codes = np.concatenate([first.group_codes, second.group_codes + one.groups])
         targets = np.tile(first.targets, 2)
@@ -170,3 +170,12 @@ def _side_by_side(first: Predictions, second: Predictions, ranking: bool) -> Gro
             for index in range(len(first.classes))
         ]
     return both
+
+
+def _joined_bins(one: sparse.csr_array, two: sparse.csr_array) -> sparse.csr_array:
+    """Two tables (bins, G) side by side; equal confidences leave one of them with fewer bins."""
+    bins = max(one.shape[0], two.shape[0])
+    tables = [sparse.csr_array(table, copy=True) for table in (one, two)]
+    for table in tables:
+        table.resize(bins, table.shape[1])
+    return sparse.csr_array(sparse.hstack(tables))

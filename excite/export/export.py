@@ -22,6 +22,7 @@ from excite.runs.classifier import Classifier
 from excite.runs.moved_data import require_images
 from excite.runs.run import Run
 from excite.system.cache import cache_directory
+from excite.system.progress import Display
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def export_run(
     images: int = 256,
     license: str = "",
     int8: Limits | None = None,
+    display: Display | None = None,
 ) -> list[Exported]:
     """Export the classifier of a run as files that map uint8 images to calibrated probabilities.
 
@@ -76,6 +78,7 @@ def export_run(
         images: maximum number of test images to compare, evenly spaced.
         license: of the weights, to be recorded; empty: that of the packaged weights training started from.
         int8: quantize the ONNX file, unless that is worse than these limits; None: float32.
+        display: shows what is being done; None: nothing is shown.
 
     Raises:
         ExciteError: for an unknown format, a network that the format does not support, an existing file,
@@ -87,12 +90,14 @@ def export_run(
     if int8 is not None and list(formats) != ["onnx"]:
         raise ExciteError("is for --format onnx alone", where="--int8", exit_code=BAD_USAGE)
     paths = [_target(run, format, out, len(formats), int8 is not None) for format in formats]
-    source = Source(run, Classifier.load(run), license)
-    tests = load_test_images(run, source.classifier, images)
+    display = display or Display()
+    with display.waiting("reading the run and its test images"):
+        source = Source(run, Classifier.load(run), license)
+        tests = load_test_images(run, source.classifier, images)
     exported = []
     for format, path in zip(formats, paths, strict=True):
         writer = get_format(format).writer() if int8 is None else _int8_writer(int8)
-        exported.append(_export(source, tests, format, writer, path))
+        exported.append(_export(source, tests, format, writer, path, display))
     return exported
 
 
@@ -102,11 +107,15 @@ def _int8_writer(limits: Limits) -> Writer:
     return Int8Writer(limits)
 
 
-def _export(source: Source, tests: TestImages, format: str, writer: Writer, path: Path) -> Exported:
+def _export(
+    source: Source, tests: TestImages, format: str, writer: Writer, path: Path, display: Display
+) -> Exported:
     with unpublished(path) as temporary:
         try:
-            written = writer.write(source, temporary)
-            reading = written.ask(tests.pixels, tests.paths, BATCH_SIZES)
+            with display.waiting(f"writing {path.name}"):
+                written = writer.write(source, temporary)
+            with display.waiting(f"comparing {path.name} with the run"):
+                reading = written.ask(tests.pixels, tests.paths, BATCH_SIZES)
             expected = tests.probabilities if written.expected is None else written.expected(tests.pixels)
             parity = measure_parity(expected, reading, BATCH_SIZES)
             require_parity(parity, reading)

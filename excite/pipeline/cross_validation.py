@@ -134,6 +134,7 @@ def _begin(config: TrainConfig, folder: Path, display: Display) -> Path:
     run.write_json("audit.json", audited.to_dict())
     run.write_json("environment.json", environment(config, config.jobs))
     write_text(path / "config.yaml", config.replace(out=str(path)).to_yaml())
+    display.unbroken("run", str(path))
     return path
 
 

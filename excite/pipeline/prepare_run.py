@@ -33,7 +33,7 @@ from excite.runs.run import Run, create_run_folder
 from excite.runs.training_overlap import duplicates_in_train
 from excite.system.cache import cache_directory
 from excite.system.files import write_text
-from excite.system.progress import LABEL, Display
+from excite.system.progress import Display
 from excite.system.world import World
 from excite.training.checkpoint import has_checkpoint
 
@@ -80,11 +80,11 @@ def prepare_run(
         images = audited.grouped()
     config, reasons = resolve(config, images)
     manifest = _split(config, images, display)
-    if audited is not None and config.split == "folder":
-        display.note(describe_split(images.splits, manifest, config))
     if config.recipe != "probe":
         _check_batch_size(config, world.size, len(manifest.part("train")))
-    display.fact("split", split_line(manifest, config))
+    # A cell of a cross-validation or a study brings the complete split that was drawn for it.
+    use = describe_split(images.splits, config) if audited is not None and config.split == "folder" else ""
+    display.fact("split", split_line(manifest, config) + use)
     if audited is not None:  # that of a cross-validation is shown once, for all folds
         display.fact("plan", plan_line(config))
     for reason in reasons:
@@ -99,10 +99,13 @@ def prepare_run(
     config = config.replace(out=str(folder))
     run = Run(folder)
     if world.first:
-        with discarding_failed_start(run, enabled=audited is not None):
+        with (
+            discarding_failed_start(run, enabled=audited is not None),
+            display.waiting("writing the run folder"),
+        ):
             _begin_folder(run, config, manifest, audited, processes=world.size)
     if audited is not None:
-        display.note(f"{'run':<{LABEL}}{run.path}")  # not broken into lines: it is copied
+        display.unbroken("run", str(run.path))
     return PreparedRun(run, config, manifest, model, new_head)
 
 

@@ -10,6 +10,9 @@ from excite.pipeline.resolver import Resolver
 
 # Smaller images are trained from scratch: ImageNet's features are of larger pictures (docs/training.md).
 SMALLEST_PRETRAINED = 48
+# Training enlarges objects, by random crops; a larger input makes up for it in prediction:
+# Touvron et al. 2019, "Fixing the train-test resolution discrepancy"; docs/training.md has own figures.
+PROBE_SIZE = 288
 # Options that name a network or belong to excite's own ones.
 NETWORK_OPTIONS = ("model", "weights", "stem", "truncate_after", "model_options", "placement")
 
@@ -21,8 +24,11 @@ def resolve_start(resolver: Resolver) -> None:
     """
     if resolver.config.pretrained is not None:
         return
-    side = float(np.median(resolver.manifest.table[["width", "height"]].min(axis=1)))
-    if _names_network(resolver.config) or side < SMALLEST_PRETRAINED or not local_networks():
+    if (
+        _names_network(resolver.config)
+        or _shorter_side(resolver) < SMALLEST_PRETRAINED
+        or not local_networks()
+    ):
         resolver.set(pretrained=False)
         return
     reason = "more accurate on photos than training from scratch, which --recipe scratch does"
@@ -54,6 +60,18 @@ def _resolve_pretrained(resolver: Resolver) -> None:
         return
     if resolver.config.image_size is None:
         resolver.add_reason("pretrained", "true", f"weights of {weights}")
-        resolver.choose("image_size", weights.image_size, "the size that its weights were trained with")
+        resolver.choose("image_size", *_image_size(resolver, weights.image_size))
     if resolver.config.interpolation == "auto":
         resolver.set(interpolation=weights.interpolation)
+
+
+def _image_size(resolver: Resolver, trained: int) -> tuple[int, str]:
+    """The input of a network whose weights were trained with this size, and the reason."""
+    if resolver.config.recipe == "probe" and _shorter_side(resolver) >= PROBE_SIZE > trained:
+        return PROBE_SIZE, f"photos have that many pixels; the weights were trained with {trained}"
+    return trained, "the size that its weights were trained with"
+
+
+def _shorter_side(resolver: Resolver) -> float:
+    """The median over the images."""
+    return float(np.median(resolver.manifest.table[["width", "height"]].min(axis=1)))

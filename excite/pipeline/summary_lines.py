@@ -20,6 +20,7 @@ _COUNTERS = "num_batches_tracked"
 def data_line(audited: Audit) -> str:
     """The numbers of images, classes, and groups, and what is doubtful about them.
 
+    Images with more than 8 bits per channel are named with the samples that become black and white.
     The search for near-duplicates is named unless it was complete.
     """
     images, groups, classes = len(audited), len(audited.members), len(audited.manifest.classes)
@@ -33,6 +34,10 @@ def data_line(audited: Audit) -> str:
         text += "; crops and rotations were not searched for"
     if audited.grouping.oversized:
         text += f"; {len(audited.grouping.oversized)} oversized, which may be wrong: see excite audit"
+    extremes, range_ = audited.manifest.extremes, audited.manifest.intensity_range
+    if extremes is not None and range_ is not None:
+        low, high = (f"{bound:g}" for bound in range_)
+        text += f"; {extremes.images:,} with more than 8 bits per channel, {low} black and {high} white"
     if audited.conflicts:
         photos = "1 photo" if len(audited.conflicts) == 1 else f"{len(audited.conflicts)} photos"
         text += f"; {photos} with two labels"
@@ -40,10 +45,10 @@ def data_line(audited: Audit) -> str:
 
 
 def split_line(manifest: Manifest, config: TrainConfig) -> str:
-    """The number of images in each split, and how they were drawn."""
+    """The number of images in each split, and how they were drawn unless they were given."""
     train, val, test = (len(manifest.part(split)) for split in ("train", "val", "test"))
-    how = {"grouped": "groups kept together", "random": "at random", "folder": "as in the data"}[config.split]
-    return f"{train:,} training, {val:,} validation, and {test:,} test images, {how}"
+    how = {"grouped": ", groups kept together", "random": ", at random", "folder": ""}[config.split]
+    return f"{train:,} training, {val:,} validation, and {test:,} test images{how}"
 
 
 def plan_line(config: TrainConfig) -> str:

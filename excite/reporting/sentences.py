@@ -119,16 +119,21 @@ def warnings(facts: RunFacts) -> list[Statement]:
         statements.append(Statement(text, WARN))
     elif facts.test["groups"] < FEW_GROUPS:
         text = f"There {'is' if facts.test['groups'] == 1 else 'are'} only "
-        text += f"{many(facts.test['groups'], 'test group')}: intervals are wide and may be too narrow."
+        counted = "test image" if facts.test["groups"] == facts.test["n"] else "test group"
+        text += f"{many(facts.test['groups'], counted)}: intervals are wide and may be too narrow."
         statements.append(Statement(text, WARN))
     if conflicts := len(facts.audit.get("label_conflicts", ())):
         statements.append(
             Statement(f"The audit found {many(conflicts, 'photo')} with conflicting labels.", WARN)
         )
-    for shortcut in facts.audit.get("shortcuts", ()):
-        text = f"The label can be predicted from {shortcut['feature']} alone "
-        text += f"(balanced accuracy {100 * shortcut['score']:.1f} %, with shuffled labels "
-        text += f"{100 * shortcut['chance']:.1f} %): the network may use this shortcut."
+    if shortcuts := facts.audit.get("shortcuts", ()):
+        features = [
+            f"from {shortcut['feature']} alone (balanced accuracy {100 * shortcut['score']:.1f} %, with "
+            f"shuffled labels {100 * shortcut['chance']:.1f} %)"
+            for shortcut in shortcuts
+        ]
+        which = "this shortcut" if len(features) == 1 else "these shortcuts"
+        text = f"The label can be predicted {', and '.join(features)}: the network may use {which}."
         statements.append(Statement(text, WARN))
     return statements
 

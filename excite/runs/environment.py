@@ -17,6 +17,7 @@ from excite.config.train_config import TrainConfig
 from excite.models.packaged_weights import describe_source
 from excite.version import __version__
 
+# The packages that reports name.
 LIBRARIES = ("torch", "torchvision", "timm", "safetensors", "Pillow", "numpy", "pandas", "scikit-learn")
 
 
@@ -31,11 +32,18 @@ def environment(config: TrainConfig, processes: int) -> dict[str, Any]:
         "system": platform.platform(),
         "packaged_weights": describe_source(config.model) if config.pretrained else None,
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
+        "packages": _packages(),
         "device": config.device,
         "threads": torch.get_num_threads(),
         "processes": processes,
         "seed": config.seed,
     }
+
+
+def _packages() -> dict[str, str]:
+    """Name -> version of all installed packages, by name."""
+    found = {each.name: each.version for each in metadata.distributions() if each.name}
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
 def _git_state() -> dict[str, Any] | None:

@@ -37,11 +37,13 @@ from excite.runs.run import Run, refuse_run_folder
 from excite.runs.training_overlap import SELECTED, SeenImage, duplicates_in_train, seen_in_training
 from excite.system.cache import cache_directory
 from excite.system.progress import Display
+from excite.system.text import shorter_path
 
+SHOWN = ("accuracy", "balanced_accuracy", "auroc", "log_loss")  # metrics in the text of an evaluation
 CRITERION = ("positive", "sensitivity", "specificity")  # of an operating point
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Metrics of a set of images, and the predictions that they are computed from.
 
@@ -59,6 +61,21 @@ class Evaluation:
     predictions: Predictions
     unseen: Predictions | None = None
     seen: tuple[SeenImage, ...] = ()
+
+    def __repr__(self) -> str:
+        """What was evaluated, in a few lines; ``metrics`` holds everything."""
+        metrics = self.metrics
+        images = "1 image" if metrics["n"] == 1 else f"{metrics['n']:,} images"
+        groups = "" if metrics["groups"] == metrics["n"] else f" of {metrics['groups']:,} groups"
+        lines = [f"Evaluation of {images}{groups} ({self.split})"]
+        for name in SHOWN:
+            value, low, high = (metrics[name].get(part) for part in ("value", "low", "high"))
+            if value is not None:
+                bounds = "" if low is None else f" ({low:.3f} to {high:.3f})"
+                lines.append(f"  {name:<18}{value:.3f}{bounds}")
+        if self.seen:
+            lines.append(f"  {len(self.seen):,} images were seen in training")
+        return "\n".join(lines)
 
 
 def evaluate_run(
@@ -182,7 +199,7 @@ def _report_seen(run: Run, seen: Sequence[SeenImage], n: int, display: Display) 
         text = f"{len(seen)} of {n} images were seen in training{members}, as exact or near-duplicates"
         if selected := sum(image.use == SELECTED for image in seen):
             text += f", {selected} of them for selection only"
-        display.note(f"{text}; the metrics are optimistic; the first is {seen[0].path}")
+        display.note(f"{text}; the metrics are optimistic; the first is {shorter_path(seen[0].path)}")
 
 
 def evaluate_table(

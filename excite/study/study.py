@@ -125,6 +125,11 @@ class Study:
         return self.images.with_columns(split=np.where(numbers[:, 0] == fold, "test", "train"))
 
 
+def cell_folder(folder: Path, arm: str, seed: int, fold: int) -> Path:
+    """The run folder of a cell."""
+    return folder / "cells" / arm / f"seed-{seed}-fold-{fold}"
+
+
 def begin(plan: Plan, folder: Path, store: str | None, display: Display) -> tuple[Study, int]:
     """Begin a study, or open it and add new arms and seeds; the study and its number of new cells.
 

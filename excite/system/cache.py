@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import csv
 import os
-import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
+
+from platformdirs import user_cache_dir
 
 from excite.errors import ExciteError
 from excite.system.files import replacing
@@ -47,19 +48,12 @@ def cache_path() -> Path:
     Raises:
         ExciteError: if there is no home folder.
     """
-    environment = os.environ
+    chosen = os.environ.get("EXCITE_CACHE") or user_cache_dir("excite", appauthor=False)
     try:
-        if chosen := environment.get("EXCITE_CACHE"):
-            return Path(chosen).expanduser().absolute()
-        if chosen := environment.get("XDG_CACHE_HOME"):
-            return Path(chosen).absolute() / "excite"
-        if sys.platform == "win32" and (chosen := environment.get("LOCALAPPDATA")):
-            return Path(chosen) / "excite" / "cache"
-        home = Path.home()
+        return Path(chosen).expanduser().absolute()
     except RuntimeError as error:  # there is no home folder, or none of the user in ~user
         hint = "set EXCITE_CACHE to a folder that can be written to"
         raise ExciteError("there is no home folder for the cache", hint=hint) from error
-    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "excite"
 
 
 def name_owner(path: Path | None, images: Iterable[str]) -> None:

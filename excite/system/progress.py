@@ -7,6 +7,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -19,7 +20,13 @@ PLAIN_REFRESH = 30.0  # seconds between two lines within an epoch, if the output
 NAMED_AFTER = 1.0  # seconds; a longer wait is named, also if the output is not a terminal
 LABEL = 10  # columns of the label of a fact
 BAR = 16  # columns
+QUIET: ContextVar[bool] = ContextVar("QUIET", default=False)  # with --quiet, nothing is shown
 EPOCH_HEADER = "epoch   train loss  accuracy  validation loss  accuracy  images/s     time"
+
+
+def progress_console() -> Console:
+    """The console on standard error; while ``QUIET`` is set, one that prints nothing."""
+    return Console(stderr=True, highlight=False, quiet=QUIET.get())
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,10 @@ class Display:
         """Print a line that begins with a label such as ``data``."""
         self.note(f"{label:<{LABEL}}{text}")
 
+    def unbroken(self, label: str, text: str) -> None:
+        """Print a fact that users copy, such as a path or a command, on one line whatever its length."""
+        self.note(f"{label:<{LABEL}}{text}")
+
     @contextlib.contextmanager
     def waiting(self, name: str) -> Iterator[None]:
         """Name what the block does while it runs."""
@@ -81,7 +92,7 @@ class ConsoleDisplay(Display):
     """Progress on standard error, so that standard output contains results only."""
 
     def __init__(self, console: Console | None = None, *, verbose: bool = False) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or progress_console()
         self.verbose = verbose
         self._last = time.monotonic()
         self._bar: Progress | None = None
@@ -89,20 +100,21 @@ class ConsoleDisplay(Display):
         self._has_header = False
 
     def note(self, text: str) -> None:
-        self.console.print(printable(text), markup=False, emoji=False, soft_wrap=True)
+        """On a terminal, a long text is broken between words."""
+        for line in self._broken(text, self.console.width):
+            self._print(line)
 
     def detail(self, text: str) -> None:
         if self.verbose:
-            self.note(" " * LABEL + text)
+            self.fact("", text)
 
     def fact(self, label: str, text: str) -> None:
         """On a terminal, a long text continues below its beginning, broken between words."""
-        lines = [text]
-        if self.console.is_terminal:
-            room = max(self.console.width - LABEL, 2 * LABEL)
-            lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
-        for number, line in enumerate(lines):
-            self.note(f"{'' if number else label:<{LABEL}}{line}")
+        for number, line in enumerate(self._broken(text, self.console.width - LABEL)):
+            self._print(f"{'' if number else label:<{LABEL}}{line}")
+
+    def unbroken(self, label: str, text: str) -> None:
+        self._print(f"{label:<{LABEL}}{text}")
 
     @contextlib.contextmanager
     def waiting(self, name: str) -> Iterator[None]:
@@ -161,8 +173,8 @@ class ConsoleDisplay(Display):
         self._last = time.monotonic()
         if not self._has_header:
             self._has_header = True
-            self.note(EPOCH_HEADER)
-        self.note(
+            self._print(EPOCH_HEADER)
+        self._print(
             f"{row['epoch']:>5.0f}{row['train_loss']:>13.3f}{row['train_accuracy']:>10.1%}"
             f"{row['val_loss']:>17.3f}{row['val_accuracy']:>10.1%}"
             f"{row['images_per_second']:>10.0f}{clock(row['seconds']):>9}{' best' if best else ''}"
@@ -172,6 +184,16 @@ class ConsoleDisplay(Display):
         if self._bar is not None:
             self._bar.stop()
             self._bar = self._task = None
+
+    def _broken(self, text: str, width: int) -> list[str]:
+        """The text, on a terminal in lines of this width that are broken between words."""
+        if not self.console.is_terminal:
+            return [text]
+        width = max(width, 2 * LABEL)
+        return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+
+    def _print(self, line: str) -> None:
+        self.console.print(printable(line), markup=False, emoji=False, soft_wrap=True)
 
     def _draw(self, name: str, fraction: float | None, numbers: str) -> None:
         """Show a bar; without a fraction, it pulses."""

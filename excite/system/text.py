@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 import shlex
 from collections.abc import Iterable, Sequence
@@ -43,6 +44,16 @@ def shorten_middle(text: str, width: int) -> str:
     while start and cell_len(text[start - 1 :]) <= tail:
         start -= 1
     return f"{set_cell_size(text, head).rstrip()}…{text[start:]}"
+
+
+def shorter_path(path: str | Path) -> Path:
+    """The path relative to the working directory if that is shorter, else the path itself."""
+    given = Path(path)
+    try:
+        relative = Path(os.path.relpath(given))
+    except (OSError, ValueError):  # no working directory any more, or another drive
+        return given
+    return relative if len(str(relative)) < len(str(given)) else given
 
 
 def command_line(*words: object) -> str:

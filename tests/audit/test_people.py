@@ -61,10 +61,15 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("data", "options", "shown"),
     [
         ("plain", [], True),
-        ("plain", ["--no-thumbnails"], False),
         ("named", [], False),
-        ("named", ["--thumbnails"], True),
-        ("plain", ["--group-pattern", "^(.)"], False),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ("plain", ["--no-thumbnails"], False),
+                ("named", ["--thumbnails"], True),
+                ("plain", ["--group-pattern", "^(.)"], False),
+            )
+        ),
     ],
 )
 def test_one_switch_for_report_figure_and_audit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -49,7 +50,7 @@ def test_help_fills_the_lines_of_a_narrow_terminal(
             assert len(f"{line} {after.split()[0]}") > 78
 
 
-@pytest.mark.parametrize(("verb", "most"), [("train", 56), ("study run", 60)])
+@pytest.mark.parametrize(("verb", "most"), [("train", 56), ("study run", 62)])
 def test_help_is_one_screen_and_help_all_has_every_option(
     excite_command: Command, monkeypatch: pytest.MonkeyPatch, verb: str, most: int
 ) -> None:
@@ -64,6 +65,23 @@ def test_help_is_one_screen_and_help_all_has_every_option(
     assert "--label-smoothing" in whole
     assert "Training loop" in whole
     assert excite_command(*verb.split(), "--help").stdout == short  # nothing of it stays
+
+
+@pytest.mark.parametrize("verb", [*VERBS, "audit", "compare", "report", "split", "study run", "study add"])
+def test_help_names_defaults_in_one_style_and_breaks_no_values(
+    excite_command: Command, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = excite_command(*verb.split(), "--help").stdout
+    words = " ".join(line.strip("│ ") for line in shown.splitlines())
+    assert "Default: " not in words
+    assert not re.search(r"[a-z]\|[a-z]+ *$", shown, re.MULTILINE)  # values of an option, cut in two
+    assert all(len(line) <= 80 for line in shown.splitlines())
+
+
+def test_help_of_a_study_names_its_own_default_weights(excite_command: Command) -> None:
+    words = " ".join(excite_command("study", "run", "--help").stdout.replace("│", " ").split())
+    assert "[default: off; all arms are trained from scratch]" in words
 
 
 def test_neither_help_nor_import_loads_torch() -> None:
@@ -126,6 +144,30 @@ def test_without_the_extra_a_command_names_it(
     assert (done.returncode, done.stdout) == (1, "")
     message = 'this command needs torch, which is not installed (pip install "excite[train]")'
     assert done.stderr == f"excite: error: {message}\n"
+
+
+@pytest.mark.parametrize("place", [0, 3])
+def test_quiet_shows_no_progress_but_the_result(trained: Path, excite_command: Command, place: int) -> None:
+    arguments: list[object] = ["evaluate", trained / "run", trained / "pictures"]
+    arguments.insert(place, "--quiet")
+    done = excite_command(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "accuracy" in done.stdout
+    failed = excite_command("evaluate", trained / "nowhere", "--quiet")
+    assert failed.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands_and_options(shell: str) -> None:
+    """As the script of --install-completion asks."""
+    typed = "excite predict --se"
+    words = {"COMP_WORDS": typed, "COMP_CWORD": "2", "_TYPER_COMPLETE_ARGS": typed}
+    environment = {**os.environ, **words, "_EXCITE_COMPLETE": f"complete_{shell}"}
+    environment["_TYPER_COMPLETE_FISH_ACTION"] = "get-args"
+    call = [sys.executable, "-m", "excite"]
+    done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
+    assert "--set" in done.stdout
+    assert "--device" not in done.stdout
 
 
 def test_debug_shows_where(excite_command: Command) -> None:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
+import time
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 import excite
+from excite.audit.cached_data import CachedData
+from excite.cli import output
 from excite.cli.app import run as excite_cli
 from excite.runs.evaluate import evaluate_run
 from tests.conftest import SMALL, make_pictures
@@ -93,3 +98,41 @@ def test_what_to_remove_must_be_named(
 ) -> None:
     assert excite_cli(["cache", *arguments]) == 2
     assert "needs the folder of a data set, or --all" in capsys.readouterr().err
+
+
+def test_the_list_fits_80_columns_with_one_line_per_entry(
+    cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(Console):
+        def __init__(self, **options: object) -> None:
+            super().__init__(force_terminal=True, width=80, color_system=None, **options)  # type: ignore[arg-type]
+
+    data = f"/data/{'a long name of a folder ' * 4}"
+    entries = [CachedData(data, "checked, duplicates, features, pixels", 9, 10**9, False)]
+    monkeypatch.setattr("excite.audit.cached_data.cached_data", lambda _: entries)
+    monkeypatch.setattr(output, "Console", Terminal)
+    assert excite_cli(["cache", "list"]) == 0
+    header, row, *_ = capsys.readouterr().out.splitlines()[1:]
+    assert header.split() == ["of", "holds", "files", "MiB"]
+    assert len(row) <= 80
+    assert row.split()[-2:] == ["9", "953.7"]
+    assert "(gone)" in row
+
+
+def test_pruning_removes_the_least_recently_used(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (cache / "pixels").mkdir(parents=True)
+    day = 24 * 3600.0
+    for days in (1, 10, 40, 50):
+        file = cache / "pixels" / f"{days}.npy"
+        file.write_bytes(bytes(1_000_000))
+        file.with_name(file.name + ".data").write_text("/photos")
+        os.utime(file, (time.time() - days * day,) * 2)
+    (cache / "kernels").mkdir()
+    (cache / "kernels" / "old").write_bytes(bytes(10))
+    os.utime(cache / "kernels" / "old", (0, 0))
+    assert excite_cli(["cache", "prune", "--days", "45"]) == 0
+    assert "removed   1 files, 1.0 MiB" in capsys.readouterr().out
+    assert excite_cli(["cache", "prune", "--max-gb", "0.0015"]) == 0
+    left = {str(file.relative_to(cache)) for file in cache.rglob("*") if file.is_file()}
+    assert left == {"pixels/1.npy", "pixels/1.npy.data", "kernels/old"}
+    assert excite_cli(["cache", "prune"]) == 2

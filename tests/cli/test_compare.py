@@ -45,6 +45,20 @@ def test_two_equal_tables_are_identical_and_nothing_more(excite_command: Command
     assert "identical" not in excite_command("compare", first, other).stdout
 
 
+def test_reasons_for_missing_intervals_are_sentences_below_the_table(
+    excite_command: Command, tmp_path: Path
+) -> None:
+    first = table(tmp_path / "a.csv", 30, 1)
+    sharper = pd.read_csv(first)
+    sharper["p:yes"] = np.where(sharper["p:yes"] > 0.5, 0.9, 0.1)  # the same classes
+    sharper.assign(**{"p:no": 1 - sharper["p:yes"]}).to_csv(tmp_path / "b.csv", index=False)
+    done = excite_command("compare", first, tmp_path / "b.csv", "--metrics", "accuracy,balanced_accuracy")
+    reason = "the two classifiers do not differ in any group"
+    assert f"no interval (-) of accuracy, balanced_accuracy: {reason}" in done.stdout
+    row = next(line for line in done.stdout.splitlines() if line.startswith("accuracy"))
+    assert row.split() == ["accuracy", "+0.00", "points", "-"]
+
+
 def test_a_comparison_fits_80_columns_and_breaks_no_number(
     excite_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,7 +80,7 @@ def test_the_output_names_the_file_and_how_to_load_it(excite_command: Command, t
     done = excite_command("export", trained / "run", "--format", "keras")
     assert done.returncode == 0, done.stderr
     lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
-    assert lines["written"] == "my runs/x.keras   (3.0 MiB)"
+    assert lines["written"] == "my runs/x.keras (3.0 MiB)"
     assert lines["takes"] == "uint8 images 96 x 96"
     assert lines["gives"] == "probabilities of 14 classes: a, b, c, d, e, f, g, h, i, j, k, l, ..."
     assert lines["predicts"].startswith("An image is predicted as c if its probability is at least 0.21, and")

@@ -156,3 +156,13 @@ def test_up_to_ten_seen_images_are_listed_and_accuracy_is_printed_without_them(
     assert capsys.readouterr().out.splitlines()[-1] == "without   no image is left"
     print_seen({"n": 2, "seen_images": []})
     assert capsys.readouterr().out == ""
+
+
+def test_an_image_that_is_its_own_counterpart_is_named_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = str(tmp_path / "photos" / "1.png")
+    row = {"path": path, "counterpart": path, "kind": "identical file", "evidence": "same SHA-256"}
+    print_seen({"n": 1, "seen_images": [row], "without_seen": {"n": 0}})
+    assert capsys.readouterr().out.splitlines()[1] == "  photos/1.png (the same file)"

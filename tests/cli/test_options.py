@@ -23,7 +23,7 @@ class App:
     def __init__(self, **options: Any) -> None:
         self.given: dict[str, Any] = {}
         self.place: str | None = None
-        app = typer.Typer()
+        app = typer.Typer(rich_markup_mode="rich")
 
         @app.command()
         @takes_config(**options)

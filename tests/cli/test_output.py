@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from excite.cli import output
-from excite.cli.output import plain_table, print_json, print_line, print_sentence, print_table
+from excite.cli.output import plain_table, print_error, print_json, print_line, print_sentence, print_table
 
 STRANGE = "[bold]x[/bold] :cat: $y$ \x1b[2J\u200b\n\x9b"
 SHOWN = r"[bold]x[/bold] :cat: $y$ \x1b[2J\u200b\n\x9b"
@@ -76,3 +76,30 @@ def test_json_is_one_document_that_is_read_back(document: object, capsys: pytest
     text = capsys.readouterr().out
     assert text.endswith("\n")
     assert json.loads(text) == document
+
+
+@pytest.mark.parametrize(
+    ("hint", "lines"),
+    [
+        (
+            "continue with: excite train --resume --out runs/a-long-name",
+            ["(continue with: excite train --resume --out runs/a-long-name)"],
+        ),
+        (
+            "restore them, or name the folder that the data is in now",
+            ["(restore them, or name the folder that", "the data is in now)"],
+        ),
+    ],
+)
+def test_an_error_is_one_line_or_on_a_narrow_terminal_its_hint_below(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, hint: str, lines: list[str]
+) -> None:
+    message = "stopped in epoch 15 after 4 steps, with a checkpoint"
+    print_error(message, hint)
+    assert capsys.readouterr().err == f"excite: {message} ({hint})\n"
+    monkeypatch.setattr(output, "Console", Terminal)
+    print_error(message, hint)
+    start = ["excite: stopped in epoch 15 after 4", "steps, with a checkpoint"]
+    assert capsys.readouterr().err.splitlines() == [*start, *lines]
+    print_error("no such file", "check")
+    assert capsys.readouterr().err == "excite: no such file (check)\n"

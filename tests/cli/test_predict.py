@@ -44,6 +44,20 @@ def test_predict_takes_folders_and_prints_a_table(trained: Path, excite_command:
     assert "the folder holds no images" in none.stderr
 
 
+@pytest.mark.slow
+def test_digits_are_the_built_in_data_set_unless_there_is_such_a_folder(
+    trained: Path, excite_command: Command, tmp_path: Path
+) -> None:
+    place = tmp_path / "work"
+    done = excite_command("predict", trained / "run", "digits", "--out", "digits.csv")
+    assert done.returncode == 0, done.stderr
+    assert len(pd.read_csv(place / "digits.csv")) == 1797
+    (place / "digits").mkdir()
+    (place / "digits" / "1.png").write_bytes((trained / "pictures" / "a" / "p1_1.png").read_bytes())
+    done = excite_command("predict", trained / "run", "digits", "--format", "csv")
+    assert [row["path"] for row in csv.DictReader(io.StringIO(done.stdout))] == ["digits/1.png"]
+
+
 def test_predict_prints_prediction_sets_in_every_format(trained: Path, excite_command: Command) -> None:
     run, image = trained / "run", trained / "pictures" / "a" / "p1_1.png"
     expected = Classifier.load(run).predict(image, set_level=0.5)[0]
@@ -60,6 +74,18 @@ def test_predict_prints_prediction_sets_in_every_format(trained: Path, excite_co
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "sets with a level of 0.999 need 999 validation groups; this classifier has" in refused.stderr
     assert Classifier.load(run).predict(image)[0].classes_in_set is None
+
+
+def test_the_most_doubtful_come_first(trained: Path, excite_command: Command) -> None:
+    folder = trained / "pictures" / "a"
+    done = excite_command("predict", trained / "run", folder, "--sort", "doubt", "--json")
+    found = json.loads(done.stdout)
+    top = np.sort([list(each["probabilities"].values()) for each in found], axis=1)
+    assert len(found) == len(list(folder.iterdir()))
+    assert (np.diff(top[:, -1] - top[:, -2]) >= 0).all()
+    wrong = excite_command("predict", trained / "run", folder, "--sort", "doubts")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert "did you mean 'doubt'?" in wrong.stderr
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".xlsx", ".CSV"])

@@ -124,3 +124,35 @@ def _labeled(out: str, label: str) -> str:
     found = re.search(rf"^{label} +(.*(?:\n {{10}}.*)*)", out, re.MULTILINE)
     assert found
     return " ".join(found.group(1).split())
+
+
+def test_the_result_tells_how_often_the_classifier_abstains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "run")
+    print_result(run)
+    shown = _labeled(capsys.readouterr().out, "abstains")
+    pattern = r"below a confidence of ([\d.]+): coverage ([\d.]+)% .*, "
+    found = re.match(pattern + r"selective accuracy ([\d.]+)% .* on (\d+) images", shown)
+    assert found
+    threshold, coverage, accuracy, answered = map(float, found.groups())
+    table = run.predictions
+    answers = table[["p:benign", "p:malignant"]].max(axis=1) >= threshold
+    assert threshold == 0.6
+    assert answered == answers.sum()
+    assert coverage == pytest.approx(100 * answers.mean(), abs=0.051)
+    correct = (table["predicted"] == table["label"])[answers]
+    assert accuracy == pytest.approx(100 * correct.mean(), abs=0.051)
+
+
+def test_the_next_command_names_an_image_relative_to_the_working_directory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    run = write_run(Path("run"))
+    table = run.predictions
+    table.loc[0, "path"] = str(tmp_path / "photos" / "1.png")
+    table.to_csv(run.path / "predictions.csv", index=False)
+    print_result(run)
+    assert capsys.readouterr().out.splitlines()[-1] == "next      excite predict run photos/1.png"

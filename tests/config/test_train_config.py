@@ -129,6 +129,16 @@ def test_a_file_may_name_some_options_or_none(tmp_path: Path) -> None:
     assert load(tmp_path, "epochs: 3\n") == TrainConfig(epochs=3)
 
 
+def test_of_several_files_the_last_one_decides(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
+    first.write_text("epochs: 3\nmodel: cifar_resnet20\n")
+    second.write_text("epochs: 5\n")
+    config = TrainConfig.from_yaml(first, second)
+    assert (config.epochs, config.model) == (5, "cifar_resnet20")
+    assert TrainConfig.from_yaml(second, first).epochs == 3
+    assert TrainConfig.from_yaml() == TrainConfig()
+
+
 def test_numbers_are_numbers_however_yaml_reads_them(tmp_path: Path) -> None:
     config = load(tmp_path, "lr: 1e-3\ngrad_clip: 2\nema: 0.5\n")
     assert (config.lr, config.grad_clip, config.ema) == (0.001, 2.0, 0.5)

@@ -297,6 +297,7 @@ def test_a_run_records_the_range_and_predicts_by_it(deep_run: tuple[Run, Path]) 
     assert classifier.predict(eight)[0].probabilities == pytest.approx(from_file.probabilities, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_range(deep_run: tuple[Run, Path], tmp_path: Path) -> None:
     _, data = deep_run
     options = SMALL | {"epochs": 1, "quiet": True}

@@ -59,7 +59,7 @@ def test_the_mean_of_folds_does_not_have_the_bias_of_the_pooled_auroc() -> None:
     """Scores without signal: every fold has its own offset, the higher the fewer positives it tests."""
     random = np.random.default_rng(0)
     pooled, means = [], []
-    for _ in range(300):
+    for _ in range(100):
         folds = []
         for fold in range(5):
             targets = (random.random(20) < 0.5).astype(int)
@@ -71,7 +71,7 @@ def test_the_mean_of_folds_does_not_have_the_bias_of_the_pooled_auroc() -> None:
         assert mean_of_folds(folds) == {"value": pytest.approx(expected), "folds": 5}
         means.append(expected)
         pooled.append(measure(pool(folds), intervals=False)["auroc"]["value"])
-    assert np.mean(means) == pytest.approx(0.5, abs=0.01)
+    assert np.mean(means) == pytest.approx(0.5, abs=0.02)
     assert np.mean(pooled) < 0.48
 
 

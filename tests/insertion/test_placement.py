@@ -143,6 +143,7 @@ def test_convnext_is_gated_before_layer_scale(last: bool) -> None:
         torch.testing.assert_close(gated.stages[0].blocks[0](x), expected)
 
 
+@pytest.mark.slow
 def test_inception_resnet_is_gated_before_the_scaled_addition() -> None:
     with torch.device("meta"):
         model = timm.create_model("inception_resnet_v2").eval()

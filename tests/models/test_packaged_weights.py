@@ -137,6 +137,7 @@ def test_two_processes_at_once(own_cache: Path) -> None:
     assert fingerprint(load_file(path)) == PACKAGED[LITE].tensors
 
 
+@pytest.mark.slow
 def test_the_package_is_not_imported() -> None:
     code = f"import sys, excite; excite.create_model({LITE!r}, pretrained=True); print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -30,6 +30,19 @@ def test_weights_of_a_package_bring_their_preprocessing(
     assert {name: getattr(config, name) for name in given} == given
 
 
+@pytest.mark.parametrize(
+    ("width", "height", "recipe", "expected"),
+    [(300, 288, "auto", 288), (500, 287, "auto", 224), (500, 400, "probe", 288), (500, 400, "finetune", 224)],
+)
+def test_a_probe_sees_large_photos_larger_than_the_weights_were_trained_with(
+    monkeypatch: pytest.MonkeyPatch, width: int, height: int, recipe: str, expected: int
+) -> None:
+    """Touvron et al. 2019; fine-tuning adapts to its input and costs more at a larger one."""
+    monkeypatch.setattr(packaged_weights, "_distribution", lambda weights: ("0.1.0", weights.file))
+    config, _ = resolve(TrainConfig(pretrained=True, recipe=recipe), manifest(width, height))
+    assert config.image_size == expected
+
+
 def test_pretrained_without_a_network_selects_one_whose_weights_are_on_this_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
@@ -43,15 +45,26 @@ def test_data_names_images_classes_groups_and_what_was_not_looked_for(audited: A
     )
 
 
+def test_data_names_how_deep_images_are_read(tmp_path: Path) -> None:
+    """A file of 16 bits that uses 12 of them would be black if all 16 were meant."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for each in range(3):
+            pixels = np.random.default_rng([ord(name), each]).integers(0, 4000, (32, 32), dtype=np.uint16)
+            Image.fromarray(pixels).save(tmp_path / name / f"{each}.png")
+    line = data_line(excite.audit(tmp_path, near_duplicates=False))
+    assert "6 with more than 8 bits per channel, 0 black and 4095 white" in line
+
+
 @pytest.mark.parametrize(
     ("split", "how"),
-    [("grouped", "groups kept together"), ("random", "at random"), ("folder", "as in the data")],
+    [("grouped", ", groups kept together"), ("random", ", at random"), ("folder", "")],
 )
 def test_split_names_its_sizes_and_how_it_was_drawn(audited: Audit, split: str, how: str) -> None:
     images = audited.manifest.with_columns(split=["train"] * 12 + ["val"] * 3 + ["test"] * 4)
     assert isinstance(images, Manifest)
     line = split_line(images, config(split=split))
-    assert line == f"12 training, 3 validation, and 4 test images, {how}"
+    assert line == f"12 training, 3 validation, and 4 test images{how}"
 
 
 @pytest.mark.parametrize(

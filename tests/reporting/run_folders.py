@@ -60,6 +60,7 @@ def write_run(
     extras: Mapping[str, Any] | None = None,
     resamples: int = 200,
     audit: bool = True,
+    positive: bool = True,
 ) -> Run:
     """A finished training as ``excite train`` leaves it.
 
@@ -67,6 +68,7 @@ def write_run(
         test: predictions of the test images; None: simulated ones.
         extras: further entries of the test figures.
         resamples: fewer than the real ones, for speed.
+        positive: of two classes the second is the positive one, with a threshold.
     """
     folder.mkdir(parents=True)
     test = test or simulated(classes, groups, size, alone=alone)
@@ -78,14 +80,18 @@ def write_run(
         data="/data", model="densenet121", attention="se", lr=0.001, epochs=5, out=str(folder)
     ).replace(attention_options={"reduction": 8}, group_pattern=r"^(\d+)_", channels_last=False)
     (folder / "config.yaml").write_text(config.to_yaml())
+    chosen = None
+    if positive and len(classes) == 2:
+        chosen = choose_threshold(val, classes[1], sensitivity=0.95)
+    if chosen is not None:
+        test, val = test.with_rule(chosen.rule), val.with_rule(chosen.rule)
     figures = measure(test, resamples=resamples)
     figures["duplicates_in_train"] = 0
     calibration = Calibration(TEMPERATURE, (0.0,) * len(classes))
     figures["calibration"] = before_and_after(calibration.inverse.apply(test), calibration)
     figures["class_calibration"] = class_calibration(test)
     figures["prediction_sets"] = measure_sets(test, PredictionSets.fit(val))
-    if len(classes) == 2:
-        chosen = choose_threshold(val, classes[1], sensitivity=0.95)
+    if chosen is not None:
         at_test = at_threshold(test, classes[1], chosen.threshold)
         figures["operating_point"] = {"chosen": asdict(chosen), "test": at_test}
     figures["abstention"] = with_abstention(test, 0.6)

@@ -7,7 +7,7 @@ import io
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import Markup
 
@@ -22,6 +22,7 @@ def read(address: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(unquote(content), newline="")))
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(TEXTS, st.integers(), st.one_of(st.none(), st.floats(allow_nan=False)))))
 def test_the_csv_contains_every_value(rows: list[tuple[str, int, float | None]]) -> None:
     header, *found = read(csv_address(("name", "count", "value"), rows))

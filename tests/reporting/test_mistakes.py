@@ -21,7 +21,8 @@ def test_the_most_confident_errors_come_first_and_one_per_group(tmp_path: Path) 
     groups = np.array(["p", "p", "q", "r", ""], dtype=object)
     names = tuple(f"/data/{name}.png" for name in ("first", "copy", "surest", "right", "least"))
     test = Predictions(np.array([1, 1, 1, 0, 1]), table, ("a", "b"), groups, names)
-    text = Page(report_page(write_run(tmp_path / "run", ("a", "b"), test=test))).text
+    run = write_run(tmp_path / "run", ("a", "b"), test=test, positive=False)
+    text = Page(report_page(run)).text
     shown = text[text.index("Most confident errors") : text.index("Curves over")]
     assert "4 errors in 3 groups, the most confident of each" in shown
     assert (

@@ -39,7 +39,8 @@ def regrouped(facts: RunFacts, groups: list[str]) -> RunFacts:
 
 def test_the_headline_counts_the_correct_predictions(facts: RunFacts) -> None:
     found, predictions = headline(facts), facts.predictions
-    correct = sum(predictions.probabilities.argmax(axis=1) == predictions.targets)
+    threshold = facts.test["operating_point"]["chosen"]["threshold"]
+    correct = sum((predictions.probabilities[:, 1] >= threshold) == predictions.targets)  # 1 is malignant
     assert found["value"] == f"{100 * correct / len(predictions):.1f} %"
     assert f"{correct} of {len(predictions)} images of 40 groups" in found["what"]
     low, high = (100 * facts.metrics["test"]["accuracy"][name] for name in ("low", "high"))
@@ -91,6 +92,22 @@ def test_findings_of_the_audit_are_warnings(facts: RunFacts) -> None:
     assert any("Fewer than ten test groups: a, b, c, d, e and 2 more." in text for text in few)
     without_findings = warnings(dataclasses.replace(changed(facts, groups=500), audit={}))
     assert all(statement.severity == FINE for statement in without_findings)
+
+
+def test_groups_of_one_image_are_called_images(facts: RunFacts) -> None:
+    texts = [statement.text for statement in warnings(changed(facts, groups=49, n=49))]
+    assert "There are only 49 test images: intervals are wide and may be too narrow." in texts
+
+
+def test_all_shortcuts_are_one_warning(facts: RunFacts) -> None:
+    shortcuts = [{"feature": name, "score": 0.81, "chance": 0.5} for name in ("size", "file bytes")]
+    found = warnings(dataclasses.replace(facts, audit={"shortcuts": shortcuts}))
+    texts = [statement.text for statement in found if "can be predicted" in statement.text]
+    assert texts == [
+        "The label can be predicted from size alone (balanced accuracy 81.0 %, with shuffled labels 50.0 %), "
+        "and from file bytes alone (balanced accuracy 81.0 %, with shuffled labels 50.0 %): the network may "
+        "use these shortcuts."
+    ]
 
 
 def test_limitations_name_what_was_not_measured(facts: RunFacts) -> None:

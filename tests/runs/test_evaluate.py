@@ -64,6 +64,17 @@ def test_the_training_evaluates_the_requested_options(trained: Run) -> None:
     assert called.sum() == point["test"]["tp"] + point["test"]["fp"]
 
 
+def test_the_text_of_an_evaluation_is_short(trained: Run) -> None:
+    found = evaluate_run(trained)
+    head, *lines = repr(found).splitlines()
+    n, groups = found.metrics["n"], found.metrics["groups"]
+    assert head == f"Evaluation of {n} images{'' if n == groups else f' of {groups} groups'} (test)"
+    shown = {name: float(value) for name, value, *_ in (line.split() for line in lines)}
+    assert shown["accuracy"] == pytest.approx(found.metrics["accuracy"]["value"], abs=0.00051)
+    assert set(shown) <= {"accuracy", "balanced_accuracy", "auroc", "log_loss"}
+    assert len(repr(found)) < 400
+
+
 def test_the_saved_calibration_lowers_the_validation_loss(trained: Run) -> None:
     facts = json.loads((trained.path / "classifier.json").read_text())
     calibration = trained.metrics["test"]["calibration"]
@@ -93,6 +104,7 @@ def test_a_classifier_abstains_below_its_threshold(trained: Run, tmp_path: Path)
     assert run.metrics["test"]["abstention"]["answered"] == sum(not one.abstained for one in said)
 
 
+@pytest.mark.slow
 def test_every_place_predicts_by_the_operating_point(trained: Run, tmp_path: Path) -> None:
     """One threshold decides in metrics.json, predictions.csv, ``predict``, and ``evaluate`` on other data."""
     threshold = trained.metrics["test"]["operating_point"]["chosen"]["threshold"]
@@ -547,6 +559,7 @@ def test_the_data_must_be_there(trained: Run) -> None:
         evaluate_run(trained, "nowhere")
 
 
+@pytest.mark.slow
 def test_classes_are_aligned_in_both_unicode_forms(tmp_path: Path) -> None:
     composed, decomposed = "caf\u00e9", "cafe\u0301"
     for folder, name in (("train", composed), ("train", "tea"), ("new", decomposed), ("new", "th\u00e9")):

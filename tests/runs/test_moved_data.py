@@ -65,10 +65,14 @@ def test_data_elsewhere_is_one_line_and_found_by_its_root(
     assert excite_cli(["evaluate", str(run), "--data-root", str(tmp_path / "archive"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["test"]
     assert found["confusion"] == Run(run).metrics["test"]["confusion"]
+    for opened in (run, Run(run)):
+        found = excite.evaluate(opened, data_root=tmp_path / "archive").metrics
+        assert found["confusion"] == Run(run).metrics["test"]["confusion"]
     assert excite_cli(["evaluate", str(run), "--data-root", str(tmp_path)]) == 2
     assert "does not contain the images of the run" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_report_of_a_run_without_its_images_overwrites_nothing(
     moved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,7 +92,9 @@ def test_a_report_of_a_run_without_its_images_overwrites_nothing(
     assert "data:image" not in (run / "report.html").read_text()
 
 
-@pytest.mark.parametrize("how", ["folder", "only", "root"])
+@pytest.mark.parametrize(
+    "how", ["root", *(pytest.param(how, marks=pytest.mark.slow) for how in ("folder", "only"))]
+)
 def test_an_interrupted_run_is_resumed_in_a_folder_moved_elsewhere(
     moved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:

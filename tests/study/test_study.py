@@ -15,7 +15,7 @@ from excite.errors import ExciteError
 from excite.study.plan import Arm, Plan, parse_arm
 from excite.study.running import worker
 from excite.study.store.store import Store
-from excite.study.study import Study, add, begin
+from excite.study.study import Study, add, begin, cell_folder
 from excite.system.progress import Display
 from tests.conftest import make_pictures
 from tests.study.small_study import ARMS, BASE, NET, begun, runs_of, trained
@@ -32,6 +32,7 @@ def test_every_cell_is_done_and_its_result_is_that_of_its_run(done: Study) -> No
     assert done.store.counts(done.name)["done"] == 8
 
 
+@pytest.mark.slow
 def test_the_same_seed_and_fold_mean_the_same_split(done: Study) -> None:
     """Initial weights, batches, and augmentation are tested in running/test_worker.py."""
     runs = runs_of(done)
@@ -154,9 +155,10 @@ def test_a_worker_that_stops_releases_its_cell(
     assert study.store.counts(study.name) == {"waiting": 2, "running": 0, "done": 0, "failed": 0}
 
 
+@pytest.mark.slow
 def test_the_partial_files_of_a_killed_worker_are_removed(data: Path, tmp_path: Path, done: Study) -> None:
     study = begun(data, tmp_path / "study", seeds=1, folds=2)
-    place = worker.cell_folder(study.folder, "plain", 0, 0)
+    place = cell_folder(study.folder, "plain", 0, 0)
     place.mkdir(parents=True)
     (place / "manifest.csv").write_text("path")  # before config.yaml
     trained(study)

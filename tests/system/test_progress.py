@@ -159,6 +159,20 @@ def test_notes_are_printed_literally_on_one_line() -> None:
     assert screen.getvalue() == note + "\n"
 
 
+def test_on_a_terminal_a_note_is_broken_between_words_and_a_path_is_not() -> None:
+    screen = io.StringIO()
+    display = ConsoleDisplay(Console(file=screen, width=40, force_terminal=True, color_system=None))
+    note = "the metrics are optimistic; the first image is photos/val/ants/10308379_1b6c72e180.jpg in val"
+    display.note(note)
+    lines = screen.getvalue().splitlines()
+    assert " ".join(lines) == note
+    assert [len(line) <= 40 for line in lines if "/" not in line] == [True] * (len(lines) - 1)
+    screen.truncate(screen.seek(0))
+    path = "runs/photos of the second hospital/with a long name"
+    display.unbroken("run", path)
+    assert screen.getvalue() == f"run       {path}\n"
+
+
 @pytest.mark.parametrize(("terminal", "wait"), [(True, progress.REFRESH), (False, progress.PLAIN_REFRESH)])
 def test_a_status_is_printed_after_enough_time(
     monkeypatch: pytest.MonkeyPatch, terminal: bool, wait: float

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from excite.system.text import command_line, csv_text, document_text, printable
+from excite.system.text import command_line, csv_text, document_text, printable, shorter_path
 
 EVIL = ["my photos", "$HOME", "it's", 'say "x"', "a\nb\r\tc", "\x1b[2J", "`id`", "-h", "猫 😀", "=1+1"]
 EVIL += ["\\", "", "~"]
@@ -61,3 +61,12 @@ def test_csv_is_read_back_as_it_was(rows: list[list[str]]) -> None:
 def test_a_page_keeps_every_character_that_html_allows() -> None:
     assert document_text("a\nb\t<猫>\u200d") == "a\nb\t<猫>\u200d"
     assert document_text("\x1b[2J\udcff") == r"\x1b[2J\udcff"
+
+
+def test_a_path_below_the_working_directory_is_shown_relative_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shorter_path(tmp_path / "photos" / "1.png") == Path("photos/1.png")
+    assert shorter_path("photos/1.png") == Path("photos/1.png")
+    assert shorter_path("/x.png") == Path("/x.png")  # ../../x.png would be longer

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from excite.cli.options import takes_config
-from excite.cli.output import print_json, print_line, print_renderable
+from excite.cli.output import loading, print_json, print_line, print_renderable
 from excite.cli.short_help import short_help
 from excite.cli.study.options import (
     STUDY,
@@ -27,9 +27,14 @@ from excite.cli.study.output import print_analysis, train_and_print
 from excite.cli.study.run import COMMON, run
 from excite.data.paths import refuse_inside_data
 from excite.errors import BAD_USAGE, ExciteError
+from excite.system.progress import ConsoleDisplay
 from excite.system.text import command_line
 
 OF_RUNS = ("positive", "sensitivity", "specificity")  # a study compares the most probable classes
+PRETRAINED = (
+    "Start from published weights, installed (see excite doctor) or downloaded. Default: off; all arms are "
+    "trained from scratch."
+)
 NOT_HERE = ("data", "folds", "repeats", "jobs", "out", "thumbnails", *OF_RUNS)
 
 
@@ -53,7 +58,7 @@ def add_to(app: typer.Typer) -> None:
         epilog="Examples: [bold]excite study run digits --arm plain:densenet_bc_40_12 "
         "--arm se:densenet_bc_40_12+se --epochs 10[/bold] · "
         "[bold]excite study run photos --plan reduction --model resnet50 --folds 5[/bold]",
-    )(takes_config(without=NOT_HERE)(run))
+    )(takes_config(without=NOT_HERE, help={"pretrained": PRETRAINED})(run))
     verbs.command("status", epilog="Example: [bold]excite study status studies/digits --cells[/bold]")(status)
     verbs.command("resume", epilog="Example: [bold]excite study resume studies/digits --jobs 2[/bold]")(
         resume
@@ -70,13 +75,21 @@ def resume(
     ray: RayOption = None,
     lease: LeaseOption = 60.0,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps, or auto.")] = "auto",
+    data_root: Annotated[
+        Path | None,
+        typer.Option("--data-root", help="Folder that the data is in now, if it has moved."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Continue a study: train the remaining and the failed cells. Several processes may do so at once."""
-    from excite.study.running.orchestrate import Resources
-    from excite.study.study import Study
+    display = ConsoleDisplay()
+    with loading(display):
+        from excite.study.moved_data import locate_images
+        from excite.study.running.orchestrate import Resources
+        from excite.study.study import Study
 
-    train_and_print(Study.open(folder, store), Resources(device, jobs, ray, lease), None, as_json)
+    study = locate_images(Study.open(folder, store), data_root, display)
+    train_and_print(study, Resources(device, jobs, ray, lease), None, as_json)
 
 
 def status(
@@ -132,7 +145,6 @@ def add(
     from excite.study.plan import parse_arm
     from excite.study.study import Study
     from excite.study.study import add as add_cells
-    from excite.system.progress import ConsoleDisplay
 
     if not arm and seeds is None:
         raise ExciteError(
@@ -147,7 +159,8 @@ def add(
 def export(
     folder: FolderArgument,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Output folder. Default: the folder of the study.")
+        Path | None,
+        typer.Option("--out", help="Output folder. [dim]\\[default: the folder of the study][/dim]"),
     ] = None,
     metric: MetricOption = None,
     against: BaselineOption = None,

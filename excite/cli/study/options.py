@@ -68,7 +68,7 @@ BaselineOption = Annotated[
     str | None,
     typer.Option(
         "--baseline",
-        help="Arm that all others are compared with. Default: as in the plan, or the first.",
+        help="Arm that all others are compared with. [dim]\\[default: as in the plan, or the first][/dim]",
         show_default=False,
     ),
 ]

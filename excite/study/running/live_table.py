@@ -11,6 +11,7 @@ from rich.text import Text
 from excite.study.running.status_tables import progress_text, running_text, signs_table
 from excite.study.store.schema import DONE, FAILED
 from excite.study.study import Study
+from excite.system.progress import progress_console
 
 PLAIN_EVERY = 30.0  # seconds between two lines without a terminal
 
@@ -29,7 +30,7 @@ class ConsoleLiveTable(LiveTable):
     """A table that stays in place on a terminal; elsewhere, a line for each finished cell."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or progress_console()
         self._live: Live | None = None
         self._printed: tuple[int, int] = (-1, -1)
         self._last = 0.0

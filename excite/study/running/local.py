@@ -20,7 +20,7 @@ from excite.errors import ExciteError
 from excite.study.running.live_table import LiveTable
 from excite.study.store.leases import LEASE
 from excite.study.store.schema import FAILED, RUNNING, WAITING
-from excite.study.study import Study
+from excite.study.study import Study, cell_folder
 from excite.system.devices import choose_device
 from excite.system.peak_memory import free_memory
 from excite.system.signals import StopRequest, stop_requests
@@ -100,7 +100,7 @@ def refuse_failed(study: Study) -> None:
     """Raises: ExciteError with a failed cell and its log, if there is one."""
     failed = [cell for cell in study.store.cells(study.name) if cell.state == FAILED]
     if failed:
-        from excite.study.running.worker import cell_folder, log_of
+        from excite.study.running.worker import log_of
 
         first = failed[0]
         log = log_of(cell_folder(study.folder, first.arm, first.seed, first.fold))

@@ -12,6 +12,7 @@ from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.power import largest_difference
 from excite.reporting.tables import NAMES
 from excite.reporting.text import many
+from excite.study.moved_data import adopt_paths
 from excite.study.plan import Arm, Plan, arm_config
 from excite.study.presets import MODEL, get_preset
 from excite.study.results import sentences
@@ -27,7 +28,7 @@ from excite.study.running.live_table import LiveTable
 from excite.study.running.local import WorkerPool, choose_pool, run_here
 from excite.study.store.leases import LEASE
 from excite.study.store.schema import DONE, RUNNING, WAITING
-from excite.study.study import Study, begin, copy_study
+from excite.study.study import FILE, Study, begin, copy_study
 from excite.system.progress import Display, clock
 
 
@@ -84,7 +85,10 @@ def start(
 
     Returns: the study, the workers, and the forecast as text.
     """
+    before = Study.open(folder, store).images if (folder / FILE).is_file() else None
     study, new = begin(plan, folder, store, display)
+    if before is not None:  # the same images, perhaps at another place
+        adopt_paths(study, before, study.images)
     with display.waiting("timing a few steps of each arm"):
         pool, costs = forecast_cost(study, resources)
     return study, pool, outlook(study, pool, costs, new, std)

@@ -35,7 +35,7 @@ from excite.pipeline.experiment import run_experiment
 from excite.runs.run import Run
 from excite.study.store.leases import LEASE, Lease
 from excite.study.store.schema import RUNNING, WAITING
-from excite.study.study import Study
+from excite.study.study import Study, cell_folder
 from excite.system.peak_memory import held_memory, peak_memory, reset_peak_memory
 from excite.system.progress import ConsoleDisplay
 from excite.system.text import printable
@@ -150,11 +150,6 @@ def train_cell(study: Study, lease: Lease, device: str, base: int = 0) -> tuple[
     }
     numbers = np.array([row[path] for path in predicted.paths], dtype=np.int32)
     return result, _bytes(numbers), _bytes(predicted.probabilities)
-
-
-def cell_folder(folder: Path, arm: str, seed: int, fold: int) -> Path:
-    """The run folder of a cell."""
-    return folder / "cells" / arm / f"seed-{seed}-fold-{fold}"
 
 
 def log_of(place: Path) -> Path:

@@ -16,6 +16,7 @@ from excite.study.study import Study
 from tests.study.small_study import begun
 
 
+@pytest.mark.slow
 def test_pages_and_tables_agree_with_the_store(done: Study, tmp_path: Path) -> None:
     analysis = write_study(done, tmp_path)
     page, text = (tmp_path / "study.html").read_text(), (tmp_path / "study.md").read_text()
