@@ -31,6 +31,7 @@ LAYERS = {
     "bundle": 3,
     "inference": 4,
     "keras": 4,
+    "serving": 4,
     "training": 5,
     "runs": 5,
     "pipeline": 6,

@@ -42,6 +42,9 @@ class BundleInfo:
         metrics: of the run on its test images, as in ``metrics.json``.
         quantization: layers in int8 and in float, and the comparison with the network in float32; None: not
             quantized.
+        reference: of the predictions for the validation images, to notice other images later: ``images``, the
+            mean of the highest probability as ``confidence``, and the fraction of each class among the
+            predicted ones as ``class_fractions``; None: the run has no such predictions.
         vectors: test vectors, as ``TestVector.to_dict`` gives them; see ``test_vectors``.
     """
 
@@ -58,6 +61,7 @@ class BundleInfo:
     made_with: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     quantization: Mapping[str, Any] | None = None
+    reference: Mapping[str, Any] | None = None
     vectors: tuple[Mapping[str, Any], ...] = ()
 
     @property
@@ -90,6 +94,7 @@ class BundleInfo:
             "made_with": dict(self.made_with),
             "metrics": dict(self.metrics),
             "quantization": self.quantization,
+            "reference": self.reference,
             "vectors": list(self.vectors),
         }
         return json.dumps(document, ensure_ascii=True)
@@ -147,5 +152,16 @@ class BundleInfo:
             dict(values["made_with"]),
             dict(values["metrics"]),
             values["quantization"],
+            _checked_reference(values["reference"], len(classes)),
             tuple(values["vectors"]),
         )
+
+
+def _checked_reference(values: Mapping[str, Any] | None, classes: int) -> Mapping[str, Any] | None:
+    if values is None:
+        return None
+    fractions = [float(each) for each in values["class_fractions"]]
+    if len(fractions) != classes:
+        raise ValueError("class_fractions are not one for each class")
+    confidence = float(values["confidence"])
+    return {"images": int(values["images"]), "confidence": confidence, "class_fractions": fractions}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,7 +113,7 @@ class Predictor:
         predictions = PredictionList()
         for start in range(0, len(items), batch_size):
             batch = items[start : start + batch_size]
-            outputs = self._runtime.run(np.stack([self.pixels(image, max_pixels) for image in batch]))
+            outputs = self.outputs(np.stack([self.pixels(image, max_pixels) for image in batch]))
             paths = [str(image) if isinstance(image, str | Path) else "" for image in batch]
             predictions += self.info.decision.predictions(
                 paths,
@@ -134,10 +134,14 @@ class Predictor:
             decode(image, max_pixels=limit, intensity_range=preprocessing.intensity_range)
         )
 
+    def outputs(self, pixels: np.ndarray) -> Mapping[str, np.ndarray]:
+        """(N, S, S, 3) uint8 -> the outputs of the graph, ``info.outputs``: each (N, ...) float32."""
+        return self._runtime.run(pixels)
+
     def probabilities(self, pixels: np.ndarray, batch_size: int = 8) -> np.ndarray:
         """(N, S, S, 3) uint8 -> (N, C) float64 calibrated probabilities."""
         parts = [
-            self._runtime.run(pixels[start : start + batch_size])[PROBABILITIES]
+            self.outputs(pixels[start : start + batch_size])[PROBABILITIES]
             for start in range(0, len(pixels), batch_size)
         ]
         return np.concatenate(parts).astype(np.float64)
@@ -152,13 +156,13 @@ class Predictor:
         """
         if EVIDENCE not in self.info.outputs:
             raise ExciteError("this classifier has no evidence maps: its head is not a pooled linear layer")
-        return self._runtime.run(pixels)[EVIDENCE]
+        return self.outputs(pixels)[EVIDENCE]
 
     def check_evidence(self, pixels: np.ndarray) -> float | None:
         """The largest difference of a probability from what the evidence adds up to; None: no evidence."""
         if self.info.evidence_bias is None:
             return None
-        outputs = self._runtime.run(pixels)
+        outputs = self.outputs(pixels)
         logits = outputs[EVIDENCE].astype(np.float64).sum(axis=(2, 3)) + self.info.evidence_bias
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         difference = exponentials / exponentials.sum(axis=1, keepdims=True) - outputs[PROBABILITIES]

@@ -43,6 +43,8 @@ CORE = {
 _NETWORK = ("torch", "torchvision", "timm", "numpy", "numba", "lazy_loader", "typer", "rich")
 _IMAGES = (*_NETWORK, "safetensors", "PIL", "pandas", "yaml")
 _METRICS = ("numpy", "scipy", "pandas", "sklearn", "yaml", "typer", "rich")
+# What excite depends on itself; the extra train brings the rest.
+BASE = ("PIL", "numpy", "typer", "rich", "yaml", "lazy_loader", "platformdirs")
 NEEDS: dict[str, tuple[str, ...]] = {
     "train": tuple(CORE),
     "audit": (*_IMAGES, "scipy", "sklearn", "cv2", "jinja2"),
@@ -54,11 +56,10 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "predict": (*_IMAGES, "scipy"),
     "explain": tuple(CORE),
     "export": (*_IMAGES, "scipy"),
+    "serve": BASE,
     "summary": _NETWORK,
     "sites": _NETWORK,
 }
-# What excite depends on itself; the extra train brings the rest.
-BASE = ("PIL", "numpy", "typer", "rich", "yaml", "lazy_loader", "platformdirs")
 # Command -> module, distribution, what it is for, and the extra that brings it.
 EXTRAS = {
     "study": (
@@ -69,6 +70,13 @@ EXTRAS = {
     "predict": (
         ("onnxruntime", "onnxruntime", "an ONNX file", "serve"),
         ("openpyxl", "openpyxl", "--out FILE.xlsx", "excel"),
+    ),
+    "serve": (
+        ("onnxruntime", "onnxruntime", "all of it", "serve"),
+        ("fastapi", "fastapi", "all of it", "serve"),
+        ("uvicorn", "uvicorn", "all of it", "serve"),
+        ("prometheus_client", "prometheus-client", "all of it", "serve"),
+        ("python_multipart", "python-multipart", "all of it", "serve"),
     ),
     "export": (
         ("onnxruntime", "onnxruntime", "--format onnx", "export"),

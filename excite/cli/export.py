@@ -73,6 +73,15 @@ def export(
             "--push", help="Upload the folder of --format hub to this repository.", metavar="OWNER/NAME"
         ),
     ] = None,
+    deploy: Annotated[
+        Path | None,
+        typer.Option(
+            "--deploy",
+            help="Also write a folder that runs the ONNX file as a service: container, systemd, Kubernetes, "
+            "Triton, and KServe.",
+            metavar="DIR",
+        ),
+    ] = None,
     data_root: Annotated[
         Path | None,
         typer.Option("--data-root", help="Folder that the run's data is in now, if it has moved."),
@@ -88,29 +97,39 @@ def export(
     formats = parse_formats(format)
     if push is not None and "hub" not in formats:
         raise ExciteError("needs --format hub", where="--push", exit_code=BAD_USAGE)
+    if deploy is not None and "onnx" not in formats:
+        raise ExciteError("needs --format onnx", where="--deploy", exit_code=BAD_USAGE)
     limits = Limits(int8_accuracy, int8_log_loss) if int8 else None
     display = ConsoleDisplay()
     with loading(display):
+        from excite.export.deploy import write_deployment
         from excite.export.export import export_run
+        from excite.export.publish import exists_already
         from excite.runs.hub import check_repository, upload
         from excite.runs.moved_data import open_run
 
     if push is not None:
         check_repository(push, where="--push")
+    if deploy is not None and deploy.exists():
+        raise exists_already(deploy)
     found = open_run(run, data_root)
     exported = export_run(found, formats, out, images=images, license=license, int8=limits, display=display)
+    if deploy is not None:
+        write_deployment(exported[formats.index("onnx")].path, deploy)
     url = None
     if push is not None:
         with display.waiting("uploading"):
             url = upload(exported[formats.index("hub")].path, push)
     if as_json:
         files = [{**asdict(each), "path": str(each.path), "rule": _rule(each)} for each in exported]
-        print_json({"files": files, "pushed": url})
+        print_json({"files": files, "pushed": url, "deployment": None if deploy is None else str(deploy)})
         return
     for number, each in enumerate(exported):
         if number:
             print_line()
         _print(each)
+    if deploy is not None:
+        print_labeled("deploy", str(deploy))
     if url is not None:
         print_labeled("pushed", url)
 

@@ -112,6 +112,15 @@ def decode(
         return _decoded(stream, max_pixels, intensity_range)[0]
 
 
+def image_format(head: bytes) -> str | None:
+    """The format of a file with these first bytes, one of ``FORMATS``; None for any other.
+
+    >>> image_format(b"GIF89a"), image_format(b"<svg>")
+    ('GIF', None)
+    """
+    return next((name for name, (pattern, _) in _READERS.items() if pattern.match(head)), None)
+
+
 def decode_and_hash(
     path: str | Path, *, max_pixels: int = MAX_PIXELS, intensity_range: IntensityRange | None = None
 ) -> tuple[Image.Image, str]:
@@ -137,9 +146,10 @@ def _decoded(
     head = stream.read(HEAD_BYTES)
     if not head:
         raise ExciteError("is empty (0 bytes)")
-    reader = next((reader for pattern, reader in _READERS.values() if pattern.match(head)), None)
-    if reader is None:
+    format = image_format(head)
+    if format is None:
         raise ExciteError(describe_unsupported_format(head, FORMATS))
+    reader = _READERS[format][1]
     with whole_images_only():
         try:
             return _read(stream, reader, max_pixels, intensity_range)

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from excite.bundle.format import EVIDENCE, MEMBERS, PROBABILITIES
 from excite.evaluation.calibration import Calibration
-from excite.export.evidence import FeatureTap
 from excite.export.gates import with_convolution_gates
 from excite.inference.ensemble_network import MeanEnsemble
+from excite.inference.feature_tap import FeatureTap
 from excite.inference.norm_folding import fold_batch_norms
 from excite.inference.tta import apply_tta
 from excite.kernels.dispatch import use_kernels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +17,7 @@ from excite.bundle.vectors import TestVector, example_images
 from excite.data.decoding import decode
 from excite.data.sources import PixelSubset
 from excite.errors import ExciteError
+from excite.evaluation.predictions import read_predictions
 from excite.export.graph import Prepared, build_graph
 from excite.models.packaged_weights import find_packaged
 from excite.runs.classifier import Classifier, Ensemble
@@ -70,9 +72,10 @@ class Source:
             evidence_bias=self.prepared.graph.evidence_bias,
             members=_members(classifier),
             license=self.license or _license_of_weights(self.run),
-            sha256=_hashes(self.run),
+            sha256=weight_hashes(self.run),
             made_with=_versions(),
             metrics=_metrics(self.run),
+            reference=_reference(self.run, classifier.classes),
             vectors=tuple(vector.to_dict() for vector in make_vectors(classifier)),
         )
 
@@ -90,7 +93,7 @@ def _members(classifier: Classifier) -> int:
     return len(classifier.model.members.temperatures) if isinstance(classifier, Ensemble) else 0
 
 
-def _hashes(run: Run) -> dict[str, str]:
+def weight_hashes(run: Run) -> dict[str, str]:
     """SHA-256 of the weights and the manifest; for an ensemble, of the weights of each member."""
     facts = read_classifier_file(run)
     if "members" in facts:
@@ -111,6 +114,20 @@ def _metrics(run: Run) -> dict[str, Any]:
         if isinstance(each, Mapping) and isinstance(each.get("value"), int | float)
     }
     return counts | values
+
+
+def _reference(run: Run, classes: tuple[str, ...]) -> dict[str, Any] | None:
+    """Confidence and predicted classes of the validation images; None for a run without them."""
+    path = run.path / "val_predictions.csv"
+    if not path.is_file():
+        return None
+    validation = read_predictions(path)
+    counts = Counter(validation.classes[number] for number in validation.predicted.tolist())
+    return {
+        "images": len(validation),
+        "confidence": float(validation.probabilities.max(axis=1).mean()),
+        "class_fractions": [counts[name] / len(validation) for name in classes],
+    }
 
 
 def _license_of_weights(run: Run) -> str:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from excite.bundle.predictor import Predictor
@@ -183,3 +184,15 @@ def test_metadata_names_no_path_of_this_machine(run: Run, tmp_path: Path) -> Non
     assert info.sha256 == hashes
     assert info.metrics["n"] == run.metrics["test"]["n"]
     assert info.metrics["accuracy"]["value"] == run.metrics["test"]["accuracy"]["value"]
+
+
+def test_the_reference_is_that_of_the_validation_predictions(run: Run, tmp_path: Path) -> None:
+    [exported] = export_run(run, ["onnx"], tmp_path / "a.onnx", images=8)
+    table = pd.read_csv(run.path / "val_predictions.csv")
+    reference = Predictor.load(exported.path).info.reference
+    assert reference is not None
+    columns = [f"p:{name}" for name in exported.classes]
+    assert reference["images"] == len(table)
+    assert reference["confidence"] == pytest.approx(table[columns].max(axis=1).mean())
+    fractions = [(table["predicted"] == name).mean() for name in exported.classes]
+    assert reference["class_fractions"] == pytest.approx(fractions)

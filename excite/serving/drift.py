@@ -1,0 +1,65 @@
+"""Whether the last images look like those of the validation: confidence and predicted classes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+WINDOW = 500  # images
+
+
+class Drift:
+    """The mean confidence and the fractions of the predicted classes over the last images.
+
+    Args:
+        classes: names.
+        reference: of ``BundleInfo``; None: unknown, and then there are no differences.
+        window: number of images.
+
+    Example:
+        >>> drift = Drift(("ant", "bee"), {"images": 50, "confidence": 0.9, "class_fractions": [0.5, 0.5]})
+        >>> for label in ("ant", "ant", "ant", "bee"):
+        ...     drift.add(label, 0.8)
+        >>> round(drift.confidence_difference, 3), drift.class_distance
+        (-0.1, 0.25)
+    """
+
+    def __init__(
+        self, classes: Sequence[str], reference: Mapping[str, Any] | None, window: int = WINDOW
+    ) -> None:
+        self.classes, self.reference = tuple(classes), reference
+        self._number = {name: number for number, name in enumerate(classes)}
+        self._images: deque[tuple[int, float]] = deque(maxlen=window)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def add(self, label: str, confidence: float) -> None:
+        """Count an image by its predicted class and its highest probability."""
+        self._images.append((self._number[label], confidence))
+
+    @property
+    def confidence(self) -> float:
+        """Mean of the highest probability; NaN before the first image."""
+        return float(np.mean([each for _, each in self._images])) if self._images else float("nan")
+
+    @property
+    def fractions(self) -> list[float]:
+        """Fraction of each class among the predicted ones; NaN before the first image."""
+        counts = np.bincount([number for number, _ in self._images], minlength=len(self.classes))
+        return (counts / len(self._images)).tolist() if self._images else [float("nan")] * len(self.classes)
+
+    @property
+    def confidence_difference(self) -> float:
+        """Of the mean confidence from that of the validation; NaN if unknown."""
+        return float("nan") if self.reference is None else self.confidence - self.reference["confidence"]
+
+    @property
+    def class_distance(self) -> float:
+        """Total variation distance of the class fractions from those of the validation, in [0, 1]."""
+        if self.reference is None:
+            return float("nan")
+        return float(np.abs(np.subtract(self.fractions, self.reference["class_fractions"])).sum() / 2)
