@@ -73,6 +73,7 @@ class Graph(nn.Module):
         self.register_buffer("temperature", torch.tensor(calibration.temperature))
         self.register_buffer("intercept", torch.tensor(calibration.intercept))
         if tap is not None:
+            assert tap.head is not None  # as FeatureTap.find finds it
             weight = tap.head.weight.detach()[:, :, None, None] / calibration.temperature
             self.register_buffer("evidence_weight", weight)
         self.eval()
@@ -88,9 +89,10 @@ class Graph(nn.Module):
         """What to add to the sums of the evidence; None if there is none."""
         if self.tap is None:
             return None
-        bias = self.intercept.double()
-        if self.tap.head.bias is not None:
-            bias = bias + self.tap.head.bias.detach().double() / self.temperature.double()
+        bias, head = self.intercept.double(), self.tap.head
+        assert head is not None
+        if head.bias is not None:
+            bias = bias + head.bias.detach().double() / self.temperature.double()
         return tuple(bias.tolist())
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
