@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from excite.cli.metrics_output import (
@@ -28,8 +28,12 @@ MIN_CLASSES = 3
 """Of two classes a table adds little: the sensitivity of one is the specificity of the other."""
 
 
-def print_result(run: Run) -> None:
-    """Print the accuracy on the test images, what a reader must know about it, and the next commands."""
+def print_result(run: Run, shortcuts: Sequence[str] = ()) -> None:
+    """Print the accuracy on the test images, what a reader must know about it, and the next commands.
+
+    Args:
+        shortcuts: what the colors of regions tell without the network; it takes the place of a note.
+    """
     from excite.reporting.run_facts import RunFacts
 
     facts = RunFacts.of(run)
@@ -50,7 +54,13 @@ def print_result(run: Run) -> None:
     if facts.folds:
         print_folds(run.metrics)
         print_labeled("labels", labels_line(run.metrics["label_noise"]))
-    for text in important_notes(facts)[:MAX_NOTES]:
+    notes = important_notes(facts)
+    if shortcuts:
+        command = command_line("excite", "explain", run.path, "--shortcuts")
+        text = f"Colors alone tell the classes: {'; '.join(shortcuts)}. Unless the object is there, this is a "
+        text += f"shortcut. Details: {command}"
+        notes = [*notes[: MAX_NOTES - 1], text]
+    for text in notes[:MAX_NOTES]:
         print_labeled("note", text)
     image = shorter_path(run.predictions["path"].iloc[0])
     # Not broken into lines: they are copied.

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from excite.cli.options import takes_config
-from excite.cli.output import print_json, print_labeled, print_line
+from excite.cli.output import print_json
 from excite.cli.result_output import print_result
 from excite.cli.short_help import HelpAllOption, short_help
 from excite.cli.streams import write_data
 from excite.config.overrides import apply_override
 from excite.config.train_config import RUN, TrainConfig
 from excite.errors import BAD_USAGE, INTERRUPTED, ExciteError
-from excite.system.progress import LABEL, ConsoleDisplay
+from excite.system.progress import ConsoleDisplay
 from excite.system.text import command_line
-
-if TYPE_CHECKING:
-    from excite.runs.run import Run
 
 PATHS = ("decisions", "weights")
 """Options that are paths: one file may be written in several ways."""
@@ -147,19 +144,11 @@ def train(
     if as_json:
         print_json({"run": str(run.path), **run.metrics})
     else:
-        print_result(run)
-        _print_shortcuts(run)
+        with display.waiting("looking for shortcuts"):
+            from excite.explain.run import region_findings
 
-
-def _print_shortcuts(run: Run) -> None:
-    """What regions and files tell without the network, where they tell anything."""
-    from excite.explain.run import pixel_findings
-
-    if found := pixel_findings(run):
-        command = command_line("excite", "explain", "--shortcuts", run.path)
-        text = f"part of the pictures or files alone tells the classes: {'; '.join(found)}"
-        print_labeled("shortcut", f"{text}. It is a shortcut unless the object is there")
-        print_line(f"{'':<{LABEL}}{command}")
+            shortcuts = region_findings(run)
+        print_result(run, shortcuts)
 
 
 def _stopped(options: TrainConfig) -> ExciteError:

@@ -67,6 +67,18 @@ def test_more_than_two_classes_have_a_table(
     assert all(("\n" + name in out) == (classes > 2) for name in names)
 
 
+def test_colors_that_tell_the_classes_are_one_of_the_notes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "run", extras={"duplicates_in_train": 3})
+    print_result(run, ["color of the frame: AUROC 0.91 (0.88 to 0.92)"])
+    lines = capsys.readouterr().out.splitlines()
+    notes = [line for line in lines if line.startswith("note ")]
+    assert len(notes) <= 3
+    assert notes[-1].startswith("note      Colors alone tell the classes: color of the frame: AUROC 0.91")
+    assert lines.index(notes[-1]) < next(i for i, line in enumerate(lines) if line.startswith("run "))
+
+
 def test_no_more_than_three_notes_are_shown_and_the_worst_are_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
