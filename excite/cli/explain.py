@@ -41,7 +41,7 @@ def explain(
     run: Annotated[Path, typer.Argument(help="Run folder.", show_default=False)],
     images: Annotated[
         list[Path] | None,
-        typer.Argument(help="Image files or folders. Default: the run's own test images."),
+        typer.Argument(help="Image files or folders. [dim]\\[default: test images of the run][/dim]"),
     ] = None,
     attention: Annotated[
         bool, typer.Option("--attention", help="What the gates depend on, and which are constants.")
@@ -51,7 +51,9 @@ def explain(
     ] = False,
     label: Annotated[
         str | None,
-        typer.Option("--class", help="Class to explain. Default: the predicted one.", metavar="NAME"),
+        typer.Option(
+            "--class", help="Class to explain. [dim]\\[default: the predicted one][/dim]", metavar="NAME"
+        ),
     ] = None,
     objects: Annotated[
         Path | None,
@@ -63,7 +65,9 @@ def explain(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder for explain.html, PNG, and JSON. Default: explain-RUN."),
+        typer.Option(
+            "--out", help="Folder for explain.html, PNG, and JSON. [dim]\\[default: explain-RUN][/dim]"
+        ),
     ] = None,
     thumbnails: Annotated[
         bool, typer.Option("--thumbnails", help="Show the pictures beside their maps.")

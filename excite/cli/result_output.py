@@ -57,7 +57,9 @@ def print_result(run: Run, shortcuts: Sequence[str] = ()) -> None:
     notes = important_notes(facts)
     if shortcuts:
         command = command_line("excite", "explain", run.path, "--shortcuts")
-        text = f"Colors alone tell the classes: {'; '.join(shortcuts)}. Unless the object is there, this is a "
+        text = (
+            f"Colors alone tell the classes: {'; '.join(shortcuts)}. Unless the object is there, this is a "
+        )
         text += f"shortcut. Details: {command}"
         notes = [*notes[: MAX_NOTES - 1], text]
     for text in notes[:MAX_NOTES]:

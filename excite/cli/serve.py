@@ -36,14 +36,16 @@ def serve(
     ] = DEFAULT.port,
     open_page: Annotated[
         bool | None,
-        typer.Option("--open/--no-open", help="Open the page in a browser. Default: for a run folder."),
+        typer.Option(
+            "--open/--no-open", help="Open the page in a browser. [dim]\\[default: for a run folder][/dim]"
+        ),
     ] = None,
     keys: Annotated[
         Path | None,
         typer.Option(
             "--keys",
-            help="File of API keys, one per line: NAME: KEY. Default: the environment variable "
-            "EXCITE_SERVE_KEYS, with commas between keys.",
+            help="File of API keys, one per line: NAME: KEY. "
+            "[dim]\\[default: EXCITE_SERVE_KEYS of the environment, with commas between keys][/dim]",
             metavar="FILE",
         ),
     ] = None,

@@ -21,6 +21,7 @@ VERBS = (
     "evaluate",
     "predict",
     "explain",
+    "serve",
     "export",
     "summary",
     "doctor",

@@ -136,7 +136,7 @@ def test_the_next_command_quotes_each_path_as_one_word(place: Path, excite_comma
     done = excite_command("train", source, *quick, "--model", "densenet_bc_40_12", "--out", "-r 1")
     following = shlex.split(done.stdout.splitlines()[-1])
     assert following[:4] == ["next", "excite", "predict", "./-r 1"]
-    assert Path(following[4]).is_file()
+    assert Path(following[4]).parts[-2:] == ("a", "0.png")
     assert excite_command(*following[2:]).returncode == 0
 
 

@@ -133,7 +133,7 @@ def command(hub: Hub, home: Path, *arguments: str, token: str = TOKEN) -> subpro
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
-    call = [sys.executable, "-m", "excite", *arguments]
+    call = [sys.executable, "-m", "excite", "--quiet", *arguments]
     return subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -31,7 +32,8 @@ def test_it_contains_versions_command_and_options(tmp_path: Path, monkeypatch: p
     assert found["threads"] == torch.get_num_threads()
     assert found["libraries"] == {name: metadata.version(name) for name in LIBRARIES}
     call = [sys.executable, "-m", "pip", "list", "--format", "json"]
-    listed = json.loads(subprocess.run(call, capture_output=True, check=True).stdout)
+    loud = {**os.environ, "PIP_QUIET": "0"}
+    listed = json.loads(subprocess.run(call, capture_output=True, check=True, env=loud).stdout)
     packages = {name.lower(): version for name, version in found["packages"].items()}
     assert {each["name"].lower(): each["version"] for each in listed}.items() <= packages.items()
     assert json.loads(json.dumps(found)) == found
