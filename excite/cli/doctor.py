@@ -120,7 +120,10 @@ def doctor(
         for name, found in weights.items():
             table.add_row(f"weights of {name}", found["fault"] or found["source"] or "")
         for verb, names in missing.items():
-            table.add_row(f"excite {verb}", _state(names, extras.get(verb, [])))
+            state = _state(names, extras.get(verb, []))
+            if verb == "predict" and names and importlib.util.find_spec("onnxruntime"):
+                state = f"ready for exported files; for run folders, {state}"
+            table.add_row(f"excite {verb}", state)
         print_table(table)
     if any(missing.values()):
         names = sorted({name for several in missing.values() for name in several})

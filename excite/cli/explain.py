@@ -150,7 +150,9 @@ def _measure(
 ) -> ExplanationPage:
     """What the options ask for: images, or the run's own images, its gates, and its shortcuts."""
     from excite.explain.images import Explainer
-    from excite.explain.run import attention_of_run, explain_run, shortcuts_of_run
+    from excite.explain.run import explain_run
+    from excite.explain.run_gates import attention_of_run
+    from excite.explain.run_shortcuts import shortcuts_of_run
     from excite.reporting.explanation_page import ExplanationPage
     from excite.runs.image_inputs import single_images
 

@@ -145,7 +145,7 @@ def train(
         print_json({"run": str(run.path), **run.metrics})
     else:
         with display.waiting("looking for shortcuts"):
-            from excite.explain.run import region_findings
+            from excite.explain.run_shortcuts import region_findings
 
             shortcuts = region_findings(run)
         print_result(run, shortcuts)

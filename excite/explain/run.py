@@ -1,9 +1,9 @@
-"""What ``excite explain RUN`` measures: maps with their rivals, gates, and shortcuts."""
+"""The maps of a run's test images, and whether they can be believed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from excite.data.sources import PixelSubset
-from excite.errors import BAD_USAGE, ExciteError
 from excite.explain.evidence import EvidenceModel, network_evidence
 from excite.explain.faithfulness import (
     Curves,
@@ -25,26 +23,17 @@ from excite.explain.faithfulness import (
     rank_correlations,
     verdict,
 )
-from excite.explain.gate_analysis import AttentionReport, analyze_attention
 from excite.explain.images import Explainer, Explanation
 from excite.explain.rivals import rival_maps, with_random_head
-from excite.explain.run_images import RunImages, images_of_run
+from excite.explain.run_images import RunImages, images_of_run, refuse_cross_validation
 from excite.explain.sanity import cascade, stability
-from excite.explain.shortcuts import ShortcutReport, measure_shortcuts, name_findings, pixel_tests
 from excite.inference.ensemble_network import MeanEnsemble
-from excite.inference.features import extract_features
-from excite.insertion.gate_folding import Folding, fold_constant_gates
 from excite.runs.classifier import Classifier
-from excite.runs.derive import preprocessing_of
 from excite.runs.run import Run
 from excite.system.progress import Display
 
 MOST_EXPLAINED = 60  # images for insertion and deletion, which take 90 forward passes each
 MOST_RANDOMIZED = 16  # images for the randomized layers
-MOST_GATED = 1000
-MOST_SHORTCUT = 1000
-MOST_QUICK = 400
-SMALLEST = 48  # pixels of the shorter side of images with something around the object
 RANDOM_HEADS = 5
 
 
@@ -134,7 +123,7 @@ def explain_run(
             training.
     """
     display = display or Display()
-    _refuse_cross_validation(run)
+    refuse_cross_validation(run)
     images = images_of_run(
         run, classifier.preprocessing, ("test",), most=MOST_EXPLAINED, objects=objects, display=display
     )
@@ -221,108 +210,3 @@ def _cascade(classifier: Classifier, images: Tensor, labels: Tensor) -> list[tup
     if isinstance(model, MeanEnsemble):
         model = model.members.networks[0]
     return cascade(model, images, lambda net, x: network_evidence(net, x, labels[:, None]).maps[:, 0])
-
-
-def attention_of_run(
-    run: Run, classifier: Classifier, display: Display | None = None
-) -> tuple[AttentionReport, np.ndarray]:
-    """What the gates of a run's network do on its test images, and the class of each of these images.
-
-    Raises:
-        ExciteError: for a network without attention, and a run without test images.
-    """
-    display = display or Display()
-    _refuse_cross_validation(run)
-    images = images_of_run(
-        run, classifier.preprocessing, ("test",), most=MOST_GATED, objects=None, display=display
-    )
-    batches = list(Explainer(classifier).batches(images.pixels))
-    with display.waiting("measuring gates"):
-        report = analyze_attention(classifier.model, batches, images.targets, images.codes)
-    return report, images.targets
-
-
-def fold_run(run: str | Path | Run, tolerance: float) -> Folding:
-    """The network of a run with its constant gates folded, and its accuracy before and after.
-
-    The gates are measured on the images that ``attention_of_run`` uses.
-
-    Args:
-        run: a finished run, or its folder.
-        tolerance: as for ``fold_constant_gates``; ``AttentionReport.fold_tolerance`` is one.
-
-    Raises:
-        ExciteError: as ``attention_of_run`` and ``fold_constant_gates``.
-    """
-    opened = run if isinstance(run, Run) else Run.open(run)
-    classifier = Classifier.load(opened)
-    _refuse_cross_validation(opened)
-    images = images_of_run(
-        opened, classifier.preprocessing, ("test",), most=MOST_GATED, objects=None, display=Display()
-    )
-    targets = torch.from_numpy(images.targets)
-    batches = list(Explainer(classifier).batches(images.pixels))
-    sizes = [len(batch) for batch in batches]
-    return fold_constant_gates(
-        classifier.model, list(zip(batches, targets.split(sizes), strict=True)), tolerance
-    )
-
-
-def shortcuts_of_run(
-    run: Run, classifier: Classifier, *, objects: Path | None = None, display: Display | None = None
-) -> ShortcutReport:
-    """What can be told of a run's images without their object.
-
-    A linear probe did not train the network, so all images count. A network that was trained has fitted its
-    features to the labels of the training images, so only the validation and test images do.
-
-    Raises:
-        ExciteError: for a network that does not end in a linear layer, a cross-validation, and a run with too
-            few of these images.
-    """
-    display = display or Display()
-    _refuse_cross_validation(run)
-    splits = ("train", "val", "test") if run.config.recipe == "probe" else ("val", "test")
-    images = images_of_run(
-        run, classifier.preprocessing, splits, most=MOST_SHORTCUT, objects=objects, display=display
-    )
-    preprocessing = replace(classifier.preprocessing, tta="none")
-
-    def features(pixels: np.ndarray) -> np.ndarray:
-        return extract_features(
-            classifier.model, PixelSubset(pixels), preprocessing, device=classifier.device
-        )
-
-    return measure_shortcuts(
-        features,
-        images.pixels,
-        images.targets,
-        images.codes,
-        files=images.file_table(),
-        masks=images.masks,
-        progress=display.stage("altering images"),
-    )
-
-
-def region_findings(run: Run) -> list[str]:
-    """Shortcuts in the colors of regions of a run's images: the part that needs no network, in seconds.
-
-    Nothing is found in small images, which show nothing but the object, where images are missing, and where
-    groups are too few.
-    """
-    table = run.manifest.table
-    if float(table[["width", "height"]].min(axis=1).median()) < SMALLEST:
-        return []
-    preprocessing = preprocessing_of(run.config)
-    try:
-        images = images_of_run(run, preprocessing, None, most=MOST_QUICK, objects=None, display=Display())
-        return name_findings(pixel_tests(images.pixels, images.targets, images.codes))
-    except ExciteError:
-        return []
-
-
-def _refuse_cross_validation(run: Run) -> None:
-    if run.config.folds is not None:
-        what = "is a cross-validation: each of its images was used to train most of its networks"
-        hint = "explain one fold, or name new images: excite explain RUN IMAGE"
-        raise ExciteError(what, where=run.path, hint=hint, exit_code=BAD_USAGE)

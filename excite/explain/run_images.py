@@ -139,3 +139,11 @@ def some_groups(codes: np.ndarray, most: int, seed: int = 0) -> np.ndarray:
     taken = np.cumsum(np.bincount(codes)[order]) <= most
     taken[0] = True
     return np.flatnonzero(np.isin(codes, order[taken]))
+
+
+def refuse_cross_validation(run: Run) -> None:
+    """Raises: ExciteError for a cross-validation, whose networks were trained on most of its images."""
+    if run.config.folds is not None:
+        what = "is a cross-validation: each of its images was used to train most of its networks"
+        hint = "explain one fold, or name new images: excite explain RUN IMAGE"
+        raise ExciteError(what, where=run.path, hint=hint, exit_code=BAD_USAGE)

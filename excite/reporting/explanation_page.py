@@ -214,7 +214,8 @@ def fold_command(report: AttentionReport, run: str) -> str:
     if report.fold_tolerance is None:
         return ""
     tolerance = math.ceil(1e6 * report.fold_tolerance) / 1e6
-    return f"from excite.explain.run import fold_run\nprint(fold_run({run!r}, tolerance={tolerance:.6f}))"
+    call = f"print(fold_run({run!r}, tolerance={tolerance:.6f}))"
+    return f"from excite.explain.run_gates import fold_run\n{call}"
 
 
 def _card(page: ExplanationPage, number: int, scale: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import platform
 import re
@@ -54,6 +55,8 @@ def test_a_package_that_cannot_be_imported_is_named_with_what_needs_it_and_the_c
         line = next(line for line in done.stdout.splitlines() if line.startswith(f"excite {verb} "))
         assert ("missing: timm" in line) == (verb in needing)
     assert done.stderr == "excite: error: some commands cannot run (pip install timm)\n"
+    if importlib.util.find_spec("onnxruntime") is not None:
+        assert "ready for exported files; for run folders, missing: timm" in done.stdout
 
 
 def test_an_unusable_cache_is_reported_without_an_error(

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import excite
-from excite.explain.run import fold_run
+from excite.explain.run_gates import fold_run
 from tests.conftest import SMALL, Command, make_pictures
 
 
