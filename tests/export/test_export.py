@@ -129,7 +129,18 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(run: Run, tmp_path: Path, fo
 
 def test_a_killed_export_leaves_no_file_and_the_next_one_works(run: Run, tmp_path: Path) -> None:
     place = tmp_path / "x.onnx"
-    call = [sys.executable, "-m", "excite", "export", str(run.path), "--format", "onnx", "--out", str(place)]
+    call = [
+        sys.executable,
+        "-m",
+        "excite",
+        "--quiet",
+        "export",
+        str(run.path),
+        "--format",
+        "onnx",
+        "--out",
+        str(place),
+    ]
     process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     hidden = tmp_path.glob(".excite-export-*/x.onnx")
     wait_until(lambda: any(tmp_path.glob(".excite-export-*/x.onnx")), 60)  # written, not yet checked
@@ -146,7 +157,18 @@ def test_a_killed_export_leaves_no_file_and_the_next_one_works(run: Run, tmp_pat
 
 def test_of_two_exports_at_once_one_gets_the_name(run: Run, tmp_path: Path) -> None:
     place = tmp_path / "x.onnx"
-    call = [sys.executable, "-m", "excite", "export", str(run.path), "--format", "onnx", "--out", str(place)]
+    call = [
+        sys.executable,
+        "-m",
+        "excite",
+        "--quiet",
+        "export",
+        str(run.path),
+        "--format",
+        "onnx",
+        "--out",
+        str(place),
+    ]
     processes = [
         subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
     ]
