@@ -80,7 +80,7 @@ class Decision:
             ExciteError: as ``check_set_level``.
         """
         rows = np.asarray(probabilities, dtype=np.float64)
-        chosen = self._classes(rows, classes)
+        chosen = self.decide(rows, classes)
         inside, below = None, self.abstain_below
         if set_level is not None and len(rows):
             inside = self._prediction_sets().contains(rows, set_level)
@@ -99,13 +99,13 @@ class Decision:
                     classes_in_set=in_set,
                     disagreement=None
                     if members is None
-                    else Disagreement.of(members[number], self._classes(members[number], classes), best),
+                    else Disagreement.of(members[number], self.decide(members[number], classes), best),
                 )
             )
         return predictions
 
-    def _classes(self, rows: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-        """(N,) indices of the predicted classes."""
+    def decide(self, rows: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+        """(N,) the number of the predicted class, for calibrated probabilities (N, C)."""
         if self.rule is None:
             return np.asarray(rows.argmax(axis=1))
         return self.rule.decide(rows, list(classes).index(self.rule.label))

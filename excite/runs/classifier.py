@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from excite.bundle.prediction import Disagreement, Prediction, PredictionList
+from excite.bundle.decision import Decision
+from excite.bundle.prediction import PredictionList
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.decoding import decode
 from excite.data.preprocessing import Preprocessing
@@ -127,6 +128,11 @@ class Classifier:
         return None if self.operating_point is None else self.operating_point.rule
 
     @property
+    def decision(self) -> Decision:
+        """From probabilities to predictions, as in an exported file."""
+        return Decision(self.abstain_below, self.rule, self.sets)
+
+    @property
     def device(self) -> torch.device:
         """The device of the network."""
         return next(self.model.parameters()).device
@@ -223,14 +229,14 @@ class Classifier:
             batch = items[start : start + batch_size]
             pixels = np.stack([self.pixels_of(image, limit) for image in batch])
             paths = [str(image) if isinstance(image, str | Path) else "" for image in batch]
-            predictions += self._predictions(paths, PixelSubset(pixels))
+            predictions += self._predictions(paths, PixelSubset(pixels), set_level)
             if progress is not None:
                 progress(len(predictions), len(items))
-        return predictions if set_level is None else self._with_sets(predictions, set_level)
+        return predictions
 
     def check_set_level(self, level: float) -> None:
         """Raises: ExciteError if prediction sets with this level take more validation groups."""
-        self._prediction_sets().threshold(level)
+        self.decision.check_set_level(level)
 
     def logits(self, source: PixelSubset, batch_size: int = 64) -> np.ndarray:
         """(N, C) float32 logits of preprocessed images."""
@@ -244,36 +250,13 @@ class Classifier:
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """(N,) the number of the predicted class for calibrated probabilities (N, C)."""
-        if self.rule is None:
-            most_probable: np.ndarray = probabilities.argmax(axis=1)
-            return most_probable
-        return self.rule.decide(probabilities, self.classes.index(self.rule.label))
+        return self.decision.decide(probabilities, self.classes)
 
-    def _prediction_sets(self) -> PredictionSets:
-        if self.sets is None:
-            what = "this classifier has no prediction sets: it was made without validation images"
-            raise ExciteError(what, exit_code=BAD_USAGE)
-        return self.sets
-
-    def _with_sets(self, predictions: Sequence[Prediction], level: float) -> PredictionList:
-        rows = np.array([[each.probabilities[name] for name in self.classes] for each in predictions])
-        inside = self._prediction_sets().contains(rows.reshape(-1, len(self.classes)), level)
-        return PredictionList(
-            replace(each, classes_in_set=tuple(self.classes[k] for k in np.argsort(-row) if members[k]))
-            for each, row, members in zip(predictions, rows, inside, strict=True)
-        )
-
-    def _predictions(self, paths: Sequence[str], source: PixelSubset) -> list[Prediction]:
-        return [
-            self._prediction(path, row) for path, row in zip(paths, self.probabilities(source), strict=True)
-        ]
-
-    def _prediction(self, path: str, row: np.ndarray) -> Prediction:
-        best = int(self.decide(row[None])[0])
-        named = dict(zip(self.classes, map(float, row), strict=True))
-        below = self.abstain_below
-        abstained = None if below is None else bool(row.max() < below)
-        return Prediction(path, self.classes[best], float(row[best]), named, abstained)
+    def _predictions(
+        self, paths: Sequence[str], source: PixelSubset, set_level: float | None
+    ) -> PredictionList:
+        rows = self.probabilities(source)
+        return self.decision.predictions(paths, rows, self.classes, set_level=set_level)
 
     def pixels_of(self, image: ImageInput, max_pixels: int | None = None) -> np.ndarray:
         """One image as the network receives it before normalization: (S, S, 3) uint8.
@@ -315,19 +298,14 @@ class Ensemble(Classifier):
         mean = self.member_probabilities(source, batch_size).mean(axis=1)
         return self.calibration.probabilities(log_of(mean))
 
-    def _predictions(self, paths: Sequence[str], source: PixelSubset) -> list[Prediction]:
+    def _predictions(
+        self, paths: Sequence[str], source: PixelSubset, set_level: float | None
+    ) -> PredictionList:
         each = self.member_probabilities(source)
         mean = self.calibration.probabilities(log_of(each.mean(axis=1)))
         # With the calibration of the mean, which could otherwise lie outside the range of the members.
-        each = self.calibration.probabilities(log_of(each))
-        return [
-            replace(self._prediction(path, row), disagreement=self._disagreement(members, row))
-            for path, row, members in zip(paths, mean, each, strict=True)
-        ]
-
-    def _disagreement(self, members: np.ndarray, mean: np.ndarray) -> Disagreement:
-        """Disagreement of the members' probabilities (M, C) of one image with their calibrated mean (C,)."""
-        return Disagreement.of(members, self.decide(members), int(self.decide(mean[None])[0]))
+        members = self.calibration.probabilities(log_of(each))
+        return self.decision.predictions(paths, mean, self.classes, members=members, set_level=set_level)
 
     def save(self, run: Run, *, identity_gates: bool | None = None) -> None:
         """Raises: ExciteError: an ensemble consists of the runs of its members."""
