@@ -20,7 +20,7 @@ import excite
 from excite.attention.registry import create_attention
 from excite.insertion.attach import attach
 from excite.kernels.dispatch import use_kernels
-from excite.models.densenet import DenseBlock, DenseLayer
+from excite.models.densenet import DenseBlock
 from excite.models.fused_norms import norm_add_relu, norm_relu
 from excite.system.malloc import keep_heap
 
@@ -79,10 +79,7 @@ def norms(dtype: torch.dtype, images: int, channels: int, side: int) -> None:
 
 
 def block(dtype: torch.dtype, images: int, channels: int, side: int, growth: int, layers: int) -> None:
-    made = DenseBlock()
-    for i in range(layers):
-        made[f"denselayer{i}"] = DenseLayer(channels + growth * i, growth, 4, 0.0, None)
-    made = made.to(memory_format=torch.channels_last)
+    made = DenseBlock(layers, channels, growth, 4, 0.0, None).to(memory_format=torch.channels_last)
     x = torch.randn(images, channels, side, side).contiguous(memory_format=torch.channels_last)
 
     def step() -> None:

@@ -93,6 +93,7 @@ def test_no_layer_imports_a_higher_one() -> None:
         assert LAYERS[other] <= LAYERS[package], f"{file} imports {other}"
 
 
+@pytest.mark.slow
 def test_no_files_import_each_other_in_a_circle() -> None:
     graph: dict[str, set[str]] = {}
     for path, tree in trees().items():

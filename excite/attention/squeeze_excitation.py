@@ -37,9 +37,9 @@ class SqueezeExcitation(nn.Module):
         output_c = s_c u_c                    (eq. 4, scale)
 
     W1 is the linear layer ``fc1``, from C channels to C / r hidden units; W2 is ``fc2``, back to C. The
-    output has the shape, dtype, and memory format of u. Squeeze and excitation are computed in float32, or
-    float64 if u is, also under autocast. ``load_state_dict`` accepts 1x1 convolutions for ``fc1`` and
-    ``fc2``.
+    output has the shape, dtype, and memory format of u. Squeeze and excitation run in float32, even under
+    autocast (in float64 for a float64 input). ``load_state_dict`` accepts 1x1 convolutions for ``fc1`` and
+    ``fc2``. Not a ``GatedModule``, because its steps are methods named as in the paper.
 
     Args:
         channels: C, the number of channels of the input.
@@ -77,8 +77,7 @@ class SqueezeExcitation(nn.Module):
         identity: bool = False,
     ) -> None:
         super().__init__()
-        sizes = {"channels": channels, "reduction": reduction, "divisor": divisor}
-        require_positive("SqueezeExcitation", **sizes)
+        require_positive("SqueezeExcitation", channels=channels, reduction=reduction, divisor=divisor)
         if squeeze not in SQUEEZES:
             raise unknown_name("squeeze", squeeze, SQUEEZES)
         if gate not in GATES:
@@ -114,8 +113,8 @@ class SqueezeExcitation(nn.Module):
 
     def excite(self, z: Tensor) -> Tensor:
         """The gates (eq. 3) from the squeezed channels z: (N, C) -> (N, C), in float32 or float64."""
-        gate = (IDENTITY_GATES if self.identity else GATES)[self.gate_name]
-        return gate(parts.apply(self.fc2, torch.relu(parts.apply(self.fc1, z))))
+        function = (IDENTITY_GATES if self.identity else GATES)[self.gate_name]
+        return function(parts.apply(self.fc2, torch.relu(parts.apply(self.fc1, z))))
 
     def gates(self, u: Tensor) -> Tensor:
         """The gates of a feature map: (N, C, H, W) -> (N, C, 1, 1)."""
@@ -130,20 +129,21 @@ class SqueezeExcitation(nn.Module):
         return self.scale(u, self.excite(self.squeeze(u)))
 
     def elementwise_multiply_adds(self, input_shape: Sequence[int]) -> int:
-        """Multiply-adds of squeeze and scale for one image: two per element of (..., C, H, W).
+        """Multiply-adds of squeeze and scale for one image: one to pool and one to scale each element.
 
         The two linear layers are not included, because FLOP counters count them.
         """
         return 2 * math.prod(input_shape[-3:])
 
     def extra_repr(self) -> str:
-        shift = ", identity=True" if self.identity else ""
+        identity = ", identity=True" if self.identity else ""
         return (
             f"{self.channels}, hidden={self.hidden_channels}, squeeze={self.squeeze_name}, "
-            f"gate={self.gate_name}{shift}"
+            f"gate={self.gate_name}{identity}"
         )
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Accept the 1x1 convolutions of timm and torchvision as linear weights."""
         for layer in ("fc1", "fc2"):
             weight = state_dict.get(f"{prefix}{layer}.weight")
             if weight is not None and weight.shape[2:] == (1, 1):

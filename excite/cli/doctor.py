@@ -128,6 +128,9 @@ def doctor(
     if any(missing.values()):
         names = sorted({name for several in missing.values() for name in several})
         without_training = {CORE[name] for name in set(CORE) - set(BASE)} <= set(names)
+        serves = not missing["serve"] and all(extra["installed"] for extra in extras["serve"])
+        if without_training and serves:  # excite[serve], which is complete without the rest
+            return
         what = '"excite[train]"' if without_training else " ".join(names)
         raise ExciteError("some commands cannot run", hint=f"pip install {what}")
 

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from excite.errors import BAD_USAGE, ExciteError
 
-DRAWS = 14  # uniform numbers per image
+DRAWS = 14  # uniform numbers per image, and what each of them decides
+CROP, FLIP, COLOR, ERASE, TINT = slice(0, 4), slice(4, 6), slice(6, 9), slice(9, 11), slice(11, 14)
 
 # Luma weights of ITU-R BT.601, as in Pillow's conversion to gray.
 GRAY = (0.299, 0.587, 0.114)
@@ -50,7 +51,7 @@ class Augmentation:
         rotation: largest angle in degrees, in either direction.
         brightness, contrast, saturation: largest relative change, in either direction.
         tint: largest relative change of each of red, green, and blue independently, as by another light.
-        erase: probability of erasing one random rectangle (https://arxiv.org/abs/1708.04896).
+        erase: probability of a gray rectangle with 15 to 50 % of each side of the image (https://arxiv.org/abs/1708.04896).
         mixup, cutmix: parameter of the Beta distribution of the mixing fraction
             (https://arxiv.org/abs/1710.09412, https://arxiv.org/abs/1905.04899); 0 is off. If both are on,
             one of them is drawn for each batch.
@@ -93,8 +94,8 @@ class Augmentation:
         return self.area < 1 or self.aspect > 1 or self.rotation > 0
 
     @property
-    def recolors(self) -> bool:
-        """Whether colors are changed."""
+    def adjusts_color(self) -> bool:
+        """Whether brightness, contrast, or saturation changes; ``tint`` is applied separately."""
         return max(self.brightness, self.contrast, self.saturation) > 0
 
     @property
@@ -109,7 +110,7 @@ PRESETS = {
     "standard": Augmentation(
         area=0.5, aspect=4 / 3, rotation=15, brightness=0.2, contrast=0.2, saturation=0.2
     ),
-    # Color may be diagnostic: brightness and tint change a little, hue does not.
+    # For small data sets. Hue is kept, because color may be diagnostic.
     "small": Augmentation(
         area=0.3,
         aspect=4 / 3,
@@ -144,23 +145,24 @@ def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return images.sub_(mean.view(1, 3, 1, 1)).div_(std.view(1, 3, 1, 1))
 
 
-def augment(pixels: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
+def augment(pixels: Tensor, draws: Tensor, augmentation: Augmentation) -> Tensor:
     """Pixels (N, H, W, 3) uint8 and draws (N, DRAWS) -> images (N, 3, H, W) float32 in [0, 1]."""
     draws = draws.to(pixels.device)
-    if not how.moves:  # flips need no interpolation, and are cheapest on uint8
-        if how.horizontal_flip > 0:
-            pixels = _flip(pixels, draws[:, 4] < how.horizontal_flip, 2)
-        if how.vertical_flip > 0:
-            pixels = _flip(pixels, draws[:, 5] < how.vertical_flip, 1)
+    if not augmentation.moves:  # flips need no interpolation, and are cheapest on uint8
+        horizontal, vertical = draws[:, FLIP].unbind(dim=1)
+        if augmentation.horizontal_flip > 0:
+            pixels = _flip(pixels, horizontal < augmentation.horizontal_flip, 2)
+        if augmentation.vertical_flip > 0:
+            pixels = _flip(pixels, vertical < augmentation.vertical_flip, 1)
     images = to_float(pixels)
-    if how.moves:
-        images = _resample(images, draws[:, :6], how)
-    if how.recolors:
-        images = _recolor(images, draws[:, 6:9], how)
-    if how.tint > 0:
-        images = images.mul_(1 + how.tint * (2 * draws[:, 11:14, None, None] - 1)).clamp_(0, 1)
-    if how.erase > 0:
-        images = _erase(images, draws[:, 9:11], how)
+    if augmentation.moves:
+        images = _resample(images, draws[:, CROP], draws[:, FLIP], augmentation)
+    if augmentation.adjusts_color:
+        images = _adjust_color(images, draws[:, COLOR], augmentation)
+    if augmentation.tint > 0:
+        images = images.mul_(1 + augmentation.tint * (2 * draws[:, TINT, None, None] - 1)).clamp_(0, 1)
+    if augmentation.erase > 0:
+        images = _erase(images, draws[:, ERASE], augmentation)
     return images
 
 
@@ -168,24 +170,26 @@ def _flip(pixels: Tensor, chosen: Tensor, axis: int) -> Tensor:
     return torch.where(chosen.view(-1, 1, 1, 1), pixels.flip(axis), pixels)
 
 
-def _resample(images: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
+def _resample(images: Tensor, crop: Tensor, flip: Tensor, augmentation: Augmentation) -> Tensor:
     """Crop, stretch, rotate, and flip in one bilinear sampling, so that pixels are interpolated once."""
     height, width = images.shape[-2:]
-    area = 1 - draws[:, 0] * (1 - how.area)
-    stretch = torch.exp((2 * draws[:, 1] - 1) * math.log(how.aspect) / 2)
+    area, aspect, x, y = crop.unbind(dim=1)
+    horizontal, vertical = flip.unbind(dim=1)
+    area = 1 - area * (1 - augmentation.area)
+    stretch = torch.exp((2 * aspect - 1) * math.log(augmentation.aspect) / 2)
     # Half sides of the crop in units where the image is [-1, 1]; a crop never exceeds the image.
     half_w, half_h = (area.sqrt() * stretch).clamp(max=1), (area.sqrt() / stretch).clamp(max=1)
-    center_x, center_y = (2 * draws[:, 2] - 1) * (1 - half_w), (2 * draws[:, 3] - 1) * (1 - half_h)
-    flip_x = 1 - 2 * (draws[:, 4] < how.horizontal_flip).float()
-    flip_y = 1 - 2 * (draws[:, 5] < how.vertical_flip).float()
-    # The angle reuses the draw of the aspect: its low digits are independent of its high ones.
-    angle = ((draws[:, 1] * 4096).frac() * 2 - 1) * math.radians(how.rotation)
+    center_x, center_y = (2 * x - 1) * (1 - half_w), (2 * y - 1) * (1 - half_h)
+    flip_x = 1 - 2 * (horizontal < augmentation.horizontal_flip).float()
+    flip_y = 1 - 2 * (vertical < augmentation.vertical_flip).float()
+    angle = (_low_digits(aspect) * 2 - 1) * math.radians(augmentation.rotation)
     cos, sin = angle.cos(), angle.sin()
-    tall = height / width
+    height_over_width = height / width
+    # From output to input positions, as affine_grid expects.
     matrix = torch.stack(
         [
-            torch.stack([cos * half_w * flip_x, -sin * half_h * flip_y * tall, center_x], dim=1),
-            torch.stack([sin * half_w * flip_x / tall, cos * half_h * flip_y, center_y], dim=1),
+            torch.stack([cos * half_w * flip_x, -sin * half_h * flip_y * height_over_width, center_x], dim=1),
+            torch.stack([sin * half_w * flip_x / height_over_width, cos * half_h * flip_y, center_y], dim=1),
         ],
         dim=1,
     )
@@ -193,9 +197,14 @@ def _resample(images: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def _recolor(images: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
+def _low_digits(draw: Tensor) -> Tensor:
+    """A second uniform number of each draw: its low digits, which are independent of its high ones."""
+    return (draw * 4096).frac()
+
+
+def _adjust_color(images: Tensor, draws: Tensor, augmentation: Augmentation) -> Tensor:
     """Saturation, contrast and brightness, all linear in a pixel and its gray level, in one expression."""
-    limits = (how.brightness, how.contrast, how.saturation)
+    limits = (augmentation.brightness, augmentation.contrast, augmentation.saturation)
     brightness, contrast, saturation = (
         (1 + (2 * draw - 1) * limit).view(-1, 1, 1, 1)
         for draw, limit in zip(draws.unbind(dim=1), limits, strict=True)
@@ -208,11 +217,12 @@ def _recolor(images: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
     return torch.addcmul(gray, images, scale * saturation).clamp_(0, 1)
 
 
-def _erase(images: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
+def _erase(images: Tensor, draws: Tensor, augmentation: Augmentation) -> Tensor:
     height, width = images.shape[-2:]
-    chosen = draws[:, 0] < how.erase
-    side = 0.15 + 0.35 * (draws[:, 0] / how.erase)  # uniform in [0.15, 0.5), given that the image is chosen
-    top, left = draws[:, 1] * (1 - side), (draws[:, 1] * 4096).frac() * (1 - side)
+    choice, place = draws.unbind(dim=1)
+    chosen = choice < augmentation.erase
+    side = 0.15 + 0.35 * (choice / augmentation.erase)  # uniform in [0.15, 0.5) of the chosen images
+    top, left = place * (1 - side), _low_digits(place) * (1 - side)
     inside_rows = _between(height, top, top + side) & chosen[:, None]
     inside_columns = _between(width, left, left + side)
     return images.masked_fill_((inside_rows[:, :, None] & inside_columns[:, None, :])[:, None], 0.5)
@@ -232,7 +242,7 @@ class Mixing:
 
     Args:
         partners: (B,) index of the image in the batch that each image is mixed with.
-        share: fraction of the image itself, in [0, 1].
+        share: fraction of the image itself, in [0, 1]; lambda in the papers.
         box: (top, bottom, left, right) as fractions of the sides for CutMix; None for mixup.
     """
 
@@ -241,12 +251,12 @@ class Mixing:
     box: tuple[float, float, float, float] | None
 
 
-def draw_mixing(size: int, how: Augmentation, generator: torch.Generator) -> Mixing:
+def draw_mixing(size: int, augmentation: Augmentation, generator: torch.Generator) -> Mixing:
     """Draw the mixing of a batch of ``size`` images."""
     partners = torch.randperm(size, generator=generator)
     coin, u, v = torch.rand(3, generator=generator).tolist()
-    cut = how.cutmix > 0 and (how.mixup == 0 or coin < 0.5)
-    alpha = how.cutmix if cut else how.mixup
+    cut = augmentation.cutmix > 0 and (augmentation.mixup == 0 or coin < 0.5)
+    alpha = augmentation.cutmix if cut else augmentation.mixup
     # Beta(a, a) from two gamma draws; torch's own generator keeps this independent of global state.
     gammas = torch._standard_gamma(torch.full((2,), alpha, dtype=torch.float64), generator=generator)
     total = float(gammas.sum())
@@ -259,16 +269,16 @@ def draw_mixing(size: int, how: Augmentation, generator: torch.Generator) -> Mix
 
 
 def mix(
-    images: Tensor, others: Tensor, targets: Tensor, other_targets: Tensor, how: Mixing
+    images: Tensor, others: Tensor, targets: Tensor, other_targets: Tensor, mixing: Mixing
 ) -> tuple[Tensor, Tensor]:
-    """Mix images (N, 3, H, W) and one-hot targets (N, C) with those of their partners, by one fraction."""
-    share = how.share
-    if how.box is None:
+    """Mix images (N, 3, H, W) and one-hot targets (N, C) with those of their partners."""
+    share = mixing.share
+    if mixing.box is None:
         mixed = torch.lerp(others, images, share)
     else:
         height, width = images.shape[-2:]
-        top, bottom = round(how.box[0] * height), round(how.box[1] * height)
-        left, right = round(how.box[2] * width), round(how.box[3] * width)
+        top, bottom = round(mixing.box[0] * height), round(mixing.box[1] * height)
+        left, right = round(mixing.box[2] * width), round(mixing.box[3] * width)
         mixed = images.clone()
         mixed[:, :, top:bottom, left:right] = others[:, :, top:bottom, left:right]
         share = 1 - (bottom - top) * (right - left) / (height * width)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from excite.errors import BAD_USAGE, ExciteError
@@ -16,11 +15,12 @@ from excite.evaluation.intervals import FEWEST_GROUPS
 from excite.evaluation.one_standard_error import first_within_error
 from excite.evaluation.predictions import Predictions
 
-COLDEST, HOTTEST = 0.05, 20.0  # without errors in the validation set, the best temperature would be 0
-SMALLEST = 1e-38  # replaces probabilities of 0, which have no logarithm; near float32's smallest normal
-PRECISIONS = (np.inf, 64.0, 16.0, 4.0, 1.0, 0.25)  # of the prior of the intercepts; infinite: no intercepts
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0  # without errors in validation, the best would be 0
+MIN_PROBABILITY = 1e-38  # replaces 0, which has no logarithm; near float32's smallest normal number
+# Precisions of the prior of the intercepts, the simplest calibration first; infinite: no intercepts.
+PRIOR_PRECISIONS = (np.inf, 64.0, 16.0, 4.0, 1.0, 0.25)
 FOLDS = 5  # of the validation groups, to choose the precision
-MOST_LOGITS = 2_000_000  # to choose the precision with; of more, whole groups are drawn
+MAX_LOGITS_FOR_CHOICE = 2_000_000  # of more, whole groups are drawn at random
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Calibration:
     intercept: tuple[float, ...]
 
     @classmethod
-    def identity(cls, classes: int) -> Calibration:
+    def identity(cls, num_classes: int) -> Calibration:
         """The calibration that changes nothing, for C classes."""
-        return cls(1.0, (0.0,) * classes)
+        return cls(1.0, (0.0,) * num_classes)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
-        """Of ``to_dict``'s result."""
+        """The calibration that ``to_dict`` stored."""
         return cls(float(values["temperature"]), tuple(map(float, values["intercept"])))
 
     def to_dict(self) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class Calibration:
 
     @property
     def inverse(self) -> Calibration:
-        """The calibration that undoes this one: applied to the logarithms of its probabilities."""
+        """The calibration that turns the logarithms of this one's probabilities into softmax(logits)."""
         intercept = tuple(-self.temperature * value for value in self.intercept)
         return Calibration(1 / self.temperature, intercept)
 
@@ -68,17 +68,12 @@ class Calibration:
 
     def apply(self, predictions: Predictions) -> Predictions:
         """The predictions with calibrated probabilities; an intercept may change the most probable class."""
-        return replace(predictions, probabilities=self.probabilities(logits_of(predictions)))
+        return replace(predictions, probabilities=self.probabilities(safe_log(predictions.probabilities)))
 
 
-def logits_of(predictions: Predictions) -> np.ndarray:
-    """(N, C) logarithms of the probabilities: logits up to a constant per row, which softmax ignores."""
-    return log_of(predictions.probabilities)
-
-
-def log_of(probabilities: np.ndarray) -> np.ndarray:
-    """Logarithms of probabilities of any shape, also of those that are 0."""
-    logarithms: np.ndarray = np.log(probabilities.clip(SMALLEST))
+def safe_log(probabilities: np.ndarray) -> np.ndarray:
+    """Logarithms of probabilities (..., C), also of those that are 0: logits up to a constant per row."""
+    logarithms: np.ndarray = np.log(probabilities.clip(MIN_PROBABILITY))
     return logarithms
 
 
@@ -91,10 +86,11 @@ def fit_calibration(
     temperature alone cannot undo a shift of the prior, such as that of a loss or of batches with balanced
     classes, which adds a constant to the logits of a class (Saerens et al. 2002, equation 4).
 
-    The intercepts have a normal prior with mean 0, whose weight is that of the effective number of groups,
-    not of images. Its precision is chosen by cross-validation over groups: of the precisions with a held-out
-    log loss within one standard error of the lowest, the highest (Breiman et al. 1984, section 3.4.3). An
-    infinite precision, a temperature alone, is among them, and is used with fewer than 10 groups.
+    Targets are smoothed as in ``fit_temperature``. Each intercept has a normal prior with mean 0, whose
+    weight relative to the likelihood is 1 / (effective number of groups), not 1 / images. Its precision is
+    chosen by cross-validation over groups: of the precisions with a held-out log loss within one standard
+    error of the lowest, the highest (Breiman et al. 1984, section 3.4.3). An infinite precision, that is a
+    temperature alone, is among them, and is used with fewer than 10 groups.
 
     Args:
         logits: (N, C), of the validation images; never of the test images.
@@ -103,8 +99,8 @@ def fit_calibration(
 
     Returns:
         the calibration, and probabilities (N, C) of the same images, each calibrated without its fold of the
-        groups. Thresholds are chosen with these: with probabilities that were fitted to the same images, they
-        would promise too much.
+        groups; with a single group, by the same images. Thresholds are chosen with these: with probabilities
+        that were fitted to the same images, they would promise too much.
 
     Raises:
         ExciteError: if there are no images, or a logit is not finite.
@@ -117,17 +113,16 @@ def fit_calibration(
         >>> round(shifted.intercept[0] - shifted.intercept[1], 1)  # a shift of 3, over the temperature
         3.0
     """
-    logits = _checked(logits)
-    codes = np.arange(len(logits)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    precisions = PRECISIONS if int(codes.max()) + 1 >= FEWEST_GROUPS else PRECISIONS[:1]
-    chosen = precisions[0]
-    if len(precisions) > 1:
-        rows = _sample(codes, MOST_LOGITS // logits.shape[1])
-        held_out = _held_out(logits[rows], targets[rows], codes[rows], precisions)
-        own = held_out[:, np.arange(len(rows)), targets[rows]]
-        chosen = precisions[first_within_error(-log_of(own), codes[rows])]
-    calibration = _fit(logits, targets, codes, (chosen,))[0]
-    return calibration, _held_out(logits, targets, codes, (chosen,))[0]
+    logits = _as_finite_logits(logits)
+    codes = np.arange(len(logits)) if groups is None else _group_codes(groups)
+    precision = PRIOR_PRECISIONS[0]
+    if int(codes.max()) + 1 >= FEWEST_GROUPS:
+        rows = _rows_of_random_groups(codes, MAX_LOGITS_FOR_CHOICE // logits.shape[1])
+        out_of_fold = _out_of_fold_probabilities(logits[rows], targets[rows], codes[rows], PRIOR_PRECISIONS)
+        of_true_class = out_of_fold[:, np.arange(len(rows)), targets[rows]]
+        precision = PRIOR_PRECISIONS[first_within_error(-safe_log(of_true_class), codes[rows])]
+    calibration = _fit_path(logits, targets, codes, (precision,))[0]
+    return calibration, _out_of_fold_probabilities(logits, targets, codes, (precision,))[0]
 
 
 def fit_temperature(
@@ -139,11 +134,10 @@ def fit_temperature(
         logits: (N, C), of the validation images; never of the test images.
         targets: (N,) class indices.
         groups: (N,) codes or names of the groups; None: every image is its own group.
-        smoothing: add one pseudo-group, spread over all classes: the target of the true class is
-            (G + 1/C) / (G + 1), and the other classes share the rest (Platt 1999, section 2.2, with Perks'
-            prior of 1947, for two classes Jeffreys'), with G the effective number of groups, so that copies
-            of an image count as one. Without it, the temperature of a few images without errors would be 0.
-            The effect vanishes as G grows.
+        smoothing: add one pseudo-group, spread evenly over the classes, as Platt (1999, section 2.2) does for
+            two: the target of the true class is (G + 1/C) / (G + 1), and the other classes share the rest,
+            with G the effective number of groups, so that copies of an image count as one. Without it, the
+            temperature of a few images without errors would be 0. The effect vanishes as G grows.
 
     Returns:
         T between 0.05 and 20; above 1 if the classifier is overconfident.
@@ -151,14 +145,13 @@ def fit_temperature(
     Raises:
         ExciteError: if there are no images, or a logit is not finite.
     """
-    logits = _checked(logits)
-    codes = np.arange(len(logits)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    return _temperature(
-        logits, _smoothed(targets, logits.shape[1], effective_groups(np.bincount(codes)), smoothing)
-    )
+    logits = _as_finite_logits(logits)
+    codes = np.arange(len(logits)) if groups is None else _group_codes(groups)
+    group_count = effective_groups(np.bincount(codes))
+    return _minimize_temperature(logits, _smooth_targets(targets, logits.shape[1], group_count, smoothing))
 
 
-def _checked(logits: np.ndarray) -> np.ndarray:
+def _as_finite_logits(logits: np.ndarray) -> np.ndarray:
     logits = np.asarray(logits, dtype=np.float64)
     if len(logits) == 0:
         raise ExciteError("a temperature cannot be fitted without images")
@@ -167,42 +160,54 @@ def _checked(logits: np.ndarray) -> np.ndarray:
     return logits
 
 
-def _smoothed(targets: np.ndarray, classes: int, groups: float, smoothing: bool = True) -> np.ndarray:
-    """(N, C) target probabilities, with one pseudo-group spread over all classes."""
-    other = 1 / (classes * (groups + 1)) if smoothing else 0.0
-    truth = np.full((len(targets), classes), other)
-    truth[np.arange(len(targets)), targets] = 1 - (classes - 1) * other
+def _smooth_targets(
+    targets: np.ndarray, num_classes: int, group_count: float, smoothing: bool = True
+) -> np.ndarray:
+    """(N, C) target probabilities, with one pseudo-group spread over all classes.
+
+    Half a group for each of two classes is Jeffreys' prior, 1 / C for each of C classes that of Perks (1947).
+    """
+    other = 1 / (num_classes * (group_count + 1)) if smoothing else 0.0
+    truth = np.full((len(targets), num_classes), other)
+    truth[np.arange(len(targets)), targets] = 1 - (num_classes - 1) * other
     return truth
 
 
-def _temperature(logits: np.ndarray, truth: np.ndarray) -> float:
+def _minimize_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
+    from scipy.optimize import minimize_scalar  # half a second that predictions need not wait for
+
     def loss(log_inverse: float) -> float:
         return -float((truth * log_softmax(logits * np.exp(log_inverse), axis=1)).sum(axis=1).mean())
 
     # Convex in 1 / T, and so unimodal in its logarithm.
     optimum = minimize_scalar(
-        loss, bounds=(-np.log(HOTTEST), -np.log(COLDEST)), method="bounded", options={"xatol": 1e-10}
+        loss,
+        bounds=(-np.log(MAX_TEMPERATURE), -np.log(MIN_TEMPERATURE)),
+        method="bounded",
+        options={"xatol": 1e-10},
     )
     return float(np.exp(-optimum.x))
 
 
-def _fit(
+def _fit_path(
     logits: np.ndarray, targets: np.ndarray, codes: np.ndarray, precisions: tuple[float, ...]
 ) -> list[Calibration]:
     """The calibration for each precision of the prior, in descending order."""
-    classes, groups = logits.shape[1], effective_groups(np.bincount(codes))
-    truth = _smoothed(targets, classes, groups)
-    temperature = _temperature(logits, truth)
-    start = np.concatenate([[1 / temperature], np.zeros(classes)])
-    bounds = [(1 / HOTTEST, 1 / COLDEST)] + [(None, None)] * classes
+    from scipy.optimize import minimize
+
+    num_classes, group_count = logits.shape[1], effective_groups(np.bincount(codes))
+    truth = _smooth_targets(targets, num_classes, group_count)
+    temperature = _minimize_temperature(logits, truth)
+    start = np.concatenate([[1 / temperature], np.zeros(num_classes)])
+    bounds = [(1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE)] + [(None, None)] * num_classes
     calibrations = []
     for precision in precisions:
         if np.isinf(precision):
-            calibrations.append(Calibration(temperature, (0.0,) * classes))
+            calibrations.append(Calibration(temperature, (0.0,) * num_classes))
             continue
-        ridge = precision / groups
+        ridge = precision / group_count  # the prior's share of the mean loss
         optimum = minimize(_loss, start, (logits, truth, ridge), method="L-BFGS-B", jac=True, bounds=bounds)
-        start = optimum.x
+        start = optimum.x  # a warm start for the next, weaker prior
         intercept = start[1:] - start[1:].mean()
         calibrations.append(Calibration(float(1 / start[0]), tuple(intercept.tolist())))
     return calibrations
@@ -219,31 +224,32 @@ def _loss(
     return float(loss), np.concatenate([[(slopes * logits).sum()], slopes.sum(axis=0) + ridge * intercept])
 
 
-def _held_out(
+def _out_of_fold_probabilities(
     logits: np.ndarray, targets: np.ndarray, codes: np.ndarray, precisions: tuple[float, ...]
 ) -> np.ndarray:
     """(precisions, N, C) probabilities of each image by the calibration fitted to the other folds."""
-    codes = _recoded(codes)
-    groups = int(codes.max()) + 1
-    folds = min(FOLDS, groups)
-    fold = (np.random.default_rng(0).permutation(groups) % folds)[codes]
+    codes = _group_codes(codes)
+    group_count = int(codes.max()) + 1
+    folds = min(FOLDS, group_count)
+    fold = (np.random.default_rng(0).permutation(group_count) % folds)[codes]
     result = np.empty((len(precisions), *logits.shape))
     for number in range(folds):
         held_out = fold == number
-        others = ~held_out if folds > 1 else held_out
-        fitted = _fit(logits[others], targets[others], _recoded(codes[others]), precisions)
+        others = ~held_out if folds > 1 else held_out  # a single group leaves nothing to hold out
+        fitted = _fit_path(logits[others], targets[others], _group_codes(codes[others]), precisions)
         for row, calibration in enumerate(fitted):
             result[row, held_out] = calibration.probabilities(logits[held_out])
     return result
 
 
-def _sample(codes: np.ndarray, most: int) -> np.ndarray:
-    """Rows of all groups, or of random groups with about this many images."""
+def _rows_of_random_groups(codes: np.ndarray, most: int) -> np.ndarray:
+    """Rows of all groups, or of random groups with about ``most`` images."""
     sizes = np.bincount(codes)
     order = np.random.default_rng(0).permutation(len(sizes))
     drawn = order[: max(FEWEST_GROUPS, int(np.searchsorted(np.cumsum(sizes[order]), most, side="right")))]
     return np.flatnonzero(np.isin(codes, drawn))
 
 
-def _recoded(codes: np.ndarray) -> np.ndarray:
-    return np.unique(codes, return_inverse=True)[1]
+def _group_codes(groups: np.ndarray) -> np.ndarray:
+    """(N,) the number of each image's group, from 0 on without gaps."""
+    return np.unique(groups, return_inverse=True)[1]

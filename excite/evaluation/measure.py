@@ -75,14 +75,14 @@ def measure(
             else:
                 metric |= bounds.overall(name).to_dict()
         result[name] = metric
-    true, predicted = table.true.sum(axis=1), table.predicted.sum(axis=1)
+    true = table.true.sum(axis=1)
     result["low_group_count"], result["classes"] = [], {}
     for index, label in enumerate(predictions.classes):
         if 0 < table.groups_beside(index) < FEWEST_GROUPS:
             result["low_group_count"].append(label)
         row: dict[str, Any] = {"n": int(true[index]), "groups": int((table.true[[index]] > 0).sum())}
         for name in PER_CLASS:
-            reason = undefined_reason(name, len(predictions), int(true[index]), int(predicted[index]))
+            reason = undefined_reason(name, int(true[index]))
             row[name] = _value(float(point.classes[name][index, 0]), reason)
             if bounds and row[name]["value"] is not None:
                 row[name] |= bounds.of_class(name, index).to_dict()

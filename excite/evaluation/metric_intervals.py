@@ -105,7 +105,7 @@ class MetricIntervals:
         return interval if name in ("sensitivity", "specificity") else self._warned(interval, index)
 
     def _accuracy(self, table: GroupSums) -> Interval:
-        return grouped_wilson(np.asarray(table.right.sum(axis=0)), table.images, level=self.level)
+        return grouped_wilson(np.asarray(table.correct.sum(axis=0)), table.images, level=self.level)
 
     def _of_class(self, repeat: int, name: str, index: int) -> Interval:
         """The interval of a metric of a class in one repeat."""
@@ -114,10 +114,10 @@ class MetricIntervals:
             true = table.class_images if name in ("ppv", "npv") else None
             return grouped_wilson(*proportion(table, name, index), true=true, level=self.level)
         if name == "f1":
-            true, predicted, right = table.of_class(index)
-            # F1 rises with the proportion of right images among those of the class or predicted as it, which
-            # is F* = F1 / (2 - F1) (Hand, Christen & Kirielle 2021).
-            interval = grouped_wilson(right, true + predicted - right, level=self.level)
+            true, predicted, correct = table.of_class(index)
+            # F1 rises with the proportion of correct images among those of the class or predicted as it,
+            # which is F* = F1 / (2 - F1) (Hand, Christen & Kirielle 2021).
+            interval = grouped_wilson(correct, true + predicted - correct, level=self.level)
             if interval.low is None or interval.high is None:
                 return interval
             return replace(
@@ -199,13 +199,14 @@ class MetricIntervals:
 
 def proportion(table: GroupSums, name: str, index: int) -> tuple[np.ndarray, np.ndarray]:
     """Numerator and denominator (G,), per group, of the sensitivity, specificity, PPV or NPV of a class."""
-    true, predicted, right = table.of_class(index)
-    rejected = table.images - true - predicted + right
+    positives, predicted, tp = table.of_class(index)
+    negatives, predicted_negatives = table.images - positives, table.images - predicted
+    tn = negatives - (predicted - tp)
     return {
-        "sensitivity": (right, true),
-        "specificity": (rejected, table.images - true),
-        "ppv": (right, predicted),
-        "npv": (rejected, table.images - predicted),
+        "sensitivity": (tp, positives),
+        "specificity": (tn, negatives),
+        "ppv": (tp, predicted),
+        "npv": (tn, predicted_negatives),
     }[name]
 
 

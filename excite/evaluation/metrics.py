@@ -1,6 +1,8 @@
 """Definitions of the metrics: formulas on counts and sums, for one set of images or many resamples at once.
 
-They are scikit-learn's definitions if it has one. NaN means undefined; ``measure`` gives the reason.
+Formulas are scikit-learn's, with three exceptions: macro F1 leaves out classes without images; MCC and kappa
+are undefined instead of 0 if all images belong to one class; the Brier score is halved for any number of
+classes. NaN means undefined; ``measure`` gives the reason.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ OVERALL = (
     "ece",
     "ece_equal_mass",
 )
-RANKED = ("auroc", "average_precision")  # metrics of the ranking of the probabilities
+RANKED = ("auroc", "average_precision")  # they depend on the order of the probabilities only: ``ranking``
 PER_CLASS = ("sensitivity", "specificity", "ppv", "npv", "f1", "mcc", *RANKED)
 PROPORTIONS = ("accuracy", "sensitivity", "specificity", "ppv", "npv")  # with Wilson's interval
 CALIBRATION_ERRORS = ("ece", "ece_equal_mass")
@@ -36,22 +38,23 @@ UNDEFINED_OVERALL = dict.fromkeys(("mcc", "kappa", "auroc"), ONE_CLASS)
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """Counts and sums under B weightings of the images; C classes.
+    """Counts and sums for B weightings of the images (one, or bootstrap resamples) and C classes.
 
     Args:
         images: (B,) number of images.
         true: (C, B) images of each class.
         predicted: (C, B) images predicted as each class.
-        right: (C, B) correctly predicted images of each class.
+        correct: (C, B) correctly predicted images of each class.
         nll: (B,) sum of the negative log-likelihoods, in nats.
         brier: (B,) sum over images and classes of (probability - truth)² / 2.
-        gaps: kind of bins -> (bins, B) sum of confidences minus number of correct images in each bin.
+        gaps: name in ``CALIBRATION_ERRORS`` -> (bins, B) sum of confidences minus number of correct images in
+            each bin.
     """
 
     images: np.ndarray
     true: np.ndarray
     predicted: np.ndarray
-    right: np.ndarray
+    correct: np.ndarray
     nll: np.ndarray
     brier: np.ndarray
     gaps: dict[str, np.ndarray]
@@ -70,47 +73,47 @@ def brier_terms(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return ((probabilities - truth) ** 2).sum(axis=1) / 2
 
 
-def overall(sums: Sums) -> dict[str, np.ndarray]:
-    """Name -> (B,), the metrics of ``OVERALL`` that need no ranking."""
-    n, true, predicted, right = sums.images, sums.true, sums.predicted, sums.right
-    hits = right.sum(axis=0)
-    chance = (true * predicted).sum(axis=0)
+def metrics_over_classes(sums: Sums) -> dict[str, np.ndarray]:
+    """Name -> (B,), the metrics of ``OVERALL`` except ``RANKED``."""
+    n, true, predicted = sums.images, sums.true, sums.predicted
+    correct = sums.correct.sum(axis=0)
+    by_chance = (true * predicted).sum(axis=0)  # agreement expected by chance, times n
     with np.errstate(invalid="ignore", divide="ignore"):
-        spread_true, spread_predicted = n**2 - (true**2).sum(axis=0), n**2 - (predicted**2).sum(axis=0)
-        # Gorodkin 2004; 0 if all images are predicted as one class, as in scikit-learn.
-        mcc = (hits * n - chance) / np.sqrt(
-            np.where(spread_predicted > 0, spread_true * spread_predicted, np.inf)
+        true_spread, predicted_spread = n**2 - (true**2).sum(axis=0), n**2 - (predicted**2).sum(axis=0)
+        # Gorodkin 2004. The infinite denominator gives 0 if all images are predicted as one class, as in
+        # scikit-learn.
+        mcc = (correct * n - by_chance) / np.sqrt(
+            np.where(predicted_spread > 0, true_spread * predicted_spread, np.inf)
         )
         values = {
-            "accuracy": hits / n,
-            "balanced_accuracy": mean_of_defined(right / true),
+            "accuracy": correct / n,
+            "balanced_accuracy": mean_of_defined(sums.correct / true),
             # A class without images does not count, even if it is predicted.
-            "macro_f1": mean_of_defined(np.where(true > 0, 2 * right / (true + predicted), np.nan)),
-            "mcc": np.where(spread_true > 0, mcc, np.nan),
-            "kappa": np.where(spread_true > 0, (hits * n - chance) / (n**2 - chance), np.nan),
+            "macro_f1": mean_of_defined(np.where(true > 0, 2 * sums.correct / (true + predicted), np.nan)),
+            "mcc": np.where(true_spread > 0, mcc, np.nan),
+            "kappa": np.where(true_spread > 0, (correct * n - by_chance) / (n**2 - by_chance), np.nan),
             "log_loss": sums.nll / n,
             "brier": sums.brier / n,
         }
         return values | {name: np.abs(gaps).sum(axis=0) / n for name, gaps in sums.gaps.items()}
 
 
-def per_class(sums: Sums) -> dict[str, np.ndarray]:
-    """Name -> (C, B), the metrics of ``PER_CLASS`` that need no ranking."""
-    n, true, predicted, right = sums.images, sums.true, sums.predicted, sums.right
-    others, refused = n - true, n - predicted
-    rejected = n - true - predicted + right
+def metrics_per_class(sums: Sums) -> dict[str, np.ndarray]:
+    """Name -> (C, B), the metrics of ``PER_CLASS`` except ``RANKED``."""
+    n, positives, predicted, tp = sums.images, sums.true, sums.predicted, sums.correct
+    negatives, predicted_negatives = n - positives, n - predicted
+    fp, fn = predicted - tp, positives - tp
+    tn = negatives - fp
     with np.errstate(invalid="ignore", divide="ignore"):
-        spread = true * others * predicted * refused
-        mcc = (right * rejected - (predicted - right) * (true - right)) / np.sqrt(
-            np.where(predicted * refused > 0, spread, np.inf)
-        )
+        product = positives * negatives * predicted * predicted_negatives
+        mcc = (tp * tn - fp * fn) / np.sqrt(np.where(predicted * predicted_negatives > 0, product, np.inf))
         return {
-            "sensitivity": right / true,
-            "specificity": rejected / others,
-            "ppv": right / predicted,
-            "npv": rejected / refused,
-            "f1": 2 * right / (true + predicted),
-            "mcc": np.where(true * others > 0, mcc, np.nan),
+            "sensitivity": tp / positives,
+            "specificity": tn / negatives,
+            "ppv": tp / predicted,
+            "npv": tn / predicted_negatives,
+            "f1": 2 * tp / (positives + predicted),
+            "mcc": np.where(positives * negatives > 0, mcc, np.nan),
         }
 
 
@@ -121,8 +124,8 @@ def mean_of_defined(values: np.ndarray) -> np.ndarray:
         return np.where(defined, values, 0).sum(axis=0) / defined.sum(axis=0)
 
 
-def undefined_reason(name: str, images: int, true: int, predicted: int) -> str:
-    """Why a metric of a class is undefined, from the numbers of all, true and predicted images."""
+def undefined_reason(name: str, true: int) -> str:
+    """Why a metric of a class is undefined; ``true`` is the number of its images."""
     if name == "ppv":
         return "no image is predicted as this class"
     if name == "npv":

@@ -55,8 +55,8 @@ def reliability(
     for index in np.unique(place):
         inside = place == index
         codes = np.unique(predictions.group_codes[inside], return_inverse=True)[1]
-        right = (predictions.most_probable == predictions.targets)[inside]
-        interval = grouped_wilson(np.bincount(codes, right), np.bincount(codes), level=level)
+        correct = (predictions.most_probable == predictions.targets)[inside]
+        interval = grouped_wilson(np.bincount(codes, correct), np.bincount(codes), level=level)
         result.append(
             Bin(
                 above=float(edges[index]),
@@ -64,7 +64,7 @@ def reliability(
                 n=int(inside.sum()),
                 groups=int(codes.max()) + 1,
                 confidence=float(confidences[inside].mean()),
-                accuracy=float(right.mean()),
+                accuracy=float(correct.mean()),
                 low=interval.low,
                 high=interval.high,
             )

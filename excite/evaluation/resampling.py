@@ -20,9 +20,9 @@ from excite.evaluation.metrics import (
     Sums,
     brier_terms,
     mean_of_defined,
+    metrics_over_classes,
+    metrics_per_class,
     negative_log_likelihoods,
-    overall,
-    per_class,
 )
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.ranking import Ranking, count_table
@@ -56,12 +56,12 @@ class GroupSums:
     def __init__(self, predictions: Predictions, *, ranking: bool = True, bins: int = BINS) -> None:
         codes, groups = predictions.group_codes, predictions.group_count
         classes = len(predictions.classes)
-        targets, predicted, right = predictions.targets, predictions.predicted, predictions.correct
+        targets, predicted, correct = predictions.targets, predictions.predicted, predictions.correct
         self.groups = groups
         self.images = np.bincount(codes, minlength=groups).astype(np.float64)
         self.true = count_table(targets, codes, classes, groups)
         self.predicted = count_table(predicted, codes, classes, groups)
-        self.right = count_table(targets[right], codes[right], classes, groups)
+        self.correct = count_table(targets[correct], codes[correct], classes, groups)
         sums = [
             negative_log_likelihoods(predictions.probabilities, targets),
             brier_terms(predictions.probabilities, targets),
@@ -87,8 +87,8 @@ class GroupSums:
         images = self.images @ weights
         nll, brier = self.losses @ weights
         gaps = {name: table @ weights for name, table in self.gaps.items()}
-        sums = Sums(images, true, self.predicted @ weights, self.right @ weights, nll, brier, gaps)
-        whole, classes = overall(sums), per_class(sums)
+        sums = Sums(images, true, self.predicted @ weights, self.correct @ weights, nll, brier, gaps)
+        whole, classes = metrics_over_classes(sums), metrics_per_class(sums)
         if self.rankings:
             areas = [
                 ranking.areas(weights, images - t) for ranking, t in zip(self.rankings, true, strict=True)
@@ -107,12 +107,12 @@ class GroupSums:
 
     def of_class(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(G,) images of a class, images predicted as it, and both, in each group."""
-        true, predicted, right = (counts[index] for counts in self._counts)
-        return true, predicted, right
+        true, predicted, correct = (counts[index] for counts in self._counts)
+        return true, predicted, correct
 
     @cached_property
     def _counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self.true.toarray(), self.predicted.toarray(), self.right.toarray()
+        return self.true.toarray(), self.predicted.toarray(), self.correct.toarray()
 
     @property
     def class_images(self) -> np.ndarray:

@@ -153,7 +153,7 @@ def _side_by_side(first: Predictions, second: Predictions, ranking: bool) -> Gro
     both.groups = 2 * one.groups
     both.images = np.concatenate([one.images, two.images])
     both.losses = np.concatenate([one.losses, two.losses], axis=1)
-    for name in ("true", "predicted", "right"):
+    for name in ("true", "predicted", "correct"):
         tables = [getattr(one, name), getattr(two, name)]
         setattr(both, name, sparse.csr_array(sparse.hstack(tables)))
     both.gaps = {name: _joined_bins(one.gaps[name], two.gaps[name]) for name in one.gaps}

@@ -20,7 +20,7 @@ from excite.bundle.onnx_runtime import OnnxRuntime
 from excite.bundle.vectors import TestVector
 from excite.data.pixel_cache import cached_pixels
 from excite.errors import ExciteError
-from excite.evaluation.calibration import Calibration, fit_temperature, log_of
+from excite.evaluation.calibration import Calibration, fit_temperature, safe_log
 from excite.evaluation.comparison import compare
 from excite.evaluation.predictions import Predictions
 from excite.export.limits import Limits
@@ -143,16 +143,16 @@ def _best_candidate(source: Source, images: dict[str, Images]) -> tuple[onnx.Mod
     losses = {}
     for name, model in candidates.items():
         rows = probabilities(model, source.info, val.pixels)
-        factor = fit_temperature(log_of(rows), val.targets, val.groups)
-        refitted = Calibration(factor, (0.0,) * rows.shape[1]).probabilities(log_of(rows))
-        losses[name] = float(-log_of(refitted[np.arange(len(rows)), val.targets]).mean())
+        factor = fit_temperature(safe_log(rows), val.targets, val.groups)
+        refitted = Calibration(factor, (0.0,) * rows.shape[1]).probabilities(safe_log(rows))
+        losses[name] = float(-safe_log(refitted[np.arange(len(rows)), val.targets]).mean())
     best = min(losses, key=lambda name: (losses[name], name != "float32"))
     return candidates[best], {"precision": best, "nodes": len(gates), "validation_log_loss": losses}
 
 
 def _refitted_temperature(model: onnx.ModelProto, info: BundleInfo, val: Images) -> float:
     """The factor by which the temperature must grow, fitted on the validation images."""
-    return fit_temperature(log_of(probabilities(model, info, val.pixels)), val.targets, val.groups)
+    return fit_temperature(safe_log(probabilities(model, info, val.pixels)), val.targets, val.groups)
 
 
 def _recalibrated(info: BundleInfo, factor: float) -> BundleInfo:

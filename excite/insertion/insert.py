@@ -42,20 +42,21 @@ def insert(
 ) -> nn.Module:
     """A copy of the model with attention added; the model's own parameters keep their names and values.
 
-    The new parameters are ``<site>.attention.*``, on the device and in the dtype of their neighbors. Their
-    initialization leaves the caller's random numbers unchanged. A hook on a site's module receives the output
-    after attention.
+    The new parameters are ``<site>.attention.*``, on the device and in the dtype of their neighbors.
+    Inserting does not advance PyTorch's random number generator. A hook on a site's module receives the
+    output after attention. A site's module becomes an instance of a subclass of its class (``attach.py``), so
+    ``isinstance(module, nn.BatchNorm2d)`` still holds there, and ``type(module) is nn.BatchNorm2d`` does not.
 
     Args:
         attention: a name in ``excite.attention.registry``.
         where: the modules, as in ``excite.sites``.
         stages: levels of resolution, as in ``excite.sites``.
-        placement: ``standard``, ``pre``, ``post``, ``identity`` (on the shortcut), or ``inner``; see table 14
-            of Hu et al. 2018, https://arxiv.org/abs/1709.01507.
+        placement: ``standard``, ``pre``, ``post``, ``identity`` (on the shortcut; not the option below), or
+            ``inner``; see table 14 of Hu et al. 2018, https://arxiv.org/abs/1709.01507.
         reduction: ratio r of channels to hidden units; by default the attention's own, 16 for SE.
         identity: start with every gate at exactly one, so that the logits equal those of the model, bit for
             bit. The gates of the paper start near one half, which halves the channels of a trained network.
-        options: further options of the attention.
+        options: passed to the attention's constructor.
 
     Raises:
         ExciteError: if the attention, an option, the placement, or a stage is unknown; if a site has
@@ -192,7 +193,7 @@ def _records(model: nn.Module) -> list[Insertion]:
 
 
 def _neighbors(model: nn.Module) -> dict[str, Tensor]:
-    """For each module, a tensor with the device and dtype to use: its own first one, else the last before."""
+    """For each module, a tensor whose device and dtype new parameters take: its first, or the last before."""
     neighbors: dict[str, Tensor] = {}
     last: Tensor | None = next((p for p in model.parameters() if p.is_floating_point()), None)
     for path, module in model.named_modules():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from excite.evaluation.calibration import fit_calibration, logits_of
+from excite.evaluation.calibration import fit_calibration, safe_log
 from excite.evaluation.evaluate import choose_point
 from excite.evaluation.prediction_sets import PredictionSets
 from excite.evaluation.predictions import Predictions
@@ -40,7 +40,7 @@ def write_ensemble(
     """
     spec = evaluation_spec_of(run.config)
     calibration, probabilities = fit_calibration(
-        logits_of(out_of_fold), out_of_fold.targets, out_of_fold.group_codes
+        safe_log(out_of_fold.probabilities), out_of_fold.targets, out_of_fold.group_codes
     )
     calibrated = replace(out_of_fold, probabilities=probabilities)
     point = None if spec.positive is None else choose_point(calibrated, spec)

@@ -20,7 +20,7 @@ from excite.data.preprocessing import Preprocessing
 from excite.data.sources import PixelSubset
 from excite.data.upright import upright
 from excite.errors import BAD_USAGE, ExciteError
-from excite.evaluation.calibration import Calibration, log_of
+from excite.evaluation.calibration import Calibration, safe_log
 from excite.evaluation.decision_rule import DecisionRule
 from excite.evaluation.operating_point import OperatingPoint
 from excite.evaluation.prediction_sets import PredictionSets
@@ -296,15 +296,15 @@ class Ensemble(Classifier):
     def probabilities(self, source: PixelSubset, batch_size: int = 64) -> np.ndarray:
         """(N, C) float64 mean of the members' probabilities, calibrated."""
         mean = self.member_probabilities(source, batch_size).mean(axis=1)
-        return self.calibration.probabilities(log_of(mean))
+        return self.calibration.probabilities(safe_log(mean))
 
     def _predictions(
         self, paths: Sequence[str], source: PixelSubset, set_level: float | None
     ) -> PredictionList:
         each = self.member_probabilities(source)
-        mean = self.calibration.probabilities(log_of(each.mean(axis=1)))
+        mean = self.calibration.probabilities(safe_log(each.mean(axis=1)))
         # With the calibration of the mean, which could otherwise lie outside the range of the members.
-        members = self.calibration.probabilities(log_of(each))
+        members = self.calibration.probabilities(safe_log(each))
         return self.decision.predictions(paths, mean, self.classes, members=members, set_level=set_level)
 
     def save(self, run: Run, *, identity_gates: bool | None = None) -> None:

@@ -185,6 +185,7 @@ def test_gradients_agree_with_finite_differences(gate: str, identity: bool) -> N
     assert torch.autograd.gradcheck(module, (images,))
 
 
+@pytest.mark.slow
 def test_export_and_deepcopy_give_the_same_numbers() -> None:
     module, images = SqueezeExcitation(32).eval(), torch.randn(3, 32, 5, 5)
     batch = torch.export.Dim("batch", min=2, max=64)

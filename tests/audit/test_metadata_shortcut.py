@@ -69,6 +69,7 @@ def test_each_property_alone_is_named(given: dict, feature: str) -> None:
     assert features(found) == {feature}
 
 
+@pytest.mark.slow
 def test_one_of_three_classes_with_other_metadata_is_found() -> None:
     targets = np.arange(300) % 3
     modes = ["L" if target == 2 else "RGB" for target in targets]
@@ -77,6 +78,7 @@ def test_one_of_three_classes_with_other_metadata_is_found() -> None:
     assert 0.6 < mode.score < 0.75  # one class known, the two others guessed: 2/3
 
 
+@pytest.mark.slow
 def test_noise_is_no_shortcut() -> None:
     """With p = 0.01, twenty sets of noise give more than one false positive once in 60 times."""
     alarms = 0

@@ -203,6 +203,7 @@ def test_the_runtime_records_no_events(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == ["[] False", "[]"]
 
 
+@pytest.mark.slow
 def test_a_prediction_imports_no_library_of_the_training(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "x.onnx")
     image = io.BytesIO()

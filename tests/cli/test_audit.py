@@ -24,6 +24,7 @@ def test_help_has_an_example() -> None:
     assert "excite audit photos" in " ".join(ok("audit", "--help").output.split())
 
 
+@pytest.mark.slow
 def test_findings_are_printed_and_written(place: Path) -> None:
     done = ok("audit", "photos")
     assert "1 group is in more than one split" in done.stdout
@@ -43,6 +44,7 @@ def test_json_is_one_document_on_standard_output(place: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_strict_ends_with_one_when_there_are_leaks(place: Path) -> None:
     error = refused("audit", "photos", "--strict")
     assert error.exit_code == 1
@@ -52,6 +54,7 @@ def test_strict_ends_with_one_when_there_are_leaks(place: Path) -> None:
     ok("audit", "photos", "--strict")
 
 
+@pytest.mark.slow
 def test_a_decision_is_applied_by_the_next_audit(place: Path) -> None:
     ok("audit", "photos")
     form = place / "audits" / "photos" / "decisions.csv"
@@ -85,6 +88,7 @@ def test_names_cannot_write_on_the_terminal(place: Path) -> None:
     assert r"[bold]x\x1b[2J\n.png: is empty" in "".join(done.stdout.split("\n"))
 
 
+@pytest.mark.slow
 def test_a_csv_with_columns_of_its_own(place: Path) -> None:
     rows = ["file,diagnosis,who,part"]
     for split_name in ("train", "test"):

@@ -18,6 +18,7 @@ from excite.cli.doctor import BASE, CORE, NEEDS
 from tests.conftest import Command
 
 
+@pytest.mark.slow
 def test_versions_are_those_that_are_installed(excite_command: Command) -> None:
     done = excite_command("doctor")
     assert done.returncode == 0, done.stderr
@@ -59,6 +60,26 @@ def test_a_package_that_cannot_be_imported_is_named_with_what_needs_it_and_the_c
         assert "ready for exported files; for run folders, missing: timm" in done.stdout
 
 
+@pytest.mark.parametrize("serves", [True, False])
+def test_an_environment_for_serving_is_complete_without_training(
+    serves: bool, excite_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``pip install "excite[serve]"``; without any extra, ``doctor`` ends with an error."""
+
+    def only_base(module: str) -> object:
+        if module not in BASE:
+            raise ModuleNotFoundError(f"No module named {module!r}")
+        return __import__(module)
+
+    monkeypatch.setattr(doctor.importlib, "import_module", only_base)
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda _name: object() if serves else None)
+    done = excite_command("doctor")
+    assert done.returncode == (0 if serves else 1)
+    error = 'excite: error: some commands cannot run (pip install "excite[train]")\n'
+    assert done.stderr == ("" if serves else error)
+
+
+@pytest.mark.slow
 def test_an_unusable_cache_is_reported_without_an_error(
     excite_command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -99,6 +120,7 @@ def test_what_an_option_lacks_is_told_and_is_no_error(
     assert lines["excite train"].endswith("ready")
 
 
+@pytest.mark.slow
 def test_caches_are_listed_with_their_sizes(
     excite_command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

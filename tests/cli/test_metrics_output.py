@@ -112,6 +112,7 @@ def test_an_undefined_metric_is_a_dash_and_its_reason_is_printed_once(
     assert "not defined (-): no image of the class" in out
 
 
+@pytest.mark.slow
 def test_of_many_classes_those_with_the_lowest_sensitivity_are_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

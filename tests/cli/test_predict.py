@@ -88,6 +88,7 @@ def test_the_most_doubtful_come_first(trained: Path, excite_command: Command) ->
     assert "did you mean 'doubt'?" in wrong.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".xlsx", ".CSV"])
 def test_out_writes_the_format_of_its_ending(
     trained: Path, excite_command: Command, tmp_path: Path, suffix: str

@@ -17,6 +17,7 @@ def _two_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published_results, "PUBLISHED", rows)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_two_rows")
 def test_computed_and_published_results_are_side_by_side(excite_command: Command) -> None:
     lines = excite_command("summary", "--table").stdout.splitlines()
@@ -29,6 +30,7 @@ def test_computed_and_published_results_are_side_by_side(excite_command: Command
     assert row.split()[-2:] == ["8.75", "-"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_two_rows")
 def test_json_has_the_same_rows(excite_command: Command) -> None:
     first, second = json.loads(excite_command("summary", "--table", "--json").stdout)

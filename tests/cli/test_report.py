@@ -24,6 +24,7 @@ def run(written: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(written, tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_pages_and_figures_are_written_again(run: Path, excite_command: Command) -> None:
     done = excite_command("report", run)
     assert done.returncode == 0, done.stderr

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.conftest import Command
 
 
+@pytest.mark.slow
 def test_sites_lists_the_places_for_attention(excite_command: Command) -> None:
     done = excite_command("sites", "resnet18", "--stages", "4,5", "--placement", "post")
     assert done.stdout.splitlines()[1].split() == ["layer3.0", "after", "BasicBlock", "4", "256", "-"]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import Command
 
 
+@pytest.mark.slow
 def test_summary_shows_layers_and_totals(excite_command: Command, trained: Path) -> None:
     done = excite_command("summary", "densenet121", "--attention", "se")
     assert "8,111,016 parameters, 2.83" in done.stdout.splitlines()[1]  # 7,978,856 + 132,160

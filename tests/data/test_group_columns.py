@@ -65,6 +65,7 @@ def test_the_one_with_the_most_groups_comes_first_and_used_groups_are_not_repeat
     assert group_columns_text(both.with_columns(group=list("ppqqrrrr"))) == ""
 
 
+@pytest.mark.slow
 def test_training_and_audit_name_the_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = make_pictures(tmp_path / "photos", classes=2, size=(20, 20))
     files = sorted(folder.rglob("*.png"))

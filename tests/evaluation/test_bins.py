@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ def test_edges_of_equal_width_divide_the_unit_interval() -> None:
     assert equal_width(4).tolist() == [0, 0.25, 0.5, 0.75, 1]
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(confidences=CONFIDENCES, bins=st.integers(1, 20))
 def test_bins_are_those_of_digitize_closed_on_the_right(confidences: np.ndarray, bins: int) -> None:

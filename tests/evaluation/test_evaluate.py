@@ -10,7 +10,7 @@ import pytest
 
 from excite.errors import ExciteError
 from excite.evaluation.abstention import choose_confidence
-from excite.evaluation.calibration import Calibration, logits_of
+from excite.evaluation.calibration import Calibration, safe_log
 from excite.evaluation.evaluate import EvaluationSpec, choose_point, evaluate_predictions
 from excite.evaluation.measure import measure
 from excite.evaluation.operating_point import choose_threshold
@@ -72,7 +72,7 @@ def test_the_calibration_report_compares_with_the_predictions_before_it(evaluate
     for side, one in (("before", evaluated), ("after", calibrated)):
         loss = -np.log(one.probabilities[np.arange(len(one)), one.targets]).mean()
         assert found[side]["log_loss"]["value"] == pytest.approx(loss)
-    assert calibrated.probabilities == pytest.approx(softmax(logits_of(evaluated) / 2))
+    assert calibrated.probabilities == pytest.approx(softmax(safe_log(evaluated.probabilities) / 2))
 
 
 def test_copies_of_a_photo_are_also_measured_as_one() -> None:

@@ -55,6 +55,7 @@ def test_folds_that_share_images_or_divide_groups_are_refused() -> None:
         pool([])
 
 
+@pytest.mark.slow
 def test_the_mean_of_folds_does_not_have_the_bias_of_the_pooled_auroc() -> None:
     """Scores without signal: every fold has its own offset, the higher the fewer positives it tests."""
     random = np.random.default_rng(0)

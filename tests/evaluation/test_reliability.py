@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 
 from excite.evaluation.bins import bin_of, equal_width
-from excite.evaluation.calibration import Calibration, fit_calibration, logits_of
+from excite.evaluation.calibration import Calibration, fit_calibration, safe_log
 from excite.evaluation.measure import measure
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.reliability import (
@@ -144,11 +144,11 @@ def test_the_report_of_a_calibration_is_that_of_both_predictions() -> None:
 
     def overconfident(groups: int) -> Predictions:
         plain = simulate(random, groups, classes=3)
-        shifted = softmax(3 * logits_of(plain) + np.array([0, 0, 4]))
+        shifted = softmax(3 * safe_log(plain.probabilities) + np.array([0, 0, 4]))
         return Predictions(plain.targets, shifted, plain.classes, plain.groups)
 
     validation, test = overconfident(1000), overconfident(2000)
-    calibration, _ = fit_calibration(logits_of(validation), validation.targets)
+    calibration, _ = fit_calibration(safe_log(validation.probabilities), validation.targets)
     result = before_and_after(test, calibration)
     json.dumps(result, allow_nan=False)
     for name in ("log_loss", "brier", "ece", "ece_equal_mass"):

@@ -16,6 +16,7 @@ from tests.evaluation.simulated import messy, simulate
 BINNED_ANEW = "ece_equal_mass"  # its bins are those of the images, not those of each resample
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     images=st.integers(1, 40),

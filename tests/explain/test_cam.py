@@ -39,6 +39,7 @@ def theirs(method: type[CAM], model: nn.Module, layer: str, images: Tensor, clas
         return cam(images, targets=targets)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", THEIRS, ids=lambda method: method.__name__)
 def test_maps_of_a_small_network(method: type[CAM]) -> None:
     model = create_model("cifar_resnet20", num_classes=4, attention="se").eval()

@@ -60,6 +60,7 @@ def test_a_blurred_image_keeps_its_mean_and_loses_its_detail() -> None:
     torch.testing.assert_close(blur(images).mean((2, 3)), images.mean((2, 3)), atol=0.02, rtol=0)
 
 
+@pytest.mark.slow
 def test_intervals_of_means_are_cluster_robust() -> None:
     sm = pytest.importorskip("statsmodels.api")
     random = np.random.default_rng(0)

@@ -25,6 +25,7 @@ def gradients(
     return [each.grad for each in inputs if each.grad is not None]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 3), st.integers(2, 40), st.integers(1, 14), st.integers(1, 14)),

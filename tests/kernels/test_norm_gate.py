@@ -168,6 +168,7 @@ def test_flop_counters_see_the_plain_network() -> None:
     assert counts[0] == counts[1]
 
 
+@pytest.mark.slow
 def test_bfloat16_rounds_no_worse_than_the_modules() -> None:
     network = excite.create_model("resnet18", num_classes=3, attention="se")
     network, x = network.to(memory_format=torch.channels_last), last(4, 3, 64, 64)

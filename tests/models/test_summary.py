@@ -30,6 +30,7 @@ def test_multiply_adds_at_224_are_the_published_ones(name: str, published: float
     assert summary.parameters == VARIANTS[name].parameters
 
 
+@pytest.mark.slow
 def test_final_attention_adds_one_row_with_its_own_cost() -> None:
     with torch.device("meta"):
         plain, gated = densenet.densenet121(), densenet.densenet121(attention="se")

@@ -142,6 +142,7 @@ def test_evaluating_the_run_on_its_own_test_images_repeats_its_metrics(trained: 
     assert again.metrics["log_loss"]["value"] == pytest.approx(trained.metrics["test"]["log_loss"]["value"])
 
 
+@pytest.mark.slow
 def test_evaluation_aligns_classes_by_name(trained: Run, tmp_path: Path) -> None:
     """A folder without the first class: indices shift, names do not."""
     manifest = trained.manifest.table

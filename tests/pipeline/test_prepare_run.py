@@ -96,6 +96,7 @@ def test_a_run_begins_with_its_data_options_and_environment(pictures: Path, tmp_
     assert json.loads((run.path / "environment.json").read_text())["seed"] == run.config.seed
 
 
+@pytest.mark.slow
 def test_the_same_seed_prepares_the_same_split_and_weights(pictures: Path, tmp_path: Path) -> None:
     config = TrainConfig(data=str(pictures)).replace(**OPTIONS)
     one, same, other = (

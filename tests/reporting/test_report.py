@@ -144,6 +144,7 @@ def test_a_divided_group_is_found_in_the_manifest(tmp_path: Path) -> None:
     assert "1 group is in more than one split" in Page(report_page(run)).text
 
 
+@pytest.mark.slow
 def test_images_alone_are_disjoint_by_image(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", alone=True, size=1, audit=False)
     text = Page(report_page(run)).text

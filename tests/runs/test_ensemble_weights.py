@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 import excite
 from excite.cli.app import run as excite_cli
 from excite.errors import ExciteError
-from excite.evaluation.calibration import Calibration, fit_calibration, log_of
+from excite.evaluation.calibration import Calibration, fit_calibration, safe_log
 from excite.models.head import head_path
 from excite.runs.evaluate import evaluate_run
 from excite.runs.run import Run
@@ -115,7 +115,7 @@ def test_temperature_and_thresholds_are_chosen_out_of_fold(tuned: Run) -> None:
     held = tuned.predicted("val")
     assert list(held.paths or ()) == list(first["path"])
     found = tuned.metrics["ensemble"]
-    calibration, held_out = fit_calibration(log_of(mean), held.targets)
+    calibration, held_out = fit_calibration(safe_log(mean), held.targets)
     assert found["calibration"] == calibration.to_dict()
     assert held.probabilities == pytest.approx(held_out, abs=1e-9)
     assert Calibration.from_dict(found["calibration"]) == excite.Classifier.load(tuned).calibration

@@ -20,6 +20,7 @@ from excite.runs import environment as module
 from excite.runs.environment import LIBRARIES, environment
 
 
+@pytest.mark.slow
 def test_it_contains_versions_command_and_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["excite", "train", "photos"])

@@ -94,6 +94,7 @@ def test_other_criteria_can_be_evaluated_later(trained: Run) -> None:
     assert "subgroups" not in figures
 
 
+@pytest.mark.slow
 def test_a_classifier_abstains_below_its_threshold(trained: Run, tmp_path: Path) -> None:
     options = trained.config.to_dict() | {"abstain_below": 0.99, "out": str(tmp_path / "run"), "quiet": True}
     run = excite.train(options.pop("data"), **options)
@@ -142,6 +143,7 @@ def _by_argmax(table: pd.DataFrame) -> list[list[int]]:
     return [[int(((table["label"] == t) & (argmax == p)).sum()) for p in "ab"] for t in "ab"]
 
 
+@pytest.mark.slow
 def test_no_limit_no_abstention_and_no_positive_class_no_operating_point(
     trained: Run, tmp_path: Path
 ) -> None:
@@ -520,6 +522,7 @@ def test_one_image_of_one_class_is_evaluated_with_reasons_for_undefined_metrics(
     assert "nan" not in said
 
 
+@pytest.mark.slow
 def test_an_evaluation_does_not_overwrite_a_run(
     trained: Run, foreign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

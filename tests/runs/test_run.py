@@ -74,6 +74,7 @@ def test_a_run_that_never_started_is_an_error(tmp_path: Path) -> None:
     assert caught.value.hint == "train again without --resume"
 
 
+@pytest.mark.slow
 def test_the_run_that_started_last_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     make_pictures(tmp_path / "x", classes=1, each=1)

@@ -13,6 +13,7 @@ KEY = "k" * 24
 KEYS = f"clinic: {KEY}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("host", "status"),
     [

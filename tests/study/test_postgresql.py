@@ -74,6 +74,7 @@ def cluster() -> Iterator[Cluster]:
         shutil.rmtree(place, ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_a_restart_in_the_middle_loses_no_cell_and_counts_none_twice(cluster: Cluster) -> None:
     """Four workers on two stores; the server is stopped hard, and started again a second later."""
     store = new_store(cluster.url, arms=4, seeds=15)

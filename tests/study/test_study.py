@@ -58,6 +58,7 @@ def test_a_cell_can_be_trained_again_by_itself(done: Study, tmp_path: Path) -> N
         assert (load_file(again.weights)[name] == value).all(), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["what?", "a%20b", "#1 & 'x' \"y\"; z", "猫 [b]", "$HOME", "-h", "a@b:c"])
 def test_the_database_lies_in_the_folder_whatever_its_name(data: Path, tmp_path: Path, name: str) -> None:
     study = begun(data, tmp_path / "studies" / name, seeds=1)

@@ -67,6 +67,7 @@ def test_few_or_no_pictures_have_no_pairs() -> None:
     assert aligned_copy_pairs([], []) == aligned_copy_pairs([one], [0]) == []
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.floats(-1, 1))
 def test_agreement_is_numpys_correlation_and_counts_pixels(seed: int, share: float) -> None:
     left, right = np.random.default_rng(seed).standard_normal((2, 30, 20))

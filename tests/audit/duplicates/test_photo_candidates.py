@@ -63,6 +63,7 @@ def features(seed: int, count: int) -> Features:
     return Features(points, descriptors, np.zeros((8, 8), np.int8))
 
 
+@pytest.mark.slow
 def test_a_mirror_image_is_described_as_the_mirrored_picture() -> None:
     pictures = [features(seed, 20) for seed in range(6)]
     vocabulary = learn_vocabulary(pictures)

@@ -71,6 +71,7 @@ def test_a_changed_copy_finds_its_photo_and_no_other(change: str, originals: lis
     assert len(joined) >= COUNT - 1
 
 
+@pytest.mark.slow
 def test_one_caption_on_two_photos_joins_nothing(originals: list[Features]) -> None:
     pictures = [extract(captioned(scene(seed))) for seed in range(6)]
     assert photo_pairs(pictures) == []

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from excite.kernels.dense_block import workspace as room
 from excite.kernels.dispatch import use_kernels
-from excite.models.densenet import DenseBlock, DenseLayer, DenseNet
+from excite.models.densenet import DenseLayer, DenseNet
 
 KINDS = {
     "plain": {},
@@ -145,7 +145,7 @@ def test_a_hook_inside_is_called(path: str) -> None:
 
 
 def test_one_image_of_one_pixel_is_refused_as_batch_norm_refuses_it() -> None:
-    block = DenseBlock(network().features.denseblock1)
+    block = network().features.denseblock1
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         block(torch.randn(1, 16, 1, 1))
 

@@ -29,6 +29,7 @@ def test_a_study_without_power_reports_it_before_training(data: Path, tmp_path: 
     assert "can detect a difference of" in text
 
 
+@pytest.mark.slow
 def test_a_look_is_recorded_when_the_results_are_complete_and_not_before(data: Path, tmp_path: Path) -> None:
     """An interrupted driver reports no differences; the same results twice are one look, new ones another."""
     study = begun(data, tmp_path / "study", seeds=1)
