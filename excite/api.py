@@ -369,8 +369,8 @@ def train_as_configured(
 
     The random state of the caller does not change.
     """
-    begun = Run.open(run_folder(config, resume=True)).config if resume else config
-    work = run_experiment if begun.folds is None else cross_validate
+    config_of_run = Run.open(run_folder(config, resume=True)).config if resume else config
+    work = run_experiment if config_of_run.folds is None else cross_validate
     with torch.random.fork_rng(devices=()):
         run = work(config, resume=resume, data_root=data_root, display=display)
     if first_process():

@@ -14,8 +14,8 @@ class NoSqueeze(GatedModule):
     """Gates for each position from that position alone: output_ij = sigmoid(W2 ReLU(W1 u_ij)) u_ij.
 
     W1 and W2 are 1x1 convolutions. It has as many parameters as SE with the same reduction, but no pooling:
-    the gates are as large as the
-        map. It costs 2 C (C // r) multiply-adds per position, and is meant for comparisons only.
+    the gates are as large as the map. It costs 2 C (C // r) multiply-adds per position, and is meant for
+    comparisons only.
 
     Args:
         reduction: r; the hidden width is max(1, C // r).

@@ -9,8 +9,8 @@ pass computes those, arithmetic on (N, C) coefficients follows, and one more pas
     y = relu(s a0 x + s b0 + shortcut)                                 (scale, addition, ReLU)
 
 The backward pass mirrors this: one pass for the sums dL/d(s a0) and dL/d(s b0), autograd for the arithmetic
-    on (N, C) coefficients, and one pass that writes dx = g s a0 + p + q x, where p and q are the gradients
-    through the statistics and the squeeze.
+on (N, C) coefficients, and one pass that writes dx = g s a0 + p + q x, where p and q are the gradients
+through the statistics and the squeeze.
 
 Papers: Batch Normalization, https://arxiv.org/abs/1502.03167, algorithm 1; Squeeze-and-Excitation Networks,
 https://arxiv.org/abs/1709.01507, eq. 2 to 4.
@@ -27,39 +27,38 @@ from torch import Tensor, nn
 from excite.kernels.dispatch import has_no_hooks, select_backend
 from excite.kernels.reference import rows
 
-_OVERRIDABLE = (
-    "forward",
-    "gates",
-    "squeeze",
-    "excite",
-    "scale",
-)  # methods that determine the output of attention
+# Methods that determine the output of attention.
+_OVERRIDABLE = ("forward", "gates", "squeeze", "excite", "scale")
 
 
 def norm_gate(
     x: Tensor,
     norm: nn.BatchNorm2d,
-    gate: nn.Module | None = None,
+    attention: nn.Module | None = None,
     *,
     shortcut: Tensor | None = None,
     relu: bool = False,
 ) -> Tensor | None:
-    """relu(s . norm(x) + shortcut): (N, C, H, W), same dtype and memory format; None if no kernel takes x.
+    """relu(s . norm(x) + shortcut): (N, C, H, W), same dtype and memory format.
 
     Args:
         norm: a batch norm; its running statistics are updated as by its own forward pass.
-        gate: attention for which ``uses_means_only`` is true; None: s = 1.
+        attention: a module for which ``uses_means_only`` is true, which computes the gates s; None: s = 1.
         shortcut: of x's shape, dtype, and memory format.
         relu: whether ReLU follows.
+
+    Returns:
+        None if no kernel takes x: ``select_backend`` has the rules, such as channels-last memory and at least
+        ``MIN_SIZES`` elements.
     """
-    task = "inference" if not torch.is_grad_enabled() else "norm" if gate is None else "gate"
+    task = "inference" if not torch.is_grad_enabled() else "norm" if attention is None else "gate"
     backend = select_backend(x, task)
     if backend is None or not supports(norm, x, shortcut):
         return None
-    parameters = [*norm.parameters(recurse=False), *(gate.parameters() if gate is not None else ())]
+    parameters = [*norm.parameters(recurse=False), *(attention.parameters() if attention is not None else ())]
     if not torch.is_grad_enabled():
-        return _forward(x, shortcut, norm, gate, relu, backend, needs_gradient=False)[0]
-    return _NormGate.apply(x, shortcut, norm, gate, relu, backend, *parameters)
+        return _forward(x, shortcut, norm, attention, relu, backend, needs_gradient=False)[0]
+    return _NormGate.apply(x, shortcut, norm, attention, relu, backend, *parameters)
 
 
 def uses_means_only(attention: nn.Module | None) -> bool:

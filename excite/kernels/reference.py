@@ -96,7 +96,7 @@ def gradient_sums(
     """Sums over an image of g and of g (x - k): (2, N, C), float32.
 
     g is dy where the output is positive, else 0: where ``y`` is, or x a + b if there is no ``y``; without
-        ``relu`` g is dy. It is written to ``into``; with ``scaled``, g a is added to ``into`` instead.
+    ``relu`` g is dy. It is written to ``into``; with ``scaled``, g a is added to ``into`` instead.
     """
     g = dy.float()
     if relu:

@@ -66,6 +66,7 @@ class FusedBlock(Mixin):
         branch = getattr(self, conv)(branch)
         downsample = getattr(self, "downsample", None)
         shortcut = x if downsample is None else downsample(x)
+        # The last norm knows the attention after it (``attention_of``): the gates are computed here.
         return norm_add_relu(getattr(self, norm), branch, shortcut)
 
     def _fits(self, x: Tensor) -> bool:

@@ -116,7 +116,7 @@ class OptimizedBlock(OptimizedLayer):
     """A residual block: ReLU(s u + shortcut), with u the convolutions of x: (N, C, H, W) -> (N, out, h, w).
 
     A 1x1 convolution commutes with the mean over pixels: the means of its output, from which the gates s are
-        computed, follow from those of its input, which in a bottleneck has a quarter of the channels.
+    computed, follow from those of its input, which in a bottleneck has a quarter of the channels.
     """
 
     def __init__(

@@ -32,6 +32,8 @@ def resolve(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[
         resolver.choose("device", resolver.device.type, "the fastest available")
     if config.compile:
         check_compiler()
+    # In this order: the recipe depends on whether there are weights, the precision and the input size on the
+    # recipe, the network on the input size.
     check_folds(config)
     resolve_split(resolver)
     resolve_start(resolver)

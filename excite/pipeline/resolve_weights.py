@@ -59,7 +59,7 @@ def _resolve_pretrained(resolver: Resolver) -> None:
     if weights is None or not is_local(weights):
         return
     if resolver.config.image_size is None:
-        resolver.add_reason("pretrained", "true", f"weights of {weights}")
+        resolver.add_reason("weights", str(weights), "an installed package")
         resolver.choose("image_size", *_image_size(resolver, weights.image_size))
     if resolver.config.interpolation == "auto":
         resolver.set(interpolation=weights.interpolation)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from excite.data.manifest import SPLITS
 from excite.reporting.decision_text import fold_rules_text, rule_text
@@ -14,6 +16,7 @@ from excite.reporting.text import many
 
 FINE, WARN, BAD = "fine", "warn", "bad"
 FEW_GROUPS = 60
+RECALIBRATED = 0.1  # fraction of the test images whose class calibration changes, from which it is a warning
 """Below this number of test groups, intervals cover a little less than 95 % (docs/evaluation.md)."""
 
 
@@ -112,6 +115,8 @@ def warnings(facts: RunFacts) -> list[Statement]:
         statements.append(Statement(text, WARN))
     if text := hardly_better(facts.test, facts.resolved, str(facts.config.data)):
         statements.append(Statement(text, WARN))
+    if text := recalibrated(facts.test):
+        statements.append(Statement(text, WARN))
     few = facts.by_class.get("low_group_count") or []
     if few:
         named = ", ".join(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
@@ -136,6 +141,19 @@ def warnings(facts: RunFacts) -> list[Statement]:
         text = f"The label can be predicted {', and '.join(features)}: the network may use {which}."
         statements.append(Statement(text, WARN))
     return statements
+
+
+def recalibrated(test: Mapping[str, Any]) -> str:
+    """Says if calibration decides much of the result, which the epochs in the terminal do not show."""
+    calibration = test.get("calibration")
+    if calibration is None or calibration["changed"] < RECALIBRATED * test["n"]:
+        return ""
+    changed = f"{calibration['changed'] / test['n']:.0%} of the test images"
+    before, after = (calibration[when]["accuracy"]["value"] for when in ("before", "after"))
+    return (
+        f"Calibration changes the predicted class of {changed}, and the accuracy from {before:.1%} to "
+        f"{after:.1%}: the network favors some classes, as after too few epochs."
+    )
 
 
 def intended_use(facts: RunFacts) -> list[str]:

@@ -99,6 +99,17 @@ def test_groups_of_one_image_are_called_images(facts: RunFacts) -> None:
     assert "There are only 49 test images: intervals are wide and may be too narrow." in texts
 
 
+@pytest.mark.parametrize(("fraction", "warned"), [(0.24, True), (0.05, False)])
+def test_a_calibration_that_decides_much_of_the_result_is_a_warning(
+    fraction: float, warned: bool, facts: RunFacts
+) -> None:
+    images = facts.test["n"]
+    accuracies = {"before": {"accuracy": {"value": 0.44}}, "after": {"accuracy": {"value": 0.682}}}
+    found = warnings(changed(facts, calibration={"changed": fraction * images, **accuracies}))
+    text = "of 24% of the test images, and the accuracy from 44.0% to 68.2%"
+    assert any(text in each.text for each in found) == warned
+
+
 def test_all_shortcuts_are_one_warning(facts: RunFacts) -> None:
     shortcuts = [{"feature": name, "score": 0.81, "chance": 0.5} for name in ("size", "file bytes")]
     found = warnings(dataclasses.replace(facts, audit={"shortcuts": shortcuts}))

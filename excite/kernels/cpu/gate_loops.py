@@ -79,6 +79,7 @@ def squeeze_excite(arguments: Any) -> None:
     x (p, c); addresses of w1 (c, hidden), b1, w2 (hidden, c), b2; the factor of the sigmoid; addresses of
     workspaces for sums (threads, c), means (c), and hidden units (2, threads, hidden); address of s (c);
     address and row stride of the shortcut (0 for none) and of y; whether ReLU follows.
+    ``passes.squeeze_excite`` passes them in this order.
     """
     (threads, narrow, p, c, hidden, x, row, w1, b1, w2, b2, factor, sums, z, h, s, shortcut, s_row,
      y, y_row, relu) = carray(arguments, 21)  # fmt: skip

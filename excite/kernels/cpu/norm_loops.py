@@ -133,6 +133,7 @@ def means(arguments: Any) -> None:
 
 @compiled
 def _scale(x: Any, row: int, y: Any, y_row: int, count: int, c: int, a: Any, b: Any, relu: bool) -> None:
+    # With attention, a and b hold s a0 and s b0: gates times the coefficients of the batch norm.
     for r in range(count):
         if relu:
             for i in range(c):
@@ -144,31 +145,43 @@ def _scale(x: Any, row: int, y: Any, y_row: int, count: int, c: int, a: Any, b: 
 
 @compiled
 def _scale_add(
-    x: Any, row: int, s: Any, s_row: int, y: Any, y_row: int, count: int, c: int, a: Any, b: Any, relu: bool
+    x: Any,
+    row: int,
+    added: Any,
+    added_row: int,
+    y: Any,
+    y_row: int,
+    count: int,
+    c: int,
+    a: Any,
+    b: Any,
+    relu: bool,
 ) -> None:
     for r in range(count):
         if relu:
             for i in range(c):
-                out = load(x, r * row + i) * load(a, i) + load(b, i) + load(s, r * s_row + i)
+                out = load(x, r * row + i) * load(a, i) + load(b, i) + load(added, r * added_row + i)
                 store(y, r * y_row + i, max(out, 0.0))
         else:
             for i in range(c):
-                out = load(x, r * row + i) * load(a, i) + load(b, i) + load(s, r * s_row + i)
+                out = load(x, r * row + i) * load(a, i) + load(b, i) + load(added, r * added_row + i)
                 store(y, r * y_row + i, out)
 
 
 @compiled
 def scale_rows(
-    narrow: int, x: int, row: int, s: int, s_row: int, y: int, y_row: int, count: int, c: int, a: Any, b: Any,
-    relu: bool,
+    narrow: int, x: int, row: int, added: int, added_row: int, y: int, y_row: int, count: int, c: int,
+    a: Any, b: Any, relu: bool,
 ) -> None:  # fmt: skip
-    """y = relu(x a + b + s) for ``count`` rows from the addresses x, s, and y on; s = 0: no shortcut."""
-    if narrow and s:
-        _scale_add(bfloat16_at(x), row, bfloat16_at(s), s_row, bfloat16_at(y), y_row, count, c, a, b, relu)
+    """y = relu(x a + b + added) for ``count`` rows from the addresses on; added = 0: no shortcut."""
+    if narrow and added:
+        shortcut, out = bfloat16_at(added), bfloat16_at(y)
+        _scale_add(bfloat16_at(x), row, shortcut, added_row, out, y_row, count, c, a, b, relu)
     elif narrow:
         _scale(bfloat16_at(x), row, bfloat16_at(y), y_row, count, c, a, b, relu)
-    elif s:
-        _scale_add(float32_at(x), row, float32_at(s), s_row, float32_at(y), y_row, count, c, a, b, relu)
+    elif added:
+        wide_shortcut, wide_out = float32_at(added), float32_at(y)
+        _scale_add(float32_at(x), row, wide_shortcut, added_row, wide_out, y_row, count, c, a, b, relu)
     else:
         _scale(float32_at(x), row, float32_at(y), y_row, count, c, a, b, relu)
 
@@ -178,8 +191,7 @@ def scale(arguments: Any) -> None:
     """y = relu(x a + b + shortcut).
 
     Arguments: threads, narrow, n, p, c, parts; x and its strides; a, b, and their step; the shortcut (0:
-        none)
-    and its strides; y and its strides; relu.
+    none) and its strides; y and its strides; relu.
     """
     (threads, narrow, n, p, c, parts, x, image, row, a, b, step,
      s, s_image, s_row, y, y_image, y_row, relu) = carray(arguments, 19)  # fmt: skip

@@ -5,8 +5,7 @@ map once per layer, and keeps every copy for the backward pass. Here the maps ar
 channels-last buffer, (N, H, W, C); a layer reads the first c of its channels and writes its k new ones.
 
 - A channel's mean and variance over the batch are the same in every later layer: they are computed once,
-after
-  it is written. Only gamma and beta differ between layers.
+  after it is written. Only gamma and beta differ between layers.
 - The backward pass needs the buffer and each layer's bottleneck z; it recomputes the normalized inputs for a
   block of rows at a time, so that the block is still in the cache when it is multiplied.
 - Let g_i be the gradient at the activated input of layer i, x^ = (x - mu) / sigma. The gradient through the
