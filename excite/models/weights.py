@@ -110,6 +110,27 @@ def load_weights(model: nn.Module, path: str | Path) -> WeightsReport:
     )
 
 
+def fit_channels(weight: Tensor, in_chans: int) -> Tensor:
+    """The first convolution of a network for RGB images, for images of another number of channels.
+
+    One channel gets the sum over RGB, so that gray images give what they would as RGB; more channels repeat
+    RGB, and the sum of the weights stays. As in timm.
+
+    Args:
+        weight: (out, 3, k, k).
+
+    >>> import torch
+    >>> fit_channels(torch.ones(8, 3, 5, 5), 1).unique()
+    tensor([3.])
+    """
+    if in_chans == weight.shape[1]:
+        return weight
+    if in_chans == 1:
+        return weight.sum(dim=1, keepdim=True)
+    repeated = weight.repeat(1, -(-in_chans // 3), 1, 1)[:, :in_chans]
+    return repeated * (3 / in_chans)
+
+
 def _foreign_prefix(names: Collection[str], wanted: Collection[str]) -> str:
     """The prefix that a wrapper added to every name, such as ``module.`` or ``model._orig_mod.``.
 

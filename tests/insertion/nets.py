@@ -19,6 +19,7 @@ NETS = {
     "excite:bn_inception": (64, 10),
     "excite:shufflenet_v1_x1_0": (64, 16),
     "excite:resnet50_v1": (64, 16),
+    "excite:tf_efficientnet_lite0": (64, 16),
     "timm:resnet50": (64, 16),
     "timm:resnext50_32x4d": (64, 16),
     "timm:res2net50_14w_8s": (64, 16),
