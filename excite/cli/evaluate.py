@@ -12,7 +12,7 @@ import typer
 from excite.cli.metrics_output import print_figures, print_seen
 from excite.cli.options import VerboseOption, takes_config
 from excite.cli.output import loading, print_json, print_line
-from excite.config.train_config import TrainConfig
+from excite.config.train_config import TABLE_OPTIONS, TrainConfig
 from excite.errors import BAD_USAGE, ExciteError
 from excite.system.progress import ConsoleDisplay, Display
 
@@ -30,10 +30,9 @@ METRIC_OPTIONS = (
     "selective_accuracy",
     "subgroups",
 )
-COLUMNS = ("path_column", "label_column", "group_column", "split_column")
 # Fields of TrainConfig that are also options of this command.
 OPTIONS = (
-    *COLUMNS,
+    *TABLE_OPTIONS,
     "group_pattern",
     "max_unreadable",
     *METRIC_OPTIONS,
@@ -179,7 +178,7 @@ def _evaluate_run(
         options=DataOptions(
             mapping=mapping,
             group_pattern=chosen.group_pattern,
-            columns={name: getattr(chosen, name) for name in COLUMNS},
+            columns=chosen.table_options(),
             max_unreadable=chosen.max_unreadable,
         ),
         device=chosen.device,
