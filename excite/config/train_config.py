@@ -310,7 +310,8 @@ class TrainConfig:
     monitor: str = option(
         "auto",
         LOOP,
-        "Validation metric that selects the best epoch. auto: loss for finetune, accuracy otherwise.",
+        "Validation metric that selects the best epoch. auto: loss for finetune and for several labels, "
+        "accuracy otherwise.",
         choices=("auto", "accuracy", "loss"),
     )
     keep: str = option(
@@ -356,6 +357,13 @@ class TrainConfig:
         "Choose the threshold of the positive class for this expected specificity on new images.",
         low=0.01,
         high=1.0,
+    )
+    label_threshold: str = option(
+        "f1",
+        EVALUATION,
+        "With several labels: the threshold of each label is that of the highest F1 on the validation images "
+        "(f1), or 0.5 (half). --sensitivity and --specificity choose it for every label.",
+        choices=("f1", "half"),
     )
     abstain_below: float | None = option(
         None, EVALUATION, "Abstain below this confidence.", low=0.0, high=1.0

@@ -76,6 +76,7 @@ class TrainOptions(TypedDict, total=False):
     positive: str | None
     sensitivity: float | None
     specificity: float | None
+    label_threshold: str
     abstain_below: float | None
     selective_accuracy: float | None
     subgroups: str | None

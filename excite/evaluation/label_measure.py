@@ -43,8 +43,8 @@ def measure_labels(
         ``hamming_loss``, the fraction of known values that are not; ``macro`` and ``micro``: each metric of
         ``AVERAGED`` as ``{"value", "low", "high", "method"}``, with ``reason`` instead if undefined;
         ``labels``: name -> ``n`` (images where it is known), ``groups``, ``present`` (images with it),
-        ``present_groups``, ``threshold``, ``calibration`` (``predicted``, ``observed``, and ``ece``), and each
-        metric of ``OF_LABEL`` and ``LOSSES``; ``low_group_count``: labels with so few groups that macro
+        ``present_groups``, ``threshold``, ``calibration`` (``predicted``, ``observed``, and ``ece``), and
+        each metric of ``OF_LABEL`` and ``LOSSES``; ``low_group_count``: labels with so few groups that macro
         averages may have too narrow an interval.
     """
     result: dict[str, Any] = {

@@ -38,7 +38,8 @@ class LabelPredictions:
 
     Example:
         >>> import numpy as np
-        >>> found = LabelPredictions(np.array([[1, 0], [1, -1]]), np.array([[0.9, 0.2], [0.4, 0.7]]), ("a", "b"))
+        >>> found = LabelPredictions(np.array([[1, 0], [1, -1]]), np.array([[0.9, 0.2], [0.4, 0.7]]), ("a",
+        "b"))
         >>> found.predicted.tolist(), found.of_label(1).probabilities.tolist()
         ([[True, False], [False, True]], [[0.8, 0.2]])
     """
@@ -131,7 +132,7 @@ class LabelPredictions:
         return self._binary(rows, np.full(len(rows), index), (f"no {name}", name))
 
     def flattened(self) -> Predictions:
-        """Every known value of every label as a row of a problem of two classes, ``absent`` and ``present``."""
+        """Every known value of every label as a row of two classes, ``absent`` and ``present``."""
         rows, columns = np.nonzero(self.known)
         return self._binary(rows, columns, ("absent", "present"))
 

@@ -68,8 +68,8 @@ def choose_label_thresholds(
         sensitivity, specificity: required of every label; at most one of them.
 
     Raises:
-        ExciteError: for an unknown rule, and for a required sensitivity or specificity of a label that none or
-            all of the validation images have.
+        ExciteError: for an unknown rule, and for a required sensitivity or specificity of a label that none
+            or all of the validation images have.
     """
     if rule not in RULES:
         raise unknown_name("rule", rule, RULES)
