@@ -25,13 +25,11 @@ from excite.errors import unknown_name
 from excite.explain.images import Explanation, explain_images
 from excite.pipeline.cross_validation import cross_validate
 from excite.pipeline.experiment import run_experiment, run_folder
-from excite.reporting.png_figures import draw_figures
-from excite.reporting.report import write_report
+from excite.reporting.pages import write_pages
 from excite.runs.classifier import Classifier
 from excite.runs.compare import METRICS, compare_runs
 from excite.runs.compare_configurations import compare_configurations
-from excite.runs.derive import changed_evaluation_spec
-from excite.runs.evaluate import Evaluation, evaluate_run
+from excite.runs.evaluate import Evaluation, changed_spec, evaluate_run
 from excite.runs.evaluation_images import DataOptions
 from excite.runs.image_inputs import ImageInput
 from excite.runs.labeled_inputs import LabeledImages, labeled_files
@@ -48,6 +46,7 @@ EVALUATION_OPTIONS = (
     "positive",
     "sensitivity",
     "specificity",
+    "label_threshold",
     "abstain_below",
     "selective_accuracy",
     "subgroups",
@@ -241,7 +240,7 @@ def evaluate(
         run,
         None if data is None else labeled_files(data),
         split=split,
-        spec=changed_evaluation_spec(run.config, options),
+        spec=changed_spec(run, options),
         options=DataOptions(mapping=map_class or {}, group_pattern=group_pattern),
         device=device,
     )
@@ -376,8 +375,7 @@ def train_as_configured(
     if first_process():
         shown = bool(run.config.thumbnails) and not missing_images(run.predictions["path"].tolist())
         with display.waiting("writing the report"):
-            draw_figures(run, thumbnails=shown)
-            write_report(run, thumbnails=shown)
+            write_pages(run, thumbnails=shown)
     return run
 
 

@@ -146,6 +146,10 @@ class LabelPredictions:
             rule=DecisionRule(classes[1], self.limits[columns]),
         )
 
+    def with_thresholds(self, thresholds: np.ndarray) -> LabelPredictions:
+        """The same predictions with other thresholds (L,)."""
+        return replace(self, thresholds=thresholds)
+
     def take(self, rows: np.ndarray) -> LabelPredictions:
         """The rows selected by a mask (N,) or by indices, with all labels."""
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from excite.audit.people import may_show_people
+from excite.config.label_options import refuse_for_classes, refuse_for_labels
 from excite.config.train_config import TrainConfig
 from excite.data.intensity import format_range
 from excite.data.labels import MULTILABEL
@@ -69,32 +70,6 @@ def resolve_images(resolver: Resolver) -> None:
         raise ExciteError(what, where="--tta", hint="omit --tta", exit_code=BAD_USAGE)
 
 
-# Options that mean nothing if an image may have several labels, with what does it instead.
-NOT_FOR_LABELS = {
-    "positive": "every label has its own threshold: --sensitivity and --specificity hold for all",
-    "abstain_below": "the probability of each label is in the prediction",
-    "selective_accuracy": "the probability of each label is in the prediction",
-    "folds": "train once with each of several --seed",
-}
-
-
-def refuse_for_labels(config: TrainConfig) -> None:
-    """Raises: ExciteError for an option of one class per image."""
-    plain = TrainConfig()
-    for name, instead in NOT_FOR_LABELS.items():
-        if getattr(config, name) != getattr(plain, name):
-            option = f"--{name.replace('_', '-')}"
-            what = "is for one class per image; these images have several labels"
-            raise ExciteError(what, where=option, hint=instead, exit_code=BAD_USAGE)
-    for name, value, instead in (
-        ("balance", "sampling", "choose --balance weights: an image belongs to several labels at once"),
-        ("monitor", "accuracy", "choose --monitor loss: of a rare label nearly all values are right at once"),
-    ):
-        if getattr(config, name) == value:
-            what = f"{value} is for one class per image"
-            raise ExciteError(what, where=f"--{name}", hint=instead, exit_code=BAD_USAGE)
-
-
 def resolve_thumbnails(resolver: Resolver) -> None:
     """Whether pages and figures show images."""
     if resolver.config.thumbnails is None:
@@ -114,18 +89,21 @@ def check_evaluation_options(config: TrainConfig, manifest: Manifest) -> None:
     """Raises: ExciteError for a class or a column that the data set does not have."""
     if manifest.task == MULTILABEL:
         refuse_for_labels(config)
-    elif config.label_threshold != TrainConfig.label_threshold:
-        what = "has no effect: an image has one class"
-        raise ExciteError(what, where="--label-threshold", hint="omit it", exit_code=BAD_USAGE)
-    elif config.positive is None and (config.sensitivity is not None or config.specificity is not None):
+    else:
+        refuse_for_classes(config)
+        _check_positive(config, manifest)
+    for name in column_names(config.subgroups):
+        if name not in manifest.table:
+            raise unknown_name("column", name, list(manifest.table.columns), where="--subgroups")
+
+
+def _check_positive(config: TrainConfig, manifest: Manifest) -> None:
+    if config.positive is None and (config.sensitivity is not None or config.specificity is not None):
         option = "--sensitivity" if config.sensitivity is not None else "--specificity"
         what, hint = "needs a positive class", "choose one with --positive"
         raise ExciteError(what, where=option, hint=hint, exit_code=BAD_USAGE)
     if config.positive is not None and config.positive not in manifest.classes:
         raise unknown_name("class", config.positive, manifest.classes, where="--positive")
-    for name in column_names(config.subgroups):
-        if name not in manifest.table:
-            raise unknown_name("column", name, list(manifest.table.columns), where="--subgroups")
 
 
 def _image_size(resolver: Resolver) -> tuple[int, str]:

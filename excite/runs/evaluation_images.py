@@ -10,6 +10,7 @@ from pathlib import Path
 from excite.data.file_validation import read_checked
 from excite.data.group_columns import group_columns_text
 from excite.data.intensity import IntensityRange, range_warning
+from excite.data.labels import MULTILABEL
 from excite.data.manifest import Manifest, normalize_name
 from excite.data.paths import refuse_inside_data
 from excite.data.reading import read_manifest
@@ -48,7 +49,12 @@ def read_images(
         data: a folder or CSV; None: the run's own images.
         out: the folder that will be written, which must not be among the images.
     """
-    manifest = run.manifest if data is None else read_manifest(data, complete=False, **options.columns)
+    manifest = run.manifest
+    if data is not None:
+        columns = dict(options.columns)
+        if run.task == MULTILABEL and not (columns.get("label_columns") or columns.get("label_separator")):
+            columns |= _label_columns(run)
+        manifest = read_manifest(data, complete=False, **columns)
     if out is not None:
         refuse_inside_data(out, run.data_path, run.manifest.table["path"])
         refuse_inside_data(out, data or run.data_path, manifest.table["path"])
@@ -63,6 +69,14 @@ def read_images(
             if text := group_columns_text(manifest):
                 display.note(text)
     return manifest, grouped_by
+
+
+def _label_columns(run: Run) -> dict[str, str]:
+    """How other data holds the labels, unless options say so: as in the training."""
+    names = ("label_columns", "label_separator", "empty_label")
+    trained = {name: getattr(run.config, name) for name in names}
+    # A manifest that was split before knows its labels itself.
+    return trained if trained["label_columns"] or trained["label_separator"] else {}
 
 
 def _group(manifest: Manifest, options: DataOptions) -> tuple[Manifest, str]:
