@@ -141,7 +141,8 @@ def find_label_shortcuts(
     found = []
     for name, column in zip(names, values.T, strict=True):
         rows = np.flatnonzero(column != UNKNOWN)
-        shortcuts = find_shortcuts([facts[row] for row in rows], sides[rows], column[rows], groups[rows])
+        known = [facts[row] for row in rows.tolist()]
+        shortcuts = find_shortcuts(known, sides[rows], column[rows], groups[rows])
         found += [replace(each, feature=f"{each.feature} (label {name})") for each in shortcuts]
     return sorted(found, key=lambda shortcut: -shortcut.score)
 

@@ -73,7 +73,7 @@ class LabelDecision:
         rows = np.asarray(probabilities, dtype=np.float64)
         predictions, limits = PredictionList(), dict(zip(classes, self.thresholds, strict=True))
         for path, row, chosen in zip(paths, rows, self.decide(rows, classes), strict=True):
-            labels = tuple(classes[number] for number in np.flatnonzero(chosen))
+            labels = tuple(classes[number] for number in np.flatnonzero(chosen).tolist())
             named = dict(zip(classes, map(float, row), strict=True))
             text, highest = SEPARATOR.join(labels), float(row.max())
             predictions.append(Prediction(path, text, highest, named, labels=labels, thresholds=dict(limits)))

@@ -71,5 +71,5 @@ def label_texts(values: np.ndarray, names: Sequence[str]) -> list[str]:
     ['mass|nodule', '']
     """
     rows, index = np.unique(np.asarray(values) == PRESENT, axis=0, return_inverse=True)
-    texts = [SEPARATOR.join(names[k] for k in np.flatnonzero(row)) for row in rows]
+    texts = [SEPARATOR.join(names[k] for k in np.flatnonzero(row).tolist()) for row in rows]
     return [texts[number] for number in index.ravel().tolist()]

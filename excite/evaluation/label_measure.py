@@ -161,7 +161,7 @@ def _whole_images(predictions: LabelPredictions, level: float | None) -> dict[st
     """Subset accuracy and Hamming loss; without intervals if there is no level."""
     codes, known = predictions.group_codes, predictions.known
     evaluated = known.any(axis=1)
-    exact = (predictions.correct | ~known).all(axis=1) & evaluated
+    exact: np.ndarray = (predictions.correct | ~known).all(axis=1) & evaluated
     wrong = known & ~predictions.correct
     return {
         "subset_accuracy": _fraction(exact, evaluated, codes, level),
