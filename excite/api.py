@@ -21,7 +21,7 @@ from excite.data.file_validation import check_files
 from excite.data.manifest import Manifest, check_classes
 from excite.data.paths import data_name
 from excite.data.split import split_manifest
-from excite.errors import unknown_name
+from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.explain.images import Explanation, explain_images
 from excite.pipeline.cross_validation import cross_validate
 from excite.pipeline.experiment import run_experiment, run_folder
@@ -29,6 +29,7 @@ from excite.reporting.pages import write_pages
 from excite.runs.classifier import Classifier
 from excite.runs.compare import METRICS, compare_runs
 from excite.runs.compare_configurations import compare_configurations
+from excite.runs.compare_labels import compare_label_runs, has_labels
 from excite.runs.evaluate import Evaluation, changed_spec, evaluate_run
 from excite.runs.evaluation_images import DataOptions
 from excite.runs.image_inputs import ImageInput
@@ -347,7 +348,8 @@ def compare(
         metrics: names of overall metrics.
 
     Returns:
-        as ``runs.compare.compare_runs``, or with ``second`` as
+        as ``runs.compare.compare_runs``, of several labels as ``runs.compare_labels.compare_label_runs``, or
+        with ``second`` as
         ``runs.compare_configurations.compare_configurations``.
 
     Raises:
@@ -358,6 +360,11 @@ def compare(
     >>> found["differences"][0]["metrics"]["accuracy"]["value"]
     0.0
     """
+    if any(map(has_labels, (*first, *(second or ())))):
+        if second is not None:
+            what = "is for one class per image; these runs have several labels"
+            raise ExciteError(what, where="second", hint="omit it", exit_code=BAD_USAGE)
+        return compare_label_runs(first)
     return compare_runs(first, metrics) if second is None else compare_configurations(first, second, metrics)
 
 

@@ -129,12 +129,19 @@ class LabelPredictions:
         name = self.classes[index]
         if not len(rows):
             raise ExciteError(f"label {name!r} is unknown for every image")
-        return self._binary(rows, np.full(len(rows), index), (f"no {name}", name))
+        one = self._binary(rows, np.full(len(rows), index), (f"no {name}", name))
+        paths = None if self.paths is None else tuple(self.paths[row] for row in rows.tolist())
+        return replace(one, paths=paths)
 
     def flattened(self) -> Predictions:
         """Every known value of every label as a row of two classes, ``absent`` and ``present``."""
         rows, columns = np.nonzero(self.known)
-        return self._binary(rows, columns, ("absent", "present"))
+        flat = self._binary(rows, columns, ("absent", "present"))
+        if self.paths is None:
+            return flat
+        pairs = zip(rows.tolist(), columns.tolist(), strict=True)
+        paths = tuple(f"{self.paths[row]}: {self.classes[column]}" for row, column in pairs)
+        return replace(flat, paths=paths)
 
     def _binary(self, rows: np.ndarray, columns: np.ndarray, classes: tuple[str, str]) -> Predictions:
         present = self.probabilities[rows, columns]

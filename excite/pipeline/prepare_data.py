@@ -38,7 +38,7 @@ def prepare_data(config: TrainConfig, out: Path, display: Display) -> Audit:
     check_names(config)
     refuse_inside_data(out, config.data)
     with display.waiting("reading the data set"):
-        manifest = read_manifest(config.data, **config.table_options())
+        manifest = read_manifest(config.data, complete=True, **config.table_options())
     refuse_inside_data(out, config.data, manifest.table["path"])
     checked, _ = read_checked(
         manifest,

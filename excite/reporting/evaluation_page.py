@@ -60,13 +60,13 @@ def write_evaluation(
     target = Run(folder)
     target.write_json("metrics.json", {result.split: result.metrics})
     predictions = result.predictions
-    is_labels = isinstance(predictions, LabelPredictions)
-    rows = label_prediction_rows(predictions) if is_labels else prediction_rows(predictions)
-    target.write_table("predictions.csv", rows)
+    if isinstance(predictions, LabelPredictions):
+        target.write_table("predictions.csv", label_prediction_rows(predictions))
+    else:
+        target.write_table("predictions.csv", prediction_rows(predictions))
+        save(confusion_matrix(result.metrics), folder / "confusion_matrix.png")
     if "seen_in_training" in result.metrics:
         target.write_table("seen_in_training.csv", seen_rows(result), columns=SEEN_COLUMNS)
-    if not is_labels:
-        save(confusion_matrix(result.metrics), folder / "confusion_matrix.png")
     page = evaluation_page(result, title=title, source=source, thumbnails=thumbnails, max_pixels=max_pixels)
     write_text(folder / "evaluation.html", page)
 

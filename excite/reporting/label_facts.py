@@ -108,8 +108,8 @@ def label_limits(facts: LabelFacts) -> list[str]:
         total = test["n"] * len(test["labels"])
         limits.append(
             f"{test['unknown']:,} of {total:,} values of the test images are unknown and were left out of "
-            "the metrics. If values are missing for a reason that shows in the image, the metrics do not hold "
-            "for all images."
+            "the metrics. If values are missing for a reason that shows in the image, the metrics do not "
+            "hold for all images."
         )
     has_user_groups, _ = facts.group_kinds
     if not has_user_groups:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -195,12 +195,12 @@ def _evaluator(
     return ClassEvaluator(run, classifier, spec, images, probabilities)
 
 
-Spec = TypeVar("Spec", EvaluationSpec, LabelSpec)
-
-
 def _with_known_columns(
-    spec: Spec, manifest: Manifest, trained_columns: Collection[str], display: Display
-) -> Spec:
+    spec: EvaluationSpec | LabelSpec,
+    manifest: Manifest,
+    trained_columns: Collection[str],
+    display: Display,
+) -> EvaluationSpec | LabelSpec:
     """The spec without subgroups of the training that this data lacks.
 
     Raises:

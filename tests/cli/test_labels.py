@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import excite
@@ -116,3 +117,49 @@ def test_split_keeps_labels_and_audit_reads_them(
     assert json.loads(audit.stdout)["label_conflicts"] == []
     folder = excite_command("train", table.parent, *options[:2])
     assert "several labels are read from a CSV file" in folder.stderr
+
+
+def test_runs_are_compared_label_by_label(trained: Run, excite_command: Command, tmp_path: Path) -> None:
+    rows = list(csv.DictReader((trained.path / "predictions.csv").read_text(encoding="utf-8").splitlines()))
+    for number, row in enumerate(rows):
+        row["p:red"] = str((number * 37 % 101) / 101)  # knows nothing of red
+    other = tmp_path / "other.csv"
+    with other.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    found = json.loads(excite_command("compare", trained.path, other, "--json").stdout)
+    [pair] = found["differences"]
+    assert pair["labels"]["green"]["auroc"]["value"] == 0
+    red = pair["labels"]["red"]["auroc"]
+    truth = trained.metrics["test"]["labels"]["red"]["auroc"]["value"]
+    assert red["first"] == pytest.approx(truth)
+    assert red["value"] < -0.2
+    assert pair["metrics"]["log_loss"]["value"] > 0
+    shown = excite_command("compare", trained.path, other)
+    assert "red: AUROC" in shown.stdout
+    refused = excite_command("compare", trained.path, other, "--metrics", "accuracy")
+    assert "--metrics: is for one class per image" in refused.stderr
+
+
+def test_explain_shows_the_evidence_of_a_label_by_name(
+    trained: Run, table: Path, excite_command: Command
+) -> None:
+    [found] = excite.explain(excite.Classifier.load(trained), str(table.parent / "000.png"), label="green")
+    assert found.label == "green"
+    assert found.adds_up
+    odds = found.probability / (1 - found.probability)
+    assert found.map.sum() + found.bias == pytest.approx(np.log(odds), abs=1e-3)  # the logit of a sigmoid
+    shown = excite_command("explain", trained.path, table.parent / "000.png", "--out", "why")
+    assert shown.returncode == 0, shown.stderr
+    refused = excite_command("explain", trained.path, "--shortcuts", "--out", "why2")
+    assert "this run has several labels" in refused.stderr
+
+
+def test_a_study_and_folds_are_refused(table: Path, excite_command: Command) -> None:
+    options = ("--label-columns", "red,green,blue", "--group-column", "patient")
+    folds = excite_command("train", table, *options, "--folds", "3", "--no-near-duplicates")
+    assert "--folds: is for one class per image" in folds.stderr
+    arms = ("--arm", "a:cifar_resnet20", "--arm", "b:cifar_resnet20+se", "--no-near-duplicates")
+    study = excite_command("study", "run", table, *options, *arms)
+    assert "a study compares classifiers of one class per image" in study.stderr

@@ -72,7 +72,7 @@ def test_the_evidence_adds_up_to_the_logits(run: Run, bundle: Path) -> None:
 def test_other_formats(run: Run, tmp_path: Path, format: str) -> None:
     if format == "openvino":
         pytest.importorskip("openvino")
-    suffix = {"torch": ".pt2"}.get(format, "")
+    suffix = {"torch": ".pt2", "openvino": ".openvino"}.get(format, "")
     [exported] = export_run(run, [format], tmp_path / f"labels{suffix}")
     assert exported.parity.largest < 1e-5
     if format == "hub":
