@@ -123,7 +123,8 @@ def audit(
         decisions: the reviewed ``decisions.csv`` of an earlier audit.
         group_pattern: regular expression for the file name; its first capture group is the group.
         max_pixels: images with more pixels are unreadable.
-        columns: ``path_column``, ``label_column``, ``group_column``, ``split_column`` of a CSV.
+        columns: ``path_column``, ``label_column``, ``group_column``, ``split_column`` of a CSV, and of
+            several labels ``label_columns`` or ``label_separator``.
 
     Raises:
         ExciteError: for data or decisions that cannot be read.
@@ -172,7 +173,8 @@ def split(
         seed: of the random draw.
         group_pattern: regular expression on the file name; its first capture group is the group.
         group_duplicates: find near-duplicates and keep them together.
-        columns: ``path_column``, ``label_column``, ``group_column`` of a CSV.
+        columns: ``path_column``, ``label_column``, ``group_column`` of a CSV, and of several labels
+            ``label_columns`` or ``label_separator``.
 
     Returns:
         the manifest; its ``table`` is a DataFrame with the columns path, label, group, and split.
@@ -219,8 +221,8 @@ def evaluate(
         group_pattern: regular expression on the file names of ``data``; its first capture group is the group.
         data_root: the folder that the run's own data is in now, if it has moved.
         device: where the network computes.
-        options: ``positive``, ``sensitivity``, ``specificity``, ``abstain_below``, ``selective_accuracy``,
-            and ``subgroups`` of ``TrainConfig``; by default those of the training.
+        options: ``positive``, ``sensitivity``, ``specificity``, ``label_threshold``, ``abstain_below``,
+            ``selective_accuracy``, and ``subgroups`` of ``TrainConfig``; by default those of the training.
 
     Returns:
         its ``metrics`` are those of ``metrics.json``, ``predictions`` the probabilities of each image.

@@ -160,7 +160,7 @@ def _macro(labels: list[_Label], name: str) -> dict[str, Any]:
 def _whole_images(predictions: LabelPredictions, level: float | None) -> dict[str, Any]:
     """Subset accuracy and Hamming loss; without intervals if there is no level."""
     codes, known = predictions.group_codes, predictions.known
-    evaluated = known.any(axis=1)
+    evaluated: np.ndarray = known.any(axis=1)
     exact: np.ndarray = (predictions.correct | ~known).all(axis=1) & evaluated
     wrong = known & ~predictions.correct
     return {

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import precision_recall_curve
 
 from excite.errors import ExciteError, unknown_name
 from excite.evaluation.label_predictions import HALF, LabelPredictions
@@ -92,6 +91,8 @@ def choose_label_thresholds(
 
 def _highest_f1(label: Predictions) -> float:
     """The middle between the lowest probability that is predicted and the next lower one; 0.5 without any."""
+    from sklearn.metrics import precision_recall_curve  # late: prediction imports this file, too
+
     if not label.targets.any():
         return HALF
     scores = label.probabilities[:, 1]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from excite.data.labels import MULTICLASS, MULTILABEL, Task
+from excite.data.labels import ABSENT, MULTICLASS, MULTILABEL, UNKNOWN, Task
 from excite.data.manifest import Manifest
 from excite.data.pixel_cache import cached_pixels
 from excite.data.sources import PixelSubset
@@ -30,6 +30,7 @@ from excite.runs.evaluation_images import (
     check_images,
     read_images,
     select_split,
+    table_options,
 )
 from excite.runs.label_evaluation import (
     LabelEvaluator,
@@ -132,8 +133,14 @@ def evaluate_run(
     manifest, grouped_by = read_images(run, data, options, out, display)
     if data is None:
         require_images(run, select_split(manifest, split, where)[0].table["path"].tolist())
-    align = align_labels if classifier.task == MULTILABEL else align_classes
-    manifest = align(manifest, classifier.classes, options.mapping, where)
+    if classifier.task == MULTILABEL:
+        by_name = data is not None and table_options(run, data, options).get("label_separator")
+        missing = ABSENT if by_name else UNKNOWN
+        manifest, others = align_labels(manifest, classifier.classes, options.mapping, where, missing=missing)
+        if others:
+            display.note(f"labels that the run does not have are not evaluated: {', '.join(others[:12])}")
+    else:
+        manifest = align_classes(manifest, classifier.classes, options.mapping, where)
     trained_columns = column_names(config.subgroups) if data else ()
     spec = _with_known_columns(spec or changed_spec(run, {}), manifest, trained_columns, display)
     images, split = select_split(manifest, split, where)

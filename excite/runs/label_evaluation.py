@@ -42,12 +42,18 @@ def changed_label_spec(config: TrainConfig, changes: Mapping[str, Any]) -> Label
 
 
 def align_labels(
-    manifest: Manifest, labels: tuple[str, ...], mapping: Mapping[str, str], where: object
-) -> Manifest:
-    """The manifest with the run's labels, in the run's order; one that the data lacks is unknown.
+    manifest: Manifest,
+    labels: tuple[str, ...],
+    mapping: Mapping[str, str],
+    where: object,
+    *,
+    missing: int = UNKNOWN,
+) -> tuple[Manifest, list[str]]:
+    """The manifest with the run's labels, in the run's order, and the names of its other labels.
 
     Args:
         mapping: label of the data -> label of the run.
+        missing: the value of a label that the data lacks: unknown, or absent where labels are listed by name.
 
     Raises:
         ExciteError: if the data has none of the labels, and for a mapping from or to an unknown label.
@@ -69,9 +75,10 @@ def align_labels(
         hint = "map a label with --map-class THEIRS=OURS"
         raise ExciteError(what, where=where, hint=hint, exit_code=BAD_USAGE)
     values = {LABEL + name: manifest.table[LABEL + theirs_of[name]] for name in labels if name in theirs_of}
-    columns = {LABEL + name: values.get(LABEL + name, UNKNOWN) for name in labels}
+    columns = {LABEL + name: values.get(LABEL + name, missing) for name in labels}
     table = manifest.table.drop(columns=[LABEL + name for name in manifest.classes]).assign(**columns)
-    return Manifest(table, labels, manifest.left_out)
+    others = [name for name in theirs_of if name not in labels]
+    return Manifest(table, labels, manifest.left_out), others
 
 
 class LabelEvaluator:

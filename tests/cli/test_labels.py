@@ -72,10 +72,19 @@ def test_evaluate_measures_own_and_other_images(trained: Run, table: Path, excit
     assert "seen in training" in other.stdout
     place = table.parent / "elsewhere.csv"
     place.write_text("path,green\n000.png,1\n001.png,0\n002.png,1\n003.png,0\n", encoding="utf-8")
-    found = excite_command("evaluate", trained.path, place, "--label-columns", "green", "--json")
+    found = excite_command("evaluate", trained.path, place, "--json")
     metrics = json.loads(found.stdout)["all"]
     assert metrics["labels"]["red"]["n"] == 0
     assert metrics["labels"]["green"]["n"] == 4
+    named = table.parent / "named.csv"
+    named.write_text("path,label\n000.png,green|blue\n001.png,No Finding\n002.png,pink\n", encoding="utf-8")
+    listed = excite_command("evaluate", trained.path, named, "--label-separator", "|", "--json")
+    assert "labels that the run does not have are not evaluated: pink" in listed.stderr
+    metrics = json.loads(listed.stdout)["all"]
+    assert metrics["labels"]["red"] == metrics["labels"]["red"] | {
+        "n": 3,
+        "present": 0,
+    }  # listed nowhere: absent
 
 
 def test_evaluate_refuses_what_is_for_classes(trained: Run, table: Path, excite_command: Command) -> None:
