@@ -43,9 +43,8 @@ def folder(source: Path, limit: int) -> tuple[list[np.ndarray], list[str]]:
     return images, names
 
 
-def picture(images: list[np.ndarray], random: np.random.Generator) -> np.ndarray:
-    """A picture of 2 x 2 cells with these images, at most four, in random cells; the others are gray noise."""
-    side = images[0].shape[0] if images else 0
+def picture(images: list[np.ndarray], side: int, random: np.random.Generator) -> np.ndarray:
+    """A picture of 2 x 2 cells with these images in random cells; the others are gray noise."""
     cells = random.permutation(CELLS)[: len(images)]
     canvas = random.integers(96, 160, (2 * side, 2 * side, 3)).astype(np.uint8)
     for cell, image in zip(cells.tolist(), images, strict=True):
@@ -73,8 +72,7 @@ def main() -> None:
             for number in range(PICTURES):
                 chosen = random.choice(own, random.choice(len(COUNTS), p=COUNTS), replace=False)
                 name = f"{page:04}_{number}.png"
-                blank = np.full_like(images[0], 128)
-                drawn = picture([images[row] for row in chosen] or [blank], random)
+                drawn = picture([images[row] for row in chosen], images[0].shape[0], random)
                 Image.fromarray(drawn).save(arguments.out / name)
                 present = {names[row] for row in chosen}
                 values = [str(int(label in present)) for label in labels]

@@ -29,3 +29,8 @@ def test_epochs_with_undefined_losses_are_drawn_without_them(epochs: int) -> Non
         assert len(chart.rows) == epochs
         assert drawing.get("role") == "img"
         assert [child.tag for child in drawing][:2] == ["title", "desc"]
+
+
+def test_the_best_epoch_of_a_training_by_loss_has_the_lowest_loss() -> None:
+    table = history().assign(val_accuracy=[0.5, 0.9, 0.9, 0.9, 0.1], val_loss=[1.0, 0.5, 0.3, 0.4, 0.1])
+    assert best_epoch(table, "loss") == 5
