@@ -21,17 +21,16 @@ from excite.data.file_validation import check_files
 from excite.data.manifest import Manifest, check_classes
 from excite.data.paths import data_name
 from excite.data.split import split_manifest
-from excite.errors import unknown_name
+from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.explain.images import Explanation, explain_images
 from excite.pipeline.cross_validation import cross_validate
 from excite.pipeline.experiment import run_experiment, run_folder
-from excite.reporting.png_figures import draw_figures
-from excite.reporting.report import write_report
+from excite.reporting.pages import write_pages
 from excite.runs.classifier import Classifier
 from excite.runs.compare import METRICS, compare_runs
 from excite.runs.compare_configurations import compare_configurations
-from excite.runs.derive import changed_evaluation_spec
-from excite.runs.evaluate import Evaluation, evaluate_run
+from excite.runs.compare_labels import compare_label_runs, has_labels
+from excite.runs.evaluate import Evaluation, changed_spec, evaluate_run
 from excite.runs.evaluation_images import DataOptions
 from excite.runs.image_inputs import ImageInput
 from excite.runs.labeled_inputs import LabeledImages, labeled_files
@@ -48,6 +47,7 @@ EVALUATION_OPTIONS = (
     "positive",
     "sensitivity",
     "specificity",
+    "label_threshold",
     "abstain_below",
     "selective_accuracy",
     "subgroups",
@@ -123,7 +123,8 @@ def audit(
         decisions: the reviewed ``decisions.csv`` of an earlier audit.
         group_pattern: regular expression for the file name; its first capture group is the group.
         max_pixels: images with more pixels are unreadable.
-        columns: ``path_column``, ``label_column``, ``group_column``, ``split_column`` of a CSV.
+        columns: ``path_column``, ``label_column``, ``group_column``, ``split_column`` of a CSV, and of
+            several labels ``label_columns`` or ``label_separator``.
 
     Raises:
         ExciteError: for data or decisions that cannot be read.
@@ -172,7 +173,8 @@ def split(
         seed: of the random draw.
         group_pattern: regular expression on the file name; its first capture group is the group.
         group_duplicates: find near-duplicates and keep them together.
-        columns: ``path_column``, ``label_column``, ``group_column`` of a CSV.
+        columns: ``path_column``, ``label_column``, ``group_column`` of a CSV, and of several labels
+            ``label_columns`` or ``label_separator``.
 
     Returns:
         the manifest; its ``table`` is a DataFrame with the columns path, label, group, and split.
@@ -219,8 +221,8 @@ def evaluate(
         group_pattern: regular expression on the file names of ``data``; its first capture group is the group.
         data_root: the folder that the run's own data is in now, if it has moved.
         device: where the network computes.
-        options: ``positive``, ``sensitivity``, ``specificity``, ``abstain_below``, ``selective_accuracy``,
-            and ``subgroups`` of ``TrainConfig``; by default those of the training.
+        options: ``positive``, ``sensitivity``, ``specificity``, ``label_threshold``, ``abstain_below``,
+            ``selective_accuracy``, and ``subgroups`` of ``TrainConfig``; by default those of the training.
 
     Returns:
         its ``metrics`` are those of ``metrics.json``, ``predictions`` the probabilities of each image.
@@ -241,7 +243,7 @@ def evaluate(
         run,
         None if data is None else labeled_files(data),
         split=split,
-        spec=changed_evaluation_spec(run.config, options),
+        spec=changed_spec(run, options),
         options=DataOptions(mapping=map_class or {}, group_pattern=group_pattern),
         device=device,
     )
@@ -348,7 +350,8 @@ def compare(
         metrics: names of overall metrics.
 
     Returns:
-        as ``runs.compare.compare_runs``, or with ``second`` as
+        as ``runs.compare.compare_runs``, of several labels as ``runs.compare_labels.compare_label_runs``, or
+        with ``second`` as
         ``runs.compare_configurations.compare_configurations``.
 
     Raises:
@@ -359,6 +362,11 @@ def compare(
     >>> found["differences"][0]["metrics"]["accuracy"]["value"]
     0.0
     """
+    if any(map(has_labels, (*first, *(second or ())))):
+        if second is not None:
+            what = "is for one class per image; these runs have several labels"
+            raise ExciteError(what, where="second", hint="omit it", exit_code=BAD_USAGE)
+        return compare_label_runs(first)
     return compare_runs(first, metrics) if second is None else compare_configurations(first, second, metrics)
 
 
@@ -376,8 +384,7 @@ def train_as_configured(
     if first_process():
         shown = bool(run.config.thumbnails) and not missing_images(run.predictions["path"].tolist())
         with display.waiting("writing the report"):
-            draw_figures(run, thumbnails=shown)
-            write_report(run, thumbnails=shown)
+            write_pages(run, thumbnails=shown)
     return run
 
 

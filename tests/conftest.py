@@ -85,6 +85,27 @@ def make_pictures(folder: Path, classes: int = 3, each: int = 20, size: tuple[in
     return folder
 
 
+LABELS = ("red", "green", "blue")
+
+
+def make_labeled_pictures(folder: Path, count: int = 90, size: tuple[int, int] = (24, 20)) -> Path:
+    """A CSV of pictures in thirty groups, each of which may be reddish, greenish, and bluish at once."""
+    random = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    rows = ["path,patient,site," + ",".join(LABELS)]
+    for index in range(count):
+        present = random.random(3) < (0.5, 0.4, 0.3)
+        pixels = random.integers(0, 150, (size[1], size[0], 3)) + 90 * present
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{index:03}.png")
+        values = ["1" if each else "0" for each in present]
+        if index % 10 == 3:
+            values[2] = ""  # unknown
+        rows.append(f"{index:03}.png,p{index // 3},{'north' if index % 2 else 'south'}," + ",".join(values))
+    table = folder / "labels.csv"
+    table.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return table
+
+
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """Three classes of twenty pictures, named p<group>_<index>.png with ten groups."""

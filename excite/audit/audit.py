@@ -17,10 +17,11 @@ from excite.audit.duplicates.pair import KINDS, Pair
 from excite.audit.file_findings import FileFindings, inspect_files
 from excite.audit.file_metadata import FileMetadata
 from excite.audit.leaks import LabelConflict, Leaks, find_leaks, label_conflicts
-from excite.audit.metadata_shortcut import Shortcut, find_shortcuts
+from excite.audit.metadata_shortcut import Shortcut, find_label_shortcuts, find_shortcuts
 from excite.audit.name_patterns import NamePattern, propose_pattern
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.file_validation import UnreadableFile
+from excite.data.labels import MULTILABEL
 from excite.data.manifest import DUPLICATES, Manifest
 from excite.errors import ExciteError
 from excite.system.parallel import Progress
@@ -66,7 +67,7 @@ class Audit:
         if not self.near_duplicates:
             counts["same photo"] = "not searched"
         counts["leaks"] = f"{_counted(len(self.leaks.groups), 'group')} in more than one split"
-        counts["labels"] = f"{_counted(len(self.conflicts), 'photo')} with several labels"
+        counts["labels"] = f"{_counted(len(self.conflicts), 'photo')} with conflicting labels"
         counts["unreadable"] = _counted(len(self.files.bad), "file")
         width = max(map(len, counts))
         lines = [f"  {name:<{width}}  {count}" for name, count in counts.items()]
@@ -92,10 +93,13 @@ class Audit:
 
     @cached_property
     def shortcuts(self) -> list[Shortcut]:
-        """Properties of the files that predict the class; computed on first access, in seconds."""
+        """Properties of the files that predict the class or a label; computed on first access, in seconds."""
         sides = self.manifest.table[["width", "height"]].to_numpy()
         groups = np.array(self.groups, dtype=np.int64)
-        return find_shortcuts(self.metadata, sides, self.manifest.targets(), groups)
+        targets = self.manifest.targets()
+        if self.manifest.task == MULTILABEL:
+            return find_label_shortcuts(self.metadata, sides, targets, groups, self.manifest.classes)
+        return find_shortcuts(self.metadata, sides, targets, groups)
 
     @cached_property
     def name_pattern(self) -> NamePattern | None:
@@ -209,6 +213,7 @@ def audit(
     # Two photos of one patient may have two labels; one photo may not.
     photos = join() if any(known) else grouping
     labels = images.table["label"].tolist()
+    values = images.targets() if images.task == MULTILABEL else None
     return Audit(
         manifest=images,
         files=files,
@@ -219,7 +224,7 @@ def audit(
         same_photo=photos.groups,
         decisions=decided,
         leaks=find_leaks(images.table["split"].tolist(), grouping.groups),
-        conflicts=tuple(label_conflicts(labels, photos.groups)),
+        conflicts=tuple(label_conflicts(labels, photos.groups, values)),
     )
 
 

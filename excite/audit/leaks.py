@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from excite.data.labels import ABSENT, PRESENT
 from excite.data.manifest import SPLITS
 
 
@@ -85,12 +88,16 @@ def count_near_duplicates(
     return sum(split == of and group in groups_within for split, group in zip(splits, groups, strict=True))
 
 
-def label_conflicts(labels: Sequence[str], photos: Sequence[int]) -> list[LabelConflict]:
+def label_conflicts(
+    labels: Sequence[str], photos: Sequence[int], values: np.ndarray | None = None
+) -> list[LabelConflict]:
     """Photos whose images have different labels.
 
     Args:
-        labels: of each image.
+        labels: of each image; of several labels their text.
         photos: number of the photo of each image; not its group, since a patient may have several labels.
+        values: (N, L) of several labels: 1, 0, or -1. Images conflict if one has a label that another has
+            not; an unknown value conflicts with none. None: an image has one class.
     """
     rows_of = defaultdict(list)
     for row, photo in enumerate(photos):
@@ -98,6 +105,10 @@ def label_conflicts(labels: Sequence[str], photos: Sequence[int]) -> list[LabelC
     conflicts = []
     for rows in rows_of.values():
         counts = Counter(labels[row] for row in rows)
-        if len(counts) > 1:
+        if len(counts) > 1 and (values is None or _contradict(values[rows])):
             conflicts.append(LabelConflict(tuple(rows), dict(counts.most_common())))
     return conflicts
+
+
+def _contradict(values: np.ndarray) -> bool:
+    return bool(((values == PRESENT).any(axis=0) & (values == ABSENT).any(axis=0)).any())

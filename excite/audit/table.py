@@ -26,7 +26,7 @@ def headline(audit: Audit) -> list[str]:
     if audit.leaks:
         findings.append(f"{_in_splits(len(audit.leaks.groups))} more than one split")
     if audit.conflicts:
-        findings.append(f"{_many(len(audit.conflicts), 'photo')} with several labels")
+        findings.append(f"{_many(len(audit.conflicts), 'photo')} with conflicting labels")
     return findings
 
 
@@ -117,7 +117,7 @@ def _finding_rows(audit: Audit) -> list[tuple[str, str]]:
             text += ", ".join(parts)
         rows.append(("LEAKS" if leaks else "leaks", text))
     if audit.conflicts:
-        rows.append(("LABEL CONFLICTS", f"{_many(len(audit.conflicts), 'photo')} with several labels"))
+        rows.append(("LABEL CONFLICTS", f"{_many(len(audit.conflicts), 'photo')} with conflicting labels"))
         paths = audit.manifest.table["path"]
         for conflict in audit.conflicts[:SHOWN]:
             labels = audit.manifest.table["label"]

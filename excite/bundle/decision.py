@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from excite.bundle.label_decision import LabelDecision
 from excite.bundle.prediction import Disagreement, Prediction, PredictionList
+from excite.data.labels import MULTICLASS, Task
 from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.decision_rule import DecisionRule
 from excite.evaluation.prediction_sets import PredictionSets
@@ -30,6 +32,7 @@ class Decision:
         ('ill', 0.25, 'well')
     """
 
+    task: ClassVar[Task] = MULTICLASS
     abstain_below: float | None = None
     rule: DecisionRule | None = None
     sets: PredictionSets | None = None
@@ -115,3 +118,8 @@ class Decision:
             what = "this classifier has no prediction sets: it was made without validation images"
             raise ExciteError(what, exit_code=BAD_USAGE)
         return self.sets
+
+
+def decision_of(values: Mapping[str, Any]) -> Decision | LabelDecision:
+    """The thresholds of a classifier, of ``to_dict``'s result of either kind."""
+    return LabelDecision.from_dict(values) if "thresholds" in values else Decision.from_dict(values)

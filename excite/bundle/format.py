@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from excite.bundle.decision import Decision
+from excite.bundle.decision import Decision, decision_of
+from excite.bundle.label_decision import LabelDecision
 from excite.bundle.vectors import TestVector
+from excite.data.labels import MULTICLASS, Task
 from excite.data.preprocessing import Preprocessing
 from excite.errors import ExciteError
 
@@ -28,18 +30,18 @@ class BundleInfo:
 
     Args:
         name: of the run.
-        classes: C names, in the order of the outputs.
+        classes: C names of classes, or of labels, in the order of the outputs.
         preprocessing: from an image to the pixels of the input.
         max_pixels: images with more pixels are refused.
         decision: thresholds, abstention, and prediction sets.
         calibration: ``temperature`` and ``intercept``, which the graph applies.
         evidence_bias: C numbers: softmax(sum of the evidence over its positions + bias) are the
-            probabilities; None: the graph has no output ``evidence``.
+            probabilities (of several labels, the sigmoid); None: the graph has no output ``evidence``.
         members: number of networks of an ensemble; 0: a single network.
         license: of the weights; empty: not stated.
         sha256: hashes of the run's files that the bundle was made from.
         made_with: versions of libraries.
-        metrics: of the run on its test images, as in ``metrics.json``.
+        metrics: of the run on its test images, as in ``metrics.json``; of several labels, means over them.
         quantization: layers in int8 and in float, and the comparison with the network in float32; None: not
             quantized.
         reference: of the predictions for the validation images, to notice other images later: ``images``, the
@@ -52,7 +54,7 @@ class BundleInfo:
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     max_pixels: int
-    decision: Decision
+    decision: Decision | LabelDecision
     calibration: Mapping[str, Any]
     evidence_bias: tuple[float, ...] | None = None
     members: int = 0
@@ -63,6 +65,11 @@ class BundleInfo:
     quantization: Mapping[str, Any] | None = None
     reference: Mapping[str, Any] | None = None
     vectors: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def task(self) -> Task:
+        """Whether an image has exactly one class, or any number of labels."""
+        return self.decision.task
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -80,6 +87,7 @@ class BundleInfo:
         document = {
             "format": FORMAT,
             "name": self.name,
+            **({} if self.task == MULTICLASS else {"task": self.task}),
             "classes": list(self.classes),
             "input": {"name": PIXELS, "type": "uint8", "shape": ["batch", size, size, 3], "channels": "RGB"},
             "outputs": list(self.outputs),
@@ -134,7 +142,9 @@ class BundleInfo:
         preprocessing = Preprocessing(**values["preprocessing"])
         if preprocessing.image_size > LARGEST_INPUT:
             raise ValueError(f"input size {preprocessing.image_size} is above {LARGEST_INPUT}")
-        decision = Decision.from_dict(values["decision"])
+        decision = decision_of(values["decision"])
+        if isinstance(decision, LabelDecision) and len(decision.thresholds) != len(classes):
+            raise ValueError("thresholds are not one for each label")
         if decision.rule is not None and decision.rule.label not in classes:
             raise ValueError("the positive class is not one of the classes")
         bias = values["evidence_bias"]

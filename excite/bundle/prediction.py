@@ -61,6 +61,10 @@ class Prediction:
             has none.
         classes_in_set: the prediction set, the most probable class first; None if none was requested.
         disagreement: between the members of an ensemble; None for a single network.
+        labels: the predicted labels, those whose probability reaches its threshold, of a classifier of
+            several labels; ``label`` is their text, "" for none, and ``probability`` the highest of all
+            labels. None: an image has one class.
+        thresholds: label -> threshold, likewise.
     """
 
     path: str
@@ -70,6 +74,8 @@ class Prediction:
     abstained: bool | None = None
     classes_in_set: tuple[str, ...] | None = None
     disagreement: Disagreement | None = None
+    labels: tuple[str, ...] | None = None
+    thresholds: Mapping[str, float] | None = None
 
 
 class PredictionList(list[Prediction]):
@@ -85,8 +91,9 @@ class PredictionList(list[Prediction]):
     def table(self) -> pd.DataFrame:
         """One row per image: path, predicted, probability, and ``p:CLASS`` for each class.
 
-        With a limit of the confidence also abstained, with prediction sets ``set:CLASS``, and of an ensemble
-        the disagreement of its members.
+        Of several labels ``predicted`` is their text, and there is no column ``probability``. With a limit of
+        the confidence also abstained, with prediction sets ``set:CLASS``, and of an ensemble the disagreement
+        of its members.
 
         Raises:
             ExciteError: if pandas is not installed, as in an environment for exported files only.
@@ -102,6 +109,9 @@ class PredictionList(list[Prediction]):
     def rows(self) -> list[list[object]]:
         """The header and the rows of ``table``."""
         classes = list(self[0].probabilities) if self else []
+        if self.has_labels:
+            label_header: list[object] = ["path", "predicted", *(PROBABILITY + name for name in classes)]
+            return [label_header, *([each.path, each.label, *each.probabilities.values()] for each in self)]
         has_sets = any(each.classes_in_set is not None for each in self)
         is_ensemble = any(each.disagreement is not None for each in self)
         abstains = any(each.abstained is not None for each in self)
@@ -119,8 +129,15 @@ class PredictionList(list[Prediction]):
             rows.append(row)
         return rows
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether an image may have several labels."""
+        return any(each.labels is not None for each in self)
+
     def by_doubt(self) -> PredictionList:
         """The most doubtful first: by the lead of the highest probability over the next.
+
+        Of several labels, by the smallest distance of a probability from its threshold.
 
         >>> sure = Prediction("sure.png", "cat", 0.75, {"cat": 0.75, "dog": 0.25})
         >>> unsure = Prediction("unsure.png", "dog", 0.5, {"cat": 0.5, "dog": 0.5})
@@ -135,6 +152,9 @@ class PredictionList(list[Prediction]):
         for number, each in enumerate(self[:SHOWN]):
             name = shorten_middle(printable(each.path or f"image {number}"), 40)
             label = f"abstained: {each.label}?" if each.abstained else each.label
+            if each.labels is not None:
+                lines.append(f"  {name:<40}  {printable(', '.join(each.labels)) or 'no label'}")
+                continue
             lines.append(f"  {name:<40}  {each.probability:>6.1%}  {printable(label)}")
         if len(self) > SHOWN:
             lines.append(f"  ... and {len(self) - SHOWN:,} more")
@@ -142,5 +162,8 @@ class PredictionList(list[Prediction]):
 
 
 def _lead(prediction: Prediction) -> float:
+    if prediction.thresholds is not None:
+        limits = prediction.thresholds
+        return min(abs(value - limits[name]) for name, value in prediction.probabilities.items())
     *_, second, first = sorted(prediction.probabilities.values())
     return first - second

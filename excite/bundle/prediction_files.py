@@ -55,14 +55,18 @@ def prediction_csv(predictions: PredictionList) -> str:
 
 
 def documents(predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-    """Predictions as JSON values."""
+    """Predictions as JSON values; of several labels ``labels`` instead of ``label`` and ``probability``."""
     return [
         {
             "path": each.path,
-            "label": each.label,
-            "probability": each.probability,
+            **(
+                {"label": each.label, "probability": each.probability}
+                if each.labels is None
+                else {"labels": list(each.labels)}
+            ),
             **({} if each.abstained is None else {"abstained": each.abstained}),
             "probabilities": dict(each.probabilities),
+            **({} if each.thresholds is None else {"thresholds": dict(each.thresholds)}),
             **({} if each.classes_in_set is None else {"set": list(each.classes_in_set)}),
             **({"disagreement": asdict(each.disagreement)} if each.disagreement else {}),
         }

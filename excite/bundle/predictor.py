@@ -13,6 +13,7 @@ from excite.bundle.format import EVIDENCE, MEMBERS, PROBABILITIES, BundleInfo
 from excite.bundle.prediction import PredictionList
 from excite.bundle.runtime import Runtime
 from excite.data.decoding import decode
+from excite.data.labels import MULTILABEL
 from excite.data.upright import upright
 from excite.errors import ExciteError
 from excite.evaluation.decision_rule import DecisionRule
@@ -164,9 +165,12 @@ class Predictor:
             return None
         outputs = self.outputs(pixels)
         logits = outputs[EVIDENCE].astype(np.float64).sum(axis=(2, 3)) + self.info.evidence_bias
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        difference = exponentials / exponentials.sum(axis=1, keepdims=True) - outputs[PROBABILITIES]
-        return float(np.abs(difference).max())
+        if self.info.task == MULTILABEL:
+            expected = 1 / (1 + np.exp(-logits.clip(-700, 700)))
+        else:
+            exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+            expected = exponentials / exponentials.sum(axis=1, keepdims=True)
+        return float(np.abs(expected - outputs[PROBABILITIES]).max())
 
     def check_vectors(self) -> VectorDifference:
         """Compare the decoder and the network with the test vectors of the bundle."""

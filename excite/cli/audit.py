@@ -9,7 +9,7 @@ import typer
 
 from excite.cli.options import VerboseOption, takes_config
 from excite.cli.output import loading, plain_table, print_json, print_line, print_sentence, print_table
-from excite.config.train_config import TrainConfig
+from excite.config.train_config import TABLE_OPTIONS, TrainConfig
 from excite.data.paths import data_name, refuse_inside_data
 from excite.errors import ExciteError
 from excite.system.progress import ConsoleDisplay
@@ -19,10 +19,7 @@ OPTIONS = (
     "near_duplicates",
     "decisions",
     "group_pattern",
-    "path_column",
-    "label_column",
-    "group_column",
-    "split_column",
+    *TABLE_OPTIONS,
     "max_pixels",
 )
 STYLES = {"fine": "green", "warn": "yellow", "bad": "red"}  # of the first sentence
@@ -92,8 +89,7 @@ def audit(
 
     chosen = TrainConfig().replace(**given)
     keep_heap()
-    columns = {name: getattr(chosen, name) for name in OPTIONS if name.endswith("_column")}
-    manifest = read_images(data, group_pattern=chosen.group_pattern, **columns)
+    manifest = read_images(data, group_pattern=chosen.group_pattern, **chosen.table_options())
     name = data_name(data)
     folder = out or Path("audits") / name
     refuse_inside_data(folder, data, manifest.table["path"])

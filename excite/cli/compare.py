@@ -10,6 +10,7 @@ from typer.core import TyperCommand
 
 from excite.cli.metrics_output import with_interval
 from excite.cli.output import loading, plain_table, print_json, print_line, print_sentence, print_table
+from excite.errors import BAD_USAGE, ExciteError
 from excite.system.progress import ConsoleDisplay
 
 FRACTIONS = (
@@ -80,8 +81,12 @@ def compare(
     with loading(display):
         from excite.runs.compare import METRICS, compare_runs
         from excite.runs.compare_configurations import compare_configurations
+        from excite.runs.compare_labels import has_labels
         from excite.runs.derive import column_names
 
+    if any(map(has_labels, (*runs, *(second or ())))):
+        _compare_labels(runs, second, metrics, display, as_json=as_json)
+        return
     chosen = column_names(metrics) or METRICS
     if second:
         with display.waiting("comparing"):
@@ -107,6 +112,48 @@ def compare(
         print_line()
         print_sentence(f"{pair['second']} minus {pair['first']}")
         _print_difference(pair)
+
+
+def _compare_labels(
+    runs: list[Path],
+    second: list[Path] | None,
+    metrics: str | None,
+    display: ConsoleDisplay,
+    *,
+    as_json: bool,
+) -> None:
+    from excite.runs.compare_labels import AVERAGES, compare_label_runs
+
+    for option, value in (("--with", second), ("--metrics", metrics)):
+        if value:
+            what = "is for one class per image; these runs have several labels"
+            raise ExciteError(what, where=option, hint="omit it", exit_code=BAD_USAGE)
+    with display.waiting("comparing"):
+        comparison = compare_label_runs(runs)
+    if as_json:
+        print_json(comparison)
+        return
+    numbers = ("images", "groups", *AVERAGES)
+    table = plain_table("run", *numbers, right=numbers, names=("run",))
+    for row in comparison["runs"]:
+        table.add_row(row["run"], str(row["n"]), str(row["groups"]), *(_figure("", row[m]) for m in AVERAGES))
+    print_table(table)
+    print_sentence("means over labels")
+    for pair in comparison["differences"]:
+        print_line()
+        print_sentence(f"{pair['second']} minus {pair['first']}")
+        if "reason" in pair:
+            print_sentence(f"not compared: {pair['reason']}")
+            continue
+        _print_metrics(pair["metrics"])
+        print_sentence(f"over {pair['n']:,} values of labels of {pair['groups']:,} groups")
+        _print_metrics(
+            {f"{name}: AUROC": row["auroc"] | {"metric": "auroc"} for name, row in pair["labels"].items()}
+        )
+        print_sentence(
+            "Each p-value is for its label alone: of twenty labels without a difference, one is below 0.05. "
+            "They compare these two networks, not their configurations."
+        )
 
 
 def _print_difference(pair: dict[str, Any]) -> None:
@@ -142,7 +189,7 @@ def _print_metrics(metrics: dict[str, Any]) -> None:
         if one["value"] is None:
             table.add_row(name, "-", "-", "")
             continue
-        scale, unit = (100, " points") if name in FRACTIONS else (1, "")
+        scale, unit = (100, " points") if {name, one.get("metric")} & set(FRACTIONS) else (1, "")
         digits = 2 if unit else 3
         value = f"{scale * one['value']:+.{digits}f}{unit}"
         bounds = "-"

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from excite.cli.label_output import print_label_figures
 from excite.cli.metrics_output import print_figures, print_seen
 from excite.cli.options import VerboseOption, takes_config
 from excite.cli.output import loading, print_json, print_line
-from excite.config.train_config import TrainConfig
+from excite.config.train_config import TABLE_OPTIONS, TrainConfig
+from excite.data.labels import MULTILABEL
 from excite.errors import BAD_USAGE, ExciteError
 from excite.system.progress import ConsoleDisplay, Display
 
 if TYPE_CHECKING:
-    from excite.evaluation.evaluate import EvaluationSpec
     from excite.runs.evaluate import Evaluation
     from excite.runs.run import Run
 
@@ -26,14 +27,14 @@ METRIC_OPTIONS = (
     "positive",
     "sensitivity",
     "specificity",
+    "label_threshold",
     "abstain_below",
     "selective_accuracy",
     "subgroups",
 )
-COLUMNS = ("path_column", "label_column", "group_column", "split_column")
 # Fields of TrainConfig that are also options of this command.
 OPTIONS = (
-    *COLUMNS,
+    *TABLE_OPTIONS,
     "group_pattern",
     "max_unreadable",
     *METRIC_OPTIONS,
@@ -142,7 +143,10 @@ def evaluate(
     if as_json:
         print_json({result.split: result.metrics})
         return
-    print_figures(result.split, result.metrics)
+    if result.task == MULTILABEL:
+        print_label_figures(result.split, result.metrics)
+    else:
+        print_figures(result.split, result.metrics)
     print_seen(result.metrics)
     if out is not None:
         print_line(f"written   {out}   (open evaluation.html)")
@@ -151,9 +155,9 @@ def evaluate(
 def _evaluate_table(
     table: Path, validation: Path | None, out: Path | None, given: Mapping[str, Any], chosen: TrainConfig
 ) -> Evaluation:
-    from excite.runs.evaluate import evaluate_table
+    from excite.runs.table_evaluation import evaluate_table, table_spec
 
-    spec = _spec(TrainConfig(), given)
+    spec = table_spec(table, _metric_options(given))
     return evaluate_table(table, spec, validation=validation, group_column=chosen.group_column, out=out)
 
 
@@ -167,7 +171,7 @@ def _evaluate_run(
     chosen: TrainConfig,
     display: Display,
 ) -> Evaluation:
-    from excite.runs.evaluate import evaluate_run
+    from excite.runs.evaluate import changed_spec, evaluate_run
     from excite.runs.evaluation_images import DataOptions
 
     _check_groups(data, given)
@@ -175,11 +179,11 @@ def _evaluate_run(
         run,
         data,
         split=split,
-        spec=_spec(run.config, given),
+        spec=changed_spec(run, _metric_options(given)),
         options=DataOptions(
             mapping=mapping,
             group_pattern=chosen.group_pattern,
-            columns={name: getattr(chosen, name) for name in COLUMNS},
+            columns=chosen.table_options(),
             max_unreadable=chosen.max_unreadable,
         ),
         device=chosen.device,
@@ -188,11 +192,9 @@ def _evaluate_run(
     )
 
 
-def _spec(base: TrainConfig, given: Mapping[str, Any]) -> EvaluationSpec:
-    """The options of the training, changed by those given."""
-    from excite.runs.derive import changed_evaluation_spec
-
-    return changed_evaluation_spec(base, {name: given[name] for name in METRIC_OPTIONS if name in given})
+def _metric_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that change what is evaluated."""
+    return {name: given[name] for name in METRIC_OPTIONS if name in given}
 
 
 def _source(run: Path, data: str | None, split: str) -> str:

@@ -178,7 +178,7 @@ def _measure(
         done = explain_run(run, classifier, label=label, objects=objects, display=display)
         shown |= {
             "explanations": done.explanations,
-            "labels": [classifier.classes[k] for k in done.images.targets],
+            "labels": [text or "none" for text in done.images.manifest.table["label"]],
             "pixels": done.images.pixels if thumbnails else None,
             "faithfulness": done.faithfulness,
         }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from excite.cli.output import loading, print_json, print_labeled, print_line
+from excite.data.labels import MULTICLASS
 from excite.errors import BAD_USAGE, ExciteError
 from excite.export.formats import FORMATS, get_format, parse_formats
 from excite.export.limits import Limits
@@ -121,7 +122,7 @@ def export(
         with display.waiting("uploading"):
             url = upload(exported[formats.index("hub")].path, push)
     if as_json:
-        files = [{**asdict(each), "path": str(each.path), "rule": _rule(each)} for each in exported]
+        files = [_document(each) for each in exported]
         print_json({"files": files, "pushed": url, "deployment": None if deploy is None else str(deploy)})
         return
     for number, each in enumerate(exported):
@@ -132,6 +133,13 @@ def export(
         print_labeled("deploy", str(deploy))
     if url is not None:
         print_labeled("pushed", url)
+
+
+def _document(exported: Exported) -> dict[str, object]:
+    document = {**asdict(exported), "path": str(exported.path), "rule": _rule(exported)}
+    if exported.task == MULTICLASS:
+        del document["task"]
+    return document
 
 
 def _rule(exported: Exported) -> dict[str, object] | None:
@@ -149,7 +157,8 @@ def _print(exported: Exported) -> None:
     print_labeled("written", f"{exported.path} ({size})")
     names = ", ".join(exported.classes[:SHOWN]) + (", ..." if len(exported.classes) > SHOWN else "")
     print_labeled("takes", f"uint8 images {side} x {side}")
-    print_labeled("gives", f"probabilities of {len(exported.classes)} classes: {names}")
+    noun, same = ("classes", "class") if exported.task == MULTICLASS else ("labels", "labels")
+    print_labeled("gives", f"probabilities of {len(exported.classes)} {noun}: {names}")
     if rule := exported.rule:
         text = rule_text(rule.label, float(rule.thresholds))
         if exported.format == "keras":
@@ -159,8 +168,8 @@ def _print(exported: Exported) -> None:
     print_labeled(
         "checked",
         f"on {parity.images} images of the run, in batches of {sizes}: the largest difference of a "
-        f"probability is {parity.largest:.1e}, of its logarithm {parity.largest_log:.1e}; the same class for "
-        f"{parity.same_class}",
+        f"probability is {parity.largest:.1e}, of its logarithm {parity.largest_log:.1e}; the same {same} "
+        f"for {parity.same_class}",
     )
     for note in exported.notes:
         print_labeled("note", note)

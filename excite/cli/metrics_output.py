@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from excite.cli.label_output import labels_text
 from excite.cli.output import plain_table, print_labeled, print_sentence, print_table
+from excite.data.labels import MULTILABEL
 from excite.system.text import shorter_path
 
 SHOWN = 10
@@ -185,7 +187,8 @@ def print_seen(figures: Mapping[str, Any]) -> None:
     if len(images) > SHOWN:
         print_sentence(f"  and {len(images) - SHOWN} more; --json and --out DIR list all")
     rest = figures["without_seen"]
-    text = accuracy_line(rest) if rest["n"] else "no image is left"
+    line = labels_text if rest.get("task") == MULTILABEL else accuracy_line
+    text = line(rest) if rest["n"] else "no image is left"
     print_labeled("without", text)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from excite.cli.label_output import print_label_predictions
 from excite.cli.output import (
     loading,
     plain_table,
@@ -85,6 +86,7 @@ def predict(
 ) -> None:
     """Classify images.
 
+    Of several labels, those are printed whose probability reaches their threshold.
     A run trained with --positive predicts that class from its threshold up, as its report says. The networks
     of a cross-validation form an ensemble; the range of their predictions is printed, too. An unreadable file
     is reported on standard error, all others are classified, and the exit code is 1. An exported file needs
@@ -176,10 +178,14 @@ def _classify_each(
 def _counts(predictions: PredictionList) -> str:
     """The number of images of each predicted class, the most frequent first."""
     labels = Counter("abstained" if each.abstained else each.label for each in predictions)
+    noun = "classes"
+    if predictions.has_labels:
+        labels = Counter(name for each in predictions for name in each.labels or ("no label",))
+        noun = "labels"
     named = ", ".join(f"{label} {count:,}" for label, count in labels.most_common(COUNTED))
     images = "1 image" if len(predictions) == 1 else f"{len(predictions):,} images"
     more = len(labels) - COUNTED
-    return f"{images}: {named}{f', and {more} more classes' if more > 0 else ''}"
+    return f"{images}: {named}{f', and {more} more {noun}' if more > 0 else ''}"
 
 
 def _report(error: ExciteError) -> None:
@@ -229,6 +235,8 @@ def _print(predictions: PredictionList, format: str, rule: DecisionRule | None, 
         print_json(documents(predictions))
     elif format == "csv":
         write_data(prediction_csv(predictions))
+    elif predictions.has_labels:
+        print_label_predictions(predictions)
     elif predictions:
         columns = ["image", "class", "probability", "next"]
         ensemble = predictions[0].disagreement is not None

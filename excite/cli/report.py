@@ -45,8 +45,7 @@ def report(
     """
     display = ConsoleDisplay()
     with loading(display):
-        from excite.reporting.png_figures import draw_figures
-        from excite.reporting.report import write_report
+        from excite.reporting.pages import write_pages
         from excite.runs.moved_data import open_run, require_images
 
     opened = open_run(run, data_root, display)
@@ -57,7 +56,6 @@ def report(
         except ExciteError as error:
             raise ExciteError(error.what, where=error.where, hint=f"{error.hint}; or {WITHOUT}") from error
     with display.waiting("writing the report"):
-        write_report(opened, thumbnails=shown)
-        draw_figures(opened, thumbnails=shown)
+        write_pages(opened, thumbnails=shown)
     for label, path in (("written", run / "report.html"), ("", run / "model_card.md"), ("", opened.figures)):
         print_line(f"{label:<{LABEL}}{path}")

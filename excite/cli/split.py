@@ -9,7 +9,7 @@ import typer
 
 from excite.cli.options import VerboseOption, takes_config
 from excite.cli.output import loading, plain_table, print_json, print_line, print_table
-from excite.config.train_config import TrainConfig
+from excite.config.train_config import TABLE_OPTIONS, TrainConfig
 from excite.data.paths import is_same_path
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.system.progress import ConsoleDisplay
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 METHODS = ("auto", "random", "grouped")
 MOST_CLASSES = 30  # rows of a table of classes
 MOST_CONFLICTS = 10  # lines about images that were left out
+COLUMNS = tuple(name for name in TABLE_OPTIONS if name != "split_column")
 # Fields of TrainConfig that are also options of this command.
 OPTIONS = (
     "val_fraction",
@@ -29,9 +30,7 @@ OPTIONS = (
     "group_pattern",
     "near_duplicates",
     "decisions",
-    "path_column",
-    "label_column",
-    "group_column",
+    *COLUMNS,
     "max_unreadable",
     "max_pixels",
     "seed",
@@ -230,7 +229,7 @@ def _grouped(
         from excite.data.manifest import check_classes
 
     options = GroupingOptions(
-        {name: getattr(chosen, name) for name in OPTIONS if name.endswith("_column")},
+        {name: getattr(chosen, name) for name in COLUMNS},
         chosen.group_pattern,
         group_duplicates,
         chosen.near_duplicates,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from excite.cli.label_output import print_label_result
 from excite.cli.options import takes_config
 from excite.cli.output import print_json
 from excite.cli.result_output import print_result
@@ -14,6 +15,7 @@ from excite.cli.short_help import HelpAllOption, short_help
 from excite.cli.streams import write_data
 from excite.config.overrides import apply_override
 from excite.config.train_config import RUN, TrainConfig
+from excite.data.labels import MULTILABEL
 from excite.errors import BAD_USAGE, INTERRUPTED, ExciteError
 from excite.system.progress import ConsoleDisplay
 from excite.system.text import command_line
@@ -143,6 +145,8 @@ def train(
         raise _stopped(options) from None
     if as_json:
         print_json({"run": str(run.path), **run.metrics})
+    elif run.task == MULTILABEL:
+        print_label_result(run)
     else:
         with display.waiting("looking for shortcuts"):
             from excite.explain.run_shortcuts import region_findings

@@ -25,6 +25,17 @@ EITHER = (
     ("abstain_below", "selective_accuracy", "the abstention threshold"),
 )
 
+# Options that name what the columns of a CSV hold; the arguments of ``read_manifest``.
+TABLE_OPTIONS = (
+    "path_column",
+    "label_column",
+    "label_columns",
+    "label_separator",
+    "empty_label",
+    "group_column",
+    "split_column",
+)
+
 # Arguments of ``create_model`` and of the libraries' constructors that training sets itself, or with which
 # the network would no longer be a classifier of images with three channels.
 RESERVED_OPTIONS = frozenset(
@@ -96,6 +107,15 @@ class TrainConfig:
     )
     path_column: str = option("path", DATA, "CSV column of the image's path.")
     label_column: str = option("label", DATA, "CSV column of the class.")
+    label_columns: str = option(
+        "", DATA, "CSV columns of several labels per image, separated by commas: 1, 0, or empty if unknown."
+    )
+    label_separator: str = option(
+        "", DATA, "The label column holds several labels per image, separated by this, such as '|'."
+    )
+    empty_label: str = option(
+        "No Finding", DATA, "With --label-separator: the text for an image without any label."
+    )
     group_column: str = option("group", DATA, "CSV column of the group, such as the patient.")
     split_column: str = option("split", DATA, "CSV column with train, val, or test.")
     max_unreadable: float = option(
@@ -290,7 +310,8 @@ class TrainConfig:
     monitor: str = option(
         "auto",
         LOOP,
-        "Validation metric that selects the best epoch. auto: loss for finetune, accuracy otherwise.",
+        "Validation metric that selects the best epoch. auto: loss for finetune and for several labels, "
+        "accuracy otherwise.",
         choices=("auto", "accuracy", "loss"),
     )
     keep: str = option(
@@ -336,6 +357,13 @@ class TrainConfig:
         "Choose the threshold of the positive class for this expected specificity on new images.",
         low=0.01,
         high=1.0,
+    )
+    label_threshold: str = option(
+        "f1",
+        EVALUATION,
+        "With several labels: the threshold of each label is that of the highest F1 on the validation images "
+        "(f1), or 0.5 (half). --sensitivity and --specificity choose it for every label.",
+        choices=("f1", "half"),
     )
     abstain_below: float | None = option(
         None, EVALUATION, "Abstain below this confidence.", low=0.0, high=1.0
@@ -398,6 +426,10 @@ class TrainConfig:
             if name not in HINTS:
                 raise unknown_name("option", name, HINTS)
         return dataclasses.replace(self, **changes)
+
+    def table_options(self) -> dict[str, str]:
+        """What the columns of a CSV hold, for ``read_manifest``."""
+        return {name: getattr(self, name) for name in TABLE_OPTIONS}
 
     def to_dict(self) -> dict[str, Any]:
         """All options by name."""

@@ -18,6 +18,9 @@ class TrainOptions(TypedDict, total=False):
     allow_leaks: bool
     path_column: str
     label_column: str
+    label_columns: str
+    label_separator: str
+    empty_label: str
     group_column: str
     split_column: str
     max_unreadable: float
@@ -73,6 +76,7 @@ class TrainOptions(TypedDict, total=False):
     positive: str | None
     sensitivity: float | None
     specificity: float | None
+    label_threshold: str
     abstain_below: float | None
     selective_accuracy: float | None
     subgroups: str | None

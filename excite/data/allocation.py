@@ -42,7 +42,7 @@ class Allocation:
         self.sizes = np.bincount(units, minlength=len(keys))
         self.levels = np.frexp(np.maximum(self.sizes, 1))[1] - 1  # size 2**level to 2**(level + 1) - 1
         self.rank = np.empty(len(keys), dtype=np.int64)
-        hashes = [_hash(seed, key) for key in keys]
+        hashes = [hash_of(seed, key) for key in keys]
         self.rank[sorted(range(len(keys)), key=lambda unit: (hashes[unit], keys[unit]))] = np.arange(
             len(keys)
         )
@@ -67,7 +67,7 @@ class Allocation:
         excess = np.cumsum(before, axis=0)[:-1] - np.outer(upto, before.sum(axis=0))
         parts = np.zeros(len(self.rank), dtype=np.int64)
         self._cut_mixed(parts, upto, excess)
-        offset = _hash(self.seed, "") / 2**64
+        offset = hash_of(self.seed, "") / 2**64
         for label in range(self.classes):
             members = np.flatnonzero(self.of_class == label)
             # Some classes are rounded up and others down, so that the sums over many small classes are right;
@@ -162,7 +162,7 @@ class Allocation:
         raise ExciteError(what, hint="check the groups that contain several classes, or use fewer parts")
 
 
-def _hash(seed: int, key: str) -> int:
+def hash_of(seed: int, key: str) -> int:
     """64 bits of a hash, the same on every machine."""
     text = f"{seed}\0{key}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")

@@ -271,7 +271,7 @@ def draw_mixing(size: int, augmentation: Augmentation, generator: torch.Generato
 def mix(
     images: Tensor, others: Tensor, targets: Tensor, other_targets: Tensor, mixing: Mixing
 ) -> tuple[Tensor, Tensor]:
-    """Mix images (N, 3, H, W) and one-hot targets (N, C) with those of their partners."""
+    """Mix images (N, 3, H, W) and targets (N, C) with those of their partners."""
     share = mixing.share
     if mixing.box is None:
         mixed = torch.lerp(others, images, share)
@@ -282,4 +282,5 @@ def mix(
         mixed = images.clone()
         mixed[:, :, top:bottom, left:right] = others[:, :, top:bottom, left:right]
         share = 1 - (bottom - top) * (right - left) / (height * width)
-    return mixed, share * targets + (1 - share) * other_targets
+    # An unmixed image keeps its targets, also where the partner's are unknown (NaN).
+    return mixed, targets if share == 1 else share * targets + (1 - share) * other_targets

@@ -64,7 +64,7 @@ class TrainingBatches:
 
     Args:
         source: N images.
-        targets: (N,) class indices.
+        targets: (N,) class indices; of several labels (N, L) numbers, NaN where the value is unknown.
         classes: number of classes.
         preprocessing: mean and std to normalize with.
         batch_size: images of one optimizer step, over all parts.
@@ -98,7 +98,8 @@ class TrainingBatches:
         self._length = len(source) if self._copies is None else len(self._copies)
         self.steps = max(1, self._length // batch_size)  # an incomplete last batch is dropped
         self._source = source
-        self._targets = torch.from_numpy(np.asarray(targets, dtype=np.int64))
+        is_labels = np.ndim(targets) == 2
+        self._targets = torch.from_numpy(np.asarray(targets, dtype=np.float32 if is_labels else np.int64))
         self._classes = classes
         self._mean = torch.tensor(preprocessing.mean, device=self.device)
         self._std = torch.tensor(preprocessing.std, device=self.device)
@@ -124,7 +125,7 @@ class TrainingBatches:
 
     def load(self, epoch: int, step: int, part: int) -> tuple[Tensor, Tensor]:
         """One part of a step's batch: images (B / parts, 3, S, S) and targets, (B / parts,) class indices or,
-        if images are mixed, (B / parts, classes) probabilities."""
+        if images are mixed, (B / parts, classes) probabilities; of several labels (B / parts, L)."""
         batch = self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
         generator = torch.Generator().manual_seed(derive_seed(self._seed, epoch, step))
         draws = torch.rand(self.batch_size, DRAWS, generator=generator)
@@ -151,4 +152,4 @@ class TrainingBatches:
         return images, self._targets[torch.from_numpy(indices)]
 
     def _one_hot(self, targets: Tensor) -> Tensor:
-        return F.one_hot(targets, self._classes).float()
+        return F.one_hot(targets, self._classes).float() if targets.ndim == 1 else targets

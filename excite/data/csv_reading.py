@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from excite.data.csv_table import read_table
+from excite.data.label_reading import LabelFormat, read_labels
+from excite.data.labels import LABEL, label_names
 from excite.data.manifest import COLUMNS, NUMBER_COLUMNS, SPLIT_WORDS, Manifest, normalize_name, split_names
 from excite.data.paths import absolute_path, path_on_disk
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 
 ROLES = ("path", "label", "group", "split")
-_RESERVED = re.compile(r"sha256|width|height|fold_\d+")  # columns that excite writes
+_RESERVED = re.compile(rf"sha256|width|height|fold_\d+|{LABEL}.*")  # columns that excite writes
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
-def read_csv(file: Path, columns: dict[str, str]) -> Manifest:
+def read_csv(file: Path, columns: dict[str, str], labels: LabelFormat | None = None) -> Manifest:
     """The images that a CSV file lists; relative paths start at the folder of the CSV.
 
     Args:
         columns: name of the column for path, label, group, and split; the last two may be missing if they
             have their default names. Other columns are kept as text: one without a name as ``unnamed``, one
             with the name of a column of the manifest as ``NAME_original``.
+        labels: how the table holds several labels of an image; None: one class, or as a manifest was saved.
 
     Raises:
         ExciteError: with the problem and its line or row.
@@ -33,13 +37,19 @@ def read_csv(file: Path, columns: dict[str, str]) -> Manifest:
     header, table = csv_table.header, csv_table.frame()
     # A table that a manifest was saved to is read back as it was.
     saved = set(COLUMNS) <= set(header)
+    labels = labels or LabelFormat()
+    several = labels.given or (saved and bool(label_names(header)))
+    if several and not labels.separator and not saved:
+        columns = {role: name for role, name in columns.items() if role != "label"}
     columns = _without_shared_columns(columns, file)
     _require_columns(columns, header, file)
     if not csv_table.rows:
         raise ExciteError("has a header but no rows", where=file)
+    classes, values = read_labels(table, labels, columns.get("label"), file) if several else ((), table[[]])
     table = table.set_axis(pd.Index(_names(header, columns, saved)), axis=1)
+    table = table.drop(columns=[name for name in labels.names if name in table])
     if not saved:
-        _require_values(table, file)
+        _require_values(table, file, ("path",) if several else ("path", "label"))
     table["path"] = _absolute_paths(table["path"], file.parent)
     repeated = table["path"][table["path"].duplicated()]
     if len(repeated):
@@ -52,10 +62,14 @@ def read_csv(file: Path, columns: dict[str, str]) -> Manifest:
             table[name] = [int(text) if _WHOLE_NUMBER.fullmatch(text) else 0 for text in table[name]]
     if "split" in table:
         table["split"] = _splits(table["split"], file)
-    table["label"] = [normalize_name(label) for label in table["label"]]
-    if not saved and "photo" in table and not _names_photos(table):
+    if several:
+        table = table.assign(**{str(name): values[name] for name in values})
+    else:
+        table["label"] = [normalize_name(label) for label in table["label"]]
+        classes = tuple(sorted(set(table["label"])))
+    if not saved and "photo" in table and not _names_photos(table, classes):
         table = table.rename(columns={"photo": _free_name("photo", set(table.columns))})
-    return Manifest(table, tuple(sorted(set(table["label"]))))
+    return Manifest(table, classes)
 
 
 def _require_columns(columns: dict[str, str], header: list[str], file: Path) -> None:
@@ -72,9 +86,9 @@ def _require_columns(columns: dict[str, str], header: list[str], file: Path) -> 
         raise ExciteError(what, where=file, hint=hint, exit_code=BAD_USAGE)
 
 
-def _require_values(table: pd.DataFrame, file: Path) -> None:
+def _require_values(table: pd.DataFrame, file: Path, roles: tuple[str, ...]) -> None:
     """Raises: ExciteError for rows without a path or label."""
-    for role in ("path", "label"):
+    for role in roles:
         empty = table.index[table[role].str.strip() == ""]
         if len(empty):
             what = f"{len(empty)} of {len(table)} rows have no {role}, the first is row {empty[0] + 1}"
@@ -112,7 +126,7 @@ def _names(header: list[str], columns: dict[str, str], saved: bool) -> list[str]
         if column not in roles and not column:
             name = "unnamed" if "unnamed" not in taken else _free_name("unnamed", taken)
         if column not in roles and (column in ROLES or (not saved and _RESERVED.fullmatch(column))):
-            name = _free_name(column, taken)
+            name = _free_name(column.replace(LABEL, "label_"), taken)
         names.append(name)
         taken.add(name)
     return names
@@ -125,11 +139,13 @@ def _free_name(name: str, taken: set[str]) -> str:
     return free
 
 
-def _names_photos(table: pd.DataFrame) -> bool:
+def _names_photos(table: pd.DataFrame, classes: Sequence[str]) -> bool:
     """Whether the column ``photo`` identifies photos, and does not hold a few values such as yes and no."""
     named = table[table["photo"] != ""]
-    classes = named.groupby("photo")["label"].nunique()
-    return len(classes) >= 2 * table["label"].nunique() or not (classes > 1).any()
+    if "label" not in table:  # several labels
+        return named["photo"].nunique() >= 2 * len(classes)
+    labels = named.groupby("photo")["label"].nunique()
+    return len(labels) >= 2 * len(classes) or not (labels > 1).any()
 
 
 def _absolute_paths(paths: pd.Series, start: Path) -> list[str]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from excite.data.allocation import Allocation
+from excite.data.label_allocation import LabelAllocation, label_counts
+from excite.data.labels import MULTILABEL
 from excite.data.manifest import SPLITS, Manifest
 from excite.data.split import HASH_ORDER, check_groups_per_class, unit_keys
 from excite.errors import BAD_USAGE, ExciteError
@@ -166,13 +168,19 @@ def _allocate(
     if not len(new):
         return
     targets = images.targets()
-    before = np.zeros((len(names), len(images.classes)))
     old = np.flatnonzero(known != "")
     number = {name: part for part, name in enumerate(names)}
-    np.add.at(before, (np.array([number[value] for value in known[old]]), targets[old]), 1)
+    places = np.array([number[value] for value in known[old]])
     included = np.setdiff1d(np.arange(len(images)), excluded)
     rest = Manifest(images.table.iloc[included], images.classes)
     check_groups_per_class(rest, units[included], len(names), noun="groups or images")
     own, codes = np.unique(units[new], return_inverse=True)
-    allocation = Allocation(codes, targets[new], [keys[unit] for unit in own], len(images.classes), seed)
-    known[new] = np.array(names, dtype=object)[allocation.parts(shares, before)[codes]]
+    own_keys = [keys[unit] for unit in own]
+    if images.task == MULTILABEL:
+        by_labels = LabelAllocation(codes, targets[new], own_keys, seed)
+        allocated = by_labels.parts(shares, label_counts(places, targets[old], len(names)))
+    else:
+        before = np.zeros((len(names), len(images.classes)))
+        np.add.at(before, (places, targets[old]), 1)
+        allocated = Allocation(codes, targets[new], own_keys, len(images.classes), seed).parts(shares, before)
+    known[new] = np.array(names, dtype=object)[allocated[codes]]

@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 
 from excite.data.intensity import IntensityRange, SampleExtremes
+from excite.data.label_checks import check_labels
+from excite.data.labels import LABEL, MULTICLASS, MULTILABEL, PRESENT, Task, label_names, label_texts
 from excite.data.left_out import LeftOut
 from excite.errors import ExciteError, unknown_name
 from excite.system.files import replacing
@@ -43,7 +45,9 @@ class Manifest:
             photo share ("" if there are no copies), ``split`` ("", train, val, or test), ``sha256`` of the
             file ("" before the check), ``width`` and ``height`` of the upright image in pixels (0 before the
             check), then any columns of the user. Labels, groups, and photos are in composed Unicode (NFC).
-        classes: class names, in the order of a model's outputs.
+            Where an image may have several labels, each has a column ``label:NAME`` (see ``data.labels``),
+            and ``label`` is the text of those that are present.
+        classes: names of the classes, or of the labels, in the order of a model's outputs.
         left_out: files among the images that do not belong to the data set.
         extremes: of the samples of all images with more than 8 bits per channel; None if there are none, or
             before the check.
@@ -66,7 +70,7 @@ class Manifest:
     intensity_range: IntensityRange | None = None
 
     def __post_init__(self) -> None:
-        table = self.table.reset_index(drop=True)
+        table = self._with_label_texts(self.table.reset_index(drop=True))
         typed: dict[str, Any] = {}
         for name in TEXT_COLUMNS:
             column = table[name] if name in table or name in ("path", "label") else _filled("", len(table))
@@ -78,19 +82,39 @@ class Manifest:
             column = table[name] if name in table else _filled(0, len(table))
             typed[name] = column.astype(np.int64)
         further = {name: table[name] for name in table.columns if name not in typed}
-        composed = {name: normalize_name(name) for name in {*typed["label"], *self.classes}}
+        labels = () if label_names(further) else typed["label"]
+        composed = {name: normalize_name(name) for name in {*labels, *self.classes}}
         if any(name != other for name, other in composed.items()):
-            typed["label"] = typed["label"].map(composed)
+            typed["label"] = typed["label"].map(lambda name: composed.get(name, name))
         object.__setattr__(self, "table", pd.DataFrame({**typed, **further}))
         object.__setattr__(self, "classes", tuple(dict.fromkeys(composed[name] for name in self.classes)))
         if self.intensity_range is None and self.extremes is not None:
             object.__setattr__(self, "intensity_range", self.extremes.range)
-        unknown = set(self.table["label"]) - set(self.classes)
+        unknown = set(label_names(further) or self.table["label"]) - set(self.classes)
         if unknown:
             raise unknown_name("class", min(unknown), self.classes)
 
+    def _with_label_texts(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The table with the text of the labels that are present; unchanged if an image has one class."""
+        names = label_names(table.columns)
+        if not names:
+            return table
+        renamed = {LABEL + name: LABEL + normalize_name(name) for name in names}
+        table = table.rename(columns=renamed).astype(dict.fromkeys(renamed.values(), np.int64))
+        order = [normalize_name(name) for name in self.classes]
+        missing = [name for name in order if LABEL + name not in table]
+        if missing:
+            raise unknown_name("label", missing[0], label_names(table.columns))
+        values = table[[LABEL + name for name in order]].to_numpy()
+        return table.assign(label=label_texts(values, order))
+
     def __len__(self) -> int:
         return len(self.table)
+
+    @property
+    def task(self) -> Task:
+        """Whether an image has exactly one class, or any number of labels."""
+        return MULTILABEL if label_names(self.table.columns) else MULTICLASS
 
     @property
     def ignored(self) -> int:
@@ -110,19 +134,28 @@ class Manifest:
         return replace(self, table=self.table[self.table["split"] == split])
 
     def targets(self) -> np.ndarray:
-        """The class of each row as an index into ``classes``, (N,) int64."""
+        """The class of each row as an index into ``classes``, (N,) int64.
+
+        Of several labels, the value of each: (N, L) int64, 1, 0, or -1 if it is unknown.
+        """
+        if self.task == MULTILABEL:
+            values: np.ndarray = self.table[[LABEL + name for name in self.classes]].to_numpy(dtype=np.int64)
+            return values
         index = {name: number for number, name in enumerate(self.classes)}
         return np.array([index[label] for label in self.table["label"]], dtype=np.int64)
 
     def rare_class(self) -> str | None:
         """Of two classes, the one with at most ``RARE`` times as many images as the other; else None."""
-        if len(self.classes) != 2:
+        if len(self.classes) != 2 or self.task == MULTILABEL:
             return None
         (low, rare), (high, _) = sorted((count, name) for name, count in self.counts().items())
         return rare if low <= RARE * high else None
 
     def counts(self) -> dict[str, int]:
-        """Images per class, in the order of the classes."""
+        """Images of each class, or with each label, in the order of the classes."""
+        if self.task == MULTILABEL:
+            present = (self.targets() == PRESENT).sum(axis=0)
+            return dict(zip(self.classes, present.tolist(), strict=True))
         counts = Counter(self.table["label"])
         return {name: counts[name] for name in self.classes}
 
@@ -195,11 +228,23 @@ def check_classes(manifest: Manifest, *, where: object = None) -> None:
 
     Raises:
         ExciteError: for fewer than two classes, class names that differ only in case, a class with fewer than
-            two images, splits for only some images, or a class missing from a split.
+            two images, splits for only some images, or a class missing from a split; for several labels as
+            ``check_labels``.
     """
-    if len(manifest.classes) < 2:
+    if len(manifest.classes) < 2 and manifest.task == MULTICLASS:
         names = ", ".join(map(repr, manifest.classes)) or "none"
         raise ExciteError(f"at least two classes are needed, found {names}", where=where)
+    _check_spelling(manifest, where)
+    if manifest.splits:
+        _check_every_image_has_split(manifest, where)
+    if manifest.task == MULTILABEL:
+        splits = {split: manifest.part(split).targets() for split in manifest.splits}
+        check_labels(manifest.classes, manifest.targets(), splits, where)
+    else:
+        _check_counts(manifest, where)
+
+
+def _check_spelling(manifest: Manifest, where: object) -> None:
     spellings: dict[str, str] = {}
     for name in manifest.classes:
         other = spellings.setdefault(normalize_name(name).strip().casefold(), name)
@@ -208,6 +253,18 @@ def check_classes(manifest: Manifest, *, where: object = None) -> None:
             raise ExciteError(
                 f"classes {other!r} and {name!r} differ only in spelling", where=where, hint=hint
             )
+
+
+def _check_every_image_has_split(manifest: Manifest, where: object) -> None:
+    table = manifest.table
+    without = table.loc[table["split"] == "", "path"]
+    if len(without):
+        what = f"{len(without)} of {len(table)} images have no split, the first is {without.iloc[0]}"
+        raise ExciteError(what, where=where, hint="set train, val, or test for every image, or for none")
+
+
+def _check_counts(manifest: Manifest, where: object) -> None:
+    """Every class has two images, and one in every split."""
     few = [(name, count) for name, count in manifest.counts().items() if count < 2]
     if few:
         name, count = few[0]
@@ -216,16 +273,6 @@ def check_classes(manifest: Manifest, *, where: object = None) -> None:
         raise ExciteError(
             what, where=where, hint="check the label column; add images, or leave the class out"
         )
-    if manifest.splits:
-        _check_splits(manifest, where)
-
-
-def _check_splits(manifest: Manifest, where: object) -> None:
-    table = manifest.table
-    without = table.loc[table["split"] == "", "path"]
-    if len(without):
-        what = f"{len(without)} of {len(table)} images have no split, the first is {without.iloc[0]}"
-        raise ExciteError(what, where=where, hint="set train, val, or test for every image, or for none")
     for split in manifest.splits:
         missing = [name for name, count in manifest.part(split).counts().items() if count == 0]
         if missing:

@@ -20,6 +20,7 @@ from excite.data.folders import (
     list_folder,
     without_image_names,
 )
+from excite.data.label_reading import LabelFormat
 from excite.data.manifest import Manifest, check_classes, normalize_name, split_names
 from excite.data.paths import absolute_path, path_on_disk, refuse_cache_inside_data
 from excite.errors import BAD_USAGE, ExciteError, require_utf8
@@ -36,6 +37,9 @@ def read_manifest(
     label_column: str = "label",
     group_column: str = "group",
     split_column: str = "split",
+    label_columns: str = "",
+    label_separator: str = "",
+    empty_label: str = LabelFormat.empty,
     complete: bool = True,
 ) -> Manifest:
     """The images of a folder, a CSV file, or the built-in ``"digits"``, in a fixed order.
@@ -46,12 +50,15 @@ def read_manifest(
 
     Args:
         path_column, label_column, group_column, split_column: names of the columns of a CSV.
+        label_columns, label_separator, empty_label: several labels of an image, see ``LabelFormat``.
         complete: refuse data that cannot be trained on, as ``check_classes`` does.
 
     Raises:
         ExciteError: with the problem of the source, its place, and what to do.
     """
     columns = dict(zip(ROLES, (path_column, label_column, group_column, split_column), strict=True))
+    labels = LabelFormat(label_columns, label_separator, empty_label)
+    labels.check()
     if source == DIGITS:
         place = digits_folder(cache_directory())
     else:
@@ -68,6 +75,10 @@ def read_manifest(
         if renamed:
             what = f"column {renamed[0]!r} has no effect: the data is a folder, not a CSV file"
             raise ExciteError(what, where=place, exit_code=BAD_USAGE)
+        if labels.given:
+            what = "an image in a class folder has one class; several labels are read from a CSV file"
+            hint = "list the images in a CSV with a 0/1 column for each label, and name it instead"
+            raise ExciteError(what, where=place, hint=hint, exit_code=BAD_USAGE)
         refuse_cache_inside(place)
         manifest = _read_folder(place)
         refuse_cache_inside(place, manifest.table["path"])  # also where links to class folders lead
@@ -75,7 +86,7 @@ def read_manifest(
         hint = "name the folder of the class folders; to classify one image, use `excite predict`"
         raise ExciteError("is a single image, not a data set", where=place, hint=hint, exit_code=BAD_USAGE)
     else:
-        manifest = read_csv(place, columns)
+        manifest = read_csv(place, columns, labels)
     if complete:
         check_classes(manifest, where=place)
     return manifest

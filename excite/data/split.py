@@ -1,4 +1,4 @@
-"""Splits into train, val, and test, and into folds: stratified by class, with whole groups."""
+"""Splits into train, val, and test, and into folds: stratified by class or labels, with whole groups."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import PurePath
 import numpy as np
 
 from excite.data.allocation import Allocation
+from excite.data.label_allocation import LabelAllocation
+from excite.data.labels import ABSENT, MULTILABEL, PRESENT
 from excite.data.manifest import SPLITS, Manifest, check_classes
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 
@@ -190,12 +192,22 @@ def _draw(
     if grouped:
         _check_largest_group(manifest, units, np.asarray(shares))
     keys = unit_keys(manifest, units, grouped=grouped)
+    if manifest.task == MULTILABEL:
+        return LabelAllocation(units, manifest.targets(), keys, seed).parts(np.asarray(shares))[units]
     allocation = Allocation(units, manifest.targets(), keys, len(manifest.classes), seed)
     return allocation.parts(np.asarray(shares))[units]
 
 
 def check_groups_per_class(manifest: Manifest, units: np.ndarray, parts: int, *, noun: str) -> None:
-    """Raises: ExciteError for a class with fewer groups, or images, than there are parts."""
+    """Raises: ExciteError for a class or label with fewer groups, or images, than there are parts."""
+    if manifest.task == MULTILABEL:
+        for name, values in zip(manifest.classes, manifest.targets().T, strict=True):
+            for value, word in ((PRESENT, "with"), (ABSENT, "without")):
+                count = len(np.unique(units[values == value]))
+                if count < parts:
+                    what = f"{count} {noun} {word} label {name!r}; {parts} parts need at least {parts}"
+                    raise ExciteError(what, hint="add images, leave the label out, or use fewer parts")
+        return
     class_of_group = np.unique(units * len(manifest.classes) + manifest.targets()) % len(manifest.classes)
     for name, count in zip(
         manifest.classes, np.bincount(class_of_group, minlength=len(manifest.classes)), strict=True

@@ -54,19 +54,13 @@ def subgroups(
     if len(values) != len(predictions):
         what = f"{len(values)} values for {len(predictions)} images"
         raise ExciteError(what, where=name, exit_code=BAD_USAGE)
-    column = pd.Series(list(values), dtype="object")
-    names = column.where(column.notna(), "").astype(str).str.strip().replace("", UNKNOWN)
-    sizes = names.value_counts(sort=False)
-    if len(sizes) > MOST:
-        what = f"{len(sizes)} different values are too many for subgroups; the limit is {MOST}"
-        raise ExciteError(what, where=name, hint="choose a column with fewer values", exit_code=BAD_USAGE)
     rows = []
-    for value, _ in sorted(sizes.items(), key=lambda item: (-item[1], str(item[0]))):
-        part = predictions.take(np.asarray(names == value))
+    for value, mask in subgroup_rows(values, name):
+        part = predictions.take(mask)
         measured = measure(part, level=level, resamples=resamples, seed=seed)
         rows.append(
             {
-                "value": str(value),
+                "value": value,
                 "n": measured["n"],
                 "groups": measured["groups"],
                 "small": measured["groups"] < SMALL,
@@ -75,3 +69,19 @@ def subgroups(
             }
         )
     return {"column": name, "rows": rows}
+
+
+def subgroup_rows(values: Sequence[object], name: str) -> list[tuple[str, np.ndarray]]:
+    """Each value of a column with the mask (N,) of its rows, the largest first.
+
+    Raises:
+        ExciteError: for more than 50 different values.
+    """
+    column = pd.Series(list(values), dtype="object")
+    names = column.where(column.notna(), "").astype(str).str.strip().replace("", UNKNOWN)
+    sizes = names.value_counts(sort=False)
+    if len(sizes) > MOST:
+        what = f"{len(sizes)} different values are too many for subgroups; the limit is {MOST}"
+        raise ExciteError(what, where=name, hint="choose a column with fewer values", exit_code=BAD_USAGE)
+    ordered = sorted(sizes.items(), key=lambda item: (-item[1], str(item[0])))
+    return [(str(value), np.asarray(names == value)) for value, _ in ordered]

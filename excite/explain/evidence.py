@@ -108,7 +108,8 @@ def _linear_evidence(
 
 
 class EvidenceModel:
-    """Evidence of a classifier, in units of its calibrated logits, whose softmax are its probabilities.
+    """Evidence of a classifier, in units of its calibrated logits, whose softmax (of several labels, whose
+    sigmoid) are its probabilities.
 
     Test-time augmentation, ensembles, and calibration are accounted for: maps of mirrored and cropped
     versions are put back in place, and those of the members of an ensemble averaged. The logarithm of a mean
@@ -127,9 +128,10 @@ class EvidenceModel:
         parts = self._members(images, classes)
         calibration = self.classifier.calibration
         intercept = torch.tensor(calibration.intercept)[classes]
-        scale = 1 / (len(parts) * calibration.temperature)
+        temperature = torch.tensor(calibration.temperature).expand(len(self.classifier.classes))[classes]
+        scale = 1 / (len(parts) * temperature)
         return Evidence(
-            scale * sum(part.maps for part in parts),  # type: ignore[arg-type]
+            scale[:, :, None, None] * sum(part.maps for part in parts),
             scale * sum(part.bias for part in parts) + intercept,
             scale * sum(part.logits for part in parts) + intercept,
         )

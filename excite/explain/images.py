@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import logit
 from torch import Tensor
 
 from excite.data.batches import evaluation_batches
+from excite.data.labels import MULTILABEL, label_texts
 from excite.data.sources import PixelSubset
 from excite.errors import unknown_name
 from excite.explain.evidence import Evidence, EvidenceModel
@@ -27,10 +29,11 @@ class Explanation:
 
     Args:
         path: of the image; "" for one from memory.
-        label: the explained class: the predicted one, or the one that was asked for.
+        label: the explained class: the predicted one, or the one that was asked for; of several labels, the
+            one whose probability is furthest above, or least below, its threshold.
         probability: of it.
         runner_up: the most probable other class.
-        predicted: the predicted class.
+        predicted: the predicted class, or the text of the predicted labels.
         map: (h, w) evidence for ``label``, in units of calibrated logits; negative where it speaks against.
         margin_map: (h, w) evidence for ``label`` minus that for ``runner_up``.
         bias, margin_bias: the part of the logit, and of the margin, without a position.
@@ -117,8 +120,8 @@ class Explainer:
 
     def _explain(self, images: Tensor, probabilities: np.ndarray, paths: Sequence[str]) -> list[Explanation]:
         names = self.classifier.classes
-        predicted = self.classifier.decide(probabilities)
-        labels = predicted if self.label is None else np.full(len(images), names.index(self.label))
+        likely, predicted = self._decide(probabilities)
+        labels = likely if self.label is None else np.full(len(images), names.index(self.label))
         others = probabilities.copy()
         others[np.arange(len(others)), labels] = -1
         seconds = others.argmax(axis=1)
@@ -126,6 +129,8 @@ class Explainer:
         margin = evidence.margin()
         # From the probabilities, which another code computes; a constant of all logits cancels.
         logs = np.log(np.maximum(probabilities, 1e-300))
+        if self.classifier.task == MULTILABEL:
+            logs = logit(probabilities)
         margins = logs[np.arange(len(logs)), labels] - logs[np.arange(len(logs)), seconds]
         return [
             Explanation(
@@ -133,7 +138,7 @@ class Explainer:
                 names[labels[n]],
                 float(probabilities[n, labels[n]]),
                 names[seconds[n]],
-                names[predicted[n]],
+                predicted[n],
                 evidence.maps[n, 0].numpy(),
                 margin.maps[n, 0].numpy(),
                 float(evidence.bias[n, 0]),
@@ -144,6 +149,18 @@ class Explainer:
             )
             for n, path in enumerate(paths)
         ]
+
+    def _decide(self, probabilities: np.ndarray) -> tuple[np.ndarray, list[str]]:
+        """(N,) the class to explain, and what is predicted, as text.
+
+        Of several labels, the one whose probability is furthest above, or least below, its threshold.
+        """
+        names, chosen = self.classifier.classes, self.classifier.decide(probabilities)
+        limits = self.classifier.label_thresholds
+        if limits is None:
+            return chosen, [names[number] for number in chosen.tolist()]
+        above = probabilities - np.array([each.threshold for each in limits])
+        return above.argmax(axis=1), [text or "none" for text in label_texts(chosen, names)]
 
 
 def _gap(evidence: Evidence, margin: Evidence, n: int, expected: float) -> tuple[float, bool]:

@@ -12,6 +12,7 @@ from scipy import stats
 from excite.audit.file_metadata import collect_metadata
 from excite.audit.metadata_shortcut import feature_columns
 from excite.data.file_validation import check_files
+from excite.data.labels import MULTILABEL
 from excite.data.manifest import Manifest
 from excite.data.pixel_cache import cached_pixels
 from excite.data.preprocessing import Preprocessing
@@ -39,7 +40,10 @@ class RunImages:
 
     @property
     def targets(self) -> np.ndarray:
-        """(N,) class of each image."""
+        """(N,) class of each image. Raises: ExciteError if an image may have several labels."""
+        if self.manifest.task == MULTILABEL:
+            what = "gates and shortcuts are measured for one class per image; this run has several labels"
+            raise ExciteError(what, hint="excite explain RUN shows its evidence", exit_code=BAD_USAGE)
         return self.manifest.targets()
 
     @property

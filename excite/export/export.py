@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from excite.data.labels import MULTICLASS, MULTILABEL, Task
 from excite.data.paths import refuse_inside_data
 from excite.data.pixel_cache import cached_pixels
 from excite.data.sources import PixelSubset
@@ -37,6 +38,7 @@ class Exported:
     parity: Parity
     rule: DecisionRule | None
     notes: tuple[str, ...] = ()
+    task: Task = MULTICLASS
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,25 @@ def export_run(
     display = display or Display()
     with display.waiting("reading the run and its test images"):
         source = Source(run, Classifier.load(run), license)
+        _refuse_labels(source.classifier, formats, int8 is not None)
         tests = load_test_images(run, source.classifier, images)
     exported = []
     for format, path in zip(formats, paths, strict=True):
         writer = get_format(format).writer() if int8 is None else _int8_writer(int8)
         exported.append(_export(source, tests, format, writer, path, display))
     return exported
+
+
+def _refuse_labels(classifier: Classifier, formats: Sequence[str], int8: bool) -> None:
+    """Raises: ExciteError for what is not there for several labels."""
+    if classifier.task != MULTILABEL:
+        return
+    what = "is for one class per image; this run has several labels"
+    if int8:
+        raise ExciteError(what, where="--int8", hint="export without --int8", exit_code=BAD_USAGE)
+    if "keras" in formats:
+        hint = "export it with --format onnx"
+        raise ExciteError(what, where="--format keras", hint=hint, exit_code=BAD_USAGE)
 
 
 def _int8_writer(limits: Limits) -> Writer:
@@ -117,7 +132,8 @@ def _export(
             with display.waiting(f"comparing {path.name} with the run"):
                 reading = written.ask(tests.pixels, tests.paths, BATCH_SIZES)
             expected = tests.probabilities if written.expected is None else written.expected(tests.pixels)
-            parity = measure_parity(expected, reading, BATCH_SIZES)
+            decide = source.classifier.decide if source.classifier.task == MULTILABEL else None
+            parity = measure_parity(expected, reading, BATCH_SIZES, decide=decide)
             require_parity(parity, reading)
         except ExciteError as error:
             raise ExciteError(
@@ -137,6 +153,7 @@ def _export(
         parity,
         classifier.rule,
         written.notes + ((parity.warning,) if parity.warning else ()),
+        classifier.task,
     )
 
 

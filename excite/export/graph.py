@@ -3,8 +3,9 @@
 uint8 pixels (N, S, S, 3) -> normalization -> the versions of test-time augmentation in one batch -> the
 network, or the networks of an ensemble -> calibration -> ``probabilities`` (N, C), and
 
-- ``evidence`` (N, C, h, w), where the head is a linear layer on pooled features: the softmax of its sum over
-  positions plus ``evidence_bias`` are the probabilities;
+- ``evidence`` (N, C, h, w), where the head is a linear layer on pooled features: the softmax (of several
+labels
+  the sigmoid) of its sum over positions plus ``evidence_bias`` are the probabilities;
 - ``members`` (N, M, C) of an ensemble: the probabilities of each member.
 """
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from excite.bundle.format import EVIDENCE, MEMBERS, PROBABILITIES
 from excite.evaluation.calibration import Calibration
+from excite.evaluation.label_calibration import LabelCalibration
 from excite.export.gates import with_convolution_gates
 from excite.inference.ensemble_network import MeanEnsemble
 from excite.inference.feature_tap import FeatureTap
@@ -35,7 +37,7 @@ class Graph(nn.Module):
         network: (N, 3, S, S) -> logits (N, C); for an ensemble -> calibrated logits (N, M, C).
         mean, std: of the normalization, in units of [0, 1].
         tta: name of the test-time augmentation.
-        calibration: of the probabilities.
+        calibration: of the probabilities: of one class by the softmax, of several labels by the sigmoid.
         is_ensemble: whether the network returns the logits of several members.
         tap: where the feature map is; None: no evidence.
 
@@ -59,13 +61,14 @@ class Graph(nn.Module):
         mean: tuple[float, ...],
         std: tuple[float, ...],
         tta: str,
-        calibration: Calibration,
+        calibration: Calibration | LabelCalibration,
         *,
         is_ensemble: bool = False,
         tap: FeatureTap | None = None,
     ) -> None:
         super().__init__()
         self.network, self.tta, self.is_ensemble, self.tap = network, tta, is_ensemble, tap
+        self.is_multilabel = isinstance(calibration, LabelCalibration)
         scale = 1 / (255 * torch.tensor(std, dtype=torch.float64))
         shift = -torch.tensor(mean, dtype=torch.float64) / torch.tensor(std, dtype=torch.float64)
         self.register_buffer("scale", scale.float()[:, None, None])
@@ -74,7 +77,11 @@ class Graph(nn.Module):
         self.register_buffer("intercept", torch.tensor(calibration.intercept))
         if tap is not None:
             assert tap.head is not None  # as FeatureTap.find finds it
-            weight = tap.head.weight.detach()[:, :, None, None] / calibration.temperature
+            weight = tap.head.weight.detach()[:, :, None, None]
+            if isinstance(calibration, LabelCalibration):
+                weight = weight / self.temperature[:, None, None, None]
+            else:
+                weight = weight / calibration.temperature
             self.register_buffer("evidence_weight", weight)
         self.eval()
 
@@ -110,7 +117,8 @@ class Graph(nn.Module):
             logits = logits.unflatten(0, (count, -1)).mean(0)
         if self.is_ensemble:
             return self._ensemble(logits)
-        probabilities = torch.softmax(self._calibrated(logits), dim=1)
+        calibrated = self._calibrated(logits)
+        probabilities = torch.sigmoid(calibrated) if self.is_multilabel else torch.softmax(calibrated, dim=1)
         return (probabilities,) if features is None else (probabilities, self._evidence(features[0], count))
 
     def _ensemble(self, logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import yaml
 
+from excite.data.labels import MULTILABEL
 from excite.data.sources import PixelSubset
 from excite.errors import ExciteError
 from excite.export.parity import Reading, Written
@@ -39,6 +40,7 @@ classifier = excite.Classifier.load(Path(__file__).parent)
 for prediction in classifier.predict(sys.argv[1:]):
     print(f"{prediction.path}: {prediction.label} {prediction.probability:.1%}")
 '''
+_SHOWN, _LABELS_SHOWN = "{prediction.label} {prediction.probability:.1%}", "{', '.join(prediction.labels)}"
 
 
 def write(source: Source, path: Path) -> Written:
@@ -59,7 +61,8 @@ def write(source: Source, path: Path) -> Written:
         facts = read_classifier_file(folder)
         write_text(own / "classifier.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     write_text(path / FACTS, source.info.to_json())
-    write_text(path / EXAMPLE, EXAMPLE_TEXT)
+    is_labels = source.classifier.task == MULTILABEL
+    write_text(path / EXAMPLE, EXAMPLE_TEXT.replace(_SHOWN, _LABELS_SHOWN) if is_labels else EXAMPLE_TEXT)
     config, note = _config(source, path)
     write_text(path / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
     write_text(path / CARD, _card(source, config))

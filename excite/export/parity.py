@@ -43,6 +43,9 @@ class Reading:
 Ask = Callable[[np.ndarray, Sequence[str], Sequence[int]], Reading]
 
 
+Decide = Callable[[np.ndarray], np.ndarray]
+
+
 class Written(NamedTuple):
     """What a writer returns.
 
@@ -66,7 +69,7 @@ class Parity:
         batch_sizes: each image was compared in batches of each size.
         largest: largest difference of a probability.
         largest_log: largest difference of the logarithm of a probability; those below 1e-12 count as 1e-12.
-        same_class: number of images with the same most probable class.
+        same_class: number of images with the same most probable class, or the same labels.
         warning: why the comparison proves little; None if it does not.
     """
 
@@ -90,8 +93,14 @@ def ask_bundle(path: Path, pixels: np.ndarray, images: Sequence[str], batch_size
     return Reading(answer.probabilities, answer.other_pixels, answer.vectors, answer.evidence)
 
 
-def measure_parity(expected: np.ndarray, reading: Reading, batch_sizes: Sequence[int]) -> Parity:
+def measure_parity(
+    expected: np.ndarray, reading: Reading, batch_sizes: Sequence[int], *, decide: Decide | None = None
+) -> Parity:
     """Compare what a file gives with the probabilities (N, C) of the run.
+
+    Args:
+        decide: probabilities (N, C) -> the predicted class (N,) or labels (N, L); None: the most probable
+            one.
 
     Raises:
         ExciteError: if the shapes differ.
@@ -106,14 +115,16 @@ def measure_parity(expected: np.ndarray, reading: Reading, batch_sizes: Sequence
     if actual.shape != (len(batch_sizes), *expected.shape):
         raise ExciteError(f"its output has shape {actual.shape[1:]}, expected {expected.shape}")
     logs = np.log(actual.clip(SMALLEST)) - np.log(expected.clip(SMALLEST))
-    same = actual.argmax(axis=2) == expected.argmax(axis=1)
+    decide = decide or _most_probable
+    chosen = decide(expected)
+    same = np.stack([(decide(each) == chosen).reshape(len(expected), -1).all(axis=1) for each in actual])
     return Parity(
         len(expected),
         tuple(batch_sizes),
         float(np.abs(actual - expected).max()),
         float(np.abs(logs).max()),
         int(same.all(axis=0).sum()),
-        _warning(expected),
+        _warning(expected, chosen),
     )
 
 
@@ -136,11 +147,21 @@ def require_parity(parity: Parity, reading: Reading) -> None:
         raise ExciteError(f"its evidence differs from its probabilities by {reading.evidence:.2g}", hint=hint)
 
 
-def _warning(expected: np.ndarray) -> str | None:
-    """Why equal probabilities on these images would prove little."""
-    saturated = float((expected.max(axis=1) > SATURATED).mean())
-    if len(expected) > 1 and len(set(expected.argmax(axis=1).tolist())) == 1:
-        return "all images get the same class, so the comparison proves little"
+def _most_probable(rows: np.ndarray) -> np.ndarray:
+    return np.asarray(rows.argmax(axis=1))
+
+
+def _warning(expected: np.ndarray, chosen: np.ndarray) -> str | None:
+    """Why equal probabilities on these images would prove little.
+
+    Args:
+        chosen: the predicted class (N,) or labels (N, L).
+    """
+    certain = expected.max(axis=1) if chosen.ndim == 1 else np.abs(expected - 0.5).min(axis=1) + 0.5
+    saturated = float((certain > SATURATED).mean())
+    if len(expected) > 1 and len(np.unique(chosen, axis=0)) == 1:
+        noun = "class" if chosen.ndim == 1 else "labels"
+        return f"all images get the same {noun}, so the comparison proves little"
     if saturated >= MOST_SATURATED:
         return f"{saturated:.0%} of the probabilities are above {SATURATED}, so the comparison proves little"
     return None

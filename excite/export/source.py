@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from excite.bundle.decision import Decision
 from excite.bundle.format import BundleInfo
 from excite.bundle.vectors import TestVector, example_images
 from excite.data.decoding import decode
+from excite.data.labels import MULTILABEL
 from excite.data.sources import PixelSubset
 from excite.errors import ExciteError
+from excite.evaluation.label_predictions import read_label_predictions
 from excite.evaluation.predictions import read_predictions
 from excite.export.graph import Prepared, build_graph
 from excite.models.packaged_weights import find_packaged
@@ -67,7 +68,7 @@ class Source:
             classes=classifier.classes,
             preprocessing=classifier.preprocessing,
             max_pixels=classifier.max_pixels,
-            decision=Decision(classifier.abstain_below, classifier.rule, classifier.sets),
+            decision=classifier.decision,
             calibration=classifier.calibration.to_dict(),
             evidence_bias=self.prepared.graph.evidence_bias,
             members=_members(classifier),
@@ -75,7 +76,7 @@ class Source:
             sha256=weight_hashes(self.run),
             made_with=_versions(),
             metrics=_metrics(self.run),
-            reference=_reference(self.run, classifier.classes),
+            reference=_reference(self.run, classifier),
             vectors=tuple(vector.to_dict() for vector in make_vectors(classifier)),
         )
 
@@ -108,6 +109,8 @@ def _metrics(run: Run) -> dict[str, Any]:
     except ExciteError:  # an exported folder, without the metrics of its run
         return {}
     counts = {name: figures[name] for name in ("n", "groups") if name in figures}
+    if "macro" in figures:  # of several labels
+        figures = figures["macro"]
     values = {
         name: {key: each.get(key) for key in ("value", "low", "high")}
         for name, each in figures.items()
@@ -116,11 +119,21 @@ def _metrics(run: Run) -> dict[str, Any]:
     return counts | values
 
 
-def _reference(run: Run, classes: tuple[str, ...]) -> dict[str, Any] | None:
-    """Confidence and predicted classes of the validation images; None for a run without them."""
-    path = run.path / "val_predictions.csv"
+def _reference(run: Run, classifier: Classifier) -> dict[str, Any] | None:
+    """Confidence and predicted classes of the validation images; None for a run without them.
+
+    Of several labels, the fraction of images for which each is predicted.
+    """
+    path, classes = run.path / "val_predictions.csv", classifier.classes
     if not path.is_file():
         return None
+    if classifier.task == MULTILABEL:
+        labeled = read_label_predictions(path)
+        return {
+            "images": len(labeled),
+            "confidence": float(labeled.probabilities.max(axis=1).mean()),
+            "class_fractions": labeled.predicted.mean(axis=0).tolist(),
+        }
     validation = read_predictions(path)
     counts = Counter(validation.classes[number] for number in validation.predicted.tolist())
     return {

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from excite.data.batches import evaluation_batches
+from excite.data.labels import MULTILABEL
 from excite.data.manifest import Manifest
 from excite.data.sources import PixelSubset
 from excite.errors import ExciteError
 from excite.evaluation.calibration import Calibration, fit_calibration
 from excite.evaluation.evaluate import choose_point, evaluate_predictions
+from excite.evaluation.evaluate_labels import evaluate_labels
+from excite.evaluation.label_calibration import LabelCalibration, fit_label_calibration
+from excite.evaluation.label_measure import measure_labels
+from excite.evaluation.label_thresholds import LabelThreshold
 from excite.evaluation.measure import measure
 from excite.evaluation.operating_point import OperatingPoint
 from excite.evaluation.prediction_sets import PredictionSets
@@ -22,7 +28,8 @@ from excite.insertion.insert import inserted_sites
 from excite.pipeline.abstention_threshold import confidence_or_always
 from excite.pipeline.context import RunContext
 from excite.runs.classifier import Classifier
-from excite.runs.derive import architecture_of, evaluation_spec_of
+from excite.runs.derive import architecture_of, evaluation_spec_of, label_spec_of
+from excite.runs.label_table import label_prediction_rows, label_predictions_of
 from excite.runs.prediction_table import prediction_rows, predictions_of
 from excite.runs.training_overlap import duplicates_in_train
 
@@ -69,18 +76,21 @@ def finalize(context: RunContext, outputs: Outputs) -> None:
         what = "the trained network's outputs are not finite: training diverged"
         raise ExciteError(what, where=context.run.path, hint="try a lower --lr, or --precision float32")
     with context.display.waiting("computing metrics and intervals"):
-        _evaluate(context, outputs)
+        if context.manifest.task == MULTILABEL:
+            _evaluate_labels(context, outputs)
+        else:
+            _evaluate(context, outputs)
 
 
 def _evaluate(context: RunContext, outputs: Outputs) -> None:
-    run, config, manifest, held_out = context.run, context.config, context.manifest, outputs.validation
+    run, manifest, held_out = context.run, context.manifest, outputs.validation
     calibration, probabilities = fit_calibration(
         outputs.validation_logits, held_out.targets(), held_out.group_codes()
     )
     test_images = manifest.part("test")
     validation = predictions_of(held_out, probabilities)
     test = predictions_of(test_images, calibration.probabilities(outputs.test_logits))
-    spec = evaluation_spec_of(config)
+    spec = evaluation_spec_of(context.config)
     point = None if spec.positive is None else choose_point(validation, spec)
     if point is not None:
         validation, test = validation.with_rule(point.rule), test.with_rule(point.rule)
@@ -104,12 +114,41 @@ def _evaluate(context: RunContext, outputs: Outputs) -> None:
             columns=columns,
         ),
     }
-    for split, values in metrics.items():
-        values["duplicates_in_train"] = duplicates_in_train(manifest, split)
-        values["leaks_allowed"] = config.allow_leaks and bool(values["duplicates_in_train"])
     run.write_table("val_predictions.csv", prediction_rows(validation))
     run.write_table("predictions.csv", prediction_rows(test))
-    run.write_json("metrics.json", metrics)
+    _write_metrics(context, metrics)
+
+
+def _evaluate_labels(context: RunContext, outputs: Outputs) -> None:
+    run, held_out = context.run, outputs.validation
+    calibration, probabilities = fit_label_calibration(
+        outputs.validation_logits, held_out.targets(), held_out.group_codes()
+    )
+    spec = label_spec_of(context.config)
+    chosen = spec.choose(label_predictions_of(held_out, probabilities))
+    limits = np.array([each.threshold for each in chosen])
+    validation = label_predictions_of(held_out, probabilities, limits)
+    test_images = context.manifest.part("test")
+    test = label_predictions_of(test_images, calibration.probabilities(outputs.test_logits), limits)
+    _build_classifier(context, calibration, label_thresholds=chosen).save(
+        run, identity_gates=_identity_gates(context)
+    )
+    columns = {name: test_images.table[name].tolist() for name in spec.subgroups}
+    metrics = {
+        "val": measure_labels(validation),
+        "test": evaluate_labels(test, spec, calibration=calibration, thresholds=chosen, columns=columns),
+    }
+    run.write_table("val_predictions.csv", label_prediction_rows(validation))
+    run.write_table("predictions.csv", label_prediction_rows(test))
+    _write_metrics(context, metrics)
+
+
+def _write_metrics(context: RunContext, metrics: dict[str, dict[str, Any]]) -> None:
+    """Write ``metrics.json``, with the near-duplicates of training images in each split."""
+    for split, values in metrics.items():
+        values["duplicates_in_train"] = duplicates_in_train(context.manifest, split)
+        values["leaks_allowed"] = context.config.allow_leaks and bool(values["duplicates_in_train"])
+    context.run.write_json("metrics.json", metrics)
 
 
 def _identity_gates(context: RunContext) -> bool | None:
@@ -122,10 +161,11 @@ def _identity_gates(context: RunContext) -> bool | None:
 
 def _build_classifier(
     context: RunContext,
-    calibration: Calibration,
-    abstain_below: float | None,
-    sets: PredictionSets,
-    point: OperatingPoint | None,
+    calibration: Calibration | LabelCalibration,
+    abstain_below: float | None = None,
+    sets: PredictionSets | None = None,
+    point: OperatingPoint | None = None,
+    label_thresholds: tuple[LabelThreshold, ...] | None = None,
 ) -> Classifier:
     classes = context.manifest.classes
     architecture = architecture_of(context.config, len(classes))
@@ -141,4 +181,5 @@ def _build_classifier(
         context.config.max_pixels,
         sets,
         point,
+        label_thresholds,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from excite.config.train_config import TrainConfig
 from excite.data.batches import TrainingBatches
@@ -13,6 +12,7 @@ from excite.data.manifest import Manifest
 from excite.pipeline.class_weights import class_weights, photo_weights
 from excite.pipeline.context import RunContext
 from excite.pipeline.finetuning import save_start, start_from_probe
+from excite.pipeline.objective import objective_of, targets_of
 from excite.runs.derive import augmentation_of
 from excite.training.checkpoint import has_checkpoint
 from excite.training.loop import Trainer
@@ -26,8 +26,7 @@ def fit(context: RunContext, *, new_head: bool) -> None:
         new_head: whether the head is not part of the initial weights.
     """
     run, config, model = context.run, context.config, context.model.to(context.device)
-    weights = class_weights(context.manifest.part("train"), by_photo=config.augmented_copies == "one")
-    batches = _training_batches(context, weights)
+    batches, objective = _training_batches(context), objective_of(context)
     if config.recipe == "finetune" and not has_checkpoint(run.checkpoints):
         probe = new_head and start_from_probe(context)
         if context.world.first:
@@ -38,15 +37,16 @@ def fit(context: RunContext, *, new_head: bool) -> None:
         # Without test-time augmentation, which would take several times as long in every epoch.
         Validation(
             context.images("val"),
-            context.manifest.part("val").targets(),
+            targets_of(context.manifest.part("val")),
             replace(context.preprocessing, tta="none"),
+            objective,
         ),
         config,
         folder=run.checkpoints,
         device=context.device,
         world=context.world,
         display=context.display,
-        class_weights=weights.to(context.device) if config.balance == "weights" else None,
+        objective=objective,
         on_epoch=lambda counters: run.write_table("metrics.csv", counters.history),
     )
     if trainer.resume():
@@ -56,29 +56,28 @@ def fit(context: RunContext, *, new_head: bool) -> None:
     context.display.fact("trained", f"{counters.finished}; best epoch: {counters.best_epoch}")
 
 
-def _training_batches(context: RunContext, weights: torch.Tensor) -> TrainingBatches:
+def _training_batches(context: RunContext) -> TrainingBatches:
     config, images = context.config, context.manifest.part("train")
     return TrainingBatches(
         context.images("train", device=context.device),
-        images.targets(),
+        targets_of(images),
         classes=len(images.classes),
         preprocessing=context.preprocessing,
         batch_size=config.batch_size,
         augmentation=augmentation_of(config),
         seed=config.seed,
         parts=context.world.size * config.accumulation_steps,
-        sampling=_sampling_probabilities(images, weights, config),
+        sampling=_sampling_probabilities(images, config),
         photos=images.photo_codes() if config.augmented_copies == "one" else None,
         device=context.device,
     )
 
 
-def _sampling_probabilities(
-    images: Manifest, weights: torch.Tensor, config: TrainConfig
-) -> np.ndarray | None:
+def _sampling_probabilities(images: Manifest, config: TrainConfig) -> np.ndarray | None:
     """(N,) probability of each training image to be drawn; None: each is drawn once per epoch."""
     if config.balance != "sampling":
         return None
+    weights = class_weights(images, by_photo=config.augmented_copies == "one")
     each: np.ndarray = weights.numpy()[images.targets()].astype(np.float64)
     if config.augmented_copies == "one":
         each *= photo_weights(images)

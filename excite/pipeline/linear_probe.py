@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from excite.config.train_config import TrainConfig
+from excite.data.labels import MULTILABEL
 from excite.data.manifest import Manifest
 from excite.data.pixel_cache import pixels_key
 from excite.inference.features import cached_features
 from excite.models.head import linear_head
-from excite.pipeline.class_weights import class_weights
+from excite.pipeline.class_weights import class_weights, label_weights
 from excite.pipeline.context import RunContext
 from excite.pipeline.finalize import Outputs
 from excite.system.cache import cache_directory
+from excite.training.label_probe import LabelProbe, fit_label_probe
 from excite.training.linear_probe import Probe, fit_probe
 
 
@@ -36,7 +39,7 @@ def fit_linear_probe(context: RunContext, *, table: str = "metrics.csv") -> Outp
     names = ("C", "val_loss", "val_accuracy")
     context.run.write_table(table, [dict(zip(names, row, strict=True)) for row in probe.tried])
     context.display.fact("trained", f"linear probe of {fitted_on.sum():,} images; {describe_score(probe)}")
-    context.display.detail(f"{features.shape[1]} features, C = {probe.C:g}")
+    context.display.detail(f"{features.shape[1]} features, C = {probe.strengths}")
     test_logits = features[(splits == "test").to_numpy()] @ probe.weight.T + probe.bias
     return Outputs(images, probe.held_out, test_logits)
 
@@ -59,7 +62,7 @@ def probe_features(context: RunContext) -> np.ndarray:
     )
 
 
-def fit_head(context: RunContext, features: np.ndarray, images: Manifest) -> Probe:
+def fit_head(context: RunContext, features: np.ndarray, images: Manifest) -> Probe | LabelProbe:
     """Fit a probe and copy its weights to the network's head.
 
     Args:
@@ -68,16 +71,8 @@ def fit_head(context: RunContext, features: np.ndarray, images: Manifest) -> Pro
     Raises:
         ExciteError: if a class has too few groups to hold one out.
     """
-    config, targets = context.config, images.targets()
     with context.display.waiting("fitting the linear probe"):
-        probe = fit_probe(
-            features,
-            targets,
-            images.group_codes(),
-            classes=len(images.classes),
-            sample_weights=class_weights(images).numpy()[targets] if config.balance != "none" else None,
-            seed=config.seed,
-        )
+        probe = _fit(features, images, context.config)
     head = linear_head(context.model)
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(probe.weight))
@@ -85,7 +80,24 @@ def fit_head(context: RunContext, features: np.ndarray, images: Manifest) -> Pro
     return probe
 
 
-def describe_score(probe: Probe) -> str:
+def _fit(features: np.ndarray, images: Manifest, config: TrainConfig) -> Probe | LabelProbe:
+    targets, groups, balanced = images.targets(), images.group_codes(), config.balance != "none"
+    if images.task == MULTILABEL:
+        weights = label_weights(images).numpy() if balanced else None
+        return fit_label_probe(
+            features, targets, groups, names=images.classes, weights=weights, seed=config.seed
+        )
+    return fit_probe(
+        features,
+        targets,
+        groups,
+        classes=len(images.classes),
+        sample_weights=class_weights(images).numpy()[targets] if balanced else None,
+        seed=config.seed,
+    )
+
+
+def describe_score(probe: Probe | LabelProbe) -> str:
     """Accuracy and log loss of the held-out images with the chosen C."""
-    _, loss, accuracy = min(probe.tried, key=lambda row: row[1])
+    loss, accuracy = probe.score
     return f"held-out accuracy {accuracy:.1%}, log loss {loss:.3f}"

@@ -38,13 +38,7 @@ def prepare_data(config: TrainConfig, out: Path, display: Display) -> Audit:
     check_names(config)
     refuse_inside_data(out, config.data)
     with display.waiting("reading the data set"):
-        manifest = read_manifest(
-            config.data,
-            path_column=config.path_column,
-            label_column=config.label_column,
-            group_column=config.group_column,
-            split_column=config.split_column,
-        )
+        manifest = read_manifest(config.data, complete=True, **config.table_options())
     refuse_inside_data(out, config.data, manifest.table["path"])
     checked, _ = read_checked(
         manifest,

@@ -7,8 +7,10 @@ import math
 import numpy as np
 
 from excite.audit.people import may_show_people
+from excite.config.label_options import refuse_for_classes, refuse_for_labels
 from excite.config.train_config import TrainConfig
 from excite.data.intensity import format_range
+from excite.data.labels import MULTILABEL
 from excite.data.manifest import Manifest, normalize_name
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.pipeline.resolver import Resolver
@@ -85,15 +87,23 @@ def resolve_positive(resolver: Resolver) -> None:
 
 def check_evaluation_options(config: TrainConfig, manifest: Manifest) -> None:
     """Raises: ExciteError for a class or a column that the data set does not have."""
+    if manifest.task == MULTILABEL:
+        refuse_for_labels(config)
+    else:
+        refuse_for_classes(config)
+        _check_positive(config, manifest)
+    for name in column_names(config.subgroups):
+        if name not in manifest.table:
+            raise unknown_name("column", name, list(manifest.table.columns), where="--subgroups")
+
+
+def _check_positive(config: TrainConfig, manifest: Manifest) -> None:
     if config.positive is None and (config.sensitivity is not None or config.specificity is not None):
         option = "--sensitivity" if config.sensitivity is not None else "--specificity"
         what, hint = "needs a positive class", "choose one with --positive"
         raise ExciteError(what, where=option, hint=hint, exit_code=BAD_USAGE)
     if config.positive is not None and config.positive not in manifest.classes:
         raise unknown_name("class", config.positive, manifest.classes, where="--positive")
-    for name in column_names(config.subgroups):
-        if name not in manifest.table:
-            raise unknown_name("column", name, list(manifest.table.columns), where="--subgroups")
 
 
 def _image_size(resolver: Resolver) -> tuple[int, str]:

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from excite.config.train_config import LOOP, TrainConfig
+from excite.data.labels import MULTILABEL
 from excite.errors import BAD_USAGE, ExciteError
 from excite.pipeline.resolver import Resolver
 from excite.runs.derive import augmentation_of
@@ -74,7 +75,8 @@ def resolve_loop(resolver: Resolver) -> None:
     if resolver.config.patience is None and tuned:
         resolver.set(patience=FINETUNE_PATIENCE)
     if resolver.config.monitor == "auto":
-        resolver.set(monitor="loss" if tuned else "accuracy")
+        by_loss = tuned or resolver.manifest.task == MULTILABEL
+        resolver.set(monitor="loss" if by_loss else "accuracy")
     if resolver.config.augmented_copies == "auto":
         one = resolver.manifest.has_copies and tuned
         resolver.set(augmented_copies="one" if one else "all")

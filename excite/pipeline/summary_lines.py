@@ -6,6 +6,7 @@ from torch import nn
 
 from excite.audit.audit import Audit
 from excite.config.train_config import TrainConfig
+from excite.data.labels import MULTICLASS, UNKNOWN
 from excite.data.manifest import Manifest
 from excite.models.head import head_path
 from excite.models.weights import WeightsReport
@@ -21,7 +22,11 @@ def data_line(audited: Audit) -> str:
     The search for near-duplicates is named unless it was complete.
     """
     images, groups, classes = len(audited), len(audited.members), len(audited.manifest.classes)
-    text = f"{images:,} images of {classes:,} classes"
+    noun = "classes" if audited.manifest.task == MULTICLASS else "labels"
+    text = f"{images:,} images of {classes:,} {noun}"
+    unknown = int((audited.manifest.targets() == UNKNOWN).sum())
+    if unknown:
+        text += f" ({unknown / (images * classes):.1%} of their values unknown)"
     if images == groups:
         text += ", without near-duplicates"
     else:
@@ -37,7 +42,7 @@ def data_line(audited: Audit) -> str:
         text += f"; {extremes.images:,} with more than 8 bits per channel, {low} black and {high} white"
     if audited.conflicts:
         photos = "1 photo" if len(audited.conflicts) == 1 else f"{len(audited.conflicts)} photos"
-        text += f"; {photos} with two labels"
+        text += f"; {photos} with conflicting labels"
     return text
 
 

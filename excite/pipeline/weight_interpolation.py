@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from excite.evaluation.one_standard_error import first_within_error
 from excite.inference.predict import predict_logits
 from excite.pipeline.context import RunContext
 from excite.pipeline.finetuning import START
+from excite.pipeline.objective import plain_objective, targets_of
 from excite.training.loop import BEST
 
 FRACTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the fine-tuned weights, to choose from
@@ -128,10 +128,10 @@ def _evaluate(
     """
     names, progress = (CLEAN, *CORRUPTIONS), context.display.stage(stage)
     preprocessing = dataclasses.replace(context.preprocessing, tta="none")
-    clean, targets = context.pixels[rows], context.manifest.targets()[rows]
-    truth = torch.from_numpy(targets)
-    losses = np.zeros((len(names), len(candidates), len(targets)))
-    correct = np.zeros(losses.shape, dtype=bool)
+    clean, truth = context.pixels[rows], torch.from_numpy(targets_of(context.manifest)[rows])
+    objective = plain_objective(context.manifest)
+    losses = np.zeros((len(names), len(candidates), len(truth)))
+    correct = np.zeros(losses.shape)
     for row, name in enumerate(names):
         images = PixelSubset(clean if name == CLEAN else corrupt(clean, name))
         for column, weights in enumerate(candidates):
@@ -143,8 +143,9 @@ def _evaluate(
                 device=context.device,
                 precision=context.config.precision,
             )
-            losses[row, column] = F.cross_entropy(torch.from_numpy(logits), truth, reduction="none").numpy()
-            correct[row, column] = logits.argmax(axis=1) == targets
+            scores = torch.from_numpy(logits)
+            losses[row, column] = objective.log_losses(scores, truth).numpy()
+            correct[row, column] = objective.correct(scores, truth).numpy()
             progress(row * len(candidates) + column + 1, len(names) * len(candidates))
     return losses, correct
 

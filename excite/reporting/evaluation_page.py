@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from excite.config.pixel_limit import MAX_PIXELS
+from excite.evaluation.label_predictions import LabelPredictions
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.reliability import reliability
 from excite.reporting.calibration_tables import calibration_table, set_table
 from excite.reporting.decision_text import rule_text
-from excite.reporting.html import common_folder, template, thumbnail
+from excite.reporting.html import template
+from excite.reporting.label_evaluation_page import label_evaluation_page
 from excite.reporting.majority_text import majority_text
 from excite.reporting.mistakes import confusion_view
 from excite.reporting.png_figures import confusion_matrix, save
 from excite.reporting.run_charts import reliability_chart
-from excite.reporting.sentences import BAD, FEW_GROUPS, WARN, Statement
+from excite.reporting.seen_view import remarks, seen_view, shown_labels
+from excite.reporting.sentences import Statement
 from excite.reporting.tables import (
     class_table,
     interval_text,
@@ -29,13 +32,11 @@ from excite.reporting.tables import (
 )
 from excite.reporting.text import many
 from excite.runs.evaluate import Evaluation
+from excite.runs.label_table import label_prediction_rows
 from excite.runs.prediction_table import prediction_rows
 from excite.runs.run import Run
-from excite.runs.training_overlap import SeenImage
 from excite.system.files import write_text
 
-MOST_SEEN = 200
-"""Maximum number of images shown beside their counterparts: at 15 kB per thumbnail, up to 6 MB."""
 SEEN_COLUMNS = ("path", "label", "predicted", "counterpart", "kind", "evidence", "confidence", "use")
 
 
@@ -58,10 +59,14 @@ def write_evaluation(
     """
     target = Run(folder)
     target.write_json("metrics.json", {result.split: result.metrics})
-    target.write_table("predictions.csv", prediction_rows(result.predictions))
+    predictions = result.predictions
+    if isinstance(predictions, LabelPredictions):
+        target.write_table("predictions.csv", label_prediction_rows(predictions))
+    else:
+        target.write_table("predictions.csv", prediction_rows(predictions))
+        save(confusion_matrix(result.metrics), folder / "confusion_matrix.png")
     if "seen_in_training" in result.metrics:
         target.write_table("seen_in_training.csv", seen_rows(result), columns=SEEN_COLUMNS)
-    save(confusion_matrix(result.metrics), folder / "confusion_matrix.png")
     page = evaluation_page(result, title=title, source=source, thumbnails=thumbnails, max_pixels=max_pixels)
     write_text(folder / "evaluation.html", page)
 
@@ -69,7 +74,8 @@ def write_evaluation(
 def seen_rows(result: Evaluation) -> list[dict[str, Any]]:
     """The images seen in training, each with its counterpart and the evidence."""
     return [
-        dict(zip(("label", "predicted"), _labels(result.predictions, image), strict=True)) | image.to_dict()
+        dict(zip(("label", "predicted"), shown_labels(result.predictions, image), strict=True))
+        | image.to_dict()
         for image in result.seen
     ]
 
@@ -86,8 +92,12 @@ def evaluation_page(
 
     Names of files and classes are escaped.
     """
+    predictions, seen = result.predictions, seen_view(result, max_pixels, thumbnails)
+    if isinstance(predictions, LabelPredictions):
+        return label_evaluation_page(result, predictions, seen, title=title, source=source)
     metrics, unseen = result.metrics, result.unseen if result.seen else None
-    parts = [_part(metrics, result.predictions, "", "all")]
+    assert not isinstance(unseen, LabelPredictions)
+    parts = [_part(metrics, predictions, "", "all")]
     if unseen is not None:
         suffix = f", without the {len(result.seen):,} seen in training"
         parts.append(_part(metrics["without_seen"], unseen, suffix, "unseen"))
@@ -96,11 +106,11 @@ def evaluation_page(
         title=title or "a classifier",
         source=source,
         n=metrics["n"],
-        verdict=_verdict(metrics, result.predictions),
+        verdict=_verdict(metrics, predictions),
         majority=majority_text(metrics),
-        remarks=_remarks(metrics, unseen is not None),
+        remarks=_rule_statements(metrics) + remarks(metrics, unseen is not None),
         tiles=tiles(metrics),
-        seen=_seen_view(result, max_pixels, thumbnails),
+        seen=seen,
         interval=metrics.get("interval", {}),
         overall=overall_table(metrics, metrics["without_seen"] if unseen is not None else None),
         all_images="all images" if unseen is not None else "value",
@@ -139,77 +149,6 @@ def _verdict(metrics: Mapping[str, Any], predictions: Predictions) -> dict[str, 
     }
 
 
-def _remarks(metrics: Mapping[str, Any], some_unseen: bool) -> list[Statement]:
-    """What a reader must know before the metrics."""
-    statements = []
-    n = metrics["n"]
-    if point := metrics.get("operating_point"):
-        statements.append(Statement(rule_text(point["test"]["label"], point["test"]["threshold"])))
-    if seen := metrics.get("seen_in_training"):
-        text = (
-            f"{seen:,} of {many(n, 'image')} {'was' if seen == 1 else 'were'} seen in training; the metrics "
-        )
-        text += "are optimistic. "
-        if selected := metrics.get("seen_in_selection"):
-            text += f"The network was not fitted to {selected:,} of them, which only selected the epoch, the "
-            text += "calibration, and the thresholds. "
-        if some_unseen:
-            rest = metrics["without_seen"]
-            accuracy = number_text("accuracy", rest["accuracy"]["value"])
-            bounds = interval_text("accuracy", rest["accuracy"])
-            text += f"Without them the accuracy is {accuracy}" + (f" ({bounds})" if bounds else "")
-            text += f" on {many(rest['n'], 'image')} of {many(rest['groups'], 'group')}."
-        else:
-            text += "There are no other images to evaluate on."
-        statements.append(Statement(text, BAD))
-    if copies := metrics.get("duplicates_in_train"):
-        text = f"{copies:,} of {many(n, 'image')} {'has' if copies == 1 else 'have'} a near-duplicate in the "
-        statements.append(Statement(text + "training set; the metrics are optimistic.", BAD))
-    if metrics.get("grouped_by") == "image":
-        text = "Each image is its own group, because no groups were defined. If several images show the same "
-        statements.append(Statement(text + "patient or object, the intervals are too narrow.", WARN))
-    if metrics["groups"] < FEW_GROUPS:
-        text = f"There {'is' if metrics['groups'] == 1 else 'are'} only {many(metrics['groups'], 'group')}: "
-        statements.append(Statement(text + "intervals are wide and may be too narrow.", WARN))
-    return statements
-
-
-def _seen_view(result: Evaluation, max_pixels: int, thumbnails: bool) -> dict[str, Any]:
-    """Each seen image beside its counterpart, the least certain first, as these need review."""
-    order = sorted(result.seen, key=lambda image: (image.confidence, image.row))[:MOST_SEEN]
-    roots = [common_folder([getattr(image, name) for image in order]) for name in ("path", "counterpart")]
-    cards = []
-    for image in order:
-        label, predicted = _labels(result.predictions, image)
-        cards.append(
-            {
-                "kind": image.kind,
-                "evidence": image.evidence,
-                "percent": int(100 * image.confidence + 1e-9),  # rounded down: only certainty is 100 %
-                "label": label,
-                "predicted": predicted,
-                "use": image.use,
-                "images": [
-                    _image(path, root, max_pixels, thumbnails)
-                    for path, root in zip((image.path, image.counterpart), roots, strict=True)
-                ],
-            }
-        )
-    return {
-        "count": len(result.seen),
-        "cards": cards,
-        "left": len(result.seen) - len(cards),
-        "pictures": thumbnails,
-    }
-
-
-def _image(path: str, root: str, max_pixels: int, thumbnails: bool) -> dict[str, Any]:
-    source = thumbnail(path, max_pixels) if thumbnails else ""
-    small = source.startswith("data:image/png")
-    return {"path": path, "name": path.removeprefix(root), "source": source, "small": small}
-
-
-def _labels(predictions: Predictions, image: SeenImage) -> Sequence[str]:
-    """The label of an image and the class that is predicted for it."""
-    row = image.row
-    return predictions.classes[predictions.targets[row]], predictions.classes[predictions.predicted[row]]
+def _rule_statements(metrics: Mapping[str, Any]) -> list[Statement]:
+    point = metrics.get("operating_point")
+    return [Statement(rule_text(point["test"]["label"], point["test"]["threshold"]))] if point else []

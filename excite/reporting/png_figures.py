@@ -41,7 +41,7 @@ def draw_figures(run: Run, *, thumbnails: bool = False) -> None:
     """
     test = run.metrics["test"]
     if run.has_epochs:
-        save(learning_curves(run.history), run.figures / "learning_curves.png")
+        save(learning_curves(run.history, run.config.monitor), run.figures / "learning_curves.png")
     save(confusion_matrix(test), run.figures / "confusion_matrix.png")
     samples = run.figures / "samples.png"
     if thumbnails:
@@ -50,10 +50,10 @@ def draw_figures(run: Run, *, thumbnails: bool = False) -> None:
         samples.unlink(missing_ok=True)
 
 
-def learning_curves(history: pd.DataFrame) -> Figure:
+def learning_curves(history: pd.DataFrame, monitor: str) -> Figure:
     """Loss and accuracy over the epochs, in training and validation; a line marks the best epoch."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    best = best_epoch(history)
+    best = best_epoch(history, monitor)
     marker = "o" if len(history) == 1 else None  # a line through one point shows nothing
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         axes.axvline(best, color=GRAY, linestyle=":", linewidth=1, label=f"best epoch: {best}")

@@ -269,9 +269,11 @@ def _optimizer(config: TrainConfig) -> str:
 
 
 def _epochs(facts: RunFacts) -> str:
+    config = facts.resolved
     if facts.history is None or not len(facts.history):
         return f"up to {facts.config.epochs} in each fold" if facts.folds else str(facts.config.epochs)
-    text = f"{len(facts.history)} of {facts.config.epochs}; best epoch: {best_epoch(facts.history)}"
+    best = best_epoch(facts.history, config.monitor)
+    text = f"{len(facts.history)} of {facts.config.epochs}; best epoch: {best}"
     text += " (not kept)" if 0 in facts.kept_fractions else ""
     seconds = float(facts.history["seconds"].iloc[-1]) if "seconds" in facts.history else 0.0
     return text + (f"; {_duration(seconds)}" if seconds else "")
@@ -288,7 +290,10 @@ def _options(options: Mapping[str, Any]) -> str:
 
 
 def _calibration(calibration: Mapping[str, Any], facts: RunFacts) -> str:
-    """The temperature and, if there are any, the intercepts."""
+    """The temperature and, if there are any, the intercepts; of several labels, one of both for each."""
+    if isinstance(calibration["temperature"], list):
+        low, high = min(calibration["temperature"]), max(calibration["temperature"])
+        return f"a temperature ({low:.3g} to {high:.3g}) and an intercept for each label"
     named = dict(zip(facts.predictions.classes, calibration["intercept"], strict=True))
     text, intercepts = f"temperature {calibration['temperature']:.4g}", intercept_text(named)
     return text + (f" and intercepts {intercepts}" if intercepts else "")

@@ -100,7 +100,9 @@ def _page(facts: RunFacts, thumbnails: bool) -> str:
             intensity_range=intensity_range_of(facts.config),
         ),
         labels=candidates_view(facts, thumbnails=thumbnails),
-        learning=[] if facts.folds or facts.history is None else learning_charts(facts.history),
+        learning=[]
+        if facts.folds or facts.history is None
+        else learning_charts(facts.history, facts.resolved.monitor),
         ranking=ranking_charts(facts.predictions, facts.by_class["classes"], facts.positive),
         reliability=[reliability_chart(*each) for each in facts.calibration],
         calibration=test.get("calibration"),

@@ -11,6 +11,7 @@ import pandas as pd
 
 from excite.evaluation.abstention import accuracy_by_coverage
 from excite.evaluation.decision_curve import decision_curve
+from excite.evaluation.label_predictions import LabelPredictions
 from excite.evaluation.predictions import Predictions
 from excite.reporting.chart_with_data import Chart, Key, Row
 from excite.reporting.curves import precision_recall_points, roc_points, simplify_line
@@ -23,17 +24,24 @@ MOST_CURVES = 6
 """Number of distinguishable curves; of more classes the worst are drawn, the others pale behind them."""
 
 
-def best_epoch(history: pd.DataFrame) -> int:
-    """The epoch whose weights the run uses: best validation accuracy; of equal ones, the lowest loss."""
-    order = history.sort_values(["val_accuracy", "val_loss"], ascending=[False, True], kind="stable")
+def best_epoch(history: pd.DataFrame, monitor: str) -> int:
+    """The epoch whose weights the run uses: best validation accuracy; of equal ones, the lowest loss.
+
+    Args:
+        monitor: ``accuracy``, or ``loss``, where the lowest loss comes first.
+    """
+    by, ascending = ["val_accuracy", "val_loss"], [False, True]
+    if monitor == "loss":
+        by, ascending = by[::-1], ascending[::-1]
+    order = history.sort_values(by, ascending=ascending, kind="stable")
     return int(order["epoch"].iloc[0])
 
 
-def learning_charts(history: pd.DataFrame) -> list[Chart]:
+def learning_charts(history: pd.DataFrame, monitor: str) -> list[Chart]:
     """Loss and accuracy over the epochs; no charts without an epoch."""
     if not len(history):
         return []
-    best = best_epoch(history)
+    best = best_epoch(history, monitor)
     epochs = history["epoch"].tolist()
     legend = [
         Key.of("s0", "training, with augmentation"),
@@ -109,62 +117,81 @@ def ranking_charts(predictions: Predictions, classes: Mapping[str, Any], positiv
         positive: index of the only class to draw; None: each class against the rest.
     """
     wanted = range(len(predictions.classes)) if positive is None else [positive]
-    charts = (_ranking_chart(curve, predictions, classes, wanted) for curve in (_ROC, _PRECISION_RECALL))
+    problems = {predictions.classes[index]: (predictions, index) for index in wanted}
+    return _ranking_charts(problems, classes, ("class", "classes"), "each class against the rest")
+
+
+def label_ranking_charts(predictions: LabelPredictions, labels: Mapping[str, Any]) -> list[Chart]:
+    """ROC and precision-recall curves of the labels that are known for some image.
+
+    Args:
+        labels: metrics of each label, for the legends.
+    """
+    known = np.flatnonzero(predictions.known.any(axis=0)).tolist()
+    problems = {predictions.classes[index]: (predictions.of_label(index), 1) for index in known}
+    return _ranking_charts(problems, labels, ("label", "labels"), "each label")
+
+
+Problems = Mapping[str, tuple[Predictions, int]]  # name -> predictions, and the index of the positive class
+
+
+def _ranking_charts(
+    problems: Problems, figures: Mapping[str, Any], nouns: tuple[str, str], each: str
+) -> list[Chart]:
+    charts = (_ranking_chart(curve, problems, figures, nouns, each) for curve in (_ROC, _PRECISION_RECALL))
     return [chart for chart in charts if chart is not None]
 
 
 def _ranking_chart(
-    curve: _RankingCurve, predictions: Predictions, classes: Mapping[str, Any], wanted: Sequence[int]
+    curve: _RankingCurve, problems: Problems, figures: Mapping[str, Any], nouns: tuple[str, str], each: str
 ) -> Chart | None:
-    """The curves of the wanted classes; None if none of them has both positive and negative images."""
-    names = predictions.classes
+    """The curves of problems; None if none of them has both positive and negative images."""
+    names = list(problems)
     points = {
         index: simplify_line(line)
-        for index in wanted
-        if (line := curve.points(predictions, index)) is not None
+        for index, problem in enumerate(problems.values())
+        if (line := curve.points(*problem)) is not None
     }
     if not points:
         return None
-    areas = {index: classes[names[index]][curve.metric] for index in points}
+    areas = {index: figures[names[index]][curve.metric] for index in points}
     worst_first = sorted(points, key=lambda index: _or_one(areas[index]["value"]))
     drawn = sorted(worst_first[:MOST_CURVES])
     others = [index for index in points if index not in drawn]
     plot = Plot(curve.name, Axis(curve.x, ticks=QUARTERS), Axis(curve.y, ticks=QUARTERS))
     for index in others:
         plot.line(_pairs(points[index]), "pale")
-    legend = _chance_line(plot, curve, predictions, drawn)
+    legend = _chance_line(plot, curve, [problems[names[index]] for index in drawn])
     for number, index in enumerate(drawn):
         style = f"s{number % STYLES}"
         plot.line(_pairs(points[index]), style)
         legend.append(Key.of(style, f"{names[index]}: {curve.metric_title} {metric_text(areas[index])}"))
     notes = []
     if others:
-        legend.append(Key.of("pale", f"{len(others)} other classes"))
+        legend.append(Key.of("pale", f"{len(others)} other {nouns[1]}"))
         notes.append(
-            f"The legend lists the {len(drawn)} classes with the lowest {curve.metric_title}; "
+            f"The legend lists the {len(drawn)} {nouns[1]} with the lowest {curve.metric_title}; "
             "the CSV file contains all."
         )
-    if missing := len(wanted) - len(points):
-        notes.append(
-            f"{many(missing, 'class has', 'classes have')} no curve: no positive or no negative images."
-        )
+    if missing := len(problems) - len(points):
+        counted = many(missing, f"{nouns[0]} has", f"{nouns[1]} have")
+        notes.append(f"{counted} no curve: no positive or no negative images.")
     title = f"{curve.title} curve"
-    title += f" of {names[drawn[0]]}" if len(points) == 1 else "s, each class against the rest"
+    title += f" of {names[drawn[0]]}" if len(points) == 1 else f"s, {each}"
     description = f"{title}. " + "; ".join(key.text for key in legend) + "."
     rows: list[Row] = [(names[index], x, y) for index in (*drawn, *others) for x, y in _pairs(points[index])]
-    columns = ["class", *curve.columns]
+    columns = [nouns[0], *curve.columns]
     return Chart(curve.name, title, plot.drawn(title, description), columns, rows, legend, notes)
 
 
-def _chance_line(
-    plot: Plot, curve: _RankingCurve, predictions: Predictions, drawn: Sequence[int]
-) -> list[Key]:
+def _chance_line(plot: Plot, curve: _RankingCurve, drawn: Sequence[tuple[Predictions, int]]) -> list[Key]:
     """Draw the line of a classifier that guesses, where there is one for all curves; its legend."""
     if curve is _ROC:
         plot.line([(0, 0), (1, 1)], "mark")
         return [Key.of("mark", "chance")]
     if len(drawn) == 1:
-        prevalence = float((predictions.targets == drawn[0]).mean())
+        predictions, index = drawn[0]
+        prevalence = float((predictions.targets == index).mean())
         plot.line([(0, prevalence), (1, prevalence)], "mark")
         return [Key.of("mark", f"chance: the prevalence, {prevalence:.3f}")]
     return []

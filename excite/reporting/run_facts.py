@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from excite.config.train_config import TrainConfig
 from excite.data.manifest import DUPLICATES, SPLITS, Manifest
@@ -24,15 +24,14 @@ class RunFacts:
     """The files of a run; optional ones are None or empty if missing.
 
     Raises:
-        ExciteError: from ``of``, if the configuration, the manifest, the metrics or the predictions are
-            missing or damaged.
+        ExciteError: from ``of``, if the configuration, the manifest, or the metrics are missing or damaged,
+            and from ``predictions``, likewise.
     """
 
     run: Run
     config: TrainConfig
     metrics: Mapping[str, Any]
     manifest: Manifest
-    predictions: Predictions
     audit: Mapping[str, Any]
     classifier: Mapping[str, Any]
     environment: Mapping[str, Any]
@@ -40,7 +39,7 @@ class RunFacts:
     history: pd.DataFrame | None
 
     @classmethod
-    def of(cls, run: Run) -> RunFacts:
+    def of(cls, run: Run) -> Self:
         """Read the files of a run."""
 
         def optional(name: str) -> dict[str, Any]:
@@ -51,13 +50,17 @@ class RunFacts:
             run.config,
             run.metrics,
             run.manifest,
-            run.predicted(),
             optional("audit.json"),
             optional("classifier.json"),
             optional("environment.json"),
             optional("robustness.json"),
             run.history if run.has_epochs else None,
         )
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """Predictions for the test images."""
+        return self.run.predicted()
 
     @property
     def name(self) -> str:

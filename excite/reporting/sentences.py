@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from excite.data.labels import MULTICLASS
 from excite.data.manifest import SPLITS
 from excite.reporting.decision_text import fold_rules_text, rule_text
 from excite.reporting.kept_text import kept_text
@@ -117,16 +118,29 @@ def warnings(facts: RunFacts) -> list[Statement]:
         statements.append(Statement(text, WARN))
     if text := recalibrated(facts.test):
         statements.append(Statement(text, WARN))
-    few = facts.by_class.get("low_group_count") or []
+    statements += few_groups(facts, facts.by_class.get("low_group_count") or [])
+    return statements + audit_statements(facts)
+
+
+def few_groups(facts: RunFacts, few: Sequence[str]) -> list[Statement]:
+    """Whether there are few test groups at all, or of the classes, or labels, ``few``."""
+    statements = []
     if few:
         named = ", ".join(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
-        text = f"Fewer than ten test groups: {named}. Averages over classes depend on a handful of groups."
+        averages = "classes" if facts.manifest.task == MULTICLASS else "labels"
+        text = f"Fewer than ten test groups: {named}. Averages over {averages} depend on a handful of groups."
         statements.append(Statement(text, WARN))
     elif facts.test["groups"] < FEW_GROUPS:
         text = f"There {'is' if facts.test['groups'] == 1 else 'are'} only "
         counted = "test image" if facts.test["groups"] == facts.test["n"] else "test group"
         text += f"{many(facts.test['groups'], counted)}: intervals are wide and may be too narrow."
         statements.append(Statement(text, WARN))
+    return statements
+
+
+def audit_statements(facts: RunFacts) -> list[Statement]:
+    """Conflicting labels and shortcuts that the audit found."""
+    statements = []
     if conflicts := len(facts.audit.get("label_conflicts", ())):
         statements.append(
             Statement(f"The audit found {many(conflicts, 'photo')} with conflicting labels.", WARN)

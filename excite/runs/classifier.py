@@ -13,15 +13,19 @@ from PIL import Image
 from torch import nn
 
 from excite.bundle.decision import Decision
+from excite.bundle.label_decision import LabelDecision
 from excite.bundle.prediction import PredictionList
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.decoding import decode
+from excite.data.labels import MULTICLASS, MULTILABEL, Task
 from excite.data.preprocessing import Preprocessing
 from excite.data.sources import PixelSubset
 from excite.data.upright import upright
 from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.calibration import Calibration, safe_log
 from excite.evaluation.decision_rule import DecisionRule
+from excite.evaluation.label_calibration import LabelCalibration
+from excite.evaluation.label_thresholds import LabelThreshold, require_thresholds
 from excite.evaluation.operating_point import OperatingPoint
 from excite.evaluation.prediction_sets import PredictionSets
 from excite.inference.ensemble_network import EnsembleNetwork, MeanEnsemble
@@ -46,14 +50,16 @@ class Classifier:
     Args:
         model: the network; it is put into evaluation mode.
         architecture: the arguments of ``create_model`` that build the network.
-        classes: names, in the order of the network's outputs.
+        classes: names of the classes, or of the labels, in the order of the network's outputs.
         preprocessing: how images become input.
-        calibration: makes probabilities of the logits; None: softmax.
+        calibration: makes probabilities of the logits; None: softmax, or of several labels the sigmoid.
         abstain_below: images whose highest probability is lower are marked as abstained; None: none is.
         max_pixels: images with more pixels are refused.
         sets: the prediction sets, from validation images; None: it has none.
         operating_point: images are predicted as its class from its threshold up; None: the most probable
             class is predicted.
+        label_thresholds: the threshold of each label, where an image may have several; None: it has one
+            class.
 
     Raises:
         ExciteError: for a network that takes images with one channel: images are read with three.
@@ -76,11 +82,12 @@ class Classifier:
         architecture: Mapping[str, Any],
         classes: Sequence[str],
         preprocessing: Preprocessing,
-        calibration: Calibration | None = None,
+        calibration: Calibration | LabelCalibration | None = None,
         abstain_below: float | None = None,
         max_pixels: int = MAX_PIXELS,
         sets: PredictionSets | None = None,
         operating_point: OperatingPoint | None = None,
+        label_thresholds: tuple[LabelThreshold, ...] | None = None,
     ) -> None:
         first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
         if first is not None and first.in_channels == 1:
@@ -90,7 +97,11 @@ class Classifier:
         self.architecture = dict(architecture)
         self.classes = tuple(classes)
         self.preprocessing = preprocessing
-        self.calibration = calibration or Calibration.identity(len(self.classes))
+        self.label_thresholds = label_thresholds
+        if label_thresholds is not None:
+            require_thresholds(label_thresholds, self.classes)
+        identity = Calibration if label_thresholds is None else LabelCalibration
+        self.calibration = calibration or identity.identity(len(self.classes))
         self.abstain_below = abstain_below
         self.max_pixels = max_pixels
         self.sets = sets
@@ -105,17 +116,31 @@ class Classifier:
             self.architecture.get("name", type(self.model).__name__),
         )
         lines = [
-            f"{type(self).__name__} of {len(self.classes)} classes: {names}",
+            f"{type(self).__name__} of {len(self.classes)} {self.noun}: {names}",
             f"  network      {network}, {parameters:,} parameters, {self.device}",
             f"  input        {size} x {size} pixels, resize mode {self.preprocessing.resize_mode}",
-            f"  temperature  {self.calibration.temperature:.3g}",
         ]
+        if isinstance(self.calibration, Calibration):
+            lines.append(f"  temperature  {self.calibration.temperature:.3g}")
+        if self.label_thresholds is not None:
+            limits = [each.threshold for each in self.label_thresholds]
+            lines.append(f"  predicts     labels from {min(limits):.3g} to {max(limits):.3g}")
         if self.operating_point is not None:
             label, threshold = self.operating_point.label, self.operating_point.threshold
             lines.append(f"  predicts     {label} from a probability of {threshold:.3g}")
         if self.abstain_below is not None:
             lines.append(f"  abstains     below a probability of {self.abstain_below:.3g}")
         return "\n".join(lines)
+
+    @property
+    def task(self) -> Task:
+        """Whether an image has exactly one class, or any number of labels."""
+        return MULTICLASS if self.label_thresholds is None else MULTILABEL
+
+    @property
+    def noun(self) -> str:
+        """What the outputs are: classes or labels."""
+        return "classes" if self.task == MULTICLASS else "labels"
 
     @property
     def is_ensemble(self) -> bool:
@@ -128,8 +153,10 @@ class Classifier:
         return None if self.operating_point is None else self.operating_point.rule
 
     @property
-    def decision(self) -> Decision:
+    def decision(self) -> Decision | LabelDecision:
         """From probabilities to predictions, as in an exported file."""
+        if self.label_thresholds is not None:
+            return LabelDecision(tuple(each.threshold for each in self.label_thresholds))
         return Decision(self.abstain_below, self.rule, self.sets)
 
     @property
@@ -163,11 +190,12 @@ class Classifier:
             facts["architecture"],
             facts["classes"],
             preprocessing,
-            Calibration.from_dict(facts["calibration"]),
+            calibration_of(facts),
             facts["abstain_below"],
             facts["max_pixels"],
             _sets_of(facts),
             _point_of(facts),
+            _label_thresholds_of(facts),
         )
 
     def save(self, run: Run, *, identity_gates: bool | None = None) -> None:
@@ -191,9 +219,16 @@ class Classifier:
                 "operating_point": None if self.operating_point is None else asdict(self.operating_point),
                 "max_pixels": self.max_pixels,
                 "prediction_sets": None if self.sets is None else self.sets.to_dict(),
+                **self._label_facts(),
                 "sha256": {path.name: sha256_of(path) for path in files},
             },
         )
+
+    def _label_facts(self) -> dict[str, Any]:
+        """What ``classifier.json`` holds in addition of a classifier of several labels."""
+        if self.label_thresholds is None:
+            return {}
+        return {"task": self.task, "label_thresholds": [each.to_dict() for each in self.label_thresholds]}
 
     def predict(
         self,
@@ -249,7 +284,10 @@ class Classifier:
         return self.calibration.probabilities(self.logits(source, batch_size))
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
-        """(N,) the number of the predicted class for calibrated probabilities (N, C)."""
+        """(N,) the number of the predicted class for calibrated probabilities (N, C).
+
+        Of several labels (N, L), whether each is predicted.
+        """
         return self.decision.decide(probabilities, self.classes)
 
     def _predictions(
@@ -357,3 +395,14 @@ def _sets_of(facts: Mapping[str, Any]) -> PredictionSets | None:
 def _point_of(facts: Mapping[str, Any]) -> OperatingPoint | None:
     point = facts["operating_point"]
     return None if point is None else OperatingPoint(**point)
+
+
+def calibration_of(facts: Mapping[str, Any]) -> Calibration | LabelCalibration:
+    """The calibration in a ``classifier.json``."""
+    kind = Calibration if facts.get("task", MULTICLASS) == MULTICLASS else LabelCalibration
+    return kind.from_dict(facts["calibration"])
+
+
+def _label_thresholds_of(facts: Mapping[str, Any]) -> tuple[LabelThreshold, ...] | None:
+    thresholds = facts.get("label_thresholds")
+    return None if thresholds is None else tuple(map(LabelThreshold.from_dict, thresholds))

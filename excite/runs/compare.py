@@ -133,19 +133,25 @@ def matched_paths(
     """Both predictions, with file hashes in place of paths if no path is shared."""
     if set(first.paths or ()) & set(second.paths or ()):
         return first, second
-    return _by_content(source, first), _by_content(other, second)
+    return (
+        replace(first, paths=by_content(source, first.paths or ())),
+        replace(second, paths=by_content(other, second.paths or ())),
+    )
 
 
 def test_predictions(source: str | Path) -> Predictions:
     """The predictions of a table, or of a finished run for its test images."""
-    if is_table(source):
-        return read_predictions(source)
+    return read_predictions(source) if is_table(source) else open_finished(source).predicted()
+
+
+def open_finished(source: str | Path) -> Run:
+    """A finished run. Raises: ExciteError for another folder, and a run that has not finished."""
     run = Run.open(source)
     if not run.finished:
         resume = command_line("excite", "train", "--resume", "--out", Path(source))
         hint = f"continue it with {resume}"
         raise ExciteError("the training has not finished", where=source, hint=hint)
-    return run.predicted()
+    return run
 
 
 def _repeats(source: str | Path) -> int:
@@ -153,13 +159,11 @@ def _repeats(source: str | Path) -> int:
     return 1 if is_table(source) else Run.open(source).config.repeats
 
 
-def _by_content(source: str | Path, predictions: Predictions) -> Predictions:
-    """The predictions with file hashes in place of paths, where the run knows them."""
-    if is_table(source):
-        return predictions
+def by_content(source: str | Path, paths: Sequence[str]) -> tuple[str, ...] | None:
+    """File hashes in place of paths, where the run knows them; None without paths."""
+    if is_table(source) or not paths:
+        return tuple(paths) or None
     table = Run.open(source).manifest.table
     hashes = dict(zip(table["path"], table["sha256"], strict=True))
-    paths = [hashes.get(path, path) for path in predictions.paths or ()]
-    if len(set(paths)) < len(paths):  # identical files cannot be matched one to one
-        return predictions
-    return replace(predictions, paths=tuple(paths))
+    found = tuple(hashes.get(path, path) for path in paths)
+    return tuple(paths) if len(set(found)) < len(found) else found  # identical files cannot be matched

@@ -15,6 +15,7 @@ from excite.data.manifest import normalize_name
 from excite.data.preprocessing import Preprocessing
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.evaluate import EvaluationSpec
+from excite.evaluation.evaluate_labels import LabelSpec
 
 
 def architecture_of(config: TrainConfig, classes: int) -> dict[str, Any]:
@@ -85,6 +86,13 @@ def evaluation_spec_of(config: TrainConfig) -> EvaluationSpec:
         config.abstain_below,
         config.selective_accuracy,
         column_names(config.subgroups),
+    )
+
+
+def label_spec_of(config: TrainConfig) -> LabelSpec:
+    """Thresholds of the labels, and subgroups, of a configuration."""
+    return LabelSpec(
+        config.label_threshold, config.sensitivity, config.specificity, column_names(config.subgroups)
     )
 
 

@@ -5,42 +5,47 @@ This module loads the images and predicts; ``excite.evaluation.evaluate`` comput
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from excite.data.csv_table import read_table
+from excite.data.labels import ABSENT, MULTICLASS, MULTILABEL, UNKNOWN, Task
 from excite.data.manifest import Manifest
-from excite.data.paths import absolute_path, is_same_path, refuse_inside_data
 from excite.data.pixel_cache import cached_pixels
 from excite.data.sources import PixelSubset
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
-from excite.evaluation.evaluate import EvaluationSpec, choose_point, evaluate_predictions
-from excite.evaluation.operating_point import OperatingPoint
-from excite.evaluation.prediction_sets import PredictionSets
-from excite.evaluation.predictions import Predictions, read_predictions
+from excite.evaluation.evaluate import EvaluationSpec
+from excite.evaluation.evaluate_labels import LabelSpec
+from excite.evaluation.label_predictions import LabelPredictions
+from excite.evaluation.predictions import Predictions
+from excite.runs.class_evaluation import ClassEvaluator
 from excite.runs.classifier import Classifier
-from excite.runs.derive import column_names, evaluation_spec_of
+from excite.runs.derive import changed_evaluation_spec, column_names
 from excite.runs.evaluation_images import (
     DataOptions,
     align_classes,
     check_images,
     read_images,
     select_split,
+    table_options,
+)
+from excite.runs.label_evaluation import (
+    LabelEvaluator,
+    align_labels,
+    changed_label_spec,
 )
 from excite.runs.moved_data import require_images
-from excite.runs.prediction_table import predictions_of
 from excite.runs.run import Run, refuse_run_folder
 from excite.runs.training_overlap import SELECTED, SeenImage, duplicates_in_train, seen_in_training
 from excite.system.cache import cache_directory
 from excite.system.progress import Display
 from excite.system.text import shorter_path
 
+LABELS_SHOWN = ("auroc", "average_precision", "f1", "log_loss")  # likewise, of several labels
 SHOWN = ("accuracy", "balanced_accuracy", "auroc", "log_loss")  # metrics in the text of an evaluation
-CRITERION = ("positive", "sensitivity", "specificity")  # of an operating point
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,9 +63,14 @@ class Evaluation:
 
     split: str
     metrics: dict[str, Any]
-    predictions: Predictions
-    unseen: Predictions | None = None
+    predictions: Predictions | LabelPredictions
+    unseen: Predictions | LabelPredictions | None = None
     seen: tuple[SeenImage, ...] = ()
+
+    @property
+    def task(self) -> Task:
+        """Whether an image has exactly one class, or any number of labels."""
+        return MULTILABEL if isinstance(self.predictions, LabelPredictions) else MULTICLASS
 
     def __repr__(self) -> str:
         """What was evaluated, in a few lines; ``metrics`` holds everything."""
@@ -68,8 +78,12 @@ class Evaluation:
         images = "1 image" if metrics["n"] == 1 else f"{metrics['n']:,} images"
         groups = "" if metrics["groups"] == metrics["n"] else f" of {metrics['groups']:,} groups"
         lines = [f"Evaluation of {images}{groups} ({self.split})"]
-        for name in SHOWN:
-            value, low, high = (metrics[name].get(part) for part in ("value", "low", "high"))
+        figures = metrics
+        if isinstance(self.predictions, LabelPredictions):
+            lines[0] += f", {len(self.predictions.classes)} labels: means over labels"
+            figures = metrics["macro"]
+        for name in SHOWN if figures is metrics else LABELS_SHOWN:
+            value, low, high = (figures[name].get(part) for part in ("value", "low", "high"))
             if value is not None:
                 bounds = "" if low is None else f" ({low:.3f} to {high:.3f})"
                 lines.append(f"  {name:<18}{value:.3f}{bounds}")
@@ -83,7 +97,7 @@ def evaluate_run(
     data: str | None = None,
     *,
     split: str | None = None,
-    spec: EvaluationSpec | None = None,
+    spec: EvaluationSpec | LabelSpec | None = None,
     options: DataOptions | None = None,
     device: str = "cpu",
     out: Path | None = None,
@@ -119,9 +133,16 @@ def evaluate_run(
     manifest, grouped_by = read_images(run, data, options, out, display)
     if data is None:
         require_images(run, select_split(manifest, split, where)[0].table["path"].tolist())
-    manifest = align_classes(manifest, classifier.classes, options.mapping, where)
+    if classifier.task == MULTILABEL:
+        by_name = data is not None and table_options(run, data, options).get("label_separator")
+        missing = ABSENT if by_name else UNKNOWN
+        manifest, others = align_labels(manifest, classifier.classes, options.mapping, where, missing=missing)
+        if others:
+            display.note(f"labels that the run does not have are not evaluated: {', '.join(others[:12])}")
+    else:
+        manifest = align_classes(manifest, classifier.classes, options.mapping, where)
     trained_columns = column_names(config.subgroups) if data else ()
-    spec = _with_known_columns(spec or evaluation_spec_of(config), manifest, trained_columns, display)
+    spec = _with_known_columns(spec or changed_spec(run, {}), manifest, trained_columns, display)
     images, split = select_split(manifest, split, where)
     images = check_images(
         run,
@@ -134,23 +155,14 @@ def evaluate_run(
     pixels = cached_pixels(
         images, classifier.preprocessing, cache_directory(), progress=display.stage("decoding images")
     )
-    point = _point_for(spec, run, classifier)
     with display.waiting("classifying images"):
-        predictions = predictions_of(images, classifier.probabilities(PixelSubset(pixels)))
-    predictions = predictions.with_rule(None if point is None else point.rule)
-    validation = run.predicted("val") if spec.selective_accuracy is not None else None
+        probabilities = classifier.probabilities(PixelSubset(pixels))
+    evaluator = _evaluator(run, classifier, spec, images, probabilities)
+    predictions = evaluator.predictions
 
     def metrics_of(rows: np.ndarray) -> dict[str, Any]:
         with display.waiting("computing metrics and intervals"):
-            return evaluate_predictions(
-                predictions.take(rows),
-                spec,
-                calibration=classifier.calibration,
-                sets=classifier.sets,
-                point=point,
-                validation=validation,
-                columns={name: images.table[name][rows].tolist() for name in spec.subgroups},
-            )
+            return evaluator.metrics(rows)
 
     metrics = metrics_of(np.ones(len(images), dtype=bool)) | {"grouped_by": grouped_by}
     if data is None:
@@ -167,19 +179,35 @@ def evaluate_run(
     return Evaluation(split, metrics, predictions, unseen, tuple(seen))
 
 
-def _point_for(spec: EvaluationSpec, run: Run, classifier: Classifier) -> OperatingPoint | None:
-    """The classifier's own operating point, or for another class or criterion one for it."""
-    if spec.positive is None:
-        return None
-    trained = evaluation_spec_of(run.config)
-    if all(getattr(spec, name) == getattr(trained, name) for name in CRITERION):
-        return classifier.operating_point
-    return choose_point(run.predicted("val"), spec)
+def changed_spec(run: Run, changes: Mapping[str, Any]) -> EvaluationSpec | LabelSpec:
+    """What is evaluated of a run: as in its training, with some options changed.
+
+    Raises:
+        ExciteError: for invalid options, and those that are not of its task.
+    """
+    if run.task == MULTILABEL:
+        return changed_label_spec(run.config, changes)
+    return changed_evaluation_spec(run.config, changes)
+
+
+def _evaluator(
+    run: Run,
+    classifier: Classifier,
+    spec: EvaluationSpec | LabelSpec,
+    images: Manifest,
+    probabilities: np.ndarray,
+) -> ClassEvaluator | LabelEvaluator:
+    if isinstance(spec, LabelSpec):
+        return LabelEvaluator(run, classifier, spec, images, probabilities)
+    return ClassEvaluator(run, classifier, spec, images, probabilities)
 
 
 def _with_known_columns(
-    spec: EvaluationSpec, manifest: Manifest, trained_columns: Collection[str], display: Display
-) -> EvaluationSpec:
+    spec: EvaluationSpec | LabelSpec,
+    manifest: Manifest,
+    trained_columns: Collection[str],
+    display: Display,
+) -> EvaluationSpec | LabelSpec:
     """The spec without subgroups of the training that this data lacks.
 
     Raises:
@@ -200,56 +228,3 @@ def _report_seen(run: Run, seen: Sequence[SeenImage], n: int, display: Display) 
         if selected := sum(image.use == SELECTED for image in seen):
             text += f", {selected} of them for selection only"
         display.note(f"{text}; the metrics are optimistic; the first is {shorter_path(seen[0].path)}")
-
-
-def evaluate_table(
-    file: Path,
-    spec: EvaluationSpec,
-    *,
-    validation: Path | None = None,
-    group_column: str = "group",
-    out: Path | None = None,
-) -> Evaluation:
-    """Evaluate a table of predictions: path, label, and a column ``p:CLASS`` for each class.
-
-    Args:
-        file: the table, a CSV.
-        spec: positive class, thresholds, and subgroups.
-        validation: a table of validation images, which choose the thresholds.
-        group_column: the column with groups.
-        out: the folder that will be written; a run folder, one among the images, and one where the result
-            would overwrite a table that is read, is refused.
-
-    Raises:
-        ExciteError: as ``read_predictions`` and ``evaluate_predictions``, and for a missing column.
-    """
-    predictions = read_predictions(file, group=group_column)
-    if out is not None:
-        refuse_run_folder(out)
-        _refuse_same_table(out, [file] if validation is None else [file, validation])
-        images = [str(absolute_path(path, file.parent)) for path in predictions.paths or ()]
-        refuse_inside_data(out, file, [image for image in images if Path(image).is_file()])
-    columns = {}
-    if spec.subgroups:
-        table = read_table(file).frame()
-        for name in spec.subgroups:
-            if name not in table:
-                raise unknown_name("column", name, list(table.columns), where="--subgroups")
-            columns[name] = table[name].tolist()
-    held = None if validation is None else read_predictions(validation, group=group_column)
-    if held is not None and held.classes != predictions.classes:
-        raise ExciteError("has different classes than the table to evaluate", where=validation)
-    sets = None if held is None else PredictionSets.fit(held)
-    if spec.positive is not None and held is not None:
-        point = choose_point(held, spec)
-        predictions = predictions.with_rule(point.rule)
-    metrics = evaluate_predictions(predictions, spec, sets=sets, validation=held, columns=columns)
-    return Evaluation("table", metrics, predictions)
-
-
-def _refuse_same_table(out: Path, tables: Sequence[Path]) -> None:
-    """Raises: ExciteError if the result would overwrite a table that is read."""
-    for table in tables:
-        if is_same_path(str(table), str(out / "predictions.csv")):
-            what = "would be overwritten by the evaluation"
-            raise ExciteError(what, where=table, hint="choose another folder with --out", exit_code=BAD_USAGE)

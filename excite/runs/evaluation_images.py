@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from excite.config.train_config import TrainConfig
+from excite.data.csv_table import read_table
 from excite.data.file_validation import read_checked
 from excite.data.group_columns import group_columns_text
 from excite.data.intensity import IntensityRange, range_warning
+from excite.data.labels import LABEL, MULTILABEL
 from excite.data.manifest import Manifest, normalize_name
 from excite.data.paths import refuse_inside_data
 from excite.data.reading import read_manifest
@@ -48,7 +51,9 @@ def read_images(
         data: a folder or CSV; None: the run's own images.
         out: the folder that will be written, which must not be among the images.
     """
-    manifest = run.manifest if data is None else read_manifest(data, complete=False, **options.columns)
+    manifest = run.manifest
+    if data is not None:
+        manifest = read_manifest(data, complete=False, **table_options(run, data, options))
     if out is not None:
         refuse_inside_data(out, run.data_path, run.manifest.table["path"])
         refuse_inside_data(out, data or run.data_path, manifest.table["path"])
@@ -63,6 +68,31 @@ def read_images(
             if text := group_columns_text(manifest):
                 display.note(text)
     return manifest, grouped_by
+
+
+def table_options(run: Run, data: str, options: DataOptions) -> dict[str, str]:
+    """How the columns of other data are read: as the options say, and several labels else as in the training.
+
+    Columns of labels that the data does not have are left out.
+    """
+    columns = dict(options.columns)
+    config = run.config
+    if run.task != MULTILABEL or columns.get("label_columns") or columns.get("label_separator"):
+        return columns
+    if config.label_separator:
+        label = columns.get("label_column", "label")
+        default = TrainConfig.label_column
+        return columns | {
+            "label_separator": config.label_separator,
+            "empty_label": config.empty_label,
+            "label_column": config.label_column if label == default else label,
+        }
+    if config.label_columns and Path(data).is_file():
+        header = read_table(data).header
+        names = [name.strip() for name in config.label_columns.split(",")]
+        if present := [name for name in names if name in header or LABEL + name in header]:
+            columns["label_columns"] = ",".join(present)
+    return columns
 
 
 def _group(manifest: Manifest, options: DataOptions) -> tuple[Manifest, str]:

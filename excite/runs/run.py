@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from excite.config.train_config import TrainConfig
+from excite.data.labels import MULTICLASS, Task
 from excite.data.paths import absolute_path, is_same_path
 from excite.errors import BAD_USAGE, ExciteError, require_utf8
 from excite.system.files import create_exclusively, write_text
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from excite.data.manifest import Manifest
+    from excite.evaluation.label_predictions import LabelPredictions
     from excite.evaluation.predictions import Predictions
 
 CLAIM = "environment.json"
@@ -61,11 +63,13 @@ class Run:
             lines += ["" if self.finished else "  not finished"]
         with contextlib.suppress(ExciteError, KeyError, TypeError):
             test = self.metrics["test"]
-            accuracy = test["accuracy"]
+            is_multiclass = self.task == MULTICLASS
+            figure = test["accuracy"] if is_multiclass else test["macro"]["auroc"]
             interval = ""
-            if accuracy.get("low") is not None:
-                interval = f" ({100 * accuracy['low']:.1f}-{100 * accuracy['high']:.1f})"
-            lines.append(f"  accuracy  {accuracy['value']:.1%}{interval} on {test['n']:,} test images")
+            if figure.get("low") is not None:
+                interval = f" ({100 * figure['low']:.1f}-{100 * figure['high']:.1f})"
+            name = "accuracy  " if is_multiclass else "AUROC     mean over labels "
+            lines.append(f"  {name}{figure['value']:.1%}{interval} on {test['n']:,} test images")
         return "\n".join(filter(None, lines))
 
     @classmethod
@@ -178,16 +182,39 @@ class Run:
         table = self.table("predictions.csv")
         return table if self.data_root is None else table.assign(path=table["path"].map(self._moved))
 
+    @property
+    def task(self) -> Task:
+        """Whether an image has exactly one class, or any number of labels."""
+        task: Task = self.metrics.get("test", {}).get("task", MULTICLASS)
+        return task
+
     def predicted(self, split: str = "test") -> Predictions:
-        """Predictions for the test or the validation images, as the metrics are computed from them."""
+        """Predictions for the test or the validation images, as the metrics are computed from them.
+
+        Raises:
+            ExciteError: also for a run of several labels, whose predictions are ``predicted_labels``.
+        """
         from excite.evaluation.predictions import read_predictions
 
-        found = read_predictions(
-            self.path / ("predictions.csv" if split == "test" else f"{split}_predictions.csv")
-        )
+        if self.finished and self.task != MULTICLASS:
+            what = "has several labels per image; this is for one class per image"
+            raise ExciteError(what, where=self.path, exit_code=BAD_USAGE)
+        found = read_predictions(self._predictions_file(split))
         if self.data_root is None:
             return found
         return replace(found, paths=tuple(map(self._moved, found.paths or ())))
+
+    def predicted_labels(self, split: str = "test") -> LabelPredictions:
+        """Predictions of several labels for the test or the validation images."""
+        from excite.evaluation.label_predictions import read_label_predictions
+
+        found = read_label_predictions(self._predictions_file(split))
+        if self.data_root is None:
+            return found
+        return replace(found, paths=tuple(map(self._moved, found.paths or ())))
+
+    def _predictions_file(self, split: str) -> Path:
+        return self.path / ("predictions.csv" if split == "test" else f"{split}_predictions.csv")
 
     def fold(self, repeat: int, fold: int) -> Run:
         """The run of one fold of a cross-validation."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from excite.bundle.format import EVIDENCE
+from excite.bundle.label_decision import LabelDecision
+from excite.data.labels import MULTICLASS
 from excite.serving.service import Service
 
 
@@ -14,10 +16,12 @@ def model_card(service: Service) -> dict[str, Any]:
     rule = decision.rule
     return {
         "name": info.name,
+        **({} if info.task == MULTICLASS else {"task": info.task}),
         "classes": list(info.classes),
         "image_size": info.preprocessing.image_size,
         "resize_mode": info.preprocessing.resize_mode,
         "abstain_below": decision.abstain_below,
+        **({"thresholds": list(decision.thresholds)} if isinstance(decision, LabelDecision) else {}),
         "positive": None if rule is None else {"label": rule.label, "threshold": float(rule.thresholds)},
         "has_sets": decision.sets is not None,
         "has_evidence": EVIDENCE in info.outputs,

@@ -46,6 +46,17 @@ class PredictionDocument(BaseModel):
     seconds: float
 
 
+class LabelPredictionDocument(BaseModel):
+    """The prediction of a classifier of several labels: those whose probability reaches its threshold."""
+
+    file: str
+    labels: list[str]
+    probabilities: dict[str, float]
+    thresholds: dict[str, float]
+    evidence: EvidenceDocument | None
+    seconds: float
+
+
 class UnreadDocument(ErrorDocument):
     """One of several images that cannot be classified."""
 
@@ -56,7 +67,7 @@ class PredictionsDocument(BaseModel):
     """The predictions, in the order of the images."""
 
     model: str
-    predictions: list[PredictionDocument | UnreadDocument]
+    predictions: list[PredictionDocument | LabelPredictionDocument | UnreadDocument]
     seconds: float
 
 

@@ -42,6 +42,15 @@ class Answer:
     def to_dict(self) -> dict[str, Any]:
         """For the response."""
         each = self.prediction
+        if each.labels is not None and each.thresholds is not None:
+            return {
+                "file": each.path,
+                "labels": list(each.labels),
+                "probabilities": dict(each.probabilities),
+                "thresholds": dict(each.thresholds),
+                "evidence": self.evidence,
+                "seconds": round(sum(self.seconds), 6),
+            }
         return {
             "file": each.path,
             "label": each.label,
@@ -87,7 +96,8 @@ class ImageClassifier:
 
         Args:
             upload: the file, which ``check_content`` accepts.
-            evidence: whether to draw the evidence map of the predicted class.
+            evidence: whether to draw the evidence map of the predicted class; of several labels, of the one
+                whose probability is furthest above, or least below, its threshold.
             set_level: of a prediction set; None: no set.
 
         Raises:
@@ -118,9 +128,10 @@ class ImageClassifier:
         )
         drawn = None
         if evidence and EVIDENCE in outputs:
-            index = info.classes.index(prediction.label)
+            name = _explained(prediction)
+            index = info.classes.index(name)
             drawn = {
-                "class": prediction.label,
+                "class": name,
                 "box": list(input_box(size, info.preprocessing)),
                 "png": evidence_png(outputs[EVIDENCE][0], index),
             }
@@ -129,3 +140,11 @@ class ImageClassifier:
     def outputs(self, pixels: np.ndarray) -> Mapping[str, np.ndarray]:
         """Of the graph, for pixels (N, S, S, 3) uint8."""
         return self.predictor.outputs(pixels)
+
+
+def _explained(prediction: Prediction) -> str:
+    """The class, or label, whose evidence is drawn."""
+    if prediction.thresholds is None:
+        return prediction.label
+    limits = prediction.thresholds
+    return max(prediction.probabilities, key=lambda name: prediction.probabilities[name] - limits[name])

@@ -40,7 +40,7 @@ class Metrics:
     def __init__(self, info: BundleInfo, callers: Callers) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
-        self.drift = Drift(info.classes, info.reference)
+        self.drift = Drift(info.classes, info.reference, task=info.task)
         self._labels = {name: printable(name) for name in info.classes}
         registry = self.registry
         self.requests = Counter("excite_requests", "Requests by outcome.", ["outcome"], registry=registry)
@@ -98,9 +98,7 @@ class Metrics:
         self.fraction = self._gauge(
             "excite_class_fraction", "Fraction of a class among the last predictions.", mode, ("class",)
         )
-        self.class_distance = self._gauge(
-            "excite_class_distance", "Total variation distance of the fractions from the validation's.", mode
-        )
+        self.class_distance = self._gauge("excite_class_distance", drift.distance_text, mode)
         if drift.reference is None:
             return
         self._gauge(
@@ -118,12 +116,14 @@ class Metrics:
     def add_answer(self, answer: Answer) -> None:
         """Count a classified image."""
         prediction = answer.prediction
-        self.predictions.labels(self._labels[prediction.label]).inc()
+        names = (prediction.label,) if prediction.labels is None else prediction.labels
+        for name in names:
+            self.predictions.labels(self._labels[name]).inc()
         if prediction.abstained:
             self.abstentions.inc()
         self.decoding.observe(answer.seconds[0])
         self.network.observe(answer.seconds[1])
-        self.drift.add(prediction.label, max(prediction.probabilities.values()))
+        self.drift.add(names, max(prediction.probabilities.values()))
 
     def add_request(self, outcome: str, seconds: float) -> None:
         """Count a finished request."""

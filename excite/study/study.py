@@ -21,6 +21,7 @@ import yaml
 from filelock import FileLock
 
 from excite.config.train_config import TrainConfig
+from excite.data.labels import MULTILABEL
 from excite.data.manifest import Manifest
 from excite.data.split import repeated_folds, split_manifest
 from excite.errors import BAD_USAGE, ExciteError, require_utf8
@@ -148,6 +149,10 @@ def begin(plan: Plan, folder: Path, store: str | None, display: Display) -> tupl
         except ExciteError as error:
             raise _in_arm(error, arm) from error
     images = _without_split(prepare_data(base, folder, display).grouped(), plan.folds)
+    if images.task == MULTILABEL:
+        what = "a study compares classifiers of one class per image; these images have several labels"
+        hint = "train each configuration, then excite compare RUN RUN"
+        raise ExciteError(what, where=base.data, hint=hint, exit_code=BAD_USAGE)
     shared, _ = resolve(base, images)
     base = base.replace(folds=None, split="auto")
     document = {

@@ -39,6 +39,16 @@ class Probe:
     held_out: np.ndarray
     tried: tuple[tuple[float, float, float], ...]
 
+    @property
+    def score(self) -> tuple[float, float]:
+        """Log loss and accuracy of the held-out images with the chosen C."""
+        return min((loss, accuracy) for _, loss, accuracy in self.tried)
+
+    @property
+    def strengths(self) -> str:
+        """C, for a line of text."""
+        return f"{self.C:g}"
+
 
 def fit_probe(
     features: np.ndarray,

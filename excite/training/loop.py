@@ -25,10 +25,10 @@ from excite.system.world import World
 from excite.training.checkpoint import load_checkpoint, save_checkpoint
 from excite.training.distributed import synchronize_batch_norm, wrap
 from excite.training.finite_check import FiniteCheck
+from excite.training.objective import ClassObjective, Objective
 from excite.training.optimization import (
     AveragedModel,
     build_optimizer,
-    classification_loss,
     freeze_layers,
     freeze_norms,
     learning_rate,
@@ -54,7 +54,7 @@ class Trainer:
         device: where the network computes.
         world: the processes that train together.
         display: the progress display.
-        class_weights: (C,) weight of each class in the loss; their mean over the training images is 1.
+        objective: the loss; None: cross-entropy with the label smoothing of ``config``.
         on_epoch: called by the first process after each epoch.
     """
 
@@ -69,7 +69,7 @@ class Trainer:
         device: torch.device,
         world: World,
         display: Display,
-        class_weights: Tensor | None = None,
+        objective: Objective | None = None,
         on_epoch: Callable[[Counters], None] = lambda counters: None,
     ) -> None:
         assert config.lr is not None
@@ -77,7 +77,8 @@ class Trainer:
         assert config.layer_decay is not None
         self.batches, self.validation, self.config = batches, validation, config
         self.folder, self.device, self.world, self.display = folder, device, world, display
-        self.peak, self.class_weights, self.on_epoch = config.lr, class_weights, on_epoch
+        self.peak, self.on_epoch = config.lr, on_epoch
+        self.objective = objective or ClassObjective(config.label_smoothing)
         self.format = torch.channels_last if config.channels_last else torch.contiguous_format
         model = synchronize_batch_norm(model, world, device).to(memory_format=self.format)
         freeze_layers(model, config.frozen_layers or 0)
@@ -154,11 +155,9 @@ class Trainer:
             with self._gradient_sync(last=piece == config.accumulation_steps - 1):
                 with autocast(self.device, config.precision):
                     logits = self.forward(images.contiguous(memory_format=self.format))
-                loss = classification_loss(
-                    logits, targets, smoothing=config.label_smoothing, weights=self.class_weights
-                )
+                loss = self.objective.loss(logits, targets)
                 torch.autograd.backward(state.scaler.scale(loss / config.accumulation_steps))
-            sums += batch_statistics(loss, logits, targets)
+            sums += batch_statistics(loss, self.objective.correct(logits, targets))
         state.scaler.unscale_(state.optimizer)
         norm = nn.utils.clip_grad_norm_(state.model.parameters(), config.grad_clip or math.inf)
         # A gradient scaler skips steps whose gradients are not finite.
@@ -303,9 +302,7 @@ class Trainer:
             counters.finished = f"no improvement in {config.patience} epochs"
 
 
-def batch_statistics(loss: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
-    """(3,) sums over a batch: of the loss, of correct predictions, and of images."""
-    truth = targets if targets.ndim == 1 else targets.argmax(dim=1)
-    correct = (logits.argmax(dim=1) == truth).sum()
-    images = torch.full_like(loss, len(targets))
-    return torch.stack([loss.detach() * images, correct.to(loss.dtype), images])
+def batch_statistics(loss: Tensor, correct: Tensor) -> Tensor:
+    """(3,) sums over a batch: of the loss, of correct predictions (N,), and of images."""
+    images = torch.full_like(loss, len(correct))
+    return torch.stack([loss.detach() * images, correct.sum().to(loss.dtype), images])

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from excite.data.preprocessing import Preprocessing
 from excite.data.sources import PixelSubset
 from excite.inference.predict import predict_logits
 from excite.system.world import World
+from excite.training.objective import ClassObjective, Objective
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,15 @@ class Validation:
 
     Args:
         source: N images.
-        targets: (N,) class indices.
+        targets: (N,) class indices, or (N, L) as ``label_targets`` gives them.
         preprocessing: how the images become input.
+        objective: of the training.
     """
 
     source: PixelSubset
     targets: np.ndarray
     preprocessing: Preprocessing
+    objective: Objective = field(default_factory=ClassObjective)
 
     def evaluate(
         self,
@@ -39,7 +41,8 @@ class Validation:
         world: World,
         progress: Callable[[int, int], object] | None = None,
     ) -> tuple[float, float]:
-        """Mean log loss and accuracy; each process evaluates a part of the images, and gets the result.
+        """Mean log loss and accuracy (of several labels, of their known values); each process evaluates a
+        part of the images, and gets the result.
 
         Args:
             progress: called with (images done, images of this process).
@@ -53,5 +56,6 @@ class Validation:
             world=world,
             progress=progress,
         )
-        loss = float(F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(self.targets)))
-        return loss, float((logits.argmax(axis=1) == self.targets).mean())
+        scores, truth = torch.from_numpy(logits), torch.from_numpy(self.targets)
+        loss = self.objective.log_loss(scores, truth)
+        return loss, float(self.objective.correct(scores, truth).double().mean())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,3 +66,11 @@ def test_the_document_has_the_fixed_keys() -> None:
     assert document["groups"] == 1
     assert document["images"] == {"train": 1, "test": 1}
     assert document["fractions"] == {"train": 0.5, "test": 0.5}
+
+
+def test_labels_of_copies_conflict_where_one_has_what_another_has_not() -> None:
+    photos = [0, 0, 1, 1, 2]
+    values = np.array([[1, 0], [1, 1], [1, -1], [1, 1], [0, 0]])  # an unknown value conflicts with none
+    [conflict] = label_conflicts(["a", "a|b", "a", "a|b", ""], photos, values)
+    assert conflict.images == (0, 1)
+    assert conflict.labels == {"a": 1, "a|b": 1}

@@ -52,11 +52,11 @@ def test_a_data_set_without_findings(folder: Path) -> None:
 def test_a_copy_in_both_splits_is_a_leak_and_with_another_label_a_conflict(folder: Path) -> None:
     shutil.copy(folder / "train" / "cat" / "0.png", folder / "test" / "dog" / "copy.png")
     result = audited(folder)
-    assert headline(result) == ["1 group is in more than one split", "1 photo with several labels"]
+    assert headline(result) == ["1 group is in more than one split", "1 photo with conflicting labels"]
     found = lines(result)
     counts = "1 of 8 in train (12.5%), 1 of 9 in test (11.1%)"
     assert found["LEAKS"].endswith(f"images with a near-duplicate in another split: {counts}")
-    assert found["LABEL CONFLICTS"] == "1 photo with several labels"
+    assert found["LABEL CONFLICTS"] == "1 photo with conflicting labels"
     assert found["groups"] == "16 of 17 images; 1 has more than one, the largest 2"
     assert found["identical file"] == "1 pair, confidence 1"
     pair = next(text for name, text in audit_rows(result) if " = " in text)

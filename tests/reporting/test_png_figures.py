@@ -32,7 +32,7 @@ def predictions(folder: Path, right: int, wrong: int) -> pd.DataFrame:
 
 def test_curves_are_the_history(tmp_path: Path) -> None:
     table = history()
-    for axes, name in zip(learning_curves(table).axes, ("loss", "accuracy"), strict=True):
+    for axes, name in zip(learning_curves(table, "accuracy").axes, ("loss", "accuracy"), strict=True):
         drawn = {line.get_label(): line.get_ydata() for line in axes.lines}
         np.testing.assert_array_equal(drawn["training"], table[f"train_{name}"])
         np.testing.assert_array_equal(drawn["validation (averaged weights)"], table[f"val_{name}"])
@@ -41,19 +41,19 @@ def test_curves_are_the_history(tmp_path: Path) -> None:
 def test_the_marked_epoch_is_the_best_one() -> None:
     """Of two equal accuracies the one with the lower loss."""
     table = history().assign(val_accuracy=[0.5, 0.9, 0.9, 0.9, 0.1], val_loss=[1.0, 0.5, 0.3, 0.4, 0.1])
-    labels = [line.get_label() for line in learning_curves(table).axes[0].lines]
+    labels = [line.get_label() for line in learning_curves(table, "accuracy").axes[0].lines]
     assert "best epoch: 3" in labels
 
 
 def test_one_epoch_is_drawn_as_points(tmp_path: Path) -> None:
     """A line through one point shows nothing."""
-    figure = learning_curves(history(1))
+    figure = learning_curves(history(1), "accuracy")
     for axes in figure.axes:
         markers = {line.get_label(): line.get_marker() for line in axes.lines}
         assert markers["training"] == markers["validation (averaged weights)"] == "o"
     save(figure, tmp_path / "one.png")
     assert Image.open(tmp_path / "one.png").format == "PNG"
-    assert {line.get_marker() for line in learning_curves(history(2)).axes[0].lines} == {"None"}
+    assert {line.get_marker() for line in learning_curves(history(2), "accuracy").axes[0].lines} == {"None"}
 
 
 def figures_of(counts: np.ndarray, classes: list[str], copies: int = 0) -> dict[str, Any]:

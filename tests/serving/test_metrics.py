@@ -66,7 +66,7 @@ def test_names_of_classes_may_hold_any_character() -> None:
 def test_drift_is_that_of_the_last_images(images: list[tuple[int, float]]) -> None:
     drift = Drift(("a", "b", "c"), REFERENCE, window=7)
     for number, confidence in images:
-        drift.add("abc"[number], confidence)
+        drift.add(["abc"[number]], confidence)
     last = images[-7:]
     if not last:
         assert math.isnan(drift.confidence)

@@ -65,12 +65,16 @@ async function load() {
   showModel();
 }
 
+const isLabels = () => model.task === "multilabel";
+const nouns = () => (isLabels() ? text.labels : text.classes);
+
 function showModel() {
   document.title = `${model.name} · excite`;
   find("#name").textContent = model.name;
   const shown = model.classes.slice(0, 12).join(comma) + (model.classes.length > 12 ? `${comma}…` : "");
-  find("#classes").textContent = `${text.classes}${language === "zh" ? "：" : ": "}${shown}`;
+  find("#classes").textContent = `${nouns()}${language === "zh" ? "：" : ": "}${shown}`;
   find("#about-open").hidden = find("#intake").hidden = false;
+  find("[data-text=intake]").textContent = isLabels() ? text.intakeLabels : text.intake;
   find("#files").accept = "image/jpeg,image/png,image/webp,image/gif,image/bmp,image/tiff";
   find("#about-facts").replaceChildren(...facts().flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
   find("#about-limits").replaceChildren(...limits().map((each) => element("li", each)));
@@ -83,13 +87,13 @@ const limitValues = () => ({
 });
 
 function facts() {
-  const rows = [[text.classes, model.classes.join(comma)]];
-  const accuracy = model.metrics.accuracy;
+  const rows = [[nouns(), model.classes.join(comma)]];
+  const accuracy = isLabels() ? model.metrics.auroc : model.metrics.accuracy;
   if (accuracy) {
     const values = { value: percent(accuracy.value), n: numbers.format(model.metrics.n) };
     const hasInterval = accuracy.low !== null && accuracy.high !== null;
     if (hasInterval) Object.assign(values, { low: percent(accuracy.low), high: percent(accuracy.high) });
-    rows.push([text.accuracy, fill(hasInterval ? text.accuracyValue : text.accuracyPoint, values)]);
+    rows.push([isLabels() ? text.auroc : text.accuracy, fill(hasInterval ? text.accuracyValue : text.accuracyPoint, values)]);
   }
   if (model.abstain_below !== null) rows.push([text.abstainBelow, percent(model.abstain_below)]);
   if (model.positive) {
@@ -103,7 +107,7 @@ function facts() {
 }
 
 function limits() {
-  const lines = [text.limitClasses, text.limitResize[model.resize_mode]];
+  const lines = [isLabels() ? text.limitLabels : text.limitClasses, text.limitResize[model.resize_mode]];
   if (model.reference) lines.push(fill(text.limitCalibrated, { n: numbers.format(model.reference.images) }));
   return [...lines, fill(text.limitFiles, limitValues())];
 }
@@ -202,6 +206,7 @@ function fail(card, { code, error }) {
 
 function show(card, found) {
   const node = card.node;
+  if (found.labels) return showLabels(card, found);
   finish(card, found.abstained ? "abstained" : "answered", found.abstained ? text.abstained : found.label);
   if (found.abstained) {
     const [label, value] = Object.entries(found.probabilities).reduce((a, b) => (b[1] > a[1] ? b : a));
@@ -212,6 +217,16 @@ function show(card, found) {
   }
   showBars(node, found);
   showDisagreement(node, found);
+  if (found.evidence && !find(".picture", node).hidden) showEvidence(node, found);
+}
+
+function showLabels(card, found) {
+  const node = card.node;
+  finish(card, "answered", found.labels.length ? found.labels.join(comma) : text.noLabel);
+  find(".detail", node).textContent = found.labels
+    .map((label) => fill(text.labelDetail, { label, value: percent(found.probabilities[label]), limit: percent(found.thresholds[label]) }))
+    .join(comma);
+  showBars(node, found);
   if (found.evidence && !find(".picture", node).hidden) showEvidence(node, found);
 }
 
@@ -227,7 +242,7 @@ function showBars(node, found) {
   const more = find(".more", node);
   find(".bars", node).replaceChildren(...bars.slice(0, SHOWN));
   more.hidden = bars.length <= SHOWN;
-  more.textContent = fill(text.more, { n: bars.length });
+  more.textContent = fill(isLabels() ? text.moreLabels : text.more, { n: bars.length });
   more.onclick = () => {
     find(".bars", node).replaceChildren(...bars);
     more.hidden = true;
