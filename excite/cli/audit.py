@@ -85,7 +85,7 @@ def audit(
         from excite.audit.reading import read_images
         from excite.audit.table import audit_rows, headline
         from excite.audit.verdict import verdict_of
-        from excite.data.file_validation import check_files
+        from excite.data.file_validation import check_files, patients_text
         from excite.reporting.audit_page import audit_document, write_audit
         from excite.system.cache import cache_directory
         from excite.system.malloc import keep_heap
@@ -104,6 +104,8 @@ def audit(
         images, unreadable = check_files(
             manifest, max_pixels=chosen.max_pixels, cache=cache, progress=progress, complete=False
         )
+        if text := patients_text(manifest, images):
+            display.note(text)
         result = run_audit(
             images,
             unreadable=unreadable,

@@ -23,6 +23,7 @@ EITHER = (
     ("pretrained", "weights", "the initial weights"),
     ("sensitivity", "specificity", "the threshold of the positive class"),
     ("abstain_below", "selective_accuracy", "the abstention threshold"),
+    ("intensity_range", "window", "the values of black and white"),
 )
 
 # Arguments of ``create_model`` and of the libraries' constructors that training sets itself, or with which
@@ -108,7 +109,13 @@ class TrainConfig:
         None,
         DATA,
         "For images with more than 8 bits per channel: the values of black and white, such as 0,4095. "
-        "Default: measured over all images.",
+        "Default: measured over all images; of DICOM, the window of each file.",
+    )
+    window: str | None = option(
+        None,
+        DATA,
+        "For DICOM: center and width of the window after the modality rescale, such as 40,400. Default: the "
+        "window of each file, or else all values that its bits can hold.",
     )
 
     model: str = option("auto", MODEL, "Name of a network of excite, timm, or torchvision.")

@@ -23,6 +23,7 @@ class TrainOptions(TypedDict, total=False):
     max_unreadable: float
     max_pixels: int
     intensity_range: str | None
+    window: str | None
     model: str
     attention: str
     placement: str

@@ -52,7 +52,8 @@ def resolve_split(resolver: Resolver) -> None:
 def resolve_images(resolver: Resolver) -> None:
     """Intensity range, input size, mirrored images, and test-time augmentation."""
     extremes = resolver.manifest.extremes
-    if resolver.config.intensity_range is None and extremes is not None:
+    chosen = resolver.config.intensity_range or resolver.config.window
+    if chosen is None and extremes is not None:
         text = f"{extremes.images} images have more than 8 bits per channel; their samples range from "
         text += f"{extremes.low:g} to {extremes.high:g}"
         resolver.choose("intensity_range", format_range(extremes.range), text)

@@ -28,6 +28,7 @@ from excite.runs.evaluation_images import (
     DataOptions,
     align_classes,
     check_images,
+    grouping_of,
     read_images,
     select_split,
 )
@@ -116,7 +117,7 @@ def evaluate_run(
         hint = "see report.html, or evaluate other images: excite evaluate RUN DATA"
         raise ExciteError(what, where=run.path, hint=hint, exit_code=BAD_USAGE)
     classifier = Classifier.load(run, device=device)
-    manifest, grouped_by = read_images(run, data, options, out, display)
+    manifest, grouped_by = read_images(run, data, options, out)
     if data is None:
         require_images(run, select_split(manifest, split, where)[0].table["path"].tolist())
     manifest = align_classes(manifest, classifier.classes, options.mapping, where)
@@ -131,6 +132,7 @@ def evaluate_run(
         trained_range=classifier.preprocessing.intensity_range,
         display=display,
     )
+    grouped_by = grouping_of(images, grouped_by, display)
     pixels = cached_pixels(
         images, classifier.preprocessing, cache_directory(), progress=display.stage("decoding images")
     )
