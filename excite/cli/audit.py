@@ -43,7 +43,8 @@ def audit(
     data: Annotated[
         str,
         typer.Argument(
-            help="Folder of class folders, folder with train/val/test, folder of images, CSV, or 'digits'.",
+            help="Folder of class folders, folder with train/val/test, folder of images, zip or tar of one, "
+            "CSV, or 'digits'.",
             show_default=False,
         ),
     ],

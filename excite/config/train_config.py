@@ -66,7 +66,9 @@ class TrainConfig:
     5
     """
 
-    data: str = option("", DATA, "Folder of class folders, folder with train/val/test, CSV, or 'digits'.")
+    data: str = option(
+        "", DATA, "Folder of class folders, folder with train/val/test, zip or tar of one, CSV, or 'digits'."
+    )
     split: str = option(
         "auto",
         DATA,
