@@ -28,7 +28,7 @@ from excite.pipeline.experiment import run_experiment, run_folder
 from excite.reporting.png_figures import draw_figures
 from excite.reporting.report import write_report
 from excite.runs.classifier import Classifier
-from excite.runs.compare import METRICS, compare_runs
+from excite.runs.compare import compare_runs
 from excite.runs.compare_configurations import compare_configurations
 from excite.runs.derive import changed_evaluation_spec
 from excite.runs.evaluate import Evaluation, evaluate_run
@@ -51,6 +51,7 @@ EVALUATION_OPTIONS = (
     "abstain_below",
     "selective_accuracy",
     "subgroups",
+    "ordinal",
 )
 
 
@@ -220,7 +221,7 @@ def evaluate(
         data_root: the folder that the run's own data is in now, if it has moved.
         device: where the network computes.
         options: ``positive``, ``sensitivity``, ``specificity``, ``abstain_below``, ``selective_accuracy``,
-            and ``subgroups`` of ``TrainConfig``; by default those of the training.
+            ``subgroups``, and ``ordinal`` of ``TrainConfig``; by default those of the training.
 
     Returns:
         its ``metrics`` are those of ``metrics.json``, ``predictions`` the probabilities of each image.
@@ -336,7 +337,8 @@ def compare(
     first: Sequence[str | Path],
     second: Sequence[str | Path] | None = None,
     *,
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str] | None = None,
+    ordinal: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Compare runs on the test images that they share, as ``excite compare`` does.
 
@@ -345,7 +347,8 @@ def compare(
             the differences are about these networks.
         second: runs of a second configuration; ``first`` are then the runs of the first one, with other
             seeds. The difference is about the configurations.
-        metrics: names of overall metrics.
+        metrics: names of overall metrics; None: some of them, and with an order those of ordered classes.
+        ordinal: the classes from the lowest to the highest; (): as in the training of the runs.
 
     Returns:
         as ``runs.compare.compare_runs``, or with ``second`` as
@@ -359,7 +362,9 @@ def compare(
     >>> found["differences"][0]["metrics"]["accuracy"]["value"]
     0.0
     """
-    return compare_runs(first, metrics) if second is None else compare_configurations(first, second, metrics)
+    if second is None:
+        return compare_runs(first, metrics, ordinal=ordinal)
+    return compare_configurations(first, second, metrics, ordinal=ordinal)
 
 
 def train_as_configured(

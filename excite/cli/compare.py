@@ -20,6 +20,7 @@ FRACTIONS = (
     "average_precision",
     "ece",
     "ece_equal_mass",
+    "off_by_one",
 )
 
 
@@ -67,6 +68,15 @@ def compare(
     metrics: Annotated[
         str | None, typer.Option("--metrics", help="Metrics, separated by commas.", show_default=False)
     ] = None,
+    ordinal: Annotated[
+        str | None,
+        typer.Option(
+            "--ordinal",
+            help="The classes from the lowest to the highest, separated by commas: compare errors in ranks, "
+            "too. [dim]\\[default: the order of the training, if it is the same in all runs][/dim]",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Compare runs: their metrics, and the difference of each from the first.
@@ -78,28 +88,30 @@ def compare(
     """
     display = ConsoleDisplay()
     with loading(display):
-        from excite.runs.compare import METRICS, compare_runs
+        from excite.evaluation.ordinal import parse_order
+        from excite.runs.compare import compare_runs
         from excite.runs.compare_configurations import compare_configurations
         from excite.runs.derive import column_names
 
-    chosen = column_names(metrics) or METRICS
+    chosen, order = column_names(metrics) or None, parse_order(ordinal)
     if second:
         with display.waiting("comparing"):
-            configurations = compare_configurations(runs, second, chosen)
+            configurations = compare_configurations(runs, second, chosen, ordinal=order)
         if as_json:
             print_json(configurations)
         else:
             _print_configurations(configurations)
         return
     with display.waiting("comparing"):
-        comparison = compare_runs(runs, chosen)
+        comparison = compare_runs(runs, chosen, ordinal=order)
     if as_json:
         print_json(comparison)
         return
-    numbers = ("images", "groups", *chosen)
+    shown = [name for name, value in comparison["runs"][0].items() if isinstance(value, dict)]
+    numbers = ("images", "groups", *shown)
     table = plain_table("run", *numbers, right=numbers, names=("run",))
     for row in comparison["runs"]:
-        cells = (_figure(name, row[name]) for name in chosen)
+        cells = (_figure(name, row[name]) for name in shown)
         name = row["run"] + (f" (repeat 1 of {row['repeats']})" if row["repeats"] > 1 else "")
         table.add_row(name, str(row["n"]), str(row["groups"]), *cells)
     print_table(table)

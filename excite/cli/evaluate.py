@@ -29,6 +29,7 @@ METRIC_OPTIONS = (
     "abstain_below",
     "selective_accuracy",
     "subgroups",
+    "ordinal",
 )
 COLUMNS = ("path_column", "label_column", "group_column", "split_column")
 # Fields of TrainConfig that are also options of this command.

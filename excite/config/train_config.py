@@ -362,6 +362,12 @@ class TrainConfig:
         EVALUATION,
         "Columns of the data, separated by commas; metrics are computed for each of their values.",
     )
+    ordinal: str | None = option(
+        None,
+        EVALUATION,
+        "The classes have this order, from the lowest to the highest, such as none,mild,severe; 'classes': "
+        "that of their names. Quadratic weighted kappa and errors in ranks are measured, too.",
+    )
 
     robustness: bool = option(
         False,

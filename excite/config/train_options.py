@@ -77,6 +77,7 @@ class TrainOptions(TypedDict, total=False):
     abstain_below: float | None
     selective_accuracy: float | None
     subgroups: str | None
+    ordinal: str | None
     robustness: bool
     folds: int | None
     repeats: int

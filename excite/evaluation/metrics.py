@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from excite.evaluation.ordinal import ordinal_metrics
+
 OVERALL = (
     "accuracy",
     "balanced_accuracy",
@@ -22,16 +24,17 @@ OVERALL = (
     "ece",
     "ece_equal_mass",
 )
+ORDINAL = ("quadratic_kappa", "mean_absolute_error", "off_by_one")  # metrics of classes that have an order
 RANKED = ("auroc", "average_precision")  # metrics of the ranking of the probabilities
 PER_CLASS = ("sensitivity", "specificity", "ppv", "npv", "f1", "mcc", *RANKED)
 PROPORTIONS = ("accuracy", "sensitivity", "specificity", "ppv", "npv")  # with Wilson's interval
 CALIBRATION_ERRORS = ("ece", "ece_equal_mass")
-LOWER_IS_BETTER = ("log_loss", "brier", *CALIBRATION_ERRORS)
+LOWER_IS_BETTER = ("log_loss", "brier", *CALIBRATION_ERRORS, "mean_absolute_error")
 BINS = 15  # Guo et al. 2017, On calibration of modern neural networks
 
 NO_IMAGE, EVERY_IMAGE = "no image belongs to this class", "every image belongs to this class"
 ONE_CLASS = "all images belong to one class"
-UNDEFINED_OVERALL = dict.fromkeys(("mcc", "kappa", "auroc"), ONE_CLASS)
+UNDEFINED_OVERALL = dict.fromkeys(("mcc", "kappa", "auroc", "quadratic_kappa"), ONE_CLASS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +49,8 @@ class Sums:
         nll: (B,) sum of the negative log-likelihoods, in nats.
         brier: (B,) sum over images and classes of (probability - truth)² / 2.
         gaps: kind of bins -> (bins, B) sum of confidences minus number of correct images in each bin.
+        ranks: (C,) of the classes; None: they have no order.
+        distances: (3, B) sums of ``ordinal_terms``; None likewise.
     """
 
     images: np.ndarray
@@ -55,6 +60,8 @@ class Sums:
     nll: np.ndarray
     brier: np.ndarray
     gaps: dict[str, np.ndarray]
+    ranks: np.ndarray | None = None
+    distances: np.ndarray | None = None
 
 
 def negative_log_likelihoods(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -71,7 +78,7 @@ def brier_terms(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def overall(sums: Sums) -> dict[str, np.ndarray]:
-    """Name -> (B,), the metrics of ``OVERALL`` that need no ranking."""
+    """Name -> (B,), the metrics of ``OVERALL`` that need no ranking; with an order also ``ORDINAL``."""
     n, true, predicted, right = sums.images, sums.true, sums.predicted, sums.right
     hits = right.sum(axis=0)
     chance = (true * predicted).sum(axis=0)
@@ -91,6 +98,8 @@ def overall(sums: Sums) -> dict[str, np.ndarray]:
             "log_loss": sums.nll / n,
             "brier": sums.brier / n,
         }
+        if sums.ranks is not None and sums.distances is not None:
+            values |= ordinal_metrics(sums.distances, true, predicted, sums.ranks)
         return values | {name: np.abs(gaps).sum(axis=0) / n for name, gaps in sums.gaps.items()}
 
 

@@ -11,6 +11,7 @@ from excite.config.train_config import TrainConfig
 from excite.data.intensity import format_range
 from excite.data.manifest import Manifest, normalize_name
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.evaluation.ordinal import complete_order, format_order, parse_order
 from excite.pipeline.resolver import Resolver
 from excite.runs.derive import column_names
 
@@ -79,9 +80,11 @@ def resolve_thumbnails(resolver: Resolver) -> None:
 
 
 def resolve_positive(resolver: Resolver) -> None:
-    """The positive class in the Unicode form of the classes; None stays None, as its threshold decides."""
+    """The positive class, and the order of the classes, by the names of the classes; None stays None."""
     if resolver.config.positive is not None:
         resolver.set(positive=normalize_name(resolver.config.positive))
+    if order := parse_order(resolver.config.ordinal):
+        resolver.set(ordinal=format_order(complete_order(order, resolver.manifest.classes)))
 
 
 def check_evaluation_options(config: TrainConfig, manifest: Manifest) -> None:
@@ -92,6 +95,8 @@ def check_evaluation_options(config: TrainConfig, manifest: Manifest) -> None:
         raise ExciteError(what, where=option, hint=hint, exit_code=BAD_USAGE)
     if config.positive is not None and config.positive not in manifest.classes:
         raise unknown_name("class", config.positive, manifest.classes, where="--positive")
+    if order := parse_order(config.ordinal):
+        complete_order(order, manifest.classes)
     for name in column_names(config.subgroups):
         if name not in manifest.table:
             raise unknown_name("column", name, list(manifest.table.columns), where="--subgroups")

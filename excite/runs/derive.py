@@ -16,6 +16,7 @@ from excite.data.manifest import normalize_name
 from excite.data.preprocessing import Preprocessing
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.evaluate import EvaluationSpec
+from excite.evaluation.ordinal import parse_order
 
 
 def architecture_of(config: TrainConfig, classes: int) -> dict[str, Any]:
@@ -88,6 +89,7 @@ def evaluation_spec_of(config: TrainConfig) -> EvaluationSpec:
         config.abstain_below,
         config.selective_accuracy,
         column_names(config.subgroups),
+        parse_order(config.ordinal),
     )
 
 
