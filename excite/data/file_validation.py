@@ -90,20 +90,18 @@ def read_checked(
     require_readable(unreadable, len(manifest), max_unreadable)
     if group_pattern is not None:
         checked = apply_group_pattern(checked, group_pattern)
-    elif text := patients_text(manifest, checked):
-        display.note(text)
+    else:
+        note_patients(manifest, checked, display)
     return checked, unreadable
 
 
-def patients_text(before: Manifest, checked: Manifest) -> str:
-    """That the check took groups from DICOM files, in one line; "" if it did not."""
+def note_patients(before: Manifest, checked: Manifest, display: Display) -> None:
+    """Say that the check took groups from DICOM files, if it did."""
     if before.table["group"].any() or not checked.table["group"].any():
-        return ""
+        return
     patients = checked.table["group"].replace("", np.nan).nunique()
-    return (
-        f"groups    the PatientID of DICOM files, as a hash: {patients:,} patients "
-        "(--group-pattern, or --group-column for a CSV, names other groups)"
-    )
+    text = f"the PatientID of DICOM files, as a hash: {patients:,} patients "
+    display.fact("groups", text + "(--group-pattern, or --group-column for a CSV, names other groups)")
 
 
 def check_files(
