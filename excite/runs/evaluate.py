@@ -165,8 +165,9 @@ def evaluate_run(
     metrics["seen_in_selection"] = sum(image.use == SELECTED for image in seen)
     metrics["seen_images"] = [image.to_dict() for image in seen]
     metrics["without_seen"] = metrics_of(rows) if rows.any() else {"n": 0, "groups": 0}
-    unseen = predictions.take(rows) if rows.any() else None
-    return Evaluation(split, metrics, predictions, unseen, tuple(seen))
+    return Evaluation(
+        split, metrics, predictions, predictions.take(rows) if rows.any() else None, tuple(seen)
+    )
 
 
 def _point_for(spec: EvaluationSpec, run: Run, classifier: Classifier) -> OperatingPoint | None:
