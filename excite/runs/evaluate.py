@@ -161,13 +161,19 @@ def evaluate_run(
     seen = seen_in_training(run, images, display)
     _report_seen(run, seen, len(images), display)
     rows = ~np.isin(np.arange(len(images)), [image.row for image in seen])
-    metrics["seen_in_training"] = len(seen)
-    metrics["seen_in_selection"] = sum(image.use == SELECTED for image in seen)
-    metrics["seen_images"] = [image.to_dict() for image in seen]
+    metrics |= _seen_metrics(seen)
     metrics["without_seen"] = metrics_of(rows) if rows.any() else {"n": 0, "groups": 0}
-    return Evaluation(
-        split, metrics, predictions, predictions.take(rows) if rows.any() else None, tuple(seen)
-    )
+    unseen = predictions.take(rows) if rows.any() else None
+    return Evaluation(split, metrics, predictions, unseen, tuple(seen))
+
+
+def _seen_metrics(seen: Sequence[SeenImage]) -> dict[str, Any]:
+    """How many images were seen in training, how many of them for selection only, and which."""
+    return {
+        "seen_in_training": len(seen),
+        "seen_in_selection": sum(image.use == SELECTED for image in seen),
+        "seen_images": [image.to_dict() for image in seen],
+    }
 
 
 def _point_for(spec: EvaluationSpec, run: Run, classifier: Classifier) -> OperatingPoint | None:
