@@ -14,6 +14,7 @@ from pathlib import Path
 
 from excite.audit.duplicates.fingerprints import FINGERPRINTS
 from excite.data.archives import ARCHIVES, last_used, read_note, remove_unpacked, unpacked_archives
+from excite.errors import ExciteError
 from excite.system.cache import OWNER, owners_of
 
 OF_IMAGES = ("pixels", "features", "checked", "facts", "duplicates")  # folders of files with an owner
@@ -111,8 +112,7 @@ def empty_cache(cache: Path, data: Path | None = None) -> tuple[int, int]:
             count, size = count + note.files, size + note.bytes
             remove_unpacked(folder)
     for file in files:
-        file.unlink(missing_ok=True)
-        file.with_name(file.name + OWNER).unlink(missing_ok=True)
+        _remove(file)
     return count, size
 
 
@@ -145,11 +145,20 @@ def prune_cache(
         if path in archives:
             count += archives[path].files
             remove_unpacked(path)
-            continue
-        count += 1
-        path.unlink(missing_ok=True)
-        path.with_name(path.name + OWNER).unlink(missing_ok=True)
+        else:
+            count += 1
+            _remove(path)
     return count, size
+
+
+def _remove(file: Path) -> None:
+    """Remove a file and the note of its owner. Raises: ExciteError if a program has it open, on Windows."""
+    try:
+        file.unlink(missing_ok=True)
+        file.with_name(file.name + OWNER).unlink(missing_ok=True)
+    except PermissionError as error:
+        hint = "end the training or evaluation that uses it"
+        raise ExciteError("cannot be removed: permission denied", where=file, hint=hint) from error
 
 
 def _archive_around(data: str, cache: Path) -> str:
