@@ -277,4 +277,4 @@ def class_means(gates: np.ndarray, targets: np.ndarray) -> dict[int, np.ndarray]
 
 
 def _right(logits: Tensor, targets: np.ndarray) -> np.ndarray:
-    return (logits.argmax(dim=1).cpu() == torch.from_numpy(targets)).double().numpy()
+    return (logits.argmax(dim=1) == torch.from_numpy(targets)).double().numpy()
