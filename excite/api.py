@@ -30,6 +30,7 @@ from excite.reporting.report import write_report
 from excite.runs.classifier import Classifier
 from excite.runs.compare import compare_runs
 from excite.runs.compare_configurations import compare_configurations
+from excite.runs.comparison import Comparison
 from excite.runs.derive import changed_evaluation_spec
 from excite.runs.evaluate import Evaluation, evaluate_run
 from excite.runs.evaluation_images import DataOptions
@@ -38,7 +39,8 @@ from excite.runs.labeled_inputs import LabeledImages, labeled_files
 from excite.runs.moved_data import missing_images, open_run
 from excite.runs.run import Run
 from excite.system.cache import cache_directory
-from excite.system.progress import ConsoleDisplay, Display
+from excite.system.notebook_display import progress_display
+from excite.system.progress import Display
 from excite.system.world import first_process
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ def train(
     """
     config = TrainConfig().replace(data=labeled_files(data), **options)
     root = None if data_root is None else Path(data_root)
-    display = Display() if quiet else ConsoleDisplay()
+    display = progress_display(quiet=quiet)
     return train_as_configured(config, resume=resume, data_root=root, display=display)
 
 
@@ -224,7 +226,8 @@ def evaluate(
             ``subgroups``, and ``ordinal`` of ``TrainConfig``; by default those of the training.
 
     Returns:
-        its ``metrics`` are those of ``metrics.json``, ``predictions`` the probabilities of each image.
+        its ``metrics`` are those of ``metrics.json``, and ``table`` the same as a DataFrame; ``predictions``
+        and ``predictions_table`` have the probabilities of each image.
 
     Raises:
         ExciteError: for data that cannot be evaluated, and for unknown or invalid options.
@@ -305,7 +308,8 @@ def study(
         options: options of ``TrainConfig`` that all arms share.
 
     Returns:
-        the study; its folder has ``study.html`` and ``study.md`` with the verdict.
+        the study; its folder has ``study.html`` and ``study.md`` with the verdict, and its ``table`` is a
+        DataFrame with the differences.
 
     Raises:
         ExciteError: for data or options that cannot be trained on, and a folder with another study.
@@ -324,7 +328,7 @@ def study(
     plan = Plan(base, made, seeds, folds, metric or METRIC)
     folder = Path("studies") / data_name(base.data) if out is None else Path(out)
     resources = Resources(base.device, jobs)
-    display = Display() if quiet else ConsoleDisplay()
+    display = progress_display(quiet=quiet)
     begun, pool, forecast = start(plan, folder, None, resources, display)
     for line in forecast.split("\n"):
         display.note(line)
@@ -339,7 +343,7 @@ def compare(
     *,
     metrics: Sequence[str] | None = None,
     ordinal: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> Comparison:
     """Compare runs on the test images that they share, as ``excite compare`` does.
 
     Args:
@@ -352,7 +356,7 @@ def compare(
 
     Returns:
         as ``runs.compare.compare_runs``, or with ``second`` as
-        ``runs.compare_configurations.compare_configurations``.
+        ``runs.compare_configurations.compare_configurations``; its ``table`` is a DataFrame.
 
     Raises:
         ExciteError: for runs that cannot be compared, and for an unknown metric.

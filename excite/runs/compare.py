@@ -18,6 +18,7 @@ from excite.evaluation.measure import measure, metric_names
 from excite.evaluation.metrics import ORDINAL
 from excite.evaluation.ordinal import parse_order
 from excite.evaluation.predictions import Predictions, read_predictions
+from excite.runs.comparison import Comparison
 from excite.runs.run import Run
 from excite.system.text import command_line
 
@@ -30,7 +31,7 @@ def compare_runs(
     metrics: Sequence[str] | None = None,
     *,
     ordinal: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> Comparison:
     """Metrics of each run on its own test images, and the difference of each from the first on shared images.
 
     Images are matched by path or, if no path is shared, by content. The copies of one photo count once: its
@@ -69,7 +70,7 @@ def compare_runs(
         names["differing_options"] = differing_options(sources[0], source)
         names["study"] = _study_command(sources[0], source, names["differing_options"])
         differences.append(names | _difference(sources[0], sets[0], source, one, metrics))
-    return {"runs": rows, "differences": differences}
+    return Comparison(runs=rows, differences=differences)
 
 
 def with_common_order(

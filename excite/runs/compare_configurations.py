@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from excite.data.paths import is_same_path
 from excite.errors import BAD_USAGE, ExciteError
@@ -20,6 +19,7 @@ from excite.runs.compare import (
     test_predictions,
     with_common_order,
 )
+from excite.runs.comparison import Comparison
 from excite.runs.run import Run
 
 Source = str | Path
@@ -31,7 +31,7 @@ def compare_configurations(
     metrics: Sequence[str] | None = None,
     *,
     ordinal: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> Comparison:
     """The difference of two configurations, with other seeds and other images as sources of chance.
 
     Args:
@@ -62,14 +62,14 @@ def compare_configurations(
     split = len(first)
     chosen = chosen_metrics(metrics, predictions[0])
     differences = compare_seeds(predictions[:split], predictions[split:], chosen)
-    return {
-        "first": [str(source) for source in first],
-        "second": [str(source) for source in second],
-        "n": len(predictions[0]),
-        "groups": predictions[0].group_count,
-        "differing_options": differing_options(first[0], second[0]),
-        "metrics": {name: asdict(value) for name, value in differences.items()},
-    }
+    return Comparison(
+        first=[str(source) for source in first],
+        second=[str(source) for source in second],
+        n=len(predictions[0]),
+        groups=predictions[0].group_count,
+        differing_options=differing_options(first[0], second[0]),
+        metrics={name: asdict(value) for name, value in differences.items()},
+    )
 
 
 def _refuse_repeated(sources: Sequence[Source]) -> None:

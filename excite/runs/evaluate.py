@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from excite.data.csv_table import read_table
 from excite.data.manifest import Manifest
@@ -19,6 +20,7 @@ from excite.data.pixel_cache import cached_pixels
 from excite.data.sources import PixelSubset
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.evaluate import EvaluationSpec, choose_point, evaluate_predictions
+from excite.evaluation.metrics_table import metrics_table
 from excite.evaluation.operating_point import OperatingPoint
 from excite.evaluation.prediction_sets import PredictionSets
 from excite.evaluation.predictions import Predictions, read_predictions
@@ -33,10 +35,11 @@ from excite.runs.evaluation_images import (
     select_split,
 )
 from excite.runs.moved_data import require_images
-from excite.runs.prediction_table import predictions_of
+from excite.runs.prediction_table import prediction_rows, predictions_of
 from excite.runs.run import Run, refuse_run_folder
 from excite.runs.training_overlap import SELECTED, SeenImage, duplicates_in_train, seen_in_training
 from excite.system.cache import cache_directory
+from excite.system.notebook import facts_html
 from excite.system.progress import Display
 from excite.system.text import shorter_path
 
@@ -77,6 +80,20 @@ class Evaluation:
         if self.seen:
             lines.append(f"  {len(self.seen):,} images were seen in training")
         return "\n".join(lines)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """``metrics`` as a DataFrame, see ``excite.evaluation.metrics_table``."""
+        return metrics_table({self.split: self.metrics})
+
+    @property
+    def predictions_table(self) -> pd.DataFrame:
+        """One row per image: path, label, group, photo, predicted, and ``p:CLASS`` for each class."""
+        return pd.DataFrame(prediction_rows(self.predictions))
+
+    def _repr_html_(self) -> str:
+        title, *lines = repr(self).split("\n")
+        return facts_html(title, [(line[:20].strip(), line[20:].strip()) for line in lines])
 
 
 def evaluate_run(
