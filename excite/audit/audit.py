@@ -73,7 +73,7 @@ class Audit:
 
     @property
     def pairs_table(self) -> pd.DataFrame:
-        """A row for each pair of near-duplicates: both paths and labels, the kind of pair, and the evidence."""
+        """A row for each pair of near-duplicates: paths, labels, the kind of pair, and the evidence."""
         images = self.manifest.table[["path", "label"]]
         first, second = (images.iloc[[getattr(pair, side) for pair in self.pairs]] for side in ("a", "b"))
         columns = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)(\..*)?")
+_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$) *(\..*)?")
 _REFUSED = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
 

@@ -345,7 +345,7 @@ def test_a_run_on_dicom_keeps_nothing_of_the_headers(
         ("audit", data, "--out", "audit"),
         ("split", data, "--out", "split.csv"),
         ("evaluate", "run", data, "--out", "evaluation"),
-        ("explain", "run", "--out", "explanation", "--images", 2),
+        ("explain", "run", "--out", "explanation"),
         ("predict", "run", data, "--out", "predictions.csv"),
     ):
         done = excite_command(*verb)
