@@ -91,6 +91,36 @@ def test_the_question_is_asked(code: str, names: list[str]) -> None:
     assert list(posix_names(ast.parse(code))) == names
 
 
+# Modules that Python 3.12 to 3.14 no longer have, and functions that they remove or announce to remove.
+GONE = set(
+    """asynchat asyncore imp distutils smtpd pkg_resources aifc audioop cgi cgitb chunk crypt imghdr mailcap
+    nntplib pipes sndhdr telnetlib uu xdrlib lib2to3""".split()  # noqa: SIM905
+)
+OLD = {
+    "ast": {"Num", "Str", "Bytes", "NameConstant", "Ellipsis"},
+    "asyncio": {"get_event_loop_policy", "set_event_loop_policy", "iscoroutinefunction"},
+    "codecs": {"open"},
+    "datetime": {"utcnow", "utcfromtimestamp"},
+    "importlib": {"find_loader"},
+    "locale": {"getdefaultlocale", "resetlocale"},
+    "pkgutil": {"find_loader", "get_loader", "ImpImporter", "ImpLoader"},
+    "typing": {"io", "re", "ByteString"},
+}
+
+
+def test_nothing_is_used_that_later_versions_of_python_lack() -> None:
+    for file, tree in trees().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [alias.name for alias in node.names]
+                places = [node.module or ""] if isinstance(node, ast.ImportFrom) else names
+                assert not {place.partition(".")[0] for place in places} & GONE, file
+                if isinstance(node, ast.ImportFrom):
+                    assert not set(names) & OLD.get(node.module or "", set()), file
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                assert node.attr not in OLD.get(node.value.id, ()), f"{file}:{node.lineno}"
+
+
 def calls(tree: ast.Module, *names: str) -> Iterator[ast.Call]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):

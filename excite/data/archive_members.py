@@ -139,7 +139,7 @@ def _of_tar(file: IO[bytes]) -> Iterator[Member]:
     stream = _Limited(file if opener is None else opener(file))
     with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r:") as archive:
         for info in archive:
-            archive.members = []  # the list would grow with every member
+            archive.members = []  # type: ignore[attr-defined]  # it would grow with every member
             if info.isdir():
                 continue
             if not info.isreg():

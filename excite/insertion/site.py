@@ -83,7 +83,7 @@ def _lines(sites: Iterable[Site], longest: int | None = None) -> list[str]:
 
 def _cells(sites: Iterable[Site], longest: int | None = None) -> list[tuple[str, ...]]:
     """The header and the rows of a table."""
-    rows = [("module", "position", "block", "stage", "channels", "attention")]
+    rows: list[tuple[str, ...]] = [("module", "position", "block", "stage", "channels", "attention")]
     for site in sites:
         path = site.path if longest is None else shorten_middle(site.path, longest)
         kind = site.kind.rpartition(".")[2]
