@@ -361,6 +361,23 @@ def test_a_run_on_dicom_keeps_nothing_of_the_headers(
             assert secret.encode("utf-16-le") not in content, (file, secret)
 
 
+def test_an_exported_classifier_reads_it_and_a_service_refuses_it(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    from excite.bundle.predictor import Predictor
+    from excite.serving.images import ImageClassifier
+    from excite.serving.refusals import RefusedError
+    from excite.serving.settings import FORMATS
+    from tests.bundle.files import write_bundle
+
+    path = write_dicom(tmp_path / "x.dcm", np.full((30, 40, 3), (250, 10, 10), np.uint8))
+    predictor = Predictor.load(write_bundle(tmp_path / "colors.onnx"))
+    [prediction] = predictor.predict(path)
+    assert prediction.label == "red"
+    with pytest.raises(RefusedError, match="is DICOM, which excite predict reads") as caught:
+        ImageClassifier(predictor, FORMATS, 10**6).check_content(path.read_bytes())
+    assert caught.value.status == 415
+
+
 def test_bytes_and_streams_are_read_as_files_are(tmp_path: Path) -> None:
     path = write_dicom(tmp_path / "x.png", np.arange(12, dtype=np.uint8).reshape(3, 4))
     expected = np.asarray(decode(path))
