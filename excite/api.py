@@ -27,9 +27,10 @@ from excite.pipeline.cross_validation import cross_validate
 from excite.pipeline.experiment import run_experiment, run_folder
 from excite.reporting.pages import write_pages
 from excite.runs.classifier import Classifier
-from excite.runs.compare import METRICS, compare_runs
+from excite.runs.compare import compare_runs
 from excite.runs.compare_configurations import compare_configurations
 from excite.runs.compare_labels import compare_label_runs, has_labels
+from excite.runs.comparison import Comparison
 from excite.runs.evaluate import Evaluation, changed_spec, evaluate_run
 from excite.runs.evaluation_images import DataOptions
 from excite.runs.image_inputs import ImageInput
@@ -37,7 +38,8 @@ from excite.runs.labeled_inputs import LabeledImages, labeled_files
 from excite.runs.moved_data import missing_images, open_run
 from excite.runs.run import Run
 from excite.system.cache import cache_directory
-from excite.system.progress import ConsoleDisplay, Display
+from excite.system.notebook_display import progress_display
+from excite.system.progress import Display
 from excite.system.world import first_process
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ EVALUATION_OPTIONS = (
     "abstain_below",
     "selective_accuracy",
     "subgroups",
+    "ordinal",
 )
 
 
@@ -100,7 +103,7 @@ def train(
     """
     config = TrainConfig().replace(data=labeled_files(data), **options)
     root = None if data_root is None else Path(data_root)
-    display = Display() if quiet else ConsoleDisplay()
+    display = progress_display(quiet=quiet)
     return train_as_configured(config, resume=resume, data_root=root, display=display)
 
 
@@ -222,10 +225,12 @@ def evaluate(
         data_root: the folder that the run's own data is in now, if it has moved.
         device: where the network computes.
         options: ``positive``, ``sensitivity``, ``specificity``, ``label_threshold``, ``abstain_below``,
-            ``selective_accuracy``, and ``subgroups`` of ``TrainConfig``; by default those of the training.
+            ``selective_accuracy``, ``subgroups``, and ``ordinal`` of ``TrainConfig``; by default those of the
+            training.
 
     Returns:
-        its ``metrics`` are those of ``metrics.json``, ``predictions`` the probabilities of each image.
+        its ``metrics`` are those of ``metrics.json``, and ``table`` the same as a DataFrame; ``predictions``
+        and ``predictions_table`` have the probabilities of each image.
 
     Raises:
         ExciteError: for data that cannot be evaluated, and for unknown or invalid options.
@@ -306,7 +311,8 @@ def study(
         options: options of ``TrainConfig`` that all arms share.
 
     Returns:
-        the study; its folder has ``study.html`` and ``study.md`` with the verdict.
+        the study; its folder has ``study.html`` and ``study.md`` with the verdict, and its ``table`` is a
+        DataFrame with the differences.
 
     Raises:
         ExciteError: for data or options that cannot be trained on, and a folder with another study.
@@ -325,7 +331,7 @@ def study(
     plan = Plan(base, made, seeds, folds, metric or METRIC)
     folder = Path("studies") / data_name(base.data) if out is None else Path(out)
     resources = Resources(base.device, jobs)
-    display = Display() if quiet else ConsoleDisplay()
+    display = progress_display(quiet=quiet)
     begun, pool, forecast = start(plan, folder, None, resources, display)
     for line in forecast.split("\n"):
         display.note(line)
@@ -338,8 +344,9 @@ def compare(
     first: Sequence[str | Path],
     second: Sequence[str | Path] | None = None,
     *,
-    metrics: Sequence[str] = METRICS,
-) -> dict[str, Any]:
+    metrics: Sequence[str] | None = None,
+    ordinal: Sequence[str] = (),
+) -> Comparison:
     """Compare runs on the test images that they share, as ``excite compare`` does.
 
     Args:
@@ -347,12 +354,13 @@ def compare(
             the differences are about these networks.
         second: runs of a second configuration; ``first`` are then the runs of the first one, with other
             seeds. The difference is about the configurations.
-        metrics: names of overall metrics.
+        metrics: names of overall metrics; None: some of them, and with an order those of ordered classes.
+        ordinal: the classes from the lowest to the highest; (): as in the training of the runs.
 
     Returns:
         as ``runs.compare.compare_runs``, of several labels as ``runs.compare_labels.compare_label_runs``, or
-        with ``second`` as
-        ``runs.compare_configurations.compare_configurations``.
+        with ``second`` as ``runs.compare_configurations.compare_configurations``; its ``table`` is a
+        DataFrame.
 
     Raises:
         ExciteError: for runs that cannot be compared, and for an unknown metric.
@@ -367,7 +375,9 @@ def compare(
             what = "is for one class per image; these runs have several labels"
             raise ExciteError(what, where="second", hint="omit it", exit_code=BAD_USAGE)
         return compare_label_runs(first)
-    return compare_runs(first, metrics) if second is None else compare_configurations(first, second, metrics)
+    if second is None:
+        return compare_runs(first, metrics, ordinal=ordinal)
+    return compare_configurations(first, second, metrics, ordinal=ordinal)
 
 
 def train_as_configured(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from excite.audit.decisions import ResolvedDecisions, read_decisions, resolve
 from excite.audit.duplicates.find import Grouping, find_pairs, group_images
@@ -24,6 +25,7 @@ from excite.data.file_validation import UnreadableFile
 from excite.data.labels import MULTILABEL
 from excite.data.manifest import DUPLICATES, Manifest
 from excite.errors import ExciteError
+from excite.system.notebook import facts_html
 from excite.system.parallel import Progress
 
 NEAR_DUPLICATES_UP_TO = 20_000
@@ -62,6 +64,30 @@ class Audit:
         return len(self.manifest)
 
     def __repr__(self) -> str:
+        counts = self._counts()
+        width = max(map(len, counts))
+        lines = [f"  {name:<{width}}  {count}" for name, count in counts.items()]
+        return "\n".join([f"Audit of {len(self):,} images", *lines])
+
+    def _repr_html_(self) -> str:
+        return facts_html(f"Audit of {len(self):,} images", self._counts().items())
+
+    @property
+    def pairs_table(self) -> pd.DataFrame:
+        """A row for each pair of near-duplicates: paths, labels, the kind of pair, and the evidence."""
+        images = self.manifest.table[["path", "label"]]
+        first, second = (images.iloc[[getattr(pair, side) for pair in self.pairs]] for side in ("a", "b"))
+        columns = {
+            "a": first["path"],
+            "b": second["path"],
+            "label_a": first["label"],
+            "label_b": second["label"],
+        }
+        found = {name: [getattr(pair, name) for pair in self.pairs] for name in ("kind", "evidence")}
+        return pd.DataFrame({**{name: list(values) for name, values in columns.items()}, **found})
+
+    def _counts(self) -> dict[str, str]:
+        """What was found, in a few words each."""
         counts = {"groups": f"{len(self.members):,}"}
         counts |= {kind: _counted(count, "pair") for kind, count in self.kinds.items()}
         if not self.near_duplicates:
@@ -69,9 +95,7 @@ class Audit:
         counts["leaks"] = f"{_counted(len(self.leaks.groups), 'group')} in more than one split"
         counts["labels"] = f"{_counted(len(self.conflicts), 'photo')} with conflicting labels"
         counts["unreadable"] = _counted(len(self.files.bad), "file")
-        width = max(map(len, counts))
-        lines = [f"  {name:<{width}}  {count}" for name, count in counts.items()]
-        return "\n".join([f"Audit of {len(self):,} images", *lines])
+        return counts
 
     @property
     def deep(self) -> bool:

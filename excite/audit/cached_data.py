@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from excite.audit.duplicates.fingerprints import FINGERPRINTS
+from excite.data.archives import ARCHIVES, last_used, read_note, remove_unpacked, unpacked_archives
+from excite.errors import ExciteError
 from excite.system.cache import OWNER, owners_of
 
 OF_IMAGES = ("pixels", "features", "checked", "facts", "duplicates")  # folders of files with an owner
@@ -30,11 +32,11 @@ class CachedData:
     """Files of the cache that belong together.
 
     Args:
-        data: the folder of the images that they were computed from; "" for files of no data set.
+        data: the folder or archive of the images that they were computed from; "" for files of no data set.
         content: what they are.
         files: number of files.
         size: in bytes.
-        exists: whether the folder of the images still exists; None for files of no data set.
+        exists: whether the folder or archive still exists; None for files of no data set.
     """
 
     data: str
@@ -57,10 +59,12 @@ def cached_data(cache: Path) -> list[CachedData]:
     found: dict[str, list[Path]] = defaultdict(list)
     for file in _files_of_images(cache):
         for data in owners_of(file) or [NO_OWNER]:
-            found[data].append(file)
+            found[_archive_around(data, cache)].append(file)
+    for folder, note in unpacked_archives(cache):
+        found[note.archive] += [file for file in folder.rglob("*") if file.is_file()]
     rows = []
     for data, files in found.items():
-        kinds = ", ".join(sorted({file.parent.name for file in files}))
+        kinds = ", ".join(sorted({file.relative_to(cache).parts[0] for file in files}))
         exists = Path(data).exists() if data else None
         rows.append(CachedData(data, kinds, len(files), sum(map(_size, files)), exists))
     rows.sort(key=lambda row: (not row.data, -row.size))
@@ -80,27 +84,35 @@ def empty_cache(cache: Path, data: Path | None = None) -> tuple[int, int]:
 
     Args:
         cache: the cache folder.
-        data: the folder of a data set, which may not exist any more; its fingerprints are removed, too.
+        data: the folder or archive of a data set, which may not exist any more; its fingerprints are removed,
+            too.
 
     Returns:
         the number of files or fingerprints, and their bytes.
     """
     if data is None:
         files = [*_files_of_images(cache), cache / FINGERPRINTS]
-        files += [file for name in OF_ALL for file in (cache / name).rglob("*")]
+        files += [file for name in (*OF_ALL, ARCHIVES) for file in (cache / name).rglob("*")]
         files = [file for file in files if file.is_file()]
         size = sum(map(_size, files))
-        for name in (*OF_IMAGES, *OF_ALL):
+        for name in (*OF_IMAGES, *OF_ALL, ARCHIVES):
             shutil.rmtree(cache / name, ignore_errors=True)
         for file in cache.glob(f"{FINGERPRINTS}*"):  # with the files that SQLite has beside it
             file.unlink()
         return len(files), size
-    files = [file for file in _files_of_images(cache) if any(_is_in(one, data) for one in owners_of(file))]
+    files = [
+        file
+        for file in _files_of_images(cache)
+        if any(_is_in(_archive_around(one, cache), data) for one in owners_of(file))
+    ]
     size = sum(map(_size, files))
     count = len(files) + _remove_fingerprints(cache, files)
+    for folder, note in unpacked_archives(cache):
+        if _is_in(note.archive, data):
+            count, size = count + note.files, size + note.bytes
+            remove_unpacked(folder)
     for file in files:
-        file.unlink(missing_ok=True)
-        file.with_name(file.name + OWNER).unlink(missing_ok=True)
+        _remove(file)
     return count, size
 
 
@@ -111,25 +123,51 @@ def prune_cache(
 
     Args:
         cache: the cache folder.
-        older_than: files last used more than this many seconds ago are removed; None: none is.
-        max_size: bytes that files computed from images may take; None: any number.
+        older_than: files and unpacked archives last used more than this many seconds ago are removed; None:
+            none is.
+        max_size: bytes that files computed from images and unpacked archives may take; None: any number.
         now: the time in seconds since 1970; None: the current one.
 
     Returns:
         the number of files removed, and their bytes.
     """
     now = time.time() if now is None else now
-    used = sorted((_last_used(file), file) for file in _files_of_images(cache))
-    total, count, size = sum(_size(file) for _, file in used), 0, 0
-    for when, file in used:
+    archives = dict(unpacked_archives(cache))
+    sizes = {file: _size(file) for file in _files_of_images(cache)}
+    sizes |= {folder: note.bytes for folder, note in archives.items()}
+    used = sorted((last_used(path) if path in archives else _last_used(path), path) for path in sizes)
+    total, count, size = sum(sizes.values()), 0, 0
+    for when, path in used:
         is_old = older_than is not None and now - when > older_than
         if not is_old and (max_size is None or total - size <= max_size):
             continue
-        size += _size(file)
-        count += 1
+        size += sizes[path]
+        if path in archives:
+            count += archives[path].files
+            remove_unpacked(path)
+        else:
+            count += 1
+            _remove(path)
+    return count, size
+
+
+def _remove(file: Path) -> None:
+    """Remove a file and the note of its owner. Raises: ExciteError if a program has it open, on Windows."""
+    try:
         file.unlink(missing_ok=True)
         file.with_name(file.name + OWNER).unlink(missing_ok=True)
-    return count, size
+    except PermissionError as error:
+        hint = "end the training or evaluation that uses it"
+        raise ExciteError("cannot be removed: permission denied", where=file, hint=hint) from error
+
+
+def _archive_around(data: str, cache: Path) -> str:
+    """The archive that a folder in the cache was unpacked from; any other folder itself."""
+    home = cache / ARCHIVES
+    if not data or not Path(data).is_relative_to(home):
+        return data
+    note = read_note(home / Path(data).relative_to(home).parts[0])
+    return data if note is None else note.archive
 
 
 def _last_used(file: Path) -> float:

@@ -15,6 +15,8 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from excite.data.decoding import decode
+from excite.data.dicom import is_dicom
+from excite.data.foreign_formats import HEAD_BYTES
 from excite.data.intensity import IntensityRange, format_range
 from excite.data.manifest import Manifest
 from excite.data.upright import upright
@@ -35,8 +37,9 @@ class FileMetadata:
 
     Args:
         bytes: size of the file.
-        format: one of ``decoding.FORMATS``, by the first bytes; "" for an image beyond Pillow's pixel limit.
-        mode: color mode of Pillow, such as RGB, L, P, or CMYK; "" likewise.
+        format: DICOM or one of ``decoding.FORMATS``, by the first bytes; "" for an image beyond Pillow's
+            pixel limit.
+        mode: color mode of Pillow, such as RGB, L, P, or CMYK; "" likewise, and for DICOM.
         quantization: sum of the first quantization table of a JPEG, which decreases with quality; else 0.
         gray: whether the image has no color, whatever its mode.
         std: standard deviation of the pixel values (0 to 255), averaged over the channels.
@@ -58,6 +61,10 @@ def read_file_metadata(
         with Path(path).open("rb") as file:
             size = file.seek(0, io.SEEK_END)
             file.seek(0)
+            head = file.read(HEAD_BYTES)
+            file.seek(0)
+            if is_dicom(head):
+                return _of_dicom(path, size, intensity_range)
             with Image.open(file, formats=_PILLOW) as image:
                 name = _NAMES.get(image.format or "", image.format or "")
                 mode, tables = image.mode, getattr(image, "quantization", None) or {}
@@ -72,10 +79,21 @@ def read_file_metadata(
         name, mode, tables = "", "", {}
     except (ExciteError, OSError, ValueError, SyntaxError):
         return None
+    quantization = sum(next(iter(tables.values()), ())) if name == "JPEG" else 0
+    return _measured(size, name, mode, quantization, picture)
+
+
+def _of_dicom(path: str | Path, size: int, intensity_range: IntensityRange | None) -> FileMetadata:
+    """The header of a DICOM file is not read for its metadata: it names the patient."""
+    picture = decode(path, max_pixels=sys.maxsize, intensity_range=intensity_range)
+    return _measured(size, "DICOM", "", 0, picture)
+
+
+def _measured(size: int, name: str, mode: str, quantization: int, picture: Image.Image) -> FileMetadata:
+    """Metadata with what is measured on the picture."""
     if (step := min(picture.size) // _LOOKED_AT) > 1:
         fewer = (picture.width // step, picture.height // step)
         picture = picture.resize(fewer, Image.Resampling.NEAREST)  # preserves the noise of single pixels
-    quantization = sum(next(iter(tables.values()), ())) if name == "JPEG" else 0
     return FileMetadata(size, name, mode, quantization, _is_gray(picture), round(_spread(picture), 3))
 
 

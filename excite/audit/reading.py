@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from excite.data.archives import is_archive, unpack
 from excite.data.folders import is_image_name, list_folder, without_image_names
+from excite.data.left_out import LeftOut
 from excite.data.manifest import Manifest
 from excite.data.paths import absolute_path, path_on_disk
 from excite.data.reading import read_manifest, refuse_cache_inside
 from excite.data.split import apply_group_pattern
 from excite.errors import require_utf8
+from excite.system.cache import cache_directory
 
 
 def read_images(source: str | Path, *, group_pattern: str | None = None, **columns: str) -> Manifest:
@@ -27,7 +30,11 @@ def read_images(source: str | Path, *, group_pattern: str | None = None, **colum
         ExciteError: with the problem of the source, its place, and what to do.
     """
     place = path_on_disk(absolute_path(os.path.expanduser(source)))  # noqa: PTH111
-    manifest = _flat(place)
+    left_out: tuple[LeftOut, ...] = ()
+    if is_archive(place):
+        unpacked = unpack(place, cache_directory())
+        place, left_out = unpacked.folder, unpacked.left_out
+    manifest = _flat(place, left_out)
     if manifest is None:
         manifest = read_manifest(source, complete=False, **columns)
     if group_pattern is not None:
@@ -35,8 +42,12 @@ def read_images(source: str | Path, *, group_pattern: str | None = None, **colum
     return manifest
 
 
-def _flat(folder: Path) -> Manifest | None:
-    """The images of a folder without subfolders; None for anything else."""
+def _flat(folder: Path, left_out: tuple[LeftOut, ...]) -> Manifest | None:
+    """The images of a folder without subfolders; None for anything else.
+
+    Args:
+        left_out: files that were left out already.
+    """
     if not folder.is_dir():
         return None
     require_utf8(folder)
@@ -46,4 +57,5 @@ def _flat(folder: Path) -> Manifest | None:
         return None
     refuse_cache_inside(folder)
     others = [str(file) for file in files if not is_image_name(file)]
-    return Manifest(pd.DataFrame({"path": images, "label": ""}), ("",), without_image_names(others))
+    table = pd.DataFrame({"path": images, "label": ""})
+    return Manifest(table, ("",), (*without_image_names(others), *left_out))

@@ -10,6 +10,7 @@ import numpy as np
 
 from excite.errors import ExciteError
 from excite.evaluation.prediction_columns import PROBABILITY
+from excite.system.notebook import table_html
 from excite.system.text import printable, shorten_middle
 
 if TYPE_CHECKING:
@@ -159,6 +160,19 @@ class PredictionList(list[Prediction]):
         if len(self) > SHOWN:
             lines.append(f"  ... and {len(self) - SHOWN:,} more")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """The first predictions, for a notebook; without the images, which may show people."""
+        rows = [
+            [
+                shorten_middle(printable(each.path or f"image {number}"), 60),
+                f"abstained: {each.label}?" if each.abstained else each.label,
+                f"{each.probability:.1%}",
+            ]
+            for number, each in enumerate(self[:SHOWN])
+        ]
+        more = f"{len(self):,} predictions; .table is a DataFrame" if len(self) > SHOWN else ""
+        return table_html(("image", "class", "probability"), rows, right=("probability",), below=more)
 
 
 def _lead(prediction: Prediction) -> float:

@@ -59,7 +59,7 @@ def ask(path: Path, pixels: np.ndarray, images: Sequence[str], batch_sizes: Sequ
         folder = Path(name)
         np.save(folder / "pixels.npy", pixels)
         request = {"images": list(images), "batch_sizes": list(batch_sizes)}
-        (folder / "request.json").write_text(json.dumps(request))
+        (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
         package = str(Path(__file__).parents[2])
         others = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
         done = subprocess.run(
@@ -74,7 +74,7 @@ def ask(path: Path, pixels: np.ndarray, images: Sequence[str], batch_sizes: Sequ
         if done.returncode != 0:
             lines = done.stderr.strip().splitlines() or [f"it ended with exit code {done.returncode}"]
             raise ExciteError(f"the exported file cannot be read back: {lines[-1]}")
-        answer = json.loads((folder / "answer.json").read_text())
+        answer = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
         return Answer(
             np.load(folder / "probabilities.npy"),
             answer["other_pixels"],
@@ -87,7 +87,7 @@ def ask(path: Path, pixels: np.ndarray, images: Sequence[str], batch_sizes: Sequ
 def main(path: str, folder: str) -> None:
     """Answer one request."""
     place = Path(folder)
-    request = json.loads((place / "request.json").read_text())
+    request = json.loads((place / "request.json").read_text(encoding="utf-8"))
     pixels = np.load(place / "pixels.npy", mmap_mode="r")
     predictor, single = Predictor.load(path), Predictor.load(path, few_images=True)
     each = [
@@ -104,7 +104,7 @@ def main(path: str, folder: str) -> None:
         "evidence": predictor.check_evidence(np.array(pixels[:8])),
         "imported": [name for name in HEAVY if name in sys.modules],
     }
-    (place / "answer.json").write_text(json.dumps(answer))
+    (place / "answer.json").write_text(json.dumps(answer), encoding="utf-8")
 
 
 if __name__ == "__main__":

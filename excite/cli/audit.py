@@ -40,7 +40,8 @@ def audit(
     data: Annotated[
         str,
         typer.Argument(
-            help="Folder of class folders, folder with train/val/test, folder of images, CSV, or 'digits'.",
+            help="Folder of class folders, folder with train/val/test, folder of images, zip or tar of one, "
+            "CSV, or 'digits'.",
             show_default=False,
         ),
     ],
@@ -82,7 +83,7 @@ def audit(
         from excite.audit.reading import read_images
         from excite.audit.table import audit_rows, headline
         from excite.audit.verdict import verdict_of
-        from excite.data.file_validation import check_files
+        from excite.data.file_validation import check_files, note_patients
         from excite.reporting.audit_page import audit_document, write_audit
         from excite.system.cache import cache_directory
         from excite.system.malloc import keep_heap
@@ -100,6 +101,7 @@ def audit(
         images, unreadable = check_files(
             manifest, max_pixels=chosen.max_pixels, cache=cache, progress=progress, complete=False
         )
+        note_patients(manifest, images, display)
         result = run_audit(
             images,
             unreadable=unreadable,
@@ -109,7 +111,6 @@ def audit(
             decisions=decision_files(folder, review),
             progress=display.stage,
         )
-        drawing = display.stage("drawing pairs")
         shown = not may_show_people(result.manifest) if thumbnails is None else thumbnails
         write_audit(
             result,
@@ -117,7 +118,7 @@ def audit(
             title=name,
             thumbnails=shown,
             max_pixels=chosen.max_pixels,
-            progress=drawing,
+            progress=display.stage("drawing pairs"),
         )
     finally:
         display.close()

@@ -65,7 +65,7 @@ def empty(
     *,
     data: Annotated[
         Path | None,
-        typer.Argument(help="Folder of a data set, which may be gone.", show_default=False),
+        typer.Argument(help="Folder or archive of a data set, which may be gone.", show_default=False),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Remove everything.")] = False,
 ) -> None:
@@ -75,7 +75,7 @@ def empty(
     from excite.system.cache import cache_path
 
     if (data is None) != everything:
-        what = "needs the folder of a data set, or --all"
+        what = "needs the folder or archive of a data set, or --all"
         raise ExciteError(what, where="excite cache empty", hint="excite cache list", exit_code=BAD_USAGE)
     count, size = empty_cache(cache_path(), None if data is None else absolute_path(data))
     if data is not None and not count:

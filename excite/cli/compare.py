@@ -21,6 +21,7 @@ FRACTIONS = (
     "average_precision",
     "ece",
     "ece_equal_mass",
+    "off_by_one",
 )
 
 
@@ -68,6 +69,15 @@ def compare(
     metrics: Annotated[
         str | None, typer.Option("--metrics", help="Metrics, separated by commas.", show_default=False)
     ] = None,
+    ordinal: Annotated[
+        str | None,
+        typer.Option(
+            "--ordinal",
+            help="The classes from the lowest to the highest, separated by commas: compare errors in ranks, "
+            "too. [dim]\\[default: the order of the training, if it is the same in all runs][/dim]",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Compare runs: their metrics, and the difference of each from the first.
@@ -79,32 +89,34 @@ def compare(
     """
     display = ConsoleDisplay()
     with loading(display):
-        from excite.runs.compare import METRICS, compare_runs
+        from excite.evaluation.ordinal import parse_order
+        from excite.runs.compare import compare_runs
         from excite.runs.compare_configurations import compare_configurations
         from excite.runs.compare_labels import has_labels
         from excite.runs.derive import column_names
 
     if any(map(has_labels, (*runs, *(second or ())))):
-        _compare_labels(runs, second, metrics, display, as_json=as_json)
+        _compare_labels(runs, second, metrics, ordinal, display, as_json=as_json)
         return
-    chosen = column_names(metrics) or METRICS
+    chosen, order = column_names(metrics) or None, parse_order(ordinal)
     if second:
         with display.waiting("comparing"):
-            configurations = compare_configurations(runs, second, chosen)
+            configurations = compare_configurations(runs, second, chosen, ordinal=order)
         if as_json:
             print_json(configurations)
         else:
             _print_configurations(configurations)
         return
     with display.waiting("comparing"):
-        comparison = compare_runs(runs, chosen)
+        comparison = compare_runs(runs, chosen, ordinal=order)
     if as_json:
         print_json(comparison)
         return
-    numbers = ("images", "groups", *chosen)
+    shown = [name for name, value in comparison["runs"][0].items() if isinstance(value, dict)]
+    numbers = ("images", "groups", *shown)
     table = plain_table("run", *numbers, right=numbers, names=("run",))
     for row in comparison["runs"]:
-        cells = (_figure(name, row[name]) for name in chosen)
+        cells = (_figure(name, row[name]) for name in shown)
         name = row["run"] + (f" (repeat 1 of {row['repeats']})" if row["repeats"] > 1 else "")
         table.add_row(name, str(row["n"]), str(row["groups"]), *cells)
     print_table(table)
@@ -118,13 +130,14 @@ def _compare_labels(
     runs: list[Path],
     second: list[Path] | None,
     metrics: str | None,
+    ordinal: str | None,
     display: ConsoleDisplay,
     *,
     as_json: bool,
 ) -> None:
     from excite.runs.compare_labels import AVERAGES, compare_label_runs
 
-    for option, value in (("--with", second), ("--metrics", metrics)):
+    for option, value in (("--with", second), ("--metrics", metrics), ("--ordinal", ordinal)):
         if value:
             what = "is for one class per image; these runs have several labels"
             raise ExciteError(what, where=option, hint="omit it", exit_code=BAD_USAGE)

@@ -31,6 +31,7 @@ METRIC_OPTIONS = (
     "abstain_below",
     "selective_accuracy",
     "subgroups",
+    "ordinal",
 )
 # Fields of TrainConfig that are also options of this command.
 OPTIONS = (

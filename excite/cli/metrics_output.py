@@ -77,6 +77,18 @@ def with_interval(figure: Mapping[str, Any], digits: int = 1) -> str:
     return f"{text} ({100 * figure['low']:.{digits}f}-{100 * figure['high']:.{digits}f})"
 
 
+def ordinal_text(order: Sequence[str], figures: Mapping[str, Any]) -> str:
+    """How far the predictions are from the truth in ranks of the ordered classes."""
+    from excite.evaluation.metrics import ORDINAL
+    from excite.reporting.tables import metric_text
+
+    kappa, error, off = (metric_text(figures[name], name) for name in ORDINAL)
+    return (
+        f"classes in order: {' < '.join(order)}; quadratic weighted kappa {kappa}, "
+        f"mean absolute error {error} ranks, off by one {off}"
+    )
+
+
 def print_classes(figures: Mapping[str, Any], names: Sequence[str] = OF_CLASSES) -> None:
     """Print metrics of each class; of many classes those with the lowest sensitivity."""
     from excite.reporting.tables import worst_first
@@ -101,6 +113,8 @@ def print_figures(split: str, figures: dict[str, Any]) -> None:
         print_labeled("by photo", text)
     if (repeats := figures.get("repeats", 1)) > 1:
         print_labeled("", f"mean over {repeats} repeats; classes and subgroups are of the first repeat")
+    if order := figures.get("order"):
+        print_sentence(ordinal_text(order, figures))
     print_classes(figures)
     rows = [row[name] for row in figures["classes"].values() for name in OF_CLASSES]
     _print_reasons([figures["accuracy"], figures["balanced_accuracy"], *rows])

@@ -52,7 +52,7 @@ def predict(
         Path, typer.Argument(help="Run folder, or a file written by excite export.", show_default=False)
     ],
     images: Annotated[
-        list[Path], typer.Argument(help="Image files, folders, or 'digits'.", show_default=False)
+        list[Path], typer.Argument(help="Image files, folders, archives, or 'digits'.", show_default=False)
     ],
     out: Annotated[
         Path | None,
@@ -194,10 +194,11 @@ def _report(error: ExciteError) -> None:
 
 
 def _files(images: list[Path]) -> tuple[list[Path], list[ExciteError]]:
-    """The image files, those of the folders, and the errors of folders without images.
+    """The image files, those of folders and archives, and the errors of folders without images.
 
     ``digits`` is the built-in data set, as elsewhere, unless there is a file or a folder of this name.
     """
+    from excite.data.archives import image_folder
     from excite.data.digits import digits_folder
     from excite.system.cache import cache_directory
 
@@ -207,7 +208,8 @@ def _files(images: list[Path]) -> tuple[list[Path], list[ExciteError]]:
         try:
             is_digits = path == Path("digits") and not path.exists()
             place = digits_folder(cache_directory()) if is_digits else path
-            files += _images_in(place) if place.is_dir() else [place]
+            folder = image_folder(place)
+            files += [place] if folder is None else _images_in(folder)
         except ExciteError as error:
             refused.append(error)
     return files, refused

@@ -57,7 +57,10 @@ def add_to(app: typer.Typer) -> None:
 def split(
     *,
     data: Annotated[
-        str, typer.Argument(help="Folder of class folders, CSV, or 'digits'.", show_default=False)
+        str,
+        typer.Argument(
+            help="Folder of class folders, zip or tar of one, CSV, or 'digits'.", show_default=False
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="CSV file to write.")] = Path("manifest.csv"),
     method: Annotated[

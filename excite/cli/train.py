@@ -58,7 +58,8 @@ def train(
     data: Annotated[
         str | None,
         typer.Argument(
-            help="Folder of class folders, folder with train/val/test, CSV with path and label, or 'digits'.",
+            help="Folder of class folders, folder with train/val/test, zip or tar of one, CSV with path and "
+            "label, or 'digits'.",
             show_default=False,
         ),
     ] = None,

@@ -12,6 +12,7 @@ NOT_FOR_LABELS: Mapping[str, str] = {
     "positive": "every label has its own threshold: --sensitivity and --specificity hold for all",
     "abstain_below": "the probability of each label is in the prediction",
     "selective_accuracy": "the probability of each label is in the prediction",
+    "ordinal": "an order is of classes that exclude each other",
     "folds": "train once with each of several --seed",
 }
 _VALUES = (

@@ -23,6 +23,7 @@ EITHER = (
     ("pretrained", "weights", "the initial weights"),
     ("sensitivity", "specificity", "the threshold of the positive class"),
     ("abstain_below", "selective_accuracy", "the abstention threshold"),
+    ("intensity_range", "window", "the values of black and white"),
 )
 
 # Options that name what the columns of a CSV hold; the arguments of ``read_manifest``.
@@ -76,7 +77,9 @@ class TrainConfig:
     5
     """
 
-    data: str = option("", DATA, "Folder of class folders, folder with train/val/test, CSV, or 'digits'.")
+    data: str = option(
+        "", DATA, "Folder of class folders, folder with train/val/test, zip or tar of one, CSV, or 'digits'."
+    )
     split: str = option(
         "auto",
         DATA,
@@ -128,7 +131,13 @@ class TrainConfig:
         None,
         DATA,
         "For images with more than 8 bits per channel: the values of black and white, such as 0,4095. "
-        "Default: measured over all images.",
+        "Default: measured over all images; of DICOM, the window of each file.",
+    )
+    window: str | None = option(
+        None,
+        DATA,
+        "For DICOM: center and width of the window after the modality rescale, such as 40,400. Default: the "
+        "window of each file, or else all values that its bits can hold.",
     )
 
     model: str = option("auto", MODEL, "Name of a network of excite, timm, or torchvision.")
@@ -380,6 +389,12 @@ class TrainConfig:
         None,
         EVALUATION,
         "Columns of the data, separated by commas; metrics are computed for each of their values.",
+    )
+    ordinal: str | None = option(
+        None,
+        EVALUATION,
+        "The classes have this order, from the lowest to the highest, such as none,mild,severe; 'classes': "
+        "that of their names. Quadratic weighted kappa and errors in ranks are measured, too.",
     )
 
     robustness: bool = option(

@@ -26,6 +26,7 @@ class TrainOptions(TypedDict, total=False):
     max_unreadable: float
     max_pixels: int
     intensity_range: str | None
+    window: str | None
     model: str
     attention: str
     placement: str
@@ -80,6 +81,7 @@ class TrainOptions(TypedDict, total=False):
     abstain_below: float | None
     selective_accuracy: float | None
     subgroups: str | None
+    ordinal: str | None
     robustness: bool
     folds: int | None
     repeats: int

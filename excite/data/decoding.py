@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, cast
+from typing import IO, BinaryIO, NamedTuple, cast
 
 from PIL import (
     BmpImagePlugin,
@@ -27,6 +27,7 @@ from PIL import (
 
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.decoding_errors import decoding_errors
+from excite.data.dicom import SUFFIXES, is_dicom, read_dicom
 from excite.data.foreign_formats import HEAD_BYTES, describe_unsupported_format
 from excite.data.intensity import FULL_RANGE, IntensityRange, SampleExtremes, low_byte_tiles, measure_extremes
 from excite.data.pillow_limits import whole_images_only, without_texts
@@ -56,7 +57,7 @@ FORMATS = tuple(_READERS)
 IMAGE_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp",
     ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".jp2", ".j2k", ".jpx", ".avif", ".heic", ".heif", ".jxl",
-    ".tga", ".ico",
+    ".tga", ".ico", *SUFFIXES,
 })
 # fmt: on
 """Extensions of images; more than those of ``FORMATS``, so that other formats are reported too."""
@@ -73,11 +74,22 @@ class Inspection:
         sha256: hash of its bytes.
         size: (width, height) in pixels, upright.
         extremes: smallest and largest sample, if samples have more than 8 bits.
+        patient: of a DICOM file, a name for its patient (see ``dicom.patient_name``), "" if it has none; None
+            for any other file.
     """
 
     sha256: str
     size: tuple[int, int]
     extremes: SampleExtremes | None
+    patient: str | None = None
+
+
+class _Decoded(NamedTuple):
+    """An upright image, its samples if they have more than 8 bits, and the patient as in ``Inspection``."""
+
+    image: Image.Image
+    deep: DeepSamples | None = None
+    patient: str | None = None
 
 
 def decode(
@@ -88,8 +100,8 @@ def decode(
 ) -> Image.Image:
     """Decode an image: upright, RGB, 8 bits per channel; the first frame of an animation.
 
-    See ``excite.data.upright`` for the conversion of other modes. The format is recognized by the content of
-    the file, not by its extension.
+    See ``excite.data.upright`` for the conversion of other modes, and ``excite.data.dicom`` for DICOM, which
+    needs pydicom. The format is recognized by the content of the file, not by its extension.
 
     Args:
         source: a path, the bytes of a file, or an open binary file.
@@ -109,7 +121,7 @@ def decode(
         ('RGB', (3, 2))
     """
     with _opened(source) as stream:
-        return _decoded(stream, max_pixels, intensity_range)[0]
+        return _decoded(stream, max_pixels, intensity_range).image
 
 
 def image_format(head: bytes) -> str | None:
@@ -127,25 +139,27 @@ def decode_and_hash(
     """The image as ``decode`` returns it, and the SHA-256 of the bytes that it was decoded from."""
     with _opened(path) as stream:
         digest = hashlib.file_digest(cast(io.BufferedReader, stream), "sha256").hexdigest()
-        return _decoded(stream, max_pixels, intensity_range)[0], digest
+        return _decoded(stream, max_pixels, intensity_range).image, digest
 
 
 def inspect_file(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Inspection:
     """Decode a file as ``decode`` does, and return its hash, size, and extremes."""
     with _opened(path) as stream:
         digest = hashlib.file_digest(cast(io.BufferedReader, stream), "sha256").hexdigest()
-        image, deep = _decoded(stream, max_pixels, FULL_RANGE)
+        decoded = _decoded(stream, max_pixels, FULL_RANGE)
+        deep = decoded.deep
         extremes = None if deep is None else measure_extremes(deep.samples, inverted=deep.inverted)
-        return Inspection(digest, image.size, extremes)
+        return Inspection(digest, decoded.image.size, extremes, decoded.patient)
 
 
-def _decoded(
-    stream: BinaryIO, max_pixels: int, intensity_range: IntensityRange | None
-) -> tuple[Image.Image, DeepSamples | None]:
+def _decoded(stream: BinaryIO, max_pixels: int, intensity_range: IntensityRange | None) -> _Decoded:
     stream.seek(0)
     head = stream.read(HEAD_BYTES)
     if not head:
         raise ExciteError("is empty (0 bytes)")
+    if is_dicom(head):
+        found = read_dicom(stream, max_pixels=max_pixels, intensity_range=intensity_range)
+        return _Decoded(found.image, patient=found.patient)
     format = image_format(head)
     if format is None:
         raise ExciteError(describe_unsupported_format(head, FORMATS))
@@ -162,7 +176,7 @@ def _decoded(
 
 def _read(
     stream: BinaryIO, reader: Reader, max_pixels: int, intensity_range: IntensityRange | None
-) -> tuple[Image.Image, DeepSamples | None]:
+) -> _Decoded:
     stream.seek(0)
     image = reader(stream)
     width, height = image.size
@@ -182,7 +196,7 @@ def _read(
         stream.seek(0)
         image = reader(stream)
     result, deep = upright_with_samples(image, intensity_range, low_bytes)
-    return (result.copy() if result is image else result), deep  # a copy does not refer to the file
+    return _Decoded(result.copy() if result is image else result, deep)  # a copy does not refer to the file
 
 
 @contextmanager

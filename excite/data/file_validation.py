@@ -15,16 +15,19 @@ import numpy as np
 
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.decoding import inspect_file
+from excite.data.dicom import installed_decoders
 from excite.data.intensity import SampleExtremes, combine_extremes
 from excite.data.manifest import Manifest, check_classes
+from excite.data.patients import key_fingerprint
 from excite.data.split import apply_group_pattern
 from excite.errors import BAD_USAGE, ExciteError
 from excite.system.cache import name_owner, recall, remember
 from excite.system.parallel import Progress, in_threads
 from excite.system.progress import Display
 
-_VERSION = 2
-_HEADER = ["path", "sha256", "width", "height", "samples", "low", "high", "reason"]
+_VERSION = 3
+_HEADER = ["path", "sha256", "width", "height", "samples", "low", "high", "patient", "reason"]
+_NO_PATIENT = "-"  # a DICOM file without an identifier
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,17 @@ class UnreadableFile:
 
 @dataclass(frozen=True)
 class _Result:
-    """What the check of one file found; ``reason`` is "" for a readable file."""
+    """What the check of one file found; ``reason`` is "" for a readable file.
+
+    ``patient`` is that of ``Inspection``.
+    """
 
     path: str
     sha256: str = ""
     width: int = 0
     height: int = 0
     extremes: SampleExtremes | None = None
+    patient: str | None = None
     reason: str = ""
 
 
@@ -83,7 +90,18 @@ def read_checked(
     require_readable(unreadable, len(manifest), max_unreadable)
     if group_pattern is not None:
         checked = apply_group_pattern(checked, group_pattern)
+    else:
+        note_patients(manifest, checked, display)
     return checked, unreadable
+
+
+def note_patients(before: Manifest, checked: Manifest, display: Display) -> None:
+    """Say that the check took groups from DICOM files, if it did."""
+    if before.table["group"].any() or not checked.table["group"].any():
+        return
+    patients = checked.table["group"].replace("", np.nan).nunique()
+    text = f"the PatientID of DICOM files, as a hash: {patients:,} patients "
+    display.fact("groups", text + "(--group-pattern, or --group-column for a CSV, names other groups)")
 
 
 def check_files(
@@ -96,7 +114,8 @@ def check_files(
 ) -> tuple[Manifest, list[UnreadableFile]]:
     """The readable images with hash and size, and the unreadable files.
 
-    If images have more than 8 bits per channel, ``extremes`` of the manifest covers all of them.
+    If images have more than 8 bits per channel, ``extremes`` of the manifest covers all of them. If no image
+    has a group, DICOM files of several patients get the patient's name (``dicom.patient_name``) as group.
 
     Args:
         max_pixels: larger images count as unreadable.
@@ -105,8 +124,8 @@ def check_files(
         complete: refuse images that cannot be trained on, as ``check_classes`` does.
 
     Raises:
-        ExciteError: if the readable images cannot be trained on, or if some images have floating-point
-            samples and others 16-bit integers.
+        ExciteError: if the readable images cannot be trained on, if some images have floating-point samples
+            and others 16-bit integers, or if some are DICOM and others have more than 8 bits per channel.
     """
     paths = manifest.table["path"].tolist()
     memory = None if cache is None else cache / "checked" / f"{_key(paths, max_pixels)}.csv"
@@ -122,6 +141,9 @@ def check_files(
         height=[result.height for result in results],
     )
     extremes = combine_extremes(result.extremes for result in results if result.extremes)
+    _refuse_two_scales(results, extremes)
+    if not filled.table["group"].any() and len({result.patient for result in results if result.patient}) > 1:
+        filled = filled.with_columns(group=[result.patient or "" for result in results])
     checked = replace(filled, table=filled.table[readable], extremes=extremes)
     unreadable = [UnreadableFile(result.path, result.reason) for result in results if result.reason]
     if complete:
@@ -152,7 +174,15 @@ def _inspect(path: str, *, max_pixels: int) -> _Result:
         inspection = inspect_file(path, max_pixels=max_pixels)
     except ExciteError as error:
         return _Result(path, reason=error.what)
-    return _Result(path, inspection.sha256, *inspection.size, inspection.extremes)
+    return _Result(path, inspection.sha256, *inspection.size, inspection.extremes, inspection.patient)
+
+
+def _refuse_two_scales(results: Sequence[_Result], extremes: SampleExtremes | None) -> None:
+    """Refuse DICOM, which has windows, beside images whose range is measured over all of them."""
+    dicom = sum(result.patient is not None for result in results)
+    if dicom and extremes is not None:
+        what = f"{dicom} images are DICOM and {extremes.images} have more than 8 bits per channel"
+        raise ExciteError(what, hint="convert them to one kind: there is no common scale")
 
 
 def _check_remaining(checked: Manifest, unreadable: Sequence[UnreadableFile]) -> None:
@@ -173,8 +203,9 @@ def _first(unreadable: Sequence[UnreadableFile], shown: int = 3) -> str:
 
 
 def _key(paths: Sequence[str], max_pixels: int) -> str:
-    """A hash of each file's path, size, modification time, and read permission."""
-    digest = hashlib.sha256(f"{_VERSION} {max_pixels}".encode())
+    """A hash of each file's path, size, modification time, and read permission, and of what reads DICOM."""
+    state = f"{_VERSION} {max_pixels} {installed_decoders()} {key_fingerprint()}"
+    digest = hashlib.sha256(state.encode())
     for path in paths:
         try:
             status = Path(path).stat()
@@ -191,7 +222,8 @@ def _format(results: Sequence[_Result]) -> str:
     writer.writerow(_HEADER)
     for r in results:
         extremes = [r.extremes.kind, r.extremes.low, r.extremes.high] if r.extremes else [""] * 3
-        writer.writerow([r.path, r.sha256, r.width, r.height, *extremes, r.reason])
+        patient = _NO_PATIENT if r.patient == "" else r.patient
+        writer.writerow([r.path, r.sha256, r.width, r.height, *extremes, patient, r.reason])
     return text.getvalue()
 
 
@@ -199,8 +231,8 @@ def _parse(text: str, *, paths: Sequence[str]) -> list[_Result] | None:
     """The inverse of ``_format``; None for results that are incomplete, damaged, or of other files."""
     header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     results = [
-        _Result(path, sha256, int(width), int(height), _extremes(kind, low, high), reason)
-        for path, sha256, width, height, kind, low, high, reason in rows
+        _Result(path, sha256, int(width), int(height), _extremes(*samples), _patient(patient), reason)
+        for path, sha256, width, height, *samples, patient, reason in rows
     ]
     whole = header == _HEADER and [result.path for result in results] == list(paths)
     plausible = all(r.reason or (len(r.sha256) == 64 and r.width > 0 and r.height > 0) for r in results)
@@ -209,3 +241,7 @@ def _parse(text: str, *, paths: Sequence[str]) -> list[_Result] | None:
 
 def _extremes(kind: str, low: str, high: str) -> SampleExtremes | None:
     return SampleExtremes(kind, float(low), float(high)) if kind else None
+
+
+def _patient(text: str) -> str | None:
+    return "" if text == _NO_PATIENT else text or None

@@ -10,7 +10,7 @@ from excite.data.decoding import IMAGE_SUFFIXES
 from excite.data.left_out import LeftOut
 from excite.errors import ExciteError, require_utf8
 
-_CLUTTER = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir"))
+CLUTTER = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir"))
 
 
 @dataclass
@@ -59,7 +59,7 @@ def list_folder(folder: Path, *, any_name: bool = False) -> tuple[list[Path], li
     """
     try:
         with os.scandir(folder) as entries:
-            visible = [e for e in entries if not e.name.startswith(".") and e.name not in _CLUTTER]
+            visible = [e for e in entries if not e.name.startswith(".") and e.name not in CLUTTER]
     except OSError as error:
         raise ExciteError(
             f"the folder cannot be read: {(error.strerror or '').lower()}", where=folder

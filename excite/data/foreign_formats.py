@@ -8,11 +8,16 @@ HEAD_BYTES = 512
 """Number of bytes that ``describe_unsupported_format`` needs."""
 
 _CONVERT = "convert it to JPEG or PNG"
+_UNMARKED_DICOM = (
+    "is DICOM without its first bytes; write it again with pydicom: "
+    "dcmread(FILE, force=True).save_as(COPY, enforce_file_format=True)"
+)
 # A pattern of the first bytes; the format and what to do.
 _KNOWN: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
     (re.compile(pattern, re.DOTALL), text)
     for pattern, text in (
-        (rb".{128}DICM", "is DICOM, not an image file; export it as PNG or TIFF, for example with pydicom"),
+        (rb".{128}DICM", "is DICOM, which excite predict reads; export it as PNG, for example with pydicom"),
+        (rb"[\x02\x08]\x00[\x00\x01\x05\x08\x16\x18]\x00", _UNMARKED_DICOM),
         (rb".{4}ftyp(avif|avis)", f"is AVIF; {_CONVERT}"),
         (rb".{4}ftyp(hei|hev|mif1|msf1)", f"is HEIC; {_CONVERT}"),
         (rb".{4}ftyp", f"is a video or a HEIC image; {_CONVERT}"),

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+from excite.data.archive_members import archive_stem, has_archive_name
 from excite.errors import BAD_USAGE, ExciteError
 
 
@@ -56,8 +57,10 @@ def is_same_path(path: str, other: str, start: str | Path = "") -> bool:
 
 
 def data_name(data: str | Path) -> str:
-    """The name of a data set: that of its folder, or of its CSV without the extension."""
+    """The name of a data set: that of its folder, or of its CSV or archive without the extension."""
     path = Path(data)
+    if has_archive_name(path) and not path.is_dir():
+        return archive_stem(path)
     return path.stem if path.suffix.lower() == ".csv" else path.resolve().name
 
 

@@ -1,4 +1,4 @@
-"""Read a data set into a manifest: class folders, train/val/test folders, or a CSV file."""
+"""Read a data set into a manifest: class folders, train/val/test folders, their archive, or a CSV file."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import difflib
 import os
 import stat
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
+from excite.data.archives import is_archive, unpack
 from excite.data.csv_reading import ROLES, read_csv
 from excite.data.decoding import IMAGE_SUFFIXES
 from excite.data.digits import digits_folder
@@ -21,6 +23,7 @@ from excite.data.folders import (
     without_image_names,
 )
 from excite.data.label_reading import LabelFormat
+from excite.data.left_out import LeftOut
 from excite.data.manifest import Manifest, check_classes, normalize_name, split_names
 from excite.data.paths import absolute_path, path_on_disk, refuse_cache_inside_data
 from excite.errors import BAD_USAGE, ExciteError, require_utf8
@@ -42,11 +45,12 @@ def read_manifest(
     empty_label: str = LabelFormat.empty,
     complete: bool = True,
 ) -> Manifest:
-    """The images of a folder, a CSV file, or the built-in ``"digits"``, in a fixed order.
+    """The images of a folder, an archive, a CSV file, or the built-in ``"digits"``, in a fixed order.
 
-    A folder contains class folders, or train, val, and test folders with class folders. A CSV file has a
-    column with paths and one with labels; relative paths start at the folder of the CSV. Image files are not
-    opened; ``check_files`` does that.
+    A folder contains class folders, or train, val, and test folders with class folders. A zip or tar archive
+    of such a folder is unpacked into the cache (see ``excite.data.archives``). A CSV file has a column with
+    paths and one with labels; relative paths start at the folder of the CSV. Image files are not opened;
+    ``check_files`` does that.
 
     Args:
         path_column, label_column, group_column, split_column: names of the columns of a CSV.
@@ -70,6 +74,10 @@ def read_manifest(
         raise _no_such_place(source, place) from error
     except OSError as error:
         raise ExciteError(f"cannot be read: {(error.strerror or '').lower()}", where=place) from error
+    left_out: tuple[LeftOut, ...] = ()
+    if not is_folder and is_archive(place):
+        unpacked = unpack(place, cache_directory())
+        place, left_out, is_folder = unpacked.folder, unpacked.left_out, True
     if is_folder:
         renamed = [name for role, name in columns.items() if name != role]
         if renamed:
@@ -87,6 +95,8 @@ def read_manifest(
         raise ExciteError("is a single image, not a data set", where=place, hint=hint, exit_code=BAD_USAGE)
     else:
         manifest = read_csv(place, columns, labels)
+    if left_out:
+        manifest = replace(manifest, left_out=(*manifest.left_out, *left_out))
     if complete:
         check_classes(manifest, where=place)
     return manifest

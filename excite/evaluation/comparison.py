@@ -12,13 +12,14 @@ from excite.errors import unknown_name
 from excite.evaluation.class_groups import class_reason, class_warning
 from excite.evaluation.intervals import FEWEST_GROUPS, LEVEL, RESAMPLES, too_few
 from excite.evaluation.matching import shared_images
+from excite.evaluation.measure import metric_names
 from excite.evaluation.metrics import OVERALL, PER_CLASS, RANKED
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.ranges import difference_in_range
 from excite.evaluation.resampling import GroupSums
 from excite.evaluation.swap_test import ROUNDING, Swaps, swap_test
 
-MEANS_OVER_CLASSES = ("balanced_accuracy", "macro_f1", "mcc", "kappa", *RANKED)
+MEANS_OVER_CLASSES = ("balanced_accuracy", "macro_f1", "mcc", "kappa", "quadratic_kappa", *RANKED)
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ def compare(
     """Differences of metrics, tested by swapping the two classifiers' predictions within groups.
 
     Args:
-        metrics: names in ``metrics.OVERALL``; with ``label``, in ``metrics.PER_CLASS``.
+        metrics: names in ``metrics.OVERALL``, with an order of the classes also in ``metrics.ORDINAL``; with
+            ``label``, in ``metrics.PER_CLASS``.
         label: the class of per-class metrics.
         level: level of the intervals.
         resamples: number of swaps.
@@ -71,7 +73,7 @@ def compare(
     Raises:
         ExciteError: for an unknown metric or class, and as ``shared_images``.
     """
-    known = OVERALL if label is None else PER_CLASS
+    known = metric_names(first) if label is None else PER_CLASS
     for metric in metrics:
         if metric not in known:
             raise unknown_name("metric", metric, known)

@@ -30,6 +30,7 @@ class EvaluationSpec:
         abstain_below: confidence below which the classifier abstains.
         selective_accuracy: choose this confidence on validation images, to reach a selective accuracy.
         subgroups: columns whose values form subgroups.
+        ordinal: the classes from the lowest to the highest, see ``ordinal.complete_order``; (): no order.
     """
 
     positive: str | None = None
@@ -38,6 +39,7 @@ class EvaluationSpec:
     abstain_below: float | None = None
     selective_accuracy: float | None = None
     subgroups: tuple[str, ...] = ()
+    ordinal: tuple[str, ...] = ()
 
     def without_validation(self) -> EvaluationSpec:
         """The specification without the parts that need validation images."""
@@ -81,6 +83,8 @@ def evaluate_predictions(
         raise ExciteError(what, hint="provide them with --validation", exit_code=BAD_USAGE)
     if spec.positive is not None and point is None and validation is not None:
         point = choose_point(validation, spec)
+    if spec.ordinal:
+        predictions = predictions.with_order(spec.ordinal)
     if point is not None:
         predictions = predictions.with_rule(point.rule)
         validation = None if validation is None else validation.with_rule(point.rule)

@@ -14,8 +14,9 @@ from excite.evaluation.calibrated_range import calibrated_range
 from excite.evaluation.decision_rule import join_rules
 from excite.evaluation.intervals import LEVEL, RESAMPLES
 from excite.evaluation.matching import matched_repeats
+from excite.evaluation.measure import metric_names
 from excite.evaluation.metric_intervals import ANALYTIC, INTERVAL_METHODS, MetricIntervals
-from excite.evaluation.metrics import CALIBRATION_ERRORS, OVERALL, UNDEFINED_OVERALL
+from excite.evaluation.metrics import CALIBRATION_ERRORS, UNDEFINED_OVERALL
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.ranges import mean_in_range
 from excite.evaluation.resampling import GroupSums, Values
@@ -54,6 +55,7 @@ def pool(folds: Sequence[Predictions]) -> Predictions:
         if any(fold.photos is None for fold in folds)
         else np.concatenate([fold.photos for fold in folds if fold.photos is not None]),
         join_rules([(fold.rule, len(fold)) for fold in folds]),
+        first.order,
     )
 
 
@@ -100,8 +102,8 @@ def measure_repeats(
         resamples: number of bootstrap resamples.
 
     Returns:
-        ``n``, ``groups``, ``repeats``; each of ``metrics.OVERALL`` as ``{"value", "low", "high", "method"}``;
-        calibration errors have ``calibrated``, also averaged over the repeats.
+        ``n``, ``groups``, ``repeats``; each of ``measure.metric_names`` as ``{"value", "low", "high",
+        "method"}``; calibration errors have ``calibrated``, also averaged over the repeats.
 
     Raises:
         ExciteError: without repeats, for repeats of different images, and for an unknown method.
@@ -119,7 +121,7 @@ def measure_repeats(
         "groups": matched[0].group_count,
         "repeats": len(repeats),
     }
-    for name in OVERALL:
+    for name in metric_names(matched[0]):
         value = float(_mean(points, name)[0])
         if np.isnan(value):
             result[name] = {"value": None, "reason": UNDEFINED_OVERALL[name]}

@@ -12,6 +12,7 @@ from excite.evaluation.intervals import FEWEST_GROUPS, LEVEL, METHODS, RESAMPLES
 from excite.evaluation.metric_intervals import ANALYTIC, INTERVAL_METHODS, MetricIntervals
 from excite.evaluation.metrics import (
     CALIBRATION_ERRORS,
+    ORDINAL,
     OVERALL,
     PER_CLASS,
     UNDEFINED_OVERALL,
@@ -44,11 +45,12 @@ def measure(
     Returns:
         ``n`` images, ``groups``, ``interval`` (level, method, seed and, of a bootstrap, ``resamples``);
         ``low_group_count``, the classes with so few groups that intervals of means over classes may be too
-        narrow; each metric of ``metrics.OVERALL`` as ``{"value", "low", "high", "method"}``, with ``reason``
+        narrow; each metric of ``metric_names`` as ``{"value", "low", "high", "method"}``, with ``reason``
         instead if undefined; ``classes``: name -> ``n``, ``groups`` and each metric of ``metrics.PER_CLASS``;
         ``confusion``: (C, C) counts, rows are labels. The two calibration errors have ``calibrated``, the
         range expected of a calibrated classifier, instead of an interval. ``majority_class``: ``label`` and
-        ``fraction`` of the most frequent class, which is the accuracy of always predicting it.
+        ``fraction`` of the most frequent class, which is the accuracy of always predicting it. With an order,
+        ``order`` has the classes from the lowest to the highest.
 
     Raises:
         ExciteError: for an unknown method.
@@ -66,7 +68,7 @@ def measure(
         result["interval"] = {"level": level, "method": method, "seed": seed}
         if method in METHODS:
             result["interval"]["resamples"] = resamples
-    for name in OVERALL:
+    for name in metric_names(predictions):
         metric = _value(float(point.overall[name][0]), UNDEFINED_OVERALL.get(name, ""))
         if bounds and metric["value"] is not None:
             if name in CALIBRATION_ERRORS:
@@ -93,7 +95,14 @@ def measure(
         "fraction": float(true[largest] / len(predictions)),
     }
     matrix = confusion(predictions.targets, predictions.predicted, len(predictions.classes))
+    if predictions.order is not None:
+        result["order"] = list(predictions.order)
     return result | {"confusion": matrix.tolist()}
+
+
+def metric_names(predictions: Predictions) -> tuple[str, ...]:
+    """The metrics over all classes: ``metrics.OVERALL``; if the classes have an order also ``ORDINAL``."""
+    return OVERALL if predictions.order is None else OVERALL + ORDINAL
 
 
 def _value(value: float, reason: str) -> dict[str, Any]:

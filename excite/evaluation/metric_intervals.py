@@ -22,6 +22,7 @@ from excite.evaluation.intervals import (
 from excite.evaluation.jackknife_interval import jackknife_interval
 from excite.evaluation.mean_intervals import mean_loss_interval, mean_of_intervals
 from excite.evaluation.metrics import PROPORTIONS, negative_log_likelihoods
+from excite.evaluation.ordinal import ordinal_terms
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.ranges import range_of
 from excite.evaluation.ranking_interval import RankingIntervals
@@ -29,7 +30,7 @@ from excite.evaluation.resampling import GroupSums, Values, bootstrap, jackknife
 
 ANALYTIC = "analytic"
 INTERVAL_METHODS = (ANALYTIC, *METHODS)
-LOSSES = ("log_loss", "brier")
+LOSSES = ("log_loss", "brier", "mean_absolute_error")
 OF_CLASSES = {  # metrics that are means over classes, and the metric of a class
     "balanced_accuracy": "sensitivity",
     "macro_f1": "f1",
@@ -70,9 +71,9 @@ class MetricIntervals:
         self.rankings: dict[tuple[int, int], RankingIntervals] = {}
 
     def overall(self, name: str) -> Interval:
-        """The interval of a metric of ``metrics.OVERALL`` that is no calibration error."""
-        if name == "accuracy":
-            parts = [self._accuracy(table) for table in self.tables]
+        """The interval of a metric of ``metrics.OVERALL`` or ``ORDINAL`` that is no calibration error."""
+        if name in ("accuracy", "off_by_one"):
+            parts = [self._proportion(name, table) for table in self.tables]
             return self._combine(parts, [(repeat, name, None) for repeat in range(len(parts))])
         if self.groups < FEWEST_GROUPS:
             return Interval(reason=too_few(self.groups))
@@ -104,8 +105,12 @@ class MetricIntervals:
         # Sensitivity and specificity depend on one class only, whose groups Wilson's interval accounts for.
         return interval if name in ("sensitivity", "specificity") else self._warned(interval, index)
 
-    def _accuracy(self, table: GroupSums) -> Interval:
-        return grouped_wilson(np.asarray(table.correct.sum(axis=0)), table.images, level=self.level)
+    def _proportion(self, name: str, table: GroupSums) -> Interval:
+        counted = np.asarray(table.correct.sum(axis=0))
+        if name == "off_by_one":
+            assert table.distances is not None
+            counted = table.distances[2]
+        return grouped_wilson(counted, table.images, level=self.level)
 
     def _of_class(self, repeat: int, name: str, index: int) -> Interval:
         """The interval of a metric of a class in one repeat."""
@@ -165,14 +170,19 @@ class MetricIntervals:
         return jackknife_interval(name, value, left_out, true, level=self.level, correlation=correlation)
 
     def _loss(self, name: str) -> Interval:
-        first = self.repeats[0]
-        losses = negative_log_likelihoods(first.probabilities, first.targets)
+        first, highest = self.repeats[0], range_of(name)[1]
+        if name == "mean_absolute_error":
+            assert first.ranks is not None
+            losses = ordinal_terms(first.ranks, first.targets, first.predicted)[1]
+            highest = float(len(first.classes) - 1)
+        else:
+            losses = negative_log_likelihoods(first.probabilities, first.targets)
         correlation = intraclass_correlation([(losses, first.group_codes)])
         return mean_loss_interval(
             float(_mean(self.points, name, None)[0]),
             _mean(self.left_out, name, None),
             effective_size(self.tables[0].images, correlation).freedom,
-            highest=range_of(name)[1],
+            highest=highest,
             level=self.level,
         )
 

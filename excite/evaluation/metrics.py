@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from excite.evaluation.ordinal import ordinal_metrics
+
 OVERALL = (
     "accuracy",
     "balanced_accuracy",
@@ -24,16 +26,17 @@ OVERALL = (
     "ece",
     "ece_equal_mass",
 )
+ORDINAL = ("quadratic_kappa", "mean_absolute_error", "off_by_one")  # metrics of classes that have an order
 RANKED = ("auroc", "average_precision")  # they depend on the order of the probabilities only: ``ranking``
 PER_CLASS = ("sensitivity", "specificity", "ppv", "npv", "f1", "mcc", *RANKED)
 PROPORTIONS = ("accuracy", "sensitivity", "specificity", "ppv", "npv")  # with Wilson's interval
 CALIBRATION_ERRORS = ("ece", "ece_equal_mass")
-LOWER_IS_BETTER = ("log_loss", "brier", *CALIBRATION_ERRORS)
+LOWER_IS_BETTER = ("log_loss", "brier", *CALIBRATION_ERRORS, "mean_absolute_error")
 BINS = 15  # Guo et al. 2017, On calibration of modern neural networks
 
 NO_IMAGE, EVERY_IMAGE = "no image belongs to this class", "every image belongs to this class"
 ONE_CLASS = "all images belong to one class"
-UNDEFINED_OVERALL = dict.fromkeys(("mcc", "kappa", "auroc"), ONE_CLASS)
+UNDEFINED_OVERALL = dict.fromkeys(("mcc", "kappa", "auroc", "quadratic_kappa"), ONE_CLASS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,8 @@ class Sums:
         brier: (B,) sum over images and classes of (probability - truth)² / 2.
         gaps: name in ``CALIBRATION_ERRORS`` -> (bins, B) sum of confidences minus number of correct images in
             each bin.
+        ranks: (C,) of the classes; None: they have no order.
+        distances: (3, B) sums of ``ordinal_terms``; None likewise.
     """
 
     images: np.ndarray
@@ -58,6 +63,8 @@ class Sums:
     nll: np.ndarray
     brier: np.ndarray
     gaps: dict[str, np.ndarray]
+    ranks: np.ndarray | None = None
+    distances: np.ndarray | None = None
 
 
 def negative_log_likelihoods(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -74,7 +81,7 @@ def brier_terms(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def metrics_over_classes(sums: Sums) -> dict[str, np.ndarray]:
-    """Name -> (B,), the metrics of ``OVERALL`` except ``RANKED``."""
+    """Name -> (B,), the metrics of ``OVERALL`` except ``RANKED``; with an order also ``ORDINAL``."""
     n, true, predicted = sums.images, sums.true, sums.predicted
     correct = sums.correct.sum(axis=0)
     by_chance = (true * predicted).sum(axis=0)  # agreement expected by chance, times n
@@ -95,6 +102,8 @@ def metrics_over_classes(sums: Sums) -> dict[str, np.ndarray]:
             "log_loss": sums.nll / n,
             "brier": sums.brier / n,
         }
+        if sums.ranks is not None and sums.distances is not None:
+            values |= ordinal_metrics(sums.distances, true, predicted, sums.ranks)
         return values | {name: np.abs(gaps).sum(axis=0) / n for name, gaps in sums.gaps.items()}
 
 

@@ -16,6 +16,7 @@ from excite.data.csv_table import CsvTable, read_table
 from excite.data.manifest import encode_groups, normalize_name
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.decision_rule import DecisionRule
+from excite.evaluation.ordinal import complete_order
 from excite.evaluation.prediction_columns import PROBABILITY
 from excite.evaluation.threshold_column import read_rule
 
@@ -38,6 +39,7 @@ class Predictions:
         paths: (N,) unique names of the images.
         photos: (N,) names of the photos that the images are copies of; "" or None: not a copy.
         rule: which class is predicted; None: the most probable one.
+        order: the classes from the lowest to the highest; None: they have no order.
 
     Raises:
         ExciteError: without images; for mismatched shapes, targets outside the classes, probabilities that
@@ -57,6 +59,7 @@ class Predictions:
     paths: tuple[str, ...] | None = None
     photos: np.ndarray | None = None
     rule: DecisionRule | None = None
+    order: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         classes = tuple(str(name) for name in self.classes)
@@ -94,6 +97,8 @@ class Predictions:
         if self.rule is not None:
             self.class_index(self.rule.label)  # raises for an unknown class
             self.rule.check(len(targets))
+        if self.order is not None:
+            object.__setattr__(self, "order", complete_order(self.order, classes))
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -125,6 +130,13 @@ class Predictions:
         """(N,) number of the group of each image, from 0; an image without a group is its own group."""
         return np.arange(len(self)) if self.groups is None else encode_groups(self.groups)
 
+    @cached_property
+    def ranks(self) -> np.ndarray | None:
+        """(C,) the rank of each class in the order, from 0; None without an order."""
+        if self.order is None:
+            return None
+        return np.array([self.order.index(normalize_name(name)) for name in self.classes])
+
     @property
     def group_count(self) -> int:
         """Number of groups; an image without a group counts as one."""
@@ -151,6 +163,7 @@ class Predictions:
             paths,
             photos,
             None if self.rule is None else self.rule.take(rows),
+            self.order,
         )
 
     @cached_property
@@ -178,6 +191,14 @@ class Predictions:
     def with_rule(self, rule: DecisionRule | None) -> Predictions:
         """The same predictions with another rule; None: the most probable class is predicted."""
         return replace(self, rule=rule)
+
+    def with_order(self, order: Sequence[str]) -> Predictions:
+        """The same predictions with an order of the classes, as ``ordinal.complete_order``; (): none.
+
+        Raises:
+            ExciteError: for an order that does not name every class once.
+        """
+        return replace(self, order=tuple(order) or None)
 
 
 def read_predictions(path: str | Path, *, group: str = "group") -> Predictions:

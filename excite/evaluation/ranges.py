@@ -7,7 +7,11 @@ import numpy as np
 from excite.evaluation.intervals import LEVEL, Interval, wilson
 
 HIGHEST_LOG_LOSS = float(-np.log(np.finfo(np.float64).eps))  # 36 nats
-RANGES = {"mcc": (-1.0, 1.0), "kappa": (-1.0, 1.0), "log_loss": (0.0, HIGHEST_LOG_LOSS)}
+RANGES = {
+    **dict.fromkeys(("mcc", "kappa", "quadratic_kappa"), (-1.0, 1.0)),
+    "log_loss": (0.0, HIGHEST_LOG_LOSS),
+    "mean_absolute_error": (0.0, float("inf")),  # of C classes C - 1
+}
 ROUNDING = 1e-12  # a smaller standard error is a rounding error
 
 

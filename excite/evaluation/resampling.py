@@ -24,6 +24,7 @@ from excite.evaluation.metrics import (
     metrics_per_class,
     negative_log_likelihoods,
 )
+from excite.evaluation.ordinal import ordinal_terms
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.ranking import Ranking, count_table
 
@@ -67,6 +68,11 @@ class GroupSums:
             brier_terms(predictions.probabilities, targets),
         ]
         self.losses = np.stack([np.bincount(codes, values, groups) for values in sums])
+        self.ranks = predictions.ranks
+        self.distances = None
+        if self.ranks is not None:
+            terms = ordinal_terms(self.ranks, targets, predicted)
+            self.distances = np.stack([np.bincount(codes, values, groups) for values in terms])
         off = predictions.confidences - (predictions.most_probable == targets)
         edges = {
             "ece": equal_width(bins),
@@ -87,7 +93,9 @@ class GroupSums:
         images = self.images @ weights
         nll, brier = self.losses @ weights
         gaps = {name: table @ weights for name, table in self.gaps.items()}
-        sums = Sums(images, true, self.predicted @ weights, self.correct @ weights, nll, brier, gaps)
+        distances = None if self.distances is None else self.distances @ weights
+        predicted, correct = self.predicted @ weights, self.correct @ weights
+        sums = Sums(images, true, predicted, correct, nll, brier, gaps, self.ranks, distances)
         whole, classes = metrics_over_classes(sums), metrics_per_class(sums)
         if self.rankings:
             areas = [

@@ -10,6 +10,7 @@ from scipy.special import stdtr, stdtrit
 
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.intervals import LEVEL
+from excite.evaluation.measure import metric_names
 from excite.evaluation.metrics import OVERALL
 from excite.evaluation.mrmc import mean_squares, pseudo_values
 from excite.evaluation.predictions import Predictions
@@ -55,7 +56,7 @@ def compare_seeds(
 
     Args:
         first, second: predictions of at least two trainings each, all on the same images in the same order.
-        metrics: names in ``metrics.OVERALL``.
+        metrics: names in ``metrics.OVERALL``, with an order of the classes also in ``metrics.ORDINAL``.
         level: level of the intervals.
 
     Raises:
@@ -76,8 +77,8 @@ def compare_seeds(
     if min(len(first), len(second)) < 2:
         raise ExciteError("a comparison over seeds needs two trainings on each side", exit_code=BAD_USAGE)
     for metric in metrics:
-        if metric not in OVERALL:
-            raise unknown_name("metric", metric, OVERALL)
+        if metric not in (known := metric_names(first[0])):
+            raise unknown_name("metric", metric, known)
     return {metric: _difference(first, second, metric, level) for metric in metrics}
 
 

@@ -153,6 +153,8 @@ def _side_by_side(first: Predictions, second: Predictions, ranking: bool) -> Gro
     both.groups = 2 * one.groups
     both.images = np.concatenate([one.images, two.images])
     both.losses = np.concatenate([one.losses, two.losses], axis=1)
+    if one.distances is not None and two.distances is not None:
+        both.distances = np.concatenate([one.distances, two.distances], axis=1)
     for name in ("true", "predicted", "correct"):
         tables = [getattr(one, name), getattr(two, name)]
         setattr(both, name, sparse.csr_array(sparse.hstack(tables)))

@@ -40,7 +40,7 @@ def write_deployment(file: Path, folder: Path) -> None:
             template = resources.files("excite.export") / "deploy_templates" / each
             text = string.Template(template.read_text(encoding="utf-8")).substitute(values)
             (temporary / each).write_text(text, encoding="utf-8")
-        (temporary / ".dockerignore").write_text(f"*\n!{MODEL}\n!excite-*.whl\n")
+        (temporary / ".dockerignore").write_text(f"*\n!{MODEL}\n!excite-*.whl\n", encoding="utf-8")
         repository = temporary / "triton" / name
         (repository / "1").mkdir(parents=True)
         _link(temporary / MODEL, repository / "1" / MODEL)

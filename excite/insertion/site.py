@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
 
+from excite.system.notebook import table_html
 from excite.system.text import shorten_middle
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Defined in families.py.
 SHOWN, REPR_WIDTH = 10, 30  # sites of a repr, and columns of their paths
@@ -50,13 +55,35 @@ class SiteTable(tuple[Site, ...]):
         rest = [f"... and {more} more; print() shows all"] if more > 0 else []
         return "\n".join([counted, *_lines(self[:SHOWN], REPR_WIDTH), *rest])
 
+    def _repr_html_(self) -> str:
+        """The first sites, for a notebook."""
+        header, *rows = _cells(self[:SHOWN])
+        more = f"{len(self):,} sites; .table is a DataFrame" if len(self) > SHOWN else ""
+        return table_html(header, rows, right=("stage", "channels"), below=more)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per site, with the attributes of ``Site``."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(site) for site in self], columns=[each.name for each in fields(Site)])
+
     def __str__(self) -> str:
         return "\n".join(_lines(self))
 
 
 def _lines(sites: Iterable[Site], longest: int | None = None) -> list[str]:
     """A table; ``longest`` is the largest width of a path, which is shortened in the middle."""
-    rows = [("module", "position", "block", "stage", "channels", "attention")]
+    rows = _cells(sites, longest)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+def _cells(sites: Iterable[Site], longest: int | None = None) -> list[tuple[str, ...]]:
+    """The header and the rows of a table."""
+    rows: list[tuple[str, ...]] = [("module", "position", "block", "stage", "channels", "attention")]
     for site in sites:
         path = site.path if longest is None else shorten_middle(site.path, longest)
         kind = site.kind.rpartition(".")[2]
@@ -64,7 +91,4 @@ def _lines(sites: Iterable[Site], longest: int | None = None) -> list[str]:
         channels = str(site.channels or "?")
         attention = "yes" if site.has_attention else "-"
         rows.append((path, site.position, kind, stage, channels, attention))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
+    return rows

@@ -197,6 +197,7 @@ def _finalize(run: Run, display: Display) -> None:
     spec = evaluation_spec_of(config)
     table = _images(run).table.set_index("path")
     columns = {name: table.loc[list(pooled[0].paths or ()), name].tolist() for name in spec.subgroups}
+    pooled = [repeat.with_order(spec.ordinal) for repeat in pooled]
     test = evaluate_predictions(pooled[0], spec.without_validation(), columns=columns)
     if config.repeats > 1:
         test |= measure_repeats(pooled)

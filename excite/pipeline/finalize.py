@@ -91,6 +91,7 @@ def _evaluate(context: RunContext, outputs: Outputs) -> None:
     validation = predictions_of(held_out, probabilities)
     test = predictions_of(test_images, calibration.probabilities(outputs.test_logits))
     spec = evaluation_spec_of(context.config)
+    validation, test = validation.with_order(spec.ordinal), test.with_order(spec.ordinal)
     point = None if spec.positive is None else choose_point(validation, spec)
     if point is not None:
         validation, test = validation.with_rule(point.rule), test.with_rule(point.rule)

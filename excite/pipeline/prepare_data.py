@@ -73,6 +73,8 @@ def _near_constant(audited: Audit) -> str:
     if not flat:
         return ""
     text = f"warning: {len(flat)} of {len(audited)} images are nearly constant, such as {flat[0].path}"
+    if any(each.format == "DICOM" for each in audited.metadata):
+        return f"{text} (their window may be wrong: see --window)"
     return text + (" (their intensity range may be wrong: see --intensity-range)" if audited.deep else "")
 
 

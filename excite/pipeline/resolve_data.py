@@ -10,9 +10,10 @@ from excite.audit.people import may_show_people
 from excite.config.label_options import refuse_for_classes, refuse_for_labels
 from excite.config.train_config import TrainConfig
 from excite.data.intensity import format_range
-from excite.data.labels import MULTILABEL
+from excite.data.labels import MULTICLASS, MULTILABEL
 from excite.data.manifest import Manifest, normalize_name
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.evaluation.ordinal import complete_order, format_order, parse_order
 from excite.pipeline.resolver import Resolver
 from excite.runs.derive import column_names
 
@@ -54,7 +55,8 @@ def resolve_split(resolver: Resolver) -> None:
 def resolve_images(resolver: Resolver) -> None:
     """Intensity range, input size, mirrored images, and test-time augmentation."""
     extremes = resolver.manifest.extremes
-    if resolver.config.intensity_range is None and extremes is not None:
+    chosen = resolver.config.intensity_range or resolver.config.window
+    if chosen is None and extremes is not None:
         text = f"{extremes.images} images have more than 8 bits per channel; their samples range from "
         text += f"{extremes.low:g} to {extremes.high:g}"
         resolver.choose("intensity_range", format_range(extremes.range), text)
@@ -80,9 +82,11 @@ def resolve_thumbnails(resolver: Resolver) -> None:
 
 
 def resolve_positive(resolver: Resolver) -> None:
-    """The positive class in the Unicode form of the classes; None stays None, as its threshold decides."""
+    """The positive class, and the order of the classes, by the names of the classes; None stays None."""
     if resolver.config.positive is not None:
         resolver.set(positive=normalize_name(resolver.config.positive))
+    if resolver.manifest.task == MULTICLASS and (order := parse_order(resolver.config.ordinal)):
+        resolver.set(ordinal=format_order(complete_order(order, resolver.manifest.classes)))
 
 
 def check_evaluation_options(config: TrainConfig, manifest: Manifest) -> None:
@@ -104,6 +108,8 @@ def _check_positive(config: TrainConfig, manifest: Manifest) -> None:
         raise ExciteError(what, where=option, hint=hint, exit_code=BAD_USAGE)
     if config.positive is not None and config.positive not in manifest.classes:
         raise unknown_name("class", config.positive, manifest.classes, where="--positive")
+    if order := parse_order(config.ordinal):
+        complete_order(order, manifest.classes)
 
 
 def _image_size(resolver: Resolver) -> tuple[int, str]:

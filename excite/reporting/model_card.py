@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from excite.evaluation.metrics import OVERALL, PER_CLASS
+from excite.evaluation.metrics import ORDINAL, OVERALL, PER_CLASS
 from excite.reporting.html import template
 from excite.reporting.label_candidates import candidates_text
 from excite.reporting.majority_text import majority_text
@@ -42,7 +42,9 @@ def model_card_of(facts: RunFacts) -> str:
         setup=setup_rows(facts),
         counts=_short_counts(facts.counts),
         audit=audit_rows(facts.audit) if facts.audit else [],
-        overall=[(NAMES[name][0], cell(name, test[name], overall)) for name in OVERALL if name in test],
+        overall=[
+            (NAMES[name][0], cell(name, test[name], overall)) for name in OVERALL + ORDINAL if name in test
+        ],
         overall_notes=overall,
         class_columns=[NAMES[name][0] for name in PER_CLASS],
         classes=[

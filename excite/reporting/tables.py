@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from excite.evaluation.metrics import OVERALL, PER_CLASS
+from excite.evaluation.metrics import ORDINAL, OVERALL, PER_CLASS
 
-PERCENT = frozenset(("accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv", "coverage"))
+PERCENT = frozenset(
+    ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv", "coverage", "off_by_one")
+)
 NAMES = {
     "accuracy": ("accuracy", "fraction of images classified correctly"),
     "balanced_accuracy": ("balanced accuracy", "mean sensitivity of the classes"),
@@ -24,6 +26,12 @@ NAMES = {
     "brier": ("Brier score", "squared distance between probabilities and truth; 0 is perfect"),
     "ece": ("ECE", "mean gap between confidence and accuracy"),
     "ece_equal_mass": ("ECE, equal mass", "the same, with equally many images in each bin"),
+    "quadratic_kappa": (
+        "quadratic weighted κ",
+        "agreement beyond chance; an error counts by the square of its ranks",
+    ),
+    "mean_absolute_error": ("mean absolute error", "in ranks of the ordered classes; 0 is perfect"),
+    "off_by_one": ("off by one", "fraction of images predicted as a class next to the true one"),
     "sensitivity": ("sensitivity", "fraction of the images of the class that are detected"),
     "specificity": ("specificity", "fraction of the other images that are not assigned to the class"),
     "ppv": ("PPV", "fraction of the images assigned to the class that belong to it"),
@@ -121,7 +129,7 @@ def overall_table(test: Mapping[str, Any], val: Mapping[str, Any] | None) -> dic
     """Each overall metric of the test and of the validation images."""
     notes = Notes()
     rows = []
-    for name in OVERALL:
+    for name in OVERALL + ORDINAL:
         if name not in test:
             continue
         title, description = NAMES[name]

@@ -39,6 +39,7 @@ from excite.runs.shared_classifier import open_classifier
 from excite.system.devices import choose_device
 from excite.system.files import sha256_of
 from excite.system.malloc import keep_heap
+from excite.system.notebook import facts_html
 from excite.system.text import printable
 
 SHOWN_CLASSES = 8  # of a repr
@@ -108,6 +109,14 @@ class Classifier:
         self.operating_point = operating_point
 
     def __repr__(self) -> str:
+        title, facts = self._facts()
+        return "\n".join([title, *(f"  {name:<11}  {text}" for name, text in facts)])
+
+    def _repr_html_(self) -> str:
+        return facts_html(*self._facts())
+
+    def _facts(self) -> tuple[str, list[tuple[str, str]]]:
+        """A title, and names with their values."""
         names = ", ".join(map(printable, self.classes[:SHOWN_CLASSES]))
         names += ", ..." if len(self.classes) > SHOWN_CLASSES else ""
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
@@ -115,22 +124,21 @@ class Classifier:
             self.preprocessing.image_size,
             self.architecture.get("name", type(self.model).__name__),
         )
-        lines = [
-            f"{type(self).__name__} of {len(self.classes)} {self.noun}: {names}",
-            f"  network      {network}, {parameters:,} parameters, {self.device}",
-            f"  input        {size} x {size} pixels, resize mode {self.preprocessing.resize_mode}",
+        facts = [
+            ("network", f"{network}, {parameters:,} parameters, {self.device}"),
+            ("input", f"{size} x {size} pixels, resize mode {self.preprocessing.resize_mode}"),
         ]
         if isinstance(self.calibration, Calibration):
-            lines.append(f"  temperature  {self.calibration.temperature:.3g}")
+            facts.append(("temperature", f"{self.calibration.temperature:.3g}"))
         if self.label_thresholds is not None:
             limits = [each.threshold for each in self.label_thresholds]
-            lines.append(f"  predicts     labels from {min(limits):.3g} to {max(limits):.3g}")
+            facts.append(("predicts", f"labels from {min(limits):.3g} to {max(limits):.3g}"))
         if self.operating_point is not None:
             label, threshold = self.operating_point.label, self.operating_point.threshold
-            lines.append(f"  predicts     {label} from a probability of {threshold:.3g}")
+            facts.append(("predicts", f"{label} from a probability of {threshold:.3g}"))
         if self.abstain_below is not None:
-            lines.append(f"  abstains     below a probability of {self.abstain_below:.3g}")
-        return "\n".join(lines)
+            facts.append(("abstains", f"below a probability of {self.abstain_below:.3g}"))
+        return f"{type(self).__name__} of {len(self.classes)} {self.noun}: {names}", facts
 
     @property
     def task(self) -> Task:

@@ -14,9 +14,11 @@ from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.comparison import compare, mcnemar
 from excite.evaluation.delong import delong
 from excite.evaluation.matching import shared_images
-from excite.evaluation.measure import measure
-from excite.evaluation.metrics import OVERALL
+from excite.evaluation.measure import measure, metric_names
+from excite.evaluation.metrics import ORDINAL
+from excite.evaluation.ordinal import parse_order
 from excite.evaluation.predictions import Predictions, read_predictions
+from excite.runs.comparison import Comparison
 from excite.runs.run import Run
 from excite.system.text import command_line
 
@@ -24,7 +26,12 @@ SAME_CONFIGURATION = frozenset({"seed", "out", "jobs", "thumbnails", "device"})
 METRICS = ("accuracy", "balanced_accuracy", "auroc", "log_loss", "brier")
 
 
-def compare_runs(sources: Sequence[str | Path], metrics: Sequence[str] = METRICS) -> dict[str, Any]:
+def compare_runs(
+    sources: Sequence[str | Path],
+    metrics: Sequence[str] | None = None,
+    *,
+    ordinal: Sequence[str] = (),
+) -> Comparison:
     """Metrics of each run on its own test images, and the difference of each from the first on shared images.
 
     Images are matched by path or, if no path is shared, by content. The copies of one photo count once: its
@@ -32,7 +39,9 @@ def compare_runs(sources: Sequence[str | Path], metrics: Sequence[str] = METRICS
 
     Args:
         sources: run folders, or tables of predictions; of a cross-validation, its first repeat.
-        metrics: names in ``metrics.OVERALL``.
+        metrics: names in ``metrics.OVERALL``, and with an order of the classes in ``metrics.ORDINAL``; None:
+            ``METRICS``, and with an order all of ``ORDINAL``.
+        ordinal: the classes from the lowest to the highest; (): as in the training of the runs, if all agree.
 
     Returns:
         ``runs``: for each ``run``, ``repeats``, ``n``, ``groups``, and each metric as in ``measure``;
@@ -46,12 +55,10 @@ def compare_runs(sources: Sequence[str | Path], metrics: Sequence[str] = METRICS
     Raises:
         ExciteError: for fewer than two sources, one that is not a run, and an unknown metric.
     """
-    for metric in metrics:
-        if metric not in OVERALL:
-            raise unknown_name("metric", metric, OVERALL, where="--metrics")
     if len(sources) < 2:
         raise ExciteError("a comparison needs at least two runs", exit_code=BAD_USAGE)
-    sets = [test_predictions(source) for source in sources]
+    sets = with_common_order(sources, [test_predictions(source) for source in sources], ordinal)
+    metrics = chosen_metrics(metrics, sets[0])
     rows = []
     for source, one in zip(sources, sets, strict=True):
         values = measure(one.by_photo())
@@ -63,7 +70,34 @@ def compare_runs(sources: Sequence[str | Path], metrics: Sequence[str] = METRICS
         names["differing_options"] = differing_options(sources[0], source)
         names["study"] = _study_command(sources[0], source, names["differing_options"])
         differences.append(names | _difference(sources[0], sets[0], source, one, metrics))
-    return {"runs": rows, "differences": differences}
+    return Comparison(runs=rows, differences=differences)
+
+
+def with_common_order(
+    sources: Sequence[str | Path], sets: Sequence[Predictions], ordinal: Sequence[str]
+) -> list[Predictions]:
+    """The predictions with the order of their classes: the given one, or that of the runs if all agree."""
+    if not ordinal:
+        orders = {
+            () if is_table(source) else parse_order(Run.open(source).config.ordinal) for source in sources
+        }
+        same_classes = len({frozenset(each.classes) for each in sets}) == 1
+        ordinal = orders.pop() if len(orders) == 1 and same_classes else ()
+    return [each.with_order(ordinal) for each in sets]
+
+
+def chosen_metrics(metrics: Sequence[str] | None, predictions: Predictions) -> Sequence[str]:
+    """The metrics to compare. Raises: ExciteError for one that these predictions do not have."""
+    if metrics is None:
+        return METRICS if predictions.order is None else METRICS + ORDINAL
+    known = metric_names(predictions)
+    for metric in metrics:
+        if metric in ORDINAL and metric not in known:
+            what = f"{metric} needs the order of the classes"
+            raise ExciteError(what, where="--metrics", hint="name it with --ordinal", exit_code=BAD_USAGE)
+        if metric not in known:
+            raise unknown_name("metric", metric, known, where="--metrics")
+    return metrics
 
 
 def _difference(

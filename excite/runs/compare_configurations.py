@@ -5,29 +5,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from excite.data.paths import is_same_path
-from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.matching import shared_images
-from excite.evaluation.metrics import OVERALL
 from excite.evaluation.predictions import Predictions
 from excite.evaluation.seed_comparison import compare_seeds
-from excite.runs.compare import METRICS, differing_options, is_table, matched_paths, test_predictions
+from excite.runs.compare import (
+    chosen_metrics,
+    differing_options,
+    is_table,
+    matched_paths,
+    test_predictions,
+    with_common_order,
+)
+from excite.runs.comparison import Comparison
 from excite.runs.run import Run
 
 Source = str | Path
 
 
 def compare_configurations(
-    first: Sequence[Source], second: Sequence[Source], metrics: Sequence[str] = METRICS
-) -> dict[str, Any]:
+    first: Sequence[Source],
+    second: Sequence[Source],
+    metrics: Sequence[str] | None = None,
+    *,
+    ordinal: Sequence[str] = (),
+) -> Comparison:
     """The difference of two configurations, with other seeds and other images as sources of chance.
 
     Args:
         first, second: run folders, or tables of predictions, of one configuration each. Runs of a
             configuration differ only in the seed, which tables cannot show.
-        metrics: names in ``metrics.OVERALL``.
+        metrics, ordinal: as for ``runs.compare.compare_runs``.
 
     Returns:
         ``first`` and ``second``: names of the runs; ``n``, ``groups``; ``differing_options`` of the
@@ -38,9 +48,6 @@ def compare_configurations(
             that differ in more than the seed, runs that were tested on different images, and an unknown
             metric.
     """
-    for metric in metrics:
-        if metric not in OVERALL:
-            raise unknown_name("metric", metric, OVERALL, where="--metrics")
     sides = (list(first), list(second))
     for side in sides:
         if len(side) < 2:
@@ -50,17 +57,19 @@ def compare_configurations(
     _refuse_repeated([*first, *second])
     for side in sides:
         _refuse_several_configurations(side)
-    predictions = _on_same_images([*first, *second])
+    sources = [*first, *second]
+    predictions = with_common_order(sources, _on_same_images(sources), ordinal)
     split = len(first)
-    differences = compare_seeds(predictions[:split], predictions[split:], metrics)
-    return {
-        "first": [str(source) for source in first],
-        "second": [str(source) for source in second],
-        "n": len(predictions[0]),
-        "groups": predictions[0].group_count,
-        "differing_options": differing_options(first[0], second[0]),
-        "metrics": {name: asdict(value) for name, value in differences.items()},
-    }
+    chosen = chosen_metrics(metrics, predictions[0])
+    differences = compare_seeds(predictions[:split], predictions[split:], chosen)
+    return Comparison(
+        first=[str(source) for source in first],
+        second=[str(source) for source in second],
+        n=len(predictions[0]),
+        groups=predictions[0].group_count,
+        differing_options=differing_options(first[0], second[0]),
+        metrics={name: asdict(value) for name, value in differences.items()},
+    )
 
 
 def _refuse_repeated(sources: Sequence[Source]) -> None:

@@ -17,6 +17,7 @@ from excite.evaluation.label_predictions import (
     task_of_table,
 )
 from excite.runs.compare import by_content, differing_options, is_table, open_finished
+from excite.runs.comparison import Comparison
 
 OF_LABEL = ("auroc", "average_precision", "sensitivity", "specificity")
 OF_VALUES = ("log_loss", "brier")
@@ -29,7 +30,7 @@ def has_labels(source: str | Path) -> bool:
     return task == MULTILABEL
 
 
-def compare_label_runs(sources: Sequence[str | Path]) -> dict[str, Any]:
+def compare_label_runs(sources: Sequence[str | Path]) -> Comparison:
     """Metrics of each run on its own test images, and the difference of each from the first on shared images.
 
     Each label is compared where both know its value, by swapping the predictions of both within groups, as
@@ -65,7 +66,7 @@ def compare_label_runs(sources: Sequence[str | Path]) -> dict[str, Any]:
         names: dict[str, Any] = {"first": str(sources[0]), "second": str(source)}
         names["differing_options"] = differing_options(sources[0], source)
         differences.append(names | _difference(sources[0], sets[0], source, one))
-    return {"task": MULTILABEL, "runs": rows, "differences": differences}
+    return Comparison(task=MULTILABEL, runs=rows, differences=differences)
 
 
 def _predictions(source: str | Path) -> LabelPredictions:

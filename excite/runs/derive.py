@@ -10,12 +10,14 @@ from excite.config.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from excite.config.overrides import module_paths, stage_numbers
 from excite.config.train_config import EITHER, TrainConfig
 from excite.data.augmentation import PRESETS, Augmentation
+from excite.data.dicom_levels import parse_window
 from excite.data.intensity import IntensityRange, parse_range
 from excite.data.manifest import normalize_name
 from excite.data.preprocessing import Preprocessing
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.evaluate import EvaluationSpec
 from excite.evaluation.evaluate_labels import LabelSpec
+from excite.evaluation.ordinal import parse_order
 
 
 def architecture_of(config: TrainConfig, classes: int) -> dict[str, Any]:
@@ -60,7 +62,9 @@ def preprocessing_of(config: TrainConfig) -> Preprocessing:
 
 
 def intensity_range_of(config: TrainConfig) -> IntensityRange | None:
-    """How images with more than 8 bits are read. Raises: ExciteError for an invalid range."""
+    """How images with more than 8 bits, and DICOM, are read. Raises: ExciteError for an invalid range."""
+    if config.window is not None:
+        return parse_window(config.window)
     return None if config.intensity_range is None else parse_range(config.intensity_range)
 
 
@@ -86,6 +90,7 @@ def evaluation_spec_of(config: TrainConfig) -> EvaluationSpec:
         config.abstain_below,
         config.selective_accuracy,
         column_names(config.subgroups),
+        parse_order(config.ordinal),
     )
 
 

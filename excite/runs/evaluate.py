@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from excite.data.labels import ABSENT, MULTICLASS, MULTILABEL, UNKNOWN, Task
 from excite.data.manifest import Manifest
@@ -20,6 +21,7 @@ from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.evaluate import EvaluationSpec
 from excite.evaluation.evaluate_labels import LabelSpec
 from excite.evaluation.label_predictions import LabelPredictions
+from excite.evaluation.metrics_table import metrics_table
 from excite.evaluation.predictions import Predictions
 from excite.runs.class_evaluation import ClassEvaluator
 from excite.runs.classifier import Classifier
@@ -28,6 +30,7 @@ from excite.runs.evaluation_images import (
     DataOptions,
     align_classes,
     check_images,
+    grouping_of,
     read_images,
     select_split,
     table_options,
@@ -37,10 +40,13 @@ from excite.runs.label_evaluation import (
     align_labels,
     changed_label_spec,
 )
+from excite.runs.label_table import label_prediction_rows
 from excite.runs.moved_data import require_images
+from excite.runs.prediction_table import prediction_rows
 from excite.runs.run import Run, refuse_run_folder
 from excite.runs.training_overlap import SELECTED, SeenImage, duplicates_in_train, seen_in_training
 from excite.system.cache import cache_directory
+from excite.system.notebook import facts_html
 from excite.system.progress import Display
 from excite.system.text import shorter_path
 
@@ -91,6 +97,22 @@ class Evaluation:
             lines.append(f"  {len(self.seen):,} images were seen in training")
         return "\n".join(lines)
 
+    @property
+    def table(self) -> pd.DataFrame:
+        """``metrics`` as a DataFrame, see ``excite.evaluation.metrics_table``."""
+        return metrics_table({self.split: self.metrics})
+
+    @property
+    def predictions_table(self) -> pd.DataFrame:
+        """One row per image, with the columns of ``predictions.csv``."""
+        if isinstance(self.predictions, LabelPredictions):
+            return pd.DataFrame(label_prediction_rows(self.predictions))
+        return pd.DataFrame(prediction_rows(self.predictions))
+
+    def _repr_html_(self) -> str:
+        title, *lines = repr(self).split("\n")
+        return facts_html(title, [(line[:20].strip(), line[20:].strip()) for line in lines])
+
 
 def evaluate_run(
     run: Run,
@@ -130,7 +152,7 @@ def evaluate_run(
         hint = "see report.html, or evaluate other images: excite evaluate RUN DATA"
         raise ExciteError(what, where=run.path, hint=hint, exit_code=BAD_USAGE)
     classifier = Classifier.load(run, device=device)
-    manifest, grouped_by = read_images(run, data, options, out, display)
+    manifest, grouped_by = read_images(run, data, options, out)
     if data is None:
         require_images(run, select_split(manifest, split, where)[0].table["path"].tolist())
     if classifier.task == MULTILABEL:
@@ -152,6 +174,7 @@ def evaluate_run(
         trained_range=classifier.preprocessing.intensity_range,
         display=display,
     )
+    grouped_by = grouping_of(images, grouped_by, display)
     pixels = cached_pixels(
         images, classifier.preprocessing, cache_directory(), progress=display.stage("decoding images")
     )
@@ -171,12 +194,19 @@ def evaluate_run(
     seen = seen_in_training(run, images, display)
     _report_seen(run, seen, len(images), display)
     rows = ~np.isin(np.arange(len(images)), [image.row for image in seen])
-    metrics["seen_in_training"] = len(seen)
-    metrics["seen_in_selection"] = sum(image.use == SELECTED for image in seen)
-    metrics["seen_images"] = [image.to_dict() for image in seen]
+    metrics |= _seen_metrics(seen)
     metrics["without_seen"] = metrics_of(rows) if rows.any() else {"n": 0, "groups": 0}
     unseen = predictions.take(rows) if rows.any() else None
     return Evaluation(split, metrics, predictions, unseen, tuple(seen))
+
+
+def _seen_metrics(seen: Sequence[SeenImage]) -> dict[str, Any]:
+    """How many images were seen in training, how many of them for selection only, and which."""
+    return {
+        "seen_in_training": len(seen),
+        "seen_in_selection": sum(image.use == SELECTED for image in seen),
+        "seen_images": [image.to_dict() for image in seen],
+    }
 
 
 def changed_spec(run: Run, changes: Mapping[str, Any]) -> EvaluationSpec | LabelSpec:

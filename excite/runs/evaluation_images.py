@@ -42,10 +42,10 @@ class DataOptions:
     max_unreadable: float = 0.01
 
 
-def read_images(
-    run: Run, data: str | None, options: DataOptions, out: Path | None, display: Display
-) -> tuple[Manifest, str]:
+def read_images(run: Run, data: str | None, options: DataOptions, out: Path | None) -> tuple[Manifest, str]:
     """Images with their groups, and what defines the groups: ``run``, a pattern, a column, or ``image``.
+
+    Groups of DICOM files are not known yet; see ``grouping_of``.
 
     Args:
         data: a folder or CSV; None: the run's own images.
@@ -60,13 +60,6 @@ def read_images(
     grouped_by = "run"
     if data is not None:
         manifest, grouped_by = _group(manifest, options)
-        if grouped_by == "image":
-            display.note(
-                "each image counts as a group of its own; define the groups of this data with "
-                "--group-pattern, or --group-column for a CSV"
-            )
-            if text := group_columns_text(manifest):
-                display.note(text)
     return manifest, grouped_by
 
 
@@ -93,6 +86,26 @@ def table_options(run: Run, data: str, options: DataOptions) -> dict[str, str]:
         if present := [name for name in names if name in header or LABEL + name in header]:
             columns["label_columns"] = ",".join(present)
     return columns
+
+
+def grouping_of(images: Manifest, grouped_by: str, display: Display) -> str:
+    """What defines the groups of checked images: ``PatientID`` if it is that of DICOM files.
+
+    Args:
+        grouped_by: what ``read_images`` has found.
+        display: gets a note if each image is a group of its own.
+    """
+    if grouped_by != "image":
+        return grouped_by
+    if images.table["group"].any():
+        return "PatientID"
+    display.note(
+        "each image counts as a group of its own; define the groups of this data with "
+        "--group-pattern, or --group-column for a CSV"
+    )
+    if text := group_columns_text(images):
+        display.note(text)
+    return grouped_by
 
 
 def _group(manifest: Manifest, options: DataOptions) -> tuple[Manifest, str]:

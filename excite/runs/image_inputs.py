@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from excite.data.archives import image_folder
 from excite.data.folders import find_images
 from excite.errors import BAD_USAGE, ExciteError
 
 ImageInput = str | Path | Image.Image | np.ndarray | torch.Tensor
-"""An image file, a folder of them, a PIL image, or pixels of one or several images."""
+"""An image file, a folder or an archive of them, a PIL image, or pixels of one or several images."""
 
 CHANNELS = (1, 3, 4)  # gray, RGB, RGB and opacity
 
@@ -39,7 +40,8 @@ def single_images(images: ImageInput | Iterable[ImageInput]) -> list[ImageInput]
     if isinstance(images, Image.Image):
         return [images]
     if isinstance(images, str | Path):
-        return _files_of(Path(images)) if Path(images).is_dir() else [images]
+        folder = image_folder(Path(images))
+        return [images] if folder is None else _files_of(folder)
     if not isinstance(images, Iterable):
         what = f"cannot classify {type(images).__name__}"
         hint = "pass a path, a folder, a PIL image, an array, a tensor, or several of them"

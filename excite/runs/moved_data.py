@@ -6,8 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from excite.data.archives import is_archive, unpack
 from excite.errors import BAD_USAGE, ExciteError
 from excite.runs.run import Run
+from excite.system.cache import cache_directory
 from excite.system.files import write_text
 from excite.system.progress import Display
 
@@ -37,6 +39,11 @@ def open_run(path: str | Path, data_root: str | Path | None = None, display: Dis
         return moved
     if not missing_images(paths[:1]):
         return run
+    if is_archive(run.data_path):  # the cache was emptied, or is another one
+        folder = unpack(run.data_path, cache_directory()).folder
+        moved = run if not missing_images(paths[:1]) else Run(run.path, folder)
+        if not missing_images(moved.manifest.table["path"].tolist()[:1]):
+            return moved
     for place in _candidates(run):
         moved = Run(run.path, place)
         if not missing_images(moved.manifest.table["path"].tolist()[:1]):

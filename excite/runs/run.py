@@ -18,6 +18,7 @@ from excite.data.labels import MULTICLASS, Task
 from excite.data.paths import absolute_path, is_same_path
 from excite.errors import BAD_USAGE, ExciteError, require_utf8
 from excite.system.files import create_exclusively, write_text
+from excite.system.notebook import facts_html, picture_html, table_html
 from excite.system.text import command_line, csv_text
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 CLAIM = "environment.json"
 _FIRST_FILES = {CLAIM, "manifest.csv", "audit.json", "config.yaml"}
+_SHOWN = ("accuracy", "balanced_accuracy", "auroc", "log_loss")  # in a notebook
+_NOTEBOOK_FIGURES = ("learning_curves", "confusion_matrix")
 _OWN_FOLDERS = re.compile(r"checkpoints|figures|repeat-\d+")
 
 
@@ -71,6 +74,22 @@ class Run:
             name = "accuracy  " if is_multiclass else "AUROC     mean over labels "
             lines.append(f"  {name}{figure['value']:.1%}{interval} on {test['n']:,} test images")
         return "\n".join(filter(None, lines))
+
+    def _repr_html_(self) -> str:
+        """The run for a notebook: its facts, its metrics, and the figures that ``excite train`` drew."""
+        first, *lines = repr(self).split("\n")
+        facts = [tuple(line.strip().split("  ", 1)) for line in lines if "  " in line.strip()]
+        rows: list[list[str]] = []
+        with contextlib.suppress(ExciteError, KeyError, TypeError, AttributeError):
+            for split in self._splits:
+                found = [self.metrics[split][name] for name in _SHOWN]
+                rows.append([split, f"{self.metrics[split]['n']:,}", *map(_interval, found)])
+        table = table_html(["split", "images", *_SHOWN], rows, right=("images", *_SHOWN)) if rows else ""
+        drawn = [
+            picture_html(self.figures / f"{name}.png", name.replace("_", " ")) for name in _NOTEBOOK_FIGURES
+        ]
+        shown = [(name, value.strip()) for name, value in facts]
+        return facts_html(first, shown, table, *drawn)
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -167,6 +186,18 @@ class Run:
         return self.read_json("metrics.json")
 
     @property
+    def metrics_table(self) -> pd.DataFrame:
+        """``metrics`` as a DataFrame, see ``excite.evaluation.metrics_table``."""
+        from excite.evaluation.metrics_table import metrics_table
+
+        return metrics_table({split: self.metrics[split] for split in self._splits})
+
+    @property
+    def _splits(self) -> list[str]:
+        """The sets of images that were evaluated."""
+        return [split for split in ("train", "val", "test") if split in self.metrics]
+
+    @property
     def has_epochs(self) -> bool:
         """Whether the run has epochs; a cross-validation and a linear probe have none."""
         return (self.path / "metrics.csv").is_file() and "epoch" in self.history
@@ -252,6 +283,14 @@ class Run:
             return pd.read_csv(self.path / name, dtype=text, keep_default_na=False)
         except (OSError, ValueError) as error:
             raise ExciteError(f"cannot be read: {error}", where=self.path / name) from error
+
+
+def _interval(metric: Mapping[str, Any]) -> str:
+    """A metric with its interval, for a table."""
+    if metric["value"] is None:
+        return "-"
+    bounds = "" if metric.get("low") is None else f" ({metric['low']:.3f} to {metric['high']:.3f})"
+    return f"{metric['value']:.3f}{bounds}"
 
 
 def create_run_folder(wanted: Path) -> Path:

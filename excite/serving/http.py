@@ -125,7 +125,10 @@ class DrainingServer(uvicorn.Server):
         """SIGTERM stops the server; uvicorn would raise the signal once more at the end."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
+            try:
+                loop.add_signal_handler(number, self.stop)
+            except NotImplementedError:  # Windows
+                signal.signal(number, lambda *_: loop.call_soon_threadsafe(self.stop))
         yield
 
     def stop(self) -> None:

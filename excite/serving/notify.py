@@ -12,7 +12,7 @@ from contextlib import suppress
 def notify(state: str) -> None:
     """Send a state to systemd, for a unit of ``Type=notify``; nothing happens elsewhere (sd_notify(3))."""
     address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address.startswith(("/", "@")):
+    if not address.startswith(("/", "@")) or not hasattr(socket, "AF_UNIX"):
         return
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.connect(address.replace("@", "\0", 1) if address[0] == "@" else address)

@@ -13,6 +13,8 @@ from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.serving.keys import load_keys
 from excite.serving.settings import DECODABLE, Settings
 
+SUPERVISED = os.name == "posix"
+"""Whether a supervisor runs the workers of a service: they inherit its socket, which Windows cannot."""
 LIBRARIES = ("onnxruntime", "fastapi", "uvicorn", "prometheus_client", "python_multipart")
 
 
@@ -32,6 +34,10 @@ def parse_formats(text: str) -> tuple[str, ...]:
 
 def check_settings(settings: Settings) -> None:
     """Raises: ExciteError for settings that exclude each other, missing libraries, or unusable keys."""
+    if settings.workers > 1 and not SUPERVISED:
+        what = "several processes cannot share the port on this system"
+        hint = "serve with one worker, or in WSL or a container"
+        raise ExciteError(what, where="--workers", hint=hint, exit_code=BAD_USAGE)
     for name in LIBRARIES:
         if importlib.util.find_spec(name) is None:
             raise ExciteError(f"needs {name}", where="serve", hint='pip install "excite[serve]"')
@@ -64,7 +70,15 @@ def is_loopback(host: str) -> bool:
 
 
 def become_supervisor(settings: Settings) -> NoReturn:
-    """Replace this process by the supervisor, which needs none of the libraries of the command line."""
+    """Replace this process by the supervisor, which needs none of the libraries of the command line.
+
+    Where processes cannot inherit a socket, this process serves by itself.
+    """
+    if not SUPERVISED:
+        from excite.serving.alone import serve_alone
+
+        serve_alone(settings)
+        sys.exit(0)
     package = str(Path(__file__).parents[2])
     others = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
     os.environ["PYTHONPATH"] = os.pathsep.join([package, *others])

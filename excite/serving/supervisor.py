@@ -1,5 +1,7 @@
 """The parent of the workers: it owns the socket, replaces workers, and passes on signals. It has no library.
 
+It needs a POSIX system, whose processes inherit sockets; elsewhere ``excite.serving.alone`` serves.
+
 SIGTERM and SIGINT: workers answer what they accepted, and end. SIGHUP: new workers load the file as it is;
 as soon as all are ready they take over, and the old ones end after their last answer. If one cannot load the
 file, the old workers stay. A worker that dies is replaced.
@@ -7,7 +9,6 @@ file, the old workers stay. A worker that dies is replaced.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import selectors
@@ -23,15 +24,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from excite.errors import BAD_USAGE, ExciteError
-from excite.serving.notify import notify, open_page
+from excite.errors import ExciteError
+from excite.serving.listening import announce, listening, print_to_log
+from excite.serving.notify import notify
 from excite.serving.settings import Inherited, Settings
-from excite.system.text import printable
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGCHLD") if hasattr(signal, name)
+)
 LONGEST_DELAY = 10.0  # seconds between attempts to replace a worker
-BACKLOG = 1024
 
 
 class Worker:
@@ -85,7 +87,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Serve; returns the exit code. Raises: ExciteError if the service cannot start."""
-        with _listening(self.settings) as self.listener, _signals() as self._wakeup, self._metrics_folder():
+        with listening(self.settings) as self.listener, _signals() as self._wakeup, self._metrics_folder():
             self._lifeline, self._lifeline_end = os.pipe()
             with selectors.DefaultSelector() as self._selector:
                 self._selector.register(self._wakeup, selectors.EVENT_READ)
@@ -179,14 +181,10 @@ class Supervisor:
     def _announce(self) -> None:
         notify(f"READY=1\nMAINPID={os.getpid()}")
         if self.announced:
-            _print(f"serving {self.settings.file} as it is now")
+            print_to_log(f"serving {self.settings.file} as it is now")
             return
         self.announced = True
-        host, port = self.listener.getsockname()[:2]
-        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        _print(f"serving {self.settings.file} on {address} (Ctrl-C stops)")
-        if self.settings.open_page:
-            open_page(address)
+        announce(self.settings, self.listener)
 
     def _reap(self) -> None:
         for worker in [each for each in self.workers if each.process.poll() is not None]:
@@ -203,7 +201,7 @@ class Supervisor:
         reason = worker.error or ExciteError(f"a worker ended with code {worker.process.returncode}")
         if not self.announced:
             raise reason
-        _print(str(reason), error=True)
+        print_to_log(str(reason), error=True)
         old = [each for each in self.workers if each.generation < worker.generation and each.kill_at is None]
         if old:  # a reload failed: those that serve stay
             for each in self.workers:
@@ -263,23 +261,6 @@ class Supervisor:
 
 
 @contextmanager
-def _listening(settings: Settings) -> Iterator[socket.socket]:
-    """The socket of the service. Raises: ExciteError if the address cannot be used."""
-    place = f"{settings.host}:{settings.port}"
-    try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        address = socket.getaddrinfo(settings.host, settings.port, family, socket.SOCK_STREAM)[0][4]
-        listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
-    except OSError as error:
-        hint = "choose another one with --port" if error.errno == errno.EADDRINUSE else None
-        reason = (error.strerror or str(error)).lower()
-        raise ExciteError(f"cannot listen: {reason}", where=place, hint=hint, exit_code=BAD_USAGE) from error
-    listener.setblocking(False)
-    with listener:
-        yield listener
-
-
-@contextmanager
 def _signals() -> Iterator[socket.socket]:
     """A socket that receives the number of each signal."""
     reading, writing = socket.socketpair()
@@ -304,8 +285,3 @@ def _memory_options() -> dict[str, str]:
     """Images of different size come and go in several threads: what is free goes back to the system."""
     large = str(2**20)
     return {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": large, "MALLOC_MMAP_THRESHOLD_": large}
-
-
-def _print(text: str, *, error: bool = False) -> None:
-    line = printable(f"excite: {'error: ' if error else ''}{text}")
-    print(line, file=sys.stderr if error else sys.stdout, flush=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import json
 import os
-import resource
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from excite.errors import FAILED, ExciteError
@@ -16,6 +17,7 @@ from excite.system.processors import available_processors
 
 if TYPE_CHECKING:
     from excite.bundle.predictor import Predictor
+    from excite.serving.http import DrainingServer
 
 
 def main(text: str) -> int:
@@ -34,13 +36,27 @@ def serve(inherited: Inherited) -> None:
     """Load the classifier and serve. Raises: ExciteError if it cannot be loaded."""
     import asyncio
 
+    from excite.serving.http import run_server
+
+    with prepared(Settings.from_json(inherited.settings)) as (server, name):
+        listener = socket.socket(fileno=inherited.listener)
+
+        def ready() -> None:
+            asyncio.get_running_loop().add_reader(inherited.lifeline, server.stop)
+            _report(inherited.report, {"ready": name})
+
+        run_server(server, listener, ready)
+
+
+@contextmanager
+def prepared(settings: Settings) -> Iterator[tuple[DrainingServer, str]]:
+    """The server of a loaded classifier, and its name. Raises: ExciteError if it cannot be loaded."""
     from excite.bundle.predictor import Predictor
     from excite.serving.app import create_app
-    from excite.serving.http import ConnectionLimits, DrainingServer, run_server
+    from excite.serving.http import ConnectionLimits, DrainingServer
     from excite.serving.keys import load_keys
     from excite.serving.service import Service
 
-    settings = Settings.from_json(inherited.settings)
     keys = load_keys(settings.keys)
     callers = settings.callers or max(1, available_processors() // settings.workers)
     predictor = Predictor.load(settings.file, threads=1)
@@ -51,15 +67,9 @@ def serve(inherited: Inherited) -> None:
         gate = create_app(service)
         limits = ConnectionLimits(settings.connections, settings.header_seconds)
         server = DrainingServer(gate, limits, settings.grace)
-        listener = socket.socket(fileno=inherited.listener)
         gc.freeze()  # what is loaded stays; the collector need not look at it again
         gc.enable()
-
-        def ready() -> None:
-            asyncio.get_running_loop().add_reader(inherited.lifeline, server.stop)
-            _report(inherited.report, {"ready": service.info.name})
-
-        run_server(server, listener, ready)
+        yield server, service.info.name
     finally:
         service.close()
 
@@ -78,6 +88,10 @@ def _warm_up(predictor: Predictor, callers: int) -> None:
 
 def _allow_descriptors(connections: int) -> None:
     """Raise the soft limit of open files to what the connections take, if the hard limit allows it."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + 256
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from excite.data.archives import is_archive, unpack
 from excite.data.file_validation import check_files
 from excite.data.manifest import Manifest
 from excite.data.reading import read_manifest
@@ -36,6 +37,9 @@ def locate_images(study: Study, data_root: Path | None, display: Display) -> Stu
     """
     images = study.images
     paths = images.table["path"].tolist()
+    data = Path(study_data(study))
+    if data_root is None and missing_images(paths[:1]) and is_archive(data):
+        unpack(data, cache_directory())  # the cache was emptied
     if data_root is None and not missing_images(paths):
         return study
     places = _candidates(study, paths) if data_root is None else _below(data_root, paths)
@@ -52,6 +56,12 @@ def locate_images(study: Study, data_root: Path | None, display: Display) -> Stu
     adopt_paths(study, images, moved)
     display.note(f"the images have moved from {_common_folder(paths)} to {_common_folder(found)}")
     return Study(study.folder, study.store, study.name)
+
+
+def study_data(study: Study) -> str:
+    """The data that the study was begun with, as study.yaml names it."""
+    noted = yaml.safe_load((study.folder / FILE).read_text(encoding="utf-8"))
+    return str(noted["data"])
 
 
 def adopt_paths(study: Study, before: Manifest, now: Manifest) -> None:

@@ -15,6 +15,7 @@ from excite.config.overrides import apply_override
 from excite.config.train_config import DATA, EVALUATION, HINTS, RUN, TrainConfig
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.metrics import CALIBRATION_ERRORS, OVERALL
+from excite.system.portable_names import unportable_reason
 
 METRIC = "balanced_accuracy"
 METRICS = tuple(name for name in OVERALL if name not in CALIBRATION_ERRORS)
@@ -101,6 +102,9 @@ def check_arms(arms: Sequence[Arm], known: Iterable[str] = ()) -> None:
         if not re.fullmatch(r"\w[\w.+-]*", arm.name):
             what = "a name may contain letters, digits, and . _ + -"
             raise ExciteError(what, where=where, hint=FORM, exit_code=BAD_USAGE)
+        if reason := unportable_reason(arm.name):
+            what = f"a folder cannot have this name on Windows: {reason}"
+            raise ExciteError(what, where=where, exit_code=BAD_USAGE)
         if sum(arm.name.casefold() == name.casefold() for name in names) > 1:
             raise ExciteError(
                 "name occurs twice", where=where, hint="give each arm its own name", exit_code=BAD_USAGE

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import sqlalchemy as sa
 import torch
 import yaml
@@ -36,7 +37,9 @@ from excite.runs.derive import architecture_of
 from excite.study.plan import OF_THE_MACHINE, Arm, Plan, arm_config, changes, check_arms
 from excite.study.store.store import Store, changed
 from excite.system.files import write_text
+from excite.system.notebook import facts_html, table_html
 from excite.system.progress import Display
+from excite.system.text import command_line
 
 FILE = "study.yaml"
 MANIFEST = "manifest.csv"
@@ -85,6 +88,39 @@ class Study:
     def document(self) -> dict[str, Any]:
         """The part of the plan that must not change: shared options, folds, classes, split, images."""
         return self.store.document(self.name)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row for each pair of arms with their difference: ``comparisons.csv``, as of the last report."""
+        return self._read("comparisons.csv")
+
+    @property
+    def cells_table(self) -> pd.DataFrame:
+        """One row for each training with its metrics: ``cells.csv``, as of the last report."""
+        return self._read("cells.csv")
+
+    def _read(self, name: str) -> pd.DataFrame:
+        try:
+            return pd.read_csv(self.folder / name)
+        except (OSError, ValueError) as error:
+            hint = command_line("excite", "study", "report", self.folder) + " writes it"
+            raise ExciteError(f"has no readable {name}", where=self.folder, hint=hint) from error
+
+    def _repr_html_(self) -> str:
+        """The differences, for a notebook, or how many cells are finished."""
+        states = self.store.counts(self.name)
+        facts = [
+            ("arms", ", ".join(self.arms)),
+            ("cells", f"{states['done']} of {sum(states.values())} done"),
+        ]
+        table = ""
+        with contextlib.suppress(ExciteError):
+            names = ["arm", "baseline", "metric", "difference", "low", "high", "p"]
+            rows = [
+                [str(value) for value in row] for row in self.table[names].round(4).itertuples(index=False)
+            ]
+            table = table_html(names, rows, right=names[3:])
+        return facts_html(f"Study {self.folder}", facts, table)
 
     @property
     def folds(self) -> int | None:

@@ -58,12 +58,12 @@ def choose_precision(name: str, device: torch.device) -> str:
     """The precision of this name; ``auto`` is the fastest of the device that does not lose range.
 
     Raises:
-        ExciteError: for float16 on a CPU.
+        ExciteError: for float16 elsewhere than on a CUDA GPU: PyTorch scales gradients only there.
     """
     if name != "auto":
-        if name == "float16" and device.type == "cpu":
+        if name == "float16" and device.type != "cuda":
             raise ExciteError(
-                "float16 training needs a GPU",
+                "float16 training needs a CUDA GPU",
                 where="precision",
                 hint="use bfloat16 or float32",
                 exit_code=BAD_USAGE,

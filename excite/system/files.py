@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from excite.errors import ExciteError
+
+_ATTEMPTS, _PAUSE = 20, 0.1  # a virus scanner or a viewer has a new file open for about a second
 
 
 @contextmanager
@@ -32,11 +35,23 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        _replace(temporary, path)
         sync_folder(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Rename a file over another one; on Windows, wait until no program has the other one open."""
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            temporary.replace(path)
+            return
+        except PermissionError:
+            if os.name != "nt" or not left:
+                raise
+            time.sleep(_PAUSE)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

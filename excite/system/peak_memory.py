@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import sys
 from pathlib import Path
 
+import psutil
 import torch
 
 _PROCESS = Path("/proc/self")
+_CGROUP = Path("/sys/fs/cgroup")
 
 
 def reset_peak_memory(device: str) -> None:
@@ -17,7 +19,7 @@ def reset_peak_memory(device: str) -> None:
         torch.cuda.reset_peak_memory_stats(device)
         return
     with contextlib.suppress(OSError):
-        (_PROCESS / "clear_refs").write_text("5")
+        (_PROCESS / "clear_refs").write_text("5", encoding="ascii")
 
 
 def peak_memory(device: str, base: int = 0) -> int | None:
@@ -28,33 +30,40 @@ def peak_memory(device: str, base: int = 0) -> int | None:
     """
     if device.startswith("cuda"):
         return int(torch.cuda.max_memory_allocated(device))
-    peak = _status("VmHWM")
+    peak = _linux_peak() or _peak_of_process()
     return None if peak is None else max(peak - base, 0)
 
 
 def held_memory() -> int:
-    """Bytes that this process uses now; 0 if the system does not provide it."""
-    return _status("VmRSS") or 0
+    """Bytes that this process uses now."""
+    return int(psutil.Process().memory_info().rss)
 
 
-def _status(name: str) -> int | None:
+def free_memory() -> int:
+    """Free memory of this machine or container in bytes."""
+    left = int(psutil.virtual_memory().available)
+    with contextlib.suppress(OSError, ValueError):  # no Linux, no container, or one without a limit
+        most = int((_CGROUP / "memory.max").read_text(encoding="ascii"))
+        used = int((_CGROUP / "memory.current").read_text(encoding="ascii"))
+        left = min(left, most - used)
+    return max(left, 0)
+
+
+def _linux_peak() -> int | None:
+    """The peak since the last reset."""
     with contextlib.suppress(OSError, IndexError, ValueError, StopIteration):
-        lines = (_PROCESS / "status").read_text().splitlines()
-        return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
+        lines = (_PROCESS / "status").read_text(encoding="utf-8").splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
     return None
 
 
-def free_memory() -> int | None:
-    """Free memory of this machine or container in bytes; None if the system does not provide it."""
-    with contextlib.suppress(OSError, ValueError):
-        page = os.sysconf("SC_PAGE_SIZE")
-        left = os.sysconf("SC_AVPHYS_PAGES") * page
-        with contextlib.suppress(OSError, StopIteration):
-            lines = Path("/proc/meminfo").read_text().splitlines()
-            left = 1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
-        with contextlib.suppress(OSError, ValueError):
-            most = int(Path("/sys/fs/cgroup/memory.max").read_text())
-            used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-            left = min(left, most - used)
-        return max(left, 0)
-    return None
+def _peak_of_process() -> int | None:
+    """The peak since the process began, on Windows and macOS."""
+    if (peak := getattr(psutil.Process().memory_info(), "peak_wset", None)) is not None:
+        return int(peak)
+    try:
+        import resource
+    except ImportError:
+        return None
+    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(kibibytes) if sys.platform == "darwin" else 1024 * int(kibibytes)  # macOS counts bytes

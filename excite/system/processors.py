@@ -17,7 +17,7 @@ def available_processors() -> int:
     """
     counts = [_affinity()]
     with contextlib.suppress(OSError, ValueError):  # no Linux, or another kind of cgroup
-        quota, period = _QUOTA.read_text().split()
+        quota, period = _QUOTA.read_text(encoding="ascii").split()
         counts.append(math.ceil(int(quota) / int(period)))
     with contextlib.suppress(ValueError):
         counts.append(int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]))

@@ -99,6 +99,11 @@ class ConsoleDisplay(Display):
         self._task: TaskID | None = None
         self._has_header = False
 
+    @property
+    def is_live(self) -> bool:
+        """Whether a bar can replace itself."""
+        return self.console.is_terminal
+
     def note(self, text: str) -> None:
         """On a terminal, a long text is broken between words."""
         for line in self._broken(text, self.console.width):
@@ -118,7 +123,7 @@ class ConsoleDisplay(Display):
 
     @contextlib.contextmanager
     def waiting(self, name: str) -> Iterator[None]:
-        if self.console.is_terminal:
+        if self.is_live:
             self._draw(name, None, "")
             try:
                 yield
@@ -140,7 +145,7 @@ class ConsoleDisplay(Display):
         def show(done: int, total: int) -> None:
             nonlocal shown
             now = time.monotonic()
-            if self.console.is_terminal:
+            if self.is_live:
                 if self.due() or done == total:
                     self._last = now
                     self._draw(name, done / max(total, 1), f"{done:,} of {total:,}")
@@ -151,12 +156,12 @@ class ConsoleDisplay(Display):
                 self.close()
                 self.detail(f"{name}: {total:,} in {now - start:.1f} s")
 
-        if self.console.is_terminal:
+        if self.is_live:
             self._draw(name, None, "")
         return show
 
     def due(self) -> bool:
-        return time.monotonic() - self._last >= (REFRESH if self.console.is_terminal else PLAIN_REFRESH)
+        return time.monotonic() - self._last >= (REFRESH if self.is_live else PLAIN_REFRESH)
 
     def status(self, status: Status) -> None:
         self._last = time.monotonic()
@@ -164,7 +169,7 @@ class ConsoleDisplay(Display):
         if status.seconds_left is not None:
             numbers += f"  {clock(status.seconds_left)} left"
         name = f"epoch {status.epoch}/{status.epochs}"
-        if self.console.is_terminal:
+        if self.is_live:
             self._draw(name, status.step / status.steps, numbers)
         else:
             self.note(f"{name} step {status.step}/{status.steps}  {numbers}")

@@ -7,6 +7,7 @@ import io
 import os
 import re
 import shlex
+import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -57,11 +58,13 @@ def shorter_path(path: str | Path) -> Path:
 
 
 def command_line(*words: object) -> str:
-    """Words joined to a command line, quoted for a POSIX shell.
+    """Words joined to a command line, quoted for the shells of this system.
 
-    A ``Path`` that begins with a dash gets ``./``, so that it is not read as an option. Words with characters
-    that cannot be printed are written as ``$'...'``, which bash, zsh, and ksh understand.
+    A ``Path`` that begins with a dash gets ``./``, so that it is not read as an option. For a POSIX shell,
+    words with characters that cannot be printed become ``$'...'``, which bash, zsh, and ksh understand.
     """
+    if os.name == "nt":
+        return subprocess.list2cmdline([_word(word) for word in words])
     return " ".join(_quoted(_word(word)) for word in words)
 
 

@@ -97,7 +97,7 @@ def test_what_to_remove_must_be_named(
     arguments: list[str], cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert excite_cli(["cache", *arguments]) == 2
-    assert "needs the folder of a data set, or --all" in capsys.readouterr().err
+    assert "needs the folder or archive of a data set, or --all" in capsys.readouterr().err
 
 
 def test_the_list_fits_80_columns_with_one_line_per_entry(

@@ -392,8 +392,11 @@ def test_a_table_in_another_encoding_or_an_archive_is_refused(tmp_path: Path) ->
     with pytest.raises(ExciteError, match="is not a CSV file in UTF-8"):
         read_manifest(table(tmp_path, "path,label\n1.png,Käfer\n", "latin-1"))
     (tmp_path / "data.zip").write_bytes(b"PK\x03\x04\xff\xfe\x00\x99")
-    with pytest.raises(ExciteError, match="unpack an archive first"):
+    with pytest.raises(ExciteError, match="is damaged or incomplete"):
         read_manifest(tmp_path / "data.zip")
+    (tmp_path / "data.zip").rename(tmp_path / "data.csv")
+    with pytest.raises(ExciteError, match="unpack an archive first"):
+        read_manifest(tmp_path / "data.csv")
 
 
 def test_column_names_for_a_folder_are_refused(tmp_path: Path) -> None:

@@ -62,6 +62,8 @@ def test_every_option_is_resolved(trained: Run) -> None:
     config = yaml.safe_load((trained.path / "config.yaml").read_text())
     may_be_open = {
         "intensity_range",
+        "window",
+        "ordinal",
         "group_pattern",
         "near_duplicates",
         "decisions",

@@ -113,7 +113,7 @@ def test_a_probe_computes_in_float32_and_float16_needs_a_gpu() -> None:
     probe = resolver(**TRAINED, recipe="probe")
     resolve_precision(probe)
     assert (probe.config.precision, probe.reasons) == ("float32", [])
-    with pytest.raises(ExciteError, match="float16 training needs a GPU"):
+    with pytest.raises(ExciteError, match="float16 training needs a CUDA GPU"):
         resolve_precision(resolver(precision="float16"))
 
 

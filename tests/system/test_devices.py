@@ -92,13 +92,15 @@ def test_auto_precision_on_a_gpu_depends_on_bfloat16_support(
     assert choose_precision("auto", torch.device("cuda", 0)) == expected
 
 
-def test_a_precision_by_name_is_taken_except_float16_on_a_cpu() -> None:
+def test_a_precision_by_name_is_taken_except_float16_without_cuda() -> None:
     assert choose_precision("bfloat16", CPU) == "bfloat16"
     assert choose_precision("float32", torch.device("cuda", 0)) == "float32"
     assert choose_precision("float16", torch.device("cuda", 0)) == "float16"
-    with pytest.raises(ExciteError, match="precision: float16 training needs a GPU") as raised:
-        choose_precision("float16", CPU)
-    assert raised.value.exit_code == BAD_USAGE
+    for device in ("cpu", "mps"):
+        with pytest.raises(ExciteError, match="precision: float16 training needs a CUDA GPU") as raised:
+            choose_precision("float16", torch.device(device))
+        assert raised.value.exit_code == BAD_USAGE
+    assert choose_precision("auto", torch.device("mps")) == "float32"
 
 
 @pytest.mark.parametrize("name", ["float32", "bfloat16"])

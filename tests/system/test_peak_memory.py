@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,12 +62,37 @@ def test_a_peak_is_never_negative() -> None:
 
 def test_free_memory_is_less_than_all_of_it() -> None:
     free = free_memory()
-    assert free is not None
     assert 0 < free <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_without_system_information_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_elsewhere_than_on_linux_the_peak_is_that_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = peak_memory("cpu")
     monkeypatch.setattr(module, "_PROCESS", tmp_path / "nowhere")
     reset_peak_memory("cpu")
-    assert peak_memory("cpu") is None
-    assert held_memory() == 0
+    whole = peak_memory("cpu")
+    assert most is not None
+    assert whole is not None
+    assert whole >= 0.9 * most
+    assert peak_memory("cpu", base=whole) == 0
+
+
+def test_on_windows_the_peak_is_that_of_the_working_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PROCESS", tmp_path / "nowhere")
+    monkeypatch.delattr(os, "sysconf")
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert peak_memory("cpu") is None  # a system that tells nothing
+    info = SimpleNamespace(rss=5 * MIB, peak_wset=7 * MIB)
+    monkeypatch.setattr(module.psutil.Process, "memory_info", lambda _: info)
+    assert (peak_memory("cpu", base=MIB), held_memory()) == (6 * MIB, 5 * MIB)
+    assert free_memory() > 0
+
+
+def test_macos_counts_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PROCESS", tmp_path / "nowhere")
+    in_bytes = peak_memory("cpu")
+    monkeypatch.setattr(module.sys, "platform", "darwin")
+    assert peak_memory("cpu") == pytest.approx(in_bytes / 1024, rel=0.05)

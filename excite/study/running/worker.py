@@ -8,6 +8,7 @@ the next step; another worker resumes its cell from there.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import io
 import os
@@ -208,6 +209,16 @@ def _heartbeat(study: Study, lease: Lease, lease_seconds: float) -> Iterator[Non
         thread.join()
 
 
+def request_stop() -> None:
+    """Ask this process to stop, from any thread, as SIGTERM does; Windows can only send it to a handler."""
+    if os.name == "posix":
+        os.kill(os.getpid(), signal.SIGTERM)
+    elif callable(signal.getsignal(signal.SIGTERM)):
+        _thread.interrupt_main(signal.SIGTERM)
+    else:
+        os._exit(TERMINATED)
+
+
 def _stop_with_driver() -> None:
     """Terminate when standard input ends, which happens when the driver ends."""
 
@@ -215,7 +226,7 @@ def _stop_with_driver() -> None:
         with contextlib.suppress(OSError):
             while os.read(0, 1):  # not sys.stdin, whose lock would block the end of the process
                 pass
-        os.kill(os.getpid(), signal.SIGTERM)
+        request_stop()
 
     threading.Thread(target=watch, daemon=True).start()
 
