@@ -160,8 +160,8 @@ def _macro(labels: list[_Label], name: str) -> dict[str, Any]:
 def _whole_images(predictions: LabelPredictions, level: float | None) -> dict[str, Any]:
     """Subset accuracy and Hamming loss; without intervals if there is no level."""
     codes, known = predictions.group_codes, predictions.known
-    evaluated: np.ndarray = known.any(axis=1)
-    exact: np.ndarray = (predictions.correct | ~known).all(axis=1) & evaluated
+    evaluated = np.asarray(known.any(axis=1))
+    exact = np.asarray((predictions.correct | ~known).all(axis=1) & evaluated)
     wrong = known & ~predictions.correct
     return {
         "subset_accuracy": _fraction(exact, evaluated, codes, level),

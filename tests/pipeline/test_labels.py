@@ -111,7 +111,8 @@ def test_a_resumed_run_has_the_same_weights(
 @pytest.mark.parametrize("recipe", ["probe", "finetune"])
 def test_pretrained_recipes(table: Path, trained: Run, tmp_path: Path, recipe: str) -> None:
     changes: dict[str, Any] = {"recipe": recipe, "weights": str(trained.weights), "tta": "none"}
-    changes |= {"epochs": 2} if recipe == "finetune" else {"epochs": 40, "lr": None, "augment": "auto"}
+    loop = {"epochs": 40, "lr": None, "augment": "auto", "batch_size": 32}  # the defaults: a probe has none
+    changes |= {"epochs": 2} if recipe == "finetune" else loop
     run = run_of(table, tmp_path / "run", **changes)
     assert run.metrics["test"]["macro"]["auroc"]["value"] > 0.8
     if recipe == "finetune":
