@@ -21,6 +21,10 @@ RECALIBRATED = 0.1  # fraction of the test images whose class calibration change
 """Below this number of test groups, intervals cover a little less than 95 % (docs/evaluation.md)."""
 
 
+MOST_SHORTCUTS = 5
+"""In a sentence: of one class per image there are no more; of several labels, each may have as many."""
+
+
 @dataclass(frozen=True)
 class Statement:
     """A sentence and its severity: ``fine``, ``warn`` or ``bad``."""
@@ -149,10 +153,11 @@ def audit_statements(facts: RunFacts) -> list[Statement]:
         features = [
             f"from {shortcut['feature']} alone (balanced accuracy {100 * shortcut['score']:.1f} %, with "
             f"shuffled labels {100 * shortcut['chance']:.1f} %)"
-            for shortcut in shortcuts
+            for shortcut in shortcuts[:MOST_SHORTCUTS]
         ]
         which = "this shortcut" if len(features) == 1 else "these shortcuts"
-        text = f"The label can be predicted {', and '.join(features)}: the network may use {which}."
+        more = f", and {len(shortcuts) - len(features)} more" if len(shortcuts) > len(features) else ""
+        text = f"The label can be predicted {', and '.join(features)}{more}: the network may use {which}."
         statements.append(Statement(text, WARN))
     return statements
 

@@ -10,13 +10,17 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 from scipy.special import expit
+from torch import nn
 
 import excite
 from excite.bundle.format import PROBABILITIES
 from excite.bundle.predictor import Predictor
 from excite.errors import ExciteError
+from excite.evaluation.label_calibration import LabelCalibration
 from excite.export.export import export_run
+from excite.export.graph import Graph
 from excite.export.limits import Limits
 from excite.runs.classifier import Classifier
 from excite.runs.run import Run
@@ -103,3 +107,18 @@ def test_the_service_answers_with_labels(run: Run, bundle: Path) -> None:
     assert card["metrics"]["auroc"]["value"] == run.metrics["test"]["macro"]["auroc"]["value"]
     assert "Largest difference of the fraction of a label" in metrics.content.decode()
     assert json.loads(predictor.info.to_json())["task"] == "multilabel"
+
+
+def test_small_probabilities_have_a_small_relative_error(tmp_path: Path) -> None:
+    """ONNX Runtime's sigmoid is off by 1e-7, which is everything to a label with a probability of 1e-7."""
+    logits = torch.linspace(-30, 30, 24).reshape(2, 12)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 4, 12))
+    nn.init.zeros_(network[1].weight)
+    network[1].bias.data = logits[0]
+    graph = Graph(network, (0.5,) * 3, (0.5,) * 3, "none", LabelCalibration.identity(12))
+    pixels = torch.zeros(2, 4, 4, 3, dtype=torch.uint8)
+    program = torch.onnx.export(graph, (pixels,), dynamo=True, verbose=False)
+    assert program is not None
+    program.save(tmp_path / "a.onnx")
+    [found] = onnxruntime.InferenceSession(tmp_path / "a.onnx").run(None, {"pixels": pixels.numpy()})
+    np.testing.assert_allclose(found[0], expit(logits[0].double().numpy()), rtol=1e-5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 
 from excite.config.train_config import TrainConfig
+from excite.data.reading import read_manifest
 from excite.errors import ExciteError
 from excite.pipeline.experiment import run_experiment
 from excite.runs.classifier import Classifier
@@ -108,7 +111,8 @@ def test_a_resumed_run_has_the_same_weights(
 @pytest.mark.parametrize("recipe", ["probe", "finetune"])
 def test_pretrained_recipes(table: Path, trained: Run, tmp_path: Path, recipe: str) -> None:
     changes: dict[str, Any] = {"recipe": recipe, "weights": str(trained.weights), "tta": "none"}
-    changes |= {"epochs": 2} if recipe == "finetune" else {"epochs": 40, "lr": None, "augment": "auto"}
+    loop = {"epochs": 40, "lr": None, "augment": "auto", "batch_size": 32}  # the defaults: a probe has none
+    changes |= {"epochs": 2} if recipe == "finetune" else loop
     run = run_of(table, tmp_path / "run", **changes)
     assert run.metrics["test"]["macro"]["auroc"]["value"] > 0.8
     if recipe == "finetune":
@@ -135,3 +139,20 @@ def test_options_of_one_class_per_image_are_refused(
 def test_options_of_labels_are_refused_for_classes(pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(ExciteError, match="--label-threshold: has no effect"):
         run_of(pictures, tmp_path / "run", label_columns="", group_column="group", label_threshold="half")
+
+
+def test_the_example_writes_a_table_that_is_read(pictures: Path, tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "examples" / "several_labels.py"
+    command = [sys.executable, str(script), str(tmp_path / "tiles"), "--source", str(pictures)]
+    subprocess.run(command, check=True)
+    columns = read_manifest(
+        tmp_path / "tiles" / "labels.csv", label_columns="a,b,c", group_column="page", complete=False
+    )
+    names = read_manifest(
+        tmp_path / "tiles" / "labels.csv", label_column="labels", label_separator="|", complete=False
+    )
+    known = columns.targets() >= 0
+    assert (columns.targets()[known] == names.targets()[known]).all()
+    assert 0 < (~known).mean() < 0.2
+    assert set(columns.table.groupby("group").size()) == {4}
+    assert set(names.targets().sum(axis=1).tolist()) <= {0, 1, 2, 3}

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from excite.bundle.decision import Decision
+from excite.bundle.label_decision import LabelDecision
 from tests.bundle.files import CLASSES, make_info, write_bundle
 from tests.serving.services import Process, started
 
@@ -178,3 +179,23 @@ def test_the_page_asks_for_a_key_and_says_when_the_service_is_gone(browser: Any,
     assert page.locator(".card.failed .again").is_visible()
     assert faults == []
     page.context.close()
+
+
+@pytest.mark.slow
+def test_labels_that_reach_their_threshold_are_shown(browser: Any, tmp_path: Path) -> None:
+    metrics = {"n": 200, "auroc": {"value": 0.9, "low": 0.85, "high": 0.94}}
+    info = make_info(decision=LabelDecision((0.5, 0.01, 0.9)), metrics=metrics)
+    with started(tmp_path, write_bundle(tmp_path / "labels.onnx", info=info)) as process:
+        page, faults = open_page(browser, process.address)
+        api.expect(page.locator("#intake-title")).to_have_text("Which labels does a picture have?")
+        page.set_input_files("#files", [image("red"), image("black")])
+        api.expect(page.locator(DONE)).to_have_count(2)
+        cards = {card.locator(".file").inner_text(): card for card in page.locator(".card").all()}
+        assert cards["red.png"].locator(".answer").inner_text() == "red, green"
+        assert "(from 50.0%)" in cards["red.png"].locator(".detail").inner_text()
+        assert cards["black.png"].locator(".answer").inner_text() == "green"
+        page.click("#about-open")
+        assert "Mean AUROC on test images" in page.inner_text("#about-facts")
+        assert "tells each of them on its own" in page.inner_text("#about-limits")
+        assert faults == []
+        page.context.close()
