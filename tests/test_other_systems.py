@@ -220,7 +220,7 @@ def printed_characters() -> set[str]:
             continue
         documented = (ast.Module, ast.FunctionDef, ast.ClassDef)
         texts = {
-            id(node.body[0].value)
+            id(node.body[0].value)  # type: ignore[attr-defined]
             for node in ast.walk(tree)
             if isinstance(node, documented) and ast.get_docstring(node)
         }

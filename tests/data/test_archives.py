@@ -183,9 +183,9 @@ def test_links_and_devices_are_counted_and_never_followed(tmp_path: Path, cache:
     assert not (tmp_path / "evil.png").exists()
     zipped = tmp_path / "links.zip"
     with zipfile.ZipFile(zipped, "w") as target:
-        info = zipfile.ZipInfo("a/soft.png")
-        info.external_attr = (stat.S_IFLNK | 0o777) << 16
-        target.writestr(info, str(secret))
+        link = zipfile.ZipInfo("a/soft.png")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        target.writestr(link, str(secret))
     assert [left.count for left in unpack(zipped, cache).left_out] == [1]
 
 
