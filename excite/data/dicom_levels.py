@@ -1,8 +1,8 @@
 """Samples of DICOM files as gray levels and colors with 8 bits.
 
 Values become gray levels as PS3.3 of the standard defines: modality rescale or table, then the window (VOI).
-The window is that of the header, or one range for the whole data set; without either, it is all values that the
-bits of a sample can hold. It is never measured on the image, so that the other pixels do not change a pixel.
+The window is that of the header, or one range for the whole data set; without either, it is all values that
+the bits of a sample can hold. It is never measured on the image, so that the other pixels do not change one.
 """
 
 from __future__ import annotations
