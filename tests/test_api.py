@@ -125,5 +125,12 @@ def test_study_trains_every_arm(pictures: Path, tmp_path: Path) -> None:
     assert set(found.store.counts(found.name)) >= {"done"}
     assert found.store.counts(found.name)["done"] == 2
     assert (found.folder / "study.html").is_file()
+    assert found.table[["arm", "baseline"]].to_numpy().tolist() == [["se", "plain"]]
+    assert sorted(found.cells_table["arm"]) == ["plain", "se"]
+    assert found.cells_table["accuracy"].between(0, 1).all()
+    assert "2 of 2 done" in found._repr_html_()
+    (found.folder / "comparisons.csv").unlink()
+    with pytest.raises(ExciteError, match=r"has no readable comparisons\.csv .*excite study report"):
+        _ = found.table
     with pytest.raises(ExciteError, match="did you mean 'attention'"):
         excite.study(pictures, {"plain": {"atention": "se"}}, out=tmp_path / "other", quiet=True)

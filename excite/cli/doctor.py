@@ -33,6 +33,7 @@ CORE = {
     "cv2": "opencv-python-headless",
     "yaml": "PyYAML",
     "filelock": "filelock",
+    "psutil": "psutil",
     "matplotlib": "matplotlib",
     "jinja2": "Jinja2",
     "typer": "typer",
@@ -70,6 +71,7 @@ EXTRAS = {
     "predict": (
         ("onnxruntime", "onnxruntime", "an ONNX file", "serve"),
         ("openpyxl", "openpyxl", "--out FILE.xlsx", "excel"),
+        ("pydicom", "pydicom", "DICOM", "dicom"),
     ),
     "serve": (
         ("onnxruntime", "onnxruntime", "all of it", "serve"),
