@@ -8,13 +8,17 @@ device, which would make it wait.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from excite.data.seeded_transform import SeededTransform
 from excite.errors import BAD_USAGE, ExciteError
+from excite.plugins.registry import register_built_in
 
 DRAWS = 14  # uniform numbers per image
 
@@ -54,6 +58,7 @@ class Augmentation:
         mixup, cutmix: parameter of the Beta distribution of the mixing fraction
             (https://arxiv.org/abs/1710.09412, https://arxiv.org/abs/1905.04899); 0 is off. If both are on,
             one of them is drawn for each batch.
+        transform: a plug-in's augmentation, which follows the flips and takes the place of all others.
 
     Raises:
         ExciteError: for a value outside its limits.
@@ -71,6 +76,7 @@ class Augmentation:
     erase: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+    transform: SeededTransform | None = None
 
     def __post_init__(self) -> None:
         for name, (low, high) in LIMITS.items():
@@ -132,6 +138,9 @@ PRESETS = {
         cutmix=1.0,
     ),
 }
+register_built_in(
+    "augmentation", __name__, ((name, partial(replace, each)) for name, each in PRESETS.items())
+)
 
 
 def to_float(pixels: Tensor) -> Tensor:
@@ -144,14 +153,20 @@ def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return images.sub_(mean.view(1, 3, 1, 1)).div_(std.view(1, 3, 1, 1))
 
 
-def augment(pixels: Tensor, draws: Tensor, how: Augmentation) -> Tensor:
-    """Pixels (N, H, W, 3) uint8 and draws (N, DRAWS) -> images (N, 3, H, W) float32 in [0, 1]."""
+def augment(pixels: Tensor, draws: Tensor, how: Augmentation, seeds: Sequence[int] = ()) -> Tensor:
+    """Pixels (N, H, W, 3) uint8 and draws (N, DRAWS) -> images (N, 3, H, W) float32 in [0, 1].
+
+    Args:
+        seeds: of a plug-in's augmentation, one for each image; with ``whole_batch``, one for all.
+    """
     draws = draws.to(pixels.device)
     if not how.moves:  # flips need no interpolation, and are cheapest on uint8
         if how.horizontal_flip > 0:
             pixels = _flip(pixels, draws[:, 4] < how.horizontal_flip, 2)
         if how.vertical_flip > 0:
             pixels = _flip(pixels, draws[:, 5] < how.vertical_flip, 1)
+    if how.transform is not None:
+        return how.transform(pixels, seeds)
     images = to_float(pixels)
     if how.moves:
         images = _resample(images, draws[:, :6], how)
