@@ -95,7 +95,6 @@ def pictures(tmp_path: Path) -> Path:
 @pytest.fixture
 def own_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What the test registers and imports is forgotten after it; no installed package is searched."""
-    import excite.pipeline.resolve_model  # registers all that is built in
     monkeypatch.setattr(
         registry, "_REGISTERED", {kind: dict(of) for kind, of in registry._REGISTERED.items()}
     )

@@ -115,8 +115,9 @@ def test_a_package_that_fails_is_a_warning_and_the_others_work(site: Path) -> No
 
 
 def test_the_help_of_excite_searches_nothing() -> None:
-    code = "from excite.cli.app import run; run(['train', '--help-all']); from excite.plugins import loading as l;"
-    code += "import sys; print(l._searched, 'excite.plugins.record' in sys.modules, 'torch' in sys.modules)"
+    code = "import sys; from excite.cli.app import run; run(['train', '--help-all']);"
+    code += "from excite.plugins import loading as l;"
+    code += "print(l._searched, *(name in sys.modules for name in ('excite.plugins.record', 'torch')))"
     done = subprocess.check_output([sys.executable, "-c", code], text=True)
     assert done.splitlines()[-1] == "False False False"
 

@@ -58,7 +58,10 @@ def test_a_plugin_of_a_session_has_neither_file_nor_package() -> None:
         ({}, "add --import my_parts; in Python, import my_parts first"),
         ({"file": "/elsewhere/my_parts.py"}, "add --import /elsewhere/my_parts.py"),
         ({"module": "lab.parts", "file": "/elsewhere/lab/parts.py"}, "add --import lab.parts"),
-        ({"module": "__main__", "file": "/elsewhere/train.py"}, "move it from /elsewhere/train.py into a module"),
+        (
+            {"module": "__main__", "file": "/elsewhere/train.py"},
+            "move it from /elsewhere/train.py into a module",
+        ),
         ({"module": "__main__"}, "move it from a session into a module"),
     ],
 )
@@ -100,7 +103,9 @@ def test_a_changed_source_is_a_warning_and_an_unchanged_one_is_none(tmp_path: Pa
         warnings.simplefilter("error")
         require_plugins([NOTED | {"sha256": digest}], Path("run"))
         require_plugins([NOTED | {"name": "absent"}], Path("run"), kinds=["attention"])
-    with pytest.warns(ExciteWarning, match=r"run: the source of the loss 'mine', .*my_parts.py, is not the one"):
+    with pytest.warns(
+        ExciteWarning, match=r"run: the source of the loss 'mine', .*my_parts.py, is not the one"
+    ):
         require_plugins([NOTED | {"sha256": "f" * 64}], Path("run"))
 
 

@@ -58,7 +58,9 @@ def test_built_in_names_are_registered_in_the_same_place() -> None:
 )
 def test_a_built_in_name_is_refused(kind: str, name: str) -> None:
     get(kind, name)
-    with pytest.raises(ExciteError, match=rf"{kind} '{name}' .* is registered already, by excite\.") as raised:
+    with pytest.raises(
+        ExciteError, match=rf"{kind} '{name}' .* is registered already, by excite\."
+    ) as raised:
         excite.register(kind, name)(lambda: None)
     assert raised.value.exit_code == 2
 
