@@ -1,4 +1,4 @@
-"""Events that TensorBoard itself reads: curves, options, and final metrics, also after a kill and a resume."""
+"""Events that TensorBoard itself reads: curves, options, final metrics, also after a kill and a resume."""
 
 from __future__ import annotations
 

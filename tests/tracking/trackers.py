@@ -35,18 +35,9 @@ def train_killed_and_resumed(
     (place / "my_killer.py").write_text(KILLER)
     (place / "options.yaml").write_text(yaml.safe_dump({**SMALL, "epochs": EPOCHS}))
     brought = ("--import", str(place / "my_killer.py"))
-    tracked = [word for name in (*trackers, "killer") for word in ("--track", name)]
-    given = (
-        "train",
-        pictures,
-        "--config",
-        place / "options.yaml",
-        "--out",
-        place / "run",
-        *brought,
-        *tracked,
-    )
-    killed = command(*given, alone=True)
+    options = ("--config", place / "options.yaml", "--out", place / "run")
+    watched = ("--track", tracker, "--track", "killer")
+    killed = command("train", pictures, *options, *brought, *watched, alone=True)
     assert killed.returncode == -9, killed.stderr
     done = command("train", "--resume", "--out", place / "run", *brought, alone=alone)
     assert done.returncode == 0, done.stderr
