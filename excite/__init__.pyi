@@ -15,6 +15,8 @@ from .insertion.insert import remove as remove
 from .insertion.sites import sites as sites
 from .models.catalog import create_model as create_model
 from .models.catalog import list_models as list_models
+from .plugins.registry import register as register
 from .runs.classifier import Classifier as Classifier
 from .runs.run import Run as Run
+from .tracking.hook import Hook as Hook
 from .version import __version__ as __version__

@@ -25,6 +25,7 @@ from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.explain.images import Explanation, explain_images
 from excite.pipeline.cross_validation import cross_validate
 from excite.pipeline.experiment import run_experiment, run_folder
+from excite.plugins.loading import load_modules
 from excite.reporting.pages import write_pages
 from excite.runs.classifier import Classifier
 from excite.runs.compare import compare_runs
@@ -41,6 +42,7 @@ from excite.system.cache import cache_directory
 from excite.system.notebook_display import progress_display
 from excite.system.progress import Display
 from excite.system.world import first_process
+from excite.tracking.hook import Hook
 
 if TYPE_CHECKING:
     from excite.study.study import Study
@@ -66,7 +68,9 @@ def _shows_options(function: Callable[..., Any]) -> None:
         inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
-            default={} if field.default is dataclasses.MISSING else field.default,
+            default=field.default_factory()
+            if field.default_factory is not dataclasses.MISSING
+            else field.default,
             annotation=HINTS[field.name],
         )
         for field in fields
@@ -80,6 +84,7 @@ def train(
     resume: bool = False,
     data_root: str | Path | None = None,
     quiet: bool = False,
+    hooks: Sequence[Hook] = (),
     **options: Unpack[TrainOptions],
 ) -> Run:
     """Train on a folder of images and evaluate, as ``excite train`` does.
@@ -92,6 +97,7 @@ def train(
             become those of an uninterrupted run.
         data_root: the folder that the data of a resumed run is in now.
         quiet: show no progress.
+        hooks: told how the training goes; see ``excite.Hook``.
         options: any option of ``TrainConfig``, by name; ``excite train --help-all`` explains them.
 
     Raises:
@@ -104,7 +110,7 @@ def train(
     config = TrainConfig().replace(data=labeled_files(data), **options)
     root = None if data_root is None else Path(data_root)
     display = progress_display(quiet=quiet)
-    return train_as_configured(config, resume=resume, data_root=root, display=display)
+    return train_as_configured(config, resume=resume, data_root=root, display=display, hooks=hooks)
 
 
 def audit(
@@ -325,12 +331,15 @@ def study(
     from excite.study.plan import METRIC, Plan, arm_of
     from excite.study.running.live_table import ConsoleLiveTable, LiveTable
     from excite.study.running.orchestrate import Resources, continue_study, start
+    from excite.study.running.worker_options import WorkerOptions
 
     base = TrainConfig().replace(data=labeled_files(data), **options)
+    load_modules(base.imports)
     made = [arm_of(name, dict(differences)) for name, differences in arms.items()]
     plan = Plan(base, made, seeds, folds, metric or METRIC)
     folder = Path("studies") / data_name(base.data) if out is None else Path(out)
-    resources = Resources(base.device, jobs)
+    brought = WorkerOptions(tuple(base.imports), tuple(base.track))
+    resources = Resources(base.device, jobs, options=brought)
     display = progress_display(quiet=quiet)
     begun, pool, forecast = start(plan, folder, None, resources, display)
     for line in forecast.split("\n"):
@@ -381,16 +390,23 @@ def compare(
 
 
 def train_as_configured(
-    config: TrainConfig, *, resume: bool, data_root: Path | None = None, display: Display
+    config: TrainConfig,
+    *,
+    resume: bool,
+    data_root: Path | None = None,
+    display: Display,
+    hooks: Sequence[Hook] = (),
 ) -> Run:
     """Train with the options of a configuration; with ``folds``, cross-validate.
 
-    The random state of the caller does not change.
+    The random state of the caller does not change. Modules that ``config`` names are imported, but not those
+    that a resumed run names: its folder may come from anyone.
     """
+    load_modules(config.imports)
     config_of_run = Run.open(run_folder(config, resume=True)).config if resume else config
     work = run_experiment if config_of_run.folds is None else cross_validate
     with torch.random.fork_rng(devices=()):
-        run = work(config, resume=resume, data_root=data_root, display=display)
+        run = work(config, resume=resume, data_root=data_root, display=display, hooks=hooks)
     if first_process():
         shown = bool(run.config.thumbnails) and not missing_images(run.predictions["path"].tolist())
         with display.waiting("writing the report"):

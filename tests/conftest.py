@@ -29,6 +29,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from excite.plugins import loading, registry
 from tests.leaks import no_leaks
 
 if "EXCITE_TESTS_CACHE" not in os.environ:  # the workers of pytest-xdist share it: kernels are compiled once
@@ -110,6 +111,22 @@ def make_labeled_pictures(folder: Path, count: int = 90, size: tuple[int, int] =
 def pictures(tmp_path: Path) -> Path:
     """Three classes of twenty pictures, named p<group>_<index>.png with ten groups."""
     return make_pictures(tmp_path / "pictures")
+
+
+@pytest.fixture
+def own_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What the test registers and imports is forgotten after it; no installed package is searched."""
+    monkeypatch.setattr(
+        registry, "_REGISTERED", {kind: dict(of) for kind, of in registry._REGISTERED.items()}
+    )
+    monkeypatch.setattr(loading, "_imported", set())
+    monkeypatch.setattr(loading, "_searched", True)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.startswith("my_"):  # the modules of tests
+            del sys.modules[name]
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -19,9 +19,9 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock
 
 import excite
-from excite.attention import registry
 from excite.cli.app import app
 from excite.config.train_config import TrainConfig
+from excite.plugins import registry
 
 ROOT = Path(excite.__file__).parents[1]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -199,5 +199,7 @@ def test_python_examples_run(code: str) -> None:
     try:
         exec(compile(code, "<example>", "exec"), names)
     finally:
-        if "@register(" in code:
-            registry._FACTORIES.pop("halve", None)
+        if "register(" in code:
+            for of in registry._REGISTERED.values():
+                for name in [name for name, plugin in of.items() if plugin.module == "__main__"]:
+                    del of[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import nn
 
@@ -18,46 +18,26 @@ from excite.attention.no_squeeze import NoSqueeze
 from excite.attention.scse import ConcurrentSE, SpatialSE
 from excite.attention.simam import SimAM
 from excite.attention.squeeze_excitation import SqueezeExcitation
-from excite.errors import BAD_USAGE, ExciteError, refuse_unknown_options, unknown_name
+from excite.errors import BAD_USAGE, ExciteError, refuse_unknown_options
+from excite.plugins import registry as plugins
 
-Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
-
-_FACTORIES: dict[str, Callable[..., nn.Module]] = {}
-
-
-def register(name: str) -> Callable[[Factory], Factory]:
-    """Decorator that registers a factory, called as ``factory(channels, **options)``, under a name.
-
-    Raises:
-        ExciteError: if the name is registered already.
-
-    >>> @register("no attention")
-    ... def no_attention(channels: int) -> nn.Module:
-    ...     return nn.Identity()
-    >>> create_attention("no attention", 64)
-    Identity()
-    >>> del _FACTORIES["no attention"]
-    """
-
-    def add(factory: Factory) -> Factory:
-        if name in _FACTORIES:
-            raise ExciteError(f"attention {name!r} is registered already", exit_code=BAD_USAGE)
-        _FACTORIES[name] = factory
-        return factory
-
-    return add
+PLUGIN_MARK = "plugin_attention"  # attribute of the modules that a plug-in built: the name of the attention
 
 
 def attention_names() -> list[str]:
     """All registered names, sorted."""
-    return sorted(_FACTORIES)
+    return plugins.names("attention")
 
 
 def get_factory(name: str) -> Callable[..., nn.Module]:
     """The factory registered as ``name``. Raises: ExciteError for an unknown name, with the nearest match."""
-    if name not in _FACTORIES:
-        raise unknown_name("attention", name, _FACTORIES)
-    return _FACTORIES[name]
+    return plugins.get("attention", name).factory
+
+
+def is_own_attention(module: nn.Module) -> bool:
+    """Whether a module is attention of excite or of a plug-in, not of timm or torchvision."""
+    inherited = any(cls.__module__.startswith("excite.attention.") for cls in type(module).__mro__)
+    return inherited or PLUGIN_MARK in vars(module)
 
 
 def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
@@ -73,9 +53,10 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
       (conv): Conv1d(1, 1, kernel_size=(3,), stride=(1,), padding=(1,), bias=False)
     )
     """
-    factory = get_factory(name)
+    plugin = plugins.get("attention", name)
+    factory = plugin.factory
     if "identity" in options and not _has_identity(factory):
-        able = [other for other in attention_names() if _has_identity(_FACTORIES[other])]
+        able = [other for other in attention_names() if _has_identity(get_factory(other))]
         raise ExciteError(
             f"attention {name!r} cannot start as the identity",
             where="identity",
@@ -84,12 +65,22 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
         )
     refuse_unknown_options(factory, options, except_for=("channels",), where=f"attention {name!r}")
     try:
-        return factory(channels, **options)
+        module = factory(channels, **options)
     except TypeError as error:  # an option of the wrong type
         what = (
             f"cannot be built with {', '.join(f'{key}={value!r}' for key, value in options.items())}: {error}"
         )
         raise ExciteError(what, where=f"attention {name!r}", exit_code=BAD_USAGE) from error
+    return module if plugin.built_in else _marked(module, name)
+
+
+def _marked(module: Any, name: str) -> nn.Module:
+    """A plug-in's module with the mark of attention. Raises: ExciteError for another object."""
+    if not isinstance(module, nn.Module):
+        what = f"is {type(module).__name__}, not a torch.nn.Module"
+        raise ExciteError(what, where=f"attention {name!r}", exit_code=BAD_USAGE)
+    setattr(module, PLUGIN_MARK, name)
+    return module
 
 
 def _has_identity(factory: Callable[..., nn.Module]) -> bool:
@@ -121,5 +112,4 @@ _BUILT_IN: dict[str, Callable[..., nn.Module]] = {
     "coordatt": CoordinateAttention,
     "nosqueeze": NoSqueeze,
 }
-for _name, _factory in _BUILT_IN.items():
-    register(_name)(_factory)
+plugins.register_built_in("attention", __name__, _BUILT_IN.items())

@@ -63,6 +63,10 @@ NEEDS: dict[str, tuple[str, ...]] = {
 }
 # Command -> module, distribution, what it is for, and the extra that brings it.
 EXTRAS = {
+    "train": (
+        ("tensorboard", "tensorboard", "--track tensorboard", "track"),
+        ("mlflow", "mlflow-skinny", "--track mlflow", "track"),
+    ),
     "study": (
         ("sqlalchemy", "SQLAlchemy", "all of it", "study"),
         ("psycopg", "psycopg", "PostgreSQL", "study"),

@@ -11,11 +11,12 @@ import typer
 
 from excite.cli.label_output import print_label_figures
 from excite.cli.metrics_output import print_figures, print_seen
-from excite.cli.options import VerboseOption, takes_config
+from excite.cli.options import ImportOption, VerboseOption, takes_config
 from excite.cli.output import loading, print_json, print_line
 from excite.config.train_config import TABLE_OPTIONS, TrainConfig
 from excite.data.labels import MULTILABEL
 from excite.errors import BAD_USAGE, ExciteError
+from excite.plugins.loading import load_modules
 from excite.system.progress import ConsoleDisplay, Display
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def evaluate(
         Path | None,
         typer.Option("--data-root", help="Folder that the run's own data is in now, if it has moved."),
     ] = None,
+    imports: ImportOption = None,
     verbose: VerboseOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as one JSON document.")] = False,
     given: dict[str, Any],
@@ -121,6 +123,7 @@ def evaluate(
     leaves them out.
     """
     chosen = TrainConfig().replace(**given)  # checks the values
+    load_modules(imports or ())
     display = ConsoleDisplay(verbose=verbose)
     with loading(display):
         from excite.reporting.evaluation_page import write_evaluation

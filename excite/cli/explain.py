@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from excite.cli.options import VerboseOption
+from excite.cli.options import ImportOption, VerboseOption
 from excite.cli.output import (
     loading,
     plain_table,
@@ -18,6 +18,7 @@ from excite.cli.output import (
     print_table,
 )
 from excite.errors import BAD_USAGE, ExciteError
+from excite.plugins.loading import load_modules
 from excite.system.progress import LABEL, ConsoleDisplay
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def explain(
         typer.Option("--data-root", help="Folder that the run's own data is in now, if it has moved."),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps, or auto.")] = "cpu",
+    imports: ImportOption = None,
     verbose: VerboseOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -89,6 +91,7 @@ def explain(
     if images and (attention or shortcuts or objects is not None):
         what = "IMAGES and --attention, --shortcuts, or --objects, which use the run's own images, are"
         raise ExciteError(f"{what} mutually exclusive", exit_code=BAD_USAGE)
+    load_modules(imports or ())
     display = ConsoleDisplay(verbose=verbose)
     with loading(display):
         from excite.reporting.explanation_page import checks, write_explanation

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from excite.cli.options import ImportOption
 from excite.cli.output import loading, print_json, print_labeled, print_line
 from excite.data.labels import MULTICLASS
 from excite.errors import BAD_USAGE, ExciteError
 from excite.export.formats import FORMATS, get_format, parse_formats
 from excite.export.limits import Limits
+from excite.plugins.loading import load_modules
 from excite.system.progress import LABEL, ConsoleDisplay
 from excite.system.text import command_line
 
@@ -87,6 +89,7 @@ def export(
         Path | None,
         typer.Option("--data-root", help="Folder that the run's data is in now, if it has moved."),
     ] = None,
+    imports: ImportOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Export a trained classifier to other formats, and check its predictions.
@@ -101,6 +104,7 @@ def export(
     if deploy is not None and "onnx" not in formats:
         raise ExciteError("needs --format onnx", where="--deploy", exit_code=BAD_USAGE)
     limits = Limits(int8_accuracy, int8_log_loss) if int8 else None
+    load_modules(imports or ())
     display = ConsoleDisplay()
     with loading(display):
         from excite.export.deploy import write_deployment

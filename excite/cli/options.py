@@ -14,6 +14,16 @@ import typer
 
 from excite.config.train_config import HINTS, TrainConfig
 
+ImportOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--import",
+        metavar="MODULE",
+        help="Import the module or file that registers the plug-ins of the run or the network; may be "
+        "repeated.",
+        show_default=False,
+    ),
+]
 VerboseOption = Annotated[
     bool, typer.Option("--verbose", help="Print reasons, lists, and durations on standard error.")
 ]
@@ -49,8 +59,9 @@ def takes_config(
 
         def wrapped(**values: Any) -> Any:
             given = {name: values.pop(name) for name in names}
+            # An option that may be repeated is an empty list where it was not given.
             return command(
-                **values, given={name: value for name, value in given.items() if value is not None}
+                **values, given={name: value for name, value in given.items() if value not in (None, [])}
             )
 
         own = [
@@ -74,12 +85,12 @@ def takes_config(
 def _parameter(field: dataclasses.Field[Any], help: str | None) -> inspect.Parameter:
     hint = HINTS[field.name]
     kind = typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint
-    flag = f"--{field.name.replace('_', '-')}"
+    flag = field.metadata["flag"] or f"--{field.name.replace('_', '-')}"
     help, _, default = (help or field.metadata["help"]).partition(" Default: ")
     choices = field.metadata["limits"].choices
     if not all(re.search(rf"\b{value}\b", help) for value in choices):
         help += f" Values: {', '.join(choices)}."
-    if field.default not in (None, ""):
+    if field.default not in (None, "", dataclasses.MISSING):
         default = str(field.default).lower() if kind is bool else str(field.default)
     if default:
         help += f" [dim]\\[default: {default.removesuffix('.')}][/dim]"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from excite.cli.label_output import print_label_predictions
+from excite.cli.options import ImportOption
 from excite.cli.output import (
     loading,
     plain_table,
@@ -21,6 +22,7 @@ from excite.cli.output import (
 )
 from excite.cli.streams import write_data
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
+from excite.plugins.loading import load_modules
 from excite.system.progress import ConsoleDisplay, Display
 from excite.system.text import printable
 
@@ -83,6 +85,7 @@ def predict(
     device: Annotated[
         str, typer.Option("--device", help="cpu, cuda, cuda:1, mps, or auto; for a run folder.")
     ] = "cpu",
+    imports: ImportOption = None,
 ) -> None:
     """Classify images.
 
@@ -97,6 +100,7 @@ def predict(
         raise unknown_name("format", format, FORMATS)
     if sort not in ORDERS:
         raise unknown_name("order", sort, ORDERS, where="--sort")
+    load_modules(imports or ())
     display = ConsoleDisplay()
     with loading(display):
         from excite.bundle.prediction_files import check_prediction_file, write_predictions

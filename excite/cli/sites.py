@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from excite.cli.options import ImportOption
 from excite.cli.output import loading, print_json, print_line
+from excite.plugins.loading import load_modules
 from excite.system.progress import ConsoleDisplay
 
 
@@ -31,9 +33,11 @@ def sites(
         typer.Option("--where", help="Only these modules: paths with * and **, separated by commas."),
     ] = None,
     stages: Annotated[str | None, typer.Option("--stages", help="Only these stages, such as 4,5.")] = None,
+    imports: ImportOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """List where attention can be inserted into a network, for --where, --stages, and --placement."""
+    load_modules(imports or ())
     with loading(ConsoleDisplay()):
         from excite.config.overrides import module_paths, stage_numbers
         from excite.insertion.sites import sites as find_sites

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from excite.cli.options import takes_config
+from excite.cli.options import ImportOption, takes_config
 from excite.cli.output import loading, plain_table, print_json, print_line, print_table
 from excite.cli.published_table import print_published
 from excite.errors import BAD_USAGE, ExciteError
+from excite.plugins.loading import load_modules
 from excite.system.progress import ConsoleDisplay
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def summary(
     layers: Annotated[
         bool, typer.Option("--layers", help="Also list every layer with its output shape.")
     ] = False,
+    imports: ImportOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     given: dict[str, Any],
 ) -> None:
@@ -55,6 +57,7 @@ def summary(
 
     A stage has all modules between two reductions of the resolution.
     """
+    load_modules(imports or ())
     display = ConsoleDisplay()
     placing = {name: given[name] for name in PLACING if name in given}
     if reduction is not None:

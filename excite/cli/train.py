@@ -17,6 +17,7 @@ from excite.config.overrides import apply_override
 from excite.config.train_config import RUN, TrainConfig
 from excite.data.labels import MULTILABEL
 from excite.errors import BAD_USAGE, INTERRUPTED, ExciteError
+from excite.plugins.loading import import_flags
 from excite.system.progress import ConsoleDisplay
 from excite.system.text import command_line
 
@@ -164,7 +165,8 @@ def _stopped(options: TrainConfig) -> ExciteError:
     run = Run(run_folder(options, resume=True))
     if not (run.path / "config.yaml").is_file() or run.finished:
         return ExciteError("stopped before the training began; nothing was written", exit_code=INTERRUPTED)
-    hint = f"continue with: {command_line('excite', 'train', '--resume', '--out', run.path)}"
+    flags = import_flags(options.imports)
+    hint = f"continue with: {command_line('excite', 'train', '--resume', '--out', run.path, *flags)}"
     return ExciteError("stopped", where=run.path, hint=hint, exit_code=INTERRUPTED)
 
 
@@ -184,7 +186,7 @@ def _refuse_changes(options: TrainConfig, given: dict[str, Any], settings: list[
         )
     named = {name for name in given if name != "out"}
     named |= {text.partition("=")[0].partition(".")[0] for text in settings}
-    for name in sorted(named - {"data"}):
+    for name in sorted(named - {"data", "imports"}):
         now, then = getattr(options, name), getattr(before, name)
         if now != then and not (name in PATHS and now and then and run.is_same_place(now, then)):
             raise ExciteError(

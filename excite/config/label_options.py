@@ -13,6 +13,7 @@ NOT_FOR_LABELS: Mapping[str, str] = {
     "abstain_below": "the probability of each label is in the prediction",
     "selective_accuracy": "the probability of each label is in the prediction",
     "ordinal": "an order is of classes that exclude each other",
+    "loss": "binary cross-entropy of each label is the only loss",
     "folds": "train once with each of several --seed",
 }
 _VALUES = (

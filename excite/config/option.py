@@ -41,17 +41,21 @@ def option(
     choices: tuple[str, ...] = (),
     low: float | None = None,
     high: float | None = None,
+    flag: str | None = None,
 ) -> Any:
     """A field of the configuration.
 
     Args:
-        default: the default value; a mapping is copied for each configuration.
+        default: the default value; a mapping or a list is copied for each configuration.
         panel: group in ``--help``.
         help: help text.
         choices: the valid values, or none for any.
         low, high: limits of a number, both included.
+        flag: on the command line; None: the name of the field.
     """
-    metadata = {"help": help, "panel": panel, "limits": Limits(choices, low, high)}
+    metadata = {"help": help, "panel": panel, "limits": Limits(choices, low, high), "flag": flag}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
     if isinstance(default, Mapping):
         return field(default_factory=lambda: dict(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -71,7 +75,11 @@ def typed(name: str, value: Any, hint: Any) -> Any:
                 return float(value)
         except (TypeError, ValueError):
             pass
+    elif kind is list:
+        if isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
+            return list(value)
     elif isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
         return value
     words = {str: "text", int: "an integer", float: "a number", bool: "true or false", dict: "a mapping"}
+    words[list] = "a list of names"
     raise ExciteError(f"must be {words[kind]}, got {value!r}", where=name, exit_code=BAD_USAGE)

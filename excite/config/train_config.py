@@ -140,7 +140,7 @@ class TrainConfig:
         "window of each file, or else all values that its bits can hold.",
     )
 
-    model: str = option("auto", MODEL, "Name of a network of excite, timm, or torchvision.")
+    model: str = option("auto", MODEL, "Name of a network of excite, timm, torchvision, or a plug-in.")
     attention: str = option(
         "auto",
         MODEL,
@@ -249,12 +249,18 @@ class TrainConfig:
         "auto",
         LOOP,
         "Augmentation: none, quick (crops), standard (plus rotation and color), small (stronger, plus mixup; "
-        "for few images), best (plus erasing and CutMix). auto: small for finetune, standard otherwise.",
-        choices=("auto", "none", "quick", "standard", "small", "best"),
+        "for few images), best (plus erasing and CutMix), or one of a plug-in, which follows the flips. "
+        "auto: small for finetune, standard otherwise.",
     )
     augment_options: dict[str, Any] = option(
-        {}, LOOP, "Changes to the augmentation preset, such as rotation."
+        {},
+        LOOP,
+        "Changes to the augmentation preset, such as rotation, or a plug-in's options.",
     )
+    loss: str = option(
+        "cross_entropy", LOOP, "Loss that training minimizes: cross_entropy, or one of a plug-in."
+    )
+    loss_options: dict[str, Any] = option({}, LOOP, "Options of a plug-in's loss.")
     augmented_copies: str = option(
         "auto",
         LOOP,
@@ -414,6 +420,18 @@ class TrainConfig:
         RUN,
         "Show images in report.html and figures/samples.png. Default: unless the images have groups, or "
         "names that look like groups, which may be people.",
+    )
+    imports: list[str] = option(
+        [],
+        RUN,
+        "Import this module (my_parts) or file (my_parts.py), which registers attention, networks, "
+        "augmentations, losses, or hooks; may be repeated.",
+        flag="--import",
+    )
+    track: list[str] = option(
+        [],
+        RUN,
+        "Also record the training with tensorboard, mlflow, or a hook of a plug-in; may be repeated.",
     )
     out: str | None = option(None, RUN, "Run folder. Default: runs/NAME, with the name of the data.")
 

@@ -49,6 +49,8 @@ class TrainOptions(TypedDict, total=False):
     balance: str
     augment: str
     augment_options: dict[str, Any]
+    loss: str
+    loss_options: dict[str, Any]
     augmented_copies: str
     epochs: int
     time_budget: float | None
@@ -87,4 +89,6 @@ class TrainOptions(TypedDict, total=False):
     repeats: int
     jobs: int
     thumbnails: bool | None
+    imports: list[str]
+    track: list[str]
     out: str | None

@@ -8,13 +8,17 @@ device, which would make it wait.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from excite.data.seeded_transform import SeededTransform
 from excite.errors import BAD_USAGE, ExciteError
+from excite.plugins.registry import register_built_in
 
 DRAWS = 14  # uniform numbers per image, and what each of them decides
 CROP, FLIP, COLOR, ERASE, TINT = slice(0, 4), slice(4, 6), slice(6, 9), slice(9, 11), slice(11, 14)
@@ -55,6 +59,7 @@ class Augmentation:
         mixup, cutmix: parameter of the Beta distribution of the mixing fraction
             (https://arxiv.org/abs/1710.09412, https://arxiv.org/abs/1905.04899); 0 is off. If both are on,
             one of them is drawn for each batch.
+        transform: a plug-in's augmentation, which follows the flips and takes the place of all others.
 
     Raises:
         ExciteError: for a value outside its limits.
@@ -72,6 +77,7 @@ class Augmentation:
     erase: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+    transform: SeededTransform | None = None
 
     def __post_init__(self) -> None:
         for name, (low, high) in LIMITS.items():
@@ -133,6 +139,9 @@ PRESETS = {
         cutmix=1.0,
     ),
 }
+register_built_in(
+    "augmentation", __name__, ((name, partial(replace, each)) for name, each in PRESETS.items())
+)
 
 
 def to_float(pixels: Tensor) -> Tensor:
@@ -145,8 +154,12 @@ def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return images.sub_(mean.view(1, 3, 1, 1)).div_(std.view(1, 3, 1, 1))
 
 
-def augment(pixels: Tensor, draws: Tensor, augmentation: Augmentation) -> Tensor:
-    """Pixels (N, H, W, 3) uint8 and draws (N, DRAWS) -> images (N, 3, H, W) float32 in [0, 1]."""
+def augment(pixels: Tensor, draws: Tensor, augmentation: Augmentation, seeds: Sequence[int] = ()) -> Tensor:
+    """Pixels (N, H, W, 3) uint8 and draws (N, DRAWS) -> images (N, 3, H, W) float32 in [0, 1].
+
+    Args:
+        seeds: of a plug-in's augmentation, one for each image; with ``whole_batch``, one for all.
+    """
     draws = draws.to(pixels.device)
     if not augmentation.moves:  # flips need no interpolation, and are cheapest on uint8
         horizontal, vertical = draws[:, FLIP].unbind(dim=1)
@@ -154,6 +167,8 @@ def augment(pixels: Tensor, draws: Tensor, augmentation: Augmentation) -> Tensor
             pixels = _flip(pixels, horizontal < augmentation.horizontal_flip, 2)
         if augmentation.vertical_flip > 0:
             pixels = _flip(pixels, vertical < augmentation.vertical_flip, 1)
+    if augmentation.transform is not None:
+        return augmentation.transform(pixels, seeds)
     images = to_float(pixels)
     if augmentation.moves:
         images = _resample(images, draws[:, CROP], draws[:, FLIP], augmentation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from torch import Tensor
 from excite.data.augmentation import DRAWS, Augmentation, augment, draw_mixing, mix, normalize, to_float
 from excite.data.preprocessing import Preprocessing
 from excite.data.sources import PixelSubset, to_device
+
+_TRANSFORM = 1  # last part of the seeds of a plug-in's augmentation
 
 
 def derive_seed(*parts: int) -> int:
@@ -100,7 +102,8 @@ class TrainingBatches:
         self._source = source
         is_labels = np.ndim(targets) == 2
         self._targets = torch.from_numpy(np.asarray(targets, dtype=np.float32 if is_labels else np.int64))
-        self._classes = classes
+        self.classes = classes
+        self.mixes = augmentation.mixes
         self._mean = torch.tensor(preprocessing.mean, device=self.device)
         self._std = torch.tensor(preprocessing.std, device=self.device)
         self._augmentation = augmentation
@@ -131,6 +134,8 @@ class TrainingBatches:
         draws = torch.rand(self.batch_size, DRAWS, generator=generator)
         size = self.batch_size // self.parts
         places = torch.arange(part * size, (part + 1) * size)
+        if self._augmentation.transform is not None:
+            return self._load_transformed(batch, draws, places, (self._seed, epoch, step))
         images, targets = self._take(batch, draws, places)
         if self._augmentation.mixes:
             mixing = draw_mixing(self.batch_size, self._augmentation, generator)
@@ -144,12 +149,28 @@ class TrainingBatches:
             )
         return normalize(images, self._mean, self._std), to_device(targets, self.device)
 
-    def _take(self, batch: np.ndarray, draws: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    def _load_transformed(
+        self, batch: np.ndarray, draws: Tensor, places: Tensor, when: tuple[int, int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """As ``load``, with a plug-in's augmentation; no other draw of the training has its seeds."""
+        assert self._augmentation.transform is not None
+        if self._augmentation.transform.whole_batch:  # every process computes it, and takes its part
+            everywhere = torch.arange(self.batch_size)
+            images, targets = self._take(batch, draws, everywhere, [derive_seed(*when, 0, _TRANSFORM)])
+            images, targets = images[to_device(places, self.device)], targets[places]
+        else:
+            seeds = [derive_seed(*when, place, _TRANSFORM) for place in places.tolist()]
+            images, targets = self._take(batch, draws, places, seeds)
+        return normalize(images, self._mean, self._std), to_device(targets, self.device)
+
+    def _take(
+        self, batch: np.ndarray, draws: Tensor, places: Tensor, seeds: Sequence[int] = ()
+    ) -> tuple[Tensor, Tensor]:
         """Augmented images at these places of the batch, on the device, and their targets, on the CPU."""
         indices = batch[places.numpy()]
         pixels = self._source.take(indices, self.device)
-        images = augment(pixels, to_device(draws[places], self.device), self._augmentation)
+        images = augment(pixels, to_device(draws[places], self.device), self._augmentation, seeds)
         return images, self._targets[torch.from_numpy(indices)]
 
     def _one_hot(self, targets: Tensor) -> Tensor:
-        return F.one_hot(targets, self._classes).float() if targets.ndim == 1 else targets
+        return F.one_hot(targets, self.classes).float() if targets.ndim == 1 else targets

@@ -20,6 +20,8 @@ from functools import partial
 
 from torch import nn
 
+from excite.attention.registry import is_own_attention
+
 
 @dataclass(frozen=True)
 class Place:
@@ -210,7 +212,6 @@ FAMILIES: Mapping[str, Family] = {
 
 # Attention that is part of architectures, by the beginning of its full class name.
 NATIVE = (
-    "excite.attention.",
     "timm.layers.cbam.",
     "timm.layers.coord_attn.",
     "timm.layers.eca.",
@@ -247,5 +248,5 @@ def places(block: nn.Module, family: Family, placement: str) -> Sequence[Place]:
 
 
 def is_attention(module: nn.Module) -> bool:
-    """Whether the class of the module, or a base class, is a known attention module."""
-    return any(full_name(cls).startswith(NATIVE) for cls in type(module).__mro__)
+    """Whether the module is attention of excite or of a plug-in, or of a known class or base class."""
+    return is_own_attention(module) or any(full_name(cls).startswith(NATIVE) for cls in type(module).__mro__)

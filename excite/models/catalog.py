@@ -1,4 +1,4 @@
-"""Models by name: excite's own, timm's, and torchvision's."""
+"""Models by name: excite's own, timm's, torchvision's, and those of plug-ins."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from excite.models.fused_blocks import fuse_blocks
 from excite.models.fused_depthwise import fuse_depthwise
 from excite.models.head import replace_head
 from excite.models.packaged_weights import find_packaged, is_local, load_packaged, local_networks
+from excite.models.plugin_network import PLUGIN, build_plugin_network
 from excite.models.registry import REGISTRY
 from excite.models.third_party import library_errors, without_compiler
 from excite.models.truncate import truncate
 from excite.models.weights import fit_channels
+from excite.plugins.registry import find, own_plugins, registered
 
 # Up to this side, images lose too much detail to the ImageNet stem, which reduces them fourfold.
 LARGEST_FOR_CIFAR_STEM = 64
@@ -45,8 +47,8 @@ def create_model(  # noqa: PLR0913 - hyperparameters
     """Create the model called ``name``: images (N, in_chans, image_size, image_size) -> (N, num_classes).
 
     Args:
-        name: a model of excite, timm, or torchvision, searched in this order; ``timm:resnet50`` and
-            ``torchvision:resnet50`` select the library.
+        name: a model of excite, timm, torchvision, or a plug-in, searched in this order; ``timm:resnet50``,
+            ``torchvision:resnet50``, and ``plugin:mine`` select where it comes from.
         image_size: side of the images in pixels. Up to 64, excite's DenseNets get the ``cifar`` stem, unless
             ``stem`` is given or the weights are pretrained. Models with a fixed input size are built for it.
         attention: a name in ``excite.attention.registry``. excite's DenseNets are built with it; in other
@@ -81,8 +83,7 @@ def create_model(  # noqa: PLR0913 - hyperparameters
             "placement": placement or "final",
             "attention_options": attention_options,
         }
-    build = {"excite": _from_excite, "timm": _from_timm, "torchvision": _from_torchvision}[library]
-    model = build(bare, num_classes, in_chans, image_size, pretrained, model_options)
+    model = _BUILDERS[library](bare, num_classes, in_chans, image_size, pretrained, model_options)
     model = fuse_depthwise(fuse_blocks(model))
     smallest = getattr(model, "min_image_size", 1)
     if image_size is not None and image_size < smallest:
@@ -121,7 +122,10 @@ def list_models(pattern: str = "*", *, weights: str | None = None) -> list[str]:
     """
     if weights not in (None, "local"):
         raise unknown_name("value", weights, ["local"], where="weights")
-    known = _all_names() if weights is None else [f"excite:{name}" for name in local_networks()]
+    if weights is None:
+        known = _all_names() + [f"{PLUGIN}:{each.name}" for each in own_plugins() if each.kind == "model"]
+    else:
+        known = [f"excite:{name}" for name in local_networks()]
     names = [name if ":" in pattern else name.partition(":")[2] for name in known]
     return sorted(set(fnmatch.filter(names, pattern)))
 
@@ -262,7 +266,7 @@ def _from_torchvision(
 
 
 def _all_names() -> list[str]:
-    """Every name with its library, in the order of the search."""
+    """Every name with its library, in the order of the search; plug-ins follow separately."""
     with without_compiler():
         import timm
         import torchvision
@@ -274,14 +278,36 @@ def _all_names() -> list[str]:
 
 
 def find_library(name: str) -> tuple[str, str]:
-    """The library of a model and its name there; timm's names may end in a tag, ``resnet50.a1_in1k``."""
+    """The library of a model and its name there; timm's names may end in a tag, ``resnet50.a1_in1k``.
+
+    Raises:
+        ExciteError: for an unknown name, and for one that a library and a plug-in both have.
+    """
     library, _, bare = name.rpartition(":")
     if bare in REGISTRY and library in ("", "excite"):
         return "excite", bare
     known = _all_names()
-    for candidate in ("timm", "torchvision"):
-        stem = bare.partition(".")[0] if candidate == "timm" else bare
-        if library in ("", candidate) and f"{candidate}:{stem}" in known:
-            return candidate, bare
+    stems = {"timm": bare.partition(".")[0], "torchvision": bare}
+    found = [each for each in stems if library in ("", each) and f"{each}:{stems[each]}" in known]
+    if library in ("", PLUGIN):  # installed packages are searched only for a name that no library has
+        plugin = registered("model", bare) if found else find("model", bare)
+        if plugin is not None and not plugin.built_in:
+            if found:
+                what = f"is a network of {found[0]} and of the plug-in {plugin.module}"
+                hint = f"write {PLUGIN}:{bare} or {found[0]}:{bare}"
+                raise ExciteError(what, where=name, hint=hint, exit_code=BAD_USAGE)
+            found = [PLUGIN]
+    if found:
+        return found[0], bare
     choices = known if library else {full.partition(":")[2] for full in known}
-    raise unknown_name("model", name, choices)
+    raise unknown_name(
+        "model", name, {*choices, *(each.name for each in own_plugins() if each.kind == "model")}
+    )
+
+
+_BUILDERS = {
+    "excite": _from_excite,
+    "timm": _from_timm,
+    "torchvision": _from_torchvision,
+    PLUGIN: build_plugin_network,
+}

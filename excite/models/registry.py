@@ -10,6 +10,7 @@ from torch import nn
 from excite.models import bn_inception, cifar_resnet, densenet, resnet_v1, shufflenet_v1
 from excite.models.densenet_config import VARIANTS, Variant
 from excite.models.efficientnet_lite import ENTRY_POINTS
+from excite.plugins.registry import register_built_in
 
 
 @dataclass(frozen=True)
@@ -68,3 +69,4 @@ REGISTRY: Mapping[str, RegisteredModel] = {
     "cifar_resnet110": RegisteredModel(cifar_resnet.cifar_resnet110, 1_727_962, 252_887_680, 32, 10),
     "cifar_resnet164": RegisteredModel(cifar_resnet.cifar_resnet164, 1_661_274, 239_258_112, 32, 10),
 }
+register_built_in("model", __name__, ((name, row.build) for name, row in REGISTRY.items()))

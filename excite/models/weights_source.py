@@ -10,6 +10,7 @@ import torch
 from excite.errors import ExciteError
 from excite.models.catalog import find_library
 from excite.models.packaged_weights import find_packaged, is_local, local_networks
+from excite.models.plugin_network import PLUGIN
 from excite.models.third_party import alternatives, is_reachable
 
 FILES = ("model.safetensors", "pytorch_model.bin")  # of the weights in a repository of the hub
@@ -30,6 +31,8 @@ def require_weights(name: str) -> None:
             return
         name = "densenet121"
     library, bare = find_library(name)
+    if library == PLUGIN:  # building the network says whether it has any
+        return
     packaged = find_packaged(name)
     if packaged is not None and is_local(packaged):
         return

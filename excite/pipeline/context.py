@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from excite.runs.derive import preprocessing_of
 from excite.runs.run import Run
 from excite.system.progress import Display
 from excite.system.world import World
+from excite.tracking.hooks import Hooks
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class RunContext:
         device: where the network computes.
         display: the progress display.
         world: the processes that train the network together.
+        hooks: told how the training goes.
     """
 
     run: Run
@@ -41,6 +43,7 @@ class RunContext:
     device: torch.device
     display: Display
     world: World
+    hooks: Hooks = field(default_factory=Hooks)
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -18,6 +18,7 @@ import torch
 from excite.config.train_config import TrainConfig
 from excite.data.manifest import Manifest
 from excite.data.split import repeated_folds
+from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.evaluate import evaluate_predictions
 from excite.evaluation.folds import corrected_mean, mean_of_folds, measure_repeats, pool
 from excite.evaluation.matching import mean_of_repeats
@@ -30,6 +31,7 @@ from excite.pipeline.input_check import check_input
 from excite.pipeline.prepare_data import prepare_data
 from excite.pipeline.resolve import resolve
 from excite.pipeline.summary_lines import plan_line
+from excite.plugins.loading import load_modules
 from excite.runs.derive import architecture_of, evaluation_spec_of
 from excite.runs.environment import environment
 from excite.runs.failed_start import discarding_failed_start
@@ -37,14 +39,16 @@ from excite.runs.label_candidates import write_candidates
 from excite.runs.moved_data import adopt_moved_data, open_run, require_images
 from excite.runs.prediction_table import prediction_rows
 from excite.runs.run import Run, create_run_folder
+from excite.runs.used_plugins import require_run_plugins
 from excite.system.devices import choose_device
 from excite.system.files import write_text
 from excite.system.malloc import keep_heap
 from excite.system.progress import Display
 from excite.system.world import World, process_group
+from excite.tracking.hook import Hook
 
 CORRECTED = ("accuracy", "balanced_accuracy", "auroc", "mcc", "log_loss", "brier")
-HELPER = "import sys; from excite.pipeline.cross_validation import help_with; help_with(sys.argv[1])"
+HELPER = "import sys; from excite.pipeline.cross_validation import help_with; help_with(*sys.argv[1:])"
 
 
 def cross_validate(
@@ -53,6 +57,7 @@ def cross_validate(
     resume: bool = False,
     data_root: Path | None = None,
     display: Display | None = None,
+    hooks: Sequence[Hook] = (),
 ) -> Run:
     """Train all folds of all repeats, and evaluate their test predictions together.
 
@@ -63,6 +68,8 @@ def cross_validate(
         resume: continue the cross-validation in ``config.out``: finished folds stay, and those that were
             begun are resumed.
         display: the progress display; None: none.
+        hooks: called for each fold, which is a training; they are objects of this process, so that the folds
+            of other processes do not have them.
 
     Returns:
         the finished run; its folds are ``run.fold(repeat, fold)``.
@@ -78,11 +85,18 @@ def cross_validate(
         shown = display if world.first else Display()
         if resume:
             run = adopt_moved_data(open_run(folder, data_root, shown))
+            require_run_plugins(run)
             require_images(run, run.manifest.table["path"].tolist())
         else:
             run = Run(world.broadcast(_begin(config, folder, shown) if world.first else folder))
             world.barrier()
         jobs = run.config.jobs
+        if jobs > 1 and hooks:
+            what, hint = (
+                "are not called for folds of other processes",
+                "register them, and name them in track",
+            )
+            raise ExciteError(what, where="hooks", hint=hint, exit_code=BAD_USAGE)
         if jobs > 1:
             shown.note(
                 f"training {jobs} folds at a time; see {run.path}/helper-*.log for the progress of the others"
@@ -90,10 +104,10 @@ def cross_validate(
         alone = not resume and world.size == 1 and jobs == 1
         with (
             discarding_failed_start(run, enabled=alone),
-            helpers(jobs - 1, HELPER, run.path),
+            helpers(jobs - 1, HELPER, run.path, config.imports),
             _threads(jobs),
         ):
-            _train_folds(run, World(local_rank=world.local_rank), shown)
+            _train_folds(run, World(local_rank=world.local_rank), shown, hooks)
         if world.first and not run.finished:
             with shown.waiting("computing metrics and intervals"):
                 _finalize(run, shown)
@@ -101,10 +115,15 @@ def cross_validate(
     return run
 
 
-def help_with(folder: str) -> None:
-    """Train folds of a cross-validation that another process began, until all are finished."""
+def help_with(folder: str, *imports: str) -> None:
+    """Train folds of a cross-validation that another process began, until all are finished.
+
+    Args:
+        imports: the modules that the user named.
+    """
     from excite.system.progress import ConsoleDisplay
 
+    load_modules(imports)
     run = Run.open(folder)
     with _threads(run.config.jobs):
         _train_folds(run, World(), ConsoleDisplay())
@@ -138,7 +157,7 @@ def _begin(config: TrainConfig, folder: Path, display: Display) -> Path:
     return path
 
 
-def _train_folds(run: Run, world: World, display: Display) -> None:
+def _train_folds(run: Run, world: World, display: Display, hooks: Sequence[Hook] = ()) -> None:
     config, images = run.config, _images(run)
     assert config.folds is not None
     cells = [(repeat, fold) for repeat in range(config.repeats) for fold in range(config.folds)]
@@ -159,7 +178,7 @@ def _train_folds(run: Run, world: World, display: Display) -> None:
             jobs=1,
         )
         resume = (cell.path / "config.yaml").is_file()
-        run_experiment(options, resume=resume, display=display, images=parts, world=world)
+        run_experiment(options, resume=resume, display=display, images=parts, world=world, hooks=hooks)
 
     train_next_folds([run.fold(*cell) for cell in cells], train)
 

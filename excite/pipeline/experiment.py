@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from excite.config.train_config import TrainConfig
@@ -27,6 +28,8 @@ from excite.system.devices import choose_device
 from excite.system.malloc import keep_heap
 from excite.system.progress import Display
 from excite.system.world import World, process_group
+from excite.tracking.hook import Hook
+from excite.tracking.hooks import Hooks, create_hooks
 from excite.training.loop import BEST
 
 
@@ -38,6 +41,7 @@ def run_experiment(
     display: Display | None = None,
     images: Manifest | None = None,
     world: World | None = None,
+    hooks: Sequence[Hook] = (),
 ) -> Run:
     """Train and evaluate a classifier; with several processes, each of them calls this.
 
@@ -50,6 +54,7 @@ def run_experiment(
         images: checked and audited images for options that were checked with them, such as a fold's; None:
             read and check ``config.data``.
         world: the processes that train together; None: all that torchrun started.
+        hooks: called by the first process, beside those that ``config.track`` names.
 
     Returns:
         the finished run.
@@ -68,11 +73,16 @@ def run_experiment(
         prepared_run = prepared_run or reopen_run(folder, shown, data_root)
         if not prepared_run.run.finished:
             begun_here = not resume and images is None and world.size == 1
+            tracked = [*create_hooks(prepared_run.config.track), *hooks] if world.first else []
+            watching = Hooks(tracked, resumed=resume)
             with (
                 discarding_failed_start(prepared_run.run, enabled=begun_here),
                 compilation_named_by(shown.waiting),
+                watching.ended_by_errors(),
             ):
-                _train(prepared_run, world, shown)
+                _train(prepared_run, world, shown, watching)
+            if world.first:
+                watching.finish(prepared_run.run.metrics)
         world.barrier()
     return prepared_run.run
 
@@ -90,7 +100,7 @@ def run_folder(config: TrainConfig, *, resume: bool) -> Path:
     return newest_run(Path("runs") / name, config.data) if resume else Path("runs") / name
 
 
-def _train(prepared_run: PreparedRun, world: World, display: Display) -> None:
+def _train(prepared_run: PreparedRun, world: World, display: Display, hooks: Hooks) -> None:
     """Train the network; the first process then writes the classifier and its metrics."""
     run, config, manifest = prepared_run.run, prepared_run.config, prepared_run.manifest
     device = choose_device(config.device, world.local_rank)
@@ -103,9 +113,10 @@ def _train(prepared_run: PreparedRun, world: World, display: Display) -> None:
             progress=display.stage("decoding images"),
         ),
     )
-    context = RunContext(run, config, manifest, prepared_run.model, pixels, device, display, world)
+    context = RunContext(run, config, manifest, prepared_run.model, pixels, device, display, world, hooks)
     if config.recipe == "probe":
         if world.first:
+            hooks.start(run.path, config.to_dict())
             finalize(context, fit_linear_probe(context))
         return
     fit(context, new_head=prepared_run.new_head)

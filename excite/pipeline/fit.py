@@ -48,9 +48,12 @@ def fit(context: RunContext, *, new_head: bool) -> None:
         display=context.display,
         objective=objective,
         on_epoch=lambda counters: run.write_table("metrics.csv", counters.history),
+        hooks=context.hooks,
     )
-    if trainer.resume():
-        counters = trainer.state.counters
+    resumed = trainer.resume()
+    counters = trainer.state.counters
+    context.hooks.start(run.path, config.to_dict(), batches.steps, trainer.steps_done, counters.history)
+    if resumed:
         context.display.fact("resumed", f"in epoch {counters.epoch + 1}, after {counters.step} steps")
     counters = trainer.run()
     context.display.fact("trained", f"{counters.finished}; best epoch: {counters.best_epoch}")

@@ -40,7 +40,7 @@ def _train_locked(cell: Run, train: Callable[[], None], timeout: float) -> None:
 
 
 @contextmanager
-def helpers(count: int, code: str, folder: Path) -> Iterator[None]:
+def helpers(count: int, code: str, folder: Path, arguments: Sequence[str] = ()) -> Iterator[None]:
     """Start more processes on this machine, which write to ``helper-N.log``; wait for them after the block.
 
     They are terminated if the block raises.
@@ -49,6 +49,7 @@ def helpers(count: int, code: str, folder: Path) -> Iterator[None]:
         count: number of processes.
         code: Python code that each runs; ``sys.argv[1]`` is the folder.
         folder: of the logs.
+        arguments: the rest of ``sys.argv``.
     """
     logs, processes = [], []
     # Without torchrun's variables: helpers are not ranks of its process group.
@@ -58,7 +59,7 @@ def helpers(count: int, code: str, folder: Path) -> Iterator[None]:
         for number in range(1, count + 1):
             log = (folder / f"helper-{number}.log").open("w", encoding="utf-8")
             logs.append(log)
-            call = [sys.executable, "-c", code, str(folder)]
+            call = [sys.executable, "-c", code, str(folder), *arguments]
             processes.append(
                 subprocess.Popen(call, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             )

@@ -8,6 +8,8 @@ from excite.data.labels import MULTILABEL, UNKNOWN
 from excite.data.manifest import Manifest
 from excite.pipeline.class_weights import class_weights, label_weights
 from excite.pipeline.context import RunContext
+from excite.runs.derive import augmentation_of
+from excite.training.losses import build_loss
 from excite.training.objective import ClassObjective, LabelObjective, Objective, label_targets
 
 
@@ -21,7 +23,9 @@ def objective_of(context: RunContext) -> Objective:
         known = float((images.targets() != UNKNOWN).mean())
         return LabelObjective(known, config.label_smoothing, weights)
     weights = class_weights(images, by_photo=by_photo).to(context.device) if is_weighted else None
-    return ClassObjective(config.label_smoothing, weights)
+    mixed = augmentation_of(config).mixes
+    classes = len(context.manifest.classes)
+    return ClassObjective(build_loss(config, classes, context.device, weights, mixed=mixed))
 
 
 def plain_objective(images: Manifest) -> Objective:

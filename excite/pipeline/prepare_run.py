@@ -31,6 +31,7 @@ from excite.runs.failed_start import discarding_failed_start
 from excite.runs.moved_data import adopt_moved_data, open_run, require_images
 from excite.runs.run import Run, create_run_folder
 from excite.runs.training_overlap import duplicates_in_train
+from excite.runs.used_plugins import require_run_plugins
 from excite.system.cache import cache_directory
 from excite.system.files import write_text
 from excite.system.progress import Display
@@ -157,9 +158,10 @@ def reopen_run(folder: Path, display: Display, data_root: Path | None = None) ->
         data_root: the folder that its data is in now; see ``open_run``.
 
     Raises:
-        ExciteError: if its images are missing or have changed.
+        ExciteError: if its plug-ins are missing, or its images are missing or have changed.
     """
     run = adopt_moved_data(open_run(folder, data_root, display))
+    require_run_plugins(run)
     before = run.manifest
     require_images(run, before.table["path"].tolist())
     now, unreadable = check_files(before, max_pixels=run.config.max_pixels, cache=cache_directory())

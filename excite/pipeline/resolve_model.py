@@ -6,6 +6,7 @@ from pathlib import Path
 
 from excite.attention.registry import get_factory, supports_identity
 from excite.config.train_config import TrainConfig
+from excite.data.augmentation import PRESETS
 from excite.errors import BAD_USAGE, ExciteError
 from excite.models.catalog import LARGEST_FOR_CIFAR_STEM, create_model, find_library, input_statistics
 from excite.models.densenet_config import VARIANTS, Variant
@@ -13,15 +14,23 @@ from excite.models.truncate import last_complete_block
 from excite.models.weights import load_weights, weights_metadata
 from excite.models.weights_source import require_weights
 from excite.pipeline.resolver import Resolver
+from excite.plugins.registry import get
+from excite.tracking.hooks import create_hooks
+from excite.training.losses import CROSS_ENTROPY
 
 SMALL_MODEL, LARGE_MODEL = "densenet_bc_40_12", "densenet121"
 
 
 def check_names(config: TrainConfig) -> None:
-    """Check what takes no image: the names of network and attention, and that pretrained weights can be had.
+    """Check what takes no image: all names, and that pretrained weights can be had.
 
     Raises: ExciteError for an unknown name, a missing weights file, and weights out of reach.
     """
+    if config.augment not in ("auto", *PRESETS):
+        get("augmentation", config.augment)
+    if config.loss != CROSS_ENTROPY:
+        get("loss", config.loss)
+    create_hooks(config.track)
     if config.model != "auto":
         find_library(config.model)
     if config.attention not in ("auto", "none"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import torch
 
 from excite.config.train_config import LOOP, TrainConfig
 from excite.data.labels import MULTILABEL
@@ -12,6 +13,7 @@ from excite.errors import BAD_USAGE, ExciteError
 from excite.pipeline.resolver import Resolver
 from excite.runs.derive import augmentation_of
 from excite.system.devices import choose_precision
+from excite.training.losses import build_loss
 from excite.training.optimization import DEFAULTS
 from excite.training.trainable import ALL
 
@@ -57,7 +59,8 @@ def resolve_precision(resolver: Resolver) -> None:
 def resolve_loop(resolver: Resolver) -> None:
     """The options of the training loop; fine-tuning changes pretrained weights more gently.
 
-    Raises: ExciteError for an unknown augmentation option, and for an option of fine-tuning without it.
+    Raises: ExciteError for an augmentation or a loss that cannot be used, and for an option of fine-tuning
+    without it.
     """
     tuned, optimizer = resolver.finetunes, DEFAULTS[resolver.config.optimizer]
     if resolver.config.keep == "tuned" and not tuned:
@@ -68,7 +71,7 @@ def resolve_loop(resolver: Resolver) -> None:
         raise ExciteError(what, where="--train", hint=hint, exit_code=BAD_USAGE)
     if resolver.config.augment == "auto":
         resolver.set(augment="small" if tuned else "standard")
-    augmentation_of(resolver.config)
+    _check_plugins(resolver)
     if resolver.config.batch_norm == "auto":
         # With batch statistics the linear probe that training starts from is wrong in the first steps.
         resolver.set(batch_norm="frozen" if tuned else "adapted")
@@ -92,6 +95,16 @@ def resolve_loop(resolver: Resolver) -> None:
         resolver.set(frozen_layers=FINETUNE_FROZEN if tuned and resolver.config.train == ALL else 0)
     if resolver.config.weight_decay is None:
         resolver.set(weight_decay=optimizer.weight_decay)
+
+
+def _check_plugins(resolver: Resolver) -> None:
+    """Call the augmentation and the loss once. Raises: ExciteError for one that cannot be used."""
+    config = resolver.config
+    augmentation = augmentation_of(config)
+    if augmentation.transform is not None:
+        assert config.image_size is not None
+        augmentation.transform.check(config.image_size)
+    build_loss(config, len(resolver.manifest.classes), torch.device("cpu"), mixed=augmentation.mixes)
 
 
 def _recipe(resolver: Resolver) -> tuple[str, str]:

@@ -261,6 +261,8 @@ def _input(facts: RunFacts) -> str:
 def _optimizer(config: TrainConfig) -> str:
     rate, decay = ("auto" if value is None else f"{value:g}" for value in (config.lr, config.weight_decay))
     text = f"{config.optimizer}, learning rate {rate}, weight decay {decay}, batches of {config.batch_size}"
+    if config.loss != "cross_entropy":
+        text += f", loss {config.loss}{_options(config.loss_options)}"
     text += f", label smoothing {config.label_smoothing:g}" if config.label_smoothing else ""
     text += f", classes balanced by {config.balance}" if config.balance != "none" else ""
     return text + (

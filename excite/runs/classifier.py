@@ -36,6 +36,7 @@ from excite.runs.ensemble_weights import member_networks
 from excite.runs.image_inputs import ImageInput, single_images, to_image
 from excite.runs.run import Run
 from excite.runs.shared_classifier import open_classifier
+from excite.runs.used_plugins import network_plugins
 from excite.system.devices import choose_device
 from excite.system.files import sha256_of
 from excite.system.malloc import keep_heap
@@ -219,6 +220,7 @@ class Classifier:
             {
                 "format": FORMAT,
                 "architecture": self.architecture,
+                "plugins": network_plugins(self.architecture),
                 "identity_gates": identity_gates,
                 "classes": list(self.classes),
                 "preprocessing": self.preprocessing.to_dict(),

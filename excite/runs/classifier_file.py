@@ -11,6 +11,7 @@ from excite.errors import ExciteError
 from excite.models.catalog import create_model
 from excite.models.weights import load_weights
 from excite.runs.run import Run
+from excite.runs.used_plugins import require_network_plugins
 from excite.system.files import sha256_of
 
 FORMAT = 5  # of classifier.json
@@ -34,7 +35,12 @@ def check_weights(run: Run, facts: Mapping[str, Any]) -> None:
 
 
 def load_network(run: Run, facts: Mapping[str, Any]) -> nn.Module:
-    """The network of a run with its weights. Raises: ExciteError if the weights do not fit the network."""
+    """The network of a run with its weights.
+
+    Raises:
+        ExciteError: if a plug-in of the network is missing, or the weights do not fit the network.
+    """
+    require_network_plugins(run, facts)
     model = create_model(**facts["architecture"])
     report = load_weights(model, run.weights)
     if not report.complete or report.unexpected:

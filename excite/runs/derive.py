@@ -9,11 +9,12 @@ from typing import Any
 from excite.config.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from excite.config.overrides import module_paths, stage_numbers
 from excite.config.train_config import EITHER, TrainConfig
-from excite.data.augmentation import PRESETS, Augmentation
+from excite.data.augmentation import LIMITS, PRESETS, Augmentation
 from excite.data.dicom_levels import parse_window
 from excite.data.intensity import IntensityRange, parse_range
 from excite.data.manifest import normalize_name
 from excite.data.preprocessing import Preprocessing
+from excite.data.seeded_transform import plugin_transform
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.evaluate import EvaluationSpec
 from excite.evaluation.evaluate_labels import LabelSpec
@@ -69,12 +70,19 @@ def intensity_range_of(config: TrainConfig) -> IntensityRange | None:
 
 
 def augmentation_of(config: TrainConfig) -> Augmentation:
-    """The preset with flips and ``augment_options``. Raises: ExciteError for an unknown option."""
-    names = [field.name for field in dataclasses.fields(Augmentation)]
-    for name in config.augment_options:
-        if name not in names:
-            raise unknown_name("augmentation", name, names, where="augment_options")
+    """The preset with flips and ``augment_options``, or flips and the augmentation of a plug-in.
+
+    Raises:
+        ExciteError: for an unknown name or option, and an augmentation that cannot be built.
+    """
     flips = {"horizontal_flip": 0.5 if config.flips in ("horizontal", "both") else 0.0}
+    if config.augment not in PRESETS:
+        transform = plugin_transform(config.augment, config.augment_options)
+        vertical = 0.5 if config.flips == "both" else 0.0
+        return Augmentation(**flips, vertical_flip=vertical, transform=transform)
+    for name in config.augment_options:
+        if name not in LIMITS:
+            raise unknown_name("augmentation", name, LIMITS, where="augment_options")
     if config.flips == "both" and config.augment in ("small", "best"):
         flips |= {"rotation": 180.0}
     flips |= {"vertical_flip": 0.5 if config.flips == "both" else 0.0}

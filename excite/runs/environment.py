@@ -15,6 +15,7 @@ import torch
 
 from excite.config.train_config import TrainConfig
 from excite.models.packaged_weights import describe_source
+from excite.runs.used_plugins import used_plugins
 from excite.version import __version__
 
 # The packages that reports name.
@@ -33,6 +34,7 @@ def environment(config: TrainConfig, processes: int) -> dict[str, Any]:
         "packaged_weights": describe_source(config.model) if config.pretrained else None,
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
         "packages": _packages(),
+        "plugins": used_plugins(config),
         "device": config.device,
         "threads": torch.get_num_threads(),
         "processes": processes,

@@ -17,6 +17,7 @@ from excite.config.train_config import TrainConfig
 from excite.data.labels import MULTICLASS, Task
 from excite.data.paths import absolute_path, is_same_path
 from excite.errors import BAD_USAGE, ExciteError, require_utf8
+from excite.plugins.loading import import_flags
 from excite.system.files import create_exclusively, write_text
 from excite.system.notebook import facts_html, picture_html, table_html
 from excite.system.text import command_line, csv_text
@@ -257,7 +258,10 @@ class Run:
             content: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
             return content
         except FileNotFoundError as error:
-            resume = command_line("excite", "train", "--resume", "--out", self.path)
+            flags: list[str] = []
+            with contextlib.suppress(ExciteError):
+                flags = import_flags(self.config.imports)
+            resume = command_line("excite", "train", "--resume", "--out", self.path, *flags)
             hint = f"the training has not finished; continue it with {resume}"
             raise ExciteError(f"has no {name}", where=self.path, hint=hint) from error
         except (OSError, ValueError) as error:

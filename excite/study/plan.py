@@ -33,7 +33,7 @@ OF_ATTENTION: Mapping[str, Any] = {
     name: getattr(TrainConfig(), name)
     for name in ("placement", "where", "stages", "identity", "attention_options")
 }
-OF_THE_MACHINE = ("data", "out", "device", "jobs", "decisions", "thumbnails")
+OF_THE_MACHINE = ("data", "out", "device", "jobs", "decisions", "thumbnails", "imports", "track")
 """Options that may differ when a study is resumed; they change no result."""
 FORM = "NAME:MODEL+ATTENTION,option=value, such as se8:densenet121+se,reduction=8"
 

@@ -34,6 +34,7 @@ from excite.pipeline.prepare_data import prepare_data
 from excite.pipeline.resolve import resolve
 from excite.pipeline.resolve_model import check_names
 from excite.runs.derive import architecture_of
+from excite.runs.used_plugins import used_plugins
 from excite.study.plan import OF_THE_MACHINE, Arm, Plan, arm_config, changes, check_arms
 from excite.study.store.store import Store, changed
 from excite.system.files import write_text
@@ -300,6 +301,7 @@ def resolve_arms(
             "baseline": arm.baseline,
             "parameters": counted.parameters,
             "multiply_adds": counted.multiply_adds,
+            "plugins": used_plugins(config),
         }
     _note_what_is_not_paired(found, display)
     return found

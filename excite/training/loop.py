@@ -17,14 +17,18 @@ from excite.config.train_config import TrainConfig
 from excite.data.batches import TrainingBatches, derive_seed
 from excite.errors import ExciteError
 from excite.models.weights import save_tensors
+from excite.plugins.loading import import_flags
 from excite.system.devices import autocast
 from excite.system.progress import Display, Status
 from excite.system.signals import StopRequest, stop_requests
 from excite.system.text import command_line
 from excite.system.world import World
+from excite.tracking.hook import EpochEnd
+from excite.tracking.hooks import Hooks
 from excite.training.checkpoint import load_checkpoint, save_checkpoint
 from excite.training.distributed import synchronize_batch_norm, wrap
 from excite.training.finite_check import FiniteCheck
+from excite.training.losses import build_loss
 from excite.training.objective import ClassObjective, Objective
 from excite.training.optimization import (
     AveragedModel,
@@ -56,9 +60,10 @@ class Trainer:
         display: the progress display.
         objective: the loss; None: cross-entropy with the label smoothing of ``config``.
         on_epoch: called by the first process after each epoch.
+        hooks: told about steps and epochs, in the first process.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each is one property of the training)
         self,
         model: nn.Module,
         batches: TrainingBatches,
@@ -71,6 +76,7 @@ class Trainer:
         display: Display,
         objective: Objective | None = None,
         on_epoch: Callable[[Counters], None] = lambda counters: None,
+        hooks: Hooks | None = None,
     ) -> None:
         assert config.lr is not None
         assert config.weight_decay is not None
@@ -78,7 +84,10 @@ class Trainer:
         self.batches, self.validation, self.config = batches, validation, config
         self.folder, self.device, self.world, self.display = folder, device, world, display
         self.peak, self.on_epoch = config.lr, on_epoch
-        self.objective = objective or ClassObjective(config.label_smoothing)
+        self.hooks = hooks if hooks is not None and world.first else Hooks()
+        self.objective = objective or ClassObjective(
+            build_loss(config, batches.classes, device, mixed=batches.mixes)
+        )
         self.format = torch.channels_last if config.channels_last else torch.contiguous_format
         model = synchronize_batch_norm(model, world, device).to(memory_format=self.format)
         freeze_layers(model, config.frozen_layers or 0)
@@ -127,6 +136,7 @@ class Trainer:
                 with self._timed():
                     self._finish_epoch(request)
                 self._stop_if_finished()
+                self._tell_epoch()
                 self.save()
                 self.pace.end_epoch(time.perf_counter() - began)
                 if self.world.first:
@@ -161,12 +171,13 @@ class Trainer:
         state.scaler.unscale_(state.optimizer)
         norm = nn.utils.clip_grad_norm_(state.model.parameters(), config.grad_clip or math.inf)
         # A gradient scaler skips steps whose gradients are not finite.
-        self._finite.add(self._steps_done + 1, sums[0] if state.scaler.is_enabled() else sums[0] + norm)
+        self._finite.add(self.steps_done + 1, sums[0] if state.scaler.is_enabled() else sums[0] + norm)
         state.scaler.step(state.optimizer)
         state.scaler.update()
         state.optimizer.zero_grad(set_to_none=True)
-        state.average.update(self._steps_done + 1)
+        state.average.update(self.steps_done + 1)
         state.sums += sums
+        self._step_facts = (sums, norm, rate)
 
     def save(self) -> None:
         """Write a checkpoint; the other processes wait for the first, which writes it."""
@@ -176,7 +187,7 @@ class Trainer:
         self.world.barrier()
 
     @property
-    def _steps_done(self) -> int:
+    def steps_done(self) -> int:
         """Finished steps over all epochs."""
         return self.state.counters.epoch * self.batches.steps + self.state.counters.step
 
@@ -205,6 +216,17 @@ class Trainer:
             self.train_step()
             self.state.counters.step += 1
         self.pace.add(time.perf_counter() - began, time.thread_time() - processor)
+        sums, norm, rate = self._step_facts
+        images = self.batches.batch_size // self.world.size
+        epoch = self.state.counters.epoch + 1
+        self.hooks.step(
+            epoch=epoch, step=self.steps_done, images=images, lr=rate, sums=sums, gradient_norm=norm
+        )
+
+    def _tell_epoch(self) -> None:
+        counters = self.state.counters
+        best = counters.best_epoch == counters.epoch
+        self.hooks.epoch(EpochEnd(counters.epoch, self.steps_done, dict(counters.history[-1]), best))
 
     def _show_contention(self) -> None:
         """Say once that other programs use the processors."""
@@ -227,7 +249,8 @@ class Trainer:
         if exit_code:
             self.save()
             counters = self.state.counters
-            resume = command_line("excite", "train", "--resume", "--out", self.folder.parent)
+            flags = import_flags(self.config.imports)
+            resume = command_line("excite", "train", "--resume", "--out", self.folder.parent, *flags)
             raise ExciteError(
                 f"stopped in epoch {counters.epoch + 1} after {counters.step} steps, with a checkpoint",
                 hint=f"continue with: {resume}",
@@ -249,7 +272,7 @@ class Trainer:
         )
 
     def _seconds_left(self) -> float | None:
-        steps = self.config.epochs * self.batches.steps - self._steps_done
+        steps = self.config.epochs * self.batches.steps - self.steps_done
         left = self.pace.seconds_left(steps, self.config.epochs - self.state.counters.epoch)
         if left is not None and self.config.time_budget is not None:
             left = min(left, max(0.0, 60 * self.config.time_budget - self.state.counters.seconds))

@@ -1,8 +1,9 @@
-"""What a training minimizes: cross-entropy of one class per image, or of several labels."""
+"""What a training minimizes: a loss of one class per image, or of several labels."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,18 +40,16 @@ class Objective(ABC):
 
 @dataclass(frozen=True, eq=False)
 class ClassObjective(Objective):
-    """Cross-entropy of one class per image.
+    """One class per image.
 
     Args:
-        smoothing: label smoothing.
-        weights: (C,) weights of the classes, with mean 1 over the training images; None: equal.
+        function: the training loss, a function of logits and targets; by default the cross-entropy.
     """
 
-    smoothing: float = 0.0
-    weights: Tensor | None = None
+    function: Callable[[Tensor, Tensor], Tensor] = classification_loss
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return classification_loss(logits, targets, smoothing=self.smoothing, weights=self.weights)
+        return self.function(logits, targets)
 
     def correct(self, logits: Tensor, targets: Tensor) -> Tensor:
         truth = targets if targets.ndim == 1 else targets.argmax(dim=1)

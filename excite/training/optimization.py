@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from excite.attention.registry import is_own_attention
+
 
 def freeze_norms(model: nn.Module) -> None:
     """Keep the running statistics of batch norms fixed in a network in training mode."""
@@ -91,7 +93,7 @@ def freeze_layers(model: nn.Module, count: int) -> None:
     attention = {
         id(parameter)
         for module in model.modules()
-        if type(module).__module__.startswith("excite.attention.")
+        if is_own_attention(module)
         for parameter in module.parameters()
     }
     depths = _depths(model)

@@ -6,13 +6,14 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
+from excite.attention.registry import is_own_attention
 from excite.errors import BAD_USAGE, ExciteError
 from excite.insertion.insert import inserted_sites
 from excite.models.head import head_path
 
 ALL, ATTENTION, HEAD = "all", "attention", "head"
 _STATES = {"adamw": 2, "sgd": 1}  # float32 numbers that the optimizer keeps for each parameter
-_ATTENTION_CODE = ("excite.attention.", "timm.layers.squeeze_excite", "timm.layers.cbam", "timm.layers.eca")
+_ATTENTION_CODE = ("timm.layers.squeeze_excite", "timm.layers.cbam", "timm.layers.eca")
 _ATTENTION_CLASSES = (
     "timm.models._efficientnet_blocks.SqueezeExcite",
     "timm.models.senet.SEModule",
@@ -89,7 +90,7 @@ def attention_modules(model: nn.Module) -> list[str]:
     paths: list[str] = []
     for path, module in model.named_modules():
         kind = type(module)
-        is_attention = f"{kind.__module__}.".startswith(_ATTENTION_CODE)
+        is_attention = is_own_attention(module) or f"{kind.__module__}.".startswith(_ATTENTION_CODE)
         is_attention |= f"{kind.__module__}.{kind.__qualname__}" in _ATTENTION_CLASSES
         if is_attention and not inside(path, paths):
             paths.append(path)

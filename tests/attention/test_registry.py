@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from excite.attention import registry
-from excite.attention.registry import attention_names, create_attention, register
+from excite.attention.registry import attention_names, create_attention, is_own_attention
 from excite.attention.squeeze_excitation import SqueezeExcitation
 from excite.errors import ExciteError
+from excite.plugins.registry import register
 
 
 def test_se_is_squeeze_excitation_with_its_options() -> None:
@@ -29,17 +29,23 @@ def test_an_unknown_option_is_refused_with_the_nearest(option: str, nearest: str
         create_attention("se", 64, **{option: 1})
 
 
-def test_a_new_name_can_be_registered_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
-
-    @register("nothing")
+def test_a_new_name_is_built_with_its_options_and_marked_as_attention(own_names: None) -> None:
+    @register("attention", "nothing")
     class Nothing(nn.Identity):
         def __init__(self, channels: int) -> None:
             super().__init__()
 
     images = torch.randn(1, 4, 2, 2)
-    assert torch.equal(create_attention("nothing", 4)(images), images)
-    with pytest.raises(ExciteError, match="registered already"):
-        register("nothing")(Nothing)
-    with pytest.raises(ExciteError, match="registered already"):
-        register("se")(Nothing)
+    module = create_attention("nothing", 4)
+    assert torch.equal(module(images), images)
+    assert is_own_attention(module)
+    assert is_own_attention(create_attention("se", 16))
+    assert not is_own_attention(nn.Identity())
+    with pytest.raises(ExciteError, match="unknown option 'reduction'"):
+        create_attention("nothing", 4, reduction=2)
+
+
+def test_what_is_no_module_is_refused(own_names: None) -> None:
+    register("attention", "number")(lambda channels: channels)
+    with pytest.raises(ExciteError, match=r"attention 'number': is int, not a torch.nn.Module"):
+        create_attention("number", 4)

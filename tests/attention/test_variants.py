@@ -21,10 +21,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import excite
-from excite.attention import registry
 from excite.attention.eca import eca_kernel_size
 from excite.attention.parts import GatedModule
-from excite.attention.registry import attention_names, create_attention, register
+from excite.attention.registry import attention_names, create_attention
 from excite.attention.scse import ConcurrentSE
 from excite.errors import ExciteError
 from excite.models.summary import summarize
@@ -617,11 +616,10 @@ def test_a_misspelled_variant_is_refused_with_the_nearest(name: str, nearest: st
         create_attention(name, 8)
 
 
-def test_a_users_own_class_is_made_by_name_with_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_users_own_class_is_made_by_name_with_its_options(own_names: None) -> None:
     """The class in the documentation."""
-    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
     page = (Path(excite.__file__).parents[1] / "docs" / "attention.md").read_text(encoding="utf-8")
-    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], {"register": register})
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], {"__name__": "my_page"})
     images = torch.randn(1, 64, 2, 2)
     assert torch.equal(create_attention("halve", 64, factor=0.25)(images), images / 4)
     with pytest.raises(ExciteError, match="did you mean 'factor'"):

@@ -77,15 +77,24 @@ def test_a_value_of_another_type_is_refused_with_the_expected_type(
     assert raised.value.exit_code == BAD_USAGE
 
 
-def test_every_configuration_has_a_mapping_of_its_own() -> None:
-    default = {"a": 1}
+def test_every_configuration_has_a_mapping_and_a_list_of_its_own() -> None:
+    default, several = {"a": 1}, ["x"]
 
     @dataclass
     class Config:
         options: dict[str, int] = option(default, "Panel", "Help.")
         epochs: int = option(3, "Panel", "Help.", low=1)
+        names: list[str] = option(several, "Panel", "Help.", flag="--name")
 
     first, second = Config(), Config()
     first.options["b"] = 2
+    first.names.append("y")
     assert (second.options, default) == ({"a": 1}, {"a": 1})
-    assert fields(Config)[1].metadata == {"help": "Help.", "panel": "Panel", "limits": Limits(low=1)}
+    assert (second.names, several) == (["x"], ["x"])
+    assert fields(Config)[1].metadata == {
+        "help": "Help.",
+        "panel": "Panel",
+        "limits": Limits(low=1),
+        "flag": None,
+    }
+    assert fields(Config)[2].metadata["flag"] == "--name"

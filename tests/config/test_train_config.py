@@ -95,7 +95,7 @@ def values_of(name: str) -> st.SearchStrategy[Any]:
             text, st.integers() | st.booleans() | text | st.lists(st.integers()), max_size=3
         )
     else:
-        values = {bool: st.booleans(), str: text}[kind]
+        values = {bool: st.booleans(), str: text, list: st.lists(text, max_size=3)}[kind]
     return values | st.none() if type(None) in typing.get_args(HINTS[name]) else values
 
 

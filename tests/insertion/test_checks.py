@@ -12,10 +12,10 @@ import torch
 import torchvision
 from torch import nn
 
-from excite.attention import registry
 from excite.errors import ExciteError
 from excite.insertion.insert import insert, insertions, remove
 from excite.insertion.sites import sites
+from excite.plugins.registry import register
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +75,8 @@ def test_an_empty_where_is_refused(resnet: nn.Module) -> None:
         sites(resnet, where=[])
 
 
-def test_attention_without_the_identity(resnet: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
-    registry.register("plain")(
+def test_attention_without_the_identity(resnet: nn.Module, own_names: None) -> None:
+    register("attention", "plain")(
         type("Plain", (nn.Identity,), {"__init__": lambda self, channels: nn.Identity.__init__(self)})
     )
     insert(resnet, "plain")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from excite.cli.options import takes_config
+from excite.cli.options import ImportOption, takes_config
 from excite.cli.output import loading, print_json, print_line, print_renderable
 from excite.cli.short_help import short_help
 from excite.cli.study.options import (
@@ -27,6 +27,7 @@ from excite.cli.study.output import print_analysis, train_and_print
 from excite.cli.study.run import COMMON, run
 from excite.data.paths import refuse_inside_data
 from excite.errors import BAD_USAGE, ExciteError
+from excite.plugins.loading import load_modules
 from excite.system.progress import ConsoleDisplay
 from excite.system.text import command_line
 
@@ -79,6 +80,13 @@ def resume(
         Path | None,
         typer.Option("--data-root", help="Folder that the data is in now, if it has moved."),
     ] = None,
+    imports: ImportOption = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--track", metavar="NAME", help="As for excite train; may be repeated.", show_default=False
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Continue a study: train the remaining and the failed cells. Several processes may do so at once."""
@@ -86,10 +94,12 @@ def resume(
     with loading(display):
         from excite.study.moved_data import locate_images
         from excite.study.running.orchestrate import Resources
+        from excite.study.running.worker_options import WorkerOptions
         from excite.study.study import Study
 
+    brought = WorkerOptions(tuple(imports or ()), tuple(track or ()))
     study = locate_images(Study.open(folder, store), data_root, display)
-    train_and_print(study, Resources(device, jobs, ray, lease), None, as_json)
+    train_and_print(study, Resources(device, jobs, ray, lease, brought), None, as_json)
 
 
 def status(
@@ -139,6 +149,7 @@ def add(
             rich_help_panel=STUDY,
         ),
     ] = None,
+    imports: ImportOption = None,
     store: StoreOption = None,
 ) -> None:
     """Add arms or seeds to a study, even while it runs; finished cells are kept."""
@@ -150,6 +161,7 @@ def add(
         raise ExciteError(
             "nothing to add", hint="add --arm NAME:MODEL+ATTENTION or --seeds 10", exit_code=BAD_USAGE
         )
+    load_modules(imports or ())
     study = Study.open(folder, store)
     new = add_cells(study, [parse_arm(text) for text in arm or []], seeds or 1, ConsoleDisplay())
     print_line(f"new cells {new}")

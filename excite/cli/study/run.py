@@ -24,6 +24,7 @@ from excite.config.overrides import apply_override
 from excite.config.train_config import RUN, TrainConfig
 from excite.data.paths import data_name
 from excite.errors import BAD_USAGE, ExciteError
+from excite.plugins.loading import load_modules
 from excite.system.progress import ConsoleDisplay
 
 COMMON = (
@@ -130,6 +131,7 @@ def run(
     with loading(display):
         from excite.study.plan import METRIC, Plan, parse_arm, plan_from_yaml
         from excite.study.running.orchestrate import Resources, preset_arms, rehearse, start
+        from excite.study.running.worker_options import WorkerOptions
 
     written = None if config is None else plan_from_yaml(config)
     base = (TrainConfig() if written is None else written.base).replace(
@@ -137,6 +139,7 @@ def run(
     )
     for setting in settings or []:
         base = apply_override(base, setting)
+    load_modules(base.imports)
     if not base.data:
         hint = "excite study run --help"
         raise ExciteError("no data given: name a folder, a CSV, or 'digits'", hint=hint, exit_code=BAD_USAGE)
@@ -156,7 +159,8 @@ def run(
         plan,
     )
     folder = out or Path("studies") / data_name(base.data)
-    resources = Resources(base.device, jobs, ray, lease)
+    brought = WorkerOptions(tuple(base.imports), tuple(base.track))
+    resources = Resources(base.device, jobs, ray, lease, brought)
     if dry_run:
         for line in rehearse(whole, folder, resources, display, std).split("\n"):
             display.note(line)

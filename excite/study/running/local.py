@@ -18,6 +18,7 @@ import torch
 
 from excite.errors import ExciteError
 from excite.study.running.live_table import LiveTable
+from excite.study.running.worker_options import NO_OPTIONS, WorkerOptions
 from excite.study.store.leases import LEASE
 from excite.study.store.schema import FAILED, RUNNING, WAITING
 from excite.study.study import Study, cell_folder
@@ -70,14 +71,21 @@ def choose_pool(device: str, jobs: int | None, memory: int | None, cells: int) -
     return WorkerPool((chosen.type,) * count, max(1, cores // (jobs or fit)))
 
 
-def run_here(study: Study, pool: WorkerPool, live_table: LiveTable, *, lease_seconds: float = LEASE) -> None:
+def run_here(
+    study: Study,
+    pool: WorkerPool,
+    live_table: LiveTable,
+    *,
+    lease_seconds: float = LEASE,
+    options: WorkerOptions = NO_OPTIONS,
+) -> None:
     """Train all remaining cells, and wait for cells of other drivers.
 
     Raises:
         ExciteError: when asked to stop, if workers keep dying, and if cells have failed; finished cells are
             kept.
     """
-    with stop_requests() as request, _workers(study, pool, lease_seconds) as workers:
+    with stop_requests() as request, _workers(study, pool, lease_seconds, options) as workers:
         deaths, done = 0, -1
         while True:
             counts = study.store.counts(study.name)
@@ -123,6 +131,7 @@ class _Worker:
     device: str
     threads: int
     lease_seconds: float
+    options: WorkerOptions
     name: str = ""
     process: subprocess.Popen[bytes] | None = None
     stream: TextIO | None = field(default=None, repr=False)
@@ -134,7 +143,7 @@ class _Worker:
     def start(self) -> None:
         self.name = worker_name(self.number)
         call = [sys.executable, "-m", "excite.study.running.worker", str(self.study.folder)]
-        call += [self.device, str(self.threads), self.name, str(self.lease_seconds)]
+        call += [self.device, str(self.threads), self.name, str(self.lease_seconds), self.options.to_json()]
         if self.stream is None:
             self.stream = self.log.open("a", encoding="utf-8")
         self.process = subprocess.Popen(
@@ -177,9 +186,11 @@ class _Worker:
 
 
 @contextlib.contextmanager
-def _workers(study: Study, pool: WorkerPool, lease_seconds: float) -> Iterator[list[_Worker]]:
+def _workers(
+    study: Study, pool: WorkerPool, lease_seconds: float, options: WorkerOptions
+) -> Iterator[list[_Worker]]:
     workers = [
-        _Worker(study, number, device, pool.threads, lease_seconds)
+        _Worker(study, number, device, pool.threads, lease_seconds, options)
         for number, device in enumerate(pool.devices, start=1)
     ]
     try:

@@ -10,6 +10,7 @@ from excite.config.train_config import TrainConfig
 from excite.data.paths import refuse_inside_data
 from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.power import largest_difference
+from excite.plugins.record import require_plugins
 from excite.reporting.tables import NAMES
 from excite.reporting.text import many
 from excite.study.moved_data import adopt_paths
@@ -26,6 +27,7 @@ from excite.study.running.forecast import (
 )
 from excite.study.running.live_table import LiveTable
 from excite.study.running.local import WorkerPool, choose_pool, run_here
+from excite.study.running.worker_options import WorkerOptions
 from excite.study.store.leases import LEASE
 from excite.study.store.schema import DONE, RUNNING, WAITING
 from excite.study.study import FILE, Study, begin, copy_study
@@ -41,12 +43,14 @@ class Resources:
         jobs: number of parallel workers; None: as many as fit.
         ray: address of a Ray cluster; None: this machine.
         lease_seconds: seconds after which the lease of a silent worker expires.
+        options: what workers get beside the plan.
     """
 
     device: str = "auto"
     jobs: int | None = None
     ray: str | None = None
     lease_seconds: float = LEASE
+    options: WorkerOptions = WorkerOptions()
 
 
 def preset_arms(name: str, base: TrainConfig, display: Display) -> list[Arm]:
@@ -157,7 +161,13 @@ def continue_study(
     """Train the remaining cells, here or on a cluster, and write the report, even if cells have failed.
 
     The report is a look at the results, so an interruption writes none.
+
+    Raises:
+        ExciteError: if a plug-in of an arm is missing, and as ``run_here`` or ``run_on_ray``.
     """
+    resources.options.load()
+    noted = [each for arm in study.arms.values() for each in arm.get("plugins", ())]
+    require_plugins({(each["kind"], each["name"]): each for each in noted}.values(), study.folder)
     study.store.retry(study.name)
     counts = study.store.counts(study.name)
     try:
@@ -173,10 +183,15 @@ def continue_study(
                 jobs=resources.jobs,
                 device=resources.device,
                 lease_seconds=resources.lease_seconds,
+                options=resources.options,
             )
         else:
             run_here(
-                study, pool or _pool(study, resources), live_table, lease_seconds=resources.lease_seconds
+                study,
+                pool or _pool(study, resources),
+                live_table,
+                lease_seconds=resources.lease_seconds,
+                options=resources.options,
             )
     finally:
         live_table.close()

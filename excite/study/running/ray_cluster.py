@@ -12,6 +12,7 @@ from typing import Any
 from excite.errors import BAD_USAGE, ExciteError
 from excite.study.running.live_table import LiveTable
 from excite.study.running.local import FAREWELL, LOOK, MOST_DEATHS, refuse_failed, stop_if_asked, worker_name
+from excite.study.running.worker_options import NO_OPTIONS, WorkerOptions
 from excite.study.store.leases import LEASE
 from excite.study.store.schema import RUNNING, WAITING
 from excite.study.store.store import Store
@@ -27,10 +28,12 @@ def run_on_ray(
     jobs: int | None = None,
     device: str = "auto",
     lease_seconds: float = LEASE,
+    options: WorkerOptions = NO_OPTIONS,
 ) -> None:
     """Train all remaining cells on a cluster started with ``ray start``.
 
-    All nodes must reach the store, and access the folder of the study and the images under the same paths.
+    All nodes must reach the store, and access the folder of the study, the images, and the user's modules
+    under the same paths.
     The cluster requires a token, unless ``RAY_AUTH_MODE`` is set otherwise.
 
     Args:
@@ -40,6 +43,7 @@ def run_on_ray(
         jobs: number of workers; None: one per GPU or core.
         device: ``cpu``, ``cuda`` or ``auto``.
         lease_seconds: seconds after which the lease of a silent worker expires.
+        options: what workers get beside the plan.
 
     Raises:
         ExciteError: as ``run_here``, and for a cluster that cannot be joined or used.
@@ -61,7 +65,7 @@ def run_on_ray(
     try:
         slots = _slots(ray, study, jobs, device)
         with stop_requests() as request:
-            workers = _RayWorkers(ray, study, lease_seconds)
+            workers = _RayWorkers(ray, study, lease_seconds, options.here())
             try:
                 _drive(study, workers, live_table, slots, request)
             except BaseException:
@@ -89,11 +93,11 @@ def _slots(ray: Any, study: Study, jobs: int | None, device: str) -> list[str]:
 class _RayWorkers:
     """The workers of a study on a cluster; one that dies is replaced."""
 
-    def __init__(self, ray: Any, study: Study, lease_seconds: float) -> None:
+    def __init__(self, ray: Any, study: Study, lease_seconds: float, options: WorkerOptions) -> None:
         self._ray, self._study = ray, study
         self._remote = ray.remote(max_retries=0, max_calls=1, scheduling_strategy="SPREAD")(_take_cells)
         self._arguments = str(study.folder.resolve()), study.store.url, study.name
-        self._lease_seconds = lease_seconds
+        self._lease_seconds, self._options = lease_seconds, options.to_json()
         self._active: dict[Any, tuple[str, str]] = {}  # task -> name and device of the worker
 
     def __len__(self) -> int:
@@ -102,7 +106,9 @@ class _RayWorkers:
     def start(self, device: str) -> None:
         name = worker_name(len(self._active) + 1)
         resources = {"num_gpus": 1} if device == "cuda" else {"num_cpus": 1}
-        task = self._remote.options(**resources).remote(*self._arguments, device, name, self._lease_seconds)
+        task = self._remote.options(**resources).remote(
+            *self._arguments, device, name, self._lease_seconds, self._options
+        )
         self._active[task] = name, device
 
     def wait(self, seconds: float) -> list[tuple[str, Exception]]:
@@ -157,7 +163,9 @@ def _drive(
         stop_if_asked(request, study)
 
 
-def _take_cells(folder: str, url: str, study: str, device: str, name: str, lease_seconds: float) -> None:
+def _take_cells(
+    folder: str, url: str, study: str, device: str, name: str, lease_seconds: float, options: str
+) -> None:
     """The task of a worker, in a process of Ray."""
     import ray
 
@@ -172,6 +180,7 @@ def _take_cells(folder: str, url: str, study: str, device: str, name: str, lease
         name=name,
         lease_seconds=lease_seconds,
         node=node,
+        options=WorkerOptions.from_json(options),
     )
 
 

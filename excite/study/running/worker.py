@@ -1,6 +1,6 @@
 """A worker: trains cells of a study until none is left; a study can have several workers.
 
-    EXCITE_STORE=URL python -m excite.study.running.worker FOLDER DEVICE THREADS NAME LEASE
+    EXCITE_STORE=URL python -m excite.study.running.worker FOLDER DEVICE THREADS NAME LEASE OPTIONS
 
 It imports libraries and loads data only once. If its driver dies, which closes standard input, it stops at
 the next step; another worker resumes its cell from there.
@@ -34,6 +34,7 @@ from excite.errors import INTERRUPTED, TERMINATED, ExciteError
 from excite.evaluation.metrics import OVERALL
 from excite.pipeline.experiment import run_experiment
 from excite.runs.run import Run
+from excite.study.running.worker_options import NO_OPTIONS, WorkerOptions
 from excite.study.store.leases import LEASE, Lease
 from excite.study.store.schema import RUNNING, WAITING
 from excite.study.study import Study, cell_folder
@@ -56,6 +57,7 @@ def work(
     name: str,
     lease_seconds: float = LEASE,
     node: str | None = None,
+    options: WorkerOptions = NO_OPTIONS,
 ) -> None:
     """Train cells until none is left.
 
@@ -66,11 +68,13 @@ def work(
         name: unique name of the worker, for its driver.
         lease_seconds: seconds after which the lease expires without a heartbeat.
         node: node of a cluster, to display.
+        options: the user's modules and trackers.
 
     Raises:
         ExciteError: if this process is asked to stop, or the store or the disk fails; the current cell is
             released.
     """
+    options.load()
     torch.set_num_threads(threads)
     base = held_memory()
     where = [socket.gethostname(), *([f"node {node}"] if node else []), f"process {os.getpid()}"]
@@ -84,15 +88,15 @@ def work(
             time.sleep(IDLE)
             continue
         with _heartbeat(study, lease, lease_seconds):
-            _do(study, lease, device, base)
+            _do(study, lease, device, options, base)
 
 
-def _do(study: Study, lease: Lease, device: str, base: int) -> None:
+def _do(study: Study, lease: Lease, device: str, options: WorkerOptions, base: int) -> None:
     place = cell_folder(study.folder, *lease.key)
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(place.with_name(f".{place.name}.lock"), timeout=0):
-            result, numbers, probabilities = train_cell(study, lease, device, base)
+            result, numbers, probabilities = train_cell(study, lease, device, options, base)
     except Timeout:  # a worker that lost the cell still trains it
         study.store.release(study.name, lease)
         time.sleep(2 * IDLE)
@@ -113,18 +117,23 @@ def _do(study: Study, lease: Lease, device: str, base: int) -> None:
         shutil.rmtree(place / "checkpoints", ignore_errors=True)
 
 
-def train_cell(study: Study, lease: Lease, device: str, base: int = 0) -> tuple[dict[str, Any], bytes, bytes]:
+def train_cell(
+    study: Study, lease: Lease, device: str, options: WorkerOptions = NO_OPTIONS, base: int = 0
+) -> tuple[dict[str, Any], bytes, bytes]:
     """Train a cell, or resume its training: its result, the numbers of the test images, their probabilities.
 
     Args:
         study: the study.
         lease: the lease of the cell.
         device: device to train on.
+        options: the user's modules and trackers.
         base: memory of this process in bytes before its first cell.
     """
     began = time.perf_counter()
     place = cell_folder(study.folder, *lease.key)
-    config = _config(study, lease, place, device)
+    config = _config(study, lease, place, device).replace(
+        imports=list(options.imports), track=list(options.track)
+    )
     has_begun = _has_begun(place, config)
     if place.exists() and not has_begun:  # a worker died before it wrote the configuration
         shutil.rmtree(place)
@@ -174,7 +183,8 @@ def _config(study: Study, lease: Lease, place: Path, device: str) -> TrainConfig
 def _has_begun(place: Path, config: TrainConfig) -> bool:
     """Whether the folder contains the begun training of this cell."""
     try:
-        return Run.open(place).config.replace(device=config.device) == config
+        begun = Run.open(place).config
+        return begun.replace(device=config.device, imports=config.imports, track=config.track) == config
     except ExciteError:
         return False
 
@@ -233,11 +243,18 @@ def _stop_with_driver() -> None:
 
 def main() -> int:
     """Train cells until none is left; the exit code of the worker process."""
-    folder, device, threads, name, lease_seconds = sys.argv[1:]
+    folder, device, threads, name, lease_seconds, options = sys.argv[1:]
     _stop_with_driver()
     try:
         study = Study.open(folder, os.environ[STORE])
-        work(study, device=device, threads=int(threads), name=name, lease_seconds=float(lease_seconds))
+        work(
+            study,
+            device=device,
+            threads=int(threads),
+            name=name,
+            lease_seconds=float(lease_seconds),
+            options=WorkerOptions.from_json(options),
+        )
     except ExciteError as error:
         print(printable(f"excite: error: {error}"), file=sys.stderr, flush=True)
         return error.exit_code

@@ -79,7 +79,7 @@ class Store(Leases):
             rows = connection.execute(sa.select(arms).where(arms.c.study == study))
             existing = {row.arm: row.content for row in rows}
             for name, content in new_arms.items():
-                if name in existing and existing[name] != content:
+                if name in existing and _compared(existing[name]) != _compared(content):
                     old, new = existing[name], dict(content)
                     raise changed(name, old.get("options", {}), new.get("options", {}))
                 if name not in existing:
@@ -164,6 +164,11 @@ def changed(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Excite
     what = f"{gone} was {old.get(gone)!r} when the study began, and is {new.get(gone)!r} now"
     hint = "rename the arm, or choose another folder with --out"
     return ExciteError(what, where=name, hint=hint, exit_code=BAD_USAGE)
+
+
+def _compared(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of an arm without its plug-ins: their files may be elsewhere, and a change is noted."""
+    return {name: value for name, value in content.items() if name != "plugins"}
 
 
 def _counting(study: str) -> Any:
