@@ -1,6 +1,6 @@
 """How well splits meet their fractions, and how many images change sides when one group is added.
 
-``python benchmarks/splits.py`` prints the table in docs/data.md: the split of excite beside scikit-learn's
+``python benchmarks/splits.py`` prints the table in docs/explanation/data.md: the split of excite beside scikit-learn's
 ``StratifiedGroupKFold`` with five folds, of which one is the test set, over simulated data sets.
 """
 
