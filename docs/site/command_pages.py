@@ -72,5 +72,7 @@ def command_pages() -> dict[str, str]:
         first = (command.help or "").split("\n")[0]
         rows.append(f"| [`{name}`]({file}) | {cell(first)} |")
     table = "\n".join(["| command | |", "|---|---|", *rows])
-    pages["reference/commands/index.md"] = f"# Commands\n\nWith all options, as `--help-all` prints them.\n\n{table}\n"
+    pages["reference/commands/index.md"] = (
+        f"# Commands\n\nWith all options, as `--help-all` prints them.\n\n{table}\n"
+    )
     return pages

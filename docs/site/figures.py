@@ -36,14 +36,16 @@ def block(folder: Path, words: Words) -> plt.Figure:
     digit = torch.tensor(load_digits().images[8], dtype=torch.float32)[None, None] / 16
     digit = torch.nn.functional.interpolate(digit, scale_factor=4, mode="bicubic")
     with torch.no_grad():
-        maps = torch.relu(torch.nn.Conv2d(1, 6, 5)(digit) * 2)
+        maps = torch.relu(torch.nn.Conv2d(1, 24, 5)(digit) * 2)
+        maps = maps[:, maps.mean(dim=(0, 2, 3)) > 0.05][:, :6]  # those that this digit excites
         attention = excite.SqueezeExcitation(6, reduction=2)
-        torch.nn.init.normal_(attention.fc2.weight, std=3)
+        torch.nn.init.uniform_(attention.fc1.weight)
+        torch.nn.init.normal_(attention.fc2.weight, std=1.5)
         gates = attention.gates(maps).flatten().numpy()
         scaled = attention(maps)
     means = maps.mean(dim=(0, 2, 3)).numpy()
-    figure = plt.figure(figsize=(8, 2.9))
-    grid = figure.add_gridspec(2, 18, wspace=0.3, hspace=0.15)
+    figure = plt.figure(figsize=(8, 3.2))
+    grid = figure.add_gridspec(2, 18, wspace=0.3, hspace=0.5)
     titles = (words("feature maps u", "特征图 u"), words("scaled maps", "重标定后"))
     for column, (tensor, title) in enumerate(zip((maps, scaled), titles, strict=True)):
         for index in range(6):
@@ -53,6 +55,7 @@ def block(folder: Path, words: Words) -> plt.Figure:
             axes.set(xticks=[], yticks=[])
             if index == 1:
                 axes.set_title(title, fontsize=10)
+            axes.spines[:].set_visible(True)
     for row, (values, title, color) in enumerate(
         ((means, words("means z", "通道均值 z"), GRAY), (gates, words("gates s", "门控值 s"), ORANGE))
     ):
@@ -60,7 +63,7 @@ def block(folder: Path, words: Words) -> plt.Figure:
         axes.bar(range(6), values, color=color)
         axes.set(xticks=[], ylim=(0, 1 if row else None))
         axes.tick_params(labelsize=7)
-        axes.set_title(title, fontsize=10, y=0.97)
+        axes.set_title(title, fontsize=10)
     return figure
 
 
@@ -71,13 +74,22 @@ def densenet(folder: Path, words: Words) -> plt.Figure:
     for block, (layers, size) in enumerate(zip((6, 12, 24, 16), (56, 28, 14, 7), strict=True)):
         steps = [channels + 32 * layer for layer in range(layers + 1)]
         axes.plot(range(depth, depth + layers + 1), steps, color=BLUE, marker=".", markersize=4)
-        label = words(f"block {block + 1}, {size} × {size}", f"稠密块 {block + 1}，{size} × {size}")
-        axes.annotate(label, (depth + layers / 2, 40), ha="center", fontsize=8, color=GRAY)
+        label = words(f"block {block + 1}\n{size} × {size}", f"稠密块 {block + 1}\n{size} × {size}")
+        axes.annotate(
+            label,
+            (depth + layers / 2, 1130),
+            ha="center",
+            va="bottom",
+            fontsize=8,
+            color=GRAY,
+            annotation_clip=False,
+        )
         depth += layers
         if block < 3:
             axes.plot([depth, depth + 1], [steps[-1], steps[-1] // 2], color=GRAY, linestyle=":")
             channels, depth = steps[-1] // 2, depth + 1
-    axes.annotate("SE", (depth, 1024), (depth - 4, 900), color=ORANGE, fontweight="bold", arrowprops={"arrowstyle": "->", "color": ORANGE})
+    axes.plot(depth, 1024, "s", color=ORANGE, markersize=9)
+    axes.annotate("SE", (depth + 1, 1000), color=ORANGE)
     axes.set(xlabel=words("layer", "层"), ylabel=words("channels", "通道数"), ylim=(0, 1100))
     return figure
 
@@ -103,7 +115,9 @@ def honest(folder: Path, words: Words) -> plt.Figure:
 def study(folder: Path, words: Words) -> plt.Figure:
     """The differences of step 4, seed by seed, and the interval of their mean."""
     place = folder / "4-does-it-help" / "studies" / "digits"
-    cells = pd.read_csv(place / "cells.csv").pivot(index="seed", columns="arm", values="balanced_accuracy") * 100
+    cells = (
+        pd.read_csv(place / "cells.csv").pivot(index="seed", columns="arm", values="balanced_accuracy") * 100
+    )
     differences = (cells["se"] - cells["plain"]).to_numpy()
     row = pd.read_csv(place / "comparisons.csv").iloc[0]
     figure, axes = plt.subplots(figsize=(6, 2.4))
@@ -113,8 +127,13 @@ def study(folder: Path, words: Words) -> plt.Figure:
     axes.plot(differences.mean(), -1, "D", color=BLUE)
     axes.axvline(0, color=GRAY, linestyle=":")
     seeds = [words(f"seed {seed}", f"种子 {seed}") for seed in cells.index]
-    axes.set(yticks=range(-1, len(differences)), yticklabels=[words("mean, 95 % interval", "平均，95 % 置信区间"), *seeds])
-    axes.set_xlabel(words("SE minus plain, points of balanced accuracy", "SE 减去普通网络，平衡准确率的百分点"))
+    axes.set(
+        yticks=range(-1, len(differences)),
+        yticklabels=[words("mean, 95 % interval", "平均，95 % 置信区间"), *seeds],
+    )
+    axes.set_xlabel(
+        words("SE minus plain, points of balanced accuracy", "SE 减去普通网络，平衡准确率的百分点")
+    )
     return figure
 
 
@@ -139,7 +158,10 @@ def elsewhere(folder: Path, words: Words) -> plt.Figure:
                 gated = excite.insert(trained, "se", identity=identity).eval()
                 fractions.append(100 * (gated(images).argmax(1) == before).float().mean().item())
     figure, axes = plt.subplots(figsize=(6, 2.2))
-    labels = [words("identity start", "恒等初始化"), *(words(f"random start {seed}", f"随机初始化 {seed}") for seed in range(3))]
+    labels = [
+        words("identity start", "恒等初始化"),
+        *(words(f"random start {seed}", f"随机初始化 {seed}") for seed in range(3)),
+    ]
     axes.barh(labels[::-1], fractions[::-1], color=[ORANGE] * 3 + [BLUE])
     for row, fraction in enumerate(fractions[::-1]):
         axes.annotate(f"{fraction:.0f} %", (fraction + 1, row), va="center", fontsize=9)
@@ -159,12 +181,17 @@ def gates(folder: Path, words: Words) -> plt.Figure:
     found: dict[str, torch.Tensor] = {}
     modules = {n: m for n, m in classifier.model.named_modules() if isinstance(m, excite.SqueezeExcitation)}
     for name, module in modules.items():
-        module.register_forward_pre_hook(lambda m, inputs, name=name: found.update({name: m.gates(inputs[0]).flatten(1)}))
+        module.register_forward_pre_hook(
+            lambda m, inputs, name=name: found.update({name: m.gates(inputs[0]).flatten(1)})
+        )
     with torch.no_grad():
         classifier.model(images)
     figure, both = plt.subplots(1, 2, figsize=(8, 2.6), width_ratios=(1, 2.2), layout="constrained")
     for axes, name, title in zip(
-        both, (list(found)[0], list(found)[-1]), (words("first site", "第一个位置"), words("last site", "最后一个位置")), strict=True
+        both,
+        (list(found)[0], list(found)[-1]),
+        (words("first site", "第一个位置"), words("last site", "最后一个位置")),
+        strict=True,
     ):
         means = np.stack([found[name].numpy()[labels == each].mean(axis=0) for each in classifier.classes])
         shown = axes.imshow(means, aspect="auto", cmap="viridis")
@@ -190,7 +217,9 @@ def ship(folder: Path, words: Words) -> plt.Figure:
         words("inverted", "黑白反相"): 255 - right,
     }
     classes, labels = np.array(predictor.classes), test["label"].astype(str).to_numpy()
-    values = [100 * (classes[predictor.probabilities(each).argmax(1)] == labels).mean() for each in ways.values()]
+    values = [
+        100 * (classes[predictor.probabilities(each).argmax(1)] == labels).mean() for each in ways.values()
+    ]
     figure, axes = plt.subplots(figsize=(6, 2))
     axes.barh(list(ways)[::-1], values[::-1], color=[ORANGE, ORANGE, BLUE])
     for row, value in enumerate(values[::-1]):
@@ -223,7 +252,13 @@ def main() -> None:
             for language, suffix in enumerate(("", ".zh")):
                 figure = draw(options.folder / "tutorial", lambda *texts, language=language: texts[language])
                 set_fonts(figure)
-                figure.savefig(IMAGES / f"{name}{suffix}.png", dpi=110, bbox_inches="tight", facecolor="white", metadata={"Software": None})
+                figure.savefig(
+                    IMAGES / f"{name}{suffix}.png",
+                    dpi=110,
+                    bbox_inches="tight",
+                    facecolor="white",
+                    metadata={"Software": None},
+                )
                 plt.close(figure)
 
 

@@ -18,8 +18,9 @@ ROOT_PAGES = {
     "CONTRIBUTING.md": "project/contributing.md",
     "SECURITY.md": "project/security.md",
     "CHANGELOG.md": "project/changelog.md",
+    "README.md": "project/readme.md",
+    "README.zh.md": "zh/readme.md",
 }
-ELSEWHERE = ROOT_PAGES | {"README.md": "index.md", "README.zh.md": "zh/index.md"}
 LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 FENCE = re.compile(r"(^```.*?^```)", re.DOTALL | re.MULTILINE)
 
@@ -42,7 +43,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         if not path or "://" in path:
             return match[0]
         target = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
-        target = ELSEWHERE.get(target, target.removeprefix("docs/"))
+        target = ROOT_PAGES.get(target, target.removeprefix("docs/"))
         return f"{match[1]}{posixpath.relpath(target, posixpath.dirname(uri) or '.')}{hash}{anchor}{match[3]}"
 
     parts = FENCE.split(markdown)

@@ -97,12 +97,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where the notebooks are written and executed")
     parser.add_argument("--execute", action="store_true", help="run each; a cell that fails ends the command")
-    parser.add_argument("--update", action="store_true", help="with --execute: write what was printed into pages")
+    parser.add_argument(
+        "--update", action="store_true", help="with --execute: write what was printed into pages"
+    )
+    parser.add_argument(
+        "--english", action="store_true", help="not the Chinese pages, which have the same code"
+    )
     parser.add_argument("--only", default="", help="pages whose path contains this text")
     options = parser.parse_args()
     for page in tutorial_pages():
         name = page.relative_to(DOCS)
-        if options.only not in str(name):
+        if options.only not in str(name) or (options.english and name.parts[0] == "zh"):
             continue
         made, place = notebook(page), options.folder / name.with_suffix("")
         place.mkdir(parents=True, exist_ok=True)
