@@ -189,7 +189,7 @@ def gates(folder: Path, words: Words) -> plt.Figure:
     figure, both = plt.subplots(1, 2, figsize=(8, 2.6), width_ratios=(1, 2.2), layout="constrained")
     for axes, name, title in zip(
         both,
-        (list(found)[0], list(found)[-1]),
+        (next(iter(found)), list(found)[-1]),
         (words("first site", "第一个位置"), words("last site", "最后一个位置")),
         strict=True,
     ):

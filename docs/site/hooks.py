@@ -51,6 +51,6 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_context(context: dict, page: Page, config: MkDocsConfig, nav: object) -> dict:
-    """Labels, hyphenation, and fonts follow the language of the page; pages are rendered one after the other."""
+    """Labels and fonts follow the language of the page; pages are rendered one after the other."""
     config.theme["language"] = "zh" if page.file.src_uri.startswith("zh/") else "en"
     return context

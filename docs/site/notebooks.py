@@ -1,7 +1,7 @@
 """Notebooks of the tutorial, from its pages: ``python docs/site/notebooks.py FOLDER [--execute]``.
 
 A page is the source: its Python blocks become cells, its shell blocks cells with ``%%bash``, and what stands
-between them text, with the pictures inside. Blocks of output are left out, since running a notebook fills them.
+between them text, with the pictures inside. Blocks of output are left out: running a notebook fills them.
 """
 
 from __future__ import annotations
@@ -100,12 +100,13 @@ def main() -> None:
     parser.add_argument(
         "--update", action="store_true", help="with --execute: write what was printed into pages"
     )
+    parser.add_argument("--pages", default="", help="other pages than the tutorial's, such as 'how-to/p*.md'")
     parser.add_argument(
         "--english", action="store_true", help="not the Chinese pages, which have the same code"
     )
     parser.add_argument("--only", default="", help="pages whose path contains this text")
     options = parser.parse_args()
-    for page in tutorial_pages():
+    for page in sorted(DOCS.glob(options.pages)) if options.pages else tutorial_pages():
         name = page.relative_to(DOCS)
         if options.only not in str(name) or (options.english and name.parts[0] == "zh"):
             continue
