@@ -109,4 +109,5 @@ def test_documents_and_templates(path: Path) -> None:
         text = re.sub(r"(?s)<style>.*?</style>", "", path.read_text(encoding="utf-8"))
         if path.name == "CHANGELOG.md":  # its table gives the old names
             text = re.sub(r"(?m)^\|.*", "", text)
+        text = text.replace("CLAIM", "")  # the reporting guideline
         assert not [line for row in text.splitlines() for line in complaints(path.name, row)]

@@ -14,7 +14,7 @@ from excite.reporting.text import many
 
 FINE, WARN, BAD = "fine", "warn", "bad"
 FEW_GROUPS = 60
-"""Below this number of test groups, intervals cover a little less than 95 % (docs/explanation/evaluation.md)."""
+"""With fewer test groups, intervals cover a little less than 95 % (docs/experiments/intervals.md)."""
 
 
 @dataclass(frozen=True)

@@ -46,4 +46,4 @@ def test_its_verdicts_have_intervals(path: Path) -> None:
 def test_the_guide_links_to_each() -> None:
     guide = (ROOT / "docs" / "explanation" / "study.md").read_text(encoding="utf-8")
     for path in TEXTS:
-        assert f"(studies/{path.name})" in guide
+        assert f"(../experiments/studies/{path.name})" in guide
