@@ -1,4 +1,4 @@
-"""What MkDocs calls while it builds the site: pages made from the code, links, and the language of a page."""
+"""What MkDocs calls while it builds the site: pages made from the code, notebooks, links, languages."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import posixpath
 import re
 from pathlib import Path
 
+import nbformat
 from api_pages import api_pages
 from command_pages import command_pages
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from notebooks import DOCS, notebook, tutorial_pages
 
 ROOT = Path(__file__).parents[2]
 # Documents of the repository's root -> their pages.
@@ -30,6 +32,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     pages |= {page: (ROOT / name).read_text(encoding="utf-8") for name, page in ROOT_PAGES.items()}
     for uri, text in pages.items():
         files.append(File.generated(config, uri, content=text))
+    for page in tutorial_pages():
+        uri = page.relative_to(DOCS).with_suffix(".ipynb").as_posix()
+        files.append(File.generated(config, uri, content=nbformat.writes(notebook(page))))
     return files
 
 
@@ -47,7 +52,16 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"{match[1]}{posixpath.relpath(target, posixpath.dirname(uri) or '.')}{hash}{anchor}{match[3]}"
 
     parts = FENCE.split(markdown)
-    return "".join(part if part.startswith("```") else LINK.sub(page_link, part) for part in parts)
+    text = "".join(part if part.startswith("```") else LINK.sub(page_link, part) for part in parts)
+    if DOCS / uri in tutorial_pages():
+        label = "下载本页的 notebook" if uri.startswith("zh/") else "This page as a notebook"
+        text += f"\n\n[{label}]({Path(uri).with_suffix('.ipynb').name})\n"
+    return text
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Docstrings announce a literal block with two colons, of which readers see one."""
+    return html.replace("::</p>", ":</p>")
 
 
 def on_page_context(context: dict, page: Page, config: MkDocsConfig, nav: object) -> dict:
