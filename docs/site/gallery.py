@@ -1,7 +1,7 @@
-"""The pictures of the gallery: ``python docs/site/gallery.py FOLDER [--cifar10 FOLDER] [--hymenoptera FOLDER]``.
+"""The pictures of the gallery: ``python docs/site/gallery.py FOLDER --cifar10 DATA --hymenoptera DATA``.
 
-FOLDER is where ``notebooks.py FOLDER --execute`` has run the notebooks of the tutorial, whose runs, study, and
-explanations are shown. Pages are photographed by Chromium (playwright). No picture shows a person.
+FOLDER is where ``notebooks.py FOLDER --execute`` has run the notebooks of the tutorial, whose runs, study,
+and explanations are shown. Pages are photographed by Chromium (playwright). No picture shows a person.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def audited(folder: Path) -> dict:
 
 
 def copies(cifar10: Path) -> plt.Figure:
-    """Eight pairs of one class of CIFAR-10 with one image in train and one in test, the least certain last."""
+    """Eight pairs of cars of CIFAR-10 with one image in train and one in test, the least certain last."""
     with tempfile.TemporaryDirectory() as place:
         for part in ("train", "test"):
             shutil.copytree(cifar10 / part / "automobile", Path(place) / part / "automobile")
@@ -77,9 +77,7 @@ def same_logits() -> plt.Figure:
             axes.plot(before, after, ".", color=BLUE if identity else ORANGE, markersize=3)
             title = "identity start" if identity else "random start"
             differ = int((after != before).sum())
-            print(
-                f"{title}: {differ} of {len(before)} logits differ, by up to {(after - before).abs().max():.2f}"
-            )
+            print(f"{title}: {differ} logits differ, by up to {(after - before).abs().max():.2f}")
             axes.set_title(f"{title}: {differ:,} of {len(before):,} logits differ", fontsize=10)
             axes.set_xlabel("logit of the trained network")
     both[0].set_ylabel("logit with SE")
@@ -87,7 +85,7 @@ def same_logits() -> plt.Figure:
 
 
 def refused(folder: Path) -> plt.Figure:
-    """Probabilities of the run of step 3 by patient: exported, in int8, and with one layer's weights negated."""
+    """Probabilities of step 3's run by patient: exported, in int8, and with one layer's weights negated."""
     import onnx
     import pandas as pd
     from onnx import numpy_helper

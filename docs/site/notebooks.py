@@ -1,5 +1,6 @@
-"""Notebooks of the tutorial, from its pages: ``python docs/site/notebooks.py FOLDER [--execute]``.
+"""Notebooks from pages: ``python docs/site/notebooks.py FOLDER`` writes those of the tutorial.
 
+With ``--execute``, it runs all pages that show what their blocks print: the tutorial and most of how-to.
 A page is the source: its Python blocks become cells, its shell blocks cells with ``%%bash``, and what stands
 between them text, with the pictures inside. Blocks of output are left out: running a notebook fills them.
 """
@@ -17,6 +18,7 @@ import nbformat
 
 DOCS = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```\n?", re.DOTALL | re.MULTILINE)
+OUTPUT = re.compile(r"^```\n\n```text$", re.MULTILINE)
 PICTURE = re.compile(r"(!\[[^\]]*\]\()([^)\s]+)(\))")
 # Jupyter asks programs for colors and progress bars that its cells then show as codes.
 SETUP = """import os
@@ -24,6 +26,13 @@ SETUP = """import os
 for name in ("FORCE_COLOR", "CLICOLOR_FORCE"):
     os.environ.pop(name, None)"""
 TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
+
+
+def pages_to_run() -> list[Path]:
+    """The pages that are run as a whole, those in which what a block prints stands below it; not the Chinese
+    ones, which have the same code."""
+    pages = sorted([*DOCS.glob("tutorial/*.md"), *DOCS.glob("how-to/*.md")])
+    return [page for page in pages if OUTPUT.search(page.read_text(encoding="utf-8"))]
 
 
 def tutorial_pages() -> list[Path]:
@@ -94,31 +103,30 @@ def with_outputs(page: str, made: nbformat.NotebookNode) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="where the notebooks are written and executed")
-    parser.add_argument("--execute", action="store_true", help="run each; a cell that fails ends the command")
-    parser.add_argument(
-        "--update", action="store_true", help="with --execute: write what was printed into pages"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pages", default="", help="other pages than the tutorial's, such as 'how-to/p*.md'")
+    parser.add_argument("folder", type=Path, help="where the notebooks are written and executed")
+    parser.add_argument("--execute", action="store_true", help="run them; a cell that fails ends the command")
     parser.add_argument(
-        "--english", action="store_true", help="not the Chinese pages, which have the same code"
+        "--update", action="store_true", help="run them, and write what they print into pages"
     )
     parser.add_argument("--only", default="", help="pages whose path contains this text")
     options = parser.parse_args()
-    for page in sorted(DOCS.glob(options.pages)) if options.pages else tutorial_pages():
+    execute = options.execute or options.update
+    for page in pages_to_run() if execute else tutorial_pages():
         name = page.relative_to(DOCS)
-        if options.only not in str(name) or (options.english and name.parts[0] == "zh"):
+        if options.only not in str(name):
             continue
         made, place = notebook(page), options.folder / name.with_suffix("")
         place.mkdir(parents=True, exist_ok=True)
-        if options.execute:
+        if execute:
             from nbclient import NotebookClient
 
             start = time.perf_counter()
             NotebookClient(made, timeout=600, resources={"metadata": {"path": str(place)}}).execute()
             print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
-        if options.execute and options.update:
+        if options.update:
             for each in (page, DOCS / "zh" / name):
                 if each.exists():
                     each.write_text(with_outputs(each.read_text(encoding="utf-8"), made), encoding="utf-8")
