@@ -1,7 +1,8 @@
 """Calibration, its band, thresholds, and prediction sets on simulated data, where the truth is known.
 
 Run by hand: ``python benchmarks/calibration.py balance``, ``band``, ``thresholds``, ``abstention``, ``sets``
-or ``copies``; ``--runs`` as in docs/evaluation.md. Each row compares the usual choice with that of excite.
+or ``copies``; ``--runs`` as in docs/experiments/calibration.md. Each row compares the usual choice with that
+of excite.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
     python benchmarks/export_int8.py RUN ... [--rounds 30] [--threads 1]
 
 Exports each run twice with ``excite export``, and alternates the two files image by image. Processor time is
-measured, which other processes change less than the time on the clock. Prints the table of docs/export.md.
+measured, which other processes change less than the time on the clock. Prints the table of
+docs/how-to/export.md.
 """
 
 from __future__ import annotations

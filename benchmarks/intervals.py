@@ -1,8 +1,8 @@
 """Coverage of 95 % intervals, false alarms of tests at 5 %, and the cost of both.
 
-Run by hand: ``python benchmarks/intervals.py grid`` prints both tables of docs/evaluation.md, and ``speed``
-the cost. ``--only`` chooses rows, ``--method bca`` or ``percentile`` the bootstrap instead of the default
-intervals, and ``--ungrouped`` takes every image for a group of its own.
+Run by hand: ``python benchmarks/intervals.py grid`` prints both tables of docs/experiments/intervals.md,
+and ``speed`` the cost. ``--only`` chooses rows, ``--method bca`` or ``percentile`` the bootstrap instead of
+the default intervals, and ``--ungrouped`` takes every image for a group of its own.
 """
 
 from __future__ import annotations

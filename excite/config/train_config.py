@@ -144,8 +144,8 @@ class TrainConfig:
     attention: str = option(
         "auto",
         MODEL,
-        "Channel attention: none, or one of docs/attention.md, such as se, eca, cbam. auto: se in excite's "
-        "DenseNets, none in other networks.",
+        "Channel attention: none, or one of docs/reference/attention.md, such as se, eca, cbam. auto: se in "
+        "excite's DenseNets, none in other networks.",
     )
     placement: str = option(
         "auto",

@@ -17,7 +17,8 @@ from excite.training.losses import build_loss
 from excite.training.optimization import DEFAULTS
 from excite.training.trainable import ALL
 
-FINETUNE_FROM = 500  # groups; with 111 and 245, fine-tuning was not better than a linear probe (docs/mpox.md)
+# Groups; with 111 and 245, fine-tuning was not better than a linear probe (docs/experiments/mpox.md).
+FINETUNE_FROM = 500
 FINETUNE_LR_FACTOR, FINETUNE_LAYER_DECAY, FINETUNE_FROZEN, FINETUNE_PATIENCE = 0.4, 0.65, 6, 10
 PRECISION_REASONS = {
     "bfloat16": "faster than float32 on this machine",

@@ -8,10 +8,11 @@ from excite.config.train_config import TrainConfig
 from excite.models.packaged_weights import find_packaged, is_local, local_networks
 from excite.pipeline.resolver import Resolver
 
-# Smaller images are trained from scratch: ImageNet's features are of larger pictures (docs/training.md).
+# Smaller images are trained from scratch: ImageNet's features are of larger pictures
+# (docs/experiments/starting_weights.md).
 SMALLEST_PRETRAINED = 48
 # Training enlarges objects, by random crops; a larger input makes up for it in prediction:
-# Touvron et al. 2019, "Fixing the train-test resolution discrepancy"; docs/training.md has own figures.
+# Touvron et al. 2019, "Fixing the train-test resolution discrepancy"; figures: docs/explanation/training.md.
 PROBE_SIZE = 288
 # Options that name a network or belong to excite's own ones.
 NETWORK_OPTIONS = ("model", "weights", "stem", "truncate_after", "model_options", "placement")

@@ -17,8 +17,9 @@ from excite.reporting.text import many
 
 FINE, WARN, BAD = "fine", "warn", "bad"
 FEW_GROUPS = 60
-RECALIBRATED = 0.1  # fraction of the test images whose class calibration changes, from which it is a warning
-"""Below this number of test groups, intervals cover a little less than 95 % (docs/evaluation.md)."""
+"""With fewer test groups, intervals cover a little less than 95 % (docs/experiments/intervals.md)."""
+RECALIBRATED = 0.1
+"""Fraction of the test images whose class calibration changes, from which it is a warning."""
 
 
 MOST_SHORTCUTS = 5

@@ -37,7 +37,7 @@ _OWN_FOLDERS = re.compile(r"checkpoints|figures|repeat-\d+")
 
 
 class Run:
-    """A run folder; docs/runs.md describes its files.
+    """A run folder; docs/reference/runs.md describes its files.
 
     Every property that reads a file raises ExciteError if the file is missing or damaged.
 

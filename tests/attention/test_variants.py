@@ -327,9 +327,11 @@ def test_ecas_kernel_is_the_nearest_odd_number(channels: int) -> None:
 
 # ---- parameters, and the table in the docs ----
 
+PAGE = Path(excite.__file__).parents[1] / "docs" / "reference" / "attention.md"
+
 
 def table() -> Iterator[tuple[str, dict[str, Any], int, str]]:
-    page = (Path(excite.__file__).parents[1] / "docs" / "attention.md").read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
     for line in page.splitlines():
         if line.startswith("| `"):
             name, _, _, options, parameters, _, identity = (
@@ -618,7 +620,7 @@ def test_a_misspelled_variant_is_refused_with_the_nearest(name: str, nearest: st
 
 def test_a_users_own_class_is_made_by_name_with_its_options(own_names: None) -> None:
     """The class in the documentation."""
-    page = (Path(excite.__file__).parents[1] / "docs" / "attention.md").read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
     exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], {"__name__": "my_page"})
     images = torch.randn(1, 64, 2, 2)
     assert torch.equal(create_attention("halve", 64, factor=0.25)(images), images / 4)

@@ -14,7 +14,7 @@ from excite.config.train_config import TrainConfig
 from excite.study.plan import arm_config, parse_arm
 
 ROOT = Path(__file__).parents[2]
-TEXTS = sorted((ROOT / "docs" / "studies").glob("*.md"))
+TEXTS = sorted((ROOT / "docs" / "experiments" / "studies").glob("*.md"))
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
@@ -44,6 +44,6 @@ def test_its_verdicts_have_intervals(path: Path) -> None:
 
 
 def test_the_guide_links_to_each() -> None:
-    guide = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs" / "explanation" / "study.md").read_text(encoding="utf-8")
     for path in TEXTS:
-        assert f"(studies/{path.name})" in guide
+        assert f"(../experiments/studies/{path.name})" in guide
