@@ -13,6 +13,7 @@ PAGES = {
     ),
     "runs-and-classifiers": ("Runs and classifiers", ["Run", "Classifier", "TrainConfig", "ExciteError"]),
     "attention-in-python": ("Attention", ["SqueezeExcitation", "insert", "remove", "sites", "measure_gates"]),
+    "own-parts-in-python": ("Parts of one's own", ["register", "Hook"]),
     "networks": ("Networks", ["create_model", "list_models", "optimize_for_inference"]),
 }
 
