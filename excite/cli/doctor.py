@@ -49,6 +49,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "train": tuple(CORE),
     "audit": (*_IMAGES, "scipy", "sklearn", "cv2", "jinja2"),
     "split": (*_IMAGES, "scipy", "sklearn", "cv2"),
+    "shard": (*_IMAGES, "filelock"),
     "study": tuple(CORE),
     "evaluate": tuple(CORE),
     "report": (*_METRICS, "jinja2", "matplotlib", "PIL"),
@@ -62,6 +63,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
 }
 # Command -> module, distribution, what it is for, and the extra that brings it.
 EXTRAS = {
+    "train": (("s3fs", "s3fs", "s3://", "scale"),),
     "study": (
         ("sqlalchemy", "SQLAlchemy", "all of it", "study"),
         ("psycopg", "psycopg", "PostgreSQL", "study"),

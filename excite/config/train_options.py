@@ -43,6 +43,7 @@ class TrainOptions(TypedDict, total=False):
     flips: str
     recipe: str
     balance: str
+    shuffle: str
     augment: str
     augment_options: dict[str, Any]
     augmented_copies: str
@@ -68,6 +69,7 @@ class TrainOptions(TypedDict, total=False):
     compile: bool
     device: str
     precision: str
+    pixel_cache: str
     channels_last: bool
     seed: int
     positive: str | None

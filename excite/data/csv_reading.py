@@ -11,10 +11,11 @@ import pandas as pd
 from excite.data.csv_table import read_table
 from excite.data.manifest import COLUMNS, NUMBER_COLUMNS, SPLIT_WORDS, Manifest, normalize_name, split_names
 from excite.data.paths import absolute_path, path_on_disk
+from excite.data.stored_image import SHARD_COLUMNS, is_remote
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 
 ROLES = ("path", "label", "group", "split")
-_RESERVED = re.compile(r"sha256|width|height|fold_\d+")  # columns that excite writes
+_RESERVED = re.compile(r"sha256|width|height|shard|fold_\d+")  # columns that excite writes
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
@@ -32,7 +33,7 @@ def read_csv(file: Path, columns: dict[str, str]) -> Manifest:
     csv_table = read_table(file)
     header, table = csv_table.header, csv_table.frame()
     # A table that a manifest was saved to is read back as it was.
-    saved = set(COLUMNS) <= set(header)
+    saved = set(COLUMNS) <= set(header) and ("shard" not in header or set(SHARD_COLUMNS) <= set(header))
     columns = _without_shared_columns(columns, file)
     _require_columns(columns, header, file)
     if not csv_table.rows:
@@ -50,6 +51,9 @@ def read_csv(file: Path, columns: dict[str, str]) -> Manifest:
     for name in NUMBER_COLUMNS:
         if name in table:
             table[name] = [int(text) if _WHOLE_NUMBER.fullmatch(text) else 0 for text in table[name]]
+    if "shard" in table:
+        place = {name: pd.to_numeric(table[name], errors="coerce") for name in SHARD_COLUMNS[1:]}
+        table = table.assign(**place)
     if "split" in table:
         table["split"] = _splits(table["split"], file)
     table["label"] = [normalize_name(label) for label in table["label"]]
@@ -141,7 +145,7 @@ def _absolute_paths(paths: pd.Series, start: Path) -> list[str]:
         if name in (os.curdir, os.pardir):
             folder, name = path, ""
         if folder not in folders:
-            folders[folder] = str(absolute_path(folder, start))
+            folders[folder] = folder if is_remote(folder) else str(absolute_path(folder, start))
         full = os.path.join(folders[folder], name)  # noqa: PTH118 (text)
         absolute.append(full if full.isascii() else str(path_on_disk(Path(full))))
     return absolute

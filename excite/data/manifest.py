@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pandas as pd
 
 from excite.data.intensity import IntensityRange, SampleExtremes
 from excite.data.left_out import LeftOut
+from excite.data.stored_image import SHARD_COLUMNS, StoredImages
 from excite.errors import ExciteError, unknown_name
 from excite.system.files import replacing
 
@@ -42,7 +43,9 @@ class Manifest:
         table: ``path`` (absolute), ``label``, ``group`` ("" if unknown), ``photo``, which all copies of one
             photo share ("" if there are no copies), ``split`` ("", train, val, or test), ``sha256`` of the
             file ("" before the check), ``width`` and ``height`` of the upright image in pixels (0 before the
-            check), then any columns of the user. Labels, groups, and photos are in composed Unicode (NFC).
+            check); if images are in shards, ``shard``, the path of an image's shard ("" for a file of its
+            own), and ``offset`` and ``size`` in it, in bytes; then any columns of the user. Labels, groups,
+            and photos are in composed Unicode (NFC).
         classes: class names, in the order of a model's outputs.
         left_out: files among the images that do not belong to the data set.
         extremes: of the samples of all images with more than 8 bits per channel; None if there are none, or
@@ -77,6 +80,11 @@ class Manifest:
         for name in NUMBER_COLUMNS:
             column = table[name] if name in table else _filled(0, len(table))
             typed[name] = column.astype(np.int64)
+        if "shard" in table:  # rows from a table without shards have no value
+            shard, *numbers = (table[name] for name in SHARD_COLUMNS)
+            typed["shard"] = shard.astype("object").where(shard.notna(), "")
+            for number in numbers:
+                typed[str(number.name)] = number.fillna(0).astype(np.int64)
         further = {name: table[name] for name in table.columns if name not in typed}
         composed = {name: normalize_name(name) for name in {*typed["label"], *self.classes}}
         if any(name != other for name, other in composed.items()):
@@ -91,6 +99,15 @@ class Manifest:
 
     def __len__(self) -> int:
         return len(self.table)
+
+    @property
+    def sharded(self) -> bool:
+        """Whether images are in shards."""
+        return "shard" in self.table
+
+    def files(self) -> StoredImages:
+        """Where the bytes of each image are."""
+        return StoredImages(self.table)
 
     @property
     def ignored(self) -> int:
@@ -144,6 +161,12 @@ class Manifest:
         """Whether there are more than two images per photo on average, as in augmented data."""
         return 2 * len(np.unique(self.photo_codes())) < len(self)
 
+    def shard_codes(self) -> np.ndarray | None:
+        """The shard of each image as a number from 0, (N,) int64; None if they are in none."""
+        if not self.sharded:
+            return None
+        return np.asarray(pd.factorize(self.table["shard"])[0], dtype=np.int64)
+
     def group_count(self) -> int:
         """Number of groups; an image without a group counts as one."""
         return len(np.unique(self.group_codes()))
@@ -151,6 +174,18 @@ class Manifest:
     def with_columns(self, **columns: Any) -> Manifest:
         """A copy with columns replaced or added; each is one value for all rows, or one value per row."""
         return replace(self, table=self.table.assign(**columns))
+
+    def with_paths(self, paths: Sequence[str]) -> Manifest:
+        """A copy whose images, and the shards that they are in, are at other paths.
+
+        Args:
+            paths: of all images; only folders above a shard may differ.
+        """
+        if not self.sharded:
+            return self.with_columns(path=paths)
+        before = zip(self.table["path"], self.table["shard"], paths, strict=True)
+        shards = [shard and new[: len(new) - (len(old) - len(shard))] for old, shard, new in before]
+        return self.with_columns(path=paths, shard=shards)
 
     def save(self, path: str | Path) -> None:
         """Write a CSV that ``read_manifest`` reads back; columns of the user as text."""

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from excite.data.csv_table import read_table
+from excite.data.decoded_pixels import decoded_pixels
 from excite.data.manifest import Manifest
 from excite.data.paths import absolute_path, is_same_path, refuse_inside_data
-from excite.data.pixel_cache import cached_pixels
 from excite.data.sources import PixelSubset
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.evaluate import EvaluationSpec, choose_point, evaluate_predictions
@@ -131,7 +131,7 @@ def evaluate_run(
         trained_range=classifier.preprocessing.intensity_range,
         display=display,
     )
-    pixels = cached_pixels(
+    pixels = decoded_pixels(
         images, classifier.preprocessing, cache_directory(), progress=display.stage("decoding images")
     )
     point = _point_for(spec, run, classifier)

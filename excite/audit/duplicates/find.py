@@ -19,8 +19,9 @@ from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.intensity import IntensityRange
 from excite.data.manifest import Manifest
 from excite.errors import ExciteError
-from excite.system.cache import name_owner, recall, remember
+from excite.system.cache import name_owner
 from excite.system.parallel import Progress
+from excite.system.shared_work import SharedPart, compute_together
 
 _VERSION = 4
 
@@ -56,11 +57,9 @@ def find_pairs(
     key = pairs_key(sha256s, near_duplicates, manifest.intensity_range)
     memory = None if cache is None else cache / "duplicates" / f"{key}.json"
     name_owner(memory, manifest.table["path"])
-    pairs = recall(memory, partial(parse_pairs, n=len(manifest)))
-    if pairs is None:
-        pairs = _search(manifest, near_duplicates, max_pixels, progress or (lambda stage: None))
-        remember(memory, format_pairs(pairs))
-    return pairs
+    search = partial(_search, manifest, near_duplicates, max_pixels, progress or (lambda stage: None))
+    part = SharedPart(memory, search, format_pairs, partial(parse_pairs, n=len(manifest)))
+    return compute_together([part])[0]
 
 
 def _search(

@@ -18,6 +18,7 @@ from excite.audit.duplicates.thumbnails import Thumbnail, thumbnail
 from excite.data.decoding import decode_and_hash
 from excite.data.intensity import IntensityRange, format_range
 from excite.data.manifest import Manifest
+from excite.data.stored_image import StoredImage
 from excite.errors import ExciteError
 from excite.system.parallel import Progress, in_threads
 
@@ -117,24 +118,24 @@ def cached_fingerprints(
     return [known.get(sha256) for sha256 in table["sha256"]]
 
 
-def _files(manifest: Manifest) -> list[tuple[str, str, int, int]]:
+def _files(manifest: Manifest) -> list[tuple[StoredImage, str, int, int]]:
     table = manifest.table
-    return list(zip(table["path"], table["sha256"], table["width"], table["height"], strict=True))
+    return list(zip(manifest.files(), table["sha256"], table["width"], table["height"], strict=True))
 
 
 def _fingerprint(
-    file: tuple[str, str, int, int],
+    file: tuple[StoredImage, str, int, int],
     *,
     near_duplicates: bool,
     max_pixels: int,
     intensity_range: IntensityRange | None,
 ) -> Fingerprint:
-    path, expected, width, height = file
+    place, expected, width, height = file
     # An image that passed the check with a higher limit passes here too.
     limit = max(width * height, max_pixels)
-    image, sha256 = decode_and_hash(path, max_pixels=limit, intensity_range=intensity_range)
+    image, sha256 = decode_and_hash(place, max_pixels=limit, intensity_range=intensity_range)
     if sha256 != expected:
-        raise ExciteError("has changed since it was checked", where=path, hint="run the command again")
+        raise ExciteError("has changed since it was checked", where=place.path, hint="run the command again")
     if not near_duplicates or min(width, height) < SMALLEST:
         return Fingerprint(thumbnail(image), None)
     from excite.audit.duplicates.local_features import extract
@@ -142,7 +143,7 @@ def _fingerprint(
     return Fingerprint(thumbnail(image), extract(image))
 
 
-def _fingerprint_or_none(file: tuple[str, str, int, int], **options: Any) -> Fingerprint | None:
+def _fingerprint_or_none(file: tuple[StoredImage, str, int, int], **options: Any) -> Fingerprint | None:
     try:
         return _fingerprint(file, **options)
     except ExciteError:
