@@ -63,7 +63,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
 }
 # Command -> module, distribution, what it is for, and the extra that brings it.
 EXTRAS = {
-    "train": (("s3fs", "s3fs", "s3://", "scale"),),
+    "shard": (("s3fs", "s3fs", "--verify s3://...", "scale"),),
     "study": (
         ("sqlalchemy", "SQLAlchemy", "all of it", "study"),
         ("psycopg", "psycopg", "PostgreSQL", "study"),

@@ -28,6 +28,7 @@ FOLDER = "shards"  # in the cache folder
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 10.0  # seconds
 _CONNECT, _READ = 5, 20  # seconds until a connection, or a read, counts as failed
 _PART_BYTES = 8 * 2**20  # of a shard that is fetched as a whole
+_SHOWN = 200  # characters of what a client says
 _RECENT, _OFTEN = 1024, 64  # a shard with this many of the most recent reads is fetched as a whole
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError)  # faults that asking again does not mend
 
@@ -43,13 +44,22 @@ class RemoteFile:
         self.address = address
         self._files = _file_system(address.partition("://")[0])
 
-    def read_whole(self) -> bytes:
+    def read_whole(self, check: Callable[[bytes], None]) -> bytes:
         """All bytes of a small file.
+
+        Args:
+            check: raises ExciteError for a content that is not what was written.
 
         Raises:
             ExciteError: if it is missing or cannot be read.
         """
-        return self._repeated(lambda: self._files.cat_file(self.address), self.address)
+
+        def attempt() -> bytes:
+            content: bytes = self._files.cat_file(self.address)
+            check(content)
+            return content
+
+        return self._repeated(attempt, self.address)
 
     def read(self, offset: int, size: int, sha256: str, name: str) -> bytes:
         """A part of the file with this hash.
@@ -91,8 +101,9 @@ class RemoteFile:
                 raise ExciteError(reason, where=self.address, hint=hint) from error
             except Exception as error:  # clients raise their own types for a cut connection or a busy store
                 if number == ATTEMPTS:
-                    text = " ".join(str(error).split()) or type(error).__name__
-                    what = f"{name} cannot be read in {ATTEMPTS} attempts: {text[:200]}"
+                    said = error.what if isinstance(error, ExciteError) else str(error)
+                    text = " ".join(said.split()) or type(error).__name__
+                    what = f"{name} cannot be read in {ATTEMPTS} attempts: {text[:_SHOWN]}"
                     raise ExciteError(what, where=self.address, hint="run the command again") from error
                 time.sleep(wait * random.uniform(0.5, 1.0))  # not all processes at once
                 wait = min(2 * wait, _LONGEST_WAIT)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -53,7 +54,7 @@ class ShardFacts:
     def to_json(self) -> str:
         """The text of ``shards.json``."""
         document = {"format": FORMAT, **asdict(self)}
-        return json.dumps(document, indent=1) + "\n"
+        return json.dumps(document | {"sha256": _hash(document)}, indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str) -> ShardFacts:
@@ -67,6 +68,8 @@ class ShardFacts:
             if document["format"] != FORMAT:
                 what = f"the shards have format {document['format']}, this version reads format {FORMAT}"
                 raise ExciteError(what, where=where, hint="update excite")
+            if document.pop("sha256") != _hash(document):
+                raise ValueError
             shards = tuple(Shard(**each) for each in document["shards"])
             return cls(
                 int(document["images"]), str(document["index_sha256"]), shards, str(document["source"])
@@ -75,8 +78,16 @@ class ShardFacts:
             raise ExciteError("is damaged", where=where, hint=RESTORE) from error
 
 
-def read_beside(folder: str, name: str) -> bytes:
+def _hash(document: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def read_beside(folder: str, name: str, check: Callable[[bytes], None] = lambda content: None) -> bytes:
     """The content of a file beside shards.
+
+    Args:
+        check: raises ExciteError for a content that is not what was written; an object store is then asked
+            again.
 
     Raises:
         ExciteError: if it is missing or cannot be read.
@@ -85,11 +96,13 @@ def read_beside(folder: str, name: str) -> bytes:
     if is_remote(folder):
         from excite.data.remote import remote_file
 
-        return remote_file(where).read_whole()
+        return remote_file(where).read_whole(check)
     try:
-        return Path(where).read_bytes()
+        content = Path(where).read_bytes()
     except OSError as error:
         raise ExciteError(f"cannot be read: {(error.strerror or '').lower()}", where=where) from error
+    check(content)
+    return content
 
 
 def has_shards(folder: Path) -> bool:

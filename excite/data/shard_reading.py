@@ -22,7 +22,11 @@ def read_facts(folder: str) -> ShardFacts:
         ExciteError: if it is missing or damaged.
     """
     where = f"{folder}/{FACTS}"
-    return ShardFacts.from_json(read_beside(folder, FACTS).decode(errors="replace"), where)
+
+    def check(content: bytes) -> None:
+        ShardFacts.from_json(content.decode(errors="replace"), where)
+
+    return ShardFacts.from_json(read_beside(folder, FACTS, check).decode(), where)
 
 
 def read_shards(folder: str, *, group_column: str = "group") -> Manifest:
@@ -38,11 +42,13 @@ def read_shards(folder: str, *, group_column: str = "group") -> Manifest:
         ExciteError: for a missing or truncated shard, a damaged index, and an unknown column.
     """
     facts = read_facts(folder)
-    content = read_beside(folder, INDEX)
-    if hashlib.sha256(content).hexdigest() != facts.index_sha256:
-        raise ExciteError(
-            "the index has changed: its SHA-256 differs", where=f"{folder}/{INDEX}", hint=RESTORE
-        )
+
+    def check(content: bytes) -> None:
+        if hashlib.sha256(content).hexdigest() != facts.index_sha256:
+            what = "the index has changed: its SHA-256 differs"
+            raise ExciteError(what, where=f"{folder}/{INDEX}", hint=RESTORE)
+
+    content = read_beside(folder, INDEX, check)
     if not is_remote(folder):
         check_sizes(folder, facts)
     table = pd.read_csv(
