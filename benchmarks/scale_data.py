@@ -2,8 +2,9 @@
 
 Example: python benchmarks/scale_data.py --images 50000 --folder /tmp/scale
 
-Small random images are written as shards (once), then each stage runs in a process of its own:
-``first`` with an empty cache, ``again`` when nothing has changed. A stage ends where the first training step ends.
+Small random images are written as shards, once. Then the stages of a training up to its first step run in a
+new process: ``first`` with an empty cache, ``again`` when nothing has changed. With --processes, several
+share the work.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ CLASSES, SIDE, PER_SHARD = 10, 16, 20_000
 
 
 def make_shards(folder: Path, images: int) -> None:
-    """Shards as ``excite shard`` writes them, of images that are made in memory: no million of small files."""
+    """Shards as ``excite shard`` writes them, of images that were never a million small files."""
     import hashlib
 
     from PIL import Image
@@ -143,6 +144,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--folder", type=Path, required=True, help="for the shards and a cache of its own")
+    parser.add_argument("--processes", type=int, default=1, help="that share the work, as with torchrun")
     parser.add_argument("--near-duplicates", action="store_true", help="run pass 3 of the audit, too")
     parser.add_argument("--stages", metavar="SHARDS", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -160,9 +162,12 @@ def main() -> None:
         print(f"{name:>10}    seconds   processor   peak GiB", flush=True)
         call = [sys.executable, __file__, "--stages", str(shards), "--folder", str(options.folder)]
         call += ["--near-duplicates"] if options.near_duplicates else []
-        with subprocess.Popen(
-            call, stdout=subprocess.PIPE, text=True, env={**os.environ, "EXCITE_CACHE": str(cache)}
-        ) as process:
+        environment = {**os.environ, "EXCITE_CACHE": str(cache)}
+        others = [
+            subprocess.Popen(call, stdout=subprocess.DEVNULL, env=environment)
+            for _ in range(options.processes - 1)
+        ]
+        with subprocess.Popen(call, stdout=subprocess.PIPE, text=True, env=environment) as process:
             assert process.stdout is not None
             total = [0.0, 0.0]
             for line in process.stdout:
@@ -174,6 +179,8 @@ def main() -> None:
                     flush=True,
                 )
             print(f"{'total':>10} {total[0]:10.1f} {total[1]:11.1f}", flush=True)
+        for other in others:
+            other.wait()
 
 
 if __name__ == "__main__":

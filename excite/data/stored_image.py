@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from io import FileIO
 from typing import TYPE_CHECKING, NamedTuple, overload
 
 from excite.errors import ExciteError
@@ -46,7 +46,7 @@ class StoredImage(NamedTuple):
 
             return remote_file(self.shard).read(self.offset, self.size, self.sha256, self.path)
         try:
-            with Path(self.shard).open("rb") as file:
+            with FileIO(self.shard) as file:  # without a buffer, which takes longer than a small image
                 file.seek(self.offset)
                 content = file.read(self.size)
         except FileNotFoundError as error:
