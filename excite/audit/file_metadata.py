@@ -159,9 +159,8 @@ def _format(files: Sequence[FileMetadata | None]) -> str:
 def _parse(text: str, *, count: int) -> list[FileMetadata | None] | None:
     """The metadata of ``count`` files; None if the text is damaged."""
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    files: list[FileMetadata | None] = [
-        _metadata(*row) for row in rows if len(row) == len(fields(FileMetadata))
-    ]
+    width = len(fields(FileMetadata))
+    files: list[FileMetadata | None] = [_metadata(*row) for row in rows if len(row) == width]
     return files if len(files) == count else None
 
 

@@ -86,14 +86,14 @@ class Manifest:
             for number in numbers:
                 typed[str(number.name)] = number.fillna(0).astype(np.int64)
         further = {name: table[name] for name in table.columns if name not in typed}
-        composed = {name: normalize_name(name) for name in {*typed["label"], *self.classes}}
+        composed = {name: normalize_name(name) for name in {*typed["label"].tolist(), *self.classes}}
         if any(name != other for name, other in composed.items()):
             typed["label"] = typed["label"].map(composed)
         object.__setattr__(self, "table", pd.DataFrame({**typed, **further}))
         object.__setattr__(self, "classes", tuple(dict.fromkeys(composed[name] for name in self.classes)))
         if self.intensity_range is None and self.extremes is not None:
             object.__setattr__(self, "intensity_range", self.extremes.range)
-        unknown = set(self.table["label"]) - set(self.classes)
+        unknown = set(self.table["label"].tolist()) - set(self.classes)
         if unknown:
             raise unknown_name("class", min(unknown), self.classes)
 
@@ -117,7 +117,7 @@ class Manifest:
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits that have images, in the order train, val, test."""
-        present = set(self.table["split"])
+        present = set(self.table["split"].tolist())
         return tuple(name for name in SPLITS if name in present)
 
     def part(self, split: str) -> Manifest:
@@ -129,7 +129,7 @@ class Manifest:
     def targets(self) -> np.ndarray:
         """The class of each row as an index into ``classes``, (N,) int64."""
         index = {name: number for number, name in enumerate(self.classes)}
-        return np.array([index[label] for label in self.table["label"]], dtype=np.int64)
+        return np.array([index[label] for label in self.table["label"].tolist()], dtype=np.int64)
 
     def rare_class(self) -> str | None:
         """Of two classes, the one with at most ``RARE`` times as many images as the other; else None."""
@@ -140,7 +140,7 @@ class Manifest:
 
     def counts(self) -> dict[str, int]:
         """Images per class, in the order of the classes."""
-        counts = Counter(self.table["label"])
+        counts = Counter(self.table["label"].tolist())
         return {name: counts[name] for name in self.classes}
 
     def group_codes(self) -> np.ndarray:
@@ -154,7 +154,7 @@ class Manifest:
     @property
     def has_named_groups(self) -> bool:
         """Whether the user defined groups, beside those of near-duplicates."""
-        return any(name and not name.startswith(DUPLICATES) for name in set(self.table["group"]))
+        return any(name and not name.startswith(DUPLICATES) for name in set(self.table["group"].tolist()))
 
     @property
     def has_copies(self) -> bool:

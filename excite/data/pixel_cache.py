@@ -52,11 +52,13 @@ def cached_pixels(
     Raises:
         ExciteError: if an image has changed since it was checked, or the disk is full.
     """
-    if not len(manifest) or "" in set(manifest.table["sha256"]):
+    if not len(manifest) or (manifest.table["sha256"] == "").any():
         raise ExciteError("only checked images can be decoded into the cache", hint="call check_files first")
     shape = (len(manifest), preprocessing.image_size, preprocessing.image_size, 3)
     path = cache / "pixels" / f"{pixels_key(manifest, preprocessing)}.npy"
-    name_owner(path, manifest.table["path"])  # before it is written: an interrupted build has an owner, too
+    name_owner(
+        path, manifest.table["path"].tolist()
+    )  # before it is written: an interrupted build has an owner, too
     pixels = _mapped(path, shape)
     if pixels is None:
         _build(path, shape, manifest, preprocessing, progress)
@@ -74,7 +76,7 @@ def pixels_key(manifest: Manifest, preprocessing: Preprocessing) -> str:
     """A hash of everything that decoded pixels depend on: the images in order, and the resizing."""
     # Another version of Pillow may round pixels differently.
     digest = hashlib.sha256(f"{_VERSION} {PIL.__version__} {preprocessing.geometry}".encode())
-    for sha256 in manifest.table["sha256"]:
+    for sha256 in manifest.table["sha256"].tolist():
         digest.update(bytes.fromhex(sha256))
     return digest.hexdigest()
 

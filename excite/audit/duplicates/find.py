@@ -66,7 +66,7 @@ def find_pairs(
         )
     key = pairs_key(sha256s, near_duplicates, manifest.intensity_range)
     memory = None if cache is None else cache / "duplicates" / f"{key}.json"
-    name_owner(memory, manifest.table["path"])
+    name_owner(memory, manifest.table["path"].tolist())
     search = partial(_search, manifest, near_duplicates, max_pixels, progress or (lambda stage: None), cache)
     part = SharedPart(memory, search, format_pairs, partial(parse_pairs, n=len(manifest)))
     return compute_together([part])[0]
