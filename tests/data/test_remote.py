@@ -134,6 +134,6 @@ def test_a_shard_that_is_read_often_is_kept_within_the_limit(
             assert sum(each.stat().st_size for each in kept.glob("*.tar")) <= 2 * size
     held = list(kept.glob("*.tar"))
     assert held
-    for file in held:  # a copy that was damaged is not trusted
-        file.write_bytes(os.urandom(file.stat().st_size))
+    for copy in held:  # a copy that was damaged is not trusted
+        copy.write_bytes(os.urandom(copy.stat().st_size))
     assert verify_shards("s3://bucket/shards")[1] == []
