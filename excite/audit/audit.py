@@ -218,7 +218,7 @@ def audit(
     Raises:
         ExciteError: if the images are not checked, or if decisions cannot be read or contradict each other.
     """
-    if "" in set(manifest.table["sha256"]):
+    if (manifest.table["sha256"] == "").any():
         raise ExciteError("only checked images can be audited", hint="call check_files first")
     # An error in the decisions is reported before the long passes begin.
     read = [decision for file in decisions for decision in read_decisions(file)]

@@ -22,6 +22,7 @@ OF_ALL = {
     "kernels": "compiled kernels",
     "weights": "weights of installed packages",
     "digits": "the built-in data set digits",
+    "shards": "shards of object stores",
     "memory": "images and tables that Python passed",
 }
 NO_OWNER = ""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -123,7 +124,7 @@ def inspect_files(
     collected = collect_metadata(manifest, cache=cache, progress=stage)
     changed = [
         UnreadableFile(path, "changed while it was read")
-        for path, metadata in zip(manifest.table["path"], collected, strict=True)
+        for path, metadata in zip(manifest.table["path"].tolist(), collected, strict=True)
         if metadata is None
     ]
     unchanged = np.array([metadata is not None for metadata in collected], dtype=bool)
@@ -163,7 +164,9 @@ def _unusual_files(manifest: Manifest, facts: Sequence[FileMetadata]) -> list[Un
     short, ratio = sides.min(axis=1), sides.max(axis=1) / sides.min(axis=1)
     tiny, extreme = min(TINY, np.median(short) / 2), max(ASPECT, 2 * np.median(ratio))
     found = []
-    for path, (width, height), fact in zip(manifest.table["path"], sides.tolist(), facts, strict=True):
+    for path, (width, height), fact in zip(
+        manifest.table["path"].tolist(), sides.tolist(), facts, strict=True
+    ):
         size = f"{width} x {height} pixels"
         if min(width, height) < tiny:
             found.append(UnusualFile(path, "tiny", size))
@@ -172,7 +175,7 @@ def _unusual_files(manifest: Manifest, facts: Sequence[FileMetadata]) -> list[Un
         if fact.std < MIN_STD:
             detail = f"its pixels differ by {fact.std:.1f} of 255 (standard deviation)"
             found.append(UnusualFile(path, "near-constant", detail))
-        suffix = PurePath(path).suffix.lower()
+        suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 (twenty times as fast)
         if fact.format and _PROMISED.get(suffix, fact.format) != fact.format:
             found.append(UnusualFile(path, "wrong extension", f"is {fact.format}, named {suffix}"))
     return found

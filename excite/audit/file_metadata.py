@@ -7,22 +7,28 @@ import hashlib
 import io
 import sys
 import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageChops
 
 from excite.data.decoding import decode
 from excite.data.dicom import is_dicom
+from excite.data.file_check import CHUNK
 from excite.data.foreign_formats import HEAD_BYTES
 from excite.data.intensity import IntensityRange, format_range
 from excite.data.manifest import Manifest
+from excite.data.stored_image import StoredImage
 from excite.data.upright import upright
 from excite.errors import ExciteError
-from excite.system.cache import name_owner, recall, remember
-from excite.system.parallel import Progress, in_threads
+from excite.system.cache import name_owner
+from excite.system.parallel import Progress, after, in_threads
+from excite.system.shared_work import SharedPart, compute_together
 
 _LOOKED_AT = 256  # short side in pixels on which contrast and color are measured; more changes nothing
 _COLORED = 8  # largest difference between the channels of a gray pixel after JPEG
@@ -31,7 +37,7 @@ _NAMES = {"JPEG2000": "JPEG 2000", "MPO": "JPEG", "WEBP": "WebP", "DIB": "BMP"}
 _PILLOW = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileMetadata:
     """Metadata of one image file.
 
@@ -54,11 +60,11 @@ class FileMetadata:
 
 
 def read_file_metadata(
-    path: str | Path, intensity_range: IntensityRange | None = None
+    path: str | Path | StoredImage, intensity_range: IntensityRange | None = None
 ) -> FileMetadata | None:
     """The metadata of a checked file; None if it cannot be decoded any more."""
     try:
-        with Path(path).open("rb") as file:
+        with _opened(path) as file:
             size = file.seek(0, io.SEEK_END)
             file.seek(0)
             head = file.read(HEAD_BYTES)
@@ -83,7 +89,9 @@ def read_file_metadata(
     return _measured(size, name, mode, quantization, picture)
 
 
-def _of_dicom(path: str | Path, size: int, intensity_range: IntensityRange | None) -> FileMetadata:
+def _of_dicom(
+    path: str | Path | StoredImage, size: int, intensity_range: IntensityRange | None
+) -> FileMetadata:
     """The header of a DICOM file is not read for its metadata: it names the patient."""
     picture = decode(path, max_pixels=sys.maxsize, intensity_range=intensity_range)
     return _measured(size, "DICOM", "", 0, picture)
@@ -95,6 +103,13 @@ def _measured(size: int, name: str, mode: str, quantization: int, picture: Image
         fewer = (picture.width // step, picture.height // step)
         picture = picture.resize(fewer, Image.Resampling.NEAREST)  # preserves the noise of single pixels
     return FileMetadata(size, name, mode, quantization, _is_gray(picture), round(_spread(picture), 3))
+
+
+def _opened(path: str | Path | StoredImage) -> BinaryIO:
+    """The bytes of a file, or of an image in a shard."""
+    if isinstance(path, StoredImage) and path.shard:
+        return io.BytesIO(path.read())
+    return Path(path.path if isinstance(path, StoredImage) else path).open("rb")
 
 
 def _spread(picture: Image.Image) -> float:
@@ -123,29 +138,49 @@ def collect_metadata(
     Args:
         cache: folder that remembers the metadata by the content of the files.
     """
-    hashes = "\n".join(manifest.table["sha256"])
+    files, hashes = manifest.files(), manifest.table["sha256"].to_numpy()
     range_ = manifest.intensity_range
-    read = "" if range_ is None else f" {format_range(range_)}"
-    key = hashlib.sha256(f"{_VERSION} {_LOOKED_AT} {_COLORED}{read}\n{hashes}".encode()).hexdigest()
-    memory = None if cache is None else cache / "facts" / f"{key}.csv"
-    name_owner(memory, manifest.table["path"])
-    if (remembered := recall(memory, partial(_parse, count=len(manifest)))) is not None:
-        return [*remembered]
+    parts = []
+    for start in range(0, len(manifest), CHUNK):
+        chunk = files[start : start + CHUNK]
+        memory = (
+            None if cache is None else cache / "facts" / _file_name(hashes[start : start + CHUNK], range_)
+        )
+        name_owner(memory, [file.path for file in chunk])
+        read = partial(_read_all, chunk, range_, after(start, len(manifest), progress))
+        parts.append(SharedPart(memory, read, _format, partial(_parse, count=len(chunk))))
     with warnings.catch_warnings():  # the check has refused images with too many pixels
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        reader = partial(read_file_metadata, intensity_range=range_)
-        files = list(in_threads(reader, manifest.table["path"].tolist(), progress=progress))
-    if None not in files:
-        text = io.StringIO(newline="")
-        csv.writer(text).writerows(astuple(metadata) for metadata in files if metadata is not None)
-        remember(memory, text.getvalue())
-    return files
+        done = compute_together(parts)
+    return list(chain.from_iterable(done))
 
 
-def _parse(text: str, *, count: int) -> list[FileMetadata] | None:
+def _file_name(hashes: Iterable[str], intensity_range: IntensityRange | None) -> str:
+    """The file of the cache for images with these hashes."""
+    read = "" if intensity_range is None else f" {format_range(intensity_range)}"
+    text = "\n".join([f"{_VERSION} {_LOOKED_AT} {_COLORED}{read}", *hashes])
+    return f"{hashlib.sha256(text.encode()).hexdigest()}.csv"
+
+
+def _read_all(
+    files: Sequence[StoredImage], intensity_range: IntensityRange | None, progress: Progress | None
+) -> list[FileMetadata | None]:
+    reader = partial(read_file_metadata, intensity_range=intensity_range)
+    return list(in_threads(reader, files, progress=progress))
+
+
+def _format(files: Sequence[FileMetadata | None]) -> str:
+    """The metadata as CSV; "" if a file cannot be read any more, which is not remembered."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(astuple(metadata) for metadata in files if metadata is not None)
+    return "" if None in files else text.getvalue()
+
+
+def _parse(text: str, *, count: int) -> list[FileMetadata | None] | None:
     """The metadata of ``count`` files; None if the text is damaged."""
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    files = [_metadata(*row) for row in rows if len(row) == len(fields(FileMetadata))]
+    width = len(fields(FileMetadata))
+    files: list[FileMetadata | None] = [_metadata(*row) for row in rows if len(row) == width]
     return files if len(files) == count else None
 
 

@@ -21,6 +21,7 @@ from excite.cli import (
     predict,
     report,
     serve,
+    shard,
     sites,
     split,
     summary,
@@ -46,6 +47,7 @@ app = typer.Typer(
 for verb in (
     audit,
     split,
+    shard,
     train,
     commands,
     evaluate,

@@ -50,6 +50,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "train": tuple(CORE),
     "audit": (*_IMAGES, "scipy", "sklearn", "cv2", "jinja2"),
     "split": (*_IMAGES, "scipy", "sklearn", "cv2"),
+    "shard": (*_IMAGES, "filelock"),
     "study": tuple(CORE),
     "evaluate": tuple(CORE),
     "report": (*_METRICS, "jinja2", "matplotlib", "PIL"),
@@ -67,6 +68,7 @@ EXTRAS = {
         ("tensorboard", "tensorboard", "--track tensorboard", "track"),
         ("mlflow", "mlflow-skinny", "--track mlflow", "track"),
     ),
+    "shard": (("s3fs", "s3fs", "--verify s3://...", "scale"),),
     "study": (
         ("sqlalchemy", "SQLAlchemy", "all of it", "study"),
         ("psycopg", "psycopg", "PostgreSQL", "study"),

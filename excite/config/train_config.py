@@ -245,6 +245,13 @@ class TrainConfig:
         choices=("none", "weights", "sampling"),
     )
 
+    shuffle: str = option(
+        "full",
+        LOOP,
+        "Order of the training images in an epoch: all at random (full), or blocks of four shards at random "
+        "and the images of a block at random (blocks), for shards that are far away.",
+        choices=("full", "blocks"),
+    )
     augment: str = option(
         "auto",
         LOOP,
@@ -348,6 +355,13 @@ class TrainConfig:
         "Floating-point format of training. auto: bfloat16 if the hardware supports it, float16 on older "
         "GPUs, float32 otherwise. Features of a probe are computed in float32.",
         choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    pixel_cache: str = option(
+        "auto",
+        MACHINE,
+        "Decode all images once into the cache folder (on), or each image whenever it is needed (off). auto: "
+        "on, unless the decoded images take more than 32 GiB.",
+        choices=("auto", "on", "off"),
     )
     channels_last: bool = option(True, MACHINE, "Use the channels-last memory format, which is faster.")
     seed: int = option(0, MACHINE, "Seed of all random draws.", low=0, high=2**63 - 1)

@@ -47,6 +47,7 @@ class TrainOptions(TypedDict, total=False):
     flips: str
     recipe: str
     balance: str
+    shuffle: str
     augment: str
     augment_options: dict[str, Any]
     loss: str
@@ -74,6 +75,7 @@ class TrainOptions(TypedDict, total=False):
     compile: bool
     device: str
     precision: str
+    pixel_cache: str
     channels_last: bool
     seed: int
     positive: str | None

@@ -15,6 +15,9 @@ from excite.data.preprocessing import Preprocessing
 from excite.data.sources import PixelSubset, to_device
 
 _TRANSFORM = 1  # last part of the seeds of a plug-in's augmentation
+BLOCK_SHARDS = 4
+"""Shards whose images are mixed with each other when an epoch goes through blocks of shards."""
+AHEAD = 2  # batches that a source which decodes images may prepare
 
 
 def derive_seed(*parts: int) -> int:
@@ -34,7 +37,16 @@ def evaluation_batches(
     )
     for start in range(0, len(source), batch_size):
         indices = np.arange(start, min(start + batch_size, len(source)))
+        source.announce(np.arange(start, min(start + (1 + AHEAD) * batch_size, len(source))))
         yield normalize(to_float(source.take(indices, device)), mean, std)
+
+
+def _in_blocks(rows: np.ndarray, shards: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Rows in random order, rearranged so that those of each block of shards follow each other."""
+    place = random.permutation(int(shards.max()) + 1)  # of each shard among all
+    block = place[shards[rows]] // BLOCK_SHARDS
+    ordered: np.ndarray = rows[np.argsort(block, kind="stable")]
+    return ordered
 
 
 class _Copies:
@@ -75,6 +87,9 @@ class TrainingBatches:
         seed: of order, augmentation, and mixing.
         sampling: (N,) probability of each image to be drawn, with replacement; None: each once per epoch.
         photos: (N,) photo numbers: an epoch draws one image of each photo; None: each image is a photo.
+        shards: (N,) the number of each image's shard, from 0: an epoch goes through blocks of
+            ``BLOCK_SHARDS`` shards at random, and through the images of a block at random; None: through all
+            images at random. Without ``sampling`` and ``photos`` only.
         device: where batches are computed.
     """
 
@@ -91,6 +106,7 @@ class TrainingBatches:
         parts: int = 1,
         sampling: np.ndarray | None = None,
         photos: np.ndarray | None = None,
+        shards: np.ndarray | None = None,
         device: torch.device | None = None,
     ) -> None:
         self.device = device or torch.device("cpu")
@@ -109,6 +125,7 @@ class TrainingBatches:
         self._augmentation = augmentation
         self._seed = seed
         self._sampling = sampling
+        self._shards = shards
         self._order: tuple[int, np.ndarray] | None = None  # the current epoch and its order
 
     def order(self, epoch: int) -> np.ndarray:
@@ -120,6 +137,8 @@ class TrainingBatches:
                 chosen = random.choice(len(self._source), size=count, p=self._sampling)
             else:
                 chosen = random.permutation(self._length)
+                if self._shards is not None:
+                    chosen = _in_blocks(chosen, self._shards, random)
                 chosen = np.resize(chosen, count)  # a set smaller than a batch is repeated
                 if self._copies is not None:
                     chosen = self._copies.draw(chosen, random)
@@ -134,6 +153,7 @@ class TrainingBatches:
         draws = torch.rand(self.batch_size, DRAWS, generator=generator)
         size = self.batch_size // self.parts
         places = torch.arange(part * size, (part + 1) * size)
+        self._announce(epoch, step, places.numpy())
         if self._augmentation.transform is not None:
             return self._load_transformed(batch, draws, places, (self._seed, epoch, step))
         images, targets = self._take(batch, draws, places)
@@ -162,6 +182,11 @@ class TrainingBatches:
             seeds = [derive_seed(*when, place, _TRANSFORM) for place in places.tolist()]
             images, targets = self._take(batch, draws, places, seeds)
         return normalize(images, self._mean, self._std), to_device(targets, self.device)
+
+    def _announce(self, epoch: int, step: int, places: np.ndarray) -> None:
+        """Let the source begin with this part of the batch, and of those that follow in the epoch."""
+        for later in range(step, min(step + 1 + AHEAD, self.steps)):
+            self._source.announce(self.order(epoch)[later * self.batch_size + places])
 
     def _take(
         self, batch: np.ndarray, draws: Tensor, places: Tensor, seeds: Sequence[int] = ()

@@ -14,10 +14,11 @@ from excite.data.label_reading import LabelFormat, read_labels
 from excite.data.labels import LABEL, label_names
 from excite.data.manifest import COLUMNS, NUMBER_COLUMNS, SPLIT_WORDS, Manifest, normalize_name, split_names
 from excite.data.paths import absolute_path, path_on_disk
+from excite.data.stored_image import SHARD_COLUMNS, is_remote
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 
 ROLES = ("path", "label", "group", "split")
-_RESERVED = re.compile(rf"sha256|width|height|fold_\d+|{LABEL}.*")  # columns that excite writes
+_RESERVED = re.compile(rf"sha256|width|height|shard|fold_\d+|{LABEL}.*")  # columns that excite writes
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
@@ -36,7 +37,7 @@ def read_csv(file: Path, columns: dict[str, str], labels: LabelFormat | None = N
     csv_table = read_table(file)
     header, table = csv_table.header, csv_table.frame()
     # A table that a manifest was saved to is read back as it was.
-    saved = set(COLUMNS) <= set(header)
+    saved = set(COLUMNS) <= set(header) and ("shard" not in header or set(SHARD_COLUMNS) <= set(header))
     labels = labels or LabelFormat()
     several = labels.given or (saved and bool(label_names(header)))
     if several and not labels.separator and not saved:
@@ -60,6 +61,9 @@ def read_csv(file: Path, columns: dict[str, str], labels: LabelFormat | None = N
     for name in NUMBER_COLUMNS:
         if name in table:
             table[name] = [int(text) if _WHOLE_NUMBER.fullmatch(text) else 0 for text in table[name]]
+    if "shard" in table:
+        place = {name: pd.to_numeric(table[name], errors="coerce") for name in SHARD_COLUMNS[1:]}
+        table = table.assign(**place)
     if "split" in table:
         table["split"] = _splits(table["split"], file)
     if several:
@@ -157,7 +161,7 @@ def _absolute_paths(paths: pd.Series, start: Path) -> list[str]:
         if name in (os.curdir, os.pardir):
             folder, name = path, ""
         if folder not in folders:
-            folders[folder] = str(absolute_path(folder, start))
+            folders[folder] = folder if is_remote(folder) else str(absolute_path(folder, start))
         full = os.path.join(folders[folder], name)  # noqa: PTH118 (text)
         absolute.append(full if full.isascii() else str(path_on_disk(Path(full))))
     return absolute

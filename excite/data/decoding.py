@@ -31,6 +31,8 @@ from excite.data.dicom import SUFFIXES, is_dicom, read_dicom
 from excite.data.foreign_formats import HEAD_BYTES, describe_unsupported_format
 from excite.data.intensity import FULL_RANGE, IntensityRange, SampleExtremes, low_byte_tiles, measure_extremes
 from excite.data.pillow_limits import whole_images_only, without_texts
+from excite.data.shard_index import locate
+from excite.data.stored_image import StoredImage
 from excite.data.upright import DeepSamples, upright_with_samples
 from excite.errors import ExciteError
 
@@ -93,7 +95,7 @@ class _Decoded(NamedTuple):
 
 
 def decode(
-    source: str | Path | bytes | BinaryIO,
+    source: str | Path | StoredImage | bytes | BinaryIO,
     *,
     max_pixels: int = MAX_PIXELS,
     intensity_range: IntensityRange | None = None,
@@ -104,7 +106,7 @@ def decode(
     needs pydicom. The format is recognized by the content of the file, not by its extension.
 
     Args:
-        source: a path, the bytes of a file, or an open binary file.
+        source: a path, also of an image in a shard, the bytes of a file, or an open binary file.
         max_pixels: larger images are refused from their header, before they are decoded.
         intensity_range: see ``upright``.
 
@@ -134,7 +136,10 @@ def image_format(head: bytes) -> str | None:
 
 
 def decode_and_hash(
-    path: str | Path, *, max_pixels: int = MAX_PIXELS, intensity_range: IntensityRange | None = None
+    path: str | Path | StoredImage,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    intensity_range: IntensityRange | None = None,
 ) -> tuple[Image.Image, str]:
     """The image as ``decode`` returns it, and the SHA-256 of the bytes that it was decoded from."""
     with _opened(path) as stream:
@@ -142,7 +147,7 @@ def decode_and_hash(
         return _decoded(stream, max_pixels, intensity_range).image, digest
 
 
-def inspect_file(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Inspection:
+def inspect_file(path: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Inspection:
     """Decode a file as ``decode`` does, and return its hash, size, and extremes."""
     with _opened(path) as stream:
         digest = hashlib.file_digest(cast(io.BufferedReader, stream), "sha256").hexdigest()
@@ -200,10 +205,19 @@ def _read(
 
 
 @contextmanager
-def _opened(source: str | Path | bytes | BinaryIO) -> Iterator[BinaryIO]:
+def _opened(source: str | Path | StoredImage | bytes | BinaryIO) -> Iterator[BinaryIO]:
     if isinstance(source, bytes):
         with decoding_errors(None):
             yield io.BytesIO(source)
+    elif isinstance(source, StoredImage) and not source.shard:
+        with _opened(source.path) as file:
+            yield file
+    elif isinstance(source, StoredImage):
+        with decoding_errors(source.path):
+            yield io.BytesIO(source.read())
+    elif isinstance(source, str | Path) and (image := locate(str(source))) is not None:
+        with _opened(image) as file:
+            yield file
     elif isinstance(source, str | Path):
         # Opening a named pipe would block forever.
         with decoding_errors(source):

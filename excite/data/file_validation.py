@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from excite.config.pixel_limit import MAX_PIXELS
-from excite.data.decoding import inspect_file
-from excite.data.dicom import installed_decoders
+from excite.data.file_check import CheckedFile, inspect_all
 from excite.data.intensity import SampleExtremes, combine_extremes
 from excite.data.manifest import Manifest, check_classes
-from excite.data.patients import key_fingerprint
 from excite.data.split import apply_group_pattern
 from excite.errors import BAD_USAGE, ExciteError
-from excite.system.cache import name_owner, recall, remember
-from excite.system.parallel import Progress, in_threads
+from excite.system.parallel import Progress
 from excite.system.progress import Display
-
-_VERSION = 3
-_HEADER = ["path", "sha256", "width", "height", "samples", "low", "high", "patient", "reason"]
-_NO_PATIENT = "-"  # a DICOM file without an identifier
 
 
 @dataclass(frozen=True)
@@ -36,22 +24,6 @@ class UnreadableFile:
 
     path: str
     reason: str
-
-
-@dataclass(frozen=True)
-class _Result:
-    """What the check of one file found; ``reason`` is "" for a readable file.
-
-    ``patient`` is that of ``Inspection``.
-    """
-
-    path: str
-    sha256: str = ""
-    width: int = 0
-    height: int = 0
-    extremes: SampleExtremes | None = None
-    patient: str | None = None
-    reason: str = ""
 
 
 def read_checked(
@@ -119,21 +91,17 @@ def check_files(
 
     Args:
         max_pixels: larger images count as unreadable.
-        cache: folder that remembers the results; files are not read again until one changes.
+        cache: folder that remembers the results; files are not read again until one changes. Several
+            processes that check the same files each check a part.
         progress: called with (files done, total files).
         complete: refuse images that cannot be trained on, as ``check_classes`` does.
 
     Raises:
         ExciteError: if the readable images cannot be trained on, if some images have floating-point samples
-            and others 16-bit integers, or if some are DICOM and others have more than 8 bits per channel.
+            and others 16-bit integers, if some are DICOM and others have more than 8 bits per channel, or
+            if a shard is missing, truncated, or changed.
     """
-    paths = manifest.table["path"].tolist()
-    memory = None if cache is None else cache / "checked" / f"{_key(paths, max_pixels)}.csv"
-    name_owner(memory, paths)
-    results = recall(memory, partial(_parse, paths=paths))
-    if results is None:
-        results = list(in_threads(partial(_inspect, max_pixels=max_pixels), paths, progress=progress))
-        remember(memory, _format(results))
+    results = inspect_all(manifest.files(), max_pixels=max_pixels, cache=cache, progress=progress)
     readable = np.array([not result.reason for result in results], dtype=bool)
     filled = manifest.with_columns(
         sha256=[result.sha256 for result in results],
@@ -169,15 +137,7 @@ def require_readable(unreadable: Sequence[UnreadableFile], total: int, max_unrea
         raise ExciteError(what, hint="repair or remove them, or raise --max-unreadable to leave them out")
 
 
-def _inspect(path: str, *, max_pixels: int) -> _Result:
-    try:
-        inspection = inspect_file(path, max_pixels=max_pixels)
-    except ExciteError as error:
-        return _Result(path, reason=error.what)
-    return _Result(path, inspection.sha256, *inspection.size, inspection.extremes, inspection.patient)
-
-
-def _refuse_two_scales(results: Sequence[_Result], extremes: SampleExtremes | None) -> None:
+def _refuse_two_scales(results: Sequence[CheckedFile], extremes: SampleExtremes | None) -> None:
     """Refuse DICOM, which has windows, beside images whose range is measured over all of them."""
     dicom = sum(result.patient is not None for result in results)
     if dicom and extremes is not None:
@@ -200,48 +160,3 @@ def _check_remaining(checked: Manifest, unreadable: Sequence[UnreadableFile]) ->
 def _first(unreadable: Sequence[UnreadableFile], shown: int = 3) -> str:
     names = "; ".join(f"{file.path} {file.reason}" for file in unreadable[:shown])
     return names + (f"; and {len(unreadable) - shown} more" if len(unreadable) > shown else "")
-
-
-def _key(paths: Sequence[str], max_pixels: int) -> str:
-    """A hash of each file's path, size, modification time, and read permission, and of what reads DICOM."""
-    state = f"{_VERSION} {max_pixels} {installed_decoders()} {key_fingerprint()}"
-    digest = hashlib.sha256(state.encode())
-    for path in paths:
-        try:
-            status = Path(path).stat()
-            state = f"{status.st_size} {status.st_mtime_ns} {os.access(path, os.R_OK)}"
-        except OSError as error:
-            state = f"missing {error.errno}"
-        digest.update(f"\0{path}\0{state}".encode())
-    return digest.hexdigest()
-
-
-def _format(results: Sequence[_Result]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(_HEADER)
-    for r in results:
-        extremes = [r.extremes.kind, r.extremes.low, r.extremes.high] if r.extremes else [""] * 3
-        patient = _NO_PATIENT if r.patient == "" else r.patient
-        writer.writerow([r.path, r.sha256, r.width, r.height, *extremes, patient, r.reason])
-    return text.getvalue()
-
-
-def _parse(text: str, *, paths: Sequence[str]) -> list[_Result] | None:
-    """The inverse of ``_format``; None for results that are incomplete, damaged, or of other files."""
-    header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    results = [
-        _Result(path, sha256, int(width), int(height), _extremes(*samples), _patient(patient), reason)
-        for path, sha256, width, height, *samples, patient, reason in rows
-    ]
-    whole = header == _HEADER and [result.path for result in results] == list(paths)
-    plausible = all(r.reason or (len(r.sha256) == 64 and r.width > 0 and r.height > 0) for r in results)
-    return results if whole and plausible else None
-
-
-def _extremes(kind: str, low: str, high: str) -> SampleExtremes | None:
-    return SampleExtremes(kind, float(low), float(high)) if kind else None
-
-
-def _patient(text: str) -> str | None:
-    return "" if text == _NO_PATIENT else text or None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from excite.data.intensity import IntensityRange, SampleExtremes
 from excite.data.label_checks import check_labels
 from excite.data.labels import LABEL, MULTICLASS, MULTILABEL, PRESENT, Task, label_names, label_texts
 from excite.data.left_out import LeftOut
+from excite.data.stored_image import SHARD_COLUMNS, StoredImages
 from excite.errors import ExciteError, unknown_name
 from excite.system.files import replacing
 
@@ -44,9 +45,10 @@ class Manifest:
         table: ``path`` (absolute), ``label``, ``group`` ("" if unknown), ``photo``, which all copies of one
             photo share ("" if there are no copies), ``split`` ("", train, val, or test), ``sha256`` of the
             file ("" before the check), ``width`` and ``height`` of the upright image in pixels (0 before the
-            check), then any columns of the user. Labels, groups, and photos are in composed Unicode (NFC).
-            Where an image may have several labels, each has a column ``label:NAME`` (see ``data.labels``),
-            and ``label`` is the text of those that are present.
+            check); if images are in shards, ``shard``, the path of an image's shard ("" for a file of its
+            own), and ``offset`` and ``size`` in it, in bytes; then any columns of the user. Labels, groups,
+            and photos are in composed Unicode (NFC). Where an image may have several labels, each has a
+            column ``label:NAME`` (see ``data.labels``), and ``label`` is the text of those that are present.
         classes: names of the classes, or of the labels, in the order of a model's outputs.
         left_out: files among the images that do not belong to the data set.
         extremes: of the samples of all images with more than 8 bits per channel; None if there are none, or
@@ -81,8 +83,13 @@ class Manifest:
         for name in NUMBER_COLUMNS:
             column = table[name] if name in table else _filled(0, len(table))
             typed[name] = column.astype(np.int64)
+        if "shard" in table:  # rows from a table without shards have no value
+            shard, *numbers = (table[name] for name in SHARD_COLUMNS)
+            typed["shard"] = shard.astype("object").where(shard.notna(), "")
+            for number in numbers:
+                typed[str(number.name)] = number.fillna(0).astype(np.int64)
         further = {name: table[name] for name in table.columns if name not in typed}
-        labels = () if label_names(further) else typed["label"]
+        labels = () if label_names(further) else typed["label"].tolist()
         composed = {name: normalize_name(name) for name in {*labels, *self.classes}}
         if any(name != other for name, other in composed.items()):
             typed["label"] = typed["label"].map(lambda name: composed.get(name, name))
@@ -90,7 +97,7 @@ class Manifest:
         object.__setattr__(self, "classes", tuple(dict.fromkeys(composed[name] for name in self.classes)))
         if self.intensity_range is None and self.extremes is not None:
             object.__setattr__(self, "intensity_range", self.extremes.range)
-        unknown = set(label_names(further) or self.table["label"]) - set(self.classes)
+        unknown = set(label_names(further) or self.table["label"].tolist()) - set(self.classes)
         if unknown:
             raise unknown_name("class", min(unknown), self.classes)
 
@@ -117,6 +124,15 @@ class Manifest:
         return MULTILABEL if label_names(self.table.columns) else MULTICLASS
 
     @property
+    def sharded(self) -> bool:
+        """Whether images are in shards."""
+        return "shard" in self.table
+
+    def files(self) -> StoredImages:
+        """Where the bytes of each image are."""
+        return StoredImages(self.table)
+
+    @property
     def ignored(self) -> int:
         """Number of files among the images that do not belong to the data set."""
         return sum(files.count for files in self.left_out)
@@ -124,7 +140,7 @@ class Manifest:
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits that have images, in the order train, val, test."""
-        present = set(self.table["split"])
+        present = set(self.table["split"].tolist())
         return tuple(name for name in SPLITS if name in present)
 
     def part(self, split: str) -> Manifest:
@@ -142,7 +158,7 @@ class Manifest:
             values: np.ndarray = self.table[[LABEL + name for name in self.classes]].to_numpy(dtype=np.int64)
             return values
         index = {name: number for number, name in enumerate(self.classes)}
-        return np.array([index[label] for label in self.table["label"]], dtype=np.int64)
+        return np.array([index[label] for label in self.table["label"].tolist()], dtype=np.int64)
 
     def rare_class(self) -> str | None:
         """Of two classes, the one with at most ``RARE`` times as many images as the other; else None."""
@@ -156,7 +172,7 @@ class Manifest:
         if self.task == MULTILABEL:
             present = (self.targets() == PRESENT).sum(axis=0)
             return dict(zip(self.classes, present.tolist(), strict=True))
-        counts = Counter(self.table["label"])
+        counts = Counter(self.table["label"].tolist())
         return {name: counts[name] for name in self.classes}
 
     def group_codes(self) -> np.ndarray:
@@ -170,12 +186,18 @@ class Manifest:
     @property
     def has_named_groups(self) -> bool:
         """Whether the user defined groups, beside those of near-duplicates."""
-        return any(name and not name.startswith(DUPLICATES) for name in set(self.table["group"]))
+        return any(name and not name.startswith(DUPLICATES) for name in set(self.table["group"].tolist()))
 
     @property
     def has_copies(self) -> bool:
         """Whether there are more than two images per photo on average, as in augmented data."""
         return 2 * len(np.unique(self.photo_codes())) < len(self)
+
+    def shard_codes(self) -> np.ndarray | None:
+        """The shard of each image as a number from 0, (N,) int64; None if they are in none."""
+        if not self.sharded:
+            return None
+        return np.asarray(pd.factorize(self.table["shard"])[0], dtype=np.int64)
 
     def group_count(self) -> int:
         """Number of groups; an image without a group counts as one."""
@@ -184,6 +206,18 @@ class Manifest:
     def with_columns(self, **columns: Any) -> Manifest:
         """A copy with columns replaced or added; each is one value for all rows, or one value per row."""
         return replace(self, table=self.table.assign(**columns))
+
+    def with_paths(self, paths: Sequence[str]) -> Manifest:
+        """A copy whose images, and the shards that they are in, are at other paths.
+
+        Args:
+            paths: of all images; only folders above a shard may differ.
+        """
+        if not self.sharded:
+            return self.with_columns(path=paths)
+        before = zip(self.table["path"], self.table["shard"], paths, strict=True)
+        shards = [shard and new[: len(new) - (len(old) - len(shard))] for old, shard, new in before]
+        return self.with_columns(path=paths, shard=shards)
 
     def save(self, path: str | Path) -> None:
         """Write a CSV that ``read_manifest`` reads back; columns of the user as text."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
+import os
 import shutil
 import time
-from collections.abc import Generator
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +20,20 @@ import PIL
 from excite.data.decoding import decode_and_hash
 from excite.data.manifest import Manifest
 from excite.data.preprocessing import Preprocessing
+from excite.data.stored_image import StoredImage
 from excite.errors import ExciteError
 from excite.system.cache import name_owner
-from excite.system.files import replacing
-from excite.system.parallel import Progress, in_threads
+from excite.system.files import sync_folder
+from excite.system.parallel import Progress, after, in_threads
+from excite.system.shared_work import locked
+
+CACHED_UP_TO = 32 * 2**30
+"""Bytes of decoded images up to which they are kept on disk; more are decoded whenever they are needed."""
 
 _VERSION = 1
 _STALE_SECONDS = 24 * 3600
-_BATCH_BYTES = 64 * 2**20
+_BATCH_BYTES = 64 * 2**20  # decoded images in memory
+_CHUNK_BYTES = 256 * 2**20  # decoded images that one process writes at a time
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -43,11 +52,13 @@ def cached_pixels(
     Raises:
         ExciteError: if an image has changed since it was checked, or the disk is full.
     """
-    if not len(manifest) or "" in set(manifest.table["sha256"]):
+    if not len(manifest) or (manifest.table["sha256"] == "").any():
         raise ExciteError("only checked images can be decoded into the cache", hint="call check_files first")
     shape = (len(manifest), preprocessing.image_size, preprocessing.image_size, 3)
     path = cache / "pixels" / f"{pixels_key(manifest, preprocessing)}.npy"
-    name_owner(path, manifest.table["path"])  # before it is written: an interrupted build has an owner, too
+    name_owner(
+        path, manifest.table["path"].tolist()
+    )  # before it is written: an interrupted build has an owner, too
     pixels = _mapped(path, shape)
     if pixels is None:
         _build(path, shape, manifest, preprocessing, progress)
@@ -65,7 +76,7 @@ def pixels_key(manifest: Manifest, preprocessing: Preprocessing) -> str:
     """A hash of everything that decoded pixels depend on: the images in order, and the resizing."""
     # Another version of Pillow may round pixels differently.
     digest = hashlib.sha256(f"{_VERSION} {PIL.__version__} {preprocessing.geometry}".encode())
-    for sha256 in manifest.table["sha256"]:
+    for sha256 in manifest.table["sha256"].tolist():
         digest.update(bytes.fromhex(sha256))
     return digest.hexdigest()
 
@@ -85,46 +96,123 @@ def _build(
     preprocessing: Preprocessing,
     progress: Progress | None,
 ) -> None:
+    """Write the file. Several processes decode a part each; what is decoded stays if one is killed."""
     needed = int(np.prod(shape))
     _remove_stale(path.parent)
+    partial_file = path.with_name(f".{path.name}.partial")
+    files = _files(manifest)
+    chunk = max(16, _CHUNK_BYTES // (preprocessing.image_size**2 * 3))
+    starts = range(0, len(files), chunk)
+    markers = [path.with_name(f".{path.name}.{number}.done") for number in range(len(starts))]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(path.parent).free < needed:
-            raise OSError(errno.ENOSPC, "no space left on device")
-        # Not through a memory map, which ends the process with SIGBUS on a full disk.
-        with replacing(path) as file, closing(_rows(manifest, preprocessing, progress)) as rows:
-            layout = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, layout)
-            for row in rows:
-                file.write(row.tobytes())
+        start = _begin(path, partial_file, shape, markers)
+        # First the parts that are free, then those that others have not finished.
+        for waits, (first, marker) in product((False, True), zip(starts, markers, strict=True)):
+            with locked(marker, waits=waits) as is_mine:
+                if not is_mine or marker.exists() or _mapped(path, shape) is not None:
+                    continue
+                part, shown = files[first : first + chunk], after(first, len(files), progress)
+                place = start + first * needed // len(files)
+                _write_rows(partial_file, place, part, preprocessing, shown)
+                marker.touch()
+        with locked(partial_file):
+            if _mapped(path, shape) is None:
+                partial_file.replace(path)
+                sync_folder(path.parent)
+            for marker in markers:
+                marker.unlink(missing_ok=True)
+    except ExciteError:
+        _discard(partial_file, markers)
+        raise
     except OSError as error:
+        _discard(partial_file, markers)
         hint = "free some space, or set EXCITE_CACHE to a folder on another disk"
         reason = "the disk is full" if error.errno in _FULL else (error.strerror or str(error)).lower()
         what = f"the decoded images need {needed:,} bytes, which cannot be written: {reason}"
         raise ExciteError(what, where=path.parent, hint=hint) from error
 
 
-def _rows(
-    manifest: Manifest, preprocessing: Preprocessing, progress: Progress | None
-) -> Generator[np.ndarray, None, None]:
-    table = manifest.table
-    files = list(zip(table["path"], table["sha256"], table["width"] * table["height"], strict=True))
+def _discard(partial_file: Path, markers: Sequence[Path]) -> None:
+    """Remove what cannot be completed; a killed process leaves it for the next command."""
+    for file in (partial_file, *markers):
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
+
+
+def _begin(path: Path, partial_file: Path, shape: tuple[int, ...], markers: Sequence[Path]) -> int:
+    """Make the file that is filled, unless another process or an earlier command has; the size of its header.
+
+    Raises:
+        OSError: if the disk has no room for it.
+    """
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    start = len(header.getvalue())
+    size = start + int(np.prod(shape))
+    with locked(partial_file):
+        is_begun = partial_file.exists() and partial_file.stat().st_size == size
+        if not is_begun and _mapped(path, shape) is None:
+            for marker in markers:
+                marker.unlink(missing_ok=True)
+            if shutil.disk_usage(partial_file.parent).free < size:
+                raise OSError(errno.ENOSPC, "no space left on device")
+            with partial_file.open("wb") as file:
+                file.write(header.getvalue())
+                file.truncate(size)
+    return start
+
+
+def _write_rows(
+    partial_file: Path,
+    offset: int,
+    files: Sequence[tuple[StoredImage, str, int]],
+    preprocessing: Preprocessing,
+    progress: Progress | None,
+) -> None:
     batch = max(16, _BATCH_BYTES // (preprocessing.image_size**2 * 3))
-    return in_threads(partial(_row, preprocessing=preprocessing), files, batch=batch, progress=progress)
+    # Not through a memory map, which ends the process with SIGBUS on a full disk.
+    with (
+        partial_file.open("r+b") as file,
+        closing(
+            in_threads(
+                partial(decode_row, preprocessing=preprocessing), files, batch=batch, progress=progress
+            )
+        ) as rows,
+    ):
+        file.seek(offset)
+        for row in rows:
+            file.write(row.tobytes())
+        file.flush()
+        os.fsync(file.fileno())
 
 
-def _row(file: tuple[str, str, int], *, preprocessing: Preprocessing) -> np.ndarray:
-    path, expected, size = file
+def _files(manifest: Manifest) -> list[tuple[StoredImage, str, int]]:
+    table = manifest.table
+    return list(zip(manifest.files(), table["sha256"], table["width"] * table["height"], strict=True))
+
+
+def decode_row(file: tuple[StoredImage, str, int], *, preprocessing: Preprocessing) -> np.ndarray:
+    """The pixels of one image, (S, S, 3) uint8.
+
+    Args:
+        file: where it is, the hash that it must have, and its size in pixels.
+
+    Raises:
+        ExciteError: if the image has changed since it was checked.
+    """
+    place, expected, size = file
     # An image that is larger than at the check has changed.
-    image, sha256 = decode_and_hash(path, max_pixels=size, intensity_range=preprocessing.intensity_range)
+    image, sha256 = decode_and_hash(place, max_pixels=size, intensity_range=preprocessing.intensity_range)
     if sha256 != expected:
-        raise ExciteError("has changed since it was checked", where=path, hint="run the command again")
+        raise ExciteError("has changed since it was checked", where=place.path, hint="run the command again")
     return preprocessing.pixels(image)
 
 
 def _remove_stale(folder: Path) -> None:
     """Remove the files of killed builds; a build in progress has written within the last day."""
-    for leftover in folder.glob(".*.tmp"):
-        with suppress(OSError):
-            if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
-                leftover.unlink()
+    for pattern in (".*.partial", ".*.done", ".*.lock"):
+        for leftover in folder.glob(pattern):
+            with suppress(OSError):
+                if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
+                    leftover.unlink()

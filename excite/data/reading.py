@@ -1,4 +1,4 @@
-"""Read a data set into a manifest: class folders, train/val/test folders, their archive, or a CSV file."""
+"""Read a data set into a manifest: class folders, split folders, an archive, a CSV file, or shards."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ from excite.data.label_reading import LabelFormat
 from excite.data.left_out import LeftOut
 from excite.data.manifest import Manifest, check_classes, normalize_name, split_names
 from excite.data.paths import absolute_path, path_on_disk, refuse_cache_inside_data
+from excite.data.shard_index import BEGUN, has_shards
+from excite.data.shard_reading import read_shards
+from excite.data.stored_image import is_remote
 from excite.errors import BAD_USAGE, ExciteError, require_utf8
 from excite.system.cache import cache_directory, cache_path
 
@@ -49,7 +52,8 @@ def read_manifest(
 
     A folder contains class folders, or train, val, and test folders with class folders. A zip or tar archive
     of such a folder is unpacked into the cache (see ``excite.data.archives``). A CSV file has a column with
-    paths and one with labels; relative paths start at the folder of the CSV. Image files are not opened;
+    paths and one with labels; relative paths start at the folder of the CSV. A folder that ``excite shard``
+    has written, or the address of one in an object store, is read by its index. Image files are not opened;
     ``check_files`` does that.
 
     Args:
@@ -68,6 +72,12 @@ def read_manifest(
     else:
         place = path_on_disk(absolute_path(os.path.expanduser(source)))  # noqa: PTH111
     require_utf8(place)
+    if is_remote(str(source)) or has_shards(place):
+        return _shards(str(source) if is_remote(str(source)) else str(place), columns, complete=complete)
+    if (place / BEGUN).is_dir():
+        raise ExciteError(
+            "holds begun shards that are not complete", where=place, hint="run excite shard again"
+        )
     try:
         is_folder = stat.S_ISDIR(place.stat().st_mode)
     except FileNotFoundError as error:
@@ -99,6 +109,20 @@ def read_manifest(
         manifest = replace(manifest, left_out=(*manifest.left_out, *left_out))
     if complete:
         check_classes(manifest, where=place)
+    return manifest
+
+
+def _shards(folder: str, columns: dict[str, str], *, complete: bool) -> Manifest:
+    """The images of shards; of the columns of their index, the one with the groups can be chosen."""
+    renamed = [name for role, name in columns.items() if name != role and role != "group"]
+    if renamed:
+        what = f"column {renamed[0]!r} has no effect: the data is a folder of shards, not a CSV file"
+        raise ExciteError(what, where=folder, exit_code=BAD_USAGE)
+    if not is_remote(folder):
+        refuse_cache_inside(Path(folder))
+    manifest = read_shards(folder.rstrip("/"), group_column=columns["group"])
+    if complete:
+        check_classes(manifest, where=folder)
     return manifest
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -24,6 +24,14 @@ class PixelSource(Protocol):
 
     def __getitem__(self, rows: np.ndarray, /) -> np.ndarray:
         """(len(rows), S, S, 3) uint8, in the order of ``rows``."""
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """A pixel source that can be told which rows are read next."""
+
+    def announce(self, rows: np.ndarray, /) -> None:
+        """Begin to decode these rows."""
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
@@ -66,6 +74,11 @@ class PixelSubset:
     def part(self, start: int, stop: int) -> PixelSubset:
         """The images from ``start`` to ``stop``, not kept on the accelerator."""
         return PixelSubset(self._pixels, self._rows[start:stop])
+
+    def announce(self, indices: np.ndarray) -> None:
+        """Say which images ``take`` is asked for next, so that a source that decodes them can begin."""
+        if self._resident is None and isinstance(self._pixels, ReadsAhead):
+            self._pixels.announce(self._rows[indices])
 
     def take(self, indices: np.ndarray, device: torch.device) -> Tensor:
         """(len(indices), S, S, 3) uint8 on the device; indices count from 0 to ``len(self)``."""

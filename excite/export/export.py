@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from excite.data.decoded_pixels import decoded_pixels
 from excite.data.labels import MULTICLASS, MULTILABEL, Task
 from excite.data.paths import refuse_inside_data
-from excite.data.pixel_cache import cached_pixels
 from excite.data.sources import PixelSubset
 from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.decision_rule import DecisionRule
@@ -182,7 +182,7 @@ def load_test_images(run: Run, classifier: Classifier, images: int) -> TestImage
     if "test" in manifest.splits:
         manifest = manifest.part("test")
     require_images(run, manifest.table["path"].tolist())
-    pixels = cached_pixels(manifest, classifier.preprocessing, cache_directory())
+    pixels = decoded_pixels(manifest, classifier.preprocessing, cache_directory())
     rows = np.unique(np.linspace(0, len(pixels) - 1, min(images, len(pixels))).astype(int))
     chosen = np.array(pixels[rows])
     paths = tuple(manifest.table["path"].iloc[rows])

@@ -18,7 +18,7 @@ import numpy as np
 from excite.bundle.format import PROBABILITIES, BundleInfo
 from excite.bundle.onnx_runtime import OnnxRuntime
 from excite.bundle.vectors import TestVector
-from excite.data.pixel_cache import cached_pixels
+from excite.data.decoded_pixels import decoded_pixels
 from excite.errors import ExciteError
 from excite.evaluation.calibration import Calibration, fit_temperature, safe_log
 from excite.evaluation.comparison import compare
@@ -112,7 +112,7 @@ def load_images(source: Source, split: str) -> Images:
         what = f"takes images of the split {split!r}, which this run does not have"
         raise ExciteError(what, where=WHERE, hint="export without --int8")
     manifest = manifest.part(split)
-    pixels = cached_pixels(manifest, source.classifier.preprocessing, cache_directory())
+    pixels = decoded_pixels(manifest, source.classifier.preprocessing, cache_directory())
     most = CALIBRATION_IMAGES if split == "train" else MOST_IMAGES
     rows = np.unique(np.linspace(0, len(pixels) - 1, min(most, len(pixels))).astype(int))
     groups = manifest.group_codes()[rows]

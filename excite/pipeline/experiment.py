@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from excite.config.train_config import TrainConfig
+from excite.data.decoded_pixels import decoded_pixels
 from excite.data.manifest import Manifest
 from excite.data.paths import data_name
-from excite.data.pixel_cache import cached_pixels
 from excite.kernels.dispatch import compilation_named_by
 from excite.models.catalog import create_model
 from excite.models.weights import load_weights
@@ -18,7 +18,7 @@ from excite.pipeline.finalize import Outputs, compute_outputs, finalize
 from excite.pipeline.finetuning import started_from_probe
 from excite.pipeline.fit import fit
 from excite.pipeline.linear_probe import fit_linear_probe
-from excite.pipeline.prepare_run import PreparedRun, main_process_first, prepare_run, reopen_run
+from excite.pipeline.prepare_run import PreparedRun, prepare_run, reopen_run
 from excite.pipeline.weight_interpolation import interpolate_weights, measure_robustness
 from excite.runs.derive import architecture_of, preprocessing_of
 from excite.runs.failed_start import discarding_failed_start
@@ -104,14 +104,12 @@ def _train(prepared_run: PreparedRun, world: World, display: Display, hooks: Hoo
     """Train the network; the first process then writes the classifier and its metrics."""
     run, config, manifest = prepared_run.run, prepared_run.config, prepared_run.manifest
     device = choose_device(config.device, world.local_rank)
-    pixels = main_process_first(
-        world,
-        lambda: cached_pixels(
-            manifest,
-            preprocessing_of(config),
-            cache_directory(),
-            progress=display.stage("decoding images"),
-        ),
+    pixels = decoded_pixels(
+        manifest,
+        preprocessing_of(config),
+        cache_directory(),
+        progress=display.stage("decoding images"),
+        keep=config.pixel_cache,
     )
     context = RunContext(run, config, manifest, prepared_run.model, pixels, device, display, world, hooks)
     if config.recipe == "probe":

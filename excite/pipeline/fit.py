@@ -72,6 +72,7 @@ def _training_batches(context: RunContext) -> TrainingBatches:
         parts=context.world.size * config.accumulation_steps,
         sampling=_sampling_probabilities(images, config),
         photos=images.photo_codes() if config.augmented_copies == "one" else None,
+        shards=images.shard_codes() if config.shuffle == "blocks" else None,
         device=context.device,
     )
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from torch import nn
@@ -37,8 +35,6 @@ from excite.system.files import write_text
 from excite.system.progress import Display
 from excite.system.world import World
 from excite.training.checkpoint import has_checkpoint
-
-T = TypeVar("T")
 
 COLORS = 3  # channels of every image, as it is read
 MAX_REPEATED_BATCH = 64  # images; a smaller training set fills a batch of up to this size by repetition
@@ -77,7 +73,7 @@ def prepare_run(
     """
     audited = None
     if images is None:
-        audited = main_process_first(world, lambda: prepare_data(config, folder, display))
+        audited = prepare_data(config, folder, display)  # several processes share the work through the cache
         images = audited.grouped()
     config, reasons = resolve(config, images)
     manifest = _split(config, images, display)
@@ -210,10 +206,3 @@ def _refuse_other_channels(report: WeightsReport, file: str) -> None:
             what = f"are of a network for images with {counted} ({name}); images are read with {COLORS}"
             hint = "repeat this tensor over three channels, divided by three, or use weights for color images"
             raise ExciteError(what, where=file, hint=hint, exit_code=BAD_USAGE)
-
-
-def main_process_first(world: World, work: Callable[[], T]) -> T:
-    """Let the first process do the work and fill the cache, then the others, which read the cache."""
-    result = work() if world.first else None
-    world.barrier()
-    return work() if result is None else result

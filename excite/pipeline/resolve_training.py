@@ -57,6 +57,21 @@ def resolve_precision(resolver: Resolver) -> None:
         resolver.choose("precision", precision, PRECISION_REASONS[precision])
 
 
+def refuse_blocks(resolver: Resolver) -> None:
+    """Raises: ExciteError for an order in blocks of shards that the images or other options do not allow."""
+    config, what = resolver.config, ""
+    if config.shuffle == "full":
+        return
+    if not resolver.manifest.sharded:
+        what, hint = "the images are not in shards", "write them with excite shard, or omit it"
+    elif config.balance == "sampling":
+        what, hint = "excludes --balance sampling, which draws from all images", "use --balance weights"
+    elif config.augmented_copies == "one":
+        what, hint = "excludes --augmented-copies one, which draws from all images", "choose all"
+    if what:
+        raise ExciteError(what, where="--shuffle blocks", hint=hint, exit_code=BAD_USAGE)
+
+
 def resolve_loop(resolver: Resolver) -> None:
     """The options of the training loop; fine-tuning changes pretrained weights more gently.
 
@@ -70,6 +85,7 @@ def resolve_loop(resolver: Resolver) -> None:
     if resolver.config.train != ALL and not resolver.has_weights:
         what, hint = "the other weights would stay random", "add --pretrained or --weights FILE"
         raise ExciteError(what, where="--train", hint=hint, exit_code=BAD_USAGE)
+    refuse_blocks(resolver)
     if resolver.config.augment == "auto":
         resolver.set(augment="small" if tuned else "standard")
     _check_plugins(resolver)
@@ -82,7 +98,7 @@ def resolve_loop(resolver: Resolver) -> None:
         by_loss = tuned or resolver.manifest.task == MULTILABEL
         resolver.set(monitor="loss" if by_loss else "accuracy")
     if resolver.config.augmented_copies == "auto":
-        one = resolver.manifest.has_copies and tuned
+        one = resolver.manifest.has_copies and tuned and resolver.config.shuffle == "full"
         resolver.set(augmented_copies="one" if one else "all")
         if one:
             photos = len(np.unique(resolver.manifest.photo_codes()))

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from excite.data.decoded_pixels import decoded_pixels
 from excite.data.labels import ABSENT, MULTICLASS, MULTILABEL, UNKNOWN, Task
 from excite.data.manifest import Manifest
-from excite.data.pixel_cache import cached_pixels
 from excite.data.sources import PixelSubset
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.evaluate import EvaluationSpec
@@ -175,7 +175,7 @@ def evaluate_run(
         display=display,
     )
     grouped_by = grouping_of(images, grouped_by, display)
-    pixels = cached_pixels(
+    pixels = decoded_pixels(
         images, classifier.preprocessing, cache_directory(), progress=display.stage("decoding images")
     )
     with display.waiting("classifying images"):

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from excite.data.archives import is_archive, unpack
+from excite.data.shard_index import shards_above
+from excite.data.stored_image import is_remote
 from excite.errors import BAD_USAGE, ExciteError
 from excite.runs.run import Run
 from excite.system.cache import cache_directory
@@ -55,7 +57,18 @@ def open_run(path: str | Path, data_root: str | Path | None = None, display: Dis
 
 def missing_images(paths: Sequence[str]) -> list[str]:
     """The paths at which there is no file."""
-    return [path for path in paths if not os.path.isfile(path)]  # noqa: PTH113 (many files)
+    shards: dict[str, bool] = {}  # whether they are there, each looked for once
+    return [path for path in paths if not os.path.isfile(path) and not _in_shard(path, shards)]  # noqa: PTH113
+
+
+def _in_shard(path: str, known: dict[str, bool]) -> bool:
+    """Whether a path leads into a shard that is there."""
+    for shard in shards_above(path):
+        if shard not in known:
+            known[shard] = is_remote(shard) or os.path.isfile(shard)  # noqa: PTH113 (many files)
+        if known[shard]:
+            return True
+    return False
 
 
 def require_images(run: Run, paths: Sequence[str]) -> None:

@@ -157,7 +157,7 @@ class Run:
         manifest = self._manifest
         if self.data_root is None:
             return manifest
-        return manifest.with_columns(path=[self._moved(path) for path in manifest.table["path"]])
+        return manifest.with_paths([self._moved(path) for path in manifest.table["path"]])
 
     @property
     def _manifest(self) -> Manifest:

@@ -90,7 +90,7 @@ def adopt_paths(study: Study, before: Manifest, now: Manifest) -> None:
 
 def _rename(file: Path, new: Mapping[str, str]) -> None:
     manifest = read_manifest(file, complete=False)
-    manifest.with_columns(path=[new.get(path, path) for path in manifest.table["path"]]).save(file)
+    manifest.with_paths([new.get(path, path) for path in manifest.table["path"]]).save(file)
 
 
 def _candidates(study: Study, paths: list[str]) -> list[list[str]]:

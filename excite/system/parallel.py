@@ -13,6 +13,15 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def after(start: int, total: int, progress: Progress | None) -> Progress | None:
+    """The progress of a part that begins at ``start`` of ``total`` items, as that of the whole.
+
+    >>> after(100, 300, print)(5, 50)
+    105 300
+    """
+    return None if progress is None else lambda done, _: progress(start + done, total)
+
+
 def in_threads(
     function: Callable[[Item], Result],
     items: Sequence[Item],

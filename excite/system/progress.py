@@ -141,17 +141,20 @@ class ConsoleDisplay(Display):
 
     def stage(self, name: str) -> Callable[[int, int], None]:
         start = shown = time.monotonic()
+        before: int | None = None  # done by other processes or an earlier command
 
         def show(done: int, total: int) -> None:
-            nonlocal shown
+            nonlocal shown, before
             now = time.monotonic()
+            before = done - 1 if before is None else before
+            left = clock((now - start) * (total - done) / max(done - before, 1))
             if self.is_live:
                 if self.due() or done == total:
                     self._last = now
-                    self._draw(name, done / max(total, 1), f"{done:,} of {total:,}")
+                    self._draw(name, done / max(total, 1), f"{done:,} of {total:,}  {left} left")
             elif done < total and now - shown >= (NAMED_AFTER if shown == start else PLAIN_REFRESH):
                 shown = now
-                self.note(f"{name}: {done:,} of {total:,} ...")
+                self.note(f"{name}: {done:,} of {total:,}, {left} left ...")
             if done == total:
                 self.close()
                 self.detail(f"{name}: {total:,} in {now - start:.1f} s")

@@ -23,6 +23,7 @@ VERBS = (
     "explain",
     "serve",
     "export",
+    "shard",
     "summary",
     "doctor",
     "study status",

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from excite.data import file_validation
+from excite.data import file_check
 from excite.data.decoding import Inspection
 from excite.data.file_validation import UnreadableFile, check_files, require_readable
 from excite.data.manifest import Manifest
@@ -38,13 +38,13 @@ def state(root: Path) -> dict[str, tuple[str, int]]:
 def examined(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files that were opened."""
     opened: list[str] = []
-    original = file_validation.inspect_file
+    original = file_check.inspect_file
 
     def spy(path: str, **options: int) -> Inspection:
         opened.append(path)
         return original(path, **options)
 
-    monkeypatch.setattr(file_validation, "inspect_file", spy)
+    monkeypatch.setattr(file_check, "inspect_file", spy)
     return opened
 
 

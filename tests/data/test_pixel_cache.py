@@ -11,7 +11,6 @@ import sys
 import time
 from collections import namedtuple
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -24,6 +23,7 @@ from excite.data.manifest import Manifest
 from excite.data.pixel_cache import cached_pixels
 from excite.data.preprocessing import Preprocessing
 from excite.data.reading import read_manifest
+from excite.data.stored_image import StoredImage
 from excite.errors import ExciteError
 
 SMALL = Preprocessing(image_size=16)
@@ -129,15 +129,15 @@ def test_too_little_space_is_an_error_before_any_work(
 def test_a_disk_that_fills_up_leaves_nothing_behind(
     tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = pixel_cache._row
+    original = pixel_cache.decode_row
     count = iter(range(100))
 
-    def fills(file: tuple[str, str, int], *, preprocessing: Preprocessing) -> np.ndarray:
+    def fills(file: tuple[StoredImage, str, int], *, preprocessing: Preprocessing) -> np.ndarray:
         if next(count) == 12:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return original(file, preprocessing=preprocessing)
 
-    monkeypatch.setattr(pixel_cache, "_row", fills)
+    monkeypatch.setattr(pixel_cache, "decode_row", fills)
     with pytest.raises(ExciteError, match="EXCITE_CACHE") as caught:
         cached_pixels(manifest, SMALL, tmp_path / "cache")
     assert str(tmp_path / "cache") in str(caught.value)
@@ -149,6 +149,7 @@ import hashlib, pathlib, signal, sys
 from excite.data.pixel_cache import cached_pixels
 from excite.data.preprocessing import Preprocessing
 from excite.data.reading import read_manifest
+from excite.data.stored_image import StoredImage
 
 manifest, cache, stop = read_manifest(sys.argv[1]), pathlib.Path(sys.argv[2]), int(sys.argv[3])
 
@@ -208,42 +209,54 @@ def test_an_interrupted_build_is_repeated(tmp_path: Path, manifest: Manifest) ->
     process.kill()
     process.communicate()
     assert built(tmp_path / "cache") == []
-    (leftover,) = leftovers(tmp_path / "cache")
-    expected = np.array(cached_pixels(manifest, SMALL, tmp_path / "other"))
-    np.testing.assert_array_equal(cached_pixels(manifest, SMALL, tmp_path / "cache"), expected)
-    assert leftover.exists()  # it might be another process at work
-    old = time.time() - 25 * 3600
-    os.utime(leftover, (old, old))
+    remains = leftovers(tmp_path / "cache")
+    assert remains
     cached_pixels(manifest, Preprocessing(image_size=8), tmp_path / "cache")
-    assert not leftover.exists()
+    assert all(file.exists() for file in remains)  # it might be another process at work
+    old = time.time() - 25 * 3600
+    for file in remains:
+        os.utime(file, (old, old))
+    cached_pixels(manifest, Preprocessing(image_size=9), tmp_path / "cache")
+    assert leftovers(tmp_path / "cache") == []
+
+
+def test_what_a_killed_build_has_finished_is_not_decoded_again(
+    tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = np.array(cached_pixels(manifest, SMALL, tmp_path / "other"))
+    monkeypatch.setattr(pixel_cache, "_CHUNK_BYTES", 16 * 16 * 16 * 3)  # two parts
+    original, decoded = pixel_cache.decode_row, list[str]()
+
+    def killed(file: tuple[StoredImage, str, int], *, preprocessing: Preprocessing) -> np.ndarray:
+        decoded.append(file[0].path)
+        if file[0].path == manifest.table["path"][20]:
+            raise KeyboardInterrupt
+        return original(file, preprocessing=preprocessing)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pixel_cache, "decode_row", killed)
+        with pytest.raises(KeyboardInterrupt):
+            cached_pixels(manifest, SMALL, tmp_path / "cache")
+    assert set(manifest.table["path"][:16]) <= set(decoded)
+    decoded.clear()
+
+    def counted(file: tuple[StoredImage, str, int], *, preprocessing: Preprocessing) -> np.ndarray:
+        decoded.append(file[0].path)
+        return original(file, preprocessing=preprocessing)
+
+    monkeypatch.setattr(pixel_cache, "decode_row", counted)
+    np.testing.assert_array_equal(cached_pixels(manifest, SMALL, tmp_path / "cache"), expected)
+    assert sorted(decoded) == sorted(manifest.table["path"][16:])
+    assert leftovers(tmp_path / "cache") == []
 
 
 def test_a_full_disk_while_writing_is_an_error_and_no_crash(
     tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = pixel_cache.replacing
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
 
-    class Full:
-        def __init__(self, file: BinaryIO) -> None:
-            self.file, self.written = file, 0
-
-        def write(self, data: bytes) -> int:
-            self.written += len(data)
-            if self.written > 5000:
-                raise OSError(errno.ENOSPC, "no space left on device")
-            return self.file.write(data)
-
-    class Replacing:
-        def __init__(self, path: Path) -> None:
-            self.inner = original(path)
-
-        def __enter__(self) -> Full:
-            return Full(self.inner.__enter__())
-
-        def __exit__(self, *error: object) -> bool | None:
-            return self.inner.__exit__(*error)
-
-    monkeypatch.setattr(pixel_cache, "replacing", Replacing)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ExciteError, match="the disk is full"):
         cached_pixels(manifest, SMALL, tmp_path / "cache")
     assert (built(tmp_path / "cache"), leftovers(tmp_path / "cache")) == ([], [])

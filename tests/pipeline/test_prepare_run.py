@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 import excite
 from excite.config.train_config import TrainConfig
 from excite.errors import BAD_USAGE, ExciteError
-from excite.pipeline.prepare_run import main_process_first, prepare_run, reopen_run
+from excite.pipeline.prepare_run import prepare_run, reopen_run
 from excite.runs.run import Run
 from excite.system.progress import Display
 from excite.system.world import World
@@ -175,23 +175,6 @@ def test_a_run_whose_images_have_changed_is_not_resumed(pictures: Path, tmp_path
 def test_a_folder_without_a_run_is_not_reopened(tmp_path: Path) -> None:
     with pytest.raises(ExciteError, match="there is no such run"):
         reopen_run(tmp_path / "nowhere", Display())
-
-
-def test_the_first_process_works_before_the_others_and_each_has_the_result() -> None:
-    order: list[str] = []
-
-    class Waiting(World):
-        def barrier(self) -> None:
-            order.append(f"{self.rank} waits")
-
-    for rank in (0, 1):
-
-        def work(rank: int = rank) -> int:
-            order.append(f"{rank} works")
-            return 10 + rank
-
-        assert main_process_first(Waiting(rank, 2), work) == 10 + rank
-    assert order == ["0 works", "0 waits", "1 waits", "1 works"]
 
 
 def test_weights_of_a_grayscale_network_are_refused_in_one_line(pictures: Path, tmp_path: Path) -> None:

@@ -207,3 +207,17 @@ def test_the_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
     assert clock(3723) == "1:02:03"
     assert clock(36 * 3600) == "36:00:00"
+
+
+def test_a_stage_foretells_how_long_it_takes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Items that were done before, by another process, do not count for the pace."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    show = ConsoleDisplay().stage("checking images")
+    now[0] = 100.1
+    show(401, 1000)
+    now[0] = 200.0
+    show(500, 1000)
+    assert capsys.readouterr().err == "checking images: 500 of 1,000, 8:20 left ...\n"

@@ -8,19 +8,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from excite.audit.duplicates.aligned_copies import aligned_copy_pairs
-from excite.audit.duplicates.fingerprints import SMALLEST, compute_fingerprints, versions
+from excite.audit.duplicates.fingerprints import (
+    SMALLEST,
+    compute_fingerprints,
+    compute_thumbnails,
+    versions,
+)
 from excite.audit.duplicates.grouping import Grouping as Grouping
 from excite.audit.duplicates.grouping import group_images as group_images
 from excite.audit.duplicates.pair import KINDS, Pair
 from excite.audit.duplicates.same_picture import identical_pairs, near_pairs
+from excite.audit.duplicates.thumbnails import Thumbnail
 from excite.config.pixel_limit import MAX_PIXELS
 from excite.data.intensity import IntensityRange
 from excite.data.manifest import Manifest
 from excite.errors import ExciteError
-from excite.system.cache import name_owner, recall, remember
+from excite.system.cache import name_owner
 from excite.system.parallel import Progress
+from excite.system.shared_work import SharedPart, compute_together
+
+if TYPE_CHECKING:
+    from excite.audit.duplicates.local_features import Features
 
 _VERSION = 4
 
@@ -55,25 +66,23 @@ def find_pairs(
         )
     key = pairs_key(sha256s, near_duplicates, manifest.intensity_range)
     memory = None if cache is None else cache / "duplicates" / f"{key}.json"
-    name_owner(memory, manifest.table["path"])
-    pairs = recall(memory, partial(parse_pairs, n=len(manifest)))
-    if pairs is None:
-        pairs = _search(manifest, near_duplicates, max_pixels, progress or (lambda stage: None))
-        remember(memory, format_pairs(pairs))
-    return pairs
+    name_owner(memory, manifest.table["path"].tolist())
+    search = partial(_search, manifest, near_duplicates, max_pixels, progress or (lambda stage: None), cache)
+    part = SharedPart(memory, search, format_pairs, partial(parse_pairs, n=len(manifest)))
+    return compute_together([part])[0]
 
 
 def _search(
-    manifest: Manifest, near_duplicates: bool, max_pixels: int, progress: StageProgress
+    manifest: Manifest, near_duplicates: bool, max_pixels: int, progress: StageProgress, cache: Path | None
 ) -> list[Pair]:
     table = manifest.table
-    fingerprints = compute_fingerprints(
+    thumbnails, features = _read(
         manifest,
         near_duplicates=near_duplicates,
         max_pixels=max_pixels,
+        cache=cache,
         progress=progress("reading images"),
     )
-    thumbnails = [fingerprint.thumbnail for fingerprint in fingerprints]
     same = identical_pairs(table["sha256"].tolist(), thumbnails)
     repeated = {pair.b for pair in same}
     short = table[["width", "height"]].min(axis=1).to_numpy()
@@ -89,13 +98,30 @@ def _search(
 
         number = {row: place for place, row in enumerate(distinct)}
         sure = [(number[pair.a], number[pair.b]) for pair in near if pair.confidence >= SURE_CONFIDENCE]
-        features = [fingerprints[row].features for row in distinct]
-        fingerprints.clear()
-        seen = photo_pairs([one for one in features if one is not None], sure, progress("comparing photos"))
+        some = [one for row in distinct if (one := features[row]) is not None]
+        features.clear()
+        seen = photo_pairs(some, sure, progress("comparing photos"))
         already = {(pair.a, pair.b) for pair in near}
         named = [replace(pair, a=distinct[pair.a], b=distinct[pair.b]) for pair in seen]
         pairs += [pair for pair in named if (pair.a, pair.b) not in already]
     return sorted(pairs, key=lambda pair: (KINDS.index(pair.kind), pair.a, pair.b))
+
+
+def _read(
+    manifest: Manifest,
+    *,
+    near_duplicates: bool,
+    max_pixels: int,
+    cache: Path | None,
+    progress: Progress | None,
+) -> tuple[Sequence[Thumbnail], list[Features | None]]:
+    """The thumbnail of each image, and for pass 3 its local features."""
+    if not near_duplicates:
+        return compute_thumbnails(manifest, max_pixels=max_pixels, folder=cache, progress=progress), []
+    fingerprints = compute_fingerprints(
+        manifest, near_duplicates=True, max_pixels=max_pixels, progress=progress
+    )
+    return [one.thumbnail for one in fingerprints], [one.features for one in fingerprints]
 
 
 def pairs_key(

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import PIL
 
+from excite.audit.duplicates.stored_thumbnails import StoredThumbnails
 from excite.audit.duplicates.thumbnails import Thumbnail, thumbnail
 from excite.data.decoding import decode_and_hash
 from excite.data.intensity import IntensityRange, format_range
 from excite.data.manifest import Manifest
+from excite.data.stored_image import StoredImage
 from excite.errors import ExciteError
 from excite.system.parallel import Progress, in_threads
 
@@ -28,6 +30,8 @@ SMALLEST = 24
 """Smallest short side in pixels for a comparison beyond identical pixels. At 8 pixels, handwritten zeros of
 two people correlate like copies; the thresholds were chosen on the 32 pixels of CIFAR-10."""
 
+IN_MEMORY = 100_000
+"""Number of images up to which thumbnails are kept in memory, 1.5 to 5 kB each."""
 FINGERPRINTS = "fingerprints.sqlite"  # in the cache folder
 _VERSION = 1
 _PAGE = 500  # rows per query; SQLite allows 999 parameters
@@ -67,13 +71,36 @@ def compute_fingerprints(
     Raises:
         ExciteError: if a file has changed or vanished since it was checked.
     """
+    return list(_computed(manifest, near_duplicates, max_pixels, progress))
+
+
+def compute_thumbnails(
+    manifest: Manifest, *, max_pixels: int, folder: Path | None = None, progress: Progress | None = None
+) -> Sequence[Thumbnail]:
+    """The thumbnail of every image of a checked manifest, in its order; of many images, in a temporary file.
+
+    Args:
+        folder: of the temporary file; None: the one of the system.
+
+    Raises:
+        ExciteError: as ``compute_fingerprints``.
+    """
+    computed = (one.thumbnail for one in _computed(manifest, False, max_pixels, progress))
+    if len(manifest) <= IN_MEMORY:
+        return list(computed)
+    return StoredThumbnails(computed, len(manifest), folder)
+
+
+def _computed(
+    manifest: Manifest, near_duplicates: bool, max_pixels: int, progress: Progress | None
+) -> Iterator[Fingerprint]:
     fingerprint = partial(
         _fingerprint,
         near_duplicates=near_duplicates,
         max_pixels=max_pixels,
         intensity_range=manifest.intensity_range,
     )
-    return list(in_threads(fingerprint, _files(manifest), progress=progress))
+    return in_threads(fingerprint, _files(manifest), progress=progress)
 
 
 def cached_fingerprints(
@@ -117,24 +144,24 @@ def cached_fingerprints(
     return [known.get(sha256) for sha256 in table["sha256"]]
 
 
-def _files(manifest: Manifest) -> list[tuple[str, str, int, int]]:
+def _files(manifest: Manifest) -> list[tuple[StoredImage, str, int, int]]:
     table = manifest.table
-    return list(zip(table["path"], table["sha256"], table["width"], table["height"], strict=True))
+    return list(zip(manifest.files(), table["sha256"], table["width"], table["height"], strict=True))
 
 
 def _fingerprint(
-    file: tuple[str, str, int, int],
+    file: tuple[StoredImage, str, int, int],
     *,
     near_duplicates: bool,
     max_pixels: int,
     intensity_range: IntensityRange | None,
 ) -> Fingerprint:
-    path, expected, width, height = file
+    place, expected, width, height = file
     # An image that passed the check with a higher limit passes here too.
     limit = max(width * height, max_pixels)
-    image, sha256 = decode_and_hash(path, max_pixels=limit, intensity_range=intensity_range)
+    image, sha256 = decode_and_hash(place, max_pixels=limit, intensity_range=intensity_range)
     if sha256 != expected:
-        raise ExciteError("has changed since it was checked", where=path, hint="run the command again")
+        raise ExciteError("has changed since it was checked", where=place.path, hint="run the command again")
     if not near_duplicates or min(width, height) < SMALLEST:
         return Fingerprint(thumbnail(image), None)
     from excite.audit.duplicates.local_features import extract
@@ -142,7 +169,7 @@ def _fingerprint(
     return Fingerprint(thumbnail(image), extract(image))
 
 
-def _fingerprint_or_none(file: tuple[str, str, int, int], **options: Any) -> Fingerprint | None:
+def _fingerprint_or_none(file: tuple[StoredImage, str, int, int], **options: Any) -> Fingerprint | None:
     try:
         return _fingerprint(file, **options)
     except ExciteError:
