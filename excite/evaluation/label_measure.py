@@ -43,9 +43,9 @@ def measure_labels(
         ``hamming_loss``, the fraction of known values that are not; ``macro`` and ``micro``: each metric of
         ``AVERAGED`` as ``{"value", "low", "high", "method"}``, with ``reason`` instead if undefined;
         ``labels``: name -> ``n`` (images where it is known), ``groups``, ``present`` (images with it),
-        ``present_groups``, ``threshold``, ``calibration`` (``predicted``, ``observed``, and ``ece``), and
-        each metric of ``OF_LABEL`` and ``LOSSES``; ``low_group_count``: labels with so few groups that macro
-        averages may have too narrow an interval.
+        ``present_groups``, ``threshold``, with intervals ``calibration`` (``predicted``, ``observed``, and
+        ``ece``), and each metric of ``OF_LABEL`` and ``LOSSES``; ``low_group_count``: labels with so few
+        groups that macro averages may have too narrow an interval.
     """
     result: dict[str, Any] = {
         "task": MULTILABEL,
@@ -128,14 +128,17 @@ class _Label(_Binary):
     def row(self, threshold: float) -> dict[str, Any]:
         """The metrics for a JSON file."""
         present = self.predictions.targets == 1
-        calibration = class_calibration(self.predictions)["classes"][self.predictions.classes[1]]
+        calibration = {}
+        if self.bounds is not None:  # it simulates the range of a calibrated classifier
+            found = class_calibration(self.predictions)["classes"]
+            calibration["calibration"] = found[self.predictions.classes[1]]
         return {
             "n": len(self.predictions),
             "groups": self.predictions.group_count,
             "present": int(present.sum()),
             "present_groups": len(np.unique(self.predictions.group_codes[present])),
             "threshold": threshold,
-            "calibration": calibration,
+            **calibration,
             **{name: figure for name, (figure, _) in self.metrics.items()},
         }
 
