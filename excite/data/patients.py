@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import os
 
+PREFIX = "patient-"  # of the names
 PATIENT_KEY = "EXCITE_PATIENT_KEY"
 """The environment variable with the secret with which identifiers of patients are hashed."""
 
@@ -23,7 +24,7 @@ def patient_name(identifier: str, issuer: str = "") -> str:
         return ""
     key = os.environ.get(PATIENT_KEY, "excite").encode(errors="surrogateescape")
     text = f"{identifier.strip()}\0{issuer.strip()}".encode(errors="surrogateescape")
-    return f"patient-{hmac.new(key, text, hashlib.sha256).hexdigest()[:16]}"
+    return f"{PREFIX}{hmac.new(key, text, hashlib.sha256).hexdigest()[:16]}"
 
 
 def key_fingerprint() -> str:

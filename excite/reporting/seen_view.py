@@ -43,6 +43,11 @@ def remarks(metrics: Mapping[str, Any], some_unseen: bool) -> list[Statement]:
         else:
             text += "There are no other images to evaluate on."
         statements.append(Statement(text, BAD))
+    if known := metrics.get("known_patients"):
+        text = f"{known:,} of {many(n, 'image')} {'shows a patient' if known == 1 else 'show patients'} "
+        statements.append(
+            Statement(text + "that the classifier was trained on; the metrics are optimistic.", BAD)
+        )
     if copies := metrics.get("duplicates_in_train"):
         text = f"{copies:,} of {many(n, 'image')} {'has' if copies == 1 else 'have'} a near-duplicate in the "
         statements.append(Statement(text + "training set; the metrics are optimistic.", BAD))

@@ -16,6 +16,7 @@ import pandas as pd
 from excite.data.decoded_pixels import decoded_pixels
 from excite.data.labels import ABSENT, MULTICLASS, MULTILABEL, UNKNOWN, Task
 from excite.data.manifest import Manifest
+from excite.data.patients import PREFIX
 from excite.data.sources import PixelSubset
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.evaluate import EvaluationSpec
@@ -192,9 +193,9 @@ def evaluate_run(
         metrics["duplicates_in_train"] = duplicates_in_train(manifest, split)
         return Evaluation(split, metrics, predictions)
     seen = seen_in_training(run, images, display)
-    _report_seen(run, seen, len(images), display)
+    _report_seen(run, seen, images, display)
     rows = ~np.isin(np.arange(len(images)), [image.row for image in seen])
-    metrics |= _seen_metrics(seen)
+    metrics |= _seen_metrics(seen) | {"known_patients": int(of_known_patients(run, images).sum())}
     metrics["without_seen"] = metrics_of(rows) if rows.any() else {"n": 0, "groups": 0}
     unseen = predictions.take(rows) if rows.any() else None
     return Evaluation(split, metrics, predictions, unseen, tuple(seen))
@@ -251,7 +252,20 @@ def _with_known_columns(
     return replace(spec, subgroups=tuple(name for name in spec.subgroups if name not in missing))
 
 
-def _report_seen(run: Run, seen: Sequence[SeenImage], n: int, display: Display) -> None:
+def of_known_patients(run: Run, images: Manifest) -> np.ndarray:
+    """(N,) whether an image is of a patient whose DICOM files the run was trained on, also for selection."""
+    used = run.manifest.table
+    used = used if run.config.folds is not None else used[used["split"] != "test"]
+    # The audit joins the names of patients who share a near-duplicate.
+    known = {name for group in used["group"] for name in group.split("+") if name.startswith(PREFIX)}
+    return images.table["group"].isin(known).to_numpy()
+
+
+def _report_seen(run: Run, seen: Sequence[SeenImage], images: Manifest, display: Display) -> None:
+    n = len(images)
+    if known := int(of_known_patients(run, images).sum()):
+        text = f"{known} of {n} images are of patients that the run was trained on"
+        display.note(f"{text}; the metrics are optimistic")
     if seen:
         members = "" if run.config.folds is None else " by most members of the ensemble"
         text = f"{len(seen)} of {n} images were seen in training{members}, as exact or near-duplicates"

@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -350,7 +351,14 @@ def test_a_run_on_dicom_keeps_nothing_of_the_headers(
     ):
         done = excite_command(*verb)
         assert done.returncode == 0, (verb, done.stderr)
-    assert json.loads((work / "evaluation" / "metrics.json").read_text())["all"]["grouped_by"] == "PatientID"
+    metrics = json.loads((work / "evaluation" / "metrics.json").read_text())["all"]
+    manifest = pd.read_csv(work / "run" / "manifest.csv")
+    assert metrics["grouped_by"] == "PatientID"
+    assert metrics["known_patients"] == (manifest["split"] != "test").sum()
+    assert (
+        "show patients that the classifier was trained on"
+        in (work / "evaluation" / "evaluation.html").read_text()
+    )
     secrets = [*SECRETS.values(), "Jane", "patient 1", "patient 23"]
     files = [file for place in (work, cache) for file in place.rglob("*") if file.is_file()]
     assert len(files) > 30
