@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-# Page of the reference -> (its title, the public names on it). Names that no page lists are on a page of their own.
+# Page of the reference -> (its title, the public names on it). Names that are not here have their own page.
 PAGES = {
     "commands-in-python": (
         "Commands as functions",
