@@ -4,7 +4,7 @@
 
 Exports each run twice with ``excite export``, and alternates the two files image by image. Processor time is
 measured, which other processes change less than the time on the clock. Prints the table of
-docs/how-to/export.md.
+docs/experiments/exported_files.md.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 FOLDER holds ``cifar10.tar``, ``hymenoptera/``, and ``weights/`` (see CONTRIBUTING.md). The first call trains
 the runs below RUNS, short and on few images: the networks need trained weights, not good ones, since random
 networks give saturated probabilities. Each file is compared with its run on 256 test images (or as many as
-there are), in batches of 1, 7, and 32. Prints the table of docs/how-to/export.md.
+there are), in batches of 1, 7, and 32. Prints the table of docs/experiments/exported_files.md.
 """
 
 from __future__ import annotations
