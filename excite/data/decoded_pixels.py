@@ -41,10 +41,18 @@ def decoded_pixels(
     Raises:
         ExciteError: as ``cached_pixels``.
     """
-    needed = len(manifest) * preprocessing.image_size**2 * 3
-    if keep == "on" or (keep == "auto" and needed <= CACHED_UP_TO):
+    if keep == "on" or (keep == "auto" and fits_the_cache(len(manifest), preprocessing.image_size)):
         return cached_pixels(manifest, preprocessing, cache, progress)
     return OnDemandPixels(manifest, preprocessing)
+
+
+def fits_the_cache(images: int, image_size: int) -> bool:
+    """Whether decoded images take at most ``CACHED_UP_TO`` bytes.
+
+    >>> fits_the_cache(200_000, 224), fits_the_cache(1_281_167, 224)
+    (True, False)
+    """
+    return images * image_size**2 * 3 <= CACHED_UP_TO
 
 
 class OnDemandPixels:

@@ -13,7 +13,12 @@ from excite.pipeline.resolve_data import (
     resolve_thumbnails,
 )
 from excite.pipeline.resolve_model import resolve_attention, resolve_model, resolve_truncation
-from excite.pipeline.resolve_training import resolve_loop, resolve_precision, resolve_recipe
+from excite.pipeline.resolve_training import (
+    resolve_loop,
+    resolve_pixel_cache,
+    resolve_precision,
+    resolve_recipe,
+)
 from excite.pipeline.resolve_weights import resolve_packaged_weights, resolve_start
 from excite.pipeline.resolver import Resolver
 from excite.system.devices import check_compiler, choose_device
@@ -41,6 +46,7 @@ def resolve(config: TrainConfig, manifest: Manifest) -> tuple[TrainConfig, list[
     resolve_precision(resolver)
     resolve_packaged_weights(resolver)
     resolve_images(resolver)
+    resolve_pixel_cache(resolver)
     resolve_model(resolver)
     resolve_attention(resolver)
     resolve_positive(resolver)

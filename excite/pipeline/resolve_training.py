@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from excite.config.train_config import LOOP, TrainConfig
+from excite.data.decoded_pixels import fits_the_cache
 from excite.data.labels import MULTILABEL
 from excite.errors import BAD_USAGE, ExciteError
 from excite.pipeline.resolver import Resolver
@@ -55,6 +56,19 @@ def resolve_precision(resolver: Resolver) -> None:
     else:
         precision = choose_precision("auto", resolver.device)
         resolver.choose("precision", precision, PRECISION_REASONS[precision])
+
+
+def resolve_pixel_cache(resolver: Resolver) -> None:
+    """Whether images are decoded once into the cache, or whenever they are needed."""
+    if resolver.config.pixel_cache != "auto":
+        return
+    assert resolver.config.image_size is not None
+    images = len(resolver.manifest)
+    if fits_the_cache(images, resolver.config.image_size):
+        resolver.set(pixel_cache="on")
+    else:
+        needed = images * resolver.config.image_size**2 * 3 / 2**30
+        resolver.choose("pixel_cache", "off", f"{images:,} decoded images would take {needed:,.0f} GiB")
 
 
 def refuse_blocks(resolver: Resolver) -> None:
