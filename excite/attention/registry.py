@@ -75,7 +75,7 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
     """
     factory = get_factory(name)
     if "identity" in options and not _has_identity(factory):
-        able = [other for other in attention_names() if _has_identity(_FACTORIES[other])]
+        able = [other for other in attention_names() if _starts_as_identity(_FACTORIES[other])]
         raise ExciteError(
             f"attention {name!r} cannot start as the identity",
             where="identity",
@@ -94,6 +94,17 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
 
 def _has_identity(factory: Callable[..., nn.Module]) -> bool:
     return "identity" in inspect.signature(factory).parameters
+
+
+def _starts_as_identity(factory: Callable[..., nn.Module]) -> bool:
+    """Whether it can with its default options; attention without parameters has the option and refuses it."""
+    if not _has_identity(factory):
+        return False
+    try:
+        factory(64, identity=True)
+    except (ExciteError, TypeError):
+        return False
+    return True
 
 
 def supports_identity(name: str, options: Mapping[str, Any]) -> bool:

@@ -51,7 +51,8 @@ def fit(context: RunContext, *, new_head: bool) -> None:
     )
     if trainer.resume():
         counters = trainer.state.counters
-        context.display.fact("resumed", f"in epoch {counters.epoch + 1}, after {counters.step} steps")
+        steps = f"{counters.step} step{'s' * (counters.step != 1)}"
+        context.display.fact("resumed", f"in epoch {counters.epoch + 1}, after {steps}")
     counters = trainer.run()
     context.display.fact("trained", f"{counters.finished}; best epoch: {counters.best_epoch}")
 
