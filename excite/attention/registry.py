@@ -55,8 +55,10 @@ def create_attention(name: str, channels: int, **options: Any) -> nn.Module:
     """
     plugin = plugins.get("attention", name)
     factory = plugin.factory
+    if options.get("identity") is False and not _has_identity(factory):
+        options = {name: value for name, value in options.items() if name != "identity"}
     if "identity" in options and not _has_identity(factory):
-        able = [other for other in attention_names() if _has_identity(get_factory(other))]
+        able = [other for other in attention_names() if _starts_as_identity(get_factory(other))]
         raise ExciteError(
             f"attention {name!r} cannot start as the identity",
             where="identity",
@@ -87,6 +89,17 @@ def _has_identity(factory: Callable[..., nn.Module]) -> bool:
     return "identity" in inspect.signature(factory).parameters
 
 
+def _starts_as_identity(factory: Callable[..., nn.Module]) -> bool:
+    """Whether it can with its default options; attention without parameters has the option and refuses it."""
+    if not _has_identity(factory):
+        return False
+    try:
+        factory(64, identity=True)
+    except (ExciteError, TypeError):
+        return False
+    return True
+
+
 def supports_identity(name: str, options: Mapping[str, Any]) -> bool:
     """Whether this attention can start with all gates at one. Raises: as ``create_attention``."""
     create_attention(name, 64, **options)
@@ -100,7 +113,7 @@ def supports_identity(name: str, options: Mapping[str, Any]) -> bool:
 _BUILT_IN: dict[str, Callable[..., nn.Module]] = {
     "se": SqueezeExcitation,
     "ese": EffectiveSE,
-    # The channel branch of scSE is SE; its paper uses a reduction of 2.
+    # scSE's channel branch is SE; its paper's setting is reduction=2.
     "cse": SqueezeExcitation,
     "sse": SpatialSE,
     "scse": ConcurrentSE,

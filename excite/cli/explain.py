@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from excite.cli.explanation_output import attention_table, shortcut_table
 from excite.cli.options import ImportOption, VerboseOption
 from excite.cli.output import (
     loading,
@@ -214,28 +215,11 @@ def _print_images(page: ExplanationPage) -> None:
 def _print_attention(report: AttentionReport, run: str) -> None:
     from excite.reporting.explanation_page import fold_command
 
-    columns = ("variation", "class", "image", "nothing", "static", "rank", "accuracy")
-    table = plain_table("site", *columns, "", right=columns, names=("site",))
-    for each in report.sites:
-        parts = each.shares
-        shares = (
-            ["-"] * 3
-            if parts is None
-            else [f"{v:.0%}" for v in (parts.of_class, parts.of_image, parts.of_nothing)]
-        )
-        table.add_row(
-            each.site.path,
-            f"{each.site.variation:.2%}",
-            *shares,
-            f"{each.kinds.static}/{each.kinds.channels}",
-            str(each.kinds.rank),
-            f"{100 * each.ablation.difference:+.2f}",
-            "constant" if each.ablation.harmless else "",
-        )
-    print_table(table)
+    print_table(attention_table(report))
     print_sentence(
-        "class, image, nothing: shares of the variance of the gates; accuracy: change in percentage points "
-        "with the gates of the site at their means."
+        "class, image, nothing: shares of the variance of the gates between classes, between images of a "
+        "class, and between an image and its mirror image; accuracy: change in percentage points with "
+        "the gates of the site at their means; *: constant in practice."
     )
     if text := fold_command(report, run):
         print_line("to fold constant gates, in Python:")
@@ -244,10 +228,5 @@ def _print_attention(report: AttentionReport, run: str) -> None:
 
 
 def _print_shortcuts(report: ShortcutReport) -> None:
-    from excite.explain.shortcuts import text_of
-
-    table = plain_table("test", "what is left", "AUROC", "shuffled", "", names=("what is left",))
-    for test in report.tests:
-        above = "above chance" if test.telling else ""
-        table.add_row(test.name, test.text, text_of(test.auroc), f"{test.auroc.shuffled:.2f}", above)
-    print_table(table)
+    print_table(shortcut_table(report))
+    print_sentence("shuffled: AUROC with shuffled labels; *: above chance.")

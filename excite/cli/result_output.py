@@ -69,6 +69,8 @@ def print_result(run: Run, shortcuts: Sequence[str] = ()) -> None:
     print_line(f"{'run':<{LABEL}}{run.path}")
     print_line(f"{'report':<{LABEL}}{run.path / 'report.html'}")
     print_line(f"{'next':<{LABEL}}{command_line('excite', 'predict', run.path, image)}")
+    if facts.resolved.attention != "none" and not facts.folds and not any(facts.identity_gates):
+        print_line(f"{'':<{LABEL}}{command_line('excite', 'explain', run.path, '--attention')}")
 
 
 def result_line(figures: Mapping[str, Any], counted: str = "image") -> str:

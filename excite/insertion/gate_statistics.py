@@ -106,7 +106,8 @@ def measure_gates_and_logits(
     outermost = [path for path in attention if not any(path.startswith(f"{other}.") for other in attention)]
     moments = {path: _Moments() for path in outermost if not isinstance(attention[path], FixedGate)}
     if not moments:
-        raise ExciteError("this model has no gates", hint="insert attention with excite.insert")
+        hint = "insert attention with excite.insert; a module of your own needs a method gates(u)"
+        raise ExciteError("this model has no gates", hint=hint)
     handles = [attention[path].register_forward_pre_hook(sums.add) for path, sums in moments.items()]
     try:
         logits, targets = collect_logits(model, loader)

@@ -136,7 +136,9 @@ def _interpolate(context: RunContext) -> Outputs:
     is_probe = fraction == 0 and started_from_probe(context.run.checkpoints)
     if is_probe:
         context.display.fact(
-            "kept", "fine-tuning did not help: the final model is the linear probe, refitted on train + val"
+            "kept",
+            "nothing of the fine-tuning, which is not better by more than one standard error: the final "
+            "model is the linear probe, refitted on train + val",
         )
         outputs = fit_linear_probe(context, table="probe.csv")
     else:

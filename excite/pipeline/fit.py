@@ -54,7 +54,8 @@ def fit(context: RunContext, *, new_head: bool) -> None:
     counters = trainer.state.counters
     context.hooks.start(run.path, config.to_dict(), batches.steps, trainer.steps_done, counters.history)
     if resumed:
-        context.display.fact("resumed", f"in epoch {counters.epoch + 1}, after {counters.step} steps")
+        steps = f"{counters.step} step{'s' * (counters.step != 1)}"
+        context.display.fact("resumed", f"in epoch {counters.epoch + 1}, after {steps}")
     counters = trainer.run()
     context.display.fact("trained", f"{counters.finished}; best epoch: {counters.best_epoch}")
 

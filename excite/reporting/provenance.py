@@ -226,20 +226,40 @@ def _start(facts: RunFacts) -> str:
 def _recipe(facts: RunFacts) -> str:
     recipe = facts.resolved.recipe
     if recipe == "scratch":
-        return "scratch: all weights are trained"
+        return f"scratch: {_trained(facts.resolved)}"
     if recipe == "finetune":
-        text = "finetune: all weights are trained, starting from a linear probe"
+        text = f"finetune: {_trained(facts.resolved)}, starting from a linear probe"
         if facts.fell_back_to_probe:
             text += (
                 "; fine-tuning did not improve on the probe by more than chance on the validation images: "
             )
-            text += f"the final model is {_probe(facts.run, 'probe.csv')}"
-        if facts.folds and (fractions := facts.kept_fractions):
-            text += f"; fine-tuning did not help in {fractions.count(0)} of {len(fractions)} folds"
-        return text
+            return text + f"the final model is {_probe(facts.run, 'probe.csv')}"
+        return text + _kept(facts)
     if recipe != "probe":
         return recipe
     return f"probe: {_probe(None if facts.folds else facts.run, 'metrics.csv')}"
+
+
+def _trained(config: TrainConfig) -> str:
+    """Which weights the optimizer changes."""
+    if config.train != "all":
+        return f"only the weights of {' and '.join(config.train.split(','))} are trained"
+    if not config.frozen_layers:
+        return "all weights are trained"
+    inserted = "" if config.attention == "none" else ", and the attention,"
+    return f"the last {12 - config.frozen_layers} of 12 parts of the network{inserted} are trained"
+
+
+def _kept(facts: RunFacts) -> str:
+    """How much of the fine-tuning the final weights keep."""
+    fractions = facts.kept_fractions
+    if facts.folds and fractions:
+        return f"; nothing of the fine-tuning is kept in {fractions.count(0)} of {len(fractions)} folds"
+    if not fractions:
+        return ""
+    if fractions[0] == 1:
+        return "; the final weights are those of the best epoch"
+    return f"; the final weights are {fractions[0]:.0%} fine-tuned and {1 - fractions[0]:.0%} initial"
 
 
 def _probe(run: Run | None, table: str) -> str:

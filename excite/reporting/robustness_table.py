@@ -45,8 +45,9 @@ def _summary(
     text += f"({tuned['log_loss']:.3f} fine-tuned, {start['log_loss']:.3f} initial); on the clean images, "
     text += f"{names[better_on_clean]} {'do, too' if better_on_clean == better else 'do'}. "
     if robustness["probe"]:
-        return (
-            text + "Fine-tuning did not help: the final model is the linear probe, refitted on train + val."
+        return text + (
+            "On the validation images, the fine-tuned weights were not better by more than one standard "
+            "error: the final model is the linear probe, refitted on train + val."
         )
     fraction = robustness["fraction"]
     if fraction == 1:

@@ -127,18 +127,24 @@ def warnings(facts: RunFacts) -> list[Statement]:
     return statements + audit_statements(facts)
 
 
+def _counted(facts: RunFacts) -> str:
+    """What a reader takes for the unit of the test: a group of one image is an image."""
+    return "images" if facts.test["groups"] == facts.test["n"] else "groups"
+
+
 def few_groups(facts: RunFacts, few: Sequence[str]) -> list[Statement]:
     """Whether there are few test groups at all, or of the classes, or labels, ``few``."""
     statements = []
     if few:
         named = ", ".join(few[:5]) + (f" and {len(few) - 5} more" if len(few) > 5 else "")
         averages = "classes" if facts.manifest.task == MULTICLASS else "labels"
-        text = f"Fewer than ten test groups: {named}. Averages over {averages} depend on a handful of groups."
+        counted = _counted(facts)
+        text = f"Fewer than ten test {counted} of {named}. Averages over {averages} depend on few {counted}."
         statements.append(Statement(text, WARN))
     elif facts.test["groups"] < FEW_GROUPS:
         text = f"There {'is' if facts.test['groups'] == 1 else 'are'} only "
-        counted = "test image" if facts.test["groups"] == facts.test["n"] else "test group"
-        text += f"{many(facts.test['groups'], counted)}: intervals are wide and may be too narrow."
+        unit = _counted(facts).removesuffix("s")
+        text += f"{many(facts.test['groups'], f'test {unit}')}: intervals are wide and may be too narrow."
         statements.append(Statement(text, WARN))
     return statements
 
@@ -208,7 +214,7 @@ def limitations(facts: RunFacts) -> list[str]:
         )
     if few := facts.by_class.get("low_group_count"):
         limits.append(
-            f"{many(len(few), 'class has', 'classes have')} fewer than ten test groups: "
+            f"{many(len(few), 'class has', 'classes have')} fewer than ten test {_counted(facts)}: "
             f"{', '.join(few[:12])}{' ...' if len(few) > 12 else ''}."
         )
     limits.append("PPV and NPV apply only where the classes are as frequent as in the test images.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from excite.config.train_config import TrainConfig
+from excite.data.archives import is_archive
 from excite.data.csv_table import read_table
 from excite.data.file_validation import read_checked
 from excite.data.group_columns import group_columns_text
@@ -32,7 +33,8 @@ class DataOptions:
         mapping: class of the data -> class of the run, where their names differ.
         group_pattern: takes groups from file names, see ``apply_group_pattern``. The run's own pattern is not
             used: it belongs to the data that the run was trained on.
-        columns: ``path_column``, ``label_column``, ``group_column``, and ``split_column`` of a CSV.
+        columns: ``path_column``, ``label_column``, ``group_column``, and ``split_column`` of a CSV; a default
+            that the CSV lacks is replaced by the column of the training, if the CSV has that.
         max_unreadable: the largest fraction of unreadable files.
     """
 
@@ -53,23 +55,24 @@ def read_images(run: Run, data: str | None, options: DataOptions, out: Path | No
     """
     manifest = run.manifest
     if data is not None:
-        manifest = read_manifest(data, complete=False, **table_options(run, data, options))
+        columns = table_options(run, data, options)
+        manifest = read_manifest(data, complete=False, **columns)
     if out is not None:
         refuse_inside_data(out, run.data_path, run.manifest.table["path"])
         refuse_inside_data(out, data or run.data_path, manifest.table["path"])
     grouped_by = "run"
     if data is not None:
-        manifest, grouped_by = _group(manifest, options)
+        manifest, grouped_by = _group(manifest, options, columns.get("group_column", "group"))
     return manifest, grouped_by
 
 
 def table_options(run: Run, data: str, options: DataOptions) -> dict[str, str]:
-    """How the columns of other data are read: as the options say, and several labels else as in the training.
+    """How the columns of other data are read: as the options say, and else as in the training.
 
-    Columns of labels that the data does not have are left out.
+    Columns of the training that the data does not have are left out.
     """
-    columns = dict(options.columns)
     config = run.config
+    columns = _trained_columns(config, data, options)
     if run.task != MULTILABEL or columns.get("label_columns") or columns.get("label_separator"):
         return columns
     if config.label_separator:
@@ -85,6 +88,20 @@ def table_options(run: Run, data: str, options: DataOptions) -> dict[str, str]:
         names = [name.strip() for name in config.label_columns.split(",")]
         if present := [name for name in names if name in header or LABEL + name in header]:
             columns["label_columns"] = ",".join(present)
+    return columns
+
+
+def _trained_columns(config: TrainConfig, data: str, options: DataOptions) -> dict[str, str]:
+    """The columns of the options; where those are the defaults and absent, the columns of the training."""
+    columns, file = dict(options.columns), Path(data)
+    if not file.is_file() or is_archive(file):
+        return columns
+    header = read_table(data).header
+    for name in ("path_column", "label_column", "group_column"):
+        default, trained = getattr(TrainConfig, name), getattr(config, name)
+        unnamed = columns.get(name, default) == default and default not in header
+        if unnamed and trained in header and (name != "group_column" or options.group_pattern is None):
+            columns[name] = trained
     return columns
 
 
@@ -108,11 +125,10 @@ def grouping_of(images: Manifest, grouped_by: str, display: Display) -> str:
     return grouped_by
 
 
-def _group(manifest: Manifest, options: DataOptions) -> tuple[Manifest, str]:
+def _group(manifest: Manifest, options: DataOptions, column: str) -> tuple[Manifest, str]:
     if options.group_pattern is not None:
         grouped = apply_group_pattern(manifest, options.group_pattern, strict=False)
         return grouped, f"pattern {options.group_pattern}"
-    column = options.columns.get("group_column", "group")
     return manifest, f"column {column}" if manifest.table["group"].any() else "image"
 
 

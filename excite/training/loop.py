@@ -249,10 +249,11 @@ class Trainer:
         if exit_code:
             self.save()
             counters = self.state.counters
+            steps = f"{counters.step} step{'s' * (counters.step != 1)}"
             flags = import_flags(self.config.imports)
             resume = command_line("excite", "train", "--resume", "--out", self.folder.parent, *flags)
             raise ExciteError(
-                f"stopped in epoch {counters.epoch + 1} after {counters.step} steps, with a checkpoint",
+                f"stopped in epoch {counters.epoch + 1} after {steps}, with a checkpoint",
                 hint=f"continue with: {resume}",
                 exit_code=exit_code,
             )

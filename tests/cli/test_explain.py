@@ -61,7 +61,7 @@ def test_a_run_with_its_maps_gates_and_shortcuts(
     assert found["pointing"]["images"] == found["images"]
     done = excite_command("explain", trained / "run", "--attention", "--shortcuts", "--out", out)
     assert done.returncode == 0, done.stderr
-    assert "layer3.2.bn2.attention" in done.stdout
+    assert "layer3.2.bn2" in done.stdout
     assert "mean color only" in done.stdout
     assert len(json.loads((out / "attention.json").read_text())["sites"]) == 9
     tests = json.loads((out / "shortcuts.json").read_text())["tests"]

@@ -15,6 +15,7 @@ from excite.cli import output
 from excite.cli.result_output import MAX_NOTES, important_notes, print_result
 from excite.evaluation.decision_rule import DecisionRule
 from excite.reporting.run_facts import RunFacts
+from excite.runs.run import Run
 from tests.reporting.run_folders import simulated, write_cross_validation, write_run
 
 
@@ -167,4 +168,15 @@ def test_the_next_command_names_an_image_relative_to_the_working_directory(
     table.loc[0, "path"] = str(tmp_path / "photos" / "1.png")
     table.to_csv(run.path / "predictions.csv", index=False)
     print_result(run)
-    assert capsys.readouterr().out.splitlines()[-1] == "next      excite predict run photos/1.png"
+    assert "next      excite predict run photos/1.png" in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(("attention", "shown"), [("none", False), ("se", True)])
+def test_what_the_attention_does_is_a_next_command(
+    attention: str, shown: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "run")
+    (run.path / "config.yaml").write_text(run.config.replace(attention=attention).to_yaml())
+    print_result(Run.open(run.path))
+    lines = capsys.readouterr().out.splitlines()
+    assert (f"          excite explain {run.path} --attention" in lines) == shown

@@ -31,7 +31,7 @@ def test_mean_and_deviation_are_those_of_numpy() -> None:
 
 
 def test_a_model_without_gates_and_a_loader_without_images_are_refused() -> None:
-    with pytest.raises(ExciteError, match="this model has no gates"):
+    with pytest.raises(ExciteError, match=r"this model has no gates .* needs a method gates\(u\)"):
         measure_gates(nn.Conv2d(3, 4, 1), [])
     with pytest.raises(ExciteError, match="the loader has no images"):
         measure_gates(nn.Sequential(excite.SqueezeExcitation(4)), [])

@@ -89,7 +89,7 @@ def test_findings_of_the_audit_are_warnings(facts: RunFacts) -> None:
     assert "The audit found 1 photo with conflicting labels." in texts
     assert any("from size alone (balanced accuracy 81.0 %," in text for text in texts)
     few = [statement.text for statement in warnings(changed(facts, low_group_count=list("abcdefg")))]
-    assert any("Fewer than ten test groups: a, b, c, d, e and 2 more." in text for text in few)
+    assert any("Fewer than ten test groups of a, b, c, d, e and 2 more." in text for text in few)
     without_findings = warnings(dataclasses.replace(changed(facts, groups=500), audit={}))
     assert all(statement.severity == FINE for statement in without_findings)
 
@@ -97,6 +97,10 @@ def test_findings_of_the_audit_are_warnings(facts: RunFacts) -> None:
 def test_groups_of_one_image_are_called_images(facts: RunFacts) -> None:
     texts = [statement.text for statement in warnings(changed(facts, groups=49, n=49))]
     assert "There are only 49 test images: intervals are wide and may be too narrow." in texts
+    few = changed(facts, groups=9, n=9, low_group_count=["ants"])
+    named = "Fewer than ten test images of ants. Averages over classes depend on few images."
+    assert named in [statement.text for statement in warnings(few)]
+    assert "1 class has fewer than ten test images: ants." in limitations(few)
 
 
 @pytest.mark.parametrize(("fraction", "warned"), [(0.24, True), (0.05, False)])
