@@ -60,6 +60,8 @@ def require_network_plugins(run: Run, facts: Mapping[str, Any]) -> None:
 
 
 def _network_names(model: str, attention: str) -> list[tuple[str, str]]:
+    if model == "auto":
+        return [("attention", attention)]
     library, bare = find_library(model)
     return [("attention", attention), *([("model", bare)] if library == PLUGIN else [])]
 

@@ -117,7 +117,7 @@ def test_what_an_option_lacks_is_told_and_is_no_error(
     lines = {line[:16].strip(): line for line in done.stdout.splitlines()}
     assert 'all of it needs SQLAlchemy: pip install "excite[study]"' in lines["excite study"]
     assert "--out FILE.xlsx needs openpyxl" in lines["excite predict"]
-    assert lines["excite train"].endswith("ready")
+    assert "  ready; --track tensorboard needs tensorboard: pip install" in lines["excite train"]
 
 
 @pytest.mark.slow

@@ -14,10 +14,13 @@ import pytest
 
 pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed")
 
+from excite.plugins.loading import load_modules
+from excite.study.plan import Plan, parse_arm
 from excite.study.store.leases import location_of
-from excite.study.study import Study
+from excite.study.study import Study, begin
+from excite.system.progress import Display
 from tests.conftest import make_pictures
-from tests.study.small_study import begun, trained
+from tests.study.small_study import BASE, NET, begun, trained
 
 pytestmark = pytest.mark.slow
 
@@ -136,6 +139,35 @@ def test_without_the_token_no_connection_is_accepted(
     assert done.returncode == 1
     assert "cannot join the cluster" in done.stderr
     assert study.store.counts(study.name)["waiting"] == 2
+
+
+def test_nodes_import_the_modules_of_the_command(
+    cluster: tuple[str, dict[str, str]], tmp_path: Path, own_names: None
+) -> None:
+    """From the working directory of the command, which is not that of the nodes."""
+    address, environment = cluster
+    (tmp_path / "my_ray_parts.py").write_text(
+        "import excite\nfrom torch import nn\n\n"
+        "@excite.register('attention', 'scaled')\n"
+        "class Scaled(nn.Module):\n"
+        "    def __init__(self, channels):\n"
+        "        super().__init__()\n"
+        "    def forward(self, u):\n"
+        "        return 0.5 * u\n"
+    )
+    load_modules(["my_ray_parts"], tmp_path)
+    data = make_pictures(tmp_path / "pictures", classes=2)
+    arm = parse_arm(f"own:{NET}+scaled,placement=block")
+    plan = Plan(BASE.replace(data=str(data)), [arm], seeds=1)
+    here = trained(begin(plan, tmp_path / "here", None, Display())[0])
+    there, _ = begin(plan, tmp_path / "there", None, Display())
+    call = [sys.executable, "-m", "excite", "study", "resume", str(there.folder), "--ray", address]
+    call += ["--import", "my_ray_parts", "--jobs", "1"]
+    done = subprocess.run(
+        call, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=400, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert results(there) == results(here)
 
 
 def results(study: Study) -> dict[tuple[str, int, int], bytes]:
