@@ -115,7 +115,7 @@ def problem(words: list[str]) -> str | None:
     while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]  # type: ignore[attr-defined]
     # Options that an earlier line shows, and those of every command, which are accepted after it, too.
-    words = [word for word in words if word not in ("...", "--quiet", "--debug") and not word.startswith("$")]
+    words = [word for word in words if word not in ("...", "--quiet", "--debug")]
     try:
         values, rest, _ = command.make_parser(command.context_class(command)).parse_args(words)
     except Exception as error:  # the parser's own exceptions are not public
