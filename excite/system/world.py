@@ -26,7 +26,7 @@ def first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-# The first process checks and decodes the whole data set while the others wait for it.
+# One process compares the images of the audit, and writes the run folder, while the others wait for it.
 PROCESS_GROUP_TIMEOUT = timedelta(hours=12)
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 import excite
 from excite.audit.duplicates import fingerprints
 from excite.cli.app import run as excite_cli
+from excite.data.stored_image import StoredImage
 from excite.errors import ExciteError
 from excite.evaluation.evaluate import EvaluationSpec
 from excite.runs.evaluate import evaluate_run
@@ -264,9 +265,9 @@ def test_a_second_evaluation_reads_only_new_images(
     looked: list[str] = []
     decode = fingerprints.decode_and_hash
 
-    def watched(path: str, **options: object) -> object:
-        looked.append(Path(path).name)
-        return decode(path, **options)
+    def watched(file: StoredImage, **options: object) -> object:
+        looked.append(Path(file.path).name)
+        return decode(file, **options)
 
     monkeypatch.setattr(fingerprints, "decode_and_hash", watched)
     figures = evaluate_run(trained, str(foreign), options=DataOptions(mapping={"measles": "b"})).metrics
@@ -383,7 +384,7 @@ def test_invalid_groups_and_folders_are_one_line_before_anything_is_computed(
     if options[-1] == "../patterned":
         options = ["--out", str(Path(patterned.config.data) / "judged")]
     before = sorted(elsewhere.rglob("*"))
-    monkeypatch.setattr("excite.runs.evaluate.cached_pixels", None)  # decoding would fail
+    monkeypatch.setattr("excite.runs.evaluate.decoded_pixels", None)  # decoding would fail
     assert excite_cli(["evaluate", str(patterned.path), *data, *options]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert says in line

@@ -58,7 +58,7 @@ def test_a_training_whose_images_cannot_be_decoded_leaves_no_folder(
     def fail(*_: object, **__: object) -> None:
         raise ExciteError("the disk is full")
 
-    monkeypatch.setattr("excite.pipeline.experiment.cached_pixels", fail)
+    monkeypatch.setattr("excite.pipeline.experiment.decoded_pixels", fail)
     with pytest.raises(ExciteError, match="the disk is full"):
         excite.train(pictures, out=str(tmp_path / "out" / "run"), epochs=1, folds=folds, quiet=True, **SMALL)
     assert not (tmp_path / "out").exists()
