@@ -154,7 +154,7 @@ def compilation_named_by(waiting: Waiting) -> Iterator[None]:
 def _load_backend(name: str) -> ModuleType | None:
     """The compiled passes; None, with one warning, if this machine cannot compile them."""
     try:
-        with _waiting.get()("compiling kernels, once for this machine"):
+        with _waiting.get()("loading kernels, which are compiled once for this machine"):
             backend = importlib.import_module(name)
             backend.check()
     except Exception as error:

@@ -137,7 +137,11 @@ def get(kind: str, name: str) -> Plugin:
     """What a name refers to. Raises: ExciteError for an unknown name, with the nearest match."""
     plugin = find(kind, name)
     if plugin is None:
-        raise unknown_name(kind, name, _REGISTERED[kind])
+        error = unknown_name(kind, name, _REGISTERED[kind])
+        if str(error.hint).startswith("did you mean"):
+            raise error
+        hint = f"{error.hint}; import the module that registers your own: --import MODULE"
+        raise ExciteError(error.what, hint=hint, exit_code=error.exit_code)
     return plugin
 
 

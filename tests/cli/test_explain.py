@@ -63,7 +63,10 @@ def test_a_run_with_its_maps_gates_and_shortcuts(
     assert done.returncode == 0, done.stderr
     assert "layer3.2.bn2" in done.stdout
     assert "mean color only" in done.stdout
-    assert len(json.loads((out / "attention.json").read_text())["sites"]) == 9
+    attention = json.loads((out / "attention.json").read_text())
+    assert len(attention["sites"]) == 9
+    accuracy = f"Accuracy {100 * attention['accuracy']:.2f} % on the images without their mirror images;"
+    assert accuracy in (out / "explain.html").read_text()
     tests = json.loads((out / "shortcuts.json").read_text())["tests"]
     # The classes are colors.
     assert {test["name"]: test["telling"] for test in tests}["frame"]

@@ -29,4 +29,4 @@ def test_loading_a_backend_is_named_once_and_only_in_the_block(monkeypatch: pyte
         with compilation_named_by(waiting):
             select_backend(image)
         select_backend(image)
-    assert names == ["compiling kernels, once for this machine"]
+    assert names == ["loading kernels, which are compiled once for this machine"]

@@ -97,7 +97,9 @@ def test_an_unknown_kind_and_an_unknown_name_are_refused_with_the_nearest() -> N
     with pytest.raises(ExciteError, match=r"unknown kind 'atention' .did you mean 'attention'"):
         excite.register("atention", "x")
     excite.register("loss", "focal")(lambda: None)
-    with pytest.raises(ExciteError, match=r"unknown loss 'vocal' .did you mean 'focal'"):
+    with pytest.raises(ExciteError, match=r"unknown attention 'unheard' .*: --import MODULE"):
+        get("attention", "unheard")
+    with pytest.raises(ExciteError, match=r"unknown loss 'vocal' .did you mean 'focal'.\)"):
         get("loss", "vocal")
 
 
