@@ -33,6 +33,7 @@ from excite.runs.used_plugins import require_run_plugins
 from excite.system.cache import cache_directory
 from excite.system.files import write_text
 from excite.system.progress import Display
+from excite.system.text import command_line
 from excite.system.world import World
 from excite.training.checkpoint import has_checkpoint
 
@@ -86,6 +87,7 @@ def prepare_run(
         display.fact("plan", plan_line(config))
     for reason in reasons:
         display.detail(reason)
+    wanted = folder
     with display.waiting("building the network"):
         model, new_head = _load_initial_weights(config, len(manifest.classes), display)
     if audited is not None:
@@ -103,7 +105,19 @@ def prepare_run(
             _begin_folder(run, config, manifest, audited, processes=world.size)
     if audited is not None:
         display.unbroken("run", str(run.path))
+        if text := _other_folder_text(wanted, folder):
+            display.fact("", text)
     return PreparedRun(run, config, manifest, model, new_head)
+
+
+def _other_folder_text(wanted: Path, folder: Path) -> str:
+    """That the wanted folder holds a run, and how to continue one that has not finished; else ""."""
+    if folder == wanted:
+        return ""
+    if Run(wanted).finished:
+        return f"{wanted} is a run already"
+    resume = command_line("excite", "train", "--resume", "--out", wanted)
+    return f"{wanted} is a run that has not finished; to continue it: {resume}"
 
 
 def _split(config: TrainConfig, images: Manifest, display: Display) -> Manifest:

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 import excite
 from excite.config.train_config import TrainConfig
 from excite.errors import BAD_USAGE, ExciteError
-from excite.pipeline.prepare_run import prepare_run, reopen_run
+from excite.pipeline.prepare_run import _other_folder_text, prepare_run, reopen_run
 from excite.runs.run import Run
 from excite.system.progress import Display
 from excite.system.world import World
@@ -185,3 +185,13 @@ def test_weights_of_a_grayscale_network_are_refused_in_one_line(pictures: Path, 
     with pytest.raises(ExciteError, match=r"images with 1 channel \(conv1\.weight\); images are read with 3"):
         prepared(pictures, tmp_path / "run", weights=str(tmp_path / "gray.safetensors"), **options)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_takes_the_folder_is_named_with_the_way_to_continue_it(tmp_path: Path) -> None:
+    wanted, other = tmp_path / "run", tmp_path / "run-2"
+    assert _other_folder_text(wanted, wanted) == ""
+    unfinished = _other_folder_text(wanted, other)
+    assert unfinished.endswith(f"not finished; to continue it: excite train --resume --out {wanted}")
+    wanted.mkdir()
+    (wanted / "metrics.json").write_text("{}")
+    assert _other_folder_text(wanted, other) == f"{wanted} is a run already"
