@@ -178,7 +178,8 @@ def split(
         out: a CSV to write, which ``train`` reads; None: none.
         method: ``grouped`` keeps groups together, ``random`` does not, ``auto`` depends on whether there are
             groups.
-        val_fraction, test_fraction: fractions of the images.
+        val_fraction: fraction of the images for validation.
+        test_fraction: fraction of the images for the test.
         seed: of the random draw.
         group_pattern: regular expression on the file name; its first capture group is the group.
         group_duplicates: find near-duplicates and keep them together.

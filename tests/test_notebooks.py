@@ -222,7 +222,7 @@ def test_progress_in_a_notebook_is_one_line_that_changes(
     show(2, 2)
     with progress.waiting("thinking"):
         pass
-    bars = [f"decoding [{'#' * 8 * n}{' ' * (16 - 8 * n)}] {n} of 2" for n in (1, 2)]
+    bars = [f"decoding [{'#' * 8 * n}{' ' * (16 - 8 * n)}] {n} of 2  0:00 left" for n in (1, 2)]
     assert shown == ["decoding", *bars, "", "thinking", ""]
     out, err = capsys.readouterr()
     assert (out, err) == ("data      3 images\n", "")

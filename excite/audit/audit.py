@@ -21,8 +21,8 @@ from excite.audit.leaks import LabelConflict, Leaks, find_leaks, label_conflicts
 from excite.audit.metadata_shortcut import Shortcut, find_label_shortcuts, find_shortcuts
 from excite.audit.name_patterns import NamePattern, propose_pattern
 from excite.config.pixel_limit import MAX_PIXELS
+from excite.config.task import MULTILABEL
 from excite.data.file_validation import UnreadableFile
-from excite.data.labels import MULTILABEL
 from excite.data.manifest import DUPLICATES, Manifest
 from excite.errors import ExciteError
 from excite.system.notebook import facts_html

@@ -10,7 +10,7 @@ import numpy as np
 
 from excite.bundle.label_decision import LabelDecision
 from excite.bundle.prediction import Disagreement, Prediction, PredictionList
-from excite.data.labels import MULTICLASS, Task
+from excite.config.task import MULTICLASS, Task
 from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.decision_rule import DecisionRule
 from excite.evaluation.prediction_sets import PredictionSets

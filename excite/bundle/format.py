@@ -13,7 +13,7 @@ from typing import Any
 from excite.bundle.decision import Decision, decision_of
 from excite.bundle.label_decision import LabelDecision
 from excite.bundle.vectors import TestVector
-from excite.data.labels import MULTICLASS, Task
+from excite.config.task import MULTICLASS, Task
 from excite.data.preprocessing import Preprocessing
 from excite.errors import ExciteError
 

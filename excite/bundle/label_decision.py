@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from excite.bundle.prediction import Prediction, PredictionList
-from excite.data.labels import MULTILABEL, SEPARATOR, Task
+from excite.config.task import MULTILABEL, Task
+from excite.data.labels import SEPARATOR
 from excite.errors import BAD_USAGE, ExciteError
 
 

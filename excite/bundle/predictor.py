@@ -12,8 +12,8 @@ from PIL import Image
 from excite.bundle.format import EVIDENCE, MEMBERS, PROBABILITIES, BundleInfo
 from excite.bundle.prediction import PredictionList
 from excite.bundle.runtime import Runtime
+from excite.config.task import MULTILABEL
 from excite.data.decoding import decode
-from excite.data.labels import MULTILABEL
 from excite.data.upright import upright
 from excite.errors import ExciteError
 from excite.evaluation.decision_rule import DecisionRule

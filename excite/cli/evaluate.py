@@ -13,8 +13,8 @@ from excite.cli.label_output import print_label_figures
 from excite.cli.metrics_output import print_figures, print_seen
 from excite.cli.options import ImportOption, VerboseOption, takes_config
 from excite.cli.output import loading, print_json, print_line
+from excite.config.task import MULTILABEL
 from excite.config.train_config import TABLE_OPTIONS, TrainConfig
-from excite.data.labels import MULTILABEL
 from excite.errors import BAD_USAGE, ExciteError
 from excite.plugins.loading import load_modules
 from excite.system.progress import ConsoleDisplay, Display

@@ -10,7 +10,7 @@ import typer
 
 from excite.cli.options import ImportOption
 from excite.cli.output import loading, print_json, print_labeled, print_line
-from excite.data.labels import MULTICLASS
+from excite.config.task import MULTICLASS
 from excite.errors import BAD_USAGE, ExciteError
 from excite.export.formats import FORMATS, get_format, parse_formats
 from excite.export.limits import Limits

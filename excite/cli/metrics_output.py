@@ -7,7 +7,7 @@ from typing import Any
 
 from excite.cli.label_output import labels_text
 from excite.cli.output import plain_table, print_labeled, print_sentence, print_table
-from excite.data.labels import MULTILABEL
+from excite.config.task import MULTILABEL
 from excite.system.text import shorter_path
 
 SHOWN = 10

@@ -14,8 +14,8 @@ from excite.cli.result_output import print_result
 from excite.cli.short_help import HelpAllOption, short_help
 from excite.cli.streams import write_data
 from excite.config.overrides import apply_override
+from excite.config.task import MULTILABEL
 from excite.config.train_config import RUN, TrainConfig
-from excite.data.labels import MULTILABEL
 from excite.errors import BAD_USAGE, INTERRUPTED, ExciteError
 from excite.plugins.loading import import_flags
 from excite.system.progress import ConsoleDisplay

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from excite.config.task import MULTILABEL
 from excite.data.allocation import Allocation
 from excite.data.label_allocation import LabelAllocation, label_counts
-from excite.data.labels import MULTILABEL
 from excite.data.manifest import SPLITS, Manifest
 from excite.data.split import HASH_ORDER, check_groups_per_class, unit_keys
 from excite.errors import BAD_USAGE, ExciteError

@@ -7,14 +7,9 @@ with 1 (present), 0 (absent), or -1 (unknown: not recorded, or uncertain), as in
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 
-Task = Literal["multiclass", "multilabel"]
-"""Whether an image has exactly one class, or any number of labels; the words of scikit-learn."""
-MULTICLASS: Task = "multiclass"
-MULTILABEL: Task = "multilabel"
 PRESENT, ABSENT, UNKNOWN = 1, 0, -1
 LABEL = "label:"  # prefix of a column
 SEPARATOR = "|"  # between the labels of an image, in text

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from excite.config.task import MULTICLASS, MULTILABEL, Task
 from excite.data.intensity import IntensityRange, SampleExtremes
 from excite.data.label_checks import check_labels
-from excite.data.labels import LABEL, MULTICLASS, MULTILABEL, PRESENT, Task, label_names, label_texts
+from excite.data.labels import LABEL, PRESENT, label_names, label_texts
 from excite.data.left_out import LeftOut
 from excite.data.stored_image import SHARD_COLUMNS, StoredImages
 from excite.errors import ExciteError, unknown_name

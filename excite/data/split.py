@@ -8,9 +8,10 @@ from pathlib import PurePath
 
 import numpy as np
 
+from excite.config.task import MULTILABEL
 from excite.data.allocation import Allocation
 from excite.data.label_allocation import LabelAllocation
-from excite.data.labels import ABSENT, MULTILABEL, PRESENT
+from excite.data.labels import ABSENT, PRESENT
 from excite.data.manifest import SPLITS, Manifest, check_classes
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 

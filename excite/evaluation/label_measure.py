@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from excite.data.labels import MULTILABEL, PRESENT
+from excite.config.task import MULTILABEL
+from excite.data.labels import PRESENT
 from excite.evaluation.intervals import FEWEST_GROUPS, LEVEL, Interval, grouped_wilson
 from excite.evaluation.label_predictions import LabelPredictions
 from excite.evaluation.mean_intervals import mean_of_intervals

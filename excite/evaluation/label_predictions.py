@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from excite.config.task import MULTICLASS, MULTILABEL, Task
 from excite.data.csv_table import read_table
-from excite.data.labels import LABEL, MULTICLASS, MULTILABEL, PRESENT, UNKNOWN, Task, label_names
+from excite.data.labels import LABEL, PRESENT, UNKNOWN, label_names
 from excite.data.labels import parse_label_values as parse_values
 from excite.data.manifest import encode_groups, normalize_name
 from excite.errors import BAD_USAGE, ExciteError, unknown_name

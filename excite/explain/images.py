@@ -12,8 +12,9 @@ import torch
 from scipy.special import logit
 from torch import Tensor
 
+from excite.config.task import MULTILABEL
 from excite.data.batches import evaluation_batches
-from excite.data.labels import MULTILABEL, label_texts
+from excite.data.labels import label_texts
 from excite.data.sources import PixelSubset
 from excite.errors import unknown_name
 from excite.explain.evidence import Evidence, EvidenceModel

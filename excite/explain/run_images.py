@@ -11,8 +11,8 @@ from scipy import stats
 
 from excite.audit.file_metadata import collect_metadata
 from excite.audit.metadata_shortcut import feature_columns
+from excite.config.task import MULTILABEL
 from excite.data.file_validation import check_files
-from excite.data.labels import MULTILABEL
 from excite.data.manifest import Manifest
 from excite.data.pixel_cache import cached_pixels
 from excite.data.preprocessing import Preprocessing

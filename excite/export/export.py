@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from excite.config.task import MULTICLASS, MULTILABEL, Task
 from excite.data.decoded_pixels import decoded_pixels
-from excite.data.labels import MULTICLASS, MULTILABEL, Task
 from excite.data.paths import refuse_inside_data
 from excite.data.sources import PixelSubset
 from excite.errors import BAD_USAGE, ExciteError

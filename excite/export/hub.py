@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import yaml
 
-from excite.data.labels import MULTILABEL
+from excite.config.task import MULTILABEL
 from excite.data.sources import PixelSubset
 from excite.errors import ExciteError
 from excite.export.parity import Reading, Written

@@ -13,8 +13,8 @@ import numpy as np
 
 from excite.bundle.format import BundleInfo
 from excite.bundle.vectors import TestVector, example_images
+from excite.config.task import MULTILABEL
 from excite.data.decoding import decode
-from excite.data.labels import MULTILABEL
 from excite.data.sources import PixelSubset
 from excite.errors import ExciteError
 from excite.evaluation.label_predictions import read_label_predictions

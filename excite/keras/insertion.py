@@ -32,7 +32,8 @@ def insert(
 
     Args:
         attention: ``se``.
-        where, stages: the blocks or layers, as in ``sites``.
+        where: the blocks or layers, as in ``sites``.
+        stages: levels of resolution, as in ``sites``.
         placement: ``standard``, ``pre``, ``post``, ``identity`` (on the shortcut), or ``inner``.
         reduction: r; 16 by default.
         identity: start with every gate at exactly one, so that the outputs do not change. This departs from

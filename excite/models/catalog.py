@@ -55,7 +55,8 @@ def create_model(  # noqa: PLR0913 - hyperparameters
             networks it is inserted.
         placement: for excite's DenseNets as in ``DenseNet``, by default ``final``; for others as in
             ``excite.insert``, by default ``standard``.
-        where, stages: as in ``excite.insert``; not for excite's DenseNets.
+        where: as in ``excite.insert``; not for excite's DenseNets.
+        stages: likewise.
         attention_options: options of the attention module, such as ``reduction`` or ``identity``.
         truncate_after: path of the last module to use: the head follows it, see ``truncate``.
         pretrained: load ImageNet weights: from an installed package or the cache if they have them (see

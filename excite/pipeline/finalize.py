@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from excite.config.task import MULTILABEL
 from excite.data.batches import evaluation_batches
-from excite.data.labels import MULTILABEL
 from excite.data.manifest import Manifest
 from excite.data.sources import PixelSubset
 from excite.errors import ExciteError

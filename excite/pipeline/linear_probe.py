@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from excite.config.task import MULTILABEL
 from excite.config.train_config import TrainConfig
-from excite.data.labels import MULTILABEL
 from excite.data.manifest import Manifest
 from excite.data.pixel_cache import pixels_key
 from excite.inference.features import cached_features

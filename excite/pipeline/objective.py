@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from excite.data.labels import MULTILABEL, UNKNOWN
+from excite.config.task import MULTILABEL
+from excite.data.labels import UNKNOWN
 from excite.data.manifest import Manifest
 from excite.pipeline.class_weights import class_weights, label_weights
 from excite.pipeline.context import RunContext

@@ -8,9 +8,9 @@ import numpy as np
 
 from excite.audit.people import may_show_people
 from excite.config.label_options import refuse_for_classes, refuse_for_labels
+from excite.config.task import MULTICLASS, MULTILABEL
 from excite.config.train_config import TrainConfig
 from excite.data.intensity import format_range
-from excite.data.labels import MULTICLASS, MULTILABEL
 from excite.data.manifest import Manifest, normalize_name
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.ordinal import complete_order, format_order, parse_order

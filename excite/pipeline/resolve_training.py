@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import torch
 
+from excite.config.task import MULTILABEL
 from excite.config.train_config import LOOP, TrainConfig
 from excite.data.decoded_pixels import fits_the_cache
-from excite.data.labels import MULTILABEL
 from excite.errors import BAD_USAGE, ExciteError
 from excite.pipeline.resolver import Resolver
 from excite.runs.derive import augmentation_of

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import nn
 
 from excite.audit.audit import Audit
+from excite.config.task import MULTICLASS
 from excite.config.train_config import TrainConfig
-from excite.data.labels import MULTICLASS, UNKNOWN
+from excite.data.labels import UNKNOWN
 from excite.data.manifest import Manifest
 from excite.models.head import head_path
 from excite.models.weights import WeightsReport

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from excite.data.labels import MULTILABEL
+from excite.config.task import MULTILABEL
 from excite.reporting.label_report import write_label_report
 from excite.reporting.png_figures import draw_figures
 from excite.reporting.report import write_report

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from excite.data.labels import MULTILABEL, PRESENT, label_texts
+from excite.config.task import MULTILABEL
+from excite.data.labels import PRESENT, label_texts
 from excite.evaluation.label_predictions import LabelPredictions
 from excite.evaluation.predictions import Predictions
 from excite.reporting.html import common_folder, thumbnail

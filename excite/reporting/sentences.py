@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from excite.data.labels import MULTICLASS
+from excite.config.task import MULTICLASS
 from excite.data.manifest import SPLITS
 from excite.reporting.decision_text import fold_rules_text, rule_text
 from excite.reporting.kept_text import kept_text

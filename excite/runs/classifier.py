@@ -16,8 +16,8 @@ from excite.bundle.decision import Decision
 from excite.bundle.label_decision import LabelDecision
 from excite.bundle.prediction import PredictionList
 from excite.config.pixel_limit import MAX_PIXELS
+from excite.config.task import MULTICLASS, MULTILABEL, Task
 from excite.data.decoding import decode
-from excite.data.labels import MULTICLASS, MULTILABEL, Task
 from excite.data.preprocessing import Preprocessing
 from excite.data.sources import PixelSubset
 from excite.data.upright import upright

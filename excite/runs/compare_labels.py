@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from excite.data.labels import MULTILABEL
+from excite.config.task import MULTILABEL
 from excite.errors import BAD_USAGE, ExciteError
 from excite.evaluation.comparison import compare
 from excite.evaluation.label_measure import measure_labels

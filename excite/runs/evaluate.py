@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from excite.config.task import MULTICLASS, MULTILABEL, Task
 from excite.data.decoded_pixels import decoded_pixels
-from excite.data.labels import ABSENT, MULTICLASS, MULTILABEL, UNKNOWN, Task
+from excite.data.labels import ABSENT, UNKNOWN
 from excite.data.manifest import Manifest
 from excite.data.patients import PREFIX
 from excite.data.sources import PixelSubset

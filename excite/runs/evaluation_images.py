@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from excite.config.task import MULTILABEL
 from excite.config.train_config import TrainConfig
 from excite.data.archives import is_archive
 from excite.data.csv_table import read_table
 from excite.data.file_validation import read_checked
 from excite.data.group_columns import group_columns_text
 from excite.data.intensity import IntensityRange, range_warning
-from excite.data.labels import LABEL, MULTILABEL
+from excite.data.labels import LABEL
 from excite.data.manifest import Manifest, normalize_name
 from excite.data.paths import refuse_inside_data
 from excite.data.reading import read_manifest

@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from excite.config.task import MULTICLASS, Task
 from excite.config.train_config import TrainConfig
-from excite.data.labels import MULTICLASS, Task
 from excite.data.paths import absolute_path, is_same_path
 from excite.errors import BAD_USAGE, ExciteError, require_utf8
 from excite.plugins.loading import import_flags

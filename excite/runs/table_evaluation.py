@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from excite.config.task import MULTILABEL
 from excite.config.train_config import TrainConfig
 from excite.data.csv_table import read_table
-from excite.data.labels import MULTILABEL
 from excite.data.paths import absolute_path, is_same_path, refuse_inside_data
 from excite.errors import BAD_USAGE, ExciteError, unknown_name
 from excite.evaluation.evaluate import EvaluationSpec, choose_point, evaluate_predictions

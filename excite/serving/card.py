@@ -6,7 +6,7 @@ from typing import Any
 
 from excite.bundle.format import EVIDENCE
 from excite.bundle.label_decision import LabelDecision
-from excite.data.labels import MULTICLASS
+from excite.config.task import MULTICLASS
 from excite.serving.service import Service
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from excite.data.labels import MULTICLASS, MULTILABEL, Task
+from excite.config.task import MULTICLASS, MULTILABEL, Task
 
 WINDOW = 500  # images
 

@@ -21,8 +21,8 @@ import torch
 import yaml
 from filelock import FileLock
 
+from excite.config.task import MULTILABEL
 from excite.config.train_config import TrainConfig
-from excite.data.labels import MULTILABEL
 from excite.data.manifest import Manifest
 from excite.data.split import repeated_folds, split_manifest
 from excite.errors import BAD_USAGE, ExciteError, require_utf8

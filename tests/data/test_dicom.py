@@ -308,10 +308,8 @@ def test_remembered_checks_are_read_again_after_an_install_or_with_another_key(
     assert not set(first.table["group"]) & set(
         check_files(read_manifest(data), cache=cache)[0].table["group"]
     )
-    monkeypatch.setattr("excite.data.file_validation.installed_decoders", lambda: "more")
-    monkeypatch.setattr(
-        "excite.data.file_validation.inspect_file", lambda *_, **__: pytest.fail("read again")
-    )
+    monkeypatch.setattr("excite.data.file_check.installed_decoders", lambda: "more")
+    monkeypatch.setattr("excite.data.file_check.inspect_file", lambda *_, **__: pytest.fail("read again"))
     with pytest.raises(pytest.fail.Exception, match="read again"):
         check_files(read_manifest(data), cache=cache)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from excite.data.labels import MULTICLASS, MULTILABEL
+from excite.config.task import MULTICLASS, MULTILABEL
 from excite.data.manifest import Manifest, check_classes
 from excite.data.reading import read_manifest
 from excite.errors import ExciteError
