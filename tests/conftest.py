@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import io
 import os
 import shutil
@@ -116,6 +117,10 @@ def pictures(tmp_path: Path) -> Path:
 @pytest.fixture
 def own_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What the test registers and imports is forgotten after it; no installed package is searched."""
+    # They register built-in names, once in a process: not while the registry is a copy.
+    for module in ("attention.registry", "models.registry", "data.augmentation", "training.losses"):
+        importlib.import_module(f"excite.{module}")
+    importlib.import_module("excite.tracking.hooks")
     monkeypatch.setattr(
         registry, "_REGISTERED", {kind: dict(of) for kind, of in registry._REGISTERED.items()}
     )
