@@ -177,7 +177,7 @@ for name in {modules!r}:
 import importlib, pkgutil
 import excite
 failed = []
-for module in pkgutil.walk_packages(excite.__path__, "excite."):
+for module in pkgutil.walk_packages(excite.__path__, "excite.", onerror=lambda name: None):
     if not module.name.startswith({packages!r}) or module.name.endswith("__main__"):
         continue
     try:

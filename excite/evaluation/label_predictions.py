@@ -39,8 +39,8 @@ class LabelPredictions:
 
     Example:
         >>> import numpy as np
-        >>> found = LabelPredictions(np.array([[1, 0], [1, -1]]), np.array([[0.9, 0.2], [0.4, 0.7]]), ("a",
-        "b"))
+        >>> targets, probabilities = np.array([[1, 0], [1, -1]]), np.array([[0.9, 0.2], [0.4, 0.7]])
+        >>> found = LabelPredictions(targets, probabilities, ("a", "b"))
         >>> found.predicted.tolist(), found.of_label(1).probabilities.tolist()
         ([[True, False], [False, True]], [[0.8, 0.2]])
     """

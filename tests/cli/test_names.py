@@ -134,7 +134,7 @@ def test_the_next_command_quotes_each_path_as_one_word(place: Path, excite_comma
         paint(source / "ab"[number % 2] / f"{number}.png", number)
     quick = ["--epochs", 1, "--batch-size", 4, "--image-size", 16, "--no-near-duplicates", "--device", "cpu"]
     done = excite_command("train", source, *quick, "--model", "densenet_bc_40_12", "--out", "-r 1")
-    following = shlex.split(done.stdout.splitlines()[-1])
+    following = shlex.split(next(line for line in done.stdout.splitlines() if line.startswith("next")))
     assert following[:4] == ["next", "excite", "predict", "./-r 1"]
     assert Path(following[4]).parts[-2:] == ("a", "0.png")
     assert excite_command(*following[2:]).returncode == 0

@@ -23,7 +23,7 @@ def test_train_prints_metrics_with_their_n_and_the_next_command(
     done = excite_command(*arguments)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^RESULT    accuracy \d+\.\d% \(\d+\.\d-\d+\.\d\) on 12 images", done.stdout, re.M)
-    following = done.stdout.splitlines()[-1].split()
+    following = next(line for line in done.stdout.splitlines() if line.startswith("next")).split()
     assert following[:2] == ["next", "excite"]
     assert "png" in excite_command(*following[2:]).stdout
     finished = excite_command("train", "--out", tmp_path / "run", "--resume", "--json")
