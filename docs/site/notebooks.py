@@ -18,6 +18,7 @@ import nbformat
 
 DOCS = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```\n?", re.DOTALL | re.MULTILINE)
+BY_HAND = "<!-- run by hand: "  # with the reason, such as data that CI does not have
 OUTPUT = re.compile(r"^```\n\n```text$", re.MULTILINE)
 PICTURE = re.compile(r"(!\[[^\]]*\]\()([^)\s]+)(\))")
 # Jupyter asks programs for colors and progress bars that its cells then show as codes.
@@ -29,10 +30,13 @@ TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 
 
 def pages_to_run() -> list[Path]:
-    """The pages that are run as a whole, those in which what a block prints stands below it; not the Chinese
-    ones, which have the same code."""
+    """The pages that are run as a whole, those in which what a block prints stands below it.
+
+    Not the Chinese ones, which have the same code, nor those that say ``BY_HAND``.
+    """
     pages = sorted([*DOCS.glob("tutorial/*.md"), *DOCS.glob("how-to/*.md")])
-    return [page for page in pages if OUTPUT.search(page.read_text(encoding="utf-8"))]
+    texts = {page: page.read_text(encoding="utf-8") for page in pages}
+    return [page for page, text in texts.items() if OUTPUT.search(text) and BY_HAND not in text]
 
 
 def tutorial_pages() -> list[Path]:
