@@ -63,10 +63,10 @@ def test_the_conda_recipe_builds_this_version_with_the_same_backend() -> None:
     assert read["about"]["license"] == declared["license"]
 
 
-def test_classifiers_name_the_versions_of_python_that_are_allowed() -> None:
+def test_classifiers_name_the_versions_of_python_that_were_tried() -> None:
     declared = project()
     named = [line.rpartition(" ")[2] for line in declared["classifiers"] if "Python :: 3." in line]
-    assert named == ["3.11", "3.12", "3.13", "3.14"]
+    assert named == ["3.11", "3.12", "3.13"]  # 3.14 was only read
     assert declared["requires-python"] == f">={named[0]}"
 
 

@@ -1,4 +1,4 @@
-"""What is asked of an image: one of several classes, or which of several labels."""
+"""The task of a data set: one class per image, or several labels."""
 
 from __future__ import annotations
 
